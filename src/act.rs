@@ -1,0 +1,163 @@
+//! Carries out a plan's steps, in order, up to the first that does not succeed.
+
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::Timestamp;
+
+use crate::api::{ApiGateway, Environment, EnvironmentState};
+use crate::calls::{CallError, Object};
+use crate::context::Context;
+use crate::decide::Step;
+use crate::decide::diagnosis::is_quota;
+use crate::decide::observed::{Child, Presence, Refusal};
+use crate::observe::{self, Found};
+use crate::resources::{self, Children, Owner};
+
+/// How far the steps came.
+#[derive(Debug)]
+pub enum Outcome {
+    /// All of them succeeded.
+    Done,
+    /// An object was not as the cache had it: what it is.
+    Surprise(Child, Presence),
+    /// The cache lags; it will catch up and wake the gateway.
+    Stale,
+    /// The API server refused.
+    Refused(Refusal),
+    /// The API server could not be asked.
+    Failed(CallError),
+}
+
+/// Carries out `steps` for a gateway.
+pub async fn carry_out(
+    ctx: &Context,
+    gateway: &ApiGateway,
+    steps: &[Step],
+    desired: &Children,
+    found: &Found,
+) -> Outcome {
+    for step in steps {
+        let outcome = one(ctx, gateway, *step, desired, found).await;
+        if !matches!(outcome, Outcome::Done) {
+            return outcome;
+        }
+    }
+    Outcome::Done
+}
+
+async fn one(ctx: &Context, gateway: &ApiGateway, step: Step, desired: &Children, found: &Found) -> Outcome {
+    let Children { deployment, service, ingress, disruption_budget } = desired;
+    match step {
+        Step::Create(child) => match child {
+            Child::Deployment => create(ctx, gateway, child, Some(deployment)).await,
+            Child::Service => create(ctx, gateway, child, Some(service)).await,
+            Child::Ingress => create(ctx, gateway, child, ingress.as_ref()).await,
+            Child::PodDisruptionBudget => create(ctx, gateway, child, disruption_budget.as_ref()).await,
+        },
+        Step::Update(child) => match child {
+            Child::Deployment => update(ctx, gateway, child, Some(deployment)).await,
+            Child::Service => update(ctx, gateway, child, Some(service)).await,
+            Child::Ingress => update(ctx, gateway, child, ingress.as_ref()).await,
+            Child::PodDisruptionBudget => update(ctx, gateway, child, disruption_budget.as_ref()).await,
+        },
+        Step::Delete(child) => match child {
+            Child::Deployment => delete(ctx, child, found.deployment.as_deref()).await,
+            Child::Service => delete(ctx, child, found.service.as_deref()).await,
+            Child::Ingress => delete(ctx, child, found.ingress.as_deref()).await,
+            Child::PodDisruptionBudget => delete(ctx, child, found.disruption_budget.as_deref()).await,
+        },
+        Step::ActivateEnvironments => switch(ctx, gateway, EnvironmentState::Active).await,
+        Step::DeactivateEnvironments => switch(ctx, gateway, EnvironmentState::Inactive).await,
+    }
+}
+
+async fn create<K: Object>(ctx: &Context, gateway: &ApiGateway, child: Child, desired: Option<&K>) -> Outcome {
+    let Some(desired) = desired else { return Outcome::Done };
+    match ctx.calls.create(desired).await {
+        Ok(_) => Outcome::Done,
+        Err(error) if error.reason() == Some("AlreadyExists") => already_exists(ctx, gateway, child, desired).await,
+        Err(error) => failure(child, error),
+    }
+}
+
+/// Somebody was first: ourselves, as the cache does not know yet, or a stranger.
+async fn already_exists<K: Object>(ctx: &Context, gateway: &ApiGateway, child: Child, desired: &K) -> Outcome {
+    match ctx.calls.get::<K>(gateway.namespace_or_empty(), gateway.name_or_empty()).await {
+        Ok(None) => Outcome::Stale,
+        Ok(Some(found)) => match observe::presence(gateway, Some(desired), Some(&found)) {
+            presence @ (Presence::Stranger(_) | Presence::Predecessor | Presence::Terminating) => {
+                Outcome::Surprise(child, presence)
+            }
+            _ => Outcome::Stale,
+        },
+        Err(error) => failure(child, error),
+    }
+}
+
+async fn update<K: Object>(ctx: &Context, gateway: &ApiGateway, child: Child, desired: Option<&K>) -> Outcome {
+    let Some(desired) = desired else { return Outcome::Done };
+    let fresh = match ctx.calls.get::<K>(gateway.namespace_or_empty(), gateway.name_or_empty()).await {
+        Ok(Some(fresh)) => fresh,
+        Ok(None) => return Outcome::Stale,
+        Err(error) => return failure(child, error),
+    };
+    if resources::owner_of(fresh.meta(), gateway) != Owner::Ours || fresh.meta().deletion_timestamp.is_some() {
+        return Outcome::Surprise(child, observe::presence(gateway, Some(desired), Some(&fresh)));
+    }
+    let merged = match merged(&fresh, desired) {
+        Ok(merged) => merged,
+        Err(error) => return Outcome::Failed(CallError::Kube(kube::Error::SerdeError(error))),
+    };
+    match ctx.calls.replace(&merged).await {
+        Ok(_) => Outcome::Done,
+        Err(error) => failure(child, error),
+    }
+}
+
+fn merged<K: Object>(fresh: &K, desired: &K) -> Result<K, serde_json::Error> {
+    let merged = resources::merge(&serde_json::to_value(fresh)?, &serde_json::to_value(desired)?);
+    serde_json::from_value(merged)
+}
+
+async fn delete<K: Object>(ctx: &Context, child: Child, found: Option<&K>) -> Outcome {
+    let Some(found) = found else { return Outcome::Done };
+    match ctx.calls.delete(found).await {
+        Ok(()) => Outcome::Done,
+        Err(error) => failure(child, error),
+    }
+}
+
+fn failure(child: Child, error: CallError) -> Outcome {
+    if error.is_stale() {
+        Outcome::Stale
+    } else if error.is_refusal() {
+        let message = error.to_string();
+        Outcome::Refused(Refusal { child, quota: is_quota(&message), message })
+    } else {
+        Outcome::Failed(error)
+    }
+}
+
+async fn switch(ctx: &Context, gateway: &ApiGateway, to: EnvironmentState) -> Outcome {
+    for (_, environment) in ctx.caches.environments.of(&Context::holder(gateway)) {
+        match switch_one(ctx, &environment, to).await {
+            Ok(()) => {}
+            Err(error) if error.is_stale() => return Outcome::Stale,
+            Err(error) => return Outcome::Failed(error),
+        }
+    }
+    Outcome::Done
+}
+
+async fn switch_one(ctx: &Context, environment: &Arc<Environment>, to: EnvironmentState) -> Result<(), CallError> {
+    let mut status = environment.status.clone().unwrap_or_default();
+    if status.state == to || (to == EnvironmentState::Active && observe::is_refused(environment)) {
+        return Ok(());
+    }
+    status.state = to;
+    status.activated_at = (to == EnvironmentState::Active).then(|| MicroTime(Timestamp::now()));
+    status.observed_generation = environment.metadata.generation;
+    let switched = Environment { status: Some(status), ..Environment::clone(environment) };
+    ctx.calls.replace_status(&switched).await.map(drop)
+}

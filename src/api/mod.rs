@@ -1,0 +1,76 @@
+//! The contract with users: the custom resources, their statuses, reasons, labels and annotations.
+
+mod environment;
+mod gateway;
+mod reason;
+mod status;
+
+use kube::CustomResourceExt;
+use serde_json::Value;
+
+pub use environment::{Environment, EnvironmentSpec, EnvironmentState, EnvironmentStatus, GatewayRef};
+pub use gateway::{
+    ApiGateway, ApiGatewaySpec, DesiredState, EmptyDir, FilesFrom, Resources, StartRetries, Tls, TopologySpread,
+    Volume, WhenUnsatisfiable,
+};
+pub use reason::Reason;
+pub use status::{
+    ApiGatewayStatus, Attempt, EnvironmentCount, Failure, HISTORY_LENGTH, Handled, HostClaim, Phase, State, Transition,
+};
+
+/// Annotation whose every new value asks for another try after a timeout.
+pub const RETRY_ANNOTATION: &str = "phasegate.dev/retry-requested-at";
+/// Annotation whose every new value asks for a restart without downtime.
+pub const RESTART_ANNOTATION: &str = "phasegate.dev/restart-requested-at";
+
+/// The types of condition on an `ApiGateway`.
+pub mod condition {
+    /// What is observed matches what is asked.
+    pub const READY: &str = "Ready";
+    /// The gateway serves.
+    pub const AVAILABLE: &str = "Available";
+    /// The operator is working towards what is asked.
+    pub const RECONCILING: &str = "Reconciling";
+    /// No progress until somebody acts.
+    pub const STALLED: &str = "Stalled";
+    /// Something of a stopped gateway does not go away.
+    pub const CLEANUP_STUCK: &str = "CleanupStuck";
+}
+
+/// The custom resource definitions, by plural, in the order to install them.
+///
+/// # Errors
+/// When a definition cannot be written as JSON; this would be a fault of this crate.
+pub fn crds() -> anyhow::Result<Vec<(String, Value)>> {
+    [ApiGateway::crd(), Environment::crd()]
+        .into_iter()
+        .map(|crd| {
+            let mut value = serde_json::to_value(&crd)?;
+            forbid_nulls(&mut value);
+            Ok((crd.spec.names.plural, value))
+        })
+        .collect()
+}
+
+/// An optional field is left out, never null: with `nullable` a null would pass the schema
+/// and fail in the rules behind it.
+fn forbid_nulls(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            if map.get("nullable") == Some(&Value::Bool(true)) {
+                map.remove("nullable");
+            }
+            map.values_mut().for_each(forbid_nulls);
+        }
+        Value::Array(list) => list.iter_mut().for_each(forbid_nulls),
+        _ => {}
+    }
+}
+
+/// The custom resource definitions as YAML, by plural.
+///
+/// # Errors
+/// When a definition cannot be written as YAML; this would be a fault of this crate.
+pub fn crds_yaml() -> anyhow::Result<Vec<(String, String)>> {
+    crds()?.into_iter().map(|(plural, crd)| Ok((plural, serde_saphyr::to_string(&crd)?))).collect()
+}

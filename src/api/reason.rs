@@ -1,0 +1,103 @@
+//! The closed set of reasons, each documented once, here.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// Why a condition, a transition or a failure is as it is.
+        #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Reason {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Reason {
+            /// Every reason, in the order of their documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// The reason as the API spells it.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The gateway waits to be begun.
+    Pending,
+    /// A start is on its way and nothing is known to be wrong.
+    Starting,
+    /// A restart is on its way and nothing is known to be wrong.
+    Restarting,
+    /// The gateway serves what was asked.
+    Started,
+    /// The gateway serves; a change is being rolled out or repaired.
+    RollingOut,
+    /// The gateway is being stopped.
+    Stopping,
+    /// The gateway is stopped.
+    Stopped,
+    /// The gateway is being deleted.
+    Deleting,
+    /// The gateway is suspended: nothing is written, the clock is held.
+    Suspended,
+    /// Pods are there but none is available.
+    Unavailable,
+    /// The gateway was asked to run with no replicas.
+    ScaledToZero,
+
+    /// The user asked for a start: a new object, a changed spec or a retry.
+    StartRequested,
+    /// The user asked for a restart.
+    RestartRequested,
+    /// The user asked for a stop.
+    StopRequested,
+    /// The operator tries again by itself after a timeout.
+    RetryScheduled,
+    /// The operator was away when the deadline passed: the gateway gets its time.
+    Resumed,
+
+    /// The start took longer than its deadline; the cause is in `status.lastFailure`.
+    StartDeadlineExceeded,
+    /// The restart took longer than its deadline; the old pods go on serving.
+    RestartDeadlineExceeded,
+    /// A rollout of a started gateway makes no progress; the old pods go on serving.
+    ProgressDeadlineExceeded,
+
+    /// Another gateway or environment holds the host.
+    HostTaken,
+    /// An object of the gateway's name belongs to somebody else.
+    NameTaken,
+    /// An object of an earlier gateway of this name is still being deleted.
+    WaitingForDeletion,
+    /// The registry does not answer.
+    RegistryUnavailable,
+    /// The stored phase is of another version of the operator.
+    UnknownPhase,
+    /// The stored object cannot be read by this version of the operator.
+    Undecodable,
+    /// Something of a stopped gateway does not go away.
+    CleanupStuck,
+
+    /// The image cannot be pulled.
+    ImagePullFailed,
+    /// No node has room for a pod.
+    Unschedulable,
+    /// A quota of the namespace is used up.
+    QuotaExceeded,
+    /// The API server or an admission rule refused an object.
+    AdmissionRefused,
+    /// Nothing is known to be wrong; it took too long.
+    SlowStart,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,275 @@
+//! `ApiGateway`: what the operator reports (`status`). Only the operator writes it.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
+use kube::KubeSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::gateway::DesiredState;
+use super::reason::Reason;
+
+/// How many transitions `status.history` keeps.
+pub const HISTORY_LENGTH: usize = 20;
+
+/// What the operator reports about a gateway.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiGatewayStatus {
+    /// What the operator holds the gateway to. After a timeout this is `Stopped` while
+    /// `spec.state` still says what the user asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+
+    /// What the operator is doing: `Created`, `Starting`, `Started`, `Stopping`, `Stopped`
+    /// or `Deleting`. `Started` alone does not mean that the gateway serves: wait for the
+    /// condition `Available`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// The user's last request that was taken up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handled: Option<Handled>,
+
+    /// The current or last try to start or restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<Attempt>,
+
+    /// How many transitions there have been. It only grows.
+    #[serde(default)]
+    pub transitions: i64,
+
+    /// How many restarts were asked for and taken up. Pods carry it, so that a restart
+    /// is an ordinary rolling update.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restarts: i64,
+
+    /// Pods that the Deployment has, as of the last transition or change of `Available`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
+
+    /// Pods that are ready, as of the last transition or change of `Available`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_replicas: Option<i32>,
+
+    /// Label selector of the gateway's pods, for autoscalers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+
+    /// Where the gateway answers, once it has an Ingress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+
+    /// The hosts that this gateway holds, and since when. The oldest claim on a host wins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["host".into()]))]
+    pub hosts: Vec<HostClaim>,
+
+    /// How many of the gateway's environments are active.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environments: Option<EnvironmentCount>,
+
+    /// `Ready`, `Available`, `Reconciling` and `Stalled`, as kstatus and `kubectl wait` read them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+
+    /// Why the last start or restart failed. It outlives the clean-up and goes with the
+    /// next successful start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<Failure>,
+
+    /// The last 20 transitions, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<Transition>,
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
+/// What the operator holds a gateway to.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// It serves, or is being started.
+    Running,
+    /// It does not serve: the user asked so, or its start timed out.
+    Stopped,
+    /// It serves and is being restarted.
+    Restarting,
+}
+
+/// What the operator is doing with a gateway.
+///
+/// The schema leaves the set open, so that an object written by another version can be
+/// stored and met; such a phase is [`Phase::Unknown`] and nothing is done to it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Seen, and not yet begun: something must be free or answer first.
+    Created,
+    /// Being started, with a deadline.
+    Starting,
+    /// Started; with `status.state: Stopped`, timed out and about to be stopped.
+    Started,
+    /// Being stopped.
+    Stopping,
+    /// Nothing of it runs.
+    Stopped,
+    /// A finalizer works.
+    Deleting,
+    /// A phase of another version.
+    Unknown(String),
+}
+
+impl Phase {
+    /// The phase as the API spells it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Created => "Created",
+            Self::Starting => "Starting",
+            Self::Started => "Started",
+            Self::Stopping => "Stopping",
+            Self::Stopped => "Stopped",
+            Self::Deleting => "Deleting",
+            Self::Unknown(text) => text,
+        }
+    }
+}
+
+impl From<String> for Phase {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "Created" => Self::Created,
+            "Starting" => Self::Starting,
+            "Started" => Self::Started,
+            "Stopping" => Self::Stopping,
+            "Stopped" => Self::Stopped,
+            "Deleting" => Self::Deleting,
+            _ => Self::Unknown(text),
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Phase {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Phase {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::from)
+    }
+}
+
+impl JsonSchema for Phase {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Phase".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "maxLength": 64 })
+    }
+}
+
+/// The tokens of the last request that was taken up.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Handled {
+    /// Hash of the spec without `state`, `suspend` and `replicas`, after the version of the hash.
+    pub spec_hash: String,
+    /// The `spec.state` that was taken up.
+    pub state: DesiredState,
+    /// The value of the annotation `phasegate.dev/retry-requested-at` that was taken up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<String>,
+    /// The value of the annotation `phasegate.dev/restart-requested-at` that was taken up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<String>,
+}
+
+/// One try to start or restart, with its own clock.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Attempt {
+    /// Its number, from 1.
+    pub number: i64,
+    /// When it began.
+    pub started_at: MicroTime,
+    /// Seconds during which the clock was held: suspended, or waiting for a host or a name.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub held_seconds: i64,
+    /// Since when the clock is held, while it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_since: Option<MicroTime>,
+    /// How many of the operator's own retries are left after this attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries_left: Option<i32>,
+}
+
+/// A host that a gateway holds.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+pub struct HostClaim {
+    /// The host name.
+    pub host: String,
+    /// Since when it is held.
+    pub since: MicroTime,
+}
+
+/// How many of a gateway's environments are active.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+pub struct EnvironmentCount {
+    /// Active environments.
+    pub active: i32,
+    /// All environments that name this gateway.
+    pub total: i32,
+}
+
+/// Why a start or restart failed.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+pub struct Failure {
+    /// The cause, as one word of a closed set.
+    pub reason: Reason,
+    /// The cause, as a sentence that names the object and what it said.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+    /// When the attempt was given up.
+    pub at: MicroTime,
+    /// The number of the attempt that failed.
+    pub attempt: i64,
+}
+
+/// One transition of the state machine.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+pub struct Transition {
+    /// When it happened.
+    pub at: MicroTime,
+    /// The phase before; absent for the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Phase>,
+    /// The phase after.
+    pub to: Phase,
+    /// `status.state` after.
+    pub state: State,
+    /// Why, as one word of a closed set.
+    pub reason: Reason,
+    /// Why, as a sentence.
+    pub message: String,
+    /// How many seconds the phase before lasted.
+    pub seconds: i64,
+}

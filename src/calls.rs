@@ -1,0 +1,173 @@
+//! Calls to the API server: each is bounded in time, and none is repeated here.
+//!
+//! kube's own client would repeat 429, 503 and 504 up to fifteen times and obey any
+//! `Retry-After`; it is switched off, and the controller's backoff repeats instead.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, Client, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The field manager of our writes.
+pub const FIELD_MANAGER: &str = "phasegate";
+
+/// Why a call did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// No answer in time. Whether a write was carried out is not known.
+    #[error("the API server did not answer within {0:?}")]
+    TimedOut(Duration),
+    /// The API server refused, or could not be reached.
+    #[error("{}", words(.0))]
+    Kube(#[from] kube::Error),
+}
+
+/// An API server's refusal in its own words, without the debug form that kube appends.
+fn words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
+impl CallError {
+    /// The HTTP status, where the API server answered.
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            Self::Kube(kube::Error::Api(status)) => Some(status.code),
+            _ => None,
+        }
+    }
+
+    /// The machine-readable reason, where the API server answered.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Kube(kube::Error::Api(status)) => Some(&status.reason),
+            _ => None,
+        }
+    }
+
+    /// The object changed, appeared or disappeared since it was read.
+    pub fn is_stale(&self) -> bool {
+        matches!(self.code(), Some(404 | 409 | 410))
+    }
+
+    /// The API server looked at the object and will not have it.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.code(), Some(400 | 403 | 413 | 422))
+    }
+}
+
+/// A bounded client.
+#[derive(Clone)]
+pub struct Calls {
+    client: Client,
+    timeout: Duration,
+}
+
+/// What every namespaced object offers that is read and written here.
+pub trait Object:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Serialize + Debug
+{
+}
+
+impl<K> Object for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Serialize + Debug
+{
+}
+
+impl Calls {
+    /// Bounds every call of `client` by `timeout`.
+    pub fn new(client: Client, timeout: Duration) -> Self {
+        Self { client, timeout }
+    }
+
+    /// Reads an object; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the API server refuses or does not answer.
+    pub async fn get<K: Object>(&self, namespace: &str, name: &str) -> Result<Option<K>, CallError> {
+        self.bounded(self.api(namespace).get_opt(name)).await
+    }
+
+    /// Creates an object.
+    ///
+    /// # Errors
+    /// When the API server refuses or does not answer.
+    pub async fn create<K: Object>(&self, object: &K) -> Result<K, CallError> {
+        self.bounded(self.api_of(object).create(&post(), object)).await
+    }
+
+    /// Replaces an object, if it is still of the uid and version that `object` carries.
+    ///
+    /// # Errors
+    /// When the API server refuses or does not answer.
+    pub async fn replace<K: Object>(&self, object: &K) -> Result<K, CallError> {
+        let name = object.meta().name.clone().unwrap_or_default();
+        self.bounded(self.api_of(object).replace(&name, &post(), object)).await
+    }
+
+    /// Replaces an object's status, if it is still of the version that `object` carries.
+    ///
+    /// # Errors
+    /// When the API server refuses or does not answer.
+    pub async fn replace_status<K: Object>(&self, object: &K) -> Result<K, CallError> {
+        let name = object.meta().name.clone().unwrap_or_default();
+        self.bounded(self.api_of(object).replace_status(&name, &post(), object)).await
+    }
+
+    /// Merges a patch into an object's status.
+    ///
+    /// # Errors
+    /// When the API server refuses or does not answer.
+    pub async fn merge_status<K: Object>(
+        &self,
+        namespace: &str,
+        name: &str,
+        patch: &serde_json::Value,
+    ) -> Result<kube::api::DynamicObject, CallError> {
+        let resource = kube::api::ApiResource::erase::<K>(&());
+        let api: Api<kube::api::DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        self.bounded(api.patch_status(name, &params, &Patch::Merge(patch))).await
+    }
+
+    /// Deletes the object of this uid; one that is gone already counts as deleted.
+    ///
+    /// # Errors
+    /// When the API server refuses or does not answer.
+    pub async fn delete<K: Object>(&self, object: &K) -> Result<(), CallError> {
+        let meta = object.meta();
+        let params =
+            DeleteParams::background().preconditions(Preconditions { uid: meta.uid.clone(), resource_version: None });
+        let name = meta.name.clone().unwrap_or_default();
+        match self.bounded(self.api_of(object).delete(&name, &params)).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.code() == Some(404) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn api<K: Object>(&self, namespace: &str) -> Api<K> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    fn api_of<K: Object>(&self, object: &K) -> Api<K> {
+        self.api(object.meta().namespace.as_deref().unwrap_or_default())
+    }
+
+    async fn bounded<T>(&self, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, CallError> {
+        match tokio::time::timeout(self.timeout, call).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(CallError::TimedOut(self.timeout)),
+        }
+    }
+}
+
+fn post() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
+}

@@ -1,0 +1,77 @@
+//! How long ago a stored moment is, in a way that a step of the wall clock does not change.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::jiff::Timestamp;
+
+/// Remembers when it first met each of a gateway's stored moments, and from then on counts
+/// on the monotonic clock.
+#[derive(Debug, Default)]
+pub struct Stopwatches {
+    met: Vec<Met>,
+}
+
+#[derive(Debug)]
+struct Met {
+    stamp: Timestamp,
+    at: Instant,
+    elapsed: Duration,
+}
+
+impl Stopwatches {
+    /// How long ago each of `stamps` is; zero for one that is absent or in the future.
+    /// Moments that are not asked for any more are forgotten.
+    pub fn read<const N: usize>(
+        &mut self,
+        stamps: [Option<Timestamp>; N],
+        wall: Timestamp,
+        monotonic: Instant,
+    ) -> [Duration; N] {
+        self.met.retain(|met| stamps.contains(&Some(met.stamp)));
+        stamps.map(|stamp| stamp.map_or(Duration::ZERO, |stamp| self.since(stamp, wall, monotonic)))
+    }
+
+    fn since(&mut self, stamp: Timestamp, wall: Timestamp, monotonic: Instant) -> Duration {
+        if let Some(met) = self.met.iter().find(|met| met.stamp == stamp) {
+            return met.elapsed + monotonic.saturating_duration_since(met.at);
+        }
+        let elapsed = Duration::try_from(wall.duration_since(stamp)).unwrap_or_default();
+        self.met.push(Met { stamp, at: monotonic, elapsed });
+        elapsed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn a_wall_clock_that_steps_back_or_forth_changes_nothing_once_a_moment_was_met() {
+        let mut watches = Stopwatches::default();
+        let start = Instant::now();
+        assert_eq!(watches.read([Some(at(100))], at(110), start), [10 * SECOND]);
+        assert_eq!(watches.read([Some(at(100))], at(9_999), start + 5 * SECOND), [15 * SECOND]);
+        assert_eq!(watches.read([Some(at(100))], at(3), start + 6 * SECOND), [16 * SECOND]);
+    }
+
+    #[test]
+    fn a_moment_in_the_future_is_zero_ago() {
+        let mut watches = Stopwatches::default();
+        assert_eq!(watches.read([Some(at(200)), None], at(100), Instant::now()), [Duration::ZERO; 2]);
+    }
+
+    #[test]
+    fn a_moment_that_is_not_asked_for_is_forgotten() {
+        let mut watches = Stopwatches::default();
+        let start = Instant::now();
+        watches.read([Some(at(100))], at(110), start);
+        watches.read([Some(at(105))], at(110), start);
+        assert_eq!(watches.read([Some(at(100))], at(120), start), [20 * SECOND]);
+    }
+}

@@ -1,0 +1,168 @@
+//! Arguments and environment, parsed once into a configuration that is valid.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::decide::observed::Settings;
+use crate::watch::Scope;
+
+/// Starts, stops and explains tenant API gateways on Kubernetes.
+#[derive(Debug, Parser)]
+#[command(name = "phasegate", version, max_term_width = 100)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the operator until it is told to end (SIGTERM or Ctrl-C).
+    Run(Box<Run>),
+    /// Print the custom resource definitions as YAML, for `kubectl apply -f -`.
+    Crds,
+}
+
+/// The operator's flags.
+#[derive(Debug, clap::Args)]
+pub struct Run {
+    /// The namespaces to watch, separated by commas. None: all.
+    #[arg(long, env = "PHASEGATE_NAMESPACES", value_delimiter = ',', value_parser = namespace)]
+    pub namespaces: Vec<String>,
+
+    /// Watch only ApiGateways with these labels, as kubectl writes them (`shard=a`). Operators
+    /// with different selectors share a fleet between them.
+    #[arg(long, env = "PHASEGATE_SELECTOR", value_parser = selector)]
+    pub selector: Option<String>,
+
+    /// How many gateways are worked on at once.
+    #[arg(long, env = "PHASEGATE_CONCURRENCY", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub concurrency: u16,
+
+    /// How long a start may take, where the gateway's spec does not say (`90s`, `5m`, `1h30m`).
+    #[arg(long, env = "PHASEGATE_START_DEADLINE", default_value = "5m", value_parser = duration)]
+    pub start_deadline: Duration,
+
+    /// After how long a stop that does not end is called stuck.
+    #[arg(long, env = "PHASEGATE_CLEANUP_STUCK_AFTER", default_value = "5m", value_parser = duration)]
+    pub cleanup_stuck_after: Duration,
+
+    /// How long one call to the API server may take.
+    #[arg(long, env = "PHASEGATE_CALL_TIMEOUT", default_value = "10s", value_parser = duration)]
+    pub call_timeout: Duration,
+
+    /// How log lines are written.
+    #[arg(long, env = "PHASEGATE_LOG_FORMAT", value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+
+    /// What is logged: a level, or a filter such as `info,phasegate=debug`.
+    #[arg(long, env = "PHASEGATE_LOG", default_value = "info,kube=warn")]
+    pub log: String,
+
+    /// The kubeconfig file. None: the one that kubectl would use, and in a pod its service account.
+    #[arg(long)]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// The context of the kubeconfig. None: its current one.
+    #[arg(long)]
+    pub context: Option<String>,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Run {
+    /// What decisions depend on.
+    pub fn settings(&self) -> Settings {
+        Settings { start_deadline: self.start_deadline, cleanup_stuck_after: self.cleanup_stuck_after }
+    }
+
+    /// Where gateways are watched.
+    pub fn scopes(&self) -> Vec<Scope> {
+        if self.namespaces.is_empty() {
+            return vec![Scope::Cluster];
+        }
+        let mut namespaces = self.namespaces.clone();
+        namespaces.sort();
+        namespaces.dedup();
+        namespaces.into_iter().map(Scope::Namespace).collect()
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed =
+        kube::core::Duration::from_str(text).map_err(|_| "it is no duration such as 90s, 5m or 1h30m".to_owned())?;
+    if text.starts_with('-') || Duration::from(parsed) < Duration::from_secs(1) {
+        return Err("it must be at least 1s".to_owned());
+    }
+    Ok(parsed.into())
+}
+
+fn namespace(text: &str) -> Result<String, String> {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let valid = !text.is_empty()
+        && text.len() <= 63
+        && text.chars().all(inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-');
+    if valid { Ok(text.to_owned()) } else { Err("it is no name of a namespace".to_owned()) }
+}
+
+fn selector(text: &str) -> Result<String, String> {
+    let valid = text.split(',').all(|part| part.chars().any(char::is_alphanumeric));
+    if valid { Ok(text.to_owned()) } else { Err("it is no label selector such as shard=a".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(arguments: &[&str]) -> Result<Run, clap::Error> {
+        let all = ["phasegate", "run"].iter().chain(arguments);
+        match Arguments::try_parse_from(all)?.command {
+            Command::Run(run) => Ok(*run),
+            Command::Crds => unreachable!("the first argument is run"),
+        }
+    }
+
+    #[test]
+    fn the_flags_are_well_formed() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn namespaces_are_watched_once_each() {
+        let run = run(&["--namespaces", "b,a,b"]).unwrap();
+        assert_eq!(run.scopes(), [Scope::Namespace("a".into()), Scope::Namespace("b".into())]);
+    }
+
+    #[test]
+    fn no_namespaces_are_all_namespaces() {
+        assert_eq!(run(&[]).unwrap().scopes(), [Scope::Cluster]);
+    }
+
+    #[test]
+    fn durations_are_those_of_the_spec() {
+        assert_eq!(run(&["--start-deadline", "1h30m"]).unwrap().start_deadline, Duration::from_secs(5400));
+        for wrong in ["0s", "banana", "3 days", "-5m", "500ms", ""] {
+            assert!(run(&["--start-deadline", wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_concurrency_of_zero_is_refused() {
+        assert!(run(&["--concurrency", "0"]).is_err());
+        assert_eq!(run(&["--concurrency", "8"]).unwrap().concurrency, 8);
+    }
+}

@@ -1,0 +1,313 @@
+//! The conditions that a decision leads to, in the sense of kstatus.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+
+use super::diagnosis::{self, Cause};
+use super::observed::Presence;
+use super::phase::{self, DueStart, Place, Situation};
+use super::{deadline, readiness};
+use crate::api::{ApiGatewayStatus, Phase, Reason, condition};
+
+/// One condition's new status, reason and message.
+#[derive(Clone, Debug, PartialEq)]
+struct Claim {
+    is: bool,
+    reason: Reason,
+    message: String,
+}
+
+/// What is said of a gateway, before it is written as conditions.
+struct Outlook {
+    ready: Claim,
+    available: Claim,
+    reconciling: Claim,
+    stalled: Claim,
+    cleanup_stuck: Option<Claim>,
+}
+
+/// The conditions of a gateway whose status will be `status`, keeping the times of those
+/// that do not turn.
+pub fn of(s: &Situation<'_>, status: &ApiGatewayStatus) -> Vec<Condition> {
+    let outlook = outlook(s, status);
+    let Outlook { ready, available, reconciling, stalled, cleanup_stuck } = outlook;
+    [
+        (condition::READY, Some(ready)),
+        (condition::AVAILABLE, Some(available)),
+        (condition::RECONCILING, Some(reconciling)),
+        (condition::STALLED, Some(stalled)),
+        (condition::CLEANUP_STUCK, cleanup_stuck),
+    ]
+    .into_iter()
+    .filter_map(|(type_, claim)| Some((type_, claim?)))
+    .map(|(type_, claim)| render(s, status, type_, claim))
+    .collect()
+}
+
+fn render(s: &Situation<'_>, status: &ApiGatewayStatus, type_: &str, claim: Claim) -> Condition {
+    let before = find(&status.conditions, type_);
+    let turned = before.is_none_or(|before| (before.status == "True") != claim.is);
+    let since = match before {
+        Some(before) if !turned => before.last_transition_time.0,
+        _ => s.moment.now,
+    };
+    // The same cause seen through another pod, or in newer words, is not news: rewriting
+    // it would be a write per pod.
+    let message = match before {
+        Some(before) if !turned && before.reason == claim.reason.as_str() && is_cause(claim.reason) => {
+            before.message.clone()
+        }
+        _ => claim.message,
+    };
+    Condition {
+        type_: type_.to_owned(),
+        status: if claim.is { "True" } else { "False" }.to_owned(),
+        reason: claim.reason.to_string(),
+        message,
+        observed_generation: s.gateway.metadata.generation,
+        last_transition_time: Time(seconds(since)),
+    }
+}
+
+/// Conditions carry whole seconds.
+fn seconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
+/// The condition of a type.
+pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// Whether a reason was found by diagnosis.
+pub fn is_cause(reason: Reason) -> bool {
+    matches!(reason, Reason::ImagePullFailed | Reason::Unschedulable | Reason::QuotaExceeded | Reason::AdmissionRefused)
+}
+
+fn yes(reason: Reason, message: impl Into<String>) -> Claim {
+    Claim { is: true, reason, message: message.into() }
+}
+
+fn no(reason: Reason, message: impl Into<String>) -> Claim {
+    Claim { is: false, reason, message: message.into() }
+}
+
+fn outlook(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
+    let place = Place::of(status.phase.as_ref(), status.state);
+    let mut outlook = match place {
+        None => unknown_phase(status),
+        Some(Place::New | Place::Created) => pending(s),
+        Some(Place::Starting) => starting(s, status, Reason::Starting),
+        Some(Place::Restarting) => starting(s, status, Reason::Restarting),
+        Some(Place::Started) => started(s, status),
+        Some(Place::TimedOut | Place::Stopping | Place::Stopped) => stopping_or_stopped(s, status, place),
+    };
+    if s.gateway.spec.suspend && place.is_some() {
+        let message = "suspended: nothing is written and the clock is held until spec.suspend is false";
+        outlook.reconciling = no(Reason::Suspended, message);
+        outlook.stalled = no(Reason::Suspended, message);
+        outlook.ready = Claim { is: outlook.ready.is, reason: Reason::Suspended, message: message.to_owned() };
+    }
+    outlook
+}
+
+fn unknown_phase(status: &ApiGatewayStatus) -> Outlook {
+    let phase = status.phase.as_ref().map(ToString::to_string).unwrap_or_default();
+    let message = format!(
+        "phase {phase:?} is not known to this version of the operator: nothing is done. \
+         Run the version that wrote it, or delete the gateway."
+    );
+    waits_for_somebody(Reason::UnknownPhase, &message)
+}
+
+fn waits_for_somebody(reason: Reason, message: &str) -> Outlook {
+    Outlook {
+        ready: no(reason, message),
+        available: no(reason, message),
+        reconciling: no(reason, message),
+        stalled: yes(reason, message),
+        cleanup_stuck: None,
+    }
+}
+
+fn heals_by_waiting(reason: Reason, message: &str) -> Outlook {
+    Outlook {
+        ready: no(reason, message),
+        available: no(reason, message),
+        reconciling: yes(reason, message),
+        stalled: no(reason, ""),
+        cleanup_stuck: None,
+    }
+}
+
+fn obstructed(cause: &Cause) -> Outlook {
+    let message = sentence(cause);
+    match cause.reason {
+        Reason::WaitingForDeletion => heals_by_waiting(cause.reason, &message),
+        _ => waits_for_somebody(cause.reason, &message),
+    }
+}
+
+fn sentence(cause: &Cause) -> String {
+    format!("{}. {}", cause.message.trim_end_matches('.'), cause.hint)
+}
+
+fn obstacle(s: &Situation<'_>) -> Option<Cause> {
+    s.obstacle().map(|obstacle| diagnosis::obstacle_cause(s, &obstacle))
+}
+
+fn pending(s: &Situation<'_>) -> Outlook {
+    if let Some(cause) = obstacle(s) {
+        return obstructed(&cause);
+    }
+    match &s.observed.registry_unavailable {
+        Some(words) => heals_by_waiting(Reason::RegistryUnavailable, &format!("the registry does not answer: {words}")),
+        None => heals_by_waiting(Reason::Pending, "about to be started"),
+    }
+}
+
+fn starting(s: &Situation<'_>, status: &ApiGatewayStatus, reason: Reason) -> Outlook {
+    let mut outlook = if let Some(cause) = obstacle(s) {
+        obstructed(&cause)
+    } else if let Some(cause) = diagnosis::visible_cause(s.observed) {
+        heals_by_waiting(cause.reason, &sentence(&cause))
+    } else {
+        let limit = deadline::limit(s.gateway, s.settings);
+        let number = status.attempt.as_ref().map_or(1, |attempt| attempt.number);
+        heals_by_waiting(reason, &format!("attempt {number} is on its way; it may take {}", human(limit)))
+    };
+    // The first pods of a start are not announced one by one; a gateway that is being
+    // restarted serves all the while.
+    outlook.available = if reason == Reason::Restarting { available(s) } else { no(reason, "not started yet") };
+    outlook
+}
+
+fn available(s: &Situation<'_>) -> Claim {
+    if readiness::serves(s.observed) {
+        yes(Reason::Started, "at least one pod is available")
+    } else if s.observed.rollout.desired == 0 && s.observed.deployment.is_ours() {
+        no(Reason::ScaledToZero, "spec.replicas is 0")
+    } else {
+        no(Reason::Unavailable, "no pod is available")
+    }
+}
+
+fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
+    let available = available(s);
+    // It stays so until the workload is ready or the user asks for something new.
+    let restart_failed = find(&status.conditions, condition::STALLED)
+        .is_some_and(|stalled| stalled.status == "True" && stalled.reason == Reason::RestartDeadlineExceeded.as_str())
+        || (s.phase() == Some(&Phase::Starting)
+            && status.history.last().is_some_and(|last| last.reason == Reason::RestartDeadlineExceeded));
+    if readiness::workload_ready(s.observed) {
+        return Outlook {
+            ready: yes(Reason::Started, "the gateway is as asked"),
+            reconciling: no(Reason::Started, ""),
+            stalled: no(Reason::Started, ""),
+            cleanup_stuck: None,
+            available,
+        };
+    }
+    let outlook = if let Some(cause) = obstacle(s) {
+        obstructed(&cause)
+    } else if restart_failed && !s.requests.start {
+        let cause = status.last_failure.as_ref().map(|failure| failure.message.as_str()).unwrap_or_default();
+        waits_for_somebody(
+            Reason::RestartDeadlineExceeded,
+            &format!("the restart did not finish in time and the old pods go on serving: {cause}"),
+        )
+    } else if let Some(words) = &s.observed.rollout.progress_deadline_exceeded {
+        let why = diagnosis::visible_cause(s.observed).map_or_else(|| words.clone(), |cause| sentence(&cause));
+        waits_for_somebody(
+            Reason::ProgressDeadlineExceeded,
+            &format!("the rollout makes no progress; the last good pods go on serving: {why}"),
+        )
+    } else if let Some(cause) = diagnosis::visible_cause(s.observed) {
+        heals_by_waiting(cause.reason, &sentence(&cause))
+    } else {
+        heals_by_waiting(Reason::RollingOut, "a change is being rolled out or repaired")
+    };
+    Outlook { available, ..outlook }
+}
+
+fn stopping_or_stopped(s: &Situation<'_>, status: &ApiGatewayStatus, place: Option<Place>) -> Outlook {
+    let stopped = place == Some(Place::Stopped);
+    let asked = stopped && phase::due_start(s) == Some(DueStart::Asked);
+    let mut outlook = if let (true, Some(cause)) = (asked, obstacle(s)) {
+        obstructed(&cause)
+    } else if s.asked_to_run() && s.is_held_stopped() {
+        timed_out(s, status, stopped)
+    } else if stopped && !s.asked_to_run() {
+        Outlook {
+            ready: yes(Reason::Stopped, "stopped, as asked"),
+            available: no(Reason::Stopped, "stopped, as asked"),
+            reconciling: no(Reason::Stopped, ""),
+            stalled: no(Reason::Stopped, ""),
+            cleanup_stuck: None,
+        }
+    } else {
+        heals_by_waiting(if stopped { Reason::Pending } else { Reason::Stopping }, "the gateway is being stopped")
+    };
+    if !stopped && phase::is_stuck(s) {
+        let message = format!("the stop waits for {}", remaining(s));
+        outlook.cleanup_stuck = Some(yes(Reason::CleanupStuck, message.clone()));
+        outlook.stalled = yes(Reason::CleanupStuck, message);
+    }
+    outlook
+}
+
+fn timed_out(s: &Situation<'_>, status: &ApiGatewayStatus, stopped: bool) -> Outlook {
+    let limit = human(deadline::limit(s.gateway, s.settings));
+    let cause = status
+        .last_failure
+        .as_ref()
+        .map_or_else(String::new, |failure| format!(": {}. {}", failure.message.trim_end_matches('.'), failure.hint));
+    let failed = format!("the gateway did not start within {limit}{cause}");
+    let retry_due = matches!(phase::due_start(s), Some(DueStart::Retry { .. }));
+    let next = if retry_due { "The operator tries again by itself.".to_owned() } else { diagnosis::how_to_retry() };
+    let message = format!("{} {next}", ended(&failed));
+    Outlook {
+        ready: no(Reason::StartDeadlineExceeded, message.clone()),
+        available: no(Reason::StartDeadlineExceeded, "stopped after a timeout"),
+        reconciling: match (stopped, retry_due) {
+            (false, _) => yes(Reason::Stopping, "what was created is being removed"),
+            (true, true) => yes(Reason::RetryScheduled, "the operator tries again by itself"),
+            (true, false) => no(Reason::Stopped, ""),
+        },
+        stalled: Claim { is: !retry_due, reason: Reason::StartDeadlineExceeded, message },
+        cleanup_stuck: None,
+    }
+}
+
+fn ended(text: &str) -> String {
+    format!("{}.", text.trim_end_matches('.'))
+}
+
+fn remaining(s: &Situation<'_>) -> String {
+    let name = s.gateway.name_or_empty();
+    let children = s.observed.children();
+    let child = children.iter().rev().find(|(_, presence)| presence.is_ours());
+    match child {
+        Some((child, Presence::Terminating)) => {
+            format!("{} {name:?}, which is being deleted: look at its finalizers", child.kind())
+        }
+        Some((child, _)) => format!("{} {name:?} to be deleted", child.kind()),
+        None => format!(
+            "{} pods to end, {} of them terminating: look at their nodes",
+            s.observed.pods.total, s.observed.pods.terminating
+        ),
+    }
+}
+
+/// A duration as a user would write it.
+pub fn human(duration: std::time::Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s}s"),
+        (0, m, 0) => format!("{m}m"),
+        (0, m, s) => format!("{m}m{s}s"),
+        (h, 0, 0) => format!("{h}h"),
+        (h, m, 0) => format!("{h}h{m}m"),
+        (h, m, s) => format!("{h}h{m}m{s}s"),
+    }
+}

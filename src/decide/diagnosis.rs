@@ -1,0 +1,157 @@
+//! Why a gateway does not start: an ordered list of small policies, the deepest cause first.
+
+use super::observed::{Child, Observed, Presence, Trouble};
+use super::phase::{Obstacle, Situation};
+use super::{deadline, readiness, say};
+use crate::api::{RETRY_ANNOTATION, Reason};
+
+/// A cause, in words for the user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// The cause as one word.
+    pub reason: Reason,
+    /// The cause as a sentence that names the object.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}
+
+type Policy = fn(&Observed) -> Option<Cause>;
+
+/// First match wins. What a pod says is deeper than what its Deployment says, and what the
+/// Deployment says is deeper than what the API server said to the operator.
+const POLICIES: &[Policy] = &[image_not_pullable, unschedulable, pods_refused, child_refused];
+
+/// The cause that is visible now, if any.
+pub fn visible_cause(observed: &Observed) -> Option<Cause> {
+    POLICIES.iter().find_map(|policy| policy(observed))
+}
+
+/// The cause of a failed attempt: the visible one, what was in the way, or how far it came.
+pub fn cause_of_failure(s: &Situation<'_>) -> Cause {
+    visible_cause(s.observed)
+        .or_else(|| s.obstacle().map(|obstacle| obstacle_cause(s, &obstacle)))
+        .unwrap_or_else(|| slow_start(s))
+}
+
+fn image_not_pullable(observed: &Observed) -> Option<Cause> {
+    observed.pods.troubles.iter().find_map(|pod| match &pod.trouble {
+        Trouble::ImagePull { image, message } => Some(Cause {
+            reason: Reason::ImagePullFailed,
+            message: format!("pod {}: image {image:?} cannot be pulled: {}", pod.pod, say(message)),
+            hint: "Check spec.image, and spec.imagePullSecrets if its registry is private.".to_owned(),
+        }),
+        Trouble::Unschedulable(_) => None,
+    })
+}
+
+fn unschedulable(observed: &Observed) -> Option<Cause> {
+    observed.pods.troubles.iter().find_map(|pod| match &pod.trouble {
+        Trouble::Unschedulable(message) => Some(Cause {
+            reason: Reason::Unschedulable,
+            message: format!("pod {}: no node takes it: {}", pod.pod, say(message)),
+            hint: "Lower spec.resources.requests, loosen spec.nodeSelector or spec.topologySpread, or add nodes."
+                .to_owned(),
+        }),
+        Trouble::ImagePull { .. } => None,
+    })
+}
+
+fn pods_refused(observed: &Observed) -> Option<Cause> {
+    let message = observed.rollout.replica_failure.as_ref()?;
+    Some(refusal("the pods of the Deployment", message, is_quota(message)))
+}
+
+fn child_refused(observed: &Observed) -> Option<Cause> {
+    let refused = observed.refusal.as_ref()?;
+    Some(refusal(&format!("the {}", refused.child.kind()), &refused.message, refused.quota))
+}
+
+/// Whether the API server's words speak of a ResourceQuota. It has no reason of its own for them.
+pub fn is_quota(message: &str) -> bool {
+    message.contains("exceeded quota") || message.contains("failed quota")
+}
+
+fn refusal(what: &str, message: &str, quota: bool) -> Cause {
+    if quota {
+        Cause {
+            reason: Reason::QuotaExceeded,
+            message: format!("{what} exceed the namespace's quota: {}", say(message)),
+            hint: "Free or raise the ResourceQuota of the namespace, or lower spec.replicas or spec.resources."
+                .to_owned(),
+        }
+    } else {
+        Cause {
+            reason: Reason::AdmissionRefused,
+            message: format!("{what} were refused: {}", say(message)),
+            hint: "Change the field that the refusal names, or ask who runs the cluster about the rule.".to_owned(),
+        }
+    }
+}
+
+/// What is in the gateway's way, in words.
+pub fn obstacle_cause(s: &Situation<'_>, obstacle: &Obstacle) -> Cause {
+    let name = s.gateway.name_or_empty();
+    let reason = obstacle.reason();
+    match obstacle {
+        Obstacle::HostTaken { host, by } => Cause {
+            reason,
+            message: format!("host {host:?} is held by {by}"),
+            hint: "Choose another spec.host, or wait until its holder drops it.".to_owned(),
+        },
+        Obstacle::NameTaken { child, by } => Cause {
+            reason,
+            message: format!("{} {name:?} exists and belongs to {by}; it is left alone", child.kind()),
+            hint: format!("Delete or rename that {}, or give the gateway another name.", child.kind()),
+        },
+        Obstacle::WaitingForDeletion { child } => Cause {
+            reason,
+            message: format!("{} {name:?} of an earlier gateway of this name is still being deleted", child.kind()),
+            hint: "Nothing to do: it goes on by itself once garbage collection is through.".to_owned(),
+        },
+    }
+}
+
+fn slow_start(s: &Situation<'_>) -> Cause {
+    let observed = s.observed;
+    let rollout = &observed.rollout;
+    let step = if let Some((child, presence)) = observed
+        .children()
+        .into_iter()
+        .find(|(child, presence)| *child != Child::PodDisruptionBudget && !presence.is_settled())
+    {
+        let number = match child {
+            Child::Deployment => 2,
+            Child::Service => 3,
+            Child::Ingress | Child::PodDisruptionBudget => 4,
+        };
+        let how = match presence {
+            Presence::Terminating => "is still being deleted",
+            Presence::Missing => "was not created",
+            _ => "is not as desired",
+        };
+        format!("step {number} of 5: the {} {how}", child.kind())
+    } else if !readiness::workload_ready(observed) {
+        format!("step 2 of 5: {} of {} replicas are available", rollout.available, rollout.desired)
+    } else {
+        let waiting = observed.environments.iter().filter(|env| !env.active && !env.refused).count();
+        format!("step 5 of 5: {waiting} environments are not active")
+    };
+    let elapsed = s
+        .gateway
+        .status
+        .as_ref()
+        .and_then(|status| status.attempt.as_ref())
+        .map(|attempt| deadline::elapsed(attempt, s.moment).as_secs())
+        .unwrap_or_default();
+    Cause {
+        reason: Reason::SlowStart,
+        message: format!("{step} after {elapsed} s, and nothing says why"),
+        hint: "Look at the pods' logs; if the gateway is only slow, raise spec.startDeadline.".to_owned(),
+    }
+}
+
+/// How a timed-out gateway is tried again.
+pub fn how_to_retry() -> String {
+    format!("To try again, change the spec, or set the annotation {RETRY_ANNOTATION} to a new value.")
+}

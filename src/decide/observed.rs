@@ -1,0 +1,230 @@
+//! What a decision is made from: plain facts, gathered by `observe`.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+
+/// Everything outside the `ApiGateway` object that a decision looks at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observed {
+    /// The Deployment.
+    pub deployment: Presence,
+    /// The Service.
+    pub service: Presence,
+    /// The Ingress.
+    pub ingress: Presence,
+    /// The PodDisruptionBudget.
+    pub disruption_budget: Presence,
+    /// How far the Deployment's rollout is.
+    pub rollout: Rollout,
+    /// The gateway's pods that are in trouble or going away, and how many there are in all.
+    pub pods: Pods,
+    /// The environments that name this gateway.
+    pub environments: Vec<EnvironmentFacts>,
+    /// Whether the gateway may have its host.
+    pub host: HostVerdict,
+    /// What the registry said when it did not answer. The Kubernetes registry is the object
+    /// itself and cannot be away while the object is read.
+    pub registry_unavailable: Option<String>,
+    /// The last step of this attempt that the API server refused.
+    pub refusal: Option<Refusal>,
+    /// Whether this process has tried the steps of the current attempt.
+    pub tried: bool,
+}
+
+/// One child object, compared with what is desired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// Not desired, and not there.
+    NotWanted,
+    /// Desired, and not there.
+    Missing,
+    /// As desired.
+    Equal,
+    /// There, and different: the path of the first difference.
+    Different(String),
+    /// There, but no longer desired.
+    Unwanted,
+    /// Being deleted.
+    Terminating,
+    /// Of an earlier gateway of this name; garbage collection will take it.
+    Predecessor,
+    /// Somebody else's: who.
+    Stranger(String),
+}
+
+impl Presence {
+    /// Whether an object of this gateway is there.
+    pub fn is_ours(&self) -> bool {
+        match self {
+            Self::Equal | Self::Different(_) | Self::Unwanted | Self::Terminating => true,
+            Self::NotWanted | Self::Missing | Self::Predecessor | Self::Stranger(_) => false,
+        }
+    }
+
+    /// Whether the object is as desired, its absence included.
+    pub fn is_settled(&self) -> bool {
+        matches!(self, Self::Equal | Self::NotWanted)
+    }
+}
+
+/// The kinds of children, in the order in which they are created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Child {
+    /// Runs the pods.
+    Deployment,
+    /// Gives them an address in the cluster.
+    Service,
+    /// Gives them a host name.
+    Ingress,
+    /// Keeps some of them during voluntary disruptions.
+    PodDisruptionBudget,
+}
+
+impl Child {
+    /// The kind as Kubernetes spells it.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Deployment => "Deployment",
+            Self::Service => "Service",
+            Self::Ingress => "Ingress",
+            Self::PodDisruptionBudget => "PodDisruptionBudget",
+        }
+    }
+}
+
+impl Observed {
+    /// The children, in the order in which they are created.
+    pub fn children(&self) -> [(Child, &Presence); 4] {
+        [
+            (Child::Deployment, &self.deployment),
+            (Child::Service, &self.service),
+            (Child::Ingress, &self.ingress),
+            (Child::PodDisruptionBudget, &self.disruption_budget),
+        ]
+    }
+
+    /// The same child, to be replaced by a newer fact.
+    pub fn child_mut(&mut self, child: Child) -> &mut Presence {
+        match child {
+            Child::Deployment => &mut self.deployment,
+            Child::Service => &mut self.service,
+            Child::Ingress => &mut self.ingress,
+            Child::PodDisruptionBudget => &mut self.disruption_budget,
+        }
+    }
+}
+
+/// How far a Deployment's rollout is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rollout {
+    /// Every replica is of the current template and available, at the current generation.
+    pub complete: bool,
+    /// Replicas that the Deployment asks for.
+    pub desired: i32,
+    /// Pods that it has.
+    pub replicas: i32,
+    /// Pods that are ready.
+    pub ready: i32,
+    /// Pods that are available.
+    pub available: i32,
+    /// What the Deployment says when its progress deadline passed.
+    pub progress_deadline_exceeded: Option<String>,
+    /// What the Deployment says when its pods cannot be created.
+    pub replica_failure: Option<String>,
+}
+
+/// The gateway's pods.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pods {
+    /// All of them.
+    pub total: usize,
+    /// Those being deleted.
+    pub terminating: usize,
+    /// The troubles of those that are not being deleted, ordered by pod name.
+    pub troubles: Vec<PodTrouble>,
+}
+
+/// Why one pod does not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodTrouble {
+    /// The pod's name.
+    pub pod: String,
+    /// What is wrong.
+    pub trouble: Trouble,
+}
+
+/// What can be wrong with a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The kubelet waits to try pulling `image` again.
+    ImagePull {
+        /// The image as the pod names it.
+        image: String,
+        /// The kubelet's words.
+        message: String,
+    },
+    /// The scheduler found no node; its words.
+    Unschedulable(String),
+}
+
+/// An environment of the gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvironmentFacts {
+    /// Its name.
+    pub name: String,
+    /// Whether it is Active.
+    pub active: bool,
+    /// Whether its host was refused: it stays Inactive and holds nobody up.
+    pub refused: bool,
+}
+
+/// Whether a gateway may have the host that its spec names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostVerdict {
+    /// It may, or it names none.
+    Free,
+    /// Somebody else holds it.
+    Taken {
+        /// The host.
+        host: String,
+        /// Who holds it, as `namespace/name`.
+        by: String,
+    },
+}
+
+/// A write that the API server refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The child that was to be written.
+    pub child: Child,
+    /// The API server's words.
+    pub message: String,
+    /// Whether a quota was the cause.
+    pub quota: bool,
+}
+
+/// When a decision is made: the wall clock for what is written down, and durations that a
+/// step of the wall clock does not change for what is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The wall clock.
+    pub now: Timestamp,
+    /// Since `status.attempt.startedAt`.
+    pub attempt: Duration,
+    /// Since `status.attempt.heldSince`; zero when the clock is not held.
+    pub held: Duration,
+    /// Since the last transition.
+    pub phase: Duration,
+    /// Since `status.lastFailure.at`.
+    pub failure: Duration,
+}
+
+/// What the operator's flags say about decisions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The start deadline of gateways that name none.
+    pub start_deadline: Duration,
+    /// After how long a stop is called stuck.
+    pub cleanup_stuck_after: Duration,
+}

@@ -1,0 +1,24 @@
+//! phasegate: tenant API gateways as a phase state machine on Kubernetes.
+//!
+//! The modules in the order in which a change flows through them:
+//! `watch → observe → decide → act → record`.
+
+pub mod api;
+pub mod cache;
+pub mod watch;
+
+pub mod decide;
+pub mod resources;
+
+pub mod act;
+pub mod observe;
+pub mod reconcile;
+pub mod record;
+
+pub mod calls;
+pub mod clock;
+pub mod config;
+pub mod context;
+pub mod memory;
+pub mod run;
+pub mod telemetry;

@@ -1,0 +1,82 @@
+//! The operator's program: arguments in, a validated configuration, and off.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use phasegate::config::{Arguments, Command, Run};
+use phasegate::{api, run, telemetry};
+
+/// The operator failed while it ran.
+const FAILED: u8 = 1;
+/// An argument or environment variable is unknown or missing.
+const USAGE: u8 = 2;
+/// An argument's or environment variable's value is not valid.
+const BAD_VALUE: u8 = 3;
+/// It is not known how to reach the API server.
+const NO_CLUSTER: u8 = 4;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let outcome = match Arguments::try_parse() {
+        Ok(arguments) => carry_out(arguments.command).await,
+        Err(error) => refuse(&error),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((code, sentence)) => {
+            eprintln!("phasegate: {sentence}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+type Failure = (u8, String);
+
+async fn carry_out(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Crds => {
+            for (_, yaml) in api::crds_yaml().map_err(|error| (FAILED, error.to_string()))? {
+                println!("---\n{yaml}");
+            }
+            Ok(())
+        }
+        Command::Run(arguments) => operate(&arguments).await,
+    }
+}
+
+async fn operate(arguments: &Run) -> Result<(), Failure> {
+    telemetry::start(arguments.log_format, &arguments.log).map_err(|sentence| (BAD_VALUE, sentence))?;
+    let config = run::client_config(arguments)
+        .await
+        .map_err(|error| (NO_CLUSTER, format!("no way to the API server: {}", one_line(&error))))?;
+    run::run(arguments, config).await.map_err(|error| (FAILED, one_line(&error)))
+}
+
+/// An error and its causes, each once.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut sentence = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if sentence.is_empty() {
+            sentence = cause;
+        } else if !sentence.contains(&cause) {
+            sentence = format!("{sentence}: {cause}");
+        }
+    }
+    sentence
+}
+
+/// clap's answer to `--help` and `--version` is printed whole, its complaints as one sentence.
+fn refuse(error: &clap::Error) -> Result<(), Failure> {
+    let code = match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            print!("{}", error.render().ansi());
+            return Ok(());
+        }
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation | ErrorKind::InvalidUtf8 => BAD_VALUE,
+        _ => USAGE,
+    };
+    let rendered = error.to_string();
+    let sentence = rendered.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    Err((code, format!("{sentence} (see phasegate --help)")))
+}

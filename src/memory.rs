@@ -1,0 +1,141 @@
+//! What this process knows about each gateway and does not store: it can be lost at any time.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use k8s_openapi::jiff::Timestamp;
+
+use crate::api::ApiGateway;
+use crate::clock::Stopwatches;
+use crate::decide::observed::{Moment, Refusal};
+
+/// Per gateway uid, what this process remembers.
+#[derive(Default)]
+pub struct Memory {
+    gateways: Mutex<HashMap<String, Entry>>,
+}
+
+#[derive(Default)]
+struct Entry {
+    stopwatches: Stopwatches,
+    written: Option<Written>,
+    tried: Option<i64>,
+    refusal: Option<(i64, Refusal)>,
+    failures: u32,
+    reported: Option<String>,
+}
+
+/// Our last write, for as long as the cache has not caught up with it.
+struct Written {
+    overtaken: Vec<String>,
+    object: Arc<ApiGateway>,
+}
+
+impl Memory {
+    fn entries(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+        // A panic elsewhere cannot leave an entry half-written: every use is one assignment.
+        self.gateways.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, uid: &str, act: impl FnOnce(&mut Entry) -> T) -> T {
+        act(self.entries().entry(uid.to_owned()).or_default())
+    }
+
+    /// Our own last write of an object, if the cached version is one that it has overtaken. A
+    /// cache lags behind our writes; deciding on it again would only end in a conflict.
+    pub fn newer_than(&self, cached: &ApiGateway) -> Option<Arc<ApiGateway>> {
+        self.with(cached.uid(), |entry| {
+            entry.written.take_if(|written| !overtakes(written, cached));
+            entry.written.as_ref().map(|written| Arc::clone(&written.object))
+        })
+    }
+
+    /// Remembers our write over the version `before`.
+    pub fn wrote(&self, before: &ApiGateway, after: ApiGateway) {
+        self.with(before.uid(), |entry| {
+            let mut overtaken = entry.written.take().map(|written| written.overtaken).unwrap_or_default();
+            overtaken.extend(before.metadata.resource_version.clone());
+            entry.written = Some(Written { overtaken, object: Arc::new(after) });
+        });
+    }
+
+    /// Forgets our last write: somebody else's came between.
+    pub fn lost_a_race(&self, uid: &str) {
+        self.with(uid, |entry| entry.written = None);
+    }
+
+    /// When a decision about this gateway is made.
+    pub fn moment(&self, gateway: &ApiGateway) -> Moment {
+        let status = gateway.status.as_ref();
+        let attempt = status.and_then(|status| status.attempt.as_ref());
+        let stamps = [
+            attempt.map(|attempt| attempt.started_at.0),
+            attempt.and_then(|attempt| attempt.held_since.as_ref()).map(|since| since.0),
+            status.and_then(|status| status.history.last()).map(|last| last.at.0),
+            status.and_then(|status| status.last_failure.as_ref()).map(|failure| failure.at.0),
+        ];
+        let now = Timestamp::now();
+        let [attempt, held, phase, failure] =
+            self.with(gateway.uid(), |entry| entry.stopwatches.read(stamps, now, Instant::now()));
+        Moment { now, attempt, held, phase, failure }
+    }
+
+    /// Remembers that the steps of an attempt were tried, and what refused the last of them.
+    pub fn tried(&self, gateway: &ApiGateway, refusal: Option<Refusal>) {
+        let attempt = attempt_number(gateway);
+        self.with(gateway.uid(), |entry| {
+            entry.tried = Some(attempt);
+            entry.refusal = refusal.map(|refusal| (attempt, refusal));
+        });
+    }
+
+    /// Whether this process has tried the steps of the current attempt.
+    pub fn has_tried(&self, gateway: &ApiGateway) -> bool {
+        self.with(gateway.uid(), |entry| entry.tried == Some(attempt_number(gateway)))
+    }
+
+    /// What the API server refused in the current attempt.
+    pub fn refusal(&self, gateway: &ApiGateway) -> Option<Refusal> {
+        let attempt = attempt_number(gateway);
+        self.with(gateway.uid(), |entry| {
+            entry.refusal.as_ref().filter(|(number, _)| *number == attempt).map(|(_, refusal)| refusal.clone())
+        })
+    }
+
+    /// Counts another failed reconcile in a row.
+    pub fn failed(&self, uid: &str) -> u32 {
+        self.with(uid, |entry| {
+            entry.failures = entry.failures.saturating_add(1);
+            entry.failures
+        })
+    }
+
+    /// A reconcile went through.
+    pub fn succeeded(&self, uid: &str) {
+        self.with(uid, |entry| entry.failures = 0);
+    }
+
+    /// Whether this process has reported this fault of an object.
+    pub fn has_reported(&self, uid: &str, fault: &str) -> bool {
+        self.with(uid, |entry| entry.reported.as_deref() == Some(fault))
+    }
+
+    /// Remembers that a fault of an object was reported.
+    pub fn reported(&self, uid: &str, fault: String) {
+        self.with(uid, |entry| entry.reported = Some(fault));
+    }
+
+    /// Forgets a gateway that is gone.
+    pub fn forget(&self, uid: &str) {
+        self.entries().remove(uid);
+    }
+}
+
+fn overtakes(written: &Written, cached: &ApiGateway) -> bool {
+    cached.metadata.resource_version.as_ref().is_some_and(|version| written.overtaken.contains(version))
+}
+
+fn attempt_number(gateway: &ApiGateway) -> i64 {
+    gateway.status.as_ref().and_then(|status| status.attempt.as_ref()).map_or(0, |attempt| attempt.number)
+}

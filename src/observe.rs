@@ -1,0 +1,154 @@
+//! From caches, or from a live read, to the plain facts that a decision is made from.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::Resource;
+use serde::Serialize;
+
+use crate::api::{ApiGateway, Environment, EnvironmentState, Reason, condition};
+use crate::cache;
+use crate::calls::CallError;
+use crate::context::Context;
+use crate::decide::conditions;
+use crate::decide::deadline;
+use crate::decide::observed::{EnvironmentFacts, Observed, Presence, Rollout};
+use crate::resources::{self, Children, Owner};
+
+/// The children as they are, wherever they were read.
+pub struct Found {
+    /// The Deployment.
+    pub deployment: Option<Arc<Deployment>>,
+    /// The Service.
+    pub service: Option<Arc<Service>>,
+    /// The Ingress.
+    pub ingress: Option<Arc<Ingress>>,
+    /// The PodDisruptionBudget.
+    pub disruption_budget: Option<Arc<PodDisruptionBudget>>,
+}
+
+/// Renders what is desired of a gateway.
+pub fn desired(ctx: &Context, gateway: &ApiGateway) -> Children {
+    resources::render(gateway, deadline::limit(gateway, &ctx.settings))
+}
+
+/// The children in the caches.
+pub fn cached(ctx: &Context, gateway: &ApiGateway) -> Found {
+    let holder = Context::holder(gateway);
+    Found {
+        deployment: ctx.caches.deployments.child_of(&holder),
+        service: ctx.caches.services.child_of(&holder),
+        ingress: ctx.caches.ingresses.child_of(&holder),
+        disruption_budget: ctx.caches.disruption_budgets.child_of(&holder),
+    }
+}
+
+/// The children as the API server has them now.
+///
+/// # Errors
+/// When the API server does not answer.
+pub async fn live(ctx: &Context, gateway: &ApiGateway) -> Result<Found, CallError> {
+    let (namespace, name) = (gateway.namespace_or_empty(), gateway.name_or_empty());
+    Ok(Found {
+        deployment: ctx.calls.get(namespace, name).await?.map(Arc::new),
+        service: ctx.calls.get(namespace, name).await?.map(Arc::new),
+        ingress: ctx.calls.get(namespace, name).await?.map(Arc::new),
+        disruption_budget: ctx.calls.get(namespace, name).await?.map(Arc::new),
+    })
+}
+
+/// Facts about a gateway whose children are `found`.
+pub fn facts(ctx: &Context, gateway: &ApiGateway, found: &Found, desired: &Children) -> Observed {
+    let Found { deployment, service, ingress, disruption_budget } = found;
+    Observed {
+        deployment: presence(gateway, Some(&desired.deployment), deployment.as_deref()),
+        service: presence(gateway, Some(&desired.service), service.as_deref()),
+        ingress: presence(gateway, desired.ingress.as_ref(), ingress.as_deref()),
+        disruption_budget: presence(gateway, desired.disruption_budget.as_ref(), disruption_budget.as_deref()),
+        rollout: deployment.as_deref().map(rollout).unwrap_or_default(),
+        pods: cache::pods(&ctx.caches.pods, &Context::holder(gateway), gateway.uid()),
+        environments: environments(ctx, gateway),
+        host: ctx.caches.claims().verdict(gateway),
+        registry_unavailable: None,
+        refusal: ctx.memory.refusal(gateway),
+        tried: ctx.memory.has_tried(gateway),
+    }
+}
+
+/// Compares one child with what is desired of it.
+pub fn presence<K: Resource + Serialize>(gateway: &ApiGateway, desired: Option<&K>, found: Option<&K>) -> Presence {
+    let Some(found) = found else {
+        return if desired.is_some() { Presence::Missing } else { Presence::NotWanted };
+    };
+    match (resources::owner_of(found.meta(), gateway), desired) {
+        // What nobody desires is in nobody's way.
+        (Owner::Stranger(_) | Owner::Predecessor, None) => Presence::NotWanted,
+        (Owner::Stranger(who), Some(_)) => Presence::Stranger(who),
+        (Owner::Predecessor, Some(_)) => Presence::Predecessor,
+        (Owner::Ours, _) if found.meta().deletion_timestamp.is_some() => Presence::Terminating,
+        (Owner::Ours, None) => Presence::Unwanted,
+        (Owner::Ours, Some(desired)) => match (serde_json::to_value(desired), serde_json::to_value(found)) {
+            (Ok(desired), Ok(found)) => match resources::difference(&desired, &found) {
+                None => Presence::Equal,
+                Some(path) => Presence::Different(path),
+            },
+            // An object that came as JSON can be written as JSON.
+            _ => Presence::Different("/".to_owned()),
+        },
+    }
+}
+
+fn rollout(deployment: &Deployment) -> Rollout {
+    let desired = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let Some(status) = &deployment.status else {
+        return Rollout { desired, ..Rollout::default() };
+    };
+    let says = |type_: &str, value: &str, reason: Option<&str>| {
+        status
+            .conditions
+            .iter()
+            .flatten()
+            .find(|condition| {
+                condition.type_ == type_
+                    && condition.status == value
+                    && reason.is_none_or(|reason| condition.reason.as_deref() == Some(reason))
+            })
+            .map(|condition| condition.message.clone().unwrap_or_default())
+    };
+    let current = status.observed_generation >= deployment.metadata.generation;
+    let (replicas, updated) = (status.replicas.unwrap_or(0), status.updated_replicas.unwrap_or(0));
+    let available = status.available_replicas.unwrap_or(0);
+    Rollout {
+        complete: current && replicas == desired && updated == desired && available == desired,
+        desired,
+        replicas,
+        ready: status.ready_replicas.unwrap_or(0),
+        available,
+        progress_deadline_exceeded: says("Progressing", "False", Some("ProgressDeadlineExceeded")),
+        replica_failure: says("ReplicaFailure", "True", None),
+    }
+}
+
+fn environments(ctx: &Context, gateway: &ApiGateway) -> Vec<EnvironmentFacts> {
+    ctx.caches
+        .environments
+        .of(&Context::holder(gateway))
+        .into_iter()
+        .filter(|(_, environment)| environment.metadata.deletion_timestamp.is_none())
+        .map(|(name, environment)| EnvironmentFacts {
+            name,
+            active: environment.status.as_ref().is_some_and(|status| status.state == EnvironmentState::Active),
+            refused: is_refused(&environment),
+        })
+        .collect()
+}
+
+/// Whether an environment's host was refused: it stays Inactive and holds nobody up.
+pub fn is_refused(environment: &Environment) -> bool {
+    let conditions = environment.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    conditions::find(conditions, condition::STALLED)
+        .is_some_and(|stalled| stalled.status == "True" && stalled.reason == Reason::HostTaken.as_str())
+}

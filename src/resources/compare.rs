@@ -1,0 +1,169 @@
+//! Comparing an object with what is desired, and putting what is desired into it.
+//!
+//! Both work on JSON, where every kind looks the same. Others' fields are left alone; lists
+//! that are ours are ours as a whole, so that an entry that somebody adds is removed.
+
+use serde_json::{Map, Value};
+
+use super::DESIRED_ANNOTATION;
+
+/// Maps that are compared and written whole: a key that somebody adds changes their meaning.
+const WHOLE_MAPS: &[&str] = &["selector", "matchLabels", "nodeSelector", "limits", "requests"];
+
+/// Fields that the API server fills in, or that another controller owns, below an object
+/// that is otherwise written whole.
+const DROPPED_WHEN_ABSENT: &[&str] = &[
+    "/spec/template/spec/nodeSelector",
+    "/spec/template/spec/tolerations",
+    "/spec/template/spec/imagePullSecrets",
+    "/spec/template/spec/topologySpreadConstraints",
+    "/spec/template/spec/initContainers",
+    "/spec/ingressClassName",
+    "/spec/tls",
+    "/spec/defaultBackend",
+];
+
+/// Owners that somebody adds beside ours are theirs to keep.
+const OWNERS: &str = "/metadata/ownerReferences";
+
+/// Where `observed` differs from `desired`: the path of the first difference.
+pub fn difference(desired: &Value, observed: &Value) -> Option<String> {
+    let hash =
+        |object: &Value| object.pointer(&format!("/metadata/annotations/{}", escaped(DESIRED_ANNOTATION))).cloned();
+    differs(desired, observed, "")
+        .or_else(|| (hash(desired) != hash(observed)).then(|| format!("/metadata/annotations/{DESIRED_ANNOTATION}")))
+}
+
+/// A key as a JSON pointer spells it.
+fn escaped(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+fn differs(desired: &Value, observed: &Value, path: &str) -> Option<String> {
+    let here = || Some(path.to_owned());
+    match (desired, observed) {
+        (Value::Array(desired), Value::Array(observed)) if path == OWNERS => {
+            (!desired.iter().all(|owner| observed.contains(owner))).then(|| path.to_owned())
+        }
+        (Value::Object(desired), Value::Object(observed)) => {
+            let key_of = path.rsplit('/').next().unwrap_or_default();
+            if WHOLE_MAPS.contains(&key_of) && !desired.contains_key("matchLabels") && desired.len() != observed.len() {
+                return here();
+            }
+            desired.iter().find_map(|(key, value)| {
+                let path = format!("{path}/{key}");
+                match observed.get(key) {
+                    Some(found) => differs(value, found, &path),
+                    None if is_empty(value) => None,
+                    None => Some(path),
+                }
+            })
+        }
+        (Value::Array(desired), Value::Array(observed)) => {
+            if desired.len() != observed.len() {
+                return here();
+            }
+            desired
+                .iter()
+                .zip(observed)
+                .enumerate()
+                .find_map(|(index, (desired, observed))| differs(desired, observed, &format!("{path}/{index}")))
+        }
+        (desired, observed) => {
+            let equal = desired == observed || (is_quantity(path) && same_quantity(desired, observed));
+            if equal { None } else { here() }
+        }
+    }
+}
+
+/// The API server leaves out what is empty.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(flag) => !flag,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::Number(_) => false,
+    }
+}
+
+fn is_quantity(path: &str) -> bool {
+    let mut keys = path.rsplit('/');
+    let last = keys.next().unwrap_or_default();
+    let above = keys.next().unwrap_or_default();
+    matches!(last, "sizeLimit" | "divisor") || matches!(above, "limits" | "requests")
+}
+
+/// Whether two quantities are the same number: the API server rewrites `1000m` as `1`.
+fn same_quantity(a: &Value, b: &Value) -> bool {
+    match (a.as_str().and_then(quantity), b.as_str().and_then(quantity)) {
+        (Some(a), Some(b)) => (a - b).abs() <= f64::EPSILON * a.abs().max(b.abs()),
+        _ => false,
+    }
+}
+
+fn quantity(text: &str) -> Option<f64> {
+    const SUFFIXES: &[(&str, f64)] = &[
+        ("Ki", 1024.0),
+        ("Mi", 1_048_576.0),
+        ("Gi", 1_073_741_824.0),
+        ("Ti", 1_099_511_627_776.0),
+        ("Pi", 1_125_899_906_842_624.0),
+        ("Ei", 1_152_921_504_606_846_976.0),
+        ("n", 1e-9),
+        ("u", 1e-6),
+        ("m", 1e-3),
+        ("k", 1e3),
+        ("M", 1e6),
+        ("G", 1e9),
+        ("T", 1e12),
+        ("P", 1e15),
+        ("E", 1e18),
+    ];
+    if let Ok(plain) = text.parse::<f64>() {
+        return Some(plain);
+    }
+    let (suffix, factor) = SUFFIXES.iter().find(|(suffix, _)| text.ends_with(suffix))?;
+    text.strip_suffix(suffix)?.parse::<f64>().ok().map(|number| number * factor)
+}
+
+/// The freshly read object with our parts replaced and others' fields kept.
+pub fn merge(fresh: &Value, desired: &Value) -> Value {
+    let mut merged = overlay(fresh, desired, "");
+    if let (Some(Value::Array(before)), Some(Value::Array(ours))) = (fresh.pointer(OWNERS), merged.pointer_mut(OWNERS))
+    {
+        let same = |a: &Value, b: &Value| a.get("uid") == b.get("uid");
+        let others = before.iter().filter(|owner| !ours.iter().any(|our| same(our, owner))).cloned();
+        let others: Vec<Value> = others.collect();
+        ours.extend(others);
+    }
+    for pointer in DROPPED_WHEN_ABSENT {
+        if desired.pointer(pointer).is_none()
+            && let Some((parent, key)) = pointer.rsplit_once('/')
+            && let Some(Value::Object(parent)) = merged.pointer_mut(parent)
+        {
+            parent.remove(key);
+        }
+    }
+    merged
+}
+
+fn overlay(fresh: &Value, desired: &Value, key: &str) -> Value {
+    match (fresh, desired) {
+        (Value::Object(fresh), Value::Object(desired)) => {
+            let whole = WHOLE_MAPS.contains(&key) && !desired.contains_key("matchLabels");
+            let mut merged = if whole { Map::new() } else { fresh.clone() };
+            for (key, value) in desired {
+                let value = match fresh.get(key) {
+                    Some(found) => overlay(found, value, key),
+                    None => value.clone(),
+                };
+                merged.insert(key.clone(), value);
+            }
+            Value::Object(merged)
+        }
+        // Lists and scalars are ours as a whole.
+        (_, desired) => desired.clone(),
+    }
+}

@@ -1,0 +1,211 @@
+//! The Deployment: pods as the `restricted` Pod Security standard demands.
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
+use k8s_openapi::api::core::v1::{
+    Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, HTTPGetAction, Lifecycle,
+    LifecycleHandler, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile,
+    SecretVolumeSource, SecurityContext, SleepAction, TCPSocketAction, TopologySpreadConstraint, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::{label_selector, metadata, pod_labels};
+use crate::api::{ApiGateway, WhenUnsatisfiable};
+
+/// The container's name.
+const CONTAINER: &str = "gateway";
+/// The name of the container's port.
+pub(super) const PORT: &str = "http";
+/// How long a pod goes on serving after it was told to stop, so that endpoints leave first.
+const PRE_STOP_SECONDS: i64 = 5;
+const DEFAULT_GRACE_SECONDS: i64 = 30;
+/// Annotation of the pod template whose change is a restart.
+const RESTART_ANNOTATION: &str = "phasegate.dev/restart";
+
+pub(super) fn render(gateway: &ApiGateway, start_deadline: Duration) -> Deployment {
+    Deployment {
+        metadata: metadata(gateway),
+        spec: Some(DeploymentSpec {
+            replicas: gateway.spec.replicas,
+            selector: label_selector(gateway),
+            template: template(gateway),
+            strategy: Some(DeploymentStrategy {
+                type_: Some("RollingUpdate".to_owned()),
+                rolling_update: Some(RollingUpdateDeployment {
+                    max_unavailable: Some(IntOrString::Int(0)),
+                    max_surge: Some(IntOrString::String("25%".to_owned())),
+                }),
+            }),
+            progress_deadline_seconds: Some(progress_deadline(start_deadline)),
+            revision_history_limit: Some(3),
+            ..DeploymentSpec::default()
+        }),
+        status: None,
+    }
+}
+
+/// Kubernetes wants it above `minReadySeconds`, which is 0 here.
+fn progress_deadline(start_deadline: Duration) -> i32 {
+    i32::try_from(start_deadline.as_secs().max(1)).unwrap_or(i32::MAX)
+}
+
+fn template(gateway: &ApiGateway) -> PodTemplateSpec {
+    let restarts = gateway.status.as_ref().map_or(0, |status| status.restarts);
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(pod_labels(gateway)),
+            annotations: (restarts > 0)
+                .then(|| [(RESTART_ANNOTATION.to_owned(), restarts.to_string())].into_iter().collect()),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(pod(gateway)),
+    }
+}
+
+fn pod(gateway: &ApiGateway) -> PodSpec {
+    let spec = &gateway.spec;
+    PodSpec {
+        containers: vec![container(gateway)],
+        volumes: Some(volumes(gateway)),
+        image_pull_secrets: non_empty(spec.image_pull_secrets.clone()),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
+            ..PodSecurityContext::default()
+        }),
+        termination_grace_period_seconds: Some(grace(gateway)),
+        node_selector: (!spec.node_selector.is_empty()).then(|| spec.node_selector.clone()),
+        tolerations: non_empty(spec.tolerations.clone()),
+        topology_spread_constraints: non_empty(
+            spec.topology_spread
+                .iter()
+                .map(|spread| TopologySpreadConstraint {
+                    label_selector: Some(label_selector(gateway)),
+                    max_skew: spread.max_skew,
+                    topology_key: spread.topology_key.clone(),
+                    when_unsatisfiable: match spread.when_unsatisfiable {
+                        WhenUnsatisfiable::ScheduleAnyway => "ScheduleAnyway",
+                        WhenUnsatisfiable::DoNotSchedule => "DoNotSchedule",
+                    }
+                    .to_owned(),
+                    ..TopologySpreadConstraint::default()
+                })
+                .collect(),
+        ),
+        ..PodSpec::default()
+    }
+}
+
+fn grace(gateway: &ApiGateway) -> i64 {
+    gateway.spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE_SECONDS)
+}
+
+fn container(gateway: &ApiGateway) -> Container {
+    let spec = &gateway.spec;
+    Container {
+        name: CONTAINER.to_owned(),
+        image: Some(spec.image.clone()),
+        command: non_empty(spec.command.clone()),
+        args: non_empty(spec.args.clone()),
+        env: non_empty(spec.env.clone()),
+        env_from: non_empty(spec.env_from.clone()),
+        ports: Some(vec![ContainerPort {
+            name: Some(PORT.to_owned()),
+            container_port: spec.port,
+            protocol: Some("TCP".to_owned()),
+            ..ContainerPort::default()
+        }]),
+        resources: spec.resources.as_ref().map(|resources| ResourceRequirements {
+            limits: (!resources.limits.is_empty()).then(|| resources.limits.clone()),
+            requests: (!resources.requests.is_empty()).then(|| resources.requests.clone()),
+            claims: None,
+        }),
+        readiness_probe: Some(Probe { period_seconds: Some(2), failure_threshold: Some(3), ..probe(gateway) }),
+        // A started pod that stops accepting connections for half a minute is replaced; a
+        // failing path alone only takes it out of the Service.
+        liveness_probe: Some(Probe {
+            initial_delay_seconds: Some(10),
+            period_seconds: Some(10),
+            failure_threshold: Some(3),
+            tcp_socket: Some(port_is_open()),
+            ..Probe::default()
+        }),
+        lifecycle: Some(Lifecycle {
+            pre_stop: Some(LifecycleHandler {
+                sleep: Some(SleepAction { seconds: PRE_STOP_SECONDS.min(grace(gateway)) }),
+                ..LifecycleHandler::default()
+            }),
+            ..Lifecycle::default()
+        }),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+            read_only_root_filesystem: Some(true),
+            run_as_non_root: Some(true),
+            ..SecurityContext::default()
+        }),
+        volume_mounts: Some(mounts(gateway)),
+        ..Container::default()
+    }
+}
+
+fn probe(gateway: &ApiGateway) -> Probe {
+    match &gateway.spec.readiness_path {
+        Some(path) => Probe {
+            http_get: Some(HTTPGetAction {
+                path: Some(path.clone()),
+                port: IntOrString::String(PORT.to_owned()),
+                ..HTTPGetAction::default()
+            }),
+            ..Probe::default()
+        },
+        None => Probe { tcp_socket: Some(port_is_open()), ..Probe::default() },
+    }
+}
+
+fn port_is_open() -> TCPSocketAction {
+    TCPSocketAction { port: IntOrString::String(PORT.to_owned()), host: None }
+}
+
+fn volumes(gateway: &ApiGateway) -> Vec<Volume> {
+    let tmp = Volume { name: "tmp".to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() };
+    let asked = gateway.spec.volumes.iter().map(|volume| Volume {
+        name: volume.name.clone(),
+        config_map: volume.config_map.as_ref().map(|from| ConfigMapVolumeSource {
+            name: from.name.clone(),
+            optional: from.optional.then_some(true),
+            ..ConfigMapVolumeSource::default()
+        }),
+        secret: volume.secret.as_ref().map(|from| SecretVolumeSource {
+            secret_name: Some(from.name.clone()),
+            optional: from.optional.then_some(true),
+            ..SecretVolumeSource::default()
+        }),
+        empty_dir: volume
+            .empty_dir
+            .as_ref()
+            .map(|empty| EmptyDirVolumeSource { size_limit: empty.size_limit.clone(), medium: None }),
+        ..Volume::default()
+    });
+    std::iter::once(tmp).chain(asked).collect()
+}
+
+fn mounts(gateway: &ApiGateway) -> Vec<VolumeMount> {
+    let mount = |name: &str, path: &str, read_only: bool| VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: read_only.then_some(true),
+        ..VolumeMount::default()
+    };
+    std::iter::once(mount("tmp", "/tmp", false))
+        .chain(gateway.spec.volumes.iter().map(|volume| mount(&volume.name, &volume.mount_path, volume.read_only)))
+        .collect()
+}
+
+fn non_empty<T>(list: Vec<T>) -> Option<Vec<T>> {
+    (!list.is_empty()).then_some(list)
+}

@@ -1,0 +1,20 @@
+//! The PodDisruptionBudget: where there are several pods, a drain takes one at a time.
+
+use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::{label_selector, metadata};
+use crate::api::ApiGateway;
+
+pub(super) fn render(gateway: &ApiGateway) -> Option<PodDisruptionBudget> {
+    let several = gateway.spec.replicas.is_some_and(|replicas| replicas > 1);
+    several.then(|| PodDisruptionBudget {
+        metadata: metadata(gateway),
+        spec: Some(PodDisruptionBudgetSpec {
+            selector: Some(label_selector(gateway)),
+            max_unavailable: Some(IntOrString::Int(1)),
+            ..PodDisruptionBudgetSpec::default()
+        }),
+        status: None,
+    })
+}

@@ -1,0 +1,140 @@
+//! The children that a gateway is to have, rendered from it. Pure.
+
+mod compare;
+mod deployment;
+mod disruption_budget;
+mod ingress;
+mod ownership;
+mod service;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
+use kube::Resource;
+use sha2::{Digest, Sha256};
+
+use crate::api::ApiGateway;
+pub use compare::{difference, merge};
+pub use ownership::{Owner, owner_of};
+
+/// The version of the rendering. It grows with every change of what is rendered, so that an
+/// upgrade of the operator does not roll the fleet's pods.
+pub const RENDERER: &str = "1";
+
+/// Label that carries the gateway's uid, on every child and pod.
+pub const UID_LABEL: &str = "phasegate.dev/gateway-uid";
+/// Label that carries the gateway's name, on every child and pod.
+pub const NAME_LABEL: &str = "phasegate.dev/gateway";
+/// Label by which everything that phasegate made is found.
+pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "phasegate");
+/// Annotation with the version of the rendering that wrote the child.
+pub const RENDERER_ANNOTATION: &str = "phasegate.dev/renderer";
+/// Annotation with the hash of what was desired when the child was written: it shows that
+/// something was dropped, which a comparison of values cannot.
+pub const DESIRED_ANNOTATION: &str = "phasegate.dev/desired";
+
+/// The children of one gateway.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Children {
+    /// Runs the pods.
+    pub deployment: Deployment,
+    /// Gives them an address in the cluster.
+    pub service: Service,
+    /// Gives them a host name, where the spec has one.
+    pub ingress: Option<Ingress>,
+    /// Keeps a pod during voluntary disruptions, where there are several.
+    pub disruption_budget: Option<PodDisruptionBudget>,
+}
+
+/// Renders the children of a gateway. `start_deadline` is how long its start may take.
+pub fn render(gateway: &ApiGateway, start_deadline: std::time::Duration) -> Children {
+    Children {
+        deployment: stamped(deployment::render(gateway, start_deadline)),
+        service: stamped(service::render(gateway)),
+        ingress: ingress::render(gateway).map(stamped),
+        disruption_budget: disruption_budget::render(gateway).map(stamped),
+    }
+}
+
+/// Writes the hash of an object into its annotation.
+fn stamped<K: Resource + serde::Serialize>(mut object: K) -> K {
+    let json = serde_json::to_vec(&object).unwrap_or_default();
+    let digest = Sha256::digest(&json);
+    let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    object.meta_mut().annotations.get_or_insert_default().insert(DESIRED_ANNOTATION.to_owned(), hex);
+    object
+}
+
+/// The metadata that every child shares.
+fn metadata(gateway: &ApiGateway) -> ObjectMeta {
+    ObjectMeta {
+        name: gateway.metadata.name.clone(),
+        namespace: gateway.metadata.namespace.clone(),
+        labels: Some(labels(gateway)),
+        annotations: Some(BTreeMap::from([(RENDERER_ANNOTATION.to_owned(), RENDERER.to_owned())])),
+        owner_references: Some(vec![owner_reference(gateway)]),
+        ..ObjectMeta::default()
+    }
+}
+
+fn owner_reference(gateway: &ApiGateway) -> OwnerReference {
+    OwnerReference {
+        api_version: ApiGateway::api_version(&()).into_owned(),
+        kind: ApiGateway::kind(&()).into_owned(),
+        name: gateway.name_or_empty().to_owned(),
+        uid: gateway.uid().to_owned(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    }
+}
+
+fn labels(gateway: &ApiGateway) -> BTreeMap<String, String> {
+    let mut labels = pod_labels(gateway);
+    labels.insert("app.kubernetes.io/component".to_owned(), "api-gateway".to_owned());
+    labels
+}
+
+/// The labels by which a gateway's pods are selected. They never change for a gateway.
+fn pod_labels(gateway: &ApiGateway) -> BTreeMap<String, String> {
+    [
+        ("app.kubernetes.io/name", "api-gateway"),
+        ("app.kubernetes.io/instance", gateway.name_or_empty()),
+        MANAGED_BY,
+        (NAME_LABEL, gateway.name_or_empty()),
+        (UID_LABEL, gateway.uid()),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .collect()
+}
+
+/// The narrowest set of labels that finds a gateway's pods and nobody else's.
+fn selected(gateway: &ApiGateway) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (NAME_LABEL.to_owned(), gateway.name_or_empty().to_owned()),
+        (UID_LABEL.to_owned(), gateway.uid().to_owned()),
+    ])
+}
+
+fn label_selector(gateway: &ApiGateway) -> LabelSelector {
+    LabelSelector { match_labels: Some(selected(gateway)), ..LabelSelector::default() }
+}
+
+/// The selector of a gateway's pods, as text.
+pub fn selector(gateway: &ApiGateway) -> String {
+    selected(gateway).into_iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+}
+
+/// Where a gateway with a host answers.
+pub fn url(gateway: &ApiGateway) -> Option<String> {
+    let host = gateway.spec.host.as_ref()?;
+    let scheme = if gateway.spec.tls.is_some() { "https" } else { "http" };
+    Some(format!("{scheme}://{host}{}", gateway.spec.path.as_deref().unwrap_or("/")))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! Runs the operator: a client, and one controller per scope.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures::StreamExt;
+use futures::future::{self, FutureExt, Shared};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::runtime::controller::{self, Controller};
+use kube::{Client, Config};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::calls::Calls;
+use crate::config::Run;
+use crate::context::Context;
+use crate::decide::hosts::Claims;
+use crate::memory::Memory;
+use crate::reconcile::{error_policy, reconcile};
+use crate::record::Herald;
+use crate::watch::{Scope, Watches};
+
+/// Reads how the API server is reached, without asking it.
+///
+/// # Errors
+/// When there is no usable kubeconfig and no service account.
+pub async fn client_config(run: &Run) -> anyhow::Result<Config> {
+    let options = KubeConfigOptions { context: run.context.clone(), ..KubeConfigOptions::default() };
+    let mut config = match &run.kubeconfig {
+        Some(path) => {
+            let kubeconfig = Kubeconfig::read_from(path)?;
+            Config::from_custom_kubeconfig(kubeconfig, &options).await?
+        }
+        None if run.context.is_some() => Config::from_kubeconfig(&options).await?,
+        None => Config::infer().await?,
+    };
+    config.default_retry = false;
+    config.connect_timeout = Some(Duration::from_secs(5));
+    Ok(config)
+}
+
+/// Runs until SIGTERM or Ctrl-C, and then lets what is on its way finish.
+///
+/// # Errors
+/// When the operator cannot start at all.
+pub async fn run(run: &Run, config: Config) -> anyhow::Result<()> {
+    let server = config.cluster_url.to_string();
+    let client = Client::try_from(config).context("the API server's address or credentials cannot be used")?;
+    let ended = ended()?;
+    let shared = Common {
+        run,
+        client: client.clone(),
+        claims: Arc::default(),
+        memory: Arc::default(),
+        herald: Herald::start(client),
+    };
+    let scopes = run.scopes();
+    tracing::info!(server, version = env!("CARGO_PKG_VERSION"), ?scopes, "the operator starts");
+    let controllers = scopes.iter().map(|scope| control(&shared, scope, ended.clone()));
+    future::join_all(controllers).await;
+    tracing::info!("the operator has ended");
+    Ok(())
+}
+
+struct Common<'a> {
+    run: &'a Run,
+    client: Client,
+    claims: Arc<Mutex<Claims>>,
+    memory: Arc<Memory>,
+    herald: Herald,
+}
+
+type Ended = Shared<future::BoxFuture<'static, ()>>;
+
+/// Resolves when the process is told to end.
+fn ended() -> anyhow::Result<Ended> {
+    let mut terminate = signal(SignalKind::terminate()).context("signals cannot be received")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("signals cannot be received")?;
+    let told = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    Ok(told.boxed().shared())
+}
+
+async fn control(shared: &Common<'_>, scope: &Scope, ended: Ended) {
+    let run = shared.run;
+    let start = Watches::start(
+        &shared.client,
+        scope,
+        run.selector.as_deref(),
+        Arc::clone(&shared.claims),
+        Arc::clone(&shared.memory),
+    );
+    let watches = tokio::select! {
+        watches = start => watches,
+        () = ended.clone() => return,
+    };
+    tracing::info!(?scope, "everything was listed; gateways are worked on");
+    let context = Arc::new(Context {
+        calls: Calls::new(shared.client.clone(), run.call_timeout),
+        caches: Arc::clone(&watches.caches),
+        memory: Arc::clone(&shared.memory),
+        settings: run.settings(),
+        herald: shared.herald.clone(),
+    });
+    let (gateways, store, woken) = watches.into_parts();
+    Controller::for_stream(gateways, store)
+        .reconcile_on(woken)
+        .with_config(controller::Config::default().concurrency(run.concurrency))
+        .graceful_shutdown_on(ended)
+        .run(reconcile, error_policy, context)
+        // Failures are told by the error policy; that a gateway is gone is no failure.
+        .for_each(|_| future::ready(()))
+        .await;
+}
