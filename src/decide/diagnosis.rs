@@ -76,14 +76,14 @@ fn refusal(what: &str, message: &str, quota: bool) -> Cause {
     if quota {
         Cause {
             reason: Reason::QuotaExceeded,
-            message: format!("{what} exceed the namespace's quota: {}", say(message)),
+            message: format!("the namespace's quota refuses {what}: {}", say(message)),
             hint: "Free or raise the ResourceQuota of the namespace, or lower spec.replicas or spec.resources."
                 .to_owned(),
         }
     } else {
         Cause {
             reason: Reason::AdmissionRefused,
-            message: format!("{what} were refused: {}", say(message)),
+            message: format!("the API server refuses {what}: {}", say(message)),
             hint: "Change the field that the refusal names, or ask who runs the cluster about the rule.".to_owned(),
         }
     }

@@ -1,1 +1,10 @@
-fn main() {}
+//! Integration tests: one module per promise, on one real control plane that they share.
+//!
+//! Each test has a namespace and an operator of its own, runs beside the others, and forms
+//! its verdict from objects read through the API server.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod harness;
+
+mod starting;
