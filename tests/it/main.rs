@@ -7,4 +7,11 @@
 
 mod harness;
 
+mod deletion;
+mod names;
+mod quiet;
+mod resilience;
 mod starting;
+mod stopping;
+mod strangers;
+mod timeout;

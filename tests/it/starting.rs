@@ -4,7 +4,6 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::ResourceExt;
 use phasegate::api::condition;
 use serde_json::json;
 
@@ -53,7 +52,7 @@ async fn children_belong_to_the_gateway_and_run_restricted() {
         assert_eq!((owner.kind.as_str(), owner.name.as_str()), ("ApiGateway", "bank"));
         assert_eq!(Some(&owner.uid), bank.metadata.uid.as_ref());
         assert_eq!((owner.controller, owner.block_owner_deletion), (Some(true), Some(true)));
-        assert_eq!(meta.labels.as_ref().unwrap()["phasegate.dev/gateway-uid"], bank.uid().unwrap());
+        assert_eq!(meta.labels.as_ref().unwrap()["phasegate.dev/gateway-uid"], bank.metadata.uid.clone().unwrap());
     }
     // The namespace enforces the restricted standard, so pods that exist obey it; the rest is ours.
     let pod = deployment.spec.as_ref().unwrap().template.spec.as_ref().unwrap();
@@ -121,8 +120,7 @@ async fn a_deleted_or_edited_child_comes_back() {
 
     let before: Service = world.api().get("shop").await.unwrap();
     world.api::<Service>().delete("shop", &Default::default()).await.unwrap();
-    let uid = before.uid();
-    world.until("shop", "a new Service", |service: &Service| service.uid() != uid).await;
+    world.until("shop", "a new Service", |service: &Service| service.metadata.uid != before.metadata.uid).await;
 
     let edit = json!({ "spec": { "template": { "spec": { "containers": [{ "name": "gateway", "image": "evil/gateway:1" }] } } } });
     let edited = world.kubectl(&["patch", "deployment", "shop", "--type=strategic", "-p", &edit.to_string()]);

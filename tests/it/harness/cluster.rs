@@ -4,6 +4,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -17,6 +18,7 @@ pub struct Cluster {
     pub kubectl: PathBuf,
     /// The program that supervises processes.
     supervisor: PathBuf,
+    // Held for as long as the cluster is to run.
     supervised: Option<Supervised>,
 }
 
@@ -32,11 +34,6 @@ impl Supervised {
         let mut child = command.stdin(Stdio::piped()).spawn().with_context(|| format!("{command:?}"))?;
         let stdin = child.stdin.take();
         Ok(Self { child, stdin })
-    }
-
-    /// The process id of the supervisor; killing it kills what it supervises.
-    pub fn id(&self) -> u32 {
-        self.child.id()
     }
 
     /// Ends the process at once, as a crash would.
@@ -170,8 +167,17 @@ fn module() -> PathBuf {
     root().join("tests/cluster")
 }
 
-/// Builds the supervisor, which Go does in a second once its cache is warm.
+/// The supervisor, built once, which Go does in a second when its own cache is warm.
 fn supervisor() -> Result<PathBuf> {
+    static PROGRAM: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut program = PROGRAM.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*program {
+        Some(program) => Ok(program.clone()),
+        None => Ok(program.insert(build_supervisor()?).clone()),
+    }
+}
+
+fn build_supervisor() -> Result<PathBuf> {
     let folder = match std::env::var_os("PHASEGATE_CACHE") {
         Some(cache) => PathBuf::from(cache),
         None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?).join(".cache/phasegate"),

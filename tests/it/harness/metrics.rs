@@ -16,7 +16,7 @@ impl Requests {
     /// Reads the API server's counters. Other components write Deployments' and pods' status
     /// too, so this says something only where nothing else happens.
     pub async fn read(client: &Client) -> Self {
-        let request = http::Request::get("/metrics").body(Vec::new()).unwrap();
+        let request = kube::core::Request::new("").get("metrics", &Default::default()).unwrap();
         let text = client.request_text(request).await.unwrap();
         let mut counts = BTreeMap::new();
         for line in text.lines().filter(|line| line.starts_with("apiserver_request_total{")) {

@@ -1,6 +1,6 @@
 //! One test's world: a namespace, an operator that watches it, and ways to wait.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::cluster::{Cluster, Supervised, is_existing, root, run};
+use super::cluster::{Cluster, Supervised, run};
 
 /// The longest that any condition is waited for.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -72,7 +72,7 @@ impl World {
             },
         });
         namespaces.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
-        let world = Self { cluster, client, namespace, remove: is_existing() };
+        let world = Self { cluster, client, namespace, remove: cluster.is_shared_with_others() };
         // Pods need it, and the controller manager makes it a moment later.
         world.until::<api::core::v1::ServiceAccount>("default", "the service account", |_| true).await;
         world
@@ -102,7 +102,7 @@ impl World {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let program = Path::new(env!("CARGO_BIN_EXE_phasegate"));
         let process = self.cluster.supervise(program, &arguments, file).unwrap();
-        Operator { process, log }
+        Operator { process }
     }
 
     /// Applies a gateway as a user does: server-side.
@@ -307,8 +307,7 @@ impl Drop for World {
             let _ = run(self.cluster.kubectl().args(["delete", "namespace", "--wait=false", &self.namespace]));
         }
         if std::thread::panicking() {
-            let log = root().join(format!("{}/operators/{}.log", env!("CARGO_TARGET_TMPDIR"), self.namespace));
-            eprintln!("the operator's log is {}", log.display());
+            eprintln!("the operator's log is {}/operators/{}.log", env!("CARGO_TARGET_TMPDIR"), self.namespace);
         }
     }
 }
@@ -316,18 +315,12 @@ impl Drop for World {
 /// An operator process.
 pub struct Operator {
     process: Supervised,
-    log: PathBuf,
 }
 
 impl Operator {
     /// Ends it at once, as a crash would.
     pub fn kill(&mut self) {
         self.process.kill().unwrap();
-    }
-
-    /// What it has logged.
-    pub fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap()
     }
 }
 
