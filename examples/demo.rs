@@ -63,14 +63,13 @@ async fn demo() -> Result<()> {
     let arguments = ["run", "--namespaces", &namespaces];
     let mut operator = cluster.supervise(&program, &arguments, std::fs::File::create(&log)?)?;
 
+    let client = cluster.client().await?;
+    let watched = tokio::spawn(tokio::time::timeout(LONGEST, follow(client.clone())));
     say("five gateways: kubectl apply -f deploy/samples/");
     let samples = cluster::root().join("deploy/samples");
     cluster::run(cluster.kubectl().args(["apply", "-f"]).arg(samples.join("namespaces.yaml")))?;
     cluster::run(cluster.kubectl().args(["apply", "-f"]).arg(&samples))?;
-
-    let client = cluster.client().await?;
-    let watched = tokio::time::timeout(LONGEST, follow(&client)).await;
-    if watched.is_err() {
+    if watched.await?.is_err() {
         eprintln!("not everything has settled within {LONGEST:?}; the operator's log is {}", log.display());
     }
     let verdict = judge(&client).await;
@@ -89,9 +88,11 @@ fn say(line: &str) {
     println!("== {line}");
 }
 
-/// Prints every transition as it is recorded, until every gateway has come to rest.
-async fn follow(client: &Client) -> Result<()> {
+/// Prints every transition as it is recorded, and what is said to be wrong on the way, until
+/// every gateway has come to rest.
+async fn follow(client: Client) -> Result<()> {
     let begun = Instant::now();
+    let mut causes: BTreeMap<String, String> = BTreeMap::new();
     let mut told: BTreeMap<String, i64> = BTreeMap::new();
     let mut settled: BTreeMap<String, bool> = BTreeMap::new();
     let streams = NAMESPACES.map(|namespace| {
@@ -113,6 +114,18 @@ async fn follow(client: &Client) -> Result<()> {
                 format!("{:?},", transition.state),
                 transition.reason,
                 transition.message,
+            );
+        }
+        if status.phase == Some(Phase::Starting)
+            && let Some(ready) = status.conditions.iter().find(|found| found.type_ == condition::READY)
+            && ready.reason != Reason::Starting.as_str()
+            && causes.insert(name.clone(), ready.reason.clone()).as_ref() != Some(&ready.reason)
+        {
+            println!(
+                "{:6.1}s  {name:<7}  Starting …  {}: {}",
+                begun.elapsed().as_secs_f32(),
+                ready.reason,
+                ready.message
             );
         }
         settled.insert(name, is_settled(&gateway));

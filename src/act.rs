@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::decide::Step;
 use crate::decide::diagnosis::is_quota;
 use crate::decide::observed::{Child, Presence, Refusal};
+use crate::memory::Expectation;
 use crate::observe::{self, Found};
 use crate::resources::{self, Children, Owner};
 
@@ -62,10 +63,10 @@ async fn one(ctx: &Context, gateway: &ApiGateway, step: Step, desired: &Children
             Child::PodDisruptionBudget => update(ctx, gateway, child, disruption_budget.as_ref()).await,
         },
         Step::Delete(child) => match child {
-            Child::Deployment => delete(ctx, child, found.deployment.as_deref()).await,
-            Child::Service => delete(ctx, child, found.service.as_deref()).await,
-            Child::Ingress => delete(ctx, child, found.ingress.as_deref()).await,
-            Child::PodDisruptionBudget => delete(ctx, child, found.disruption_budget.as_deref()).await,
+            Child::Deployment => delete(ctx, gateway, child, found.deployment.as_deref()).await,
+            Child::Service => delete(ctx, gateway, child, found.service.as_deref()).await,
+            Child::Ingress => delete(ctx, gateway, child, found.ingress.as_deref()).await,
+            Child::PodDisruptionBudget => delete(ctx, gateway, child, found.disruption_budget.as_deref()).await,
         },
         Step::ActivateEnvironments => switch(ctx, gateway, EnvironmentState::Active).await,
         Step::DeactivateEnvironments => switch(ctx, gateway, EnvironmentState::Inactive).await,
@@ -75,7 +76,10 @@ async fn one(ctx: &Context, gateway: &ApiGateway, step: Step, desired: &Children
 async fn create<K: Object>(ctx: &Context, gateway: &ApiGateway, child: Child, desired: Option<&K>) -> Outcome {
     let Some(desired) = desired else { return Outcome::Done };
     match ctx.calls.create(desired).await {
-        Ok(_) => Outcome::Done,
+        Ok(_) => {
+            ctx.memory.expect(gateway, child, Expectation::Created);
+            Outcome::Done
+        }
         Err(error) if error.reason() == Some("AlreadyExists") => already_exists(ctx, gateway, child, desired).await,
         Err(error) => failure(child, error),
     }
@@ -105,6 +109,9 @@ async fn update<K: Object>(ctx: &Context, gateway: &ApiGateway, child: Child, de
     if resources::owner_of(fresh.meta(), gateway) != Owner::Ours || fresh.meta().deletion_timestamp.is_some() {
         return Outcome::Surprise(child, observe::presence(gateway, Some(desired), Some(&fresh)));
     }
+    if observe::presence(gateway, Some(desired), Some(&fresh)) == Presence::Equal {
+        return Outcome::Done;
+    }
     let merged = match merged(&fresh, desired) {
         Ok(merged) => merged,
         Err(error) => return Outcome::Failed(CallError::Kube(kube::Error::SerdeError(error))),
@@ -120,10 +127,14 @@ fn merged<K: Object>(fresh: &K, desired: &K) -> Result<K, serde_json::Error> {
     serde_json::from_value(merged)
 }
 
-async fn delete<K: Object>(ctx: &Context, child: Child, found: Option<&K>) -> Outcome {
+async fn delete<K: Object>(ctx: &Context, gateway: &ApiGateway, child: Child, found: Option<&K>) -> Outcome {
     let Some(found) = found else { return Outcome::Done };
     match ctx.calls.delete(found).await {
-        Ok(()) => Outcome::Done,
+        Ok(()) => {
+            let uid = found.meta().uid.clone().unwrap_or_default();
+            ctx.memory.expect(gateway, child, Expectation::Deleted(uid));
+            Outcome::Done
+        }
         Err(error) => failure(child, error),
     }
 }

@@ -15,7 +15,8 @@ use crate::calls::CallError;
 use crate::context::Context;
 use crate::decide::conditions;
 use crate::decide::deadline;
-use crate::decide::observed::{EnvironmentFacts, Observed, Presence, Rollout};
+use crate::decide::observed::{Child, EnvironmentFacts, Observed, Presence, Rollout};
+use crate::memory::Expectation;
 use crate::resources::{self, Children, Owner};
 
 /// The children as they are, wherever they were read.
@@ -64,10 +65,16 @@ pub async fn live(ctx: &Context, gateway: &ApiGateway) -> Result<Found, CallErro
 pub fn facts(ctx: &Context, gateway: &ApiGateway, found: &Found, desired: &Children) -> Observed {
     let Found { deployment, service, ingress, disruption_budget } = found;
     Observed {
-        deployment: presence(gateway, Some(&desired.deployment), deployment.as_deref()),
-        service: presence(gateway, Some(&desired.service), service.as_deref()),
-        ingress: presence(gateway, desired.ingress.as_ref(), ingress.as_deref()),
-        disruption_budget: presence(gateway, desired.disruption_budget.as_ref(), disruption_budget.as_deref()),
+        deployment: child(ctx, gateway, Child::Deployment, Some(&desired.deployment), deployment.as_deref()),
+        service: child(ctx, gateway, Child::Service, Some(&desired.service), service.as_deref()),
+        ingress: child(ctx, gateway, Child::Ingress, desired.ingress.as_ref(), ingress.as_deref()),
+        disruption_budget: child(
+            ctx,
+            gateway,
+            Child::PodDisruptionBudget,
+            desired.disruption_budget.as_ref(),
+            disruption_budget.as_deref(),
+        ),
         rollout: deployment.as_deref().map(rollout).unwrap_or_default(),
         pods: cache::pods(&ctx.caches.pods, &Context::holder(gateway), gateway.uid()),
         environments: environments(ctx, gateway),
@@ -75,6 +82,24 @@ pub fn facts(ctx: &Context, gateway: &ApiGateway, found: &Found, desired: &Child
         registry_unavailable: None,
         refusal: ctx.memory.refusal(gateway),
         tried: ctx.memory.has_tried(gateway),
+    }
+}
+
+/// One child as it is, or as our own last call left it where the cache is behind.
+fn child<K: Resource + Serialize>(
+    ctx: &Context,
+    gateway: &ApiGateway,
+    kind: Child,
+    desired: Option<&K>,
+    found: Option<&K>,
+) -> Presence {
+    let presence = presence(gateway, desired, found);
+    match (ctx.memory.expectation(gateway, kind), found) {
+        (Some(Expectation::Created), None) if desired.is_some() => Presence::Expected,
+        (Some(Expectation::Deleted(uid)), Some(found)) if found.meta().uid.as_ref() == Some(&uid) => {
+            Presence::Terminating
+        }
+        _ => presence,
     }
 }
 

@@ -11,7 +11,9 @@ use crate::act::{self, Outcome};
 use crate::api::{ApiGateway, Phase};
 use crate::calls::CallError;
 use crate::context::Context;
-use crate::decide::{Plan, decide};
+use crate::decide::observed::{Observed, Presence};
+use crate::decide::{Plan, Step, decide};
+use crate::memory::CACHE_LAG;
 use crate::observe;
 use crate::record;
 use crate::watch::Guarded;
@@ -82,11 +84,20 @@ async fn one_pass(ctx: &Context, gateway: &ApiGateway) -> Result<Action, Error> 
 
     match outcome {
         Outcome::Done if plan.moves => Ok(Action::requeue(Duration::ZERO)),
-        Outcome::Done => Ok(plan.wake.map_or_else(Action::await_change, Action::requeue)),
+        Outcome::Done => Ok(wake(&plan, &observed)),
         Outcome::Surprise(..) | Outcome::Stale => Err(Error::Stale),
         Outcome::Refused(refusal) => Err(Error::Refused { kind: refusal.child.kind(), message: refusal.message }),
         Outcome::Failed(error) => Err(error.into()),
     }
+}
+
+/// When to look again although nothing happened: when the plan says so, and when the cache
+/// should have shown what we created.
+fn wake(plan: &Plan, observed: &Observed) -> Action {
+    let behind = plan.steps.iter().any(|step| matches!(step, Step::Create(_)))
+        || observed.children().iter().any(|(_, presence)| **presence == Presence::Expected);
+    let wakes = plan.wake.into_iter().chain(behind.then_some(CACHE_LAG));
+    wakes.min().map_or_else(Action::await_change, Action::requeue)
 }
 
 /// A call that the API server did not answer is no try: the gateway is not to blame for it.

@@ -39,6 +39,8 @@ pub enum Presence {
     NotWanted,
     /// Desired, and not there.
     Missing,
+    /// Created a moment ago; the cache does not have it yet.
+    Expected,
     /// As desired.
     Equal,
     /// There, and different: the path of the first difference.
@@ -57,7 +59,7 @@ impl Presence {
     /// Whether an object of this gateway is there.
     pub fn is_ours(&self) -> bool {
         match self {
-            Self::Equal | Self::Different(_) | Self::Unwanted | Self::Terminating => true,
+            Self::Expected | Self::Equal | Self::Different(_) | Self::Unwanted | Self::Terminating => true,
             Self::NotWanted | Self::Missing | Self::Predecessor | Self::Stranger(_) => false,
         }
     }

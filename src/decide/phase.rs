@@ -391,7 +391,8 @@ fn apply(s: &Situation<'_>) -> Vec<Step> {
 /// What has to be deleted next. Traffic is taken away first, and the rest waits until the
 /// Ingress is gone.
 fn teardown(s: &Situation<'_>) -> Vec<Step> {
-    let deletable = |presence: &Presence| presence.is_ours() && *presence != Presence::Terminating;
+    let deletable =
+        |presence: &Presence| presence.is_ours() && !matches!(presence, Presence::Terminating | Presence::Expected);
     if s.observed.ingress.is_ours() {
         return if deletable(&s.observed.ingress) { vec![Step::Delete(Child::Ingress)] } else { Vec::new() };
     }

@@ -38,6 +38,36 @@ async fn fifty_quiet_gateways_cause_no_read_and_no_write_for_a_minute() {
     assert_eq!(after.since(&before), BTreeMap::new());
 }
 
+/// Other components write too, but only the operator creates these kinds here, and only it
+/// puts ApiGateways.
+#[tokio::test]
+async fn a_start_costs_five_writes_one_event_and_no_read() {
+    const GATEWAYS: u64 = 20;
+    let world = private_world("cost").await;
+    let _operator = world.operator();
+    let before = Requests::read(&world.client).await;
+    for number in 0..GATEWAYS {
+        let name = format!("gw-{number}");
+        let spec = json!({ "image": "acme/gateway:1", "host": format!("{name}.example.com") });
+        world.apply(&gateway(&name, spec)).await;
+    }
+    for number in 0..GATEWAYS {
+        world.until_started(&format!("gw-{number}")).await;
+        assert_eq!(world.until_event(&format!("gw-{number}"), "Started").await, ["Normal Started"]);
+    }
+
+    let counted = Requests::read(&world.client).await.since(&before);
+
+    let count = |verb: &str, resource: &str| counted.get(&(verb.to_owned(), resource.to_owned())).copied().unwrap_or(0);
+    assert_eq!(count("PUT", "apigateways"), 2 * GATEWAYS, "Starting and Started: {counted:?}");
+    assert_eq!(count("POST", "deployments"), GATEWAYS);
+    assert_eq!(count("POST", "services"), GATEWAYS);
+    assert_eq!(count("POST", "ingresses"), GATEWAYS);
+    for resource in ["services", "ingresses", "deployments"] {
+        assert_eq!(count("GET", resource), 0, "{resource}");
+    }
+}
+
 /// Waits until the other components, which finish their own work, are quiet too. The garbage
 /// collector looks for new kinds every 30 seconds and then asks for every owner of that kind.
 async fn settle(client: &kube::Client) {
