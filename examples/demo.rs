@@ -67,7 +67,10 @@ async fn demo() -> Result<()> {
     let watched = tokio::spawn(tokio::time::timeout(LONGEST, follow(client.clone())));
     say("five gateways: kubectl apply -f deploy/samples/");
     let samples = cluster::root().join("deploy/samples");
-    cluster::run(cluster.kubectl().args(["apply", "-f"]).arg(samples.join("namespaces.yaml")))?;
+    cluster::run(cluster.kubectl().args(["create", "-f"]).arg(samples.join("namespaces.yaml")))
+        .context("the demo makes these namespaces itself, and removes them")?;
+    let label = format!("{}={}", cluster::RUN_LABEL, cluster::run_id());
+    cluster::run(cluster.kubectl().args(["label", "namespace"]).args(NAMESPACES).arg(label))?;
     cluster::run(cluster.kubectl().args(["apply", "-f"]).arg(&samples))?;
     if watched.await?.is_err() {
         eprintln!("not everything has settled within {LONGEST:?}; the operator's log is {}", log.display());
@@ -76,11 +79,10 @@ async fn demo() -> Result<()> {
     if verdict.is_ok() {
         std::fs::remove_file(&log)?;
     }
-    if cluster.is_shared_with_others() {
-        say("removing what was created");
-        cluster::run(cluster.kubectl().args(["delete", "--ignore-not-found", "-f"]).arg(&samples))?;
-    }
     operator.end()?;
+    if cluster.is_existing() {
+        say("removing what was created");
+    }
     verdict
 }
 

@@ -1,7 +1,8 @@
 //! The cluster that tests and the demo run on: a local control plane of their own, or, only
 //! with `USE_EXISTING_CLUSTER=true`, the one of the current context.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -18,8 +19,17 @@ pub struct Cluster {
     pub kubectl: PathBuf,
     /// The program that supervises processes.
     supervisor: PathBuf,
-    // Held for as long as the cluster is to run.
-    supervised: Option<Supervised>,
+    // Held for as long as the cluster is to run, or until what was created is to be removed.
+    _supervised: Supervised,
+    existing: bool,
+}
+
+/// The label of namespaces that were created for this run, and are removed with it.
+pub const RUN_LABEL: &str = "phasegate.dev/test-run";
+
+/// The value of [`RUN_LABEL`] in this run.
+pub fn run_id() -> String {
+    std::process::id().to_string()
 }
 
 /// A process that ends with us.
@@ -84,8 +94,10 @@ impl Cluster {
             Some(path) => PathBuf::from(path),
             None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?).join(".kube/config"),
         };
-        eprintln!("using the existing cluster of context {}", String::from_utf8_lossy(&context.stdout).trim());
-        Ok(Self { kubeconfig, kubectl, supervisor, supervised: None })
+        // Not by eprintln, which the test runner would keep to itself.
+        writeln!(std::io::stderr(), "using the cluster of context {}", String::from_utf8_lossy(&context.stdout).trim())?;
+        let supervised = remover(&kubectl)?;
+        Ok(Self { kubeconfig, kubectl, supervisor, _supervised: supervised, existing: true })
     }
 
     fn local(supervisor: PathBuf, flags: &[&str]) -> Result<Self> {
@@ -103,7 +115,7 @@ impl Cluster {
         let stdout = supervised.child.stdout.take().context("the supervisor has no stdout")?;
         for line in BufReader::new(stdout).lines() {
             if let Some(path) = line?.strip_prefix("export KUBECONFIG=") {
-                return Ok(Self { kubeconfig: path.into(), kubectl, supervisor, supervised: Some(supervised) });
+                return Ok(Self { kubeconfig: path.into(), kubectl, supervisor, _supervised: supervised, existing: false });
             }
         }
         bail!("the local control plane did not start; see above")
@@ -145,9 +157,37 @@ impl Cluster {
     }
 
     /// Whether the cluster is somebody else's.
-    pub fn is_shared_with_others(&self) -> bool {
-        self.supervised.is_none()
+    pub fn is_existing(&self) -> bool {
+        self.existing
     }
+}
+
+/// Removes from an existing cluster what this run created, and nothing else, once this process
+/// has ended, however it ended.
+fn remover(kubectl: &Path) -> Result<Supervised> {
+    let mut ours = Vec::new();
+    for crd in ["apigateways.phasegate.dev", "environments.phasegate.dev"] {
+        let found = Command::new(kubectl).args(["get", "crd", crd, "--ignore-not-found", "-o", "name"]).output()?;
+        ensure!(found.status.success(), "kubectl get crd failed: {}", String::from_utf8_lossy(&found.stderr));
+        if found.stdout.is_empty() {
+            ours.push(crd);
+        }
+    }
+    let script = r#"cat >/dev/null
+        "$0" delete namespaces -l "$1" --ignore-not-found
+        shift
+        if [ $# -gt 0 ]; then "$0" delete crd "$@" --ignore-not-found; fi"#;
+    let label = format!("{RUN_LABEL}={}", run_id());
+    // In a group of its own, so that Ctrl-C does not reach it.
+    Supervised::start(
+        Command::new("sh")
+            .args(["-c", script])
+            .arg(kubectl)
+            .arg(label)
+            .args(ours)
+            .stdout(Stdio::null())
+            .process_group(0),
+    )
 }
 
 /// Runs a command to its end, and fails with what it said.

@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::cluster::{Cluster, Supervised, run};
+use super::cluster::{Cluster, RUN_LABEL, Supervised, run, run_id};
 
 /// The longest that any condition is waited for.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -68,11 +68,11 @@ impl World {
         let object = json!({
             "metadata": {
                 "name": namespace,
-                "labels": { "pod-security.kubernetes.io/enforce": "restricted", "phasegate.dev/test": "true" },
+                "labels": { "pod-security.kubernetes.io/enforce": "restricted", RUN_LABEL: run_id() },
             },
         });
         namespaces.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
-        let world = Self { cluster, client, namespace, remove: cluster.is_shared_with_others() };
+        let world = Self { cluster, client, namespace, remove: cluster.is_existing() };
         // Pods need it, and the controller manager makes it a moment later.
         world.until::<api::core::v1::ServiceAccount>("default", "the service account", |_| true).await;
         world
