@@ -51,6 +51,14 @@ pub struct Run {
     #[arg(long, env = "PHASEGATE_CLEANUP_STUCK_AFTER", default_value = "5m", value_parser = duration)]
     pub cleanup_stuck_after: Duration,
 
+    /// The ingress classes that a gateway may name, separated by commas. None: any.
+    #[arg(long, env = "PHASEGATE_INGRESS_CLASSES", value_delimiter = ',')]
+    pub ingress_classes: Vec<String>,
+
+    /// An annotation `KEY=VALUE` for every Ingress. Tenants cannot set any. May be repeated.
+    #[arg(long = "ingress-annotation", env = "PHASEGATE_INGRESS_ANNOTATIONS", value_delimiter = '\n', value_parser = annotation)]
+    pub ingress_annotations: Vec<(String, String)>,
+
     /// How long one call to the API server may take.
     #[arg(long, env = "PHASEGATE_CALL_TIMEOUT", default_value = "10s", value_parser = duration)]
     pub call_timeout: Duration,
@@ -84,7 +92,12 @@ pub enum LogFormat {
 impl Run {
     /// What decisions depend on.
     pub fn settings(&self) -> Settings {
-        Settings { start_deadline: self.start_deadline, cleanup_stuck_after: self.cleanup_stuck_after }
+        Settings {
+            start_deadline: self.start_deadline,
+            cleanup_stuck_after: self.cleanup_stuck_after,
+            ingress_classes: self.ingress_classes.clone(),
+            ingress_annotations: self.ingress_annotations.iter().cloned().collect(),
+        }
     }
 
     /// Where gateways are watched.
@@ -106,6 +119,13 @@ fn duration(text: &str) -> Result<Duration, String> {
         return Err("it must be at least 1s".to_owned());
     }
     Ok(parsed.into())
+}
+
+fn annotation(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("it is not KEY=VALUE".to_owned()),
+    }
 }
 
 fn namespace(text: &str) -> Result<String, String> {

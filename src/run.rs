@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use futures::StreamExt;
 use futures::future::{self, FutureExt, Shared};
+use futures::{StreamExt, stream};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::controller::{self, Controller};
 use kube::{Client, Config};
@@ -16,7 +16,7 @@ use crate::config::Run;
 use crate::context::Context;
 use crate::decide::hosts::Claims;
 use crate::memory::Memory;
-use crate::reconcile::{error_policy, reconcile};
+use crate::reconcile::{error_policy, reconcile, reconcile_environment};
 use crate::record::Herald;
 use crate::watch::{Scope, Watches};
 
@@ -106,13 +106,20 @@ async fn control(shared: &Common<'_>, scope: &Scope, ended: Ended) {
         settings: run.settings(),
         herald: shared.herald.clone(),
     });
-    let (gateways, store, woken) = watches.into_parts();
-    Controller::for_stream(gateways, store)
-        .reconcile_on(woken)
-        .with_config(controller::Config::default().concurrency(run.concurrency))
+    let config = || controller::Config::default().concurrency(run.concurrency);
+    // The watches run by themselves and wake the controllers; failures are told by the error
+    // policy, and that an object is gone is no failure.
+    let gateways = Controller::for_stream(stream::pending(), watches.caches.gateways.clone())
+        .reconcile_on(watches.woken_gateways)
+        .with_config(config())
+        .graceful_shutdown_on(ended.clone())
+        .run(reconcile, error_policy, Arc::clone(&context))
+        .for_each(|_| future::ready(()));
+    let environments = Controller::for_stream(stream::pending(), watches.environments)
+        .reconcile_on(watches.woken_environments)
+        .with_config(config())
         .graceful_shutdown_on(ended)
-        .run(reconcile, error_policy, context)
-        // Failures are told by the error policy; that a gateway is gone is no failure.
-        .for_each(|_| future::ready(()))
-        .await;
+        .run(reconcile_environment, error_policy, context)
+        .for_each(|_| future::ready(()));
+    future::join(gateways, environments).await;
 }

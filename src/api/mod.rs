@@ -23,6 +23,13 @@ pub const RETRY_ANNOTATION: &str = "phasegate.dev/retry-requested-at";
 /// Annotation whose every new value asks for a restart without downtime.
 pub const RESTART_ANNOTATION: &str = "phasegate.dev/restart-requested-at";
 
+/// Annotation that, when `true`, lets a gateway take over the children of an earlier gateway of
+/// its name instead of waiting for their deletion.
+pub const ADOPT_ANNOTATION: &str = "phasegate.dev/adopt";
+/// Annotation of a Namespace: the hosts that its gateways and environments may have, as suffixes
+/// separated by commas. Absent: any.
+pub const ALLOWED_HOSTS_ANNOTATION: &str = "phasegate.dev/allowed-hosts";
+
 /// The types of condition on an `ApiGateway`.
 pub mod condition {
     /// What is observed matches what is asked.

@@ -99,6 +99,17 @@ pub fn obstacle_cause(s: &Situation<'_>, obstacle: &Obstacle) -> Cause {
             message: format!("host {host:?} is held by {by}"),
             hint: "Choose another spec.host, or wait until its holder drops it.".to_owned(),
         },
+        Obstacle::HostNotAllowed { host, allowed } => Cause {
+            reason,
+            message: format!("host {host:?} is not below what the namespace allows: {allowed}"),
+            hint: "Choose another spec.host, or ask who runs the cluster about the namespace's allowed hosts."
+                .to_owned(),
+        },
+        Obstacle::IngressClassNotAllowed { class, allowed } => Cause {
+            reason,
+            message: format!("gateways may not use the ingress class {class:?}, only: {allowed}"),
+            hint: "Choose one of them as spec.ingressClassName, or leave it out.".to_owned(),
+        },
         Obstacle::NameTaken { child, by } => Cause {
             reason,
             message: format!("{} {name:?} exists and belongs to {by}; it is left alone", child.kind()),

@@ -95,7 +95,11 @@ impl Cluster {
             None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?).join(".kube/config"),
         };
         // Not by eprintln, which the test runner would keep to itself.
-        writeln!(std::io::stderr(), "using the cluster of context {}", String::from_utf8_lossy(&context.stdout).trim())?;
+        writeln!(
+            std::io::stderr(),
+            "using the cluster of context {}",
+            String::from_utf8_lossy(&context.stdout).trim()
+        )?;
         let supervised = remover(&kubectl)?;
         Ok(Self { kubeconfig, kubectl, supervisor, _supervised: supervised, existing: true })
     }
@@ -115,7 +119,13 @@ impl Cluster {
         let stdout = supervised.child.stdout.take().context("the supervisor has no stdout")?;
         for line in BufReader::new(stdout).lines() {
             if let Some(path) = line?.strip_prefix("export KUBECONFIG=") {
-                return Ok(Self { kubeconfig: path.into(), kubectl, supervisor, _supervised: supervised, existing: false });
+                return Ok(Self {
+                    kubeconfig: path.into(),
+                    kubectl,
+                    supervisor,
+                    _supervised: supervised,
+                    existing: false,
+                });
             }
         }
         bail!("the local control plane did not start; see above")
