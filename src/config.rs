@@ -113,9 +113,16 @@ impl Run {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let parsed =
-        kube::core::Duration::from_str(text).map_err(|_| "it is no duration such as 90s, 5m or 1h30m".to_owned())?;
-    if text.starts_with('-') || Duration::from(parsed) < Duration::from_secs(1) {
+    let no_duration = || "it is no duration such as 90s, 5m or 1h30m".to_owned();
+    // The bounds of the spec, which also keep the parser from overflowing.
+    let bounded = text.len() <= 20
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '.')
+        && text.split(|c: char| !c.is_ascii_digit()).all(|digits| digits.len() <= 6);
+    if !bounded {
+        return Err(no_duration());
+    }
+    let parsed = kube::core::Duration::from_str(text).map_err(|_| no_duration())?;
+    if Duration::from(parsed) < Duration::from_secs(1) {
         return Err("it must be at least 1s".to_owned());
     }
     Ok(parsed.into())
@@ -145,6 +152,8 @@ fn selector(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn run(arguments: &[&str]) -> Result<Run, clap::Error> {
@@ -175,7 +184,8 @@ mod tests {
     #[test]
     fn durations_are_those_of_the_spec() {
         assert_eq!(run(&["--start-deadline", "1h30m"]).unwrap().start_deadline, Duration::from_secs(5400));
-        for wrong in ["0s", "banana", "3 days", "-5m", "500ms", ""] {
+        let long = "9".repeat(30) + "h";
+        for wrong in ["0s", "banana", "3 days", "-5m", "5m-3s", "500ms", "9999999h", &long, ""] {
             assert!(run(&["--start-deadline", wrong]).is_err(), "{wrong}");
         }
     }

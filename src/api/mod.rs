@@ -6,7 +6,7 @@ mod reason;
 mod status;
 
 use kube::CustomResourceExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub use environment::{Environment, EnvironmentSpec, EnvironmentState, EnvironmentStatus, GatewayRef};
 pub use gateway::{
@@ -54,6 +54,7 @@ pub fn crds() -> anyhow::Result<Vec<(String, Value)>> {
         .map(|crd| {
             let mut value = serde_json::to_value(&crd)?;
             forbid_nulls(&mut value);
+            name_the_name(&mut value);
             Ok((crd.spec.names.plural, value))
         })
         .collect()
@@ -72,6 +73,12 @@ fn forbid_nulls(schema: &mut Value) {
         Value::Array(list) => list.iter_mut().for_each(forbid_nulls),
         _ => {}
     }
+}
+
+/// A rule can only point at a field that the schema names, and the root's leaves out `metadata`.
+fn name_the_name(crd: &mut Value) {
+    let name = json!({ "type": "object", "properties": { "name": { "type": "string" } } });
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["metadata"] = name;
 }
 
 /// The custom resource definitions as YAML, by plural.

@@ -7,9 +7,12 @@
 
 mod harness;
 
+mod cli;
+mod contract;
 mod deletion;
 mod names;
 mod quiet;
+mod refusals;
 mod resilience;
 mod starting;
 mod stopping;
