@@ -6,7 +6,7 @@ mod builders;
 //mod conditions;
 //mod corners;
 //mod diagnosis;
-//mod edges;
+mod edges;
 //mod hosts;
 //mod notes;
 //mod requests;
