@@ -3,13 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod builders;
-//mod conditions;
+mod conditions;
 //mod corners;
 //mod diagnosis;
 mod edges;
 //mod hosts;
-//mod notes;
-//mod requests;
-//mod status;
+mod notes;
+mod requests;
+mod status;
 //mod stories;
 mod table;
