@@ -4,12 +4,12 @@
 
 mod builders;
 mod conditions;
-//mod corners;
-//mod diagnosis;
+mod corners;
+mod diagnosis;
 mod edges;
-//mod hosts;
+mod hosts;
 mod notes;
 mod requests;
 mod status;
-//mod stories;
+mod stories;
 mod table;
