@@ -5,6 +5,9 @@ use crate::api::{ApiGateway, Phase, Reason, State};
 use crate::decide::observed::{Child, Moment, Observed, Pods, Presence, Rollout};
 use crate::decide::{Plan, Step};
 
+/// What a user does to a gateway.
+type Edit = fn(&mut ApiGateway);
+
 /// A cluster that does what it is told, and a count of what it was told.
 struct World {
     gateway: ApiGateway,
@@ -170,7 +173,7 @@ fn a_child_that_is_gone_comes_back_without_an_attempt() {
 
 #[test]
 fn whatever_is_asked_on_the_way_the_last_request_is_reached() {
-    let requests: [(&str, fn(&mut ApiGateway)); 4] =
+    let requests: [(&str, Edit); 4] =
         [("stop", asks_stopped), ("run", asks_running), ("change", changes_the_image), ("restart", asks_for_a_restart)];
     for passes in 0..8 {
         for (first, one) in &requests {
