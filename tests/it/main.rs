@@ -10,6 +10,7 @@ mod harness;
 mod cli;
 mod contract;
 mod deletion;
+mod diagram;
 mod names;
 mod quiet;
 mod refusals;

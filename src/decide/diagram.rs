@@ -1,0 +1,43 @@
+//! The state machine as a Mermaid diagram, drawn from the edges that it may take.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use super::phase::{EDGES, Place};
+
+/// The diagram. The same edges give the same text, so a test can hold the README to it.
+pub fn mermaid() -> String {
+    let mut text = "stateDiagram-v2\n".to_owned();
+    let places: BTreeSet<Place> = EDGES.iter().flat_map(|(from, to)| [*from, *to]).collect();
+    for place in places {
+        if let Some(label) = label(place) {
+            // Writing into a String cannot fail.
+            let _ = writeln!(text, "    {place:?}: {label}");
+        }
+    }
+    for (from, to) in EDGES {
+        let _ = writeln!(text, "    {} --> {}", node(*from), node(*to));
+    }
+    text
+}
+
+/// What `status.phase` and `status.state` say at a place; nothing before the first transition.
+fn label(place: Place) -> Option<&'static str> {
+    match place {
+        Place::New => None,
+        Place::Created => Some("Created"),
+        Place::Starting => Some("Starting, state Running"),
+        Place::Restarting => Some("Starting, state Restarting"),
+        Place::Started => Some("Started, state Running"),
+        Place::TimedOut => Some("Started, state Stopped"),
+        Place::Stopping => Some("Stopping, state Stopped"),
+        Place::Stopped => Some("Stopped, state Stopped"),
+    }
+}
+
+fn node(place: Place) -> String {
+    match place {
+        Place::New => "[*]".to_owned(),
+        place => format!("{place:?}"),
+    }
+}

@@ -1,0 +1,440 @@
+//! What the conditions say at every place. `Ready`: as asked. `Available`: it serves.
+//! `Reconciling`: being worked on. `Stalled`: no progress until somebody acts.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::builders::*;
+use crate::api::condition::{AVAILABLE, CLEANUP_STUCK, READY, RECONCILING, STALLED};
+use crate::api::{ApiGateway, ApiGatewayStatus};
+use crate::decide::conditions::{find, human};
+use crate::decide::decide;
+use crate::decide::observed::{Child, Moment, Observed, Presence};
+
+/// Ready, Available, Reconciling, Stalled.
+type Said = [&'static str; 4];
+type Row = (&'static str, ApiGateway, Observed, Moment, Said);
+
+fn check(rows: Vec<Row>) {
+    let faults: Vec<String> = rows
+        .into_iter()
+        .filter_map(|(name, gateway, observed, moment, expected)| {
+            let status = status_after(&gateway, &observed, &moment);
+            let got = [READY, AVAILABLE, RECONCILING, STALLED].map(|type_| said(&status, type_));
+            (got != expected).then(|| format!("- {name}:\n  expected {expected:?}\n  got      {got:?}"))
+        })
+        .collect();
+    assert!(faults.is_empty(), "{} rows fail:\n{}", faults.len(), faults.join("\n"));
+}
+
+fn lost(observed: Observed) -> Observed {
+    but(observed, |o| (o.rollout.complete, o.rollout.ready, o.rollout.available) = (false, 0, 0))
+}
+
+fn no_progress(observed: Observed) -> Observed {
+    but(observed, |o| o.rollout.progress_deadline_exceeded = Some("ReplicaSet has timed out progressing".to_owned()))
+}
+
+fn scaled_to_zero(observed: Observed) -> Observed {
+    but(observed, |o| {
+        o.rollout = but(o.rollout.clone(), |r| {
+            (r.complete, r.desired, r.replicas, r.ready, r.available) = (true, 0, 0, 0, 0);
+        });
+    })
+}
+
+#[test]
+fn before_the_start() {
+    let held = |reason: &'static str| -> Said {
+        match reason {
+            "HostTaken" => ["False HostTaken", "False HostTaken", "False HostTaken", "True HostTaken"],
+            _ => ["False NameTaken", "False NameTaken", "False NameTaken", "True NameTaken"],
+        }
+    };
+    check(vec![
+        ("a taken host stalls", fresh(), host_taken(nothing()), after(0), held("HostTaken")),
+        ("a host that is still taken stalls", created(), host_taken(nothing()), after(60), held("HostTaken")),
+        ("a taken name stalls", fresh(), name_taken(nothing()), after(0), held("NameTaken")),
+        (
+            "waiting for garbage collection heals by itself",
+            fresh(),
+            predecessor_goes(nothing()),
+            after(0),
+            [
+                "False WaitingForDeletion",
+                "False WaitingForDeletion",
+                "True WaitingForDeletion",
+                "False WaitingForDeletion",
+            ],
+        ),
+        (
+            "waiting for the registry heals by itself",
+            fresh(),
+            registry_away(nothing()),
+            after(0),
+            [
+                "False RegistryUnavailable",
+                "False RegistryUnavailable",
+                "True RegistryUnavailable",
+                "False RegistryUnavailable",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn during_a_start() {
+    let on_its_way = ["False Starting", "False Starting", "True Starting", "False Starting"];
+    check(vec![
+        ("a start begins", fresh(), nothing(), after(0), on_its_way),
+        ("a start is on its way", starting(), coming_up(), after(60), on_its_way),
+        (
+            "one pod of two is not yet Available: pods are not announced one by one",
+            starting(),
+            but(rolling_out(), |o| o.rollout.desired = 2),
+            after(60),
+            on_its_way,
+        ),
+        (
+            "a visible cause is told before the deadline, and may heal",
+            starting(),
+            image_not_pullable(coming_up(), "shop-1"),
+            after(60),
+            ["False ImagePullFailed", "False Starting", "True ImagePullFailed", "False ImagePullFailed"],
+        ),
+        (
+            "a taken host stalls a start",
+            starting(),
+            host_taken(coming_up()),
+            after(60),
+            ["False HostTaken", "False Starting", "False HostTaken", "True HostTaken"],
+        ),
+        (
+            "a restart goes on serving",
+            restarting(),
+            rolling_out(),
+            after(60),
+            ["False Restarting", "True Started", "True Restarting", "False Restarting"],
+        ),
+        (
+            "a restart that serves no more says so",
+            restarting(),
+            coming_up(),
+            after(60),
+            ["False Restarting", "False Unavailable", "True Restarting", "False Restarting"],
+        ),
+    ]);
+}
+
+#[test]
+fn while_started() {
+    let rolling = ["False RollingOut", "True Started", "True RollingOut", "False RollingOut"];
+    let lost_pods = ["False RollingOut", "False Unavailable", "True RollingOut", "False RollingOut"];
+    let as_asked = ["True Started", "True Started", "False Started", "False Started"];
+    check(vec![
+        ("a gateway that starts is Ready and Available", starting(), serving(), after(60), as_asked),
+        ("a gateway that serves is Ready and Available", started(), serving(), after(60), as_asked),
+        (
+            "a gateway with no replicas is as asked and does not serve",
+            started(),
+            scaled_to_zero(serving()),
+            after(60),
+            ["True Started", "False ScaledToZero", "False Started", "False Started"],
+        ),
+        ("a change is rolled out", started(), child(rolling_out(), Child::Deployment, different()), after(60), rolling),
+        ("an incomplete rollout goes on", started(), rolling_out(), after(60), rolling),
+        ("lost pods are not available", started(), lost(serving()), after(60), lost_pods),
+        ("a gone Deployment is not available", started(), nothing(), after(60), lost_pods),
+        (
+            "without its Service a gateway cannot be reached",
+            started(),
+            child(serving(), Child::Service, Presence::Missing),
+            after(60),
+            lost_pods,
+        ),
+        (
+            "without its Ingress a gateway cannot be reached",
+            started(),
+            child(serving(), Child::Ingress, Presence::Missing),
+            after(60),
+            lost_pods,
+        ),
+        (
+            "a gateway without a host needs no Ingress",
+            taken_up(but(started(), drops_the_host)),
+            child(serving(), Child::Ingress, Presence::NotWanted),
+            after(60),
+            as_asked,
+        ),
+        (
+            "a bad new image may heal",
+            started(),
+            image_not_pullable(rolling_out(), "shop-2"),
+            after(60),
+            ["False ImagePullFailed", "True Started", "True ImagePullFailed", "False ImagePullFailed"],
+        ),
+        (
+            "a rollout without progress stalls, and the last good pods serve",
+            started(),
+            image_not_pullable(no_progress(rolling_out()), "shop-2"),
+            after(60),
+            [
+                "False ProgressDeadlineExceeded",
+                "True Started",
+                "False ProgressDeadlineExceeded",
+                "True ProgressDeadlineExceeded",
+            ],
+        ),
+        (
+            "a new host that is taken stalls, and the old one serves",
+            started(),
+            host_taken(serving()),
+            after(60),
+            ["False HostTaken", "True Started", "False HostTaken", "True HostTaken"],
+        ),
+    ]);
+}
+
+const RESTART_FAILED: Said =
+    ["False RestartDeadlineExceeded", "True Started", "False RestartDeadlineExceeded", "True RestartDeadlineExceeded"];
+
+fn restart_gave_up() -> ApiGateway {
+    but(restarting(), |g| drop(pass(g, &image_not_pullable(rolling_out(), "shop-2"), &after(301))))
+}
+
+#[test]
+fn a_restart_that_took_too_long_is_stalled_until_the_workload_is_ready_or_something_new_is_asked() {
+    let new_spec = but(restart_gave_up(), changes_the_image);
+    let taken_up_before = but(new_spec.clone(), |g| drop(pass(g, &rolling_out(), &after(400))));
+    let rolling = ["False RollingOut", "True Started", "True RollingOut", "False RollingOut"];
+    check(vec![
+        ("at once", restarting(), rolling_out(), after(301), RESTART_FAILED),
+        ("and on", restart_gave_up(), rolling_out(), after(400), RESTART_FAILED),
+        ("whatever the Deployment says", restart_gave_up(), no_progress(rolling_out()), after(400), RESTART_FAILED),
+        (
+            "until it is ready",
+            restart_gave_up(),
+            serving(),
+            after(400),
+            ["True Started", "True Started", "False Started", "False Started"],
+        ),
+        ("or the spec changes", new_spec, rolling_out(), after(400), rolling),
+        ("from then on", taken_up_before, rolling_out(), after(401), rolling),
+    ]);
+    let stalled = message(&restart_gave_up().status_or_default(), STALLED);
+    assert!(stalled.contains("shop-2"), "it names the cause: {stalled}");
+}
+
+#[test]
+fn after_a_timeout() {
+    let told = |reconciling, stalled| -> Said {
+        ["False StartDeadlineExceeded", "False StartDeadlineExceeded", reconciling, stalled]
+    };
+    let removing = told("True Stopping", "True StartDeadlineExceeded");
+    let retried = told("True Stopping", "False StartDeadlineExceeded");
+    check(vec![
+        ("a timeout is told at once", starting(), coming_up(), after(301), removing),
+        ("pods that came up since are not announced", timed_out(), serving(), after(302), removing),
+        ("the clean-up goes on", stopping_after_timeout(), serving(), after(310), removing),
+        (
+            "it stays told when all is removed",
+            stopping_after_timeout(),
+            nothing(),
+            after(320),
+            told("False Stopped", "True StartDeadlineExceeded"),
+        ),
+        (
+            "it stays told until somebody acts",
+            stopped_after_timeout(),
+            nothing(),
+            after(99_999),
+            told("False Stopped", "True StartDeadlineExceeded"),
+        ),
+        (
+            "a retry of the operator's own is no stall",
+            with_retries(stopped_after_timeout(), 2, None),
+            nothing(),
+            after_failure(1),
+            told("True RetryScheduled", "False StartDeadlineExceeded"),
+        ),
+        ("not before the clean-up either", with_retries(starting(), 2, None), coming_up(), after(301), retried),
+        (
+            "without retries left it is one",
+            with_retries(stopped_after_timeout(), 0, None),
+            nothing(),
+            after_failure(1),
+            told("False Stopped", "True StartDeadlineExceeded"),
+        ),
+        (
+            "a request whose host is taken says so",
+            but(stopped_after_timeout(), changes_the_image),
+            host_taken(nothing()),
+            after(320),
+            ["False HostTaken", "False HostTaken", "False HostTaken", "True HostTaken"],
+        ),
+    ]);
+}
+
+#[test]
+fn a_timeout_says_why_and_how_to_go_on() {
+    let status = status_after(&starting(), &image_not_pullable(coming_up(), "shop-1"), &after(301));
+    let ready = message(&status, READY);
+    for part in ["5m", "shop-1", "ghcr.io/acme/gateway:1", "spec.image", "phasegate.dev/retry-requested-at"] {
+        assert!(ready.contains(part), "{part:?} in {ready:?}");
+    }
+    let retried = status_after(&with_retries(starting(), 2, None), &coming_up(), &after(301));
+    assert!(message(&retried, READY).contains("by itself"));
+    assert!(!message(&retried, READY).contains("annotation"));
+}
+
+#[test]
+fn a_stop_as_asked() {
+    let stopping = ["False Stopping", "False Stopping", "True Stopping", "False Stopping"];
+    let stopped = ["True Stopped", "False Stopped", "False Stopped", "False Stopped"];
+    let host_is_taken = ["False HostTaken", "False HostTaken", "False HostTaken", "True HostTaken"];
+    check(vec![
+        ("a stop begins", but(started(), asks_stopped), serving(), after(60), stopping),
+        ("a cancelled start is a stop", but(starting(), asks_stopped), coming_up(), after(60), stopping),
+        ("a stop goes on", stopping_as_asked(), serving(), after(60), stopping),
+        ("a stop goes on while Running is asked", but(stopping_as_asked(), asks_running), serving(), after(60), {
+            stopping
+        }),
+        ("a deliberately stopped gateway is Ready", stopping_as_asked(), nothing(), after(60), stopped),
+        ("and stays so", stopped_as_asked(), nothing(), after(60), stopped),
+        ("one that was never started too", but(fresh(), asks_stopped), nothing(), after(0), stopped),
+        (
+            "a timed-out gateway that the user stops is Ready in the end",
+            but(stopping_after_timeout(), asks_stopped),
+            nothing(),
+            after(60),
+            stopped,
+        ),
+        (
+            "a stopped gateway that is to run and whose host is taken says so",
+            but(stopped_as_asked(), asks_running),
+            host_taken(nothing()),
+            after(60),
+            host_is_taken,
+        ),
+    ]);
+}
+
+#[test]
+fn a_stop_that_is_stuck_names_what_it_waits_for() {
+    let stuck = |observed: Observed| status_after(&stopping_as_asked(), &observed, &after(600));
+    let rows: Vec<(Observed, &[&str])> = vec![
+        (child(nothing(), Child::Service, Presence::Terminating), &["Service", "shop", "finalizers"]),
+        (child(nothing(), Child::Deployment, Presence::Equal), &["Deployment", "shop"]),
+        (child(nothing(), Child::Ingress, Presence::Terminating), &["Ingress", "shop"]),
+        (child(nothing(), Child::PodDisruptionBudget, Presence::Terminating), &["PodDisruptionBudget", "shop"]),
+        (pods(nothing(), 3, 2), &["3 pods", "2 of them terminating", "nodes"]),
+    ];
+    for (observed, parts) in rows {
+        let status = stuck(observed);
+        assert_eq!(said(&status, CLEANUP_STUCK), "True CleanupStuck");
+        assert_eq!(said(&status, STALLED), "True CleanupStuck");
+        let words = message(&status, CLEANUP_STUCK);
+        assert!(parts.iter().all(|part| words.contains(part)), "{parts:?} in {words:?}");
+    }
+    let in_time = status_after(&stopping_as_asked(), &pods(nothing(), 1, 1), &after(599));
+    assert_eq!(said(&in_time, CLEANUP_STUCK), "");
+    let done = status_after(&stopping_after_timeout(), &pods(nothing(), 1, 1), &after(600));
+    assert_eq!(said(&done, CLEANUP_STUCK), "", "it goes with the stop");
+}
+
+#[test]
+fn an_unknown_phase_stalls() {
+    let unknown = ["False UnknownPhase", "False UnknownPhase", "False UnknownPhase", "True UnknownPhase"];
+    check(vec![
+        ("alone", of_a_later_version(), serving(), after(60), unknown),
+        ("while suspended", but(of_a_later_version(), suspends), serving(), after(60), unknown),
+    ]);
+    let status = status_after(&of_a_later_version(), &serving(), &after(60));
+    assert!(message(&status, STALLED).contains("Hibernating"));
+}
+
+#[test]
+fn suspended() {
+    check(vec![
+        (
+            "a gateway that serves is still Ready and Available",
+            but(started(), suspends),
+            serving(),
+            after(60),
+            ["True Suspended", "True Started", "False Suspended", "False Suspended"],
+        ),
+        (
+            "a gateway that differs is not Ready, and nobody works on it",
+            but(started(), suspends),
+            rolling_out(),
+            after(60),
+            ["False Suspended", "True Started", "False Suspended", "False Suspended"],
+        ),
+        (
+            "a start is not going on",
+            but(starting(), suspends),
+            coming_up(),
+            after(60),
+            ["False Suspended", "False Starting", "False Suspended", "False Suspended"],
+        ),
+        (
+            "a stopped gateway is still as asked",
+            but(stopped_as_asked(), suspends),
+            nothing(),
+            after(60),
+            ["True Suspended", "False Stopped", "False Suspended", "False Suspended"],
+        ),
+    ]);
+}
+
+fn turned_at(status: &ApiGatewayStatus, type_: &str) -> Time {
+    find(&status.conditions, type_).unwrap().last_transition_time.clone()
+}
+
+#[test]
+fn a_condition_keeps_its_time_until_it_turns() {
+    let mut gateway = starting();
+    pass(&mut gateway, &coming_up(), &after(10));
+    assert_eq!(turned_at(&gateway.status_or_default(), AVAILABLE), Time(at(10)));
+    pass(&mut gateway, &image_not_pullable(coming_up(), "shop-1"), &after(20));
+    assert_eq!(said(&gateway.status_or_default(), READY), "False ImagePullFailed");
+    assert_eq!(turned_at(&gateway.status_or_default(), READY), Time(at(10)), "another reason is no turn");
+    let moment = Moment { now: at(30) + k8s_openapi::jiff::SignedDuration::from_millis(900), ..after(30) };
+    pass(&mut gateway, &serving(), &moment);
+    let status = gateway.status_or_default();
+    assert_eq!(turned_at(&status, AVAILABLE), Time(at(30)), "in whole seconds");
+    assert_eq!(turned_at(&status, STALLED), Time(at(10)));
+    let generations = status.conditions.iter().map(|condition| condition.observed_generation);
+    assert!(generations.into_iter().all(|generation| generation == Some(1)));
+}
+
+#[test]
+fn the_same_cause_in_another_pod_is_no_news_and_another_cause_is() {
+    let mut gateway = starting();
+    pass(&mut gateway, &image_not_pullable(coming_up(), "shop-1"), &after(10));
+    let again = decide(&gateway, &image_not_pullable(coming_up(), "shop-2"), &after(20), &SETTINGS);
+    assert_eq!((again.status, again.notes), (None, vec![]));
+    let other = decide(&gateway, &unschedulable(coming_up(), "shop-1"), &after(20), &SETTINGS);
+    let status = other.status.expect("another cause is news");
+    assert_eq!(said(&status, RECONCILING), "True Unschedulable");
+    assert!(message(&status, RECONCILING).contains("Insufficient cpu"));
+}
+
+#[test]
+fn a_message_that_is_no_cause_follows_the_spec() {
+    let mut gateway = starting();
+    pass(&mut gateway, &coming_up(), &after(10));
+    assert!(message(&gateway.status_or_default(), READY).contains("attempt 1"));
+    changes_the_image(&mut gateway);
+    pass(&mut gateway, &coming_up(), &after(20));
+    assert!(message(&gateway.status_or_default(), READY).contains("attempt 2"));
+}
+
+#[test]
+fn durations_read_as_a_user_writes_them() {
+    let rows = [(0, "0s"), (45, "45s"), (60, "1m"), (90, "1m30s"), (300, "5m"), (3600, "1h"), (5400, "1h30m")];
+    for (seconds, expected) in rows {
+        assert_eq!(human(secs(seconds)), expected);
+    }
+    assert_eq!(human(secs(3725)), "1h2m5s");
+    assert_eq!(human(secs(3605)), "1h0m5s");
+}

@@ -1,0 +1,220 @@
+//! Corners where a clock, a hold or a request could go wrong.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
+use super::builders::*;
+use crate::api::{ApiGateway, Attempt, Phase, RETRY_ANNOTATION, Reason, State};
+use crate::decide::observed::{Moment, Observed};
+use crate::decide::{Plan, Step, decide};
+
+fn place(gateway: &ApiGateway) -> (Phase, State) {
+    let status = gateway.status_or_default();
+    (status.phase.unwrap(), status.state.unwrap())
+}
+
+/// What a plan does, without when it was made.
+fn verdict(plan: &Plan) -> (bool, Option<Reason>, &[Step], Option<Duration>) {
+    let reason = plan.status.as_ref().and_then(|status| status.history.last()).map(|last| last.reason);
+    (plan.moves, reason, &plan.steps, plan.wake)
+}
+
+#[test]
+fn a_wall_clock_that_steps_back_or_forth_changes_no_verdict() {
+    let cases: Vec<(ApiGateway, Observed, Moment)> = vec![
+        (starting(), coming_up(), after(299)),
+        (starting(), coming_up(), after(300)),
+        (starting(), serving(), after(300)),
+        (starting(), untried(nothing()), after(301)),
+        (restarting(), rolling_out(), after(301)),
+        (stopping_after_timeout(), pods(nothing(), 1, 1), after(599)),
+        (stopping_after_timeout(), pods(nothing(), 1, 1), after(600)),
+        (with_retries(stopped_after_timeout(), 1, None), nothing(), after_failure(59)),
+        (with_retries(stopped_after_timeout(), 1, None), nothing(), after_failure(60)),
+        (started(), serving(), after(60)),
+    ];
+    for (gateway, observed, moment) in cases {
+        let plan = decide(&gateway, &observed, &moment, &SETTINGS);
+        for step in [-1_000_000, -301, 301, 1_000_000] {
+            let stepped = Moment { now: at(step), ..moment };
+            let other = decide(&gateway, &observed, &stepped, &SETTINGS);
+            assert_eq!(verdict(&other), verdict(&plan));
+        }
+    }
+}
+
+#[test]
+fn a_start_that_was_suspended_for_ten_minutes_has_the_time_that_was_left() {
+    let mut gateway = starting();
+    pass(&mut gateway, &coming_up(), &after(60));
+    suspends(&mut gateway);
+    pass(&mut gateway, &coming_up(), &after(120));
+    let held = |seconds: u64| Moment { held: secs(seconds), ..after(120 + seconds) };
+    let plan = pass(&mut gateway, &coming_up(), &held(500));
+    assert_eq!((plan.status, plan.wake), (None, None));
+    resumes(&mut gateway);
+    let plan = pass(&mut gateway, &coming_up(), &held(600));
+    assert_eq!((plan.moves, plan.wake), (false, Some(secs(180))));
+    // From now on the held time is in the status.
+    let plan = pass(&mut gateway, &coming_up(), &after(899));
+    assert_eq!((plan.moves, plan.wake), (false, Some(secs(1))));
+    pass(&mut gateway, &coming_up(), &after(900));
+    assert_eq!(place(&gateway), (Phase::Started, State::Stopped));
+}
+
+#[test]
+fn a_start_whose_host_was_taken_for_an_hour_has_the_time_that_was_left() {
+    let mut gateway = starting();
+    pass(&mut gateway, &host_taken(coming_up()), &after(100));
+    let freed = Moment { held: secs(3600), ..after(3700) };
+    let plan = pass(&mut gateway, &coming_up(), &freed);
+    assert_eq!((plan.moves, plan.wake), (false, Some(secs(200))));
+}
+
+#[test]
+fn a_clock_that_is_held_twice_adds_up() {
+    let mut gateway = starting();
+    for begin in [50, 1_000] {
+        pass(&mut gateway, &host_taken(coming_up()), &after(begin));
+        pass(&mut gateway, &coming_up(), &Moment { held: secs(900), ..after(begin + 900) });
+    }
+    let attempt = gateway.status_or_default().attempt.unwrap();
+    assert_eq!((attempt.held_seconds, attempt.held_since), (1_800, None));
+    let plan = pass(&mut gateway, &coming_up(), &after(2_000));
+    assert_eq!((plan.moves, plan.wake), (false, Some(secs(100))));
+}
+
+#[test]
+fn an_operator_that_comes_back_to_a_held_clock_does_not_time_out() {
+    let held = but(starting(), |g| {
+        suspends(g);
+        status(g).attempt = Some(Attempt { held_since: Some(MicroTime(at(10))), ..attempt(1) });
+    });
+    let days_later = Moment { held: secs(99_990), ..after(100_000) };
+    let plan = decide(&but(held, resumes), &untried(nothing()), &days_later, &SETTINGS);
+    assert_eq!((plan.moves, plan.wake), (false, Some(secs(290))));
+}
+
+#[test]
+fn more_held_time_than_time_is_no_time_at_all() {
+    let odd = but(starting(), |g| status(g).attempt = Some(Attempt { held_seconds: 500, ..attempt(1) }));
+    assert_eq!(decide(&odd, &coming_up(), &after(60), &SETTINGS).wake, Some(secs(300)));
+    let negative = but(starting(), |g| status(g).attempt = Some(Attempt { held_seconds: -500, ..attempt(1) }));
+    assert_eq!(decide(&negative, &coming_up(), &after(60), &SETTINGS).wake, Some(secs(240)));
+}
+
+#[test]
+fn a_start_without_a_recorded_attempt_is_not_given_up() {
+    let odd = but(starting(), |g| status(g).attempt = None);
+    let plan = decide(&odd, &coming_up(), &after(9_000), &SETTINGS);
+    assert_eq!((plan.moves, plan.wake), (false, Some(secs(300))));
+}
+
+#[test]
+fn after_a_timeout_the_same_spec_applied_again_changes_nothing() {
+    let mut gateway = stopped_after_timeout();
+    pass(&mut gateway, &nothing(), &after(500));
+    let again = but(gateway, |g| {
+        asks_running(g);
+        g.metadata.generation = Some(1);
+        g.metadata.annotations = Some([("kubectl.kubernetes.io/last-applied".to_owned(), "{}".to_owned())].into());
+    });
+    let plan = decide(&again, &nothing(), &after(600), &SETTINGS);
+    assert_eq!((plan.moves, plan.status, plan.wake), (false, None, None));
+}
+
+#[test]
+fn after_a_timeout_stopped_and_then_running_starts() {
+    let mut gateway = but(stopped_after_timeout(), asks_stopped);
+    assert!(!pass(&mut gateway, &nothing(), &after(500)).moves);
+    asks_running(&mut gateway);
+    pass(&mut gateway, &nothing(), &after(501));
+    assert_eq!(place(&gateway), (Phase::Starting, State::Running));
+    assert_eq!(gateway.status_or_default().attempt.unwrap().number, 2);
+}
+
+#[test]
+fn a_request_during_the_clean_up_is_met_after_it() {
+    let mut gateway = but(stopping_after_timeout(), changes_the_image);
+    for observed in [serving(), pods(nothing(), 1, 1), nothing()] {
+        pass(&mut gateway, &observed, &after(10));
+    }
+    assert_eq!(place(&gateway).0, Phase::Stopped);
+    pass(&mut gateway, &nothing(), &after(20));
+    assert_eq!(place(&gateway), (Phase::Starting, State::Running));
+}
+
+#[test]
+fn running_asked_again_during_a_stop_is_met_after_it() {
+    let mut gateway = but(stopping_as_asked(), asks_running);
+    pass(&mut gateway, &nothing(), &after(10));
+    assert_eq!(place(&gateway).0, Phase::Stopped);
+    pass(&mut gateway, &nothing(), &after(20));
+    assert_eq!(place(&gateway), (Phase::Starting, State::Running));
+}
+
+#[test]
+fn a_stop_asked_during_the_clean_up_is_what_remains() {
+    let mut gateway = but(stopping_after_timeout(), |g| {
+        changes_the_image(g);
+        asks_stopped(g);
+    });
+    for seconds in [10, 20, 30] {
+        pass(&mut gateway, &nothing(), &after(seconds));
+    }
+    assert_eq!(place(&gateway).0, Phase::Stopped);
+}
+
+#[test]
+fn each_retry_annotation_starts_once() {
+    let mut gateway = stopped_after_timeout();
+    for number in 2..5 {
+        annotate(&mut gateway, RETRY_ANNOTATION, &number.to_string());
+        pass(&mut gateway, &nothing(), &after(10));
+        assert_eq!(gateway.status_or_default().attempt.unwrap().number, number);
+        pass(&mut gateway, &coming_up(), &after(300));
+        pass(&mut gateway, &coming_up(), &after(0));
+        pass(&mut gateway, &nothing(), &after(5));
+        assert_eq!(place(&gateway).0, Phase::Stopped);
+        assert!(!pass(&mut gateway, &nothing(), &after(900)).moves);
+    }
+}
+
+#[test]
+fn retries_of_the_operators_own_end() {
+    let mut gateway = but(fresh(), |g| {
+        g.spec.start_retries = Some(crate::api::StartRetries { limit: 2, backoff: None });
+    });
+    pass(&mut gateway, &nothing(), &after(0));
+    for round in 0..5 {
+        pass(&mut gateway, &coming_up(), &after(300));
+        pass(&mut gateway, &coming_up(), &after(0));
+        pass(&mut gateway, &nothing(), &after(5));
+        let retried = pass(&mut gateway, &nothing(), &after_failure(60)).moves;
+        assert_eq!(retried, round < 2, "round {round}");
+        if !retried {
+            break;
+        }
+    }
+    assert_eq!(gateway.status_or_default().attempt.unwrap().number, 3);
+    assert_eq!(place(&gateway), (Phase::Stopped, State::Stopped));
+}
+
+#[test]
+fn a_restart_asked_before_the_first_start_is_over_with_it() {
+    let mut gateway = but(but(fresh(), asks_restarting), asks_for_a_restart);
+    for observed in [nothing(), serving(), serving()] {
+        pass(&mut gateway, &observed, &after(10));
+    }
+    assert_eq!(place(&gateway), (Phase::Started, State::Running));
+    assert_eq!(gateway.status_or_default().restarts, 0);
+}
+
+#[test]
+fn the_last_failure_does_not_leak_into_a_new_backoff() {
+    // The backoff runs from the last timeout, however long ago the gateway was stopped.
+    let retried = with_retries(stopped_after_timeout(), 1, None);
+    let just_failed = Moment { phase: secs(9_000), ..after_failure(1) };
+    assert_eq!(decide(&retried, &nothing(), &just_failed, &SETTINGS).wake, Some(secs(59)));
+}

@@ -1,0 +1,15 @@
+//! The state machine's promises. The rows of `table` follow the design's table line by line;
+//! what they expect was written by hand from it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod builders;
+mod conditions;
+mod corners;
+mod diagnosis;
+mod edges;
+mod hosts;
+mod notes;
+mod requests;
+mod status;
+mod stories;
+mod table;

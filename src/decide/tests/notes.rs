@@ -1,0 +1,105 @@
+//! Events: few, and each once.
+
+use super::builders::*;
+use crate::api::{ApiGateway, Reason};
+use crate::decide::observed::{Child, Moment, Observed, Presence};
+
+/// The Events of a sequence of passes, as `Warning Reason` or `Normal Reason`.
+fn told(gateway: &mut ApiGateway, passes: &[(Observed, Moment)]) -> Vec<String> {
+    passes
+        .iter()
+        .flat_map(|(observed, moment)| pass(gateway, observed, moment).notes)
+        .map(|note| format!("{} {}", if note.warning { "Warning" } else { "Normal" }, note.reason))
+        .collect()
+}
+
+#[test]
+fn a_normal_start_tells_one_event() {
+    let mut gateway = fresh();
+    let passes = [
+        (nothing(), after(0)),
+        (nothing(), after(0)),
+        (coming_up(), after(1)),
+        (coming_up(), after(20)),
+        (serving(), after(30)),
+        (serving(), after(31)),
+    ];
+    assert_eq!(told(&mut gateway, &passes), ["Normal Started"]);
+}
+
+#[test]
+fn a_timeout_warns_once_and_its_clean_up_tells_the_stop() {
+    let mut gateway = starting();
+    let passes = [
+        (coming_up(), after(300)),
+        (coming_up(), after(301)),
+        (coming_up(), after(302)),
+        (child(nothing(), Child::Deployment, Presence::Terminating), after(303)),
+        (nothing(), after(304)),
+        (nothing(), after(305)),
+    ];
+    assert_eq!(told(&mut gateway, &passes), ["Warning StartDeadlineExceeded", "Normal Stopped"]);
+}
+
+#[test]
+fn a_timeout_tells_its_cause() {
+    let plan = pass(&mut starting(), &image_not_pullable(coming_up(), "shop-1"), &after(301));
+    let told: Vec<_> = plan.notes.iter().map(|note| note.reason).collect();
+    assert_eq!(told, [Reason::StartDeadlineExceeded]);
+    assert!(plan.notes[0].message.contains("shop-1"), "{}", plan.notes[0].message);
+}
+
+#[test]
+fn a_stop_as_asked_tells_one_event() {
+    let mut gateway = but(started(), asks_stopped);
+    let passes = [(serving(), after(1)), (serving(), after(2)), (nothing(), after(3)), (nothing(), after(4))];
+    assert_eq!(told(&mut gateway, &passes), ["Normal Stopped"]);
+}
+
+#[test]
+fn a_restart_tells_that_it_ended() {
+    let mut gateway = but(started(), asks_for_a_restart);
+    let passes = [(serving(), after(1)), (rolling_out(), after(2)), (serving(), after(3))];
+    assert_eq!(told(&mut gateway, &passes), ["Normal Started"]);
+}
+
+#[test]
+fn a_restart_that_took_too_long_warns_once() {
+    let passes = [(rolling_out(), after(300)), (rolling_out(), after(301)), (rolling_out(), after(999))];
+    assert_eq!(told(&mut restarting(), &passes), ["Warning RestartDeadlineExceeded"]);
+}
+
+#[test]
+fn attempts_of_the_operators_own_are_told() {
+    assert_eq!(told(&mut starting(), &[(untried(nothing()), after(301))]), ["Normal Resumed"]);
+    let mut gateway = with_retries(stopped_after_timeout(), 1, None);
+    assert_eq!(told(&mut gateway, &[(nothing(), after_failure(60))]), ["Normal RetryScheduled"]);
+}
+
+#[test]
+fn what_stalls_warns_once() {
+    let held = [(host_taken(nothing()), after(0)), (host_taken(nothing()), after(60))];
+    assert_eq!(told(&mut fresh(), &held), ["Warning HostTaken"]);
+    let stuck = [(pods(nothing(), 1, 1), after(600)), (pods(nothing(), 1, 1), after(700))];
+    assert_eq!(told(&mut stopping_as_asked(), &stuck), ["Warning CleanupStuck"]);
+    let unknown = [(serving(), after(1)), (serving(), after(2))];
+    assert_eq!(told(&mut of_a_later_version(), &unknown), ["Warning UnknownPhase"]);
+}
+
+#[test]
+fn a_visible_cause_warns_once_whichever_pod_has_it() {
+    let passes = [
+        (coming_up(), after(1)),
+        (image_not_pullable(coming_up(), "shop-1"), after(2)),
+        (image_not_pullable(coming_up(), "shop-2"), after(3)),
+    ];
+    assert_eq!(told(&mut starting(), &passes), ["Warning ImagePullFailed"]);
+}
+
+#[test]
+fn what_heals_by_waiting_is_no_event() {
+    let waiting = [(predecessor_goes(nothing()), after(0)), (registry_away(nothing()), after(1))];
+    assert_eq!(told(&mut fresh(), &waiting), Vec::<String>::new());
+    assert_eq!(told(&mut started(), &[(rolling_out(), after(1))]), Vec::<String>::new());
+    assert_eq!(told(&mut but(started(), suspends), &[(rolling_out(), after(1))]), Vec::<String>::new());
+}

@@ -1,0 +1,281 @@
+//! What a decision writes down: attempts, clocks, failures, claims, the history.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
+use super::builders::*;
+use crate::api::{ApiGateway, Attempt, EnvironmentCount, Failure, HostClaim, Phase, Reason, State, Transition};
+use crate::decide::decide;
+use crate::decide::observed::{Child, Moment, Presence};
+
+fn attempt_after(gateway: &ApiGateway, observed: &crate::decide::observed::Observed, moment: &Moment) -> Attempt {
+    status_after(gateway, observed, moment).attempt.unwrap()
+}
+
+fn wall(seconds: i64) -> MicroTime {
+    MicroTime(at(seconds))
+}
+
+#[test]
+fn a_first_attempt_is_number_one_and_starts_now() {
+    let expected = Attempt { started_at: wall(7), ..attempt(1) };
+    assert_eq!(attempt_after(&fresh(), &nothing(), &after(7)), expected);
+}
+
+#[test]
+fn a_new_attempt_has_the_next_number_and_a_clock_of_its_own() {
+    let held = but(starting(), |g| {
+        status(g).attempt = Some(Attempt { held_seconds: 99, held_since: Some(wall(200)), ..attempt(4) });
+    });
+    let expected = Attempt { started_at: wall(290), ..attempt(5) };
+    let moment = Moment { held: secs(90), ..after(290) };
+    assert_eq!(attempt_after(&but(held, changes_the_image), &coming_up(), &moment), expected);
+}
+
+#[test]
+fn no_new_attempt_is_counted_by_a_move_that_begins_none() {
+    for (gateway, observed) in [
+        (starting(), serving()),
+        (starting(), coming_up()),
+        (timed_out(), coming_up()),
+        (but(started(), asks_stopped), serving()),
+        (stopping_after_timeout(), nothing()),
+    ] {
+        assert_eq!(attempt_after(&gateway, &observed, &after(301)), attempt(1));
+    }
+}
+
+#[test]
+fn a_request_grants_all_retries_again_and_a_retry_uses_one() {
+    let left = |gateway: &ApiGateway, observed, moment| attempt_after(gateway, &observed, &moment).retries_left;
+    let granted = with_retries(stopped_after_timeout(), 1, None);
+    assert_eq!(left(&but(granted.clone(), asks_for_a_retry), nothing(), after_failure(1)), Some(3));
+    assert_eq!(left(&granted, nothing(), after_failure(60)), Some(0));
+    let late = with_retries(starting(), 2, None);
+    assert_eq!(left(&late, untried(nothing()), after(301)), Some(2), "the operator was away: no retry is used");
+    assert_eq!(left(&but(stopped_after_timeout(), asks_for_a_retry), nothing(), after(1)), None);
+    let new = but(fresh(), |g| g.spec.start_retries = granted.spec.start_retries.clone());
+    assert_eq!(left(&new, nothing(), after(0)), Some(3));
+}
+
+#[test]
+fn a_clock_is_held_from_the_moment_that_something_is_in_the_way() {
+    for (why, gateway, observed) in [
+        ("suspended", but(starting(), suspends), coming_up()),
+        ("host taken", starting(), host_taken(coming_up())),
+        ("name taken", starting(), name_taken(coming_up())),
+        ("waiting for deletion", starting(), predecessor_goes(nothing())),
+    ] {
+        let attempt = attempt_after(&gateway, &observed, &after(60));
+        assert_eq!((attempt.held_since, attempt.held_seconds), (Some(wall(60)), 0), "{why}");
+    }
+}
+
+fn held_since(gateway: ApiGateway, seconds: i64) -> ApiGateway {
+    but(gateway, |g| {
+        status(g).attempt = Some(Attempt { held_seconds: 10, held_since: Some(wall(seconds)), ..attempt(1) });
+    })
+}
+
+#[test]
+fn a_clock_that_is_held_goes_on_being_held_since_the_same_moment() {
+    let held = held_since(but(starting(), suspends), 60);
+    let attempt = attempt_after(&held, &coming_up(), &Moment { held: secs(40), ..after(100) });
+    assert_eq!((attempt.held_since, attempt.held_seconds), (Some(wall(60)), 10));
+}
+
+#[test]
+fn a_clock_that_goes_on_has_its_held_time_added_and_rounded_up() {
+    let held = held_since(starting(), 60);
+    let moment = Moment { held: std::time::Duration::from_millis(40_001), ..after(100) };
+    let attempt = attempt_after(&held, &coming_up(), &moment);
+    assert_eq!((attempt.held_since, attempt.held_seconds), (None, 51));
+}
+
+#[test]
+fn only_the_clock_of_a_start_is_held() {
+    for gateway in [started(), timed_out(), stopping_after_timeout(), stopped_after_timeout()] {
+        let status = status_after(&but(gateway, suspends), &host_taken(serving()), &after(60));
+        assert_eq!(status.attempt, Some(attempt(1)));
+    }
+}
+
+#[test]
+fn a_start_that_ends_while_its_clock_is_held_lets_go_of_it() {
+    let held = held_since(but(starting(), asks_stopped), 60);
+    let moment = Moment { held: secs(40), ..after(100) };
+    let attempt = attempt_after(&held, &host_taken(coming_up()), &moment);
+    assert_eq!((attempt.held_since, attempt.held_seconds), (None, 50));
+}
+
+#[test]
+fn a_transition_is_told_in_full() {
+    let status = status_after(&starting(), &serving(), &after(42));
+    let Transition { at: when, from, to, state, reason, message, seconds } = status.history.last().unwrap().clone();
+    assert_eq!((when, from, to), (wall(42), Some(Phase::Starting), Phase::Started));
+    assert_eq!((state, reason, seconds), (State::Running, Reason::Started, 42));
+    assert!(message.contains("attempt 1"), "{message}");
+    assert_eq!(status.transitions, 2);
+    let first = status_after(&fresh(), &nothing(), &after(0));
+    assert_eq!((first.transitions, first.history.len(), first.history[0].from.clone()), (1, 1, None));
+}
+
+#[test]
+fn the_history_keeps_the_last_twenty_and_the_counter_goes_on() {
+    let old = but(starting(), |g| {
+        let first = status(g).history[0].clone();
+        status(g).history = (0..20).map(|n| Transition { seconds: n, ..first.clone() }).collect();
+        status(g).transitions = 77;
+    });
+    let status = status_after(&old, &serving(), &after(42));
+    assert_eq!((status.history.len(), status.transitions), (20, 78));
+    assert_eq!((status.history[0].seconds, status.history[18].seconds), (1, 19));
+    assert_eq!(status.history[19].reason, Reason::Started);
+}
+
+#[test]
+fn a_restart_is_counted_and_nothing_else_is() {
+    let restarts = |gateway: &ApiGateway, observed| status_after(gateway, &observed, &after(60)).restarts;
+    assert_eq!(restarts(&but(started(), asks_for_a_restart), serving()), 1);
+    assert_eq!(restarts(&but(starting(), asks_restarting), coming_up()), 1);
+    assert_eq!(restarts(&but(restarting(), asks_for_a_restart), rolling_out()), 2);
+    assert_eq!(restarts(&but(restarting(), changes_the_image), rolling_out()), 1);
+    assert_eq!(restarts(&but(timed_out(), asks_for_a_restart), coming_up()), 0, "it is a start request there");
+    assert_eq!(restarts(&but(fresh(), asks_restarting), nothing()), 0);
+    assert_eq!(restarts(&restarting(), serving()), 1);
+}
+
+#[test]
+fn a_timeout_records_its_cause() {
+    let status = status_after(&starting(), &image_not_pullable(coming_up(), "shop-1"), &after(301));
+    let Failure { reason, message, hint, at: when, attempt } = status.last_failure.unwrap();
+    assert_eq!((reason, when, attempt), (Reason::ImagePullFailed, wall(301), 1));
+    assert!(message.contains("shop-1") && message.contains("ghcr.io/acme/gateway:1"), "{message}");
+    assert!(!hint.is_empty());
+    assert!(status.history.last().unwrap().message.contains("shop-1"), "the history tells it too");
+}
+
+#[test]
+fn a_restart_that_is_given_up_records_its_cause() {
+    let status = status_after(&restarting(), &unschedulable(rolling_out(), "shop-2"), &after(301));
+    let failure = status.last_failure.unwrap();
+    assert_eq!((failure.reason, failure.attempt), (Reason::Unschedulable, 2));
+}
+
+#[test]
+fn the_cause_outlives_the_clean_up_and_the_next_attempt_and_goes_with_a_success() {
+    let mut gateway = starting();
+    pass(&mut gateway, &image_not_pullable(coming_up(), "shop-1"), &after(301));
+    let cause = gateway.status_or_default().last_failure;
+    assert!(cause.is_some());
+    let steps = [(Phase::Stopping, serving()), (Phase::Stopping, serving()), (Phase::Stopped, nothing())];
+    for (phase, observed) in steps {
+        pass(&mut gateway, &observed, &after(310));
+        let status = gateway.status_or_default();
+        assert_eq!((status.phase, &status.last_failure), (Some(phase), &cause));
+    }
+    changes_the_image(&mut gateway);
+    pass(&mut gateway, &nothing(), &after(320));
+    pass(&mut gateway, &nothing(), &after(1));
+    let status = gateway.status_or_default();
+    assert_eq!((status.phase, &status.last_failure), (Some(Phase::Starting), &cause));
+    pass(&mut gateway, &serving(), &after(10));
+    let status = gateway.status_or_default();
+    assert_eq!((status.phase, status.last_failure), (Some(Phase::Started), None));
+}
+
+#[test]
+fn a_host_is_claimed_with_the_start() {
+    let claim = |host: &str, second| vec![HostClaim { host: host.to_owned(), since: wall(second) }];
+    let hosts = |gateway: &ApiGateway, observed, moment| status_after(gateway, &observed, &moment).hosts;
+    let moved = |gateway| but(gateway, |g: &mut ApiGateway| g.spec.host = Some("new.example.com".to_owned()));
+    assert_eq!(hosts(&fresh(), nothing(), after(5)), claim(HOST, 5));
+    assert_eq!(hosts(&fresh(), host_taken(nothing()), after(5)), vec![], "no claim on a taken host");
+    assert_eq!(hosts(&but(fresh(), asks_stopped), nothing(), after(5)), vec![], "no claim without a start");
+    assert_eq!(hosts(&started(), serving(), after(5)), claim(HOST, 0), "a claim keeps its age");
+    assert_eq!(hosts(&moved(started()), serving(), after(5)), claim("new.example.com", 5));
+    assert_eq!(hosts(&moved(started()), host_taken(serving()), after(5)), claim(HOST, 0), "the old one is kept");
+    assert_eq!(hosts(&moved(but(started(), suspends)), serving(), after(5)), claim(HOST, 0));
+    assert_eq!(hosts(&but(started(), drops_the_host), serving(), after(5)), vec![]);
+    let stopped = [timed_out(), stopping_after_timeout(), stopped_after_timeout(), stopped_as_asked()];
+    for gateway in stopped {
+        assert_eq!(hosts(&gateway, nothing(), after(5)), claim(HOST, 0), "Stopped included");
+    }
+}
+
+#[test]
+fn the_address_is_told_while_the_gateway_serves() {
+    let url = |gateway: &ApiGateway, observed| status_after(gateway, &observed, &after(60)).url;
+    let address = Some("http://shop.example.com/".to_owned());
+    assert_eq!(url(&starting(), serving()), address);
+    assert_eq!(url(&started(), serving()), address);
+    assert_eq!(url(&restarting(), rolling_out()), address);
+    assert_eq!(url(&starting(), coming_up()), None);
+    assert_eq!(url(&started(), child(serving(), Child::Ingress, Presence::Missing)), None);
+    let told = |gateway| but(gateway, |g: &mut ApiGateway| status(g).url = Some("http://old/".to_owned()));
+    assert_eq!(url(&told(starting()), coming_up()), None);
+    assert_eq!(url(&told(but(started(), asks_stopped)), serving()), None);
+    assert_eq!(url(&told(restarting()), coming_up()), address);
+}
+
+#[test]
+fn pods_and_environments_are_counted_with_the_transition() {
+    let status = status_after(&starting(), &environments(serving(), &[true, true]), &after(60));
+    assert_eq!((status.replicas, status.ready_replicas), (Some(1), Some(1)));
+    assert_eq!(status.environments, Some(EnvironmentCount { active: 2, total: 2 }));
+    assert_eq!(status.selector.as_deref(), Some("phasegate.dev/gateway=shop"));
+    let some = status_after(&started(), &environments(serving(), &[true, false]), &after(60));
+    assert_eq!(some.environments, Some(EnvironmentCount { active: 1, total: 2 }));
+    let stopped = status_after(&stopping_as_asked(), &environments(nothing(), &[false]), &after(60));
+    assert_eq!((stopped.replicas, stopped.ready_replicas), (Some(0), Some(0)));
+    assert_eq!(stopped.environments, Some(EnvironmentCount { active: 0, total: 1 }));
+}
+
+#[test]
+fn pods_that_come_and_go_are_no_news_by_themselves() {
+    let mut gateway = started();
+    pass(&mut gateway, &serving(), &after(60));
+    let more_pods = but(serving(), |o| (o.rollout.replicas, o.rollout.ready) = (5, 4));
+    assert_eq!(decide(&gateway, &more_pods, &after(61), &SETTINGS).status, None);
+    let mut young = starting();
+    pass(&mut young, &coming_up(), &after(60));
+    let first_pod = but(coming_up(), |o| (o.rollout.ready, o.rollout.available) = (1, 1));
+    assert_eq!(decide(&young, &first_pod, &after(61), &SETTINGS).status, None);
+}
+
+#[test]
+fn pods_are_counted_when_available_changes() {
+    let mut gateway = started();
+    pass(&mut gateway, &serving(), &after(60));
+    let lost = but(serving(), |o| {
+        o.rollout = but(o.rollout.clone(), |r| (r.complete, r.ready, r.available) = (false, 0, 0));
+    });
+    let plan = pass(&mut gateway, &lost, &after(61));
+    assert_eq!(plan.status.unwrap().ready_replicas, Some(0));
+}
+
+#[test]
+fn the_generation_is_the_one_that_was_looked_at() {
+    let edited = but(started(), |g| g.metadata.generation = Some(9));
+    assert_eq!(status_after(&edited, &serving(), &after(60)).observed_generation, Some(9));
+    let held = but(but(started(), |g| g.metadata.generation = Some(9)), suspends);
+    assert_eq!(status_after(&held, &serving(), &after(60)).observed_generation, Some(9));
+}
+
+#[test]
+fn a_quiet_gateway_writes_nothing_and_asks_for_nothing() {
+    for (phase, gateway, observed) in [
+        ("Started", started(), serving()),
+        ("Stopped as asked", stopped_as_asked(), nothing()),
+        ("Stopped after a timeout", stopped_after_timeout(), nothing()),
+        ("suspended", but(started(), suspends), serving()),
+        ("of a later version", of_a_later_version(), serving()),
+        ("Created", created(), host_taken(nothing())),
+    ] {
+        let mut gateway = gateway;
+        pass(&mut gateway, &observed, &after(60));
+        for seconds in [61, 400, 100_000] {
+            let plan = decide(&gateway, &observed, &after(seconds), &SETTINGS);
+            assert_eq!((plan.status, plan.steps, plan.notes, plan.wake), (None, vec![], vec![], None), "{phase}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The table of the state machine, row by row in its order.
+
+mod begin;
+mod started;
+mod starting;
+mod stopping;
+
+use std::time::Duration;
+
+use super::builders::*;
+use crate::api::{ApiGateway, Phase, Reason, State};
+use crate::decide::Step;
+use crate::decide::observed::{Child, Moment, Observed};
+use crate::decide::{Plan, decide};
+
+/// One line of the table: a situation, and what is to happen.
+struct Row {
+    name: &'static str,
+    gateway: ApiGateway,
+    observed: Observed,
+    moment: Moment,
+    expect: Expect,
+}
+
+/// What a decision is expected to say.
+enum Expect {
+    /// The phase, the state or the attempt changes; the number of the attempt afterwards.
+    Go(Phase, State, Reason, i64),
+    /// Everything stays; these steps, and this wake-up.
+    Stay(Vec<Step>, Option<Duration>),
+    /// Nothing at all is done or said.
+    Nothing,
+}
+
+use Child::{Deployment, Ingress, PodDisruptionBudget, Service};
+use Expect::Nothing;
+use Step::{ActivateEnvironments, Create, DeactivateEnvironments, Delete, Update};
+
+fn row(name: &'static str, gateway: ApiGateway, observed: Observed, moment: Moment, expect: Expect) -> Row {
+    Row { name, gateway, observed, moment, expect }
+}
+
+fn go(phase: Phase, state: State, reason: Reason, attempt: i64) -> Expect {
+    Expect::Go(phase, state, reason, attempt)
+}
+
+fn starts(attempt: i64) -> Expect {
+    go(Phase::Starting, State::Running, Reason::StartRequested, attempt)
+}
+
+fn stops_as_asked() -> Expect {
+    go(Phase::Stopping, State::Stopped, Reason::StopRequested, 1)
+}
+
+fn is_stopped(attempt: i64) -> Expect {
+    go(Phase::Stopped, State::Stopped, Reason::Stopped, attempt)
+}
+
+/// Steps, and no wake-up.
+fn does(steps: &[Step]) -> Expect {
+    Expect::Stay(steps.to_vec(), None)
+}
+
+/// Steps, and a wake-up after so many seconds.
+fn does_and_wakes(steps: &[Step], seconds: u64) -> Expect {
+    Expect::Stay(steps.to_vec(), Some(secs(seconds)))
+}
+
+fn rests() -> Expect {
+    does(&[])
+}
+
+/// Runs every row and reports all that fail, not only the first.
+fn check(rows: Vec<Row>) {
+    let faults: Vec<String> = rows
+        .iter()
+        .filter_map(|row| {
+            let plan = decide(&row.gateway, &row.observed, &row.moment, &SETTINGS);
+            fault(row, &plan).map(|fault| format!("- {}:\n  {fault}", row.name))
+        })
+        .collect();
+    assert!(faults.is_empty(), "{} of {} rows fail:\n{}", faults.len(), rows.len(), faults.join("\n"));
+}
+
+fn fault(row: &Row, plan: &Plan) -> Option<String> {
+    let before = row.gateway.status_or_default();
+    let after = plan.status.clone().unwrap_or_else(|| before.clone());
+    match &row.expect {
+        Expect::Go(phase, state, reason, attempt) => {
+            let number = after.attempt.as_ref().map_or(0, |attempt| attempt.number);
+            let last = after.history.last();
+            let got = (after.phase.as_ref(), after.state, last.map(|last| last.reason), number);
+            let whole = plan.moves && plan.steps.is_empty() && plan.wake.is_none();
+            let told = last.is_some_and(|last| last.to == *phase && last.state == *state && last.from == before.phase);
+            let right = got == (Some(phase), Some(*state), Some(*reason), *attempt) && whole && told;
+            (!right).then(|| {
+                let what = if plan.moves { format!("went to {got:?}") } else { format!("stayed, {:?}", plan.steps) };
+                format!("expected ({phase}, {state:?}, {reason}, attempt {attempt}), {what}; {last:?}")
+            })
+        }
+        Expect::Stay(steps, wake) => {
+            let same = (&after.phase, after.state, &after.attempt.as_ref().map(|attempt| attempt.number))
+                == (&before.phase, before.state, &before.attempt.as_ref().map(|attempt| attempt.number))
+                && after.history == before.history
+                && after.transitions == before.transitions;
+            let right = !plan.moves && same && plan.steps == *steps && plan.wake == *wake;
+            (!right).then(|| {
+                let moved = if same { "stayed".to_owned() } else { format!("{:?}", after.history.last()) };
+                format!("expected {steps:?} wake {wake:?}, got {:?} wake {:?}, {moved}", plan.steps, plan.wake)
+            })
+        }
+        Expect::Nothing => {
+            let nothing = Plan { steps: Vec::new(), status: None, notes: Vec::new(), wake: None, moves: false };
+            (*plan != nothing).then(|| format!("expected nothing, got {plan:?}"))
+        }
+    }
+}
+
+#[test]
+fn any_phase_a_gateway_that_is_being_deleted_is_left_to_garbage_collection() {
+    for (phase, gateway) in in_every_phase() {
+        for observed in [nothing(), coming_up(), serving(), host_taken(nothing())] {
+            let deleted = but(gateway.clone(), deletes);
+            let late = after(5_000);
+            check(vec![
+                row(phase, deleted.clone(), observed.clone(), late, Nothing),
+                row(phase, but(deleted.clone(), suspends), observed.clone(), late, Nothing),
+                row(phase, but(deleted.clone(), asks_stopped), observed.clone(), late, Nothing),
+                row(phase, but(deleted, changes_the_image), observed, late, Nothing),
+            ]);
+        }
+    }
+}
+
+#[test]
+fn any_phase_a_suspended_gateway_stays_where_it_is_and_nothing_is_written_for_it() {
+    for (phase, gateway) in in_every_phase() {
+        for observed in [nothing(), coming_up(), serving(), host_taken(nothing())] {
+            let suspended = but(gateway.clone(), suspends);
+            let late = after(5_000);
+            check(vec![
+                row(phase, suspended.clone(), observed.clone(), late, rests()),
+                row(phase, but(suspended.clone(), asks_stopped), observed.clone(), late, rests()),
+                row(phase, but(suspended.clone(), changes_the_image), observed.clone(), late, rests()),
+                row(phase, but(suspended, asks_for_a_restart), observed, late, rests()),
+            ]);
+        }
+    }
+}

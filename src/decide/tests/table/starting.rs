@@ -1,0 +1,540 @@
+//! The rows of "Starting".
+
+use super::*;
+use crate::api::{Attempt, RESTART_ANNOTATION};
+use crate::decide::observed::Presence;
+
+fn times_out(attempt: i64) -> Expect {
+    go(Phase::Started, State::Stopped, Reason::StartDeadlineExceeded, attempt)
+}
+
+fn succeeds(attempt: i64) -> Expect {
+    go(Phase::Started, State::Running, Reason::Started, attempt)
+}
+
+fn resumes(state: State, attempt: i64) -> Expect {
+    go(Phase::Starting, state, Reason::Resumed, attempt)
+}
+
+#[test]
+fn asked_stopped() {
+    check(vec![
+        row(
+            "a start that the user cancels is stopped",
+            but(starting(), asks_stopped),
+            coming_up(),
+            after(60),
+            stops_as_asked(),
+        ),
+        row(
+            "a start that the user cancels is stopped although it is ready",
+            but(starting(), asks_stopped),
+            serving(),
+            after(60),
+            stops_as_asked(),
+        ),
+        row(
+            "a start that the user cancels is no timeout, however late it is",
+            but(starting(), asks_stopped),
+            coming_up(),
+            after(301),
+            stops_as_asked(),
+        ),
+        row(
+            "a start that the user cancels is stopped although its host is taken",
+            but(starting(), asks_stopped),
+            host_taken(coming_up()),
+            after(60),
+            stops_as_asked(),
+        ),
+        row(
+            "a cancelled start does not take a changed spec for a request",
+            but(but(starting(), asks_stopped), changes_the_image),
+            coming_up(),
+            after(60),
+            stops_as_asked(),
+        ),
+        row(
+            "a restart that the user cancels is stopped",
+            but(restarting(), asks_stopped),
+            rolling_out(),
+            after(60),
+            go(Phase::Stopping, State::Stopped, Reason::StopRequested, 2),
+        ),
+    ]);
+}
+
+#[test]
+fn workload_ready() {
+    let two_replicas = but(serving(), |o| o.disruption_budget = Presence::Missing);
+    let hostless = child(serving(), Ingress, Presence::NotWanted);
+    let refused = but(environments(serving(), &[true]), |o| o.environments.push(refused_environment()));
+    check(vec![
+        row("a gateway that is ready is Started", starting(), serving(), after(60), succeeds(1)),
+        row(
+            "a gateway that is ready in the instant of its deadline is Started",
+            starting(),
+            serving(),
+            after(300),
+            succeeds(1),
+        ),
+        row(
+            "a gateway that is found ready long after its deadline is Started",
+            starting(),
+            serving(),
+            after(9_000),
+            succeeds(1),
+        ),
+        row(
+            "a gateway that is found ready by another process is Started",
+            starting(),
+            untried(serving()),
+            after(60),
+            succeeds(1),
+        ),
+        row(
+            "a restart that is ready is Started and Running",
+            restarting(),
+            serving(),
+            after(60),
+            go(Phase::Started, State::Running, Reason::Started, 2),
+        ),
+        row("a PodDisruptionBudget holds nobody up", starting(), two_replicas, after(60), succeeds(1)),
+        row(
+            "without a host no Ingress is waited for",
+            taken_up(but(starting(), drops_the_host)),
+            hostless,
+            after(60),
+            succeeds(1),
+        ),
+        row(
+            "a gateway is Started once its environments are Active",
+            starting(),
+            environments(serving(), &[true, true]),
+            after(60),
+            succeeds(1),
+        ),
+        row("a refused environment holds nobody up", starting(), refused, after(60), succeeds(1)),
+        row(
+            "ready is judged before a new request; the request is met next",
+            but(starting(), asks_for_a_restart),
+            serving(),
+            after(60),
+            succeeds(1),
+        ),
+    ]);
+}
+
+#[test]
+fn not_ready_while_anything_is_not_as_desired() {
+    let late_environment = but(environments(serving(), &[true, false]), |o| o.environments.push(refused_environment()));
+    check(vec![
+        row(
+            "environments are activated once the workload is ready",
+            starting(),
+            environments(serving(), &[false, true]),
+            after(60),
+            does_and_wakes(&[ActivateEnvironments], 240),
+        ),
+        row(
+            "a refused environment does not stand in for one that may be active",
+            starting(),
+            late_environment,
+            after(60),
+            does_and_wakes(&[ActivateEnvironments], 240),
+        ),
+        row(
+            "environments wait for the workload",
+            starting(),
+            environments(coming_up(), &[false]),
+            after(60),
+            does_and_wakes(&[], 240),
+        ),
+        row(
+            "an incomplete rollout is not ready",
+            starting(),
+            but(serving(), |o| o.rollout.complete = false),
+            after(60),
+            does_and_wakes(&[], 240),
+        ),
+        row(
+            "a Deployment that differs is not ready",
+            starting(),
+            child(serving(), Deployment, different()),
+            after(60),
+            does_and_wakes(&[Update(Deployment)], 240),
+        ),
+        row(
+            "a Deployment that is being deleted is not ready, and is made anew once it is gone",
+            starting(),
+            child(serving(), Deployment, Presence::Terminating),
+            after(60),
+            does_and_wakes(&[], 240),
+        ),
+        row(
+            "a Service that is not there is not ready",
+            starting(),
+            child(serving(), Service, Presence::Missing),
+            after(60),
+            does_and_wakes(&[Create(Service)], 240),
+        ),
+        row(
+            "a Service that differs is not ready",
+            starting(),
+            child(serving(), Service, different()),
+            after(60),
+            does_and_wakes(&[Update(Service)], 240),
+        ),
+        row(
+            "an Ingress that is not there is not ready",
+            starting(),
+            child(serving(), Ingress, Presence::Missing),
+            after(60),
+            does_and_wakes(&[Create(Ingress)], 240),
+        ),
+        row(
+            "an Ingress that is being deleted is not ready",
+            starting(),
+            child(serving(), Ingress, Presence::Terminating),
+            after(60),
+            does_and_wakes(&[], 240),
+        ),
+        row(
+            "an Ingress that is no longer desired is deleted first",
+            starting(),
+            child(serving(), Ingress, Presence::Unwanted),
+            after(60),
+            does_and_wakes(&[Delete(Ingress)], 240),
+        ),
+        row(
+            "a gateway whose host is taken is not ready, whatever runs",
+            starting(),
+            host_taken(serving()),
+            after(60),
+            rests(),
+        ),
+    ]);
+}
+
+#[test]
+fn new_start_or_restart_request() {
+    let annotated = taken_up(but(starting(), asks_for_a_restart));
+    check(vec![
+        row("a fix at 4:50 gets five minutes", but(starting(), changes_the_image), coming_up(), after(290), starts(2)),
+        row(
+            "a fix that is seen after the deadline still counts",
+            but(starting(), changes_the_image),
+            coming_up(),
+            after(301),
+            starts(2),
+        ),
+        row(
+            "a retry annotation begins the next attempt",
+            but(starting(), asks_for_a_retry),
+            coming_up(),
+            after(60),
+            starts(2),
+        ),
+        row(
+            "a restart annotation during a start begins the next attempt",
+            but(starting(), asks_for_a_restart),
+            coming_up(),
+            after(60),
+            go(Phase::Starting, State::Running, Reason::RestartRequested, 2),
+        ),
+        row(
+            "spec.state turning to Restarting during a start begins the next attempt",
+            but(starting(), asks_restarting),
+            coming_up(),
+            after(60),
+            go(Phase::Starting, State::Running, Reason::RestartRequested, 2),
+        ),
+        row(
+            "a changed spec during a restart keeps the state Restarting",
+            but(restarting(), changes_the_image),
+            rolling_out(),
+            after(60),
+            go(Phase::Starting, State::Restarting, Reason::StartRequested, 3),
+        ),
+        row(
+            "another restart annotation during a restart begins the next attempt",
+            but(taken_up(but(restarting(), asks_for_a_restart)), |g| annotate(g, RESTART_ANNOTATION, "later")),
+            rolling_out(),
+            after(60),
+            go(Phase::Starting, State::Restarting, Reason::RestartRequested, 3),
+        ),
+        row(
+            "a new host is a request, although it is taken",
+            but(starting(), |g| g.spec.host = Some("other.example.com".to_owned())),
+            host_taken(coming_up()),
+            after(60),
+            starts(2),
+        ),
+        row(
+            "an annotation that was taken up is no request",
+            annotated,
+            coming_up(),
+            after(60),
+            does_and_wakes(&[], 240),
+        ),
+        row(
+            "a leftover Restarting is no request",
+            taken_up(but(restarting(), asks_restarting)),
+            rolling_out(),
+            after(60),
+            does_and_wakes(&[], 240),
+        ),
+        row(
+            "turning back from Restarting to Running is no request",
+            but(taken_up(but(restarting(), asks_restarting)), asks_running),
+            rolling_out(),
+            after(60),
+            does_and_wakes(&[], 240),
+        ),
+        row(
+            "scaling is no request",
+            but(starting(), |g| g.spec.replicas = Some(3)),
+            child(child(coming_up(), Deployment, different()), PodDisruptionBudget, Presence::Missing),
+            after(60),
+            does_and_wakes(&[Update(Deployment), Create(PodDisruptionBudget)], 240),
+        ),
+        row(
+            "resuming is no request",
+            but(taken_up(but(starting(), suspends)), super::super::builders::resumes),
+            coming_up(),
+            after(60),
+            does_and_wakes(&[], 240),
+        ),
+        row(
+            "a hash of another version is no request",
+            hashed_by_an_older_version(starting()),
+            coming_up(),
+            after(60),
+            does_and_wakes(&[], 240),
+        ),
+    ]);
+}
+
+#[test]
+fn host_or_name_taken() {
+    check(vec![
+        row("a start whose host is taken is held", starting(), host_taken(coming_up()), after(60), rests()),
+        row("a start whose host is taken never times out", starting(), host_taken(nothing()), after(9_000), rests()),
+        row("a start whose name is taken is held", starting(), name_taken(nothing()), after(60), rests()),
+        row("a start whose name is taken never times out", starting(), name_taken(coming_up()), after(9_000), rests()),
+        row(
+            "a start never times out while a predecessor's children are there",
+            starting(),
+            predecessor_goes(nothing()),
+            after(9_000),
+            rests(),
+        ),
+        row(
+            "a held start that another process finds late is still held",
+            starting(),
+            untried(host_taken(nothing())),
+            after(9_000),
+            rests(),
+        ),
+    ]);
+}
+
+#[test]
+fn deadline_passed_and_found_late() {
+    let no_deployment = child(coming_up(), Deployment, Presence::Missing);
+    let no_service = child(coming_up(), Service, Presence::Missing);
+    let no_ingress = child(coming_up(), Ingress, Presence::Missing);
+    check(vec![
+        row(
+            "a start of which nothing was created gets its time",
+            starting(),
+            untried(nothing()),
+            after(301),
+            resumes(State::Running, 2),
+        ),
+        row(
+            "a start whose Deployment never existed gets its time",
+            starting(),
+            untried(no_deployment),
+            after(301),
+            resumes(State::Running, 2),
+        ),
+        row(
+            "a start whose Service never existed gets its time",
+            starting(),
+            untried(no_service),
+            after(301),
+            resumes(State::Running, 2),
+        ),
+        row(
+            "a start whose Ingress never existed gets its time",
+            starting(),
+            untried(no_ingress),
+            after(301),
+            resumes(State::Running, 2),
+        ),
+        row(
+            "a start whose environments nobody activated gets its time",
+            starting(),
+            untried(environments(serving(), &[false])),
+            after(301),
+            resumes(State::Running, 2),
+        ),
+        row(
+            "a restart that is found late stays a restart",
+            restarting(),
+            untried(no_service_but_serving()),
+            after(301),
+            resumes(State::Restarting, 3),
+        ),
+        row(
+            "a start that this process tried in vain was not found late",
+            starting(),
+            nothing(),
+            after(301),
+            times_out(1),
+        ),
+        row(
+            "environments that this process could not activate were not found late",
+            starting(),
+            environments(serving(), &[false]),
+            after(301),
+            times_out(1),
+        ),
+        row(
+            "a start that had everything it needed was not found late",
+            starting(),
+            untried(coming_up()),
+            after(301),
+            times_out(1),
+        ),
+        row(
+            "a refused environment is not found late",
+            starting(),
+            untried(but(coming_up(), |o| o.environments.push(refused_environment()))),
+            after(301),
+            times_out(1),
+        ),
+        row(
+            "a PodDisruptionBudget is not found late",
+            starting(),
+            untried(child(coming_up(), PodDisruptionBudget, Presence::Missing)),
+            after(301),
+            times_out(1),
+        ),
+    ]);
+}
+
+fn no_service_but_serving() -> Observed {
+    child(rolling_out(), Service, Presence::Missing)
+}
+
+#[test]
+fn deadline_passed() {
+    let half_up = but(rolling_out(), |o| o.rollout.desired = 2);
+    let patient = taken_up(but(starting(), |g| g.spec.start_deadline = Some(secs(900).into())));
+    let hasty = taken_up(but(starting(), |g| g.spec.start_deadline = Some(secs(30).into())));
+    let was_held = but(starting(), |g| status(g).attempt = Some(Attempt { held_seconds: 250, ..attempt(1) }));
+    check(vec![
+        row(
+            "a restart that takes too long never stops a gateway that serves",
+            restarting(),
+            rolling_out(),
+            after(300),
+            go(Phase::Started, State::Running, Reason::RestartDeadlineExceeded, 2),
+        ),
+        row(
+            "a restart that takes too long with no pod available times out",
+            restarting(),
+            coming_up(),
+            after(300),
+            times_out(2),
+        ),
+        row(
+            "a start that takes too long times out although some of its pods are available",
+            starting(),
+            half_up,
+            after(300),
+            times_out(1),
+        ),
+        row("a start that takes too long times out", starting(), coming_up(), after(300), times_out(1)),
+        row("no start times out before its deadline", starting(), coming_up(), after(299), does_and_wakes(&[], 1)),
+        row(
+            "no restart is given up before its deadline",
+            restarting(),
+            rolling_out(),
+            after(299),
+            does_and_wakes(&[], 1),
+        ),
+        row("spec.startDeadline may be longer", patient.clone(), coming_up(), after(301), does_and_wakes(&[], 599)),
+        row("a longer spec.startDeadline passes too", patient, coming_up(), after(900), times_out(1)),
+        row("spec.startDeadline may be shorter", hasty.clone(), coming_up(), after(29), does_and_wakes(&[], 1)),
+        row("a shorter spec.startDeadline passes earlier", hasty, coming_up(), after(30), times_out(1)),
+        row("held time does not count", was_held.clone(), coming_up(), after(500), does_and_wakes(&[], 50)),
+        row("time that was not held counts", was_held, coming_up(), after(550), times_out(1)),
+    ]);
+}
+
+#[test]
+fn otherwise_what_is_missing_or_different_is_applied() {
+    let several = but(nothing(), |o| o.disruption_budget = Presence::Missing);
+    let edited = but(serving(), |o| {
+        o.deployment = different();
+        o.service = different();
+        o.ingress = different();
+        o.disruption_budget = different();
+    });
+    let unclaimed = but(starting(), |g| status(g).hosts.clear());
+    check(vec![
+        row(
+            "the children are created in the order of the steps",
+            starting(),
+            nothing(),
+            after(60),
+            does_and_wakes(&[Create(Deployment), Create(Service), Create(Ingress)], 240),
+        ),
+        row(
+            "a process that has tried nothing yet begins before the deadline like any other",
+            starting(),
+            untried(nothing()),
+            after(60),
+            does_and_wakes(&[Create(Deployment), Create(Service), Create(Ingress)], 240),
+        ),
+        row(
+            "several replicas get a PodDisruptionBudget",
+            starting(),
+            several,
+            after(60),
+            does_and_wakes(&[Create(Deployment), Create(Service), Create(Ingress), Create(PodDisruptionBudget)], 240),
+        ),
+        row(
+            "what differs is updated in the order of the steps",
+            starting(),
+            edited,
+            after(60),
+            does_and_wakes(&[Update(Deployment), Update(Service), Update(Ingress), Update(PodDisruptionBudget)], 240),
+        ),
+        row(
+            "no Ingress is made before the claim on its host is recorded",
+            unclaimed.clone(),
+            nothing(),
+            after(60),
+            does_and_wakes(&[Create(Deployment), Create(Service)], 240),
+        ),
+        row(
+            "no Ingress is changed before the claim on its host is recorded",
+            unclaimed,
+            child(coming_up(), Ingress, different()),
+            after(60),
+            does_and_wakes(&[], 240),
+        ),
+        row("pods that are on their way are waited for", starting(), coming_up(), after(60), does_and_wakes(&[], 240)),
+        row(
+            "a restart applies the restarted Deployment",
+            restarting(),
+            child(serving(), Deployment, different()),
+            after(60),
+            does_and_wakes(&[Update(Deployment)], 240),
+        ),
+    ]);
+}

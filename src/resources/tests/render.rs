@@ -1,0 +1,318 @@
+//! What is rendered of a gateway.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::super::{render, selector, url};
+use super::*;
+
+const POD: &str = "/spec/template/spec";
+const CONTAINER: &str = "/spec/template/spec/containers/0";
+
+#[track_caller]
+fn assert_at(object: &Value, pointer: &str, expected: &Value) {
+    assert_eq!(at(object, pointer), expected, "at {pointer}");
+}
+
+fn service(spec: &Value) -> Value {
+    as_json(&children(spec).service)
+}
+
+fn ingress(spec: &Value) -> Value {
+    as_json(&children(spec).ingress)
+}
+
+#[test]
+fn every_child_carries_the_name_the_labels_and_the_owner() {
+    let all = children(&json!({ "host": "shop.example.com", "replicas": 2 }));
+    let all = [as_json(&all.deployment), as_json(&all.service), as_json(&all.ingress), as_json(&all.disruption_budget)];
+    for child in &all {
+        assert_at(child, "/metadata/name", &json!("shop"));
+        assert_at(child, "/metadata/namespace", &json!("tenants"));
+        let labels = json!({
+            "app.kubernetes.io/name": "api-gateway",
+            "app.kubernetes.io/instance": "shop",
+            "app.kubernetes.io/component": "api-gateway",
+            "app.kubernetes.io/managed-by": "phasegate",
+            "phasegate.dev/gateway": "shop",
+            "phasegate.dev/gateway-uid": "uid-of-shop",
+        });
+        assert_at(child, "/metadata/labels", &labels);
+        let owners = json!([{
+            "apiVersion": "phasegate.dev/v1alpha1",
+            "kind": "ApiGateway",
+            "name": "shop",
+            "uid": "uid-of-shop",
+            "controller": true,
+            "blockOwnerDeletion": true,
+        }]);
+        assert_at(child, "/metadata/ownerReferences", &owners);
+        assert_at(child, "/metadata/annotations/phasegate.dev~1renderer", &json!("1"));
+        assert_eq!(at(child, "/metadata/annotations/phasegate.dev~1desired").as_str().unwrap().len(), 16);
+    }
+}
+
+#[test]
+fn pods_are_as_restricted_pod_security_demands() {
+    let deployment = deployment(&json!({}));
+    let pod = json!({ "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } });
+    assert_at(&deployment, &format!("{POD}/securityContext"), &pod);
+    let container = json!({
+        "allowPrivilegeEscalation": false,
+        "capabilities": { "drop": ["ALL"] },
+        "readOnlyRootFilesystem": true,
+        "runAsNonRoot": true,
+    });
+    assert_at(&deployment, &format!("{CONTAINER}/securityContext"), &container);
+    for forbidden in ["hostNetwork", "hostPID", "hostIPC", "hostUsers"] {
+        assert_at(&deployment, &format!("{POD}/{forbidden}"), &Value::Null);
+    }
+}
+
+#[test]
+fn pods_get_no_token_and_no_service_links_and_a_writable_tmp() {
+    let deployment = deployment(&json!({}));
+    assert_at(&deployment, &format!("{POD}/automountServiceAccountToken"), &json!(false));
+    assert_at(&deployment, &format!("{POD}/enableServiceLinks"), &json!(false));
+    assert_at(&deployment, &format!("{POD}/volumes"), &json!([{ "name": "tmp", "emptyDir": {} }]));
+    assert_at(&deployment, &format!("{CONTAINER}/volumeMounts"), &json!([{ "name": "tmp", "mountPath": "/tmp" }]));
+}
+
+#[test]
+fn endpoints_leave_before_a_pod_stops() {
+    let sleep = format!("{CONTAINER}/lifecycle/preStop/sleep/seconds");
+    let plain = deployment(&json!({}));
+    assert_at(&plain, &sleep, &json!(5));
+    assert_at(&plain, &format!("{POD}/terminationGracePeriodSeconds"), &json!(30));
+    let short = deployment(&json!({ "terminationGracePeriodSeconds": 3 }));
+    assert_at(&short, &sleep, &json!(3));
+    assert_at(&short, &format!("{POD}/terminationGracePeriodSeconds"), &json!(3));
+}
+
+#[test]
+fn a_rollout_never_takes_a_pod_away_first() {
+    let expected = json!({ "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": 0, "maxSurge": "25%" } });
+    let deployment = deployment(&json!({}));
+    assert_at(&deployment, "/spec/strategy", &expected);
+    assert_at(&deployment, "/spec/revisionHistoryLimit", &json!(3));
+}
+
+#[test]
+fn a_rollouts_progress_deadline_is_that_of_the_start() {
+    let seconds = |deadline| {
+        let children = render(&gateway(&json!({})), &within(deadline));
+        children.deployment.spec.unwrap().progress_deadline_seconds
+    };
+    assert_eq!(seconds(Duration::from_secs(90)), Some(90));
+    assert_eq!(seconds(Duration::from_millis(1_500)), Some(1));
+    assert_eq!(seconds(Duration::from_millis(10)), Some(1), "Kubernetes wants it above 0");
+    assert_eq!(seconds(Duration::from_secs(u64::MAX)), Some(i32::MAX));
+}
+
+#[test]
+fn replicas_left_out_are_left_to_their_owner() {
+    assert_at(&deployment(&json!({})), "/spec/replicas", &Value::Null);
+    assert_at(&deployment(&json!({ "replicas": 0 })), "/spec/replicas", &json!(0));
+    assert_at(&deployment(&json!({ "replicas": 3 })), "/spec/replicas", &json!(3));
+}
+
+#[test]
+fn pods_are_found_by_name_and_by_nothing_that_changes() {
+    let selected = json!({ "phasegate.dev/gateway": "shop" });
+    let rendered = deployment(&json!({ "replicas": 2 }));
+    assert_at(&rendered, "/spec/selector", &json!({ "matchLabels": selected }));
+    assert_at(&service(&json!({})), "/spec/selector", &selected);
+    let budget = as_json(&children(&json!({ "replicas": 2 })).disruption_budget);
+    assert_at(&budget, "/spec/selector", &json!({ "matchLabels": selected }));
+    for (key, value) in selected.as_object().unwrap() {
+        let pointer = format!("/spec/template/metadata/labels/{}", key.replace('/', "~1"));
+        assert_at(&rendered, &pointer, value);
+    }
+    let text = "phasegate.dev/gateway=shop";
+    assert_eq!(selector(&gateway(&json!({}))), text);
+}
+
+#[test]
+fn the_container_runs_what_the_spec_says() {
+    let plain = deployment(&json!({}));
+    assert_at(&plain, &format!("{CONTAINER}/name"), &json!("gateway"));
+    assert_at(&plain, &format!("{CONTAINER}/image"), &json!("ghcr.io/acme/gateway:1"));
+    let port = json!([{ "name": "http", "containerPort": 8080, "protocol": "TCP" }]);
+    assert_at(&plain, &format!("{CONTAINER}/ports"), &port);
+    for absent in ["command", "args", "env", "envFrom", "resources"] {
+        assert_at(&plain, &format!("{CONTAINER}/{absent}"), &Value::Null);
+    }
+    for absent in ["imagePullSecrets", "nodeSelector", "tolerations", "topologySpreadConstraints"] {
+        assert_at(&plain, &format!("{POD}/{absent}"), &Value::Null);
+    }
+    let full = deployment(&json!({
+        "port": 9000,
+        "command": ["/gate"],
+        "args": ["--verbose"],
+        "env": [{ "name": "A", "value": "1" }],
+        "envFrom": [{ "configMapRef": { "name": "settings" } }],
+        "resources": { "limits": { "memory": "256Mi" }, "requests": { "cpu": "100m" } },
+        "imagePullSecrets": [{ "name": "pull" }],
+        "nodeSelector": { "disk": "ssd" },
+        "tolerations": [{ "key": "tenants", "operator": "Exists" }],
+        "topologySpread": [{ "topologyKey": "zone" }],
+    }));
+    for (field, value) in [
+        ("ports", json!([{ "name": "http", "containerPort": 9000, "protocol": "TCP" }])),
+        ("command", json!(["/gate"])),
+        ("args", json!(["--verbose"])),
+        ("env", json!([{ "name": "A", "value": "1" }])),
+        ("envFrom", json!([{ "configMapRef": { "name": "settings" } }])),
+        ("resources", json!({ "limits": { "memory": "256Mi" }, "requests": { "cpu": "100m" } })),
+    ] {
+        assert_at(&full, &format!("{CONTAINER}/{field}"), &value);
+    }
+    let selected = json!({ "phasegate.dev/gateway": "shop" });
+    for (field, value) in [
+        ("imagePullSecrets", json!([{ "name": "pull" }])),
+        ("nodeSelector", json!({ "disk": "ssd" })),
+        ("tolerations", json!([{ "key": "tenants", "operator": "Exists" }])),
+        (
+            "topologySpreadConstraints",
+            json!([{
+                "maxSkew": 1,
+                "topologyKey": "zone",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": { "matchLabels": selected },
+            }]),
+        ),
+    ] {
+        assert_at(&full, &format!("{POD}/{field}"), &value);
+    }
+}
+
+#[test]
+fn volumes_come_from_config_maps_secrets_and_empty_folders() {
+    let deployment = deployment(&json!({ "volumes": [
+        { "name": "conf", "mountPath": "/etc/gate", "configMap": { "name": "gate", "optional": true } },
+        { "name": "keys", "mountPath": "/keys", "readOnly": true, "secret": { "name": "gate-keys" } },
+        { "name": "scratch", "mountPath": "/scratch", "emptyDir": { "sizeLimit": "64Mi" } },
+    ] }));
+    let volumes = json!([
+        { "name": "tmp", "emptyDir": {} },
+        { "name": "conf", "configMap": { "name": "gate", "optional": true } },
+        { "name": "keys", "secret": { "secretName": "gate-keys" } },
+        { "name": "scratch", "emptyDir": { "sizeLimit": "64Mi" } },
+    ]);
+    assert_at(&deployment, &format!("{POD}/volumes"), &volumes);
+    let mounts = json!([
+        { "name": "tmp", "mountPath": "/tmp" },
+        { "name": "conf", "mountPath": "/etc/gate" },
+        { "name": "keys", "mountPath": "/keys", "readOnly": true },
+        { "name": "scratch", "mountPath": "/scratch" },
+    ]);
+    assert_at(&deployment, &format!("{CONTAINER}/volumeMounts"), &mounts);
+}
+
+#[test]
+fn pods_are_probed_on_a_path_or_on_their_open_port() {
+    let plain = deployment(&json!({}));
+    let open = json!({ "periodSeconds": 2, "failureThreshold": 3, "tcpSocket": { "port": "http" } });
+    assert_at(&plain, &format!("{CONTAINER}/readinessProbe"), &open);
+    let path = deployment(&json!({ "readinessPath": "/ready" }));
+    let get = json!({ "periodSeconds": 2, "failureThreshold": 3, "httpGet": { "path": "/ready", "port": "http" } });
+    assert_at(&path, &format!("{CONTAINER}/readinessProbe"), &get);
+    for deployment in [plain, path] {
+        let alive = json!({ "port": "http" });
+        assert_at(&deployment, &format!("{CONTAINER}/livenessProbe/tcpSocket"), &alive);
+        assert_at(&deployment, &format!("{CONTAINER}/livenessProbe/httpGet"), &Value::Null);
+    }
+}
+
+#[test]
+fn only_a_restart_annotates_the_pods() {
+    assert_at(&deployment(&json!({})), "/spec/template/metadata/annotations", &Value::Null);
+    let mut restarted = gateway(&json!({}));
+    restarted.status.get_or_insert_default().restarts = 2;
+    let rendered = as_json(&render(&restarted, &within(Duration::from_secs(300))).deployment);
+    assert_at(&rendered, "/spec/template/metadata/annotations", &json!({ "phasegate.dev/restart": "2" }));
+}
+
+#[test]
+fn the_service_forwards_port_80_to_the_pods() {
+    let service = service(&json!({ "port": 9000 }));
+    assert_at(&service, "/spec/type", &json!("ClusterIP"));
+    let ports = json!([{ "name": "http", "port": 80, "protocol": "TCP", "targetPort": "http" }]);
+    assert_at(&service, "/spec/ports", &ports);
+}
+
+#[test]
+fn without_a_host_there_is_no_ingress() {
+    assert_eq!(children(&json!({})).ingress, None);
+    assert_eq!(url(&gateway(&json!({}))), None);
+}
+
+#[test]
+fn the_ingress_routes_the_host_to_the_service() {
+    let plain = ingress(&json!({ "host": "shop.example.com" }));
+    let rule = |path: &str| {
+        json!([{ "host": "shop.example.com", "http": { "paths": [{
+            "path": path,
+            "pathType": "Prefix",
+            "backend": { "service": { "name": "shop", "port": { "name": "http" } } },
+        }] } }])
+    };
+    assert_at(&plain, "/spec", &json!({ "rules": rule("/") }));
+    let full = json!({
+        "host": "shop.example.com",
+        "path": "/api",
+        "ingressClassName": "nginx",
+        "tls": { "secretName": "cert" },
+    });
+    let expected = json!({
+        "ingressClassName": "nginx",
+        "rules": rule("/api"),
+        "tls": [{ "hosts": ["shop.example.com"], "secretName": "cert" }],
+    });
+    assert_at(&ingress(&full), "/spec", &expected);
+    assert_eq!(url(&gateway(&full)).unwrap(), "https://shop.example.com/api");
+    assert_eq!(url(&gateway(&json!({ "host": "shop.example.com" }))).unwrap(), "http://shop.example.com/");
+}
+
+#[test]
+fn only_several_replicas_get_a_disruption_budget() {
+    for few in [json!({}), json!({ "replicas": 0 }), json!({ "replicas": 1 })] {
+        assert_eq!(children(&few).disruption_budget, None);
+    }
+    let budget = as_json(&children(&json!({ "replicas": 2 })).disruption_budget);
+    assert_at(&budget, "/spec/maxUnavailable", &json!(1));
+    assert_at(&budget, "/spec/minAvailable", &Value::Null);
+}
+
+#[test]
+fn the_same_gateway_is_rendered_the_same_and_another_is_hashed_differently() {
+    let hash = |spec: &Value| at(&deployment(spec), "/metadata/annotations/phasegate.dev~1desired").clone();
+    assert_eq!(deployment(&json!({ "replicas": 2 })), deployment(&json!({ "replicas": 2 })));
+    assert_ne!(hash(&json!({ "command": ["/gate"] })), hash(&json!({})));
+}
+
+#[test]
+fn an_upgrade_does_not_roll_the_fleet() {
+    // When this fails, the rendering changed: raise RENDERER, and then these.
+    let full = json!({
+        "host": "shop.example.com",
+        "replicas": 2,
+        "tls": { "secretName": "cert" },
+        "env": [{ "name": "A", "value": "1" }],
+        "readinessPath": "/ready",
+        "volumes": [{ "name": "conf", "mountPath": "/etc/gate", "configMap": { "name": "gate" } }],
+    });
+    let children = children(&full);
+    let hashes = [
+        as_json(&children.deployment),
+        as_json(&children.service),
+        as_json(&children.ingress),
+        as_json(&children.disruption_budget),
+    ]
+    .map(|child| at(&child, "/metadata/annotations/phasegate.dev~1desired").as_str().unwrap().to_owned());
+    assert_eq!(
+        (super::super::RENDERER, hashes.each_ref().map(String::as_str)),
+        ("1", ["10d7f1d428d44458", "3d6188000203d05f", "b1282e94a03a4fb7", "4f1ca86f1eca148c"])
+    );
+}
