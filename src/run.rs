@@ -114,13 +114,7 @@ fn ended() -> anyhow::Result<Ended> {
 
 async fn control(shared: &Common<'_>, scope: &Scope, ended: Ended) {
     let run = shared.run;
-    let start = Watches::start(
-        &shared.client,
-        scope,
-        run.selector.as_deref(),
-        Arc::clone(&shared.claims),
-        Arc::clone(&shared.memory),
-    );
+    let start = Watches::start(&shared.client, scope, Arc::clone(&shared.claims), Arc::clone(&shared.memory));
     let watches = tokio::select! {
         watches = start => watches,
         () = ended.clone() => return,
@@ -131,6 +125,7 @@ async fn control(shared: &Common<'_>, scope: &Scope, ended: Ended) {
         caches: Arc::clone(&watches.caches),
         memory: Arc::clone(&shared.memory),
         settings: run.settings(),
+        selector: run.selector.clone().unwrap_or_default(),
         herald: shared.herald.clone(),
     });
     let config = || controller::Config::default().concurrency(run.concurrency);

@@ -124,13 +124,7 @@ pub struct Watches {
 impl Watches {
     /// Starts watching, and returns when everything was listed: a decision from half a view
     /// would create what is there.
-    pub async fn start(
-        client: &Client,
-        scope: &Scope,
-        selector: Option<&str>,
-        claims: Arc<Mutex<Claims>>,
-        memory: Arc<Memory>,
-    ) -> Self {
+    pub async fn start(client: &Client, scope: &Scope, claims: Arc<Mutex<Claims>>, memory: Arc<Memory>) -> Self {
         let (gateways, gateway_writer) = reflector::store();
         let (environments, environment_writer) = reflector::store();
         let caches = Arc::new(Caches {
@@ -154,15 +148,13 @@ impl Watches {
         };
 
         let config = watcher::Config::default().timeout(WATCH_SECONDS);
-        let labels = |config: &watcher::Config, selector: &str| config.clone().labels(selector);
-        let root = selector.map_or_else(|| config.clone(), |selector| labels(&config, selector));
-        let pods = labels(&config, &format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
+        let pods = config.clone().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
         let namespaces = match scope {
             Scope::Cluster => config.clone(),
             Scope::Namespace(name) => config.clone().fields(&format!("metadata.name={name}")),
         };
 
-        follow(scope.api(client), root, prune, gateway_events(gateway_writer, memory, wake.clone()));
+        follow(scope.api(client), config.clone(), prune, gateway_events(gateway_writer, memory, wake.clone()));
         follow(scope.api(client), config.clone(), prune, environment_events(environment_writer, wake.clone()));
         let child = |holder: &Holder, wake: &Wake| wake.gateway(holder);
         follow(scope.api(client), config.clone(), prune_child, into(&wake, |caches| &caches.deployments, child));
