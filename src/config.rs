@@ -1,5 +1,6 @@
 //! Arguments and environment, parsed once into a configuration that is valid.
 
+use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use kube::core::{Expression, Selector};
 
 use crate::decide::observed::Settings;
+use crate::lease::Election;
 use crate::watch::Scope;
 
 /// Starts, stops and explains tenant API gateways on Kubernetes.
@@ -65,6 +67,23 @@ pub struct Run {
     #[arg(long, env = "PHASEGATE_CALL_TIMEOUT", default_value = "10s", value_parser = duration)]
     pub call_timeout: Duration,
 
+    /// Take part in an election: of several operators one works, and another takes over when it
+    /// is gone.
+    #[arg(long, env = "PHASEGATE_LEADER_ELECTION")]
+    pub leader_election: bool,
+
+    /// The namespace of the Lease. None: the pod's own, or that of the kubeconfig's context.
+    #[arg(long, env = "PHASEGATE_LEASE_NAMESPACE", value_parser = namespace)]
+    pub lease_namespace: Option<String>,
+
+    /// The name of the Lease. Operators of different shards need different names.
+    #[arg(long, env = "PHASEGATE_LEASE_NAME", default_value = "phasegate", value_parser = namespace)]
+    pub lease_name: String,
+
+    /// How long others wait for a leader that says nothing.
+    #[arg(long, env = "PHASEGATE_LEASE_DURATION", default_value = "15s", value_parser = duration)]
+    pub lease_duration: Duration,
+
     /// How log lines are written.
     #[arg(long, env = "PHASEGATE_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
@@ -100,6 +119,19 @@ impl Run {
             ingress_classes: self.ingress_classes.clone(),
             ingress_annotations: self.ingress_annotations.iter().cloned().collect(),
         }
+    }
+
+    /// The election to take part in, if any. `namespace` is the client's own.
+    pub fn election(&self, namespace: &str) -> Option<Election> {
+        let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "phasegate".to_owned());
+        // Two processes of one host are two candidates, and so is one that was restarted.
+        let number = RandomState::new().hash_one(std::process::id());
+        self.leader_election.then(|| Election {
+            namespace: self.lease_namespace.clone().unwrap_or_else(|| namespace.to_owned()),
+            name: self.lease_name.clone(),
+            identity: format!("{host}_{number:016x}"),
+            duration: self.lease_duration,
+        })
     }
 
     /// Where gateways are watched.
