@@ -7,6 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use super::builders::*;
 use crate::api::{ApiGateway, Attempt, Phase, RETRY_ANNOTATION, Reason, State};
 use crate::decide::observed::{Moment, Observed};
+use crate::decide::phase::Situation;
+use crate::decide::requests::Requests;
 use crate::decide::{Plan, Step, decide};
 
 fn place(gateway: &ApiGateway) -> (Phase, State) {
@@ -94,6 +96,28 @@ fn an_operator_that_comes_back_to_a_held_clock_does_not_time_out() {
     let days_later = Moment { held: secs(99_990), ..after(100_000) };
     let plan = decide(&but(held, resumes), &untried(nothing()), &days_later, &SETTINGS);
     assert_eq!((plan.moves, plan.wake), (false, Some(secs(290))));
+}
+
+fn situation<'a>(gateway: &'a ApiGateway, observed: &'a Observed, moment: &'a Moment) -> Situation<'a> {
+    Situation { gateway, observed, moment, settings: &SETTINGS, requests: Requests::of(gateway) }
+}
+
+#[test]
+fn only_the_clock_of_a_start_that_is_not_being_deleted_can_be_held() {
+    let (observed, moment) = (host_taken(nothing()), after(60));
+    let held = |gateway: &ApiGateway| situation(gateway, &observed, &moment).clock_is_held();
+    for (phase, gateway) in in_every_phase() {
+        assert_eq!(held(&but(gateway.clone(), suspends)), phase.starts_with("Starting"), "{phase}");
+        assert!(!held(&but(gateway, deletes)), "{phase}");
+    }
+}
+
+#[test]
+fn a_gateway_that_names_no_host_has_all_the_host_it_needs() {
+    let (hostless, observed, moment) = (but(started(), drops_the_host), nothing(), after(60));
+    assert!(situation(&hostless, &observed, &moment).holds_its_host());
+    let unclaimed = but(started(), |g| status(g).hosts.clear());
+    assert!(!situation(&unclaimed, &observed, &moment).holds_its_host());
 }
 
 #[test]

@@ -244,6 +244,13 @@ fn otherwise_what_differs_is_applied() {
             does(&[Update(Deployment)]),
         ),
         row(
+            "a gateway that lost its host to an older claim does not write its Ingress again",
+            started(),
+            host_taken(child(child(serving(), Ingress, Presence::Missing), Service, different())),
+            after(60),
+            does(&[Update(Service)]),
+        ),
+        row(
             "the rule of a new host waits until its claim is recorded",
             moved.clone(),
             child(serving(), Ingress, different()),

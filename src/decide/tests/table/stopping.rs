@@ -1,6 +1,7 @@
 //! The rows of "Stopping", "Stopped" and of a phase of another version.
 
 use super::*;
+use crate::api::StartRetries;
 use crate::decide::observed::Presence;
 
 /// Nothing is left, and nothing is missed.
@@ -366,6 +367,15 @@ fn stopped_and_the_operators_own_retries() {
             gone(),
             after_failure(1),
             starts(2),
+        ),
+        row(
+            "retries that the spec did not grant when the attempt began are not made",
+            hashed_by_an_older_version(but(stopped_after_timeout(), |g| {
+                g.spec.start_retries = Some(StartRetries { limit: 3, backoff: None });
+            })),
+            gone(),
+            after_failure(60),
+            rests(),
         ),
         row("a stop ends the retries", but(retried(2), asks_stopped), gone(), after_failure(60), rests()),
     ]);
