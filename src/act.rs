@@ -1,8 +1,5 @@
 //! Carries out a plan's steps, in order, up to the first that does not succeed.
 
-use std::sync::Arc;
-
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::api::{ApiGateway, Environment, EnvironmentState};
@@ -10,7 +7,10 @@ use crate::calls::{CallError, Object};
 use crate::context::Context;
 use crate::decide::Step;
 use crate::decide::diagnosis::is_quota;
-use crate::decide::observed::{Child, Presence, Refusal};
+use crate::decide::environment as decide_environment;
+use crate::decide::hosts::Stake;
+use crate::decide::observed::{Child, HostVerdict, Presence, Refusal};
+use crate::memory::Expectation;
 use crate::observe::{self, Found};
 use crate::resources::{self, Children, Owner};
 
@@ -62,10 +62,10 @@ async fn one(ctx: &Context, gateway: &ApiGateway, step: Step, desired: &Children
             Child::PodDisruptionBudget => update(ctx, gateway, child, disruption_budget.as_ref()).await,
         },
         Step::Delete(child) => match child {
-            Child::Deployment => delete(ctx, child, found.deployment.as_deref()).await,
-            Child::Service => delete(ctx, child, found.service.as_deref()).await,
-            Child::Ingress => delete(ctx, child, found.ingress.as_deref()).await,
-            Child::PodDisruptionBudget => delete(ctx, child, found.disruption_budget.as_deref()).await,
+            Child::Deployment => delete(ctx, gateway, child, found.deployment.as_deref()).await,
+            Child::Service => delete(ctx, gateway, child, found.service.as_deref()).await,
+            Child::Ingress => delete(ctx, gateway, child, found.ingress.as_deref()).await,
+            Child::PodDisruptionBudget => delete(ctx, gateway, child, found.disruption_budget.as_deref()).await,
         },
         Step::ActivateEnvironments => switch(ctx, gateway, EnvironmentState::Active).await,
         Step::DeactivateEnvironments => switch(ctx, gateway, EnvironmentState::Inactive).await,
@@ -75,7 +75,10 @@ async fn one(ctx: &Context, gateway: &ApiGateway, step: Step, desired: &Children
 async fn create<K: Object>(ctx: &Context, gateway: &ApiGateway, child: Child, desired: Option<&K>) -> Outcome {
     let Some(desired) = desired else { return Outcome::Done };
     match ctx.calls.create(desired).await {
-        Ok(_) => Outcome::Done,
+        Ok(_) => {
+            ctx.memory.expect(gateway, child, Expectation::Created);
+            Outcome::Done
+        }
         Err(error) if error.reason() == Some("AlreadyExists") => already_exists(ctx, gateway, child, desired).await,
         Err(error) => failure(child, error),
     }
@@ -102,8 +105,16 @@ async fn update<K: Object>(ctx: &Context, gateway: &ApiGateway, child: Child, de
         Ok(None) => return Outcome::Stale,
         Err(error) => return failure(child, error),
     };
-    if resources::owner_of(fresh.meta(), gateway) != Owner::Ours || fresh.meta().deletion_timestamp.is_some() {
+    let ours = match resources::owner_of(fresh.meta(), gateway) {
+        Owner::Ours => true,
+        Owner::Predecessor => observe::adopts(gateway),
+        Owner::Stranger(_) => false,
+    };
+    if !ours || fresh.meta().deletion_timestamp.is_some() {
         return Outcome::Surprise(child, observe::presence(gateway, Some(desired), Some(&fresh)));
+    }
+    if observe::presence(gateway, Some(desired), Some(&fresh)) == Presence::Equal {
+        return Outcome::Done;
     }
     let merged = match merged(&fresh, desired) {
         Ok(merged) => merged,
@@ -120,10 +131,14 @@ fn merged<K: Object>(fresh: &K, desired: &K) -> Result<K, serde_json::Error> {
     serde_json::from_value(merged)
 }
 
-async fn delete<K: Object>(ctx: &Context, child: Child, found: Option<&K>) -> Outcome {
+async fn delete<K: Object>(ctx: &Context, gateway: &ApiGateway, child: Child, found: Option<&K>) -> Outcome {
     let Some(found) = found else { return Outcome::Done };
     match ctx.calls.delete(found).await {
-        Ok(()) => Outcome::Done,
+        Ok(()) => {
+            let uid = found.meta().uid.clone().unwrap_or_default();
+            ctx.memory.expect(gateway, child, Expectation::Deleted(uid));
+            Outcome::Done
+        }
         Err(error) => failure(child, error),
     }
 }
@@ -133,7 +148,8 @@ fn failure(child: Child, error: CallError) -> Outcome {
         Outcome::Stale
     } else if error.is_refusal() {
         let message = error.to_string();
-        Outcome::Refused(Refusal { child, quota: is_quota(&message), message })
+        let immutable = error.code() == Some(422) && message.contains("immutable");
+        Outcome::Refused(Refusal { child, quota: is_quota(&message), immutable, message })
     } else {
         Outcome::Failed(error)
     }
@@ -141,23 +157,23 @@ fn failure(child: Child, error: CallError) -> Outcome {
 
 async fn switch(ctx: &Context, gateway: &ApiGateway, to: EnvironmentState) -> Outcome {
     for (_, environment) in ctx.caches.environments.of(&Context::holder(gateway)) {
-        match switch_one(ctx, &environment, to).await {
-            Ok(()) => {}
+        let active = environment.status.as_ref().is_some_and(|status| status.state == EnvironmentState::Active);
+        let refused = observe::host_verdict(ctx, &*environment) != HostVerdict::Free;
+        let claimed = Stake::from(&*environment).is_recorded();
+        let due = match to {
+            EnvironmentState::Active => !active && !refused && claimed,
+            EnvironmentState::Inactive => active,
+        };
+        if !due {
+            continue;
+        }
+        let status = decide_environment::switched(&environment, to, Timestamp::now());
+        let next = Environment { status: Some(status), ..Environment::clone(&environment) };
+        match ctx.calls.replace_status(&next).await {
+            Ok(_) => {}
             Err(error) if error.is_stale() => return Outcome::Stale,
             Err(error) => return Outcome::Failed(error),
         }
     }
     Outcome::Done
-}
-
-async fn switch_one(ctx: &Context, environment: &Arc<Environment>, to: EnvironmentState) -> Result<(), CallError> {
-    let mut status = environment.status.clone().unwrap_or_default();
-    if status.state == to || (to == EnvironmentState::Active && observe::is_refused(environment)) {
-        return Ok(());
-    }
-    status.state = to;
-    status.activated_at = (to == EnvironmentState::Active).then(|| MicroTime(Timestamp::now()));
-    status.observed_generation = environment.metadata.generation;
-    let switched = Environment { status: Some(status), ..Environment::clone(environment) };
-    ctx.calls.replace_status(&switched).await.map(drop)
 }

@@ -6,14 +6,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
+use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::ResourceExt;
+use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
-use kube::{Resource, ResourceExt};
 use tokio::sync::watch;
 
+use crate::api::{ALLOWED_HOSTS_ANNOTATION, Environment};
 use crate::decide::hosts::Holder;
 use crate::decide::observed::{PodTrouble, Pods, Trouble};
-use crate::resources::{NAME_LABEL, UID_LABEL};
+use crate::resources::NAME_LABEL;
 
 /// What a cache keeps of a watched object.
 pub trait Kept: Sized {
@@ -127,28 +132,69 @@ impl<T: Kept> Cache<T> {
     }
 }
 
-/// Objects that are kept whole, but for what `watch` pruned.
-pub trait KeptWhole: Resource {
-    /// The gateway that the object concerns.
-    fn concerns(&self) -> Holder;
+macro_rules! children {
+    ($($kind:ty),+) => {
+        $(
+            /// A child carries its gateway's name, so its own name says whom it concerns, stranger or not.
+            impl Kept for $kind {
+                type Object = Self;
+
+                fn keep(object: Self) -> Option<(Holder, String, Self)> {
+                    let name = object.name_any();
+                    Some(((object.namespace().unwrap_or_default(), name.clone()), name, object))
+                }
+
+                fn says_the_same(&self, newer: &Self) -> bool {
+                    self.metadata.resource_version == newer.metadata.resource_version
+                }
+            }
+        )+
+    };
 }
 
-impl<K: KeptWhole> Kept for K {
-    type Object = K;
+children!(Deployment, Service, Ingress, PodDisruptionBudget);
 
-    fn keep(object: K) -> Option<(Holder, String, K)> {
-        Some((object.concerns(), object.name_any(), object))
+impl Kept for Environment {
+    type Object = DeserializeGuard<Self>;
+
+    fn keep(object: Self::Object) -> Option<(Holder, String, Self)> {
+        let environment = object.0.ok()?;
+        let gateway = environment.spec.gateway_ref.name.clone();
+        Some(((environment.namespace().unwrap_or_default(), gateway), environment.name_any(), environment))
     }
 
-    fn says_the_same(&self, newer: &K) -> bool {
-        self.meta().resource_version == newer.meta().resource_version
+    fn says_the_same(&self, newer: &Self) -> bool {
+        self.metadata.resource_version == newer.metadata.resource_version
+    }
+}
+
+/// The hosts that a namespace allows; `None` for any.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AllowedHosts(pub Option<Vec<String>>);
+
+impl Kept for AllowedHosts {
+    type Object = Namespace;
+
+    fn keep(namespace: Namespace) -> Option<(Holder, String, Self)> {
+        let name = namespace.name_any();
+        let allowed = namespace.annotations().get(ALLOWED_HOSTS_ANNOTATION).map(|suffixes| {
+            suffixes.split(',').map(str::trim).filter(|suffix| !suffix.is_empty()).map(str::to_owned).collect()
+        });
+        Some(((name.clone(), name.clone()), name, Self(allowed)))
+    }
+
+    fn says_the_same(&self, newer: &Self) -> bool {
+        self == newer
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.0.is_none()
     }
 }
 
 /// What a decision needs of a pod. Of a pod in good order little is said.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodFacts {
-    uid: String,
     terminating: bool,
     trouble: Option<Trouble>,
 }
@@ -159,11 +205,7 @@ impl Kept for PodFacts {
     fn keep(pod: Pod) -> Option<(Holder, String, Self)> {
         let label = |name: &str| pod.metadata.labels.as_ref()?.get(name).cloned();
         let holder = (pod.namespace().unwrap_or_default(), label(NAME_LABEL)?);
-        let facts = Self {
-            uid: label(UID_LABEL)?,
-            terminating: pod.metadata.deletion_timestamp.is_some(),
-            trouble: trouble(&pod),
-        };
+        let facts = Self { terminating: pod.metadata.deletion_timestamp.is_some(), trouble: trouble(&pod) };
         Some((holder, pod.name_any(), facts))
     }
 
@@ -177,9 +219,9 @@ impl Kept for PodFacts {
     }
 }
 
-/// The pods of the gateway of this uid.
-pub fn pods(cache: &Cache<PodFacts>, holder: &Holder, uid: &str) -> Pods {
-    let pods: Vec<_> = cache.of(holder).into_iter().filter(|(_, facts)| facts.uid == uid).collect();
+/// The pods of a gateway.
+pub fn pods(cache: &Cache<PodFacts>, holder: &Holder) -> Pods {
+    let pods = cache.of(holder);
     Pods {
         total: pods.len(),
         terminating: pods.iter().filter(|(_, facts)| facts.terminating).count(),

@@ -43,6 +43,8 @@ impl Stopwatches {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);

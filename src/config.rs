@@ -51,6 +51,14 @@ pub struct Run {
     #[arg(long, env = "PHASEGATE_CLEANUP_STUCK_AFTER", default_value = "5m", value_parser = duration)]
     pub cleanup_stuck_after: Duration,
 
+    /// The ingress classes that a gateway may name, separated by commas. None: any.
+    #[arg(long, env = "PHASEGATE_INGRESS_CLASSES", value_delimiter = ',')]
+    pub ingress_classes: Vec<String>,
+
+    /// An annotation `KEY=VALUE` for every Ingress. Tenants cannot set any. May be repeated.
+    #[arg(long = "ingress-annotation", env = "PHASEGATE_INGRESS_ANNOTATIONS", value_delimiter = '\n', value_parser = annotation)]
+    pub ingress_annotations: Vec<(String, String)>,
+
     /// How long one call to the API server may take.
     #[arg(long, env = "PHASEGATE_CALL_TIMEOUT", default_value = "10s", value_parser = duration)]
     pub call_timeout: Duration,
@@ -84,7 +92,12 @@ pub enum LogFormat {
 impl Run {
     /// What decisions depend on.
     pub fn settings(&self) -> Settings {
-        Settings { start_deadline: self.start_deadline, cleanup_stuck_after: self.cleanup_stuck_after }
+        Settings {
+            start_deadline: self.start_deadline,
+            cleanup_stuck_after: self.cleanup_stuck_after,
+            ingress_classes: self.ingress_classes.clone(),
+            ingress_annotations: self.ingress_annotations.iter().cloned().collect(),
+        }
     }
 
     /// Where gateways are watched.
@@ -100,12 +113,26 @@ impl Run {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let parsed =
-        kube::core::Duration::from_str(text).map_err(|_| "it is no duration such as 90s, 5m or 1h30m".to_owned())?;
-    if text.starts_with('-') || Duration::from(parsed) < Duration::from_secs(1) {
+    let no_duration = || "it is no duration such as 90s, 5m or 1h30m".to_owned();
+    // The bounds of the spec, which also keep the parser from overflowing.
+    let bounded = text.len() <= 20
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '.')
+        && text.split(|c: char| !c.is_ascii_digit()).all(|digits| digits.len() <= 6);
+    if !bounded {
+        return Err(no_duration());
+    }
+    let parsed = kube::core::Duration::from_str(text).map_err(|_| no_duration())?;
+    if Duration::from(parsed) < Duration::from_secs(1) {
         return Err("it must be at least 1s".to_owned());
     }
     Ok(parsed.into())
+}
+
+fn annotation(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("it is not KEY=VALUE".to_owned()),
+    }
 }
 
 fn namespace(text: &str) -> Result<String, String> {
@@ -125,6 +152,8 @@ fn selector(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn run(arguments: &[&str]) -> Result<Run, clap::Error> {
@@ -155,7 +184,8 @@ mod tests {
     #[test]
     fn durations_are_those_of_the_spec() {
         assert_eq!(run(&["--start-deadline", "1h30m"]).unwrap().start_deadline, Duration::from_secs(5400));
-        for wrong in ["0s", "banana", "3 days", "-5m", "500ms", ""] {
+        let long = "9".repeat(30) + "h";
+        for wrong in ["0s", "banana", "3 days", "-5m", "5m-3s", "500ms", "9999999h", &long, ""] {
             assert!(run(&["--start-deadline", wrong]).is_err(), "{wrong}");
         }
     }

@@ -1,9 +1,10 @@
 //! The operator's program: arguments in, a validated configuration, and off.
 
+use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use phasegate::config::{Arguments, Command, Run};
 use phasegate::{api, run, telemetry};
 
@@ -36,8 +37,8 @@ type Failure = (u8, String);
 async fn carry_out(command: Command) -> Result<(), Failure> {
     match command {
         Command::Crds => {
-            for (_, yaml) in api::crds_yaml().map_err(|error| (FAILED, error.to_string()))? {
-                println!("---\n{yaml}");
+            for (_, yaml) in api::crds_yaml().map_err(|error| (FAILED, one_line(&error)))? {
+                writeln!(std::io::stdout(), "---\n{yaml}").map_err(|error| (FAILED, error.to_string()))?;
             }
             Ok(())
         }
@@ -53,10 +54,10 @@ async fn operate(arguments: &Run) -> Result<(), Failure> {
     run::run(arguments, config).await.map_err(|error| (FAILED, one_line(&error)))
 }
 
-/// An error and its causes, each once.
+/// An error and its causes, each once, on one line.
 fn one_line(error: &anyhow::Error) -> String {
     let mut sentence = String::new();
-    for cause in error.chain().map(ToString::to_string) {
+    for cause in error.chain().map(|cause| joined(&cause.to_string())) {
         if sentence.is_empty() {
             sentence = cause;
         } else if !sentence.contains(&cause) {
@@ -66,17 +67,29 @@ fn one_line(error: &anyhow::Error) -> String {
     sentence
 }
 
+fn joined(lines: &str) -> String {
+    lines.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
 /// clap's answer to `--help` and `--version` is printed whole, its complaints as one sentence.
 fn refuse(error: &clap::Error) -> Result<(), Failure> {
     let code = match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            print!("{}", error.render().ansi());
-            return Ok(());
+            return error.print().map_err(|error| (FAILED, error.to_string()));
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::InvalidSubcommand => {
+            let commands = Arguments::command();
+            let commands: Vec<_> = commands.get_subcommands().map(clap::Command::get_name).collect();
+            return Err((
+                USAGE,
+                format!("the first argument must be a command: {} (see --help)", commands.join(" or ")),
+            ));
         }
         ErrorKind::InvalidValue | ErrorKind::ValueValidation | ErrorKind::InvalidUtf8 => BAD_VALUE,
         _ => USAGE,
     };
     let rendered = error.to_string();
-    let sentence = rendered.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-    Err((code, format!("{sentence} (see phasegate --help)")))
+    // Usage and tips follow after an empty line.
+    let complaint = rendered.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+    Err((code, format!("{} (see --help)", joined(complaint))))
 }

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
 
 use crate::api::ApiGateway;
 use crate::clock::Stopwatches;
-use crate::decide::observed::{Moment, Refusal};
+use crate::decide::observed::{Child, Moment, Refusal};
 
 /// Per gateway uid, what this process remembers.
 #[derive(Default)]
@@ -22,9 +22,27 @@ struct Entry {
     written: Option<Written>,
     tried: Option<i64>,
     refusal: Option<(i64, Refusal)>,
+    expected: HashMap<Child, Expected>,
     failures: u32,
     reported: Option<String>,
 }
+
+/// What our own call did to a child and the cache may not show yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expectation {
+    /// It was created.
+    Created,
+    /// The object of this uid was deleted.
+    Deleted(String),
+}
+
+struct Expected {
+    what: Expectation,
+    until: Instant,
+}
+
+/// For how long a cache is given time to show our own calls.
+pub const CACHE_LAG: Duration = Duration::from_secs(5);
 
 /// Our last write, for as long as the cache has not caught up with it.
 struct Written {
@@ -100,6 +118,24 @@ impl Memory {
         let attempt = attempt_number(gateway);
         self.with(gateway.uid(), |entry| {
             entry.refusal.as_ref().filter(|(number, _)| *number == attempt).map(|(_, refusal)| refusal.clone())
+        })
+    }
+
+    /// Remembers what our call did to a child.
+    pub fn expect(&self, gateway: &ApiGateway, child: Child, what: Expectation) {
+        let until = Instant::now() + CACHE_LAG;
+        self.with(gateway.uid(), |entry| entry.expected.insert(child, Expected { what, until }));
+    }
+
+    /// What our last call did to a child, if it was a moment ago.
+    pub fn expectation(&self, gateway: &ApiGateway, child: Child) -> Option<Expectation> {
+        self.with(gateway.uid(), |entry| {
+            let expected = entry.expected.get(&child)?;
+            if expected.until < Instant::now() {
+                entry.expected.remove(&child);
+                return None;
+            }
+            Some(expected.what.clone())
         })
     }
 

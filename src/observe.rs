@@ -9,14 +9,16 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::Resource;
 use serde::Serialize;
 
-use crate::api::{ApiGateway, Environment, EnvironmentState, Reason, condition};
-use crate::cache;
+use crate::api::{ADOPT_ANNOTATION, ApiGateway, Environment, EnvironmentState};
+use crate::cache::{self, AllowedHosts};
 use crate::calls::CallError;
 use crate::context::Context;
-use crate::decide::conditions;
 use crate::decide::deadline;
-use crate::decide::observed::{EnvironmentFacts, Observed, Presence, Rollout};
-use crate::resources::{self, Children, Owner};
+use crate::decide::environment::{Around, GatewayFacts};
+use crate::decide::hosts::{self, Stake};
+use crate::decide::observed::{Child, EnvironmentFacts, HostVerdict, Observed, Presence, Rollout};
+use crate::memory::Expectation;
+use crate::resources::{self, Children, Owner, Surroundings};
 
 /// The children as they are, wherever they were read.
 pub struct Found {
@@ -30,9 +32,38 @@ pub struct Found {
     pub disruption_budget: Option<Arc<PodDisruptionBudget>>,
 }
 
-/// Renders what is desired of a gateway.
-pub fn desired(ctx: &Context, gateway: &ApiGateway) -> Children {
-    resources::render(gateway, deadline::limit(gateway, &ctx.settings))
+/// Renders what is desired of a gateway whose children are `found`.
+pub fn desired(ctx: &Context, gateway: &ApiGateway, found: &Found) -> Children {
+    let mut hosts: Vec<String> = environments(ctx, gateway)
+        .into_iter()
+        .filter(|(environment, facts)| environment.spec.host.is_some() && facts.claimed && !facts.refused)
+        .filter_map(|(environment, _)| environment.spec.host.clone())
+        .collect();
+    hosts.sort();
+    hosts.dedup();
+    let around = Surroundings {
+        start_deadline: deadline::limit(gateway, &ctx.settings),
+        environment_hosts: hosts,
+        ingress_annotations: ctx.settings.ingress_annotations.clone(),
+    };
+    let mut children = resources::render(gateway, &around);
+    if let Some(found) = &found.deployment {
+        resources::keep_older_pods(&mut children.deployment, found);
+    }
+    keep_routed_host(ctx, gateway, found, &mut children);
+    children
+}
+
+/// A gateway whose new host is not its own keeps the Ingress that it has, whatever else changes.
+fn keep_routed_host(ctx: &Context, gateway: &ApiGateway, found: &Found, children: &mut Children) {
+    if host_verdict(ctx, gateway) == HostVerdict::Free {
+        return;
+    }
+    if let Some(ingress) = &found.ingress
+        && resources::owner_of(&ingress.metadata, gateway) == Owner::Ours
+    {
+        children.ingress = Some(Ingress::clone(ingress));
+    }
 }
 
 /// The children in the caches.
@@ -64,18 +95,50 @@ pub async fn live(ctx: &Context, gateway: &ApiGateway) -> Result<Found, CallErro
 pub fn facts(ctx: &Context, gateway: &ApiGateway, found: &Found, desired: &Children) -> Observed {
     let Found { deployment, service, ingress, disruption_budget } = found;
     Observed {
-        deployment: presence(gateway, Some(&desired.deployment), deployment.as_deref()),
-        service: presence(gateway, Some(&desired.service), service.as_deref()),
-        ingress: presence(gateway, desired.ingress.as_ref(), ingress.as_deref()),
-        disruption_budget: presence(gateway, desired.disruption_budget.as_ref(), disruption_budget.as_deref()),
+        deployment: child(ctx, gateway, Child::Deployment, Some(&desired.deployment), deployment.as_deref()),
+        service: child(ctx, gateway, Child::Service, Some(&desired.service), service.as_deref()),
+        ingress: child(ctx, gateway, Child::Ingress, desired.ingress.as_ref(), ingress.as_deref()),
+        disruption_budget: child(
+            ctx,
+            gateway,
+            Child::PodDisruptionBudget,
+            desired.disruption_budget.as_ref(),
+            disruption_budget.as_deref(),
+        ),
         rollout: deployment.as_deref().map(rollout).unwrap_or_default(),
-        pods: cache::pods(&ctx.caches.pods, &Context::holder(gateway), gateway.uid()),
-        environments: environments(ctx, gateway),
-        host: ctx.caches.claims().verdict(gateway),
+        pods: cache::pods(&ctx.caches.pods, &Context::holder(gateway)),
+        environments: environments(ctx, gateway).into_iter().map(|(_, facts)| facts).collect(),
+        host: host_verdict(ctx, gateway),
         registry_unavailable: None,
         refusal: ctx.memory.refusal(gateway),
         tried: ctx.memory.has_tried(gateway),
     }
+}
+
+/// One child as it is, or as our own last call left it where the cache is behind.
+fn child<K: Resource + Serialize>(
+    ctx: &Context,
+    gateway: &ApiGateway,
+    kind: Child,
+    desired: Option<&K>,
+    found: Option<&K>,
+) -> Presence {
+    let presence = presence(gateway, desired, found);
+    match (ctx.memory.expectation(gateway, kind), found) {
+        (Some(Expectation::Created), None) if desired.is_some() => Presence::Expected,
+        (Some(Expectation::Deleted(uid)), Some(found)) if found.meta().uid.as_ref() == Some(&uid) => {
+            Presence::Terminating
+        }
+        _ if cannot_be_changed(ctx, gateway, kind, &presence) => Presence::Immutable,
+        _ => presence,
+    }
+}
+
+/// Whether the API server said that the child has to be made anew to be as desired.
+fn cannot_be_changed(ctx: &Context, gateway: &ApiGateway, kind: Child, presence: &Presence) -> bool {
+    let refusal = ctx.memory.refusal(gateway);
+    matches!(presence, Presence::Different(_))
+        && refusal.is_some_and(|refusal| refusal.child == kind && refusal.immutable)
 }
 
 /// Compares one child with what is desired of it.
@@ -87,6 +150,9 @@ pub fn presence<K: Resource + Serialize>(gateway: &ApiGateway, desired: Option<&
         // What nobody desires is in nobody's way.
         (Owner::Stranger(_) | Owner::Predecessor, None) => Presence::NotWanted,
         (Owner::Stranger(who), Some(_)) => Presence::Stranger(who),
+        (Owner::Predecessor, Some(_)) if adopts(gateway) && found.meta().deletion_timestamp.is_none() => {
+            Presence::Different("/metadata/ownerReferences".to_owned())
+        }
         (Owner::Predecessor, Some(_)) => Presence::Predecessor,
         (Owner::Ours, _) if found.meta().deletion_timestamp.is_some() => Presence::Terminating,
         (Owner::Ours, None) => Presence::Unwanted,
@@ -99,6 +165,11 @@ pub fn presence<K: Resource + Serialize>(gateway: &ApiGateway, desired: Option<&
             _ => Presence::Different("/".to_owned()),
         },
     }
+}
+
+/// Whether a gateway takes over the children of an earlier one of its name.
+pub fn adopts(gateway: &ApiGateway) -> bool {
+    gateway.annotation(ADOPT_ANNOTATION) == Some("true")
 }
 
 fn rollout(deployment: &Deployment) -> Rollout {
@@ -132,23 +203,53 @@ fn rollout(deployment: &Deployment) -> Rollout {
     }
 }
 
-fn environments(ctx: &Context, gateway: &ApiGateway) -> Vec<EnvironmentFacts> {
+/// Whether somebody may have the host that their spec names.
+pub fn host_verdict(ctx: &Context, claimant: impl Into<Stake>) -> HostVerdict {
+    let stake = claimant.into();
+    let namespace = stake.claimant.namespace.clone();
+    let allowed = ctx.caches.allowed_hosts.child_of(&(namespace.clone(), namespace));
+    if let (Some(host), Some(AllowedHosts(Some(suffixes)))) = (&stake.wanted, allowed.as_deref())
+        && !hosts::is_allowed(host, suffixes)
+    {
+        return HostVerdict::NotAllowed { host: host.clone(), allowed: suffixes.join(", ") };
+    }
+    ctx.caches.claims().verdict(stake)
+}
+
+fn environments(ctx: &Context, gateway: &ApiGateway) -> Vec<(Arc<Environment>, EnvironmentFacts)> {
     ctx.caches
         .environments
         .of(&Context::holder(gateway))
         .into_iter()
         .filter(|(_, environment)| environment.metadata.deletion_timestamp.is_none())
-        .map(|(name, environment)| EnvironmentFacts {
-            name,
-            active: environment.status.as_ref().is_some_and(|status| status.state == EnvironmentState::Active),
-            refused: is_refused(&environment),
+        .map(|(name, environment)| {
+            let stake = Stake::from(&*environment);
+            let facts = EnvironmentFacts {
+                name,
+                active: environment.status.as_ref().is_some_and(|status| status.state == EnvironmentState::Active),
+                claimed: stake.is_recorded(),
+                refused: host_verdict(ctx, stake) != HostVerdict::Free,
+            };
+            (environment, facts)
         })
         .collect()
 }
 
-/// Whether an environment's host was refused: it stays Inactive and holds nobody up.
-pub fn is_refused(environment: &Environment) -> bool {
-    let conditions = environment.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    conditions::find(conditions, condition::STALLED)
-        .is_some_and(|stalled| stalled.status == "True" && stalled.reason == Reason::HostTaken.as_str())
+/// What is known around an environment.
+pub fn around(ctx: &Context, environment: &Environment) -> Around {
+    let namespace = environment.metadata.namespace.clone().unwrap_or_default();
+    let name = environment.spec.gateway_ref.name.clone();
+    let gateway = ctx.caches.gateway(&namespace, &name).filter(|gateway| !gateway.is_being_deleted());
+    let ingress = ctx.caches.ingresses.child_of(&(namespace, name));
+    let routed = environment.spec.host.as_ref().is_none_or(|host| {
+        ingress.as_ref().is_some_and(|ingress| {
+            gateway.as_ref().is_some_and(|gateway| resources::owner_of(&ingress.metadata, gateway) == Owner::Ours)
+                && resources::routes(ingress, host)
+        })
+    });
+    let facts = gateway.map(|gateway| {
+        let status = gateway.status_or_default();
+        GatewayFacts { phase: status.phase, state: status.state, suspended: gateway.spec.suspend }
+    });
+    Around { gateway: facts, host: host_verdict(ctx, environment), routed }
 }

@@ -4,14 +4,18 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::ResourceExt;
+use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller::Action;
+use kube::{Resource, ResourceExt};
 
 use crate::act::{self, Outcome};
-use crate::api::{ApiGateway, Phase};
+use crate::api::{ApiGateway, Environment};
 use crate::calls::CallError;
 use crate::context::Context;
-use crate::decide::{Plan, decide};
+use crate::decide::environment;
+use crate::decide::observed::{Observed, Presence};
+use crate::decide::{Plan, Step, decide};
+use crate::memory::CACHE_LAG;
 use crate::observe;
 use crate::record;
 use crate::watch::Guarded;
@@ -39,14 +43,14 @@ pub enum Error {
 ///
 /// # Errors
 /// When it has to be done again; [`error_policy`] says when.
-pub async fn reconcile(object: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action, Error> {
+pub async fn reconcile(object: Arc<Guarded<ApiGateway>>, ctx: Arc<Context>) -> Result<Action, Error> {
     let action = match &object.0 {
         Ok(cached) => {
             let newer = ctx.memory.newer_than(cached);
             one_pass(&ctx, newer.as_deref().unwrap_or(cached)).await?
         }
         Err(unreadable) => {
-            record::undecodable(&ctx, unreadable).await?;
+            record::undecodable::<ApiGateway>(&ctx, unreadable).await?;
             Action::await_change()
         }
     };
@@ -54,10 +58,29 @@ pub async fn reconcile(object: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action
     Ok(action)
 }
 
+/// Brings one environment to what is decided about it.
+///
+/// # Errors
+/// When it has to be done again; [`error_policy`] says when.
+pub async fn reconcile_environment(object: Arc<Guarded<Environment>>, ctx: Arc<Context>) -> Result<Action, Error> {
+    match &object.0 {
+        Ok(environment) => {
+            let around = observe::around(&ctx, environment);
+            if let Some(status) = environment::decide(environment, &around, Timestamp::now()) {
+                let next = Environment { status: Some(status), ..environment.clone() };
+                ctx.calls.replace_status(&next).await?;
+            }
+        }
+        Err(unreadable) => record::undecodable::<Environment>(&ctx, unreadable).await?,
+    }
+    ctx.memory.succeeded(&object.uid().unwrap_or_default());
+    Ok(Action::await_change())
+}
+
 async fn one_pass(ctx: &Context, gateway: &ApiGateway) -> Result<Action, Error> {
     let moment = ctx.memory.moment(gateway);
-    let desired = observe::desired(ctx, gateway);
     let mut found = observe::cached(ctx, gateway);
+    let desired = observe::desired(ctx, gateway, &found);
     let mut observed = observe::facts(ctx, gateway, &found, &desired);
     let mut plan = decide(gateway, &observed, &moment, &ctx.settings);
     if plan.gives_up() {
@@ -82,17 +105,25 @@ async fn one_pass(ctx: &Context, gateway: &ApiGateway) -> Result<Action, Error> 
 
     match outcome {
         Outcome::Done if plan.moves => Ok(Action::requeue(Duration::ZERO)),
-        Outcome::Done => Ok(plan.wake.map_or_else(Action::await_change, Action::requeue)),
+        Outcome::Done => Ok(wake(&plan, &observed)),
         Outcome::Surprise(..) | Outcome::Stale => Err(Error::Stale),
         Outcome::Refused(refusal) => Err(Error::Refused { kind: refusal.child.kind(), message: refusal.message }),
         Outcome::Failed(error) => Err(error.into()),
     }
 }
 
+/// When to look again although nothing happened: when the plan says so, and when the cache
+/// should have shown what we created.
+fn wake(plan: &Plan, observed: &Observed) -> Action {
+    let behind = plan.steps.iter().any(|step| matches!(step, Step::Create(_)))
+        || observed.children().iter().any(|(_, presence)| **presence == Presence::Expected);
+    let wakes = plan.wake.into_iter().chain(behind.then_some(CACHE_LAG));
+    wakes.min().map_or_else(Action::await_change, Action::requeue)
+}
+
 /// A call that the API server did not answer is no try: the gateway is not to blame for it.
 fn remember_attempt(ctx: &Context, gateway: &ApiGateway, plan: &Plan, outcome: &Outcome) {
-    let starting = gateway.status.as_ref().is_some_and(|status| status.phase == Some(Phase::Starting));
-    if !starting || plan.moves {
+    if plan.moves {
         return;
     }
     match outcome {
@@ -103,15 +134,15 @@ fn remember_attempt(ctx: &Context, gateway: &ApiGateway, plan: &Plan, outcome: &
 }
 
 /// When a failed reconcile is done again: each gateway on its own, later every time.
-pub fn error_policy(object: Arc<Guarded>, error: &Error, ctx: Arc<Context>) -> Action {
+pub fn error_policy<K: Resource>(object: Arc<K>, error: &Error, ctx: Arc<Context>) -> Action {
     let failures = ctx.memory.failed(&object.uid().unwrap_or_default());
     let delay = backoff(failures);
-    let gateway = format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
+    let object = format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
     match error {
-        Error::Stale => tracing::debug!(gateway, ?delay, "{error}"),
-        Error::Call(call) if call.is_stale() => tracing::debug!(gateway, ?delay, "somebody else wrote first: {call}"),
+        Error::Stale => tracing::debug!(object, ?delay, "{error}"),
+        Error::Call(call) if call.is_stale() => tracing::debug!(object, ?delay, "somebody else wrote first: {call}"),
         Error::Refused { .. } | Error::Call(_) => {
-            tracing::warn!(gateway, failures, ?delay, "reconcile failed and is tried again: {error}");
+            tracing::warn!(object, failures, ?delay, "reconcile failed and is tried again: {error}");
         }
     }
     Action::requeue(delay)

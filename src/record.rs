@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::api::{ApiGateway, Reason, condition};
-use crate::calls::{CallError, FIELD_MANAGER};
+use crate::calls::{CallError, FIELD_MANAGER, Object};
 use crate::context::Context;
 use crate::decide::{Note, Plan, say};
 
@@ -95,7 +95,7 @@ pub async fn record(ctx: &Context, gateway: &ApiGateway, plan: &Plan) -> Result<
 ///
 /// # Errors
 /// When the write did not succeed.
-pub async fn undecodable(ctx: &Context, object: &InvalidObject) -> Result<(), CallError> {
+pub async fn undecodable<K: Object>(ctx: &Context, object: &InvalidObject) -> Result<(), CallError> {
     let meta = &object.metadata;
     let (namespace, name) = (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
     let uid = meta.uid.clone().unwrap_or_default();
@@ -108,7 +108,7 @@ pub async fn undecodable(ctx: &Context, object: &InvalidObject) -> Result<(), Ca
          Correct it, run the version that wrote it, or delete it.",
         say(&object.error)
     );
-    tracing::error!(gateway = format!("{namespace}/{name}"), "{message}");
+    tracing::error!(kind = %K::kind(&()), object = format!("{namespace}/{name}"), "{message}");
     let reason = Reason::Undecodable;
     let condition = |type_: &str, status: &str| {
         json!({
@@ -123,11 +123,11 @@ pub async fn undecodable(ctx: &Context, object: &InvalidObject) -> Result<(), Ca
     };
     let conditions = [condition(condition::READY, "False"), condition(condition::STALLED, "True")];
     let patch = json!({ "status": { "conditions": conditions } });
-    ctx.calls.merge_status::<ApiGateway>(&namespace, &name, &patch).await?;
+    ctx.calls.merge_status::<K>(&namespace, &name, &patch).await?;
     ctx.memory.reported(&uid, fault);
     let about = ObjectReference {
-        api_version: Some(ApiGateway::api_version(&()).into_owned()),
-        kind: Some(ApiGateway::kind(&()).into_owned()),
+        api_version: Some(K::api_version(&()).into_owned()),
+        kind: Some(K::kind(&()).into_owned()),
         namespace: meta.namespace.clone(),
         name: meta.name.clone(),
         uid: meta.uid.clone(),

@@ -1,12 +1,13 @@
 //! Runs the operator: a client, and one controller per scope.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::Context as _;
-use futures::StreamExt;
+use anyhow::{Context as _, anyhow};
 use futures::future::{self, FutureExt, Shared};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use futures::{StreamExt, stream};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::runtime::controller::{self, Controller};
 use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,7 +17,7 @@ use crate::config::Run;
 use crate::context::Context;
 use crate::decide::hosts::Claims;
 use crate::memory::Memory;
-use crate::reconcile::{error_policy, reconcile};
+use crate::reconcile::{error_policy, reconcile, reconcile_environment};
 use crate::record::Herald;
 use crate::watch::{Scope, Watches};
 
@@ -27,16 +28,42 @@ use crate::watch::{Scope, Watches};
 pub async fn client_config(run: &Run) -> anyhow::Result<Config> {
     let options = KubeConfigOptions { context: run.context.clone(), ..KubeConfigOptions::default() };
     let mut config = match &run.kubeconfig {
-        Some(path) => {
-            let kubeconfig = Kubeconfig::read_from(path)?;
-            Config::from_custom_kubeconfig(kubeconfig, &options).await?
+        Some(path) => match Kubeconfig::read_from(path) {
+            Ok(kubeconfig) => Config::from_custom_kubeconfig(kubeconfig, &options).await,
+            Err(error) => Err(error),
+        },
+        None => Config::from_kubeconfig(&options).await,
+    }
+    .or_else(|error| {
+        let in_a_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+        match (&run.kubeconfig, &run.context) {
+            (None, None) if in_a_pod => Config::incluster().context("the pod's service account cannot be used"),
+            (path, _) => Err(complaint(error, path.as_deref())),
         }
-        None if run.context.is_some() => Config::from_kubeconfig(&options).await?,
-        None => Config::infer().await?,
-    };
+    })?;
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(5));
     Ok(config)
+}
+
+/// What is wrong with the kubeconfig, and with which; never what else is in it.
+fn complaint(error: KubeconfigError, path: Option<&Path>) -> anyhow::Error {
+    let kubeconfig = match (&error, path) {
+        (KubeconfigError::ReadConfig(_, path), _) => format!("kubeconfig {}", path.display()),
+        (_, Some(path)) => format!("kubeconfig {}", path.display()),
+        (_, None) => "the kubeconfig".to_owned(),
+    };
+    match error {
+        KubeconfigError::ReadConfig(error, _) => anyhow!("{kubeconfig}: {error}"),
+        KubeconfigError::Parse(error) => {
+            let complaint = error.to_string();
+            let place = complaint.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            anyhow!("{kubeconfig} is no kubeconfig: {place}")
+        }
+        KubeconfigError::CurrentContextNotSet => anyhow!("{kubeconfig} has no current context"),
+        KubeconfigError::LoadContext(context) => anyhow!("{kubeconfig} has no context {context:?}"),
+        error => anyhow!("{kubeconfig}: {error}"),
+    }
 }
 
 /// Runs until SIGTERM or Ctrl-C, and then lets what is on its way finish.
@@ -106,13 +133,20 @@ async fn control(shared: &Common<'_>, scope: &Scope, ended: Ended) {
         settings: run.settings(),
         herald: shared.herald.clone(),
     });
-    let (gateways, store, woken) = watches.into_parts();
-    Controller::for_stream(gateways, store)
-        .reconcile_on(woken)
-        .with_config(controller::Config::default().concurrency(run.concurrency))
+    let config = || controller::Config::default().concurrency(run.concurrency);
+    // The watches run by themselves and wake the controllers; failures are told by the error
+    // policy, and that an object is gone is no failure.
+    let gateways = Controller::for_stream(stream::pending(), watches.caches.gateways.clone())
+        .reconcile_on(watches.woken_gateways)
+        .with_config(config())
+        .graceful_shutdown_on(ended.clone())
+        .run(reconcile, error_policy, Arc::clone(&context))
+        .for_each(|_| future::ready(()));
+    let environments = Controller::for_stream(stream::pending(), watches.environments)
+        .reconcile_on(watches.woken_environments)
+        .with_config(config())
         .graceful_shutdown_on(ended)
-        .run(reconcile, error_policy, context)
-        // Failures are told by the error policy; that a gateway is gone is no failure.
-        .for_each(|_| future::ready(()))
-        .await;
+        .run(reconcile_environment, error_policy, context)
+        .for_each(|_| future::ready(()));
+    future::join(gateways, environments).await;
 }

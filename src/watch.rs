@@ -1,4 +1,4 @@
-//! Which watch feeds which cache, and which gateway it wakes.
+//! Which watch feeds which cache, and whom it wakes.
 
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::channel::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -20,13 +20,13 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use crate::api::{ApiGateway, Environment};
-use crate::cache::{Cache, Kept, KeptWhole, PodFacts};
-use crate::decide::hosts::{Claims, Holder};
+use crate::cache::{AllowedHosts, Cache, Kept, PodFacts};
+use crate::decide::hosts::{Claimant, ClaimantKind, Claims, Holder, Stake};
 use crate::memory::Memory;
 use crate::resources::{MANAGED_BY, UID_LABEL};
 
-/// A gateway that may be of another version: an object that cannot be read stops nobody else.
-pub type Guarded = DeserializeGuard<ApiGateway>;
+/// An object that may be of another version: one that cannot be read stops nobody else.
+pub type Guarded<K> = DeserializeGuard<K>;
 
 /// After how long without any event a watch is taken for dead. The default of five minutes
 /// would be as long as a start may take.
@@ -53,8 +53,12 @@ impl Scope {
     }
 }
 
-/// Everything outside the `ApiGateway` objects that decisions are made from.
+/// What decisions are made from.
 pub struct Caches {
+    /// The gateways.
+    pub gateways: Store<Guarded<ApiGateway>>,
+    /// The environments, by their gateway.
+    pub environments: Cache<Environment>,
     /// Deployments, strangers' too: they may be in the way.
     pub deployments: Cache<Deployment>,
     /// Services, strangers' too.
@@ -65,8 +69,8 @@ pub struct Caches {
     pub disruption_budgets: Cache<PodDisruptionBudget>,
     /// The gateways' pods.
     pub pods: Cache<PodFacts>,
-    /// Environments.
-    pub environments: Cache<Environment>,
+    /// What the namespaces allow.
+    pub allowed_hosts: Cache<AllowedHosts>,
     claims: Arc<Mutex<Claims>>,
 }
 
@@ -76,14 +80,22 @@ impl Caches {
         lock(&self.claims)
     }
 
+    /// The gateway of a namespace and name, if it exists and can be read.
+    pub fn gateway(&self, namespace: &str, name: &str) -> Option<ApiGateway> {
+        self.gateways.get(&ObjectRef::new(name).within(namespace))?.0.clone().ok()
+    }
+
     async fn wait_until_ready(&self) {
+        let gateways = self.gateways.wait_until_ready().map(drop);
         let waits = [
+            ("apigateways", gateways.boxed()),
+            ("environments", self.environments.wait_until_ready().boxed()),
             ("deployments", self.deployments.wait_until_ready().boxed()),
             ("services", self.services.wait_until_ready().boxed()),
             ("ingresses", self.ingresses.wait_until_ready().boxed()),
             ("poddisruptionbudgets", self.disruption_budgets.wait_until_ready().boxed()),
             ("pods", self.pods.wait_until_ready().boxed()),
-            ("environments", self.environments.wait_until_ready().boxed()),
+            ("namespaces", self.allowed_hosts.wait_until_ready().boxed()),
         ];
         for (kind, wait) in waits {
             wait.await;
@@ -92,10 +104,8 @@ impl Caches {
     }
 }
 
-use futures::FutureExt as _;
-
 fn lock(claims: &Mutex<Claims>) -> MutexGuard<'_, Claims> {
-    // Claims are replaced gateway by gateway; a panic elsewhere leaves them whole.
+    // Claims are replaced one by one; a panic elsewhere leaves them whole.
     claims.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -103,19 +113,17 @@ fn lock(claims: &Mutex<Claims>) -> MutexGuard<'_, Claims> {
 pub struct Watches {
     /// What they fill.
     pub caches: Arc<Caches>,
-    /// The gateways.
-    pub gateways: Store<Guarded>,
-    /// Gateways that are to look again because something else changed.
-    pub woken: UnboundedReceiver<ObjectRef<Guarded>>,
-    root: watcher::Config,
-    api: Api<Guarded>,
-    writer: reflector::store::Writer<Guarded>,
-    keeper: Keeper,
+    /// The environments, as their controller wants them.
+    pub environments: Store<Guarded<Environment>>,
+    /// Gateways that are to look again.
+    pub woken_gateways: UnboundedReceiver<ObjectRef<Guarded<ApiGateway>>>,
+    /// Environments that are to look again.
+    pub woken_environments: UnboundedReceiver<ObjectRef<Guarded<Environment>>>,
 }
 
 impl Watches {
-    /// Starts watching everything but the gateways, and returns when all of it was listed:
-    /// a decision from half a view would create what is there.
+    /// Starts watching, and returns when everything was listed: a decision from half a view
+    /// would create what is there.
     pub async fn start(
         client: &Client,
         scope: &Scope,
@@ -123,175 +131,279 @@ impl Watches {
         claims: Arc<Mutex<Claims>>,
         memory: Arc<Memory>,
     ) -> Self {
+        let (gateways, gateway_writer) = reflector::store();
+        let (environments, environment_writer) = reflector::store();
         let caches = Arc::new(Caches {
+            gateways,
+            environments: Cache::default(),
             deployments: Cache::default(),
             services: Cache::default(),
             ingresses: Cache::default(),
             disruption_budgets: Cache::default(),
             pods: Cache::default(),
-            environments: Cache::default(),
-            claims: Arc::clone(&claims),
+            allowed_hosts: Cache::default(),
+            claims,
         });
-        let (gateways, writer) = reflector::store();
-        let (sender, woken) = mpsc::unbounded();
-        let wake = Wake { gateways: gateways.clone(), sender };
+        let (gateway_sender, woken_gateways) = mpsc::unbounded();
+        let (environment_sender, woken_environments) = mpsc::unbounded();
+        let wake = Wake {
+            caches: Arc::clone(&caches),
+            environments: environments.clone(),
+            gateway_sender,
+            environment_sender,
+        };
 
         let config = watcher::Config::default().timeout(WATCH_SECONDS);
-        let pods = config.clone().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
-        follow(scope.api(client), config.clone(), prune_child, &caches, |caches| &caches.deployments, &wake);
-        follow(scope.api(client), config.clone(), prune_child, &caches, |caches| &caches.services, &wake);
-        follow(scope.api(client), config.clone(), prune_child, &caches, |caches| &caches.ingresses, &wake);
-        follow(scope.api(client), config.clone(), prune_child, &caches, |caches| &caches.disruption_budgets, &wake);
-        follow(scope.api(client), pods, |_: &mut Pod| {}, &caches, |caches| &caches.pods, &wake);
-        follow(scope.api(client), config.clone(), prune, &caches, |caches| &caches.environments, &wake);
-        caches.wait_until_ready().await;
-
-        let root = match selector {
-            Some(selector) => config.labels(selector),
-            None => config,
+        let labels = |config: &watcher::Config, selector: &str| config.clone().labels(selector);
+        let root = selector.map_or_else(|| config.clone(), |selector| labels(&config, selector));
+        let pods = labels(&config, &format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
+        let namespaces = match scope {
+            Scope::Cluster => config.clone(),
+            Scope::Namespace(name) => config.clone().fields(&format!("metadata.name={name}")),
         };
-        let keeper = Keeper { claims, memory, wake, listed: HashSet::new(), uids: HashSet::new() };
-        Self { caches, gateways, woken, root, api: scope.api(client), writer, keeper }
-    }
 
-    /// The stream of gateways as they change, which also fills their store.
-    pub fn into_parts(
-        self,
-    ) -> (
-        impl Stream<Item = Result<Guarded, watcher::Error>> + Send + 'static,
-        Store<Guarded>,
-        UnboundedReceiver<ObjectRef<Guarded>>,
-    ) {
-        let Self { caches: _, gateways, woken, root, api, writer, mut keeper } = self;
-        let stream = watcher(api, root)
-            .default_backoff()
-            .map(|event| event.map(|event| event.modify(prune)))
-            .reflect(writer)
-            .filter_map(move |event| {
-                // An error here would put all triggers of the controller into backoff; the
-                // watch has its own.
-                let event = match event {
-                    Ok(event) => {
-                        keeper.take_in(&event);
-                        Some(Ok(event))
-                    }
-                    Err(error) => {
-                        complain::<ApiGateway>(&error);
-                        None
-                    }
-                };
-                futures::future::ready(event)
-            })
-            .applied_objects();
-        (stream, gateways, woken)
+        follow(scope.api(client), root, prune, gateway_events(gateway_writer, memory, wake.clone()));
+        follow(scope.api(client), config.clone(), prune, environment_events(environment_writer, wake.clone()));
+        let child = |holder: &Holder, wake: &Wake| wake.gateway(holder);
+        follow(scope.api(client), config.clone(), prune_child, into(&wake, |caches| &caches.deployments, child));
+        follow(scope.api(client), config.clone(), prune_child, into(&wake, |caches| &caches.services, child));
+        follow(scope.api(client), config.clone(), prune_child, into(&wake, |caches| &caches.disruption_budgets, child));
+        let ingress = |holder: &Holder, wake: &Wake| wake.gateway_and_environments(holder);
+        follow(scope.api(client), config, prune_child, into(&wake, |caches| &caches.ingresses, ingress));
+        follow(scope.api(client), pods, |_: &mut Pod| {}, into(&wake, |caches| &caches.pods, child));
+        let namespace = |(name, _): &Holder, wake: &Wake| wake.namespace(name);
+        follow(Api::all(client.clone()), namespaces, prune, into(&wake, |caches| &caches.allowed_hosts, namespace));
+
+        caches.wait_until_ready().await;
+        Self { caches, environments, woken_gateways, woken_environments }
     }
 }
 
-/// Wakes gateways that exist.
+/// Wakes whoever exists.
 #[derive(Clone)]
 struct Wake {
-    gateways: Store<Guarded>,
-    sender: UnboundedSender<ObjectRef<Guarded>>,
+    caches: Arc<Caches>,
+    environments: Store<Guarded<Environment>>,
+    gateway_sender: UnboundedSender<ObjectRef<Guarded<ApiGateway>>>,
+    environment_sender: UnboundedSender<ObjectRef<Guarded<Environment>>>,
 }
 
 impl Wake {
-    fn wake(&self, (namespace, name): &Holder) {
+    fn gateway(&self, (namespace, name): &Holder) {
         let gateway = ObjectRef::new(name).within(namespace);
-        if self.gateways.get(&gateway).is_some() {
+        if self.caches.gateways.get(&gateway).is_some() {
             // The receiver ends with the operator.
-            let _ = self.sender.unbounded_send(gateway);
+            let _ = self.gateway_sender.unbounded_send(gateway);
+        }
+    }
+
+    fn environment(&self, namespace: &str, name: &str) {
+        let environment = ObjectRef::new(name).within(namespace);
+        if self.environments.get(&environment).is_some() {
+            let _ = self.environment_sender.unbounded_send(environment);
+        }
+    }
+
+    fn environments_of(&self, holder: &Holder) {
+        for (name, _) in self.caches.environments.of(holder) {
+            self.environment(&holder.0, &name);
+        }
+    }
+
+    fn gateway_and_environments(&self, holder: &Holder) {
+        self.gateway(holder);
+        self.environments_of(holder);
+    }
+
+    fn claimants(&self, claimants: impl IntoIterator<Item = Claimant>) {
+        for Claimant { namespace, name, kind } in claimants {
+            match kind {
+                ClaimantKind::Gateway => self.gateway(&(namespace, name)),
+                ClaimantKind::Environment => self.environment(&namespace, &name),
+            }
+        }
+    }
+
+    fn namespace(&self, name: &str) {
+        for gateway in self.caches.gateways.state() {
+            if gateway.namespace().as_deref() == Some(name) {
+                self.gateway_and_environments(&(name.to_owned(), gateway.name_any()));
+            }
+        }
+    }
+
+    fn learn(&self, stake: impl Into<Stake>) {
+        let concerned = lock(&self.caches.claims).learn(stake);
+        self.claimants(concerned);
+    }
+
+    fn forget(&self, claimant: &Claimant) {
+        let concerned = lock(&self.caches.claims).forget(claimant);
+        self.claimants(concerned);
+    }
+}
+
+/// Keeps gateways, what they claim and what is remembered of them in step with those that exist.
+fn gateway_events(
+    mut writer: reflector::store::Writer<Guarded<ApiGateway>>,
+    memory: Arc<Memory>,
+    wake: Wake,
+) -> impl FnMut(Event<Guarded<ApiGateway>>) + Send + 'static {
+    let mut known = Known::default();
+    move |event| {
+        writer.apply_watcher_event(&event);
+        let changes = known.take_in(&event);
+        for object in &changes.appeared {
+            if let Ok(gateway) = &object.0 {
+                wake.learn(gateway);
+            }
+        }
+        for Identity { holder, uid } in &changes.gone {
+            memory.forget(uid);
+            if !known.has(holder) {
+                let (namespace, name) = holder.clone();
+                wake.forget(&Claimant { namespace, name, kind: ClaimantKind::Gateway });
+            }
+            wake.environments_of(holder);
+        }
+        for object in &changes.appeared {
+            wake.gateway_and_environments(&key(object));
         }
     }
 }
 
-/// Keeps what is known of gateways by name and uid in step with those that exist.
-struct Keeper {
-    claims: Arc<Mutex<Claims>>,
-    memory: Arc<Memory>,
+/// Keeps environments, and what they claim, in step with those that exist.
+fn environment_events(
+    mut writer: reflector::store::Writer<Guarded<Environment>>,
     wake: Wake,
-    listed: HashSet<(Holder, String)>,
-    uids: HashSet<(Holder, String)>,
+) -> impl FnMut(Event<Guarded<Environment>>) + Send + 'static {
+    let mut known = Known::default();
+    move |event| {
+        writer.apply_watcher_event(&event);
+        let changes = known.take_in(&event);
+        let concerned = wake.caches.environments.absorb(event);
+        for object in &changes.appeared {
+            if let Ok(environment) = &object.0 {
+                wake.learn(environment);
+            }
+            let (namespace, name) = key(object);
+            wake.environment(&namespace, &name);
+        }
+        for Identity { holder, .. } in &changes.gone {
+            if !known.has(holder) {
+                let (namespace, name) = holder.clone();
+                wake.forget(&Claimant { namespace, name, kind: ClaimantKind::Environment });
+            }
+        }
+        concerned.iter().for_each(|holder| wake.gateway(holder));
+    }
 }
 
-impl Keeper {
-    fn take_in(&mut self, event: &Event<Guarded>) {
+/// Tells which objects a watch's events make appear, change and disappear, those included that
+/// went while the watch was interrupted.
+struct Known<K> {
+    present: HashSet<Identity>,
+    listed: Vec<K>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Identity {
+    holder: Holder,
+    uid: String,
+}
+
+struct Changes<K> {
+    appeared: Vec<K>,
+    gone: Vec<Identity>,
+}
+
+impl<K> Default for Known<K> {
+    fn default() -> Self {
+        Self { present: HashSet::new(), listed: Vec::new() }
+    }
+}
+
+impl<K: Resource + Clone> Known<K> {
+    fn take_in(&mut self, event: &Event<K>) -> Changes<K> {
         match event {
             Event::Apply(object) => {
-                self.uids.insert(identity(object));
-                self.learn(object);
-            }
-            Event::InitApply(object) => {
-                self.listed.insert(identity(object));
-                self.learn(object);
+                self.present.insert(identity(object));
+                Changes { appeared: vec![object.clone()], gone: Vec::new() }
             }
             Event::Delete(object) => {
                 let gone = identity(object);
-                self.forget(&gone);
-                self.uids.remove(&gone);
+                self.present.remove(&gone);
+                Changes { appeared: Vec::new(), gone: vec![gone] }
             }
-            Event::Init => self.listed.clear(),
+            Event::Init => {
+                self.listed.clear();
+                Changes { appeared: Vec::new(), gone: Vec::new() }
+            }
+            Event::InitApply(object) => {
+                self.listed.push(object.clone());
+                Changes { appeared: Vec::new(), gone: Vec::new() }
+            }
             Event::InitDone => {
-                let listed = std::mem::take(&mut self.listed);
-                let before = std::mem::replace(&mut self.uids, listed);
-                let gone: Vec<_> = before.difference(&self.uids).cloned().collect();
-                for identity in gone {
-                    self.forget(&identity);
-                }
+                let appeared = std::mem::take(&mut self.listed);
+                let present: HashSet<Identity> = appeared.iter().map(identity).collect();
+                let gone = self.present.difference(&present).cloned().collect();
+                self.present = present;
+                Changes { appeared, gone }
             }
         }
     }
 
-    fn learn(&self, object: &Guarded) {
-        if let Ok(gateway) = &object.0 {
-            let concerned = lock(&self.claims).learn(gateway);
-            concerned.iter().for_each(|holder| self.wake.wake(holder));
-        }
-    }
-
-    fn forget(&self, (holder, uid): &(Holder, String)) {
-        self.memory.forget(uid);
-        // A gateway deleted and made again under its name keeps what the new one claims.
-        if !self.uids.iter().any(|(other, other_uid)| other == holder && other_uid != uid) {
-            let concerned = lock(&self.claims).forget(holder);
-            concerned.iter().for_each(|holder| self.wake.wake(holder));
-        }
+    /// Whether an object of this namespace and name is there, of whatever uid.
+    fn has(&self, holder: &Holder) -> bool {
+        self.present.iter().any(|identity| identity.holder == *holder)
     }
 }
 
-fn identity(object: &Guarded) -> (Holder, String) {
-    ((object.namespace().unwrap_or_default(), object.name_any()), object.uid().unwrap_or_default())
+fn key<K: Resource>(object: &K) -> Holder {
+    (object.namespace().unwrap_or_default(), object.name_any())
 }
 
-/// Keeps one cache in step with its watch, for as long as the operator runs.
-fn follow<T>(
-    api: Api<T::Object>,
-    config: watcher::Config,
-    prune: fn(&mut T::Object),
-    caches: &Arc<Caches>,
-    cache: fn(&Caches) -> &Cache<T>,
+fn identity<K: Resource>(object: &K) -> Identity {
+    Identity { holder: key(object), uid: object.uid().unwrap_or_default() }
+}
+
+/// Puts a watch's events into a cache, and wakes whom they concern.
+fn into<T>(
     wake: &Wake,
-) where
+    cache: fn(&Caches) -> &Cache<T>,
+    concerned: fn(&Holder, &Wake),
+) -> impl FnMut(Event<T::Object>) + Send + 'static
+where
     T: Kept + Send + Sync + 'static,
-    T::Object: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    let (caches, wake) = (Arc::clone(caches), wake.clone());
+    let wake = wake.clone();
+    move |event| {
+        let holders = cache(&wake.caches).absorb(event);
+        holders.iter().for_each(|holder| concerned(holder, &wake));
+    }
+}
+
+/// Hands every event of a watch to `take_in`, for as long as the operator runs.
+fn follow<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    prune: fn(&mut K),
+    mut take_in: impl FnMut(Event<K>) + Send + 'static,
+) where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+{
     tokio::spawn(async move {
         let mut events = pin!(watcher(api, config).default_backoff());
         while let Some(event) = events.next().await {
             match event {
-                Ok(event) => {
-                    let concerned = cache(&caches).absorb(event.modify(prune));
-                    concerned.iter().for_each(|holder| wake.wake(holder));
+                Ok(event) => take_in(event.modify(prune)),
+                Err(error) => {
+                    let kind = K::plural(&()).into_owned();
+                    tracing::warn!(kind, %error, "the watch was interrupted; it is tried again");
                 }
-                Err(error) => complain::<T::Object>(&error),
             }
         }
     });
-}
-
-fn complain<K: Resource<DynamicType = ()>>(error: &watcher::Error) {
-    let kind = K::plural(&()).into_owned();
-    tracing::warn!(kind, %error, "the watch was interrupted; it is tried again");
 }
 
 /// Drops what no decision looks at.
@@ -315,23 +427,5 @@ fn prune_child<K: Resource<DynamicType = ()> + Default>(object: &mut K) {
         kept.resource_version = meta.resource_version.take();
         kept.owner_references = meta.owner_references.take();
         *object = bare;
-    }
-}
-
-macro_rules! children {
-    ($($kind:ty),+) => {
-        $(impl KeptWhole for $kind {
-            fn concerns(&self) -> Holder {
-                (self.namespace().unwrap_or_default(), self.name_any())
-            }
-        })+
-    };
-}
-
-children!(Deployment, Service, Ingress, PodDisruptionBudget);
-
-impl KeptWhole for Environment {
-    fn concerns(&self) -> Holder {
-        (self.namespace().unwrap_or_default(), self.spec.gateway_ref.name.clone())
     }
 }

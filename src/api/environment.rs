@@ -21,9 +21,9 @@ use super::status::HostClaim;
     derive = "PartialEq",
     doc = "An environment of an ApiGateway, such as dev, staging or prod. It is Active while its gateway serves.",
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message(
-        "metadata.name must start with a lower-case letter and hold only lower-case letters, digits and '-'"
-    ),
-    validation = Rule::new("self.metadata.name.size() <= 50").message("metadata.name must have at most 50 characters"),
+        "metadata.name must start with a lower-case letter, end with a letter or digit and hold only lower-case letters, digits and '-'"
+    ).field_path(".metadata.name"),
+    validation = Rule::new("self.metadata.name.size() <= 50").message("metadata.name must have at most 50 characters").field_path(".metadata.name"),
     printcolumn(name = "Gateway", type_ = "string", json_path = ".spec.gatewayRef.name"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
     printcolumn(name = "Host", type_ = "string", json_path = ".spec.host"),
@@ -40,7 +40,7 @@ pub struct EnvironmentSpec {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new(
         r"self.matches('^([*][.])?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$') && !self.matches('^[0-9.]+$')"
-    ).message("host must be a lower-case DNS name such as dev.shop.example.com, without scheme, port or path"))]
+    ).message("host must be a lower-case DNS name such as dev.shop.example.com: no IP address, and no scheme, port or path"))]
     pub host: Option<String>,
 }
 

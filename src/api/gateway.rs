@@ -32,11 +32,11 @@ use super::status::ApiGatewayStatus;
         label_selector_path = ".status.selector"
     ),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message(
-        "metadata.name must start with a lower-case letter and hold only lower-case letters, digits and '-': the Service carries the same name"
-    ),
+        "metadata.name must start with a lower-case letter, end with a letter or digit and hold only lower-case letters, digits and '-': the Service carries the same name"
+    ).field_path(".metadata.name"),
     validation = Rule::new("self.metadata.name.size() <= 50").message(
         "metadata.name must have at most 50 characters: the pods' names are derived from it"
-    ),
+    ).field_path(".metadata.name"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.state", description = "What the operator holds the gateway to"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", description = "What the operator is doing"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether what is observed matches what is asked"),
@@ -49,8 +49,8 @@ use super::status::ApiGatewayStatus;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.tls) || has(self.host)").message("tls needs a host"),
-    validation = Rule::new("!has(self.path) || has(self.host)").message("path needs a host: without one no Ingress is made")
+    validation = Rule::new("!has(self.tls) || has(self.host)").message("tls needs a host").reason(Reason::FieldValueRequired).field_path(".host"),
+    validation = Rule::new("!has(self.path) || has(self.host)").message("path needs a host: without one no Ingress is made").reason(Reason::FieldValueRequired).field_path(".host")
 )]
 pub struct ApiGatewaySpec {
     /// What is wanted: `Running`, `Stopped`, or `Restarting` (running, and restarted once
@@ -148,7 +148,7 @@ pub struct ApiGatewaySpec {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new(
         r"self.matches('^([*][.])?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$') && !self.matches('^[0-9.]+$')"
-    ).message("host must be a lower-case DNS name such as shop.example.com, without scheme, port or path"))]
+    ).message("host must be a lower-case DNS name such as shop.example.com: no IP address, and no scheme, port or path"))]
     pub host: Option<String>,
 
     /// The path prefix under `host` that is routed to the gateway. Absent: `/`.
@@ -172,9 +172,9 @@ pub struct ApiGatewaySpec {
     /// When it is over, the gateway is stopped and says why. Absent: the operator's
     /// default (5 minutes).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", length(max = 24))]
-    #[x_kube(validation = Rule::new(r"self.matches('^([0-9]{1,7}([.][0-9]{1,3})?(ms|s|m|h))+$')").message("startDeadline must be a duration such as 90s, 5m or 1h30m"))]
-    #[x_kube(validation = Rule::new(r"!self.matches('^([0-9]{1,7}([.][0-9]{1,3})?(ms|s|m|h))+$') || duration(self) >= duration('1s')").message("startDeadline must be at least 1s"))]
+    #[schemars(with = "Option<String>", length(max = 20))]
+    #[x_kube(validation = Rule::new(r"self.matches('^([0-9]{1,6}([.][0-9]{1,3})?(ms|s|m|h))+$')").message("startDeadline must be a duration such as 90s, 5m or 1h30m, each number of at most 6 digits"))]
+    #[x_kube(validation = Rule::new(r"!self.matches('^([0-9]{1,6}([.][0-9]{1,3})?(ms|s|m|h))+$') || duration(self) >= duration('1s')").message("startDeadline must be at least 1s"))]
     pub start_deadline: Option<Duration>,
 
     /// The operator's own tries after a timeout. Absent: none; the user retries.
@@ -232,7 +232,7 @@ pub struct Volume {
     pub name: String,
     /// Absolute path at which the container sees it.
     #[schemars(length(max = 256))]
-    #[x_kube(validation = Rule::new("self.startsWith('/') && !self.contains(':') && !self.contains('..') && self != '/tmp'").message("mountPath must be an absolute path other than /tmp, without ':' or '..'"))]
+    #[x_kube(validation = Rule::new("self.startsWith('/') && !self.contains(':') && !self.contains('..') && !self.matches('^/+tmp/*$')").message("mountPath must be an absolute path other than /tmp, without ':' or '..'"))]
     pub mount_path: String,
     /// True: the container cannot write to it. ConfigMaps and Secrets never can be written to.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -314,10 +314,11 @@ pub struct StartRetries {
     /// How many times it tries again before it waits for the user.
     #[schemars(range(min = 0, max = 100))]
     pub limit: i32,
-    /// How long it waits after a timeout, as a Go duration. Absent: `1m`.
+    /// How long it waits after a timeout, as a Go duration, at least `1s`. Absent: `1m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", length(max = 24))]
-    #[x_kube(validation = Rule::new(r"self.matches('^([0-9]{1,7}([.][0-9]{1,3})?(ms|s|m|h))+$')").message("backoff must be a duration such as 30s or 5m"))]
+    #[schemars(with = "Option<String>", length(max = 20))]
+    #[x_kube(validation = Rule::new(r"self.matches('^([0-9]{1,6}([.][0-9]{1,3})?(ms|s|m|h))+$')").message("backoff must be a duration such as 30s or 5m, each number of at most 6 digits"))]
+    #[x_kube(validation = Rule::new(r"!self.matches('^([0-9]{1,6}([.][0-9]{1,3})?(ms|s|m|h))+$') || duration(self) >= duration('1s')").message("backoff must be at least 1s"))]
     pub backoff: Option<Duration>,
 }
 

@@ -6,7 +6,7 @@ mod reason;
 mod status;
 
 use kube::CustomResourceExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub use environment::{Environment, EnvironmentSpec, EnvironmentState, EnvironmentStatus, GatewayRef};
 pub use gateway::{
@@ -22,6 +22,13 @@ pub use status::{
 pub const RETRY_ANNOTATION: &str = "phasegate.dev/retry-requested-at";
 /// Annotation whose every new value asks for a restart without downtime.
 pub const RESTART_ANNOTATION: &str = "phasegate.dev/restart-requested-at";
+
+/// Annotation that, when `true`, lets a gateway take over the children of an earlier gateway of
+/// its name instead of waiting for their deletion.
+pub const ADOPT_ANNOTATION: &str = "phasegate.dev/adopt";
+/// Annotation of a Namespace: the hosts that its gateways and environments may have, as suffixes
+/// separated by commas. Absent: any.
+pub const ALLOWED_HOSTS_ANNOTATION: &str = "phasegate.dev/allowed-hosts";
 
 /// The types of condition on an `ApiGateway`.
 pub mod condition {
@@ -47,6 +54,7 @@ pub fn crds() -> anyhow::Result<Vec<(String, Value)>> {
         .map(|crd| {
             let mut value = serde_json::to_value(&crd)?;
             forbid_nulls(&mut value);
+            name_the_name(&mut value);
             Ok((crd.spec.names.plural, value))
         })
         .collect()
@@ -65,6 +73,12 @@ fn forbid_nulls(schema: &mut Value) {
         Value::Array(list) => list.iter_mut().for_each(forbid_nulls),
         _ => {}
     }
+}
+
+/// A rule can only point at a field that the schema names, and the root's leaves out `metadata`.
+fn name_the_name(crd: &mut Value) {
+    let name = json!({ "type": "object", "properties": { "name": { "type": "string" } } });
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["metadata"] = name;
 }
 
 /// The custom resource definitions as YAML, by plural.

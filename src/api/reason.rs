@@ -71,6 +71,14 @@ reasons! {
 
     /// Another gateway or environment holds the host.
     HostTaken,
+    /// The namespace is not allowed to have the host.
+    HostNotAllowed,
+    /// Gateways are not allowed to name this ingress class.
+    IngressClassNotAllowed,
+    /// The environment's gateway does not exist.
+    GatewayNotFound,
+    /// The environment's gateway does not serve.
+    GatewayNotStarted,
     /// An object of the gateway's name belongs to somebody else.
     NameTaken,
     /// An object of an earlier gateway of this name is still being deleted.

@@ -69,8 +69,8 @@ fn render(s: &Situation<'_>, status: &ApiGatewayStatus, type_: &str, claim: Clai
     }
 }
 
-/// Conditions carry whole seconds.
-fn seconds(at: Timestamp) -> Timestamp {
+/// A moment as conditions carry it: in whole seconds.
+pub fn seconds(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 

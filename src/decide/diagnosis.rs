@@ -76,14 +76,14 @@ fn refusal(what: &str, message: &str, quota: bool) -> Cause {
     if quota {
         Cause {
             reason: Reason::QuotaExceeded,
-            message: format!("{what} exceed the namespace's quota: {}", say(message)),
+            message: format!("the namespace's quota refuses {what}: {}", say(message)),
             hint: "Free or raise the ResourceQuota of the namespace, or lower spec.replicas or spec.resources."
                 .to_owned(),
         }
     } else {
         Cause {
             reason: Reason::AdmissionRefused,
-            message: format!("{what} were refused: {}", say(message)),
+            message: format!("the API server refuses {what}: {}", say(message)),
             hint: "Change the field that the refusal names, or ask who runs the cluster about the rule.".to_owned(),
         }
     }
@@ -98,6 +98,17 @@ pub fn obstacle_cause(s: &Situation<'_>, obstacle: &Obstacle) -> Cause {
             reason,
             message: format!("host {host:?} is held by {by}"),
             hint: "Choose another spec.host, or wait until its holder drops it.".to_owned(),
+        },
+        Obstacle::HostNotAllowed { host, allowed } => Cause {
+            reason,
+            message: format!("host {host:?} is not below what the namespace allows: {allowed}"),
+            hint: "Choose another spec.host, or ask who runs the cluster about the namespace's allowed hosts."
+                .to_owned(),
+        },
+        Obstacle::IngressClassNotAllowed { class, allowed } => Cause {
+            reason,
+            message: format!("gateways may not use the ingress class {class:?}, only: {allowed}"),
+            hint: "Choose one of them as spec.ingressClassName, or leave it out.".to_owned(),
         },
         Obstacle::NameTaken { child, by } => Cause {
             reason,

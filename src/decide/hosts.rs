@@ -1,26 +1,102 @@
-//! Who holds which host: the oldest claim wins, not the oldest object.
+//! Who holds which host: the oldest claim wins, not the oldest object. Gateways and
+//! environments compete in one space.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 
 use k8s_openapi::jiff::Timestamp;
 
 use super::observed::HostVerdict;
-use crate::api::ApiGateway;
+use crate::api::{ApiGateway, Environment, HostClaim};
 
 /// Namespace and name of a gateway.
 pub type Holder = (String, String);
 
-/// Every host that is wanted or held by a watched gateway.
+/// Something that can hold a host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Claimant {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: ClaimantKind,
+}
+
+/// What can hold a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ClaimantKind {
+    /// An `ApiGateway`.
+    Gateway,
+    /// An `Environment`.
+    Environment,
+}
+
+impl fmt::Display for Claimant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            ClaimantKind::Gateway => "ApiGateway",
+            ClaimantKind::Environment => "Environment",
+        };
+        write!(f, "{kind} {}/{}", self.namespace, self.name)
+    }
+}
+
+/// What one claimant wants, and what it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stake {
+    /// Who.
+    pub claimant: Claimant,
+    /// The host that its spec names.
+    pub wanted: Option<String>,
+    claimed: BTreeMap<String, Timestamp>,
+}
+
+impl Stake {
+    fn new(claimant: Claimant, wanted: Option<&String>, claims: Option<&Vec<HostClaim>>) -> Self {
+        let claimed = claims.into_iter().flatten().map(|claim| (normal(&claim.host), claim.since.0)).collect();
+        Self { claimant, wanted: wanted.map(|host| normal(host)), claimed }
+    }
+
+    /// Whether the claim on the host that the spec names is recorded.
+    pub fn is_recorded(&self) -> bool {
+        self.wanted.as_ref().is_none_or(|host| self.claimed.contains_key(host))
+    }
+}
+
+impl From<&ApiGateway> for Stake {
+    fn from(gateway: &ApiGateway) -> Self {
+        let claimant = Claimant {
+            namespace: gateway.namespace_or_empty().to_owned(),
+            name: gateway.name_or_empty().to_owned(),
+            kind: ClaimantKind::Gateway,
+        };
+        Self::new(claimant, gateway.spec.host.as_ref(), gateway.status.as_ref().map(|status| &status.hosts))
+    }
+}
+
+impl From<&Environment> for Stake {
+    fn from(environment: &Environment) -> Self {
+        let claimant = Claimant {
+            namespace: environment.metadata.namespace.clone().unwrap_or_default(),
+            name: environment.metadata.name.clone().unwrap_or_default(),
+            kind: ClaimantKind::Environment,
+        };
+        Self::new(claimant, environment.spec.host.as_ref(), environment.status.as_ref().map(|status| &status.hosts))
+    }
+}
+
+/// Every host that is wanted or held by somebody who is watched.
 #[derive(Debug, Default)]
 pub struct Claims {
     hosts: HashMap<String, Host>,
-    holders: HashMap<Holder, BTreeSet<String>>,
+    stakes: HashMap<Claimant, BTreeSet<String>>,
 }
 
 #[derive(Debug, Default)]
 struct Host {
-    claims: BTreeMap<Holder, Timestamp>,
-    wanted_by: BTreeSet<Holder>,
+    claims: BTreeMap<Claimant, Timestamp>,
+    wanted_by: BTreeSet<Claimant>,
 }
 
 /// A host as it is compared: in lower case and without a trailing dot.
@@ -29,56 +105,44 @@ fn normal(host: &str) -> String {
 }
 
 impl Claims {
-    /// Takes in a gateway as it is now. Returns who else is to look again, because a claim
+    /// Takes in a claimant as it is now. Returns who else is to look again, because a claim
     /// on a host that they want has changed.
-    pub fn learn(&mut self, gateway: &ApiGateway) -> BTreeSet<Holder> {
-        let holder = (gateway.namespace_or_empty().to_owned(), gateway.name_or_empty().to_owned());
-        let wanted = gateway.spec.host.as_deref().map(normal);
-        let claimed: BTreeMap<String, Timestamp> = gateway
-            .status
-            .iter()
-            .flat_map(|status| &status.hosts)
-            .map(|claim| (normal(&claim.host), claim.since.0))
-            .collect();
-        self.replace(&holder, wanted, claimed)
+    pub fn learn(&mut self, stake: impl Into<Stake>) -> BTreeSet<Claimant> {
+        let Stake { claimant, wanted, claimed } = stake.into();
+        self.replace(&claimant, wanted.as_ref(), &claimed)
     }
 
-    /// Forgets a gateway that is gone. Returns who is to look again.
-    pub fn forget(&mut self, holder: &Holder) -> BTreeSet<Holder> {
-        self.replace(holder, None, BTreeMap::new())
-    }
-
-    /// Everybody who is known.
-    pub fn holders(&self) -> Vec<Holder> {
-        self.holders.keys().cloned().collect()
+    /// Forgets a claimant that is gone. Returns who is to look again.
+    pub fn forget(&mut self, claimant: &Claimant) -> BTreeSet<Claimant> {
+        self.replace(claimant, None, &BTreeMap::new())
     }
 
     fn replace(
         &mut self,
-        holder: &Holder,
-        wanted: Option<String>,
-        claimed: BTreeMap<String, Timestamp>,
-    ) -> BTreeSet<Holder> {
+        claimant: &Claimant,
+        wanted: Option<&String>,
+        claimed: &BTreeMap<String, Timestamp>,
+    ) -> BTreeSet<Claimant> {
         let mut wake = BTreeSet::new();
-        let mentioned: BTreeSet<String> = claimed.keys().cloned().chain(wanted.clone()).collect();
+        let mentioned: BTreeSet<String> = claimed.keys().chain(wanted).cloned().collect();
         let before = if mentioned.is_empty() {
-            self.holders.remove(holder)
+            self.stakes.remove(claimant)
         } else {
-            self.holders.insert(holder.clone(), mentioned.clone())
+            self.stakes.insert(claimant.clone(), mentioned.clone())
         };
         for name in before.unwrap_or_default().union(&mentioned) {
             let host = self.hosts.entry(name.clone()).or_default();
             let earlier = match claimed.get(name) {
-                Some(since) => host.claims.insert(holder.clone(), *since),
-                None => host.claims.remove(holder),
+                Some(since) => host.claims.insert(claimant.clone(), *since),
+                None => host.claims.remove(claimant),
             };
             if earlier.as_ref() != claimed.get(name) {
-                wake.extend(host.wanted_by.iter().filter(|other| *other != holder).cloned());
+                wake.extend(host.wanted_by.iter().filter(|other| *other != claimant).cloned());
             }
-            if wanted.as_ref() == Some(name) {
-                host.wanted_by.insert(holder.clone());
+            if wanted == Some(name) {
+                host.wanted_by.insert(claimant.clone());
             } else {
-                host.wanted_by.remove(holder);
+                host.wanted_by.remove(claimant);
             }
             if host.claims.is_empty() && host.wanted_by.is_empty() {
                 self.hosts.remove(name);
@@ -87,30 +151,35 @@ impl Claims {
         wake
     }
 
-    /// Whether a gateway may have the host that its spec names: nobody else has an older
+    /// Whether a claimant may have the host that its spec names: nobody else has an older
     /// claim. Of two claims of the same instant, the first by namespace and name wins.
-    pub fn verdict(&self, gateway: &ApiGateway) -> HostVerdict {
-        let Some(wanted) = &gateway.spec.host else { return HostVerdict::Free };
-        let holder = (gateway.namespace_or_empty().to_owned(), gateway.name_or_empty().to_owned());
-        let mine = gateway
-            .status
-            .iter()
-            .flat_map(|status| &status.hosts)
-            .find(|claim| normal(&claim.host) == normal(wanted))
-            .map(|claim| (claim.since.0, &holder));
+    pub fn verdict(&self, stake: impl Into<Stake>) -> HostVerdict {
+        let Stake { claimant, wanted, claimed } = stake.into();
+        let Some(wanted) = wanted else { return HostVerdict::Free };
+        let mine = claimed.get(&wanted).map(|since| (*since, &claimant));
         let oldest = self
             .hosts
-            .get(&normal(wanted))
+            .get(&wanted)
             .into_iter()
             .flat_map(|host| &host.claims)
-            .filter(|(other, _)| **other != holder)
+            .filter(|(other, _)| **other != claimant)
             .map(|(other, since)| (*since, other))
             .min();
         match oldest {
             Some(theirs) if mine.is_none_or(|mine| theirs < mine) => {
-                HostVerdict::Taken { host: wanted.clone(), by: format!("{}/{}", theirs.1.0, theirs.1.1) }
+                HostVerdict::Taken { by: theirs.1.to_string(), host: wanted }
             }
             _ => HostVerdict::Free,
         }
     }
+}
+
+/// Whether a host is one of `suffixes` or below one of them.
+pub fn is_allowed(host: &str, suffixes: &[String]) -> bool {
+    let host = normal(host);
+    let host = host.strip_prefix("*.").unwrap_or(&host);
+    suffixes
+        .iter()
+        .map(|suffix| normal(suffix.trim_start_matches("*.").trim_start_matches('.')))
+        .any(|suffix| host == suffix || host.strip_suffix(&suffix).is_some_and(|prefix| prefix.ends_with('.')))
 }

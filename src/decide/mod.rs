@@ -7,6 +7,7 @@ pub mod conditions;
 pub mod deadline;
 pub mod diagnosis;
 pub mod diagram;
+pub mod environment;
 pub mod hosts;
 pub mod observed;
 pub mod phase;

@@ -1,5 +1,6 @@
 //! What a decision is made from: plain facts, gathered by `observe`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -39,10 +40,14 @@ pub enum Presence {
     NotWanted,
     /// Desired, and not there.
     Missing,
+    /// Created a moment ago; the cache does not have it yet.
+    Expected,
     /// As desired.
     Equal,
     /// There, and different: the path of the first difference.
     Different(String),
+    /// There, and different in a field that cannot be changed.
+    Immutable,
     /// There, but no longer desired.
     Unwanted,
     /// Being deleted.
@@ -57,7 +62,12 @@ impl Presence {
     /// Whether an object of this gateway is there.
     pub fn is_ours(&self) -> bool {
         match self {
-            Self::Equal | Self::Different(_) | Self::Unwanted | Self::Terminating => true,
+            Self::Expected
+            | Self::Equal
+            | Self::Different(_)
+            | Self::Immutable
+            | Self::Unwanted
+            | Self::Terminating => true,
             Self::NotWanted | Self::Missing | Self::Predecessor | Self::Stranger(_) => false,
         }
     }
@@ -177,6 +187,8 @@ pub struct EnvironmentFacts {
     pub active: bool,
     /// Whether its host was refused: it stays Inactive and holds nobody up.
     pub refused: bool,
+    /// Whether its claim on its host is recorded, or it has none.
+    pub claimed: bool,
 }
 
 /// Whether a gateway may have the host that its spec names.
@@ -188,8 +200,15 @@ pub enum HostVerdict {
     Taken {
         /// The host.
         host: String,
-        /// Who holds it, as `namespace/name`.
+        /// Who holds it.
         by: String,
+    },
+    /// Its namespace is not allowed to have it.
+    NotAllowed {
+        /// The host.
+        host: String,
+        /// What the namespace may have.
+        allowed: String,
     },
 }
 
@@ -202,6 +221,8 @@ pub struct Refusal {
     pub message: String,
     /// Whether a quota was the cause.
     pub quota: bool,
+    /// Whether a field was to be changed that cannot be: the object has to be made anew.
+    pub immutable: bool,
 }
 
 /// When a decision is made: the wall clock for what is written down, and durations that a
@@ -221,10 +242,14 @@ pub struct Moment {
 }
 
 /// What the operator's flags say about decisions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The start deadline of gateways that name none.
     pub start_deadline: Duration,
     /// After how long a stop is called stuck.
     pub cleanup_stuck_after: Duration,
+    /// The ingress classes that a gateway may name; none: any.
+    pub ingress_classes: Vec<String>,
+    /// Annotations of every Ingress.
+    pub ingress_annotations: BTreeMap<String, String>,
 }

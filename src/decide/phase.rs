@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::observed::{Child, HostVerdict, Moment, Observed, Presence, Settings};
+use super::observed::{Child, EnvironmentFacts, HostVerdict, Moment, Observed, Presence, Settings};
 use super::requests::Requests;
 use super::{Step, deadline, readiness};
 use crate::api::{ApiGateway, Phase, Reason, State};
@@ -135,6 +135,20 @@ pub enum Obstacle {
         /// Who holds it.
         by: String,
     },
+    /// The namespace is not allowed to have the host.
+    HostNotAllowed {
+        /// The host.
+        host: String,
+        /// What it may have.
+        allowed: String,
+    },
+    /// Gateways are not allowed to name the ingress class.
+    IngressClassNotAllowed {
+        /// The class.
+        class: String,
+        /// Those that they may name.
+        allowed: String,
+    },
     /// A child's name is another's.
     NameTaken {
         /// The child.
@@ -174,8 +188,16 @@ impl Situation<'_> {
                 _ => {}
             }
         }
-        match &self.observed.host {
-            HostVerdict::Taken { host, by } => Some(Obstacle::HostTaken { host: host.clone(), by: by.clone() }),
+        let allowed = &self.settings.ingress_classes;
+        if let Some(class) = &self.gateway.spec.ingress_class_name
+            && !allowed.is_empty()
+            && !allowed.contains(class)
+        {
+            return Some(Obstacle::IngressClassNotAllowed { class: class.clone(), allowed: allowed.join(", ") });
+        }
+        match self.observed.host.clone() {
+            HostVerdict::Taken { host, by } => Some(Obstacle::HostTaken { host, by }),
+            HostVerdict::NotAllowed { host, allowed } => Some(Obstacle::HostNotAllowed { host, allowed }),
             HostVerdict::Free => None,
         }
     }
@@ -199,7 +221,10 @@ impl Situation<'_> {
 
     /// Whether the claim on the gateway's host is recorded and stands: only then is the
     /// Ingress written, so that two gateways never route one host.
-    pub fn holds_its_host(&self) -> bool {
+    pub fn may_route(&self) -> bool {
+        if matches!(self.obstacle(), Some(Obstacle::IngressClassNotAllowed { .. })) {
+            return false;
+        }
         let recorded = |host: &String| {
             self.gateway.status.as_ref().is_some_and(|status| status.hosts.iter().any(|claim| claim.host == *host))
         };
@@ -374,15 +399,19 @@ pub fn due_start(s: &Situation<'_>) -> Option<DueStart> {
 fn apply(s: &Situation<'_>) -> Vec<Step> {
     let mut steps = Vec::new();
     for (child, presence) in s.observed.children() {
-        let may_route = child != Child::Ingress || s.holds_its_host();
+        let may_route = child != Child::Ingress || s.may_route();
         match presence {
             Presence::Missing if may_route => steps.push(Step::Create(child)),
             Presence::Different(_) if may_route => steps.push(Step::Update(child)),
-            Presence::Unwanted => steps.push(Step::Delete(child)),
+            // It comes back as Missing.
+            Presence::Unwanted | Presence::Immutable => steps.push(Step::Delete(child)),
             _ => {}
         }
     }
-    if readiness::workload_ready(s.observed) && !readiness::environments_active(s.observed) {
+    let waiting = |environment: &EnvironmentFacts| !environment.active && !environment.refused && environment.claimed;
+    // Those of a started gateway are switched on by their own decision.
+    let starting = s.phase() == Some(&Phase::Starting);
+    if starting && readiness::workload_ready(s.observed) && s.observed.environments.iter().any(waiting) {
         steps.push(Step::ActivateEnvironments);
     }
     steps
@@ -391,7 +420,8 @@ fn apply(s: &Situation<'_>) -> Vec<Step> {
 /// What has to be deleted next. Traffic is taken away first, and the rest waits until the
 /// Ingress is gone.
 fn teardown(s: &Situation<'_>) -> Vec<Step> {
-    let deletable = |presence: &Presence| presence.is_ours() && *presence != Presence::Terminating;
+    let deletable =
+        |presence: &Presence| presence.is_ours() && !matches!(presence, Presence::Terminating | Presence::Expected);
     if s.observed.ingress.is_ours() {
         return if deletable(&s.observed.ingress) { vec![Step::Delete(Child::Ingress)] } else { Vec::new() };
     }
@@ -416,6 +446,8 @@ impl Obstacle {
     pub fn reason(&self) -> Reason {
         match self {
             Self::HostTaken { .. } => Reason::HostTaken,
+            Self::HostNotAllowed { .. } => Reason::HostNotAllowed,
+            Self::IngressClassNotAllowed { .. } => Reason::IngressClassNotAllowed,
             Self::NameTaken { .. } => Reason::NameTaken,
             Self::WaitingForDeletion { .. } => Reason::WaitingForDeletion,
         }

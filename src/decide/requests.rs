@@ -1,8 +1,7 @@
 //! What the user asked since the last request that was taken up.
 
-use sha2::{Digest, Sha256};
-
 use crate::api::{ApiGateway, ApiGatewaySpec, DesiredState, Handled, RESTART_ANNOTATION, RETRY_ANNOTATION};
+use crate::resources;
 
 /// The version of the spec's hash. A hash of another version is recorded anew and is no request.
 const HASH_VERSION: &str = "v1";
@@ -50,14 +49,7 @@ pub fn tokens(gateway: &ApiGateway) -> Handled {
     }
 }
 
-/// Hash of what makes a changed spec a start request: all of it but `state` (which has a
-/// token of its own), `suspend` and `replicas`.
+/// The hash of the spec, after the version of the hash.
 fn spec_hash(spec: &ApiGatewaySpec) -> String {
-    let counted = ApiGatewaySpec { state: DesiredState::Running, suspend: false, replicas: None, ..spec.clone() };
-    // A spec that was read from JSON can always be written as JSON; were it not so, the
-    // constant hash would only mean that a spec change is no retry.
-    let json = serde_json::to_vec(&counted).unwrap_or_default();
-    let digest = Sha256::digest(&json);
-    let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("{HASH_VERSION}:{hex}")
+    format!("{HASH_VERSION}:{}", resources::spec_hash(spec))
 }

@@ -133,8 +133,11 @@ pub fn merge(fresh: &Value, desired: &Value) -> Value {
     let mut merged = overlay(fresh, desired, "");
     if let (Some(Value::Array(before)), Some(Value::Array(ours))) = (fresh.pointer(OWNERS), merged.pointer_mut(OWNERS))
     {
+        // There is one controller, and what is written here is ours.
         let same = |a: &Value, b: &Value| a.get("uid") == b.get("uid");
-        let others = before.iter().filter(|owner| !ours.iter().any(|our| same(our, owner))).cloned();
+        let controls = |owner: &Value| owner.get("controller") == Some(&Value::Bool(true));
+        let others =
+            before.iter().filter(|owner| !controls(owner) && !ours.iter().any(|our| same(our, owner))).cloned();
         let others: Vec<Value> = others.collect();
         ours.extend(others);
     }

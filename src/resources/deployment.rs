@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{label_selector, metadata, pod_labels};
+use super::{INPUTS_ANNOTATION, label_selector, metadata, pod_labels, spec_hash};
 use crate::api::{ApiGateway, WhenUnsatisfiable};
 
 /// The container's name.
@@ -25,12 +25,16 @@ const DEFAULT_GRACE_SECONDS: i64 = 30;
 const RESTART_ANNOTATION: &str = "phasegate.dev/restart";
 
 pub(super) fn render(gateway: &ApiGateway, start_deadline: Duration) -> Deployment {
+    let restarts = gateway.status.as_ref().map_or(0, |status| status.restarts);
+    let mut metadata = metadata(gateway);
+    let inputs = format!("{}-{restarts}", spec_hash(&gateway.spec));
+    metadata.annotations.get_or_insert_default().insert(INPUTS_ANNOTATION.to_owned(), inputs);
     Deployment {
-        metadata: metadata(gateway),
+        metadata,
         spec: Some(DeploymentSpec {
             replicas: gateway.spec.replicas,
             selector: label_selector(gateway),
-            template: template(gateway),
+            template: template(gateway, restarts),
             strategy: Some(DeploymentStrategy {
                 type_: Some("RollingUpdate".to_owned()),
                 rolling_update: Some(RollingUpdateDeployment {
@@ -51,8 +55,7 @@ fn progress_deadline(start_deadline: Duration) -> i32 {
     i32::try_from(start_deadline.as_secs().max(1)).unwrap_or(i32::MAX)
 }
 
-fn template(gateway: &ApiGateway) -> PodTemplateSpec {
-    let restarts = gateway.status.as_ref().map_or(0, |status| status.restarts);
+fn template(gateway: &ApiGateway, restarts: i64) -> PodTemplateSpec {
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(pod_labels(gateway)),

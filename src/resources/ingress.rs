@@ -1,4 +1,5 @@
-//! The Ingress: the host's rule. No host, no Ingress: a rule without one catches everybody's traffic.
+//! The Ingress: the rules of the gateway's host and of its environments'. No host, no Ingress: a
+//! rule without one catches everybody's traffic.
 
 use k8s_openapi::api::networking::v1::{
     HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend, IngressSpec,
@@ -6,11 +7,32 @@ use k8s_openapi::api::networking::v1::{
 };
 
 use super::deployment::PORT;
-use super::metadata;
+use super::{Surroundings, metadata};
 use crate::api::ApiGateway;
 
-pub(super) fn render(gateway: &ApiGateway) -> Option<Ingress> {
-    let host = gateway.spec.host.clone()?;
+pub(super) fn render(gateway: &ApiGateway, around: &Surroundings) -> Option<Ingress> {
+    let hosts: Vec<&String> = gateway.spec.host.iter().chain(&around.environment_hosts).collect();
+    if hosts.is_empty() {
+        return None;
+    }
+    let mut metadata = metadata(gateway);
+    metadata.annotations.get_or_insert_default().extend(around.ingress_annotations.clone());
+    Some(Ingress {
+        metadata,
+        spec: Some(IngressSpec {
+            ingress_class_name: gateway.spec.ingress_class_name.clone(),
+            rules: Some(hosts.iter().map(|host| rule(gateway, host)).collect()),
+            tls: gateway.spec.tls.as_ref().map(|tls| {
+                let hosts = Some(hosts.into_iter().cloned().collect());
+                vec![IngressTLS { hosts, secret_name: Some(tls.secret_name.clone()) }]
+            }),
+            default_backend: None,
+        }),
+        status: None,
+    })
+}
+
+fn rule(gateway: &ApiGateway, host: &str) -> IngressRule {
     let path = HTTPIngressPath {
         path: Some(gateway.spec.path.clone().unwrap_or_else(|| "/".to_owned())),
         path_type: "Prefix".to_owned(),
@@ -22,21 +44,11 @@ pub(super) fn render(gateway: &ApiGateway) -> Option<Ingress> {
             resource: None,
         },
     };
-    Some(Ingress {
-        metadata: metadata(gateway),
-        spec: Some(IngressSpec {
-            ingress_class_name: gateway.spec.ingress_class_name.clone(),
-            rules: Some(vec![IngressRule {
-                host: Some(host.clone()),
-                http: Some(HTTPIngressRuleValue { paths: vec![path] }),
-            }]),
-            tls: gateway
-                .spec
-                .tls
-                .as_ref()
-                .map(|tls| vec![IngressTLS { hosts: Some(vec![host]), secret_name: Some(tls.secret_name.clone()) }]),
-            default_backend: None,
-        }),
-        status: None,
-    })
+    IngressRule { host: Some(host.to_owned()), http: Some(HTTPIngressRuleValue { paths: vec![path] }) }
+}
+
+/// Whether an Ingress has a rule for a host.
+pub fn routes(ingress: &Ingress, host: &str) -> bool {
+    let rules = ingress.spec.iter().flat_map(|spec| spec.rules.iter().flatten());
+    rules.into_iter().any(|rule| rule.host.as_deref() == Some(host))
 }

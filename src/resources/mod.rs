@@ -8,6 +8,7 @@ mod ownership;
 mod service;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
@@ -17,15 +18,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, 
 use kube::Resource;
 use sha2::{Digest, Sha256};
 
-use crate::api::ApiGateway;
+use crate::api::{ApiGateway, ApiGatewaySpec, DesiredState};
 pub use compare::{difference, merge};
+pub use ingress::routes;
 pub use ownership::{Owner, owner_of};
 
 /// The version of the rendering. It grows with every change of what is rendered, so that an
 /// upgrade of the operator does not roll the fleet's pods.
 pub const RENDERER: &str = "1";
 
-/// Label that carries the gateway's uid, on every child and pod.
+/// Label that carries the gateway's uid, on every child.
 pub const UID_LABEL: &str = "phasegate.dev/gateway-uid";
 /// Label that carries the gateway's name, on every child and pod.
 pub const NAME_LABEL: &str = "phasegate.dev/gateway";
@@ -33,6 +35,8 @@ pub const NAME_LABEL: &str = "phasegate.dev/gateway";
 pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "phasegate");
 /// Annotation with the version of the rendering that wrote the child.
 pub const RENDERER_ANNOTATION: &str = "phasegate.dev/renderer";
+/// Annotation with the hash of what the pods were rendered from: the spec and its restarts.
+pub const INPUTS_ANNOTATION: &str = "phasegate.dev/inputs";
 /// Annotation with the hash of what was desired when the child was written: it shows that
 /// something was dropped, which a comparison of values cannot.
 pub const DESIRED_ANNOTATION: &str = "phasegate.dev/desired";
@@ -50,23 +54,61 @@ pub struct Children {
     pub disruption_budget: Option<PodDisruptionBudget>,
 }
 
-/// Renders the children of a gateway. `start_deadline` is how long its start may take.
-pub fn render(gateway: &ApiGateway, start_deadline: std::time::Duration) -> Children {
+/// What children are rendered from beside the gateway itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// How long a start may take.
+    pub start_deadline: Duration,
+    /// The hosts of the environments that are allowed, in order.
+    pub environment_hosts: Vec<String>,
+    /// Annotations that whoever runs the operator wants on every Ingress.
+    pub ingress_annotations: BTreeMap<String, String>,
+}
+
+/// Renders the children of a gateway.
+pub fn render(gateway: &ApiGateway, around: &Surroundings) -> Children {
     Children {
-        deployment: stamped(deployment::render(gateway, start_deadline)),
+        deployment: stamped(deployment::render(gateway, around.start_deadline)),
         service: stamped(service::render(gateway)),
-        ingress: ingress::render(gateway).map(stamped),
+        ingress: ingress::render(gateway, around).map(stamped),
         disruption_budget: disruption_budget::render(gateway).map(stamped),
+    }
+}
+
+/// An upgrade of the operator must not roll the fleet: where nothing but the rendering is
+/// newer, the pods that run are what is desired.
+pub fn keep_older_pods(desired: &mut Deployment, found: &Deployment) {
+    let annotation = |object: &Deployment, name: &str| object.metadata.annotations.as_ref()?.get(name).cloned();
+    let version = |object: &Deployment| annotation(object, RENDERER_ANNOTATION)?.parse::<u32>().ok();
+    let older = version(found).is_some_and(|found| version(desired).is_some_and(|desired| found < desired));
+    let same_inputs = annotation(found, INPUTS_ANNOTATION) == annotation(desired, INPUTS_ANNOTATION);
+    let (true, true, Some(spec), Some(running)) = (older, same_inputs, &mut desired.spec, &found.spec) else { return };
+    spec.template = running.template.clone();
+    for name in [RENDERER_ANNOTATION, DESIRED_ANNOTATION] {
+        if let Some(value) = annotation(found, name) {
+            desired.metadata.annotations.get_or_insert_default().insert(name.to_owned(), value);
+        }
     }
 }
 
 /// Writes the hash of an object into its annotation.
 fn stamped<K: Resource + serde::Serialize>(mut object: K) -> K {
-    let json = serde_json::to_vec(&object).unwrap_or_default();
-    let digest = Sha256::digest(&json);
-    let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let hex = hash(&object);
     object.meta_mut().annotations.get_or_insert_default().insert(DESIRED_ANNOTATION.to_owned(), hex);
     object
+}
+
+/// The first 16 hexadecimal digits of the SHA-256 of an object's JSON.
+fn hash(object: &impl serde::Serialize) -> String {
+    // What was read from JSON can always be written as JSON.
+    let json = serde_json::to_vec(object).unwrap_or_default();
+    Sha256::digest(&json).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Hash of the part of a spec whose change is a new request: all of it but `state` (which is
+/// a request of its own), `suspend` and `replicas`.
+pub fn spec_hash(spec: &ApiGatewaySpec) -> String {
+    hash(&ApiGatewaySpec { state: DesiredState::Running, suspend: false, replicas: None, ..spec.clone() })
 }
 
 /// The metadata that every child shares.
@@ -95,29 +137,27 @@ fn owner_reference(gateway: &ApiGateway) -> OwnerReference {
 fn labels(gateway: &ApiGateway) -> BTreeMap<String, String> {
     let mut labels = pod_labels(gateway);
     labels.insert("app.kubernetes.io/component".to_owned(), "api-gateway".to_owned());
+    labels.insert(UID_LABEL.to_owned(), gateway.uid().to_owned());
     labels
 }
 
-/// The labels by which a gateway's pods are selected. They never change for a gateway.
+/// The pods' labels. They say nothing of the gateway's uid: a gateway that adopts the children
+/// of an earlier one of its name does not roll its pods.
 fn pod_labels(gateway: &ApiGateway) -> BTreeMap<String, String> {
     [
         ("app.kubernetes.io/name", "api-gateway"),
         ("app.kubernetes.io/instance", gateway.name_or_empty()),
         MANAGED_BY,
         (NAME_LABEL, gateway.name_or_empty()),
-        (UID_LABEL, gateway.uid()),
     ]
     .into_iter()
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
     .collect()
 }
 
-/// The narrowest set of labels that finds a gateway's pods and nobody else's.
+/// What selects a gateway's pods. It never changes for a name: a selector cannot be edited.
 fn selected(gateway: &ApiGateway) -> BTreeMap<String, String> {
-    BTreeMap::from([
-        (NAME_LABEL.to_owned(), gateway.name_or_empty().to_owned()),
-        (UID_LABEL.to_owned(), gateway.uid().to_owned()),
-    ])
+    BTreeMap::from([(NAME_LABEL.to_owned(), gateway.name_or_empty().to_owned())])
 }
 
 fn label_selector(gateway: &ApiGateway) -> LabelSelector {

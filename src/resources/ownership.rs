@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 
-use super::UID_LABEL;
+use super::{NAME_LABEL, UID_LABEL};
 use crate::api::ApiGateway;
 
 /// Whose an object of the gateway's name is.
@@ -17,7 +17,7 @@ pub enum Owner {
     Stranger(String),
 }
 
-/// Tells whose an object is: by its controller, and without a controller by the uid label.
+/// Tells whose an object is: by its controller, and without a controller by our labels.
 pub fn owner_of(meta: &ObjectMeta, gateway: &ApiGateway) -> Owner {
     let controller = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
     match controller {
@@ -27,11 +27,12 @@ pub fn owner_of(meta: &ObjectMeta, gateway: &ApiGateway) -> Owner {
         }
         Some(owner) => Owner::Stranger(format!("{} {:?}", owner.kind, owner.name)),
         None => {
-            let label = meta.labels.as_ref().and_then(|labels| labels.get(UID_LABEL));
-            if label.is_some_and(|uid| uid == gateway.uid()) {
-                Owner::Ours
-            } else {
-                Owner::Stranger("nobody that phasegate knows".to_owned())
+            let label = |name: &str| meta.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
+            match (label(UID_LABEL), label(NAME_LABEL)) {
+                (Some(uid), _) if uid == gateway.uid() => Owner::Ours,
+                // Orphaned on purpose: `kubectl delete --cascade=orphan`.
+                (Some(_), Some(name)) if name == gateway.name_or_empty() => Owner::Predecessor,
+                _ => Owner::Stranger("nobody that phasegate knows".to_owned()),
             }
         }
     }

@@ -30,7 +30,7 @@ type component struct {
 }
 
 var components = []component{
-	{"etcd", "go.etcd.io/etcd/server/v3", "go.etcd.io/etcd/server/v3", "40 seconds"},
+	{"etcd", "go.etcd.io/etcd/server/v3", "go.etcd.io/etcd/server/v3", "1 minute"},
 	{"kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", "k8s.io/kubernetes", "3-7 minutes"},
 	{"kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager", "k8s.io/kubernetes", "2 minutes"},
 	{"kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler", "k8s.io/kubernetes", "10 seconds"},

@@ -26,6 +26,8 @@ const usage = `usage: cluster COMMAND
   up            start a cluster in the background, or find the one that runs
                   --audit-log            as above, when it is started
   down          end the cluster that "up" started
+  exec -- PROGRAM [ARGUMENT ...]
+                run a program until stdin reaches its end, SIGINT or SIGTERM
   kubectl-path  print the path of kubectl
 `
 
@@ -54,6 +56,9 @@ func main() {
 	if errors.As(err, &f) {
 		status = f.status
 	}
+	if errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted")
+	}
 	say("%v", err)
 	os.Exit(status)
 }
@@ -61,6 +66,10 @@ func main() {
 func command(ctx context.Context, end context.CancelFunc, args []string) error {
 	if len(args) == 0 {
 		return wrongUsage("a command is missing")
+	}
+	if args[0] == "exec" {
+		go endWithStdin(end)
+		return execute(ctx, args[1:])
 	}
 	flags := flag.NewFlagSet("cluster", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
@@ -95,10 +104,7 @@ func command(ctx context.Context, end context.CancelFunc, args []string) error {
 		return err
 	case "run":
 		if options.untilStdinCloses {
-			go func() {
-				io.Copy(io.Discard, os.Stdin)
-				end()
-			}()
+			go endWithStdin(end)
 		}
 		err := run(ctx, options)
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -112,6 +118,12 @@ func command(ctx context.Context, end context.CancelFunc, args []string) error {
 	default:
 		return wrongUsage("unknown command " + args[0])
 	}
+}
+
+// endWithStdin ends everything when the process that holds our stdin is gone.
+func endWithStdin(end context.CancelFunc) {
+	io.Copy(io.Discard, os.Stdin)
+	end()
 }
 
 func wrongUsage(problem string) error {

@@ -1,1 +1,21 @@
-fn main() {}
+//! Integration tests: one module per promise, on one real control plane that they share.
+//!
+//! Each test has a namespace and an operator of its own, runs beside the others, and forms
+//! its verdict from objects read through the API server.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod harness;
+
+mod cli;
+mod contract;
+mod deletion;
+mod diagram;
+mod names;
+mod quiet;
+mod refusals;
+mod resilience;
+mod starting;
+mod stopping;
+mod strangers;
+mod timeout;

@@ -1,6 +1,7 @@
 //! Small pieces from which the tests put situations together. A situation is a fixture and
 //! what is different in it: `but(started(), |g| g.spec.suspend = true)`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
@@ -19,8 +20,12 @@ use crate::decide::{Plan, conditions, decide, requests};
 pub const HOST: &str = "shop.example.com";
 
 /// Two different limits, so that a mix-up shows.
-pub const SETTINGS: Settings =
-    Settings { start_deadline: Duration::from_secs(300), cleanup_stuck_after: Duration::from_secs(600) };
+pub static SETTINGS: Settings = Settings {
+    start_deadline: Duration::from_secs(300),
+    cleanup_stuck_after: Duration::from_secs(600),
+    ingress_classes: Vec::new(),
+    ingress_annotations: BTreeMap::new(),
+};
 
 /// The same thing, with one difference.
 pub fn but<T>(mut thing: T, edit: impl FnOnce(&mut T)) -> T {
@@ -333,13 +338,18 @@ pub fn environments(observed: Observed, active: &[bool]) -> Observed {
         o.environments = active
             .iter()
             .enumerate()
-            .map(|(index, active)| EnvironmentFacts { name: format!("env-{index}"), active: *active, refused: false })
+            .map(|(index, active)| EnvironmentFacts {
+                name: format!("env-{index}"),
+                active: *active,
+                refused: false,
+                claimed: true,
+            })
             .collect();
     })
 }
 
 pub fn refused_environment() -> EnvironmentFacts {
-    EnvironmentFacts { name: "prod".to_owned(), active: false, refused: true }
+    EnvironmentFacts { name: "prod".to_owned(), active: false, refused: true, claimed: false }
 }
 
 /// The same world, where a pod cannot pull its image.

@@ -13,7 +13,9 @@ fn pods_refused(observed: Observed, words: &str) -> Observed {
 }
 
 fn child_refused(observed: Observed, words: &str, quota: bool) -> Observed {
-    but(observed, |o| o.refusal = Some(Refusal { child: Child::Service, message: words.to_owned(), quota }))
+    but(observed, |o| {
+        o.refusal = Some(Refusal { child: Child::Service, message: words.to_owned(), quota, immutable: false })
+    })
 }
 
 const QUOTA: &str =

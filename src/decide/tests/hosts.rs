@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::builders::*;
 use crate::api::{ApiGateway, HostClaim};
-use crate::decide::hosts::{Claims, Holder};
+use crate::decide::hosts::{Claimant, ClaimantKind, Claims};
 use crate::decide::observed::HostVerdict;
 
 /// A gateway that wants a host and has no claim.
@@ -27,16 +27,20 @@ fn holds(namespace: &str, name: &str, host: &str, since: i64) -> ApiGateway {
 
 fn learned(gateways: &[&ApiGateway]) -> Claims {
     let mut claims = Claims::default();
-    gateways.iter().for_each(|gateway| drop(claims.learn(gateway)));
+    gateways.iter().for_each(|gateway| drop(claims.learn(*gateway)));
     claims
 }
 
 fn taken(host: &str, by: &str) -> HostVerdict {
-    HostVerdict::Taken { host: host.to_owned(), by: by.to_owned() }
+    HostVerdict::Taken { host: host.to_owned(), by: format!("ApiGateway {by}") }
 }
 
-fn woken(names: &[(&str, &str)]) -> BTreeSet<Holder> {
-    names.iter().map(|(namespace, name)| ((*namespace).to_owned(), (*name).to_owned())).collect()
+fn claimant(namespace: &str, name: &str) -> Claimant {
+    Claimant { namespace: namespace.to_owned(), name: name.to_owned(), kind: ClaimantKind::Gateway }
+}
+
+fn woken(names: &[(&str, &str)]) -> BTreeSet<Claimant> {
+    names.iter().map(|(namespace, name)| claimant(namespace, name)).collect()
 }
 
 #[test]
@@ -94,8 +98,8 @@ fn of_two_claims_of_the_same_instant_the_first_by_namespace_and_name_wins() {
 #[test]
 fn hosts_are_the_same_whatever_their_case_and_trailing_dot() {
     let claims = learned(&[&holds("a", "holder", "Shop.Example.com.", 1)]);
-    assert_eq!(claims.verdict(&wants("b", "new", "shop.example.COM")), taken("shop.example.COM", "a/holder"));
-    assert_eq!(claims.verdict(&wants("b", "new", "shop.example.com.")), taken("shop.example.com.", "a/holder"));
+    assert_eq!(claims.verdict(&wants("b", "new", "shop.example.COM")), taken(HOST, "a/holder"));
+    assert_eq!(claims.verdict(&wants("b", "new", "shop.example.com.")), taken(HOST, "a/holder"));
     let mixed = but(holds("a", "holder", "Shop.Example.com.", 1), |g| g.spec.host = Some(HOST.to_owned()));
     let claims = learned(&[&mixed, &holds("b", "young", HOST, 2)]);
     assert_eq!(claims.verdict(&mixed), HostVerdict::Free);
@@ -135,9 +139,9 @@ fn a_holder_that_is_gone_wakes_those_who_want_its_host() {
     let holder = holds("a", "holder", HOST, 1);
     let waits = wants("b", "waits", HOST);
     let mut claims = learned(&[&holder, &waits]);
-    assert_eq!(claims.forget(&("a".to_owned(), "holder".to_owned())), woken(&[("b", "waits")]));
+    assert_eq!(claims.forget(&claimant("a", "holder")), woken(&[("b", "waits")]));
     assert_eq!(claims.verdict(&waits), HostVerdict::Free);
-    assert_eq!(claims.forget(&("a".to_owned(), "holder".to_owned())), woken(&[]), "once");
+    assert_eq!(claims.forget(&claimant("a", "holder")), woken(&[]), "once");
 }
 
 #[test]
@@ -152,18 +156,14 @@ fn who_does_not_want_a_host_any_more_is_not_woken() {
     let holder = holds("a", "holder", HOST, 1);
     let mut claims = learned(&[&holder, &wants("b", "waits", HOST)]);
     assert_eq!(claims.learn(&wants("b", "waits", "else.example.com")), woken(&[]));
-    assert_eq!(claims.forget(&("a".to_owned(), "holder".to_owned())), woken(&[]));
+    assert_eq!(claims.forget(&claimant("a", "holder")), woken(&[]));
 }
 
 #[test]
 fn only_those_who_want_or_hold_a_host_are_kept() {
     let mut claims = learned(&[&holds("a", "holder", HOST, 1), &wants("b", "waits", HOST)]);
     claims.learn(&but(fresh(), drops_the_host));
-    let mut holders = claims.holders();
-    holders.sort();
-    assert_eq!(holders, woken(&[("a", "holder"), ("b", "waits")]).into_iter().collect::<Vec<_>>());
-    claims.forget(&("a".to_owned(), "holder".to_owned()));
-    claims.forget(&("b".to_owned(), "waits".to_owned()));
-    assert!(claims.holders().is_empty());
+    claims.forget(&claimant("a", "holder"));
+    claims.forget(&claimant("b", "waits"));
     assert_eq!(format!("{claims:?}"), format!("{:?}", Claims::default()), "nothing is left behind");
 }

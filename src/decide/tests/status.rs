@@ -227,7 +227,7 @@ fn pods_and_environments_are_counted_with_the_transition() {
     let status = status_after(&starting(), &environments(serving(), &[true, true]), &after(60));
     assert_eq!((status.replicas, status.ready_replicas), (Some(1), Some(1)));
     assert_eq!(status.environments, Some(EnvironmentCount { active: 2, total: 2 }));
-    assert_eq!(status.selector.as_deref(), Some("phasegate.dev/gateway=shop,phasegate.dev/gateway-uid=uid-of-shop"));
+    assert_eq!(status.selector.as_deref(), Some("phasegate.dev/gateway=shop"));
     let some = status_after(&started(), &environments(serving(), &[true, false]), &after(60));
     assert_eq!(some.environments, Some(EnvironmentCount { active: 1, total: 2 }));
     let stopped = status_after(&stopping_as_asked(), &environments(nothing(), &[false]), &after(60));

@@ -148,7 +148,7 @@ fn our_owner_reference_comes_back_and_others_are_kept() {
 fn an_annotation_of_the_pods_is_ours_when_it_is_a_restart() {
     let mut restarted = gateway(&json!({}));
     restarted.status.get_or_insert_default().restarts = 1;
-    let desired = as_json(&render_children(&restarted, Duration::from_secs(300)).deployment);
+    let desired = as_json(&render_children(&restarted, &within(Duration::from_secs(300))).deployment);
     let fresh = stored_deployment(&deployment(&json!({})));
     assert!(difference(&desired, &fresh).is_some(), "a restart differs until it is written");
     let merged = merged(&fresh, &desired);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Children, render as render_children};
+use super::{Children, Surroundings, render as render_children};
 use crate::api::ApiGateway;
 
 /// A gateway of which only the image is given, and what `spec` says besides.
@@ -26,7 +26,12 @@ fn gateway(spec: &Value) -> ApiGateway {
 }
 
 fn children(spec: &Value) -> Children {
-    render_children(&gateway(spec), Duration::from_secs(300))
+    render_children(&gateway(spec), &within(Duration::from_secs(300)))
+}
+
+/// No environments, no annotations, and this start deadline.
+fn within(start_deadline: Duration) -> Surroundings {
+    Surroundings { start_deadline, ..Surroundings::default() }
 }
 
 fn as_json(object: &impl Serialize) -> Value {

@@ -265,11 +265,11 @@ fn otherwise_what_differs_is_applied() {
             does(&[Update(Ingress)]),
         ),
         row(
-            "an environment whose host became free is activated",
+            "an environment whose host became free is switched on by its own decision",
             started(),
             environments(serving(), &[true, false]),
             after(60),
-            does(&[ActivateEnvironments]),
+            rests(),
         ),
         row(
             "an environment is not activated while a change is rolled out",

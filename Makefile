@@ -1,0 +1,41 @@
+# Built programs are kept in a cache of the user, so that a fresh clone need not build kube again.
+CACHE := $(or $(PHASEGATE_CACHE),$(HOME)/.cache/phasegate)
+export PHASEGATE_CACHE := $(CACHE)
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+CLUSTER := $(CACHE)/cluster
+
+.PHONY: help demo test check run cluster cluster-down generate tools
+
+help: ## Show what there is to make
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+demo: tools ## Show gateways that start and gateways that fail, on a local control plane
+	cargo build --locked --bin phasegate
+	cargo run --locked --quiet --example demo
+
+test: tools ## Run all tests that need no root
+	cargo test --locked --all-targets -- --test-threads=8
+
+check: ## Formatting and lints
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cd tests/cluster && go vet .
+
+run: ## Run the operator in the foreground against the current cluster
+	cargo run --locked --bin phasegate -- run
+
+cluster: $(CLUSTER) ## Start a local control plane in the background
+	@cd tests/cluster && $(CLUSTER) up
+
+cluster-down: $(CLUSTER) ## End the local control plane
+	@cd tests/cluster && $(CLUSTER) down
+
+generate: ## Write crds/ and the README's diagram anew from the types
+	PHASEGATE_GENERATE=1 cargo test --locked --test it -- crds_are_those_of_the_types readmes_diagram_is_that_of_the_edges
+
+$(CLUSTER): tools $(wildcard tests/cluster/*.go tests/cluster/*.yaml)
+	@mkdir -p $(CACHE) && cd tests/cluster && CGO_ENABLED=0 go build -o $@.new . && mv $@.new $@
+
+tools:
+	@command -v cargo >/dev/null || { echo "Rust 1.89 or newer is missing: curl https://sh.rustup.rs -sSf | sh"; exit 1; }
+	@command -v go >/dev/null || { echo "Go 1.26 or newer is missing: https://go.dev/dl"; exit 1; }

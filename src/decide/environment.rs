@@ -1,0 +1,135 @@
+//! The decision about one environment: whether it may be Active, and why not.
+//!
+//! The gateway's own plan switches environments on as the last step of a start and off in its
+//! stop; this decides what happens to them at all other times.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
+use k8s_openapi::jiff::Timestamp;
+
+use super::conditions;
+use super::observed::HostVerdict;
+use crate::api::{Environment, EnvironmentState, EnvironmentStatus, HostClaim, Phase, Reason, State, condition};
+
+/// What is known about an environment's gateway.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GatewayFacts {
+    /// `status.phase`.
+    pub phase: Option<Phase>,
+    /// `status.state`.
+    pub state: Option<State>,
+    /// Whether it is suspended: then nothing is written for its environments either.
+    pub suspended: bool,
+}
+
+/// What is known around an environment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Around {
+    /// Its gateway, if there is one.
+    pub gateway: Option<GatewayFacts>,
+    /// Whether it may have its host.
+    pub host: HostVerdict,
+    /// Whether the gateway's Ingress routes its host, or it has none.
+    pub routed: bool,
+}
+
+/// The status that an environment is to have, if it says anything new.
+pub fn decide(environment: &Environment, around: &Around, now: Timestamp) -> Option<EnvironmentStatus> {
+    let suspended = around.gateway.as_ref().is_some_and(|gateway| gateway.suspended);
+    if suspended || environment.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let before = environment.status.clone().unwrap_or_default();
+    let (state, reason, message) = judge(environment, around, before.state);
+    let mut status = EnvironmentStatus { hosts: claims(environment, around, &before, now), ..before.clone() };
+    switch(&mut status, environment, state, reason, &message, now);
+    (status != before).then_some(status)
+}
+
+/// The status of an environment that its gateway's plan switches.
+pub fn switched(environment: &Environment, to: EnvironmentState, now: Timestamp) -> EnvironmentStatus {
+    let mut status = environment.status.clone().unwrap_or_default();
+    let (reason, message) = match to {
+        EnvironmentState::Active => (Reason::Started, "its gateway serves it"),
+        EnvironmentState::Inactive => (Reason::GatewayNotStarted, "its gateway is stopped"),
+    };
+    switch(&mut status, environment, to, reason, message, now);
+    status
+}
+
+fn judge(environment: &Environment, around: &Around, state: EnvironmentState) -> (EnvironmentState, Reason, String) {
+    use EnvironmentState::{Active, Inactive};
+    let gateway_name = &environment.spec.gateway_ref.name;
+    let Some(gateway) = &around.gateway else {
+        return (
+            Inactive,
+            Reason::GatewayNotFound,
+            format!("there is no ApiGateway {gateway_name:?} in its namespace"),
+        );
+    };
+    match &around.host {
+        HostVerdict::Taken { host, by } => {
+            return (Inactive, Reason::HostTaken, format!("host {host:?} is held by {by}"));
+        }
+        HostVerdict::NotAllowed { host, allowed } => {
+            let message = format!("host {host:?} is not below what its namespace allows: {allowed}");
+            return (Inactive, Reason::HostNotAllowed, message);
+        }
+        HostVerdict::Free => {}
+    }
+    let started = (Active, Reason::Started, "its gateway serves it".to_owned());
+    let waiting = |why: &str| (Inactive, Reason::GatewayNotStarted, why.to_owned());
+    match (&gateway.phase, gateway.state) {
+        (Some(Phase::Started), Some(State::Running)) if around.routed => started,
+        // The rule is stored before the environment is Active.
+        (Some(Phase::Started), Some(State::Running)) => waiting("its host is about to be routed"),
+        // A gateway that is restarted serves all the while.
+        (Some(Phase::Starting), Some(State::Restarting)) if state == Active => started,
+        // These are steps of the gateway's own plan.
+        (Some(Phase::Starting | Phase::Stopping), _) | (Some(Phase::Started), _) if state == Active => started,
+        (Some(Phase::Starting), _) => waiting("its gateway is being started"),
+        _ => waiting("its gateway is stopped"),
+    }
+}
+
+fn claims(environment: &Environment, around: &Around, before: &EnvironmentStatus, now: Timestamp) -> Vec<HostClaim> {
+    let Some(host) = &environment.spec.host else { return Vec::new() };
+    let held = before.hosts.iter().find(|claim| claim.host == *host);
+    match (held, &around.host) {
+        (Some(claim), _) => vec![claim.clone()],
+        (None, HostVerdict::Free) => vec![HostClaim { host: host.clone(), since: MicroTime(now) }],
+        (None, _) => Vec::new(),
+    }
+}
+
+fn switch(
+    status: &mut EnvironmentStatus,
+    environment: &Environment,
+    to: EnvironmentState,
+    reason: Reason,
+    message: &str,
+    now: Timestamp,
+) {
+    if to == EnvironmentState::Inactive {
+        status.activated_at = None;
+    } else if status.state != to {
+        status.activated_at = Some(MicroTime(now));
+    }
+    status.state = to;
+    status.observed_generation = environment.metadata.generation;
+    let stalled = matches!(reason, Reason::HostTaken | Reason::HostNotAllowed);
+    let turned = |type_: &str, is: bool| {
+        let text = if is { "True" } else { "False" };
+        let before = conditions::find(&status.conditions, type_).filter(|before| before.status == text);
+        Condition {
+            type_: type_.to_owned(),
+            status: text.to_owned(),
+            reason: reason.to_string(),
+            message: message.to_owned(),
+            observed_generation: environment.metadata.generation,
+            last_transition_time: before
+                .map_or_else(|| Time(conditions::seconds(now)), |before| before.last_transition_time.clone()),
+        }
+    };
+    status.conditions =
+        vec![turned(condition::READY, to == EnvironmentState::Active), turned(condition::STALLED, stalled)];
+}

@@ -1,0 +1,252 @@
+//! What users hold on to: the custom resource definitions as they are published, and that the
+//! machine which they describe stays pure.
+
+use std::path::{Path, PathBuf};
+
+use phasegate::api::{self, Environment};
+use serde_json::{Value, json};
+
+use crate::harness::{World, cluster::root, gateway};
+
+/// Whether files that follow from the code are written anew, as `make generate` does.
+pub fn generates() -> bool {
+    std::env::var("PHASEGATE_GENERATE").is_ok_and(|value| value == "1")
+}
+
+#[test]
+fn crds_are_those_of_the_types() {
+    let folder = root().join("crds");
+    let mut expected = Vec::new();
+    for (plural, yaml) in api::crds_yaml().unwrap() {
+        let file = folder.join(format!("{plural}.yaml"));
+        if generates() {
+            std::fs::write(&file, &yaml).unwrap();
+        }
+        let published = std::fs::read_to_string(&file).unwrap_or_default();
+        assert!(published == yaml, "{} is not that of the types: run make generate", file.display());
+        expected.push(file);
+    }
+    let mut found: Vec<PathBuf> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    found.sort();
+    assert_eq!(found, expected, "crds/ holds what is applied with it, and nothing else");
+}
+
+#[test]
+fn every_field_is_described() {
+    let crds = api::crds().unwrap();
+    let mut fields = Vec::new();
+    for (_, crd) in &crds {
+        properties(&crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"], &kind(crd), &mut fields);
+    }
+    let described = |schema: &Value| schema["description"].as_str().is_some_and(|text| !text.trim().is_empty());
+    // The API server describes metadata itself and lets nobody else do it.
+    let ours = |path: &str| !path.ends_with(".metadata") && !path.ends_with(".metadata.name");
+    let silent: Vec<_> =
+        fields.iter().filter(|(path, schema)| ours(path) && !described(schema)).map(|(path, _)| path).collect();
+    assert!(fields.len() > 100, "the walk found only {} fields", fields.len());
+    assert!(silent.is_empty(), "kubectl explain says nothing about {silent:#?}");
+}
+
+#[test]
+fn no_field_may_be_null() {
+    for (_, crd) in api::crds().unwrap() {
+        let mut found = Vec::new();
+        keys(&crd, &kind(&crd), &mut found);
+        let nullable: Vec<_> = found.iter().filter(|path| path.ends_with(".nullable")).collect();
+        assert!(nullable.is_empty(), "{nullable:#?}");
+    }
+}
+
+fn kind(crd: &Value) -> String {
+    crd["spec"]["names"]["kind"].as_str().unwrap().to_owned()
+}
+
+/// Every property of a schema, at every depth, by its path.
+fn properties<'a>(schema: &'a Value, path: &str, found: &mut Vec<(String, &'a Value)>) {
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        properties(property, &path, found);
+        found.push((path, property));
+    }
+    for (of, each) in [("items", "[]"), ("additionalProperties", "[*]")] {
+        if let Some(schema) = schema.get(of) {
+            properties(schema, &format!("{path}{each}"), found);
+        }
+    }
+}
+
+/// Every key of an object, at every depth, by its path.
+fn keys(value: &Value, path: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                let path = format!("{path}.{key}");
+                keys(value, &path, found);
+                found.push(path);
+            }
+        }
+        Value::Array(list) => list.iter().for_each(|value| keys(value, path, found)),
+        _ => {}
+    }
+}
+
+/// A gateway whose status says something for every column.
+async fn reported(world: &World) {
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
+    let ready = json!({
+        "type": "Ready",
+        "status": "True",
+        "reason": "Started",
+        "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    });
+    let status = json!({
+        "state": "Running",
+        "phase": "Started",
+        "replicas": 3,
+        "readyReplicas": 2,
+        "selector": "app=shop",
+        "url": "http://shop.example.com/",
+        "conditions": [ready],
+        "environments": { "active": 1, "total": 4 },
+    });
+    world.patch_status("shop", json!({ "status": status })).await;
+}
+
+fn lines(world: &World, arguments: &[&str]) -> Vec<Vec<String>> {
+    let output = world.kubectl(arguments);
+    assert!(output.status.success(), "{output:?}");
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    stdout.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+}
+
+#[tokio::test]
+async fn a_list_of_gateways_shows_how_each_is_and_why() {
+    let world = World::new("columns").await;
+    reported(&world).await;
+
+    let narrow = lines(&world, &["get", "agw"]);
+    assert_eq!(narrow[0], ["NAME", "STATE", "PHASE", "READY", "REPLICAS", "URL", "REASON", "AGE"]);
+    assert_eq!(narrow[1][..7], ["shop", "Running", "Started", "True", "2", "http://shop.example.com/", "Started"]);
+
+    let wide = lines(&world, &["get", "agw", "-o", "wide"]);
+    assert_eq!(wide[0][..8], narrow[0]);
+    assert_eq!(wide[0][8..], ["IMAGE", "ENVIRONMENTS"]);
+    assert_eq!(wide[1][8..], ["acme/gateway:1", "1"]);
+}
+
+#[tokio::test]
+async fn short_names_and_the_category_find_both_kinds() {
+    let world = World::new("shortnames").await;
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
+    let dev = json!({
+        "metadata": { "name": "dev" },
+        "spec": { "gatewayRef": { "name": "shop" }, "host": "dev.example.com" },
+    });
+    world.create::<Environment>(dev).await;
+
+    assert_eq!(lines(&world, &["get", "agw", "-o", "name"]), [["apigateway.phasegate.dev/shop"]]);
+    assert_eq!(lines(&world, &["get", "agwenv", "-o", "name"]), [["environment.phasegate.dev/dev"]]);
+    assert_eq!(
+        lines(&world, &["get", "phasegate", "-o", "name"]),
+        [["apigateway.phasegate.dev/shop"], ["environment.phasegate.dev/dev"]]
+    );
+    let environments = lines(&world, &["get", "agwenv"]);
+    assert_eq!(environments[0], ["NAME", "GATEWAY", "STATE", "HOST", "AGE"]);
+    assert_eq!(environments[1][..2], ["dev", "shop"]);
+}
+
+#[tokio::test]
+async fn kubectl_and_autoscalers_scale_a_gateway() {
+    let world = World::new("scale").await;
+    reported(&world).await;
+    assert_eq!(world.gateway("shop").await.spec.replicas, None);
+
+    lines(&world, &["scale", "agw/shop", "--replicas=2"]);
+
+    assert_eq!(world.gateway("shop").await.spec.replicas, Some(2));
+    let scale = world.kubectl(&["get", "agw", "shop", "--subresource=scale", "-o", "json"]);
+    let scale: Value = serde_json::from_slice(&scale.stdout).unwrap();
+    assert_eq!(scale["spec"], json!({ "replicas": 2 }));
+    assert_eq!(scale["status"], json!({ "replicas": 3, "selector": "app=shop" }));
+}
+
+/// The machine decides from what it is given: it never waits, asks or looks at a clock.
+#[test]
+fn decisions_and_children_are_computed_without_a_cluster_or_a_clock() {
+    const FORBIDDEN: [&str; 11] = [
+        "tokio",
+        "kube::Client",
+        "kube::Api",
+        "kube::api",
+        "kube::client",
+        "kube::runtime",
+        "Timestamp::now",
+        "Instant::now",
+        "SystemTime::now",
+        "crate::calls",
+        "crate::context",
+    ];
+    let mut files = Vec::new();
+    for folder in ["src/decide", "src/resources"] {
+        sources(&root().join(folder), &mut files);
+    }
+    assert!(files.len() > 10, "only {files:?}");
+    for file in files {
+        let code = code(&std::fs::read_to_string(&file).unwrap());
+        for forbidden in FORBIDDEN {
+            assert!(!mentions(&code, forbidden), "{} mentions {forbidden}", file.display());
+        }
+    }
+}
+
+#[test]
+fn a_mention_is_found_in_code_and_not_in_comments_or_tests() {
+    for (source, forbidden, mentioned) in [
+        ("use kube::Client;", "kube::Client", true),
+        ("use kube::{\n    Client,\n    ResourceExt,\n};", "kube::Client", true),
+        ("use kube::{ResourceExt, core::Client};\nstruct S;", "kube::Api", false),
+        ("use kube::ResourceExt; // not kube::Client", "kube::Client", false),
+        ("/// As kube::Client does.\nstruct S;", "kube::Client", false),
+        ("let now = jiff::Timestamp::now();", "Timestamp::now", true),
+        ("fn f() {}\n#[cfg(test)]\nmod tests {\n    use tokio::time;\n}", "tokio", false),
+        ("#[cfg(test)]\nmod tests;\nuse tokio::time;", "tokio", true),
+        ("let tokio_like = 1;", "tokio", false),
+    ] {
+        assert_eq!(mentions(&code(source), forbidden), mentioned, "{forbidden} in {source}");
+    }
+}
+
+/// The Rust files under a folder, those of tests left out.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_stem().is_some_and(|stem| stem == "tests") {
+            continue;
+        }
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// A file's code, without comments and without the tests at its end.
+fn code(source: &str) -> String {
+    let before = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    before.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+/// Whether code names a path, by itself or in a group of imports.
+fn mentions(code: &str, path: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let holds = |text: &str, word: &str| {
+        text.match_indices(word)
+            .any(|(at, _)| !text[..at].ends_with(is_word) && !text[at + word.len()..].starts_with(is_word))
+    };
+    let grouped = path.rsplit_once("::").is_some_and(|(parent, name)| {
+        code.split(&format!("{parent}::{{")).skip(1).any(|group| holds(group.split('}').next().unwrap_or(group), name))
+    });
+    holds(code, path) || grouped
+}

@@ -1,0 +1,247 @@
+//! The cluster that tests and the demo run on: a local control plane of their own, or, only
+//! with `USE_EXISTING_CLUSTER=true`, the one of the current context.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// A running cluster. It ends when this value or the process ends, however the process ends:
+/// its supervisor holds the other end of a pipe.
+pub struct Cluster {
+    /// The kubeconfig of an administrator.
+    pub kubeconfig: PathBuf,
+    /// A kubectl that fits.
+    pub kubectl: PathBuf,
+    /// The program that supervises processes.
+    supervisor: PathBuf,
+    // Held for as long as the cluster is to run, or until what was created is to be removed.
+    _supervised: Supervised,
+    existing: bool,
+}
+
+/// The label of namespaces that were created for this run, and are removed with it.
+pub const RUN_LABEL: &str = "phasegate.dev/test-run";
+
+/// The value of [`RUN_LABEL`] in this run.
+pub fn run_id() -> String {
+    std::process::id().to_string()
+}
+
+/// A process that ends with us.
+pub struct Supervised {
+    child: Child,
+    // Closing it is what ends the process.
+    stdin: Option<ChildStdin>,
+}
+
+impl Supervised {
+    fn start(command: &mut Command) -> Result<Self> {
+        let mut child = command.stdin(Stdio::piped()).spawn().with_context(|| format!("{command:?}"))?;
+        let stdin = child.stdin.take();
+        Ok(Self { child, stdin })
+    }
+
+    /// Ends the process at once, as a crash would.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Asks the process to end, and waits until it has.
+    pub fn end(&mut self) -> Result<()> {
+        self.stdin = None;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        let _ = self.end();
+    }
+}
+
+/// Whether the cluster of the current context is used.
+pub fn is_existing() -> bool {
+    std::env::var("USE_EXISTING_CLUSTER").is_ok_and(|value| value == "true")
+}
+
+impl Cluster {
+    /// Starts a cluster, or finds the existing one.
+    pub fn start() -> Result<Self> {
+        let supervisor = supervisor()?;
+        if is_existing() { Self::existing(supervisor) } else { Self::local(supervisor, &[]) }
+    }
+
+    /// Starts a cluster that nobody else uses.
+    pub fn private() -> Result<Self> {
+        Self::local(supervisor()?, &[])
+    }
+
+    fn existing(supervisor: PathBuf) -> Result<Self> {
+        let kubectl = PathBuf::from("kubectl");
+        let context = Command::new(&kubectl).args(["config", "current-context"]).output();
+        let context =
+            context.context("USE_EXISTING_CLUSTER=true needs kubectl: https://kubernetes.io/docs/tasks/tools/")?;
+        ensure!(context.status.success(), "USE_EXISTING_CLUSTER=true, but there is no current context");
+        let kubeconfig = match std::env::var_os("KUBECONFIG") {
+            Some(path) => PathBuf::from(path),
+            None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?).join(".kube/config"),
+        };
+        // Not by eprintln, which the test runner would keep to itself.
+        writeln!(
+            std::io::stderr(),
+            "using the cluster of context {}",
+            String::from_utf8_lossy(&context.stdout).trim()
+        )?;
+        let supervised = remover(&kubectl)?;
+        Ok(Self { kubeconfig, kubectl, supervisor, _supervised: supervised, existing: true })
+    }
+
+    fn local(supervisor: PathBuf, flags: &[&str]) -> Result<Self> {
+        let kubectl =
+            Command::new(&supervisor).arg("kubectl-path").current_dir(module()).stderr(Stdio::inherit()).output()?;
+        ensure!(kubectl.status.success(), "the local control plane could not be built; see above");
+        let kubectl = PathBuf::from(String::from_utf8(kubectl.stdout)?.trim());
+        let mut supervised = Supervised::start(
+            Command::new(&supervisor)
+                .args(["run", "--until-stdin-closes"])
+                .args(flags)
+                .current_dir(module())
+                .stdout(Stdio::piped()),
+        )?;
+        let stdout = supervised.child.stdout.take().context("the supervisor has no stdout")?;
+        for line in BufReader::new(stdout).lines() {
+            if let Some(path) = line?.strip_prefix("export KUBECONFIG=") {
+                return Ok(Self {
+                    kubeconfig: path.into(),
+                    kubectl,
+                    supervisor,
+                    _supervised: supervised,
+                    existing: false,
+                });
+            }
+        }
+        bail!("the local control plane did not start; see above")
+    }
+
+    /// A kubectl command on this cluster.
+    pub fn kubectl(&self) -> Command {
+        let mut command = Command::new(&self.kubectl);
+        command.env("KUBECONFIG", &self.kubeconfig);
+        command
+    }
+
+    /// Installs the custom resource definitions, and waits until they are served.
+    pub fn install_crds(&self) -> Result<()> {
+        let crds = root().join("crds");
+        run(self.kubectl().args(["apply", "--server-side", "--force-conflicts", "-f"]).arg(&crds))?;
+        run(self.kubectl().args(["wait", "--for=condition=Established", "--timeout=60s", "-f"]).arg(&crds))
+    }
+
+    /// Starts a program that knows this cluster and ends with us, writing its output to `log`.
+    pub fn supervise(&self, program: &Path, arguments: &[&str], log: std::fs::File) -> Result<Supervised> {
+        Supervised::start(
+            Command::new(&self.supervisor)
+                .args(["exec", "--"])
+                .arg(program)
+                .args(arguments)
+                .env("KUBECONFIG", &self.kubeconfig)
+                .stdout(log.try_clone()?)
+                .stderr(log),
+        )
+    }
+
+    /// A client for an administrator.
+    pub async fn client(&self) -> Result<kube::Client> {
+        let kubeconfig = kube::config::Kubeconfig::read_from(&self.kubeconfig)?;
+        let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await?;
+        config.connect_timeout = Some(Duration::from_secs(10));
+        Ok(kube::Client::try_from(config)?)
+    }
+
+    /// Whether the cluster is somebody else's.
+    pub fn is_existing(&self) -> bool {
+        self.existing
+    }
+}
+
+/// Removes from an existing cluster what this run created, and nothing else, once this process
+/// has ended, however it ended.
+fn remover(kubectl: &Path) -> Result<Supervised> {
+    let mut ours = Vec::new();
+    for crd in ["apigateways.phasegate.dev", "environments.phasegate.dev"] {
+        let found = Command::new(kubectl).args(["get", "crd", crd, "--ignore-not-found", "-o", "name"]).output()?;
+        ensure!(found.status.success(), "kubectl get crd failed: {}", String::from_utf8_lossy(&found.stderr));
+        if found.stdout.is_empty() {
+            ours.push(crd);
+        }
+    }
+    let script = r#"cat >/dev/null
+        "$0" delete namespaces -l "$1" --ignore-not-found
+        shift
+        if [ $# -gt 0 ]; then "$0" delete crd "$@" --ignore-not-found; fi"#;
+    let label = format!("{RUN_LABEL}={}", run_id());
+    // In a group of its own, so that Ctrl-C does not reach it.
+    Supervised::start(
+        Command::new("sh")
+            .args(["-c", script])
+            .arg(kubectl)
+            .arg(label)
+            .args(ours)
+            .stdout(Stdio::null())
+            .process_group(0),
+    )
+}
+
+/// Runs a command to its end, and fails with what it said.
+pub fn run(command: &mut Command) -> Result<()> {
+    let output = command.output().with_context(|| format!("{command:?}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{command:?} failed: {said}");
+    Ok(())
+}
+
+/// The project's folder.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn module() -> PathBuf {
+    root().join("tests/cluster")
+}
+
+/// The supervisor, built once, which Go does in a second when its own cache is warm.
+fn supervisor() -> Result<PathBuf> {
+    static PROGRAM: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut program = PROGRAM.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*program {
+        Some(program) => Ok(program.clone()),
+        None => Ok(program.insert(build_supervisor()?).clone()),
+    }
+}
+
+fn build_supervisor() -> Result<PathBuf> {
+    let folder = match std::env::var_os("PHASEGATE_CACHE") {
+        Some(cache) => PathBuf::from(cache),
+        None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?).join(".cache/phasegate"),
+    };
+    std::fs::create_dir_all(&folder)?;
+    let program = folder.join("cluster");
+    // Built aside and renamed: another run may be using the one that is there.
+    let fresh = folder.join(format!("cluster-{}", std::process::id()));
+    let mut build = Command::new("go");
+    build.args(["build", "-o"]).arg(&fresh).arg(".").current_dir(module()).env("CGO_ENABLED", "0");
+    match build.status() {
+        Ok(status) => ensure!(status.success(), "{build:?} failed"),
+        Err(_) => bail!("the tests need Go 1.26 or newer on the PATH: https://go.dev/dl"),
+    }
+    std::fs::rename(&fresh, &program)?;
+    Ok(program)
+}

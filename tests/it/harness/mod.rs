@@ -1,0 +1,8 @@
+//! What the tests stand on.
+
+pub mod cluster;
+mod metrics;
+mod world;
+
+pub use metrics::Requests;
+pub use world::{World, gateway, is_true, path, private_world};

@@ -1,0 +1,347 @@
+//! One test's world: a namespace, an operator that watches it, and ways to wait.
+
+use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::{NamespaceResourceScope, api};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::runtime::watcher;
+use kube::{Client, Resource, ResourceExt};
+use phasegate::api::{ApiGateway, Phase, State};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::cluster::{Cluster, RUN_LABEL, Supervised, run, run_id};
+
+/// The longest that any condition is waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The cluster that the tests share, with the custom resource definitions.
+fn shared() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(|| {
+        let cluster = Cluster::start().unwrap();
+        cluster.install_crds().unwrap();
+        cluster
+    })
+}
+
+/// A namespace of its own on a cluster that other tests may use as well.
+pub struct World {
+    pub cluster: &'static Cluster,
+    pub client: Client,
+    pub namespace: String,
+    remove: bool,
+}
+
+/// A world on a cluster that no other test uses, for tests that count requests.
+pub async fn private_world(test: &str) -> World {
+    let cluster: &'static Cluster = tokio::task::spawn_blocking(|| {
+        let cluster = Cluster::private().unwrap();
+        cluster.install_crds().unwrap();
+        &*Box::leak(Box::new(cluster))
+    })
+    .await
+    .unwrap();
+    World::on(cluster, test).await
+}
+
+impl World {
+    /// A fresh namespace on the shared cluster.
+    pub async fn new(test: &str) -> Self {
+        let cluster = tokio::task::spawn_blocking(shared).await.unwrap();
+        Self::on(cluster, test).await
+    }
+
+    async fn on(cluster: &'static Cluster, test: &str) -> Self {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let namespace = format!("{test}-{}-{number}", std::process::id());
+        let client = cluster.client().await.unwrap();
+        let namespaces: Api<Namespace> = Api::all(client.clone());
+        let object = json!({
+            "metadata": {
+                "name": namespace,
+                "labels": { "pod-security.kubernetes.io/enforce": "restricted", RUN_LABEL: run_id() },
+            },
+        });
+        namespaces.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
+        let world = Self { cluster, client, namespace, remove: cluster.is_existing() };
+        // Pods need it, and the controller manager makes it a moment later.
+        world.until::<api::core::v1::ServiceAccount>("default", "the service account", |_| true).await;
+        world
+    }
+
+    /// The objects of a kind in this world's namespace.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Starts an operator for this namespace.
+    pub fn operator(&self) -> Operator {
+        self.operator_with(&[])
+    }
+
+    /// Starts an operator for this namespace with further flags.
+    pub fn operator_with(&self, flags: &[&str]) -> Operator {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("operators");
+        std::fs::create_dir_all(&folder).unwrap();
+        let log = folder.join(format!("{}.log", self.namespace));
+        let mut arguments =
+            vec!["run", "--namespaces", self.namespace.as_str(), "--log", "info,phasegate=debug,kube=warn"];
+        arguments.extend(flags);
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        let program = Path::new(env!("CARGO_BIN_EXE_phasegate"));
+        let process = self.cluster.supervise(program, &arguments, file).unwrap();
+        Operator { process }
+    }
+
+    /// Applies a gateway as a user does: server-side.
+    pub async fn apply(&self, gateway: &Value) -> ApiGateway {
+        self.apply_as("kubectl", gateway).await.unwrap()
+    }
+
+    /// Applies a gateway under a field manager's name.
+    pub async fn apply_as(&self, manager: &str, gateway: &Value) -> Result<ApiGateway, kube::Error> {
+        let name = gateway["metadata"]["name"].as_str().unwrap();
+        let params = PatchParams::apply(manager).force();
+        self.api().patch(name, &params, &Patch::Apply(gateway)).await
+    }
+
+    /// Creates any object, as an administrator does.
+    pub async fn create<K>(&self, object: Value) -> K
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + DeserializeOwned
+            + Serialize
+            + Clone
+            + std::fmt::Debug,
+    {
+        self.api().create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap()
+    }
+
+    /// Merges a patch into a gateway.
+    pub async fn patch(&self, name: &str, patch: Value) -> ApiGateway {
+        self.api().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap()
+    }
+
+    /// Merges a patch into a gateway's status, as a stray or foreign operator might.
+    pub async fn patch_status(&self, name: &str, patch: Value) {
+        let resource = kube::api::ApiResource::erase::<ApiGateway>(&());
+        let api: Api<kube::api::DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, &resource);
+        api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    }
+
+    /// Reads a gateway.
+    pub async fn gateway(&self, name: &str) -> ApiGateway {
+        self.api().get(name).await.unwrap()
+    }
+
+    /// Deletes a gateway and waits until it is gone.
+    pub async fn delete(&self, name: &str) {
+        self.api::<ApiGateway>().delete(name, &DeleteParams::default()).await.unwrap();
+        self.until_gone::<ApiGateway>(name).await;
+    }
+
+    /// Waits until an object is as `wanted`, and returns it.
+    pub async fn until<K>(&self, name: &str, what: &str, wanted: impl Fn(&K) -> bool) -> K
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + Serialize
+            + std::fmt::Debug
+            + Send
+            + 'static,
+    {
+        let mut last = None;
+        let waited = tokio::time::timeout(PATIENCE, async {
+            let mut objects = Box::pin(watcher::watch_object(self.api::<K>(), name));
+            loop {
+                match objects.try_next().await {
+                    Ok(Some(Some(object))) if wanted(&object) => return object,
+                    Ok(Some(object)) => last = object,
+                    Ok(None) => panic!("the watch of {name} ended"),
+                    Err(error) => eprintln!("watching {name}: {error}"),
+                }
+            }
+        })
+        .await;
+        waited.unwrap_or_else(|_| {
+            let last = serde_json::to_string_pretty(&last).unwrap();
+            panic!("{}/{name} did not come to {what} within {PATIENCE:?}; it is {last}", self.namespace)
+        })
+    }
+
+    /// Waits until a gateway is in a phase and state.
+    pub async fn until_phase(&self, name: &str, phase: Phase, state: State) -> ApiGateway {
+        self.until(name, &format!("{phase} with state {state:?}"), |gateway: &ApiGateway| {
+            gateway
+                .status
+                .as_ref()
+                .is_some_and(|status| status.phase == Some(phase.clone()) && status.state == Some(state))
+        })
+        .await
+    }
+
+    /// Waits until a gateway has started, attempt and all.
+    pub async fn until_started(&self, name: &str) -> ApiGateway {
+        self.until_phase(name, Phase::Started, State::Running).await
+    }
+
+    /// Waits until a condition of a gateway has a status and a reason.
+    pub async fn until_condition(&self, name: &str, type_: &str, status: &str, reason: &str) -> ApiGateway {
+        self.until(name, &format!("{type_}={status} {reason}"), |gateway: &ApiGateway| {
+            gateway
+                .status
+                .iter()
+                .flat_map(|status| &status.conditions)
+                .any(|condition| condition.type_ == type_ && condition.status == status && condition.reason == reason)
+        })
+        .await
+    }
+
+    /// Waits until an object is gone.
+    pub async fn until_gone<K>(&self, name: &str)
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + std::fmt::Debug
+            + Send
+            + 'static,
+    {
+        let waited = tokio::time::timeout(PATIENCE, async {
+            let mut objects = Box::pin(watcher::watch_object(self.api::<K>(), name));
+            while let Ok(object) = objects.try_next().await {
+                if object.expect("the watch goes on").is_none() {
+                    return;
+                }
+            }
+        })
+        .await;
+        assert!(waited.is_ok(), "{} {name} is still there after {PATIENCE:?}", K::kind(&()));
+    }
+
+    /// Everything that the API server has of this namespace's gateways, as `Kind name`.
+    pub async fn children(&self) -> Vec<String> {
+        let mut children = Vec::new();
+        macro_rules! list {
+            ($($kind:ty),+) => {$(
+                let found = self.api::<$kind>().list(&ListParams::default().labels("phasegate.dev/gateway")).await.unwrap();
+                children.extend(found.iter().map(|object| format!("{} {}", <$kind>::kind(&()), object.name_any())));
+            )+};
+        }
+        list!(
+            api::apps::v1::Deployment,
+            api::core::v1::Service,
+            api::networking::v1::Ingress,
+            api::policy::v1::PodDisruptionBudget,
+            api::apps::v1::ReplicaSet,
+            Pod
+        );
+        children
+    }
+
+    /// Waits until nothing of any gateway of this namespace is left.
+    pub async fn until_nothing_is_left(&self) {
+        let waited = tokio::time::timeout(PATIENCE, async {
+            let mut every = tokio::time::interval(Duration::from_millis(200));
+            while !self.children().await.is_empty() {
+                every.tick().await;
+            }
+        })
+        .await;
+        assert!(waited.is_ok(), "left behind: {:?}", self.children().await);
+    }
+
+    /// The Events about a gateway, as `Type Reason`, once at least one has this reason.
+    pub async fn until_event(&self, name: &str, reason: &str) -> Vec<String> {
+        let waited = tokio::time::timeout(PATIENCE, async {
+            let mut every = tokio::time::interval(Duration::from_millis(200));
+            loop {
+                let events = self.events(name).await;
+                if events.iter().any(|event| event.ends_with(&format!(" {reason}"))) {
+                    return events;
+                }
+                every.tick().await;
+            }
+        })
+        .await;
+        waited.unwrap_or_else(|_| panic!("no Event {reason} about {name}"))
+    }
+
+    /// The Events about a gateway, as `Type Reason`.
+    pub async fn events(&self, name: &str) -> Vec<String> {
+        let events = self.api::<Event>().list(&ListParams::default()).await.unwrap();
+        let about = |event: &&Event| {
+            let regarding = event.regarding.as_ref();
+            regarding.is_some_and(|object| {
+                object.kind.as_deref() == Some("ApiGateway") && object.name.as_deref() == Some(name)
+            })
+        };
+        let line = |event: &Event| {
+            format!("{} {}", event.type_.clone().unwrap_or_default(), event.reason.clone().unwrap_or_default())
+        };
+        events.iter().filter(about).map(line).collect()
+    }
+
+    /// Writes a manifest to a file and lets kubectl do something with it.
+    pub fn kubectl(&self, arguments: &[&str]) -> std::process::Output {
+        self.cluster.kubectl().args(["-n", &self.namespace]).args(arguments).output().unwrap()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if self.remove {
+            let _ = run(self.cluster.kubectl().args(["delete", "namespace", "--wait=false", &self.namespace]));
+        }
+        if std::thread::panicking() {
+            eprintln!("the operator's log is {}/operators/{}.log", env!("CARGO_TARGET_TMPDIR"), self.namespace);
+        }
+    }
+}
+
+/// An operator process.
+pub struct Operator {
+    process: Supervised,
+}
+
+impl Operator {
+    /// Ends it at once, as a crash would.
+    pub fn kill(&mut self) {
+        self.process.kill().unwrap();
+    }
+}
+
+/// A gateway with this spec.
+pub fn gateway(name: &str, spec: Value) -> Value {
+    json!({
+        "apiVersion": "phasegate.dev/v1alpha1",
+        "kind": "ApiGateway",
+        "metadata": { "name": name },
+        "spec": spec,
+    })
+}
+
+/// Whether a condition of a gateway is true.
+pub fn is_true(gateway: &ApiGateway, type_: &str) -> bool {
+    let conditions = gateway.status.iter().flat_map(|status| &status.conditions);
+    conditions.into_iter().any(|condition| condition.type_ == type_ && condition.status == "True")
+}
+
+/// A gateway's history, as `Phase/State Reason`.
+pub fn path(gateway: &ApiGateway) -> Vec<String> {
+    let transitions = gateway.status.iter().flat_map(|status| &status.history);
+    transitions.map(|step| format!("{}/{:?} {}", step.to, step.state, step.reason)).collect()
+}

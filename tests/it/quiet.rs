@@ -1,0 +1,87 @@
+//! A fleet to which nothing happens causes no request but watches.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::{Requests, gateway, private_world};
+
+#[tokio::test]
+async fn fifty_quiet_gateways_cause_no_read_and_no_write_for_a_minute() {
+    let world = private_world("quiet").await;
+    let _operator = world.operator();
+    let names: Vec<String> = (0..50).map(|number| format!("gw-{number}")).collect();
+    for (number, name) in names.iter().enumerate() {
+        // Some are stopped, some failed, some serve.
+        let spec = match number % 5 {
+            0 => json!({ "image": "acme/gateway:1", "state": "Stopped" }),
+            1 => json!({ "image": "acme/unpullable:1", "startDeadline": "2s" }),
+            _ => json!({ "image": "acme/gateway:1", "host": format!("{name}.example.com"), "replicas": 2 }),
+        };
+        world.apply(&gateway(name, spec)).await;
+    }
+    for (number, name) in names.iter().enumerate() {
+        match number % 5 {
+            0 => drop(world.until_condition(name, "Ready", "True", "Stopped").await),
+            1 => drop(world.until_condition(name, "Stalled", "True", "StartDeadlineExceeded").await),
+            _ => drop(world.until_started(name).await),
+        }
+    }
+    world.until_event("gw-1", "Stopped").await;
+    settle(&world.client).await;
+
+    let before = Requests::read(&world.client).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let after = Requests::read(&world.client).await;
+
+    assert_eq!(after.since(&before), BTreeMap::new());
+}
+
+/// Other components write too, but only the operator creates these kinds here, and only it
+/// puts ApiGateways.
+#[tokio::test]
+async fn a_start_costs_five_writes_one_event_and_no_read() {
+    const GATEWAYS: u64 = 20;
+    let world = private_world("cost").await;
+    let _operator = world.operator();
+    let before = Requests::read(&world.client).await;
+    for number in 0..GATEWAYS {
+        let name = format!("gw-{number}");
+        let spec = json!({ "image": "acme/gateway:1", "host": format!("{name}.example.com") });
+        world.apply(&gateway(&name, spec)).await;
+    }
+    for number in 0..GATEWAYS {
+        world.until_started(&format!("gw-{number}")).await;
+        assert_eq!(world.until_event(&format!("gw-{number}"), "Started").await, ["Normal Started"]);
+    }
+
+    let counted = Requests::read(&world.client).await.since(&before);
+
+    let count = |verb: &str, resource: &str| counted.get(&(verb.to_owned(), resource.to_owned())).copied().unwrap_or(0);
+    assert_eq!(count("PUT", "apigateways"), 2 * GATEWAYS, "Starting and Started: {counted:?}");
+    assert_eq!(count("POST", "deployments"), GATEWAYS);
+    assert_eq!(count("POST", "services"), GATEWAYS);
+    assert_eq!(count("POST", "ingresses"), GATEWAYS);
+    for resource in ["services", "ingresses", "deployments"] {
+        assert_eq!(count("GET", resource), 0, "{resource}");
+    }
+}
+
+/// Waits until the other components, which finish their own work, are quiet too. The garbage
+/// collector looks for new kinds every 30 seconds and then asks for every owner of that kind.
+async fn settle(client: &kube::Client) {
+    let mut every = tokio::time::interval(Duration::from_secs(5));
+    let mut before = Requests::read(client).await;
+    let mut quiet = 0;
+    for _ in 0..40 {
+        every.tick().await;
+        let now = Requests::read(client).await;
+        quiet = if now == before { quiet + 1 } else { 0 };
+        if quiet == 7 {
+            return;
+        }
+        before = now;
+    }
+    panic!("requests go on: {:?}", Requests::read(client).await.since(&before));
+}

@@ -1,0 +1,358 @@
+//! What the API server refuses before the operator ever sees it: the field and the sentence.
+
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams};
+use kube::core::response::Status;
+use kube::{Api, Error};
+use phasegate::api::Environment;
+use serde_json::{Value, json};
+
+use crate::harness::{World, gateway};
+
+/// A faulty object, what is said about it, and the same object without the fault.
+struct Row {
+    fault: Value,
+    field: &'static str,
+    sentence: &'static str,
+    mended: Value,
+}
+
+fn row(fault: Value, field: &'static str, sentence: &'static str, mended: Value) -> Row {
+    Row { fault, field, sentence, mended }
+}
+
+/// A gateway whose spec is an image and these fields.
+fn with(fields: Value) -> Value {
+    let mut spec = json!({ "image": "acme/gateway:1" });
+    spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    gateway("shop", spec)
+}
+
+fn named(name: &str) -> Value {
+    gateway(name, json!({ "image": "acme/gateway:1" }))
+}
+
+fn environment(name: &str, spec: Value) -> Value {
+    json!({
+        "apiVersion": "phasegate.dev/v1alpha1",
+        "kind": "Environment",
+        "metadata": { "name": name },
+        "spec": spec,
+    })
+}
+
+fn variables(count: usize) -> Value {
+    (0..count).map(|number| json!({ "name": format!("VARIABLE_{number}") })).collect()
+}
+
+/// Creates an object without keeping it, as `kubectl create --dry-run=server` does.
+async fn create(world: &World, object: &Value) -> Result<DynamicObject, Error> {
+    let resource = match object["kind"].as_str().unwrap() {
+        "Environment" => ApiResource::erase::<Environment>(&()),
+        _ => ApiResource::erase::<phasegate::api::ApiGateway>(&()),
+    };
+    let api: Api<DynamicObject> = Api::namespaced_with(world.client.clone(), &world.namespace, &resource);
+    let params = PostParams { dry_run: true, ..PostParams::default() };
+    api.create(&params, &serde_json::from_value(object.clone()).unwrap()).await
+}
+
+/// The refusal of an object, as `field: sentence`, one for each cause.
+fn causes<K: std::fmt::Debug>(answer: Result<K, Error>, object: &Value) -> Vec<String> {
+    let status: Box<Status> = match answer {
+        Err(Error::Api(status)) => status,
+        other => panic!("{object} was not refused: {other:?}"),
+    };
+    assert_eq!((status.code, status.reason.as_str()), (422, "Invalid"), "{object}: {status:?}");
+    let causes = status.details.unwrap().causes;
+    causes.into_iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect()
+}
+
+async fn each_is_refused(test: &str, rows: Vec<Row>) {
+    let world = World::new(test).await;
+    for Row { fault, field, sentence, mended } in rows {
+        let causes = causes(create(&world, &fault).await, &fault);
+        let told = |cause: &String| cause.starts_with(&format!("{field}: ")) && cause.ends_with(sentence);
+        assert!(causes.iter().any(told), "{fault} was to be refused with {field}: {sentence}, not with {causes:#?}");
+        let accepted = create(&world, &mended).await;
+        assert!(accepted.is_ok(), "{mended} was to be accepted: {accepted:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_no_registry_can_have_is_refused() {
+    const NO_REFERENCE: &str =
+        "image must be an image reference such as ghcr.io/acme/gateway:1.4, its registry and repository in lower case";
+    let image = |image: &str| gateway("shop", json!({ "image": image }));
+    each_is_refused(
+        "images",
+        vec![
+            row(image(""), "spec.image", "image must not be empty", image("gateway")),
+            row(image("ghcr.io/Acme/gateway:1"), "spec.image", NO_REFERENCE, image("ghcr.io/acme/gateway:V1")),
+            row(image("acme/gateway:1 "), "spec.image", NO_REFERENCE, image("acme/gateway:1")),
+            row(image("acme/gateway@sha256:12"), "spec.image", NO_REFERENCE, image("acme/gateway")),
+            row(gateway("shop", json!({})), "spec.image", "Required value", image("acme/gateway")),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_host_that_is_more_or_less_than_a_name_is_refused() {
+    const NO_HOST: &str =
+        "host must be a lower-case DNS name such as shop.example.com: no IP address, and no scheme, port or path";
+    let host = |host: &str| with(json!({ "host": host }));
+    let refused = |fault: &str| row(host(fault), "spec.host", NO_HOST, host("shop.example.com"));
+    each_is_refused(
+        "hosts",
+        vec![
+            refused("https://shop.example.com"),
+            refused("shop.example.com:8443"),
+            refused("shop.example.com/api"),
+            refused("Shop.example.com"),
+            refused("192.0.2.7"),
+            refused("2001:db8::7"),
+            refused("shop.*.example.com"),
+            row(
+                environment("dev", json!({ "gatewayRef": { "name": "shop" }, "host": "https://dev.example.com" })),
+                "spec.host",
+                "host must be a lower-case DNS name such as dev.shop.example.com: no IP address, and no scheme, port or path",
+                environment("dev", json!({ "gatewayRef": { "name": "shop" }, "host": "dev.example.com" })),
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn numbers_out_of_range_are_refused() {
+    let port = |port: i64| with(json!({ "port": port }));
+    let replicas = |replicas: i64| with(json!({ "replicas": replicas }));
+    each_is_refused(
+        "numbers",
+        vec![
+            row(port(0), "spec.port", "should be greater than or equal to 1", port(1)),
+            row(port(70_000), "spec.port", "should be less than or equal to 65535", port(65_535)),
+            row(replicas(-1), "spec.replicas", "should be greater than or equal to 0", replicas(0)),
+            row(replicas(1001), "spec.replicas", "should be less than or equal to 1000", replicas(1000)),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_time_that_is_no_duration_is_refused() {
+    const NO_DEADLINE: &str =
+        "startDeadline must be a duration such as 90s, 5m or 1h30m, each number of at most 6 digits";
+    const NO_BACKOFF: &str = "backoff must be a duration such as 30s or 5m, each number of at most 6 digits";
+    let deadline = |text: &str| with(json!({ "startDeadline": text }));
+    let backoff = |text: &str| with(json!({ "startRetries": { "limit": 3, "backoff": text } }));
+    let late = |fault: &str, sentence| row(deadline(fault), "spec.startDeadline", sentence, deadline("1s"));
+    let slow = |fault: &str, sentence| row(backoff(fault), "spec.startRetries.backoff", sentence, backoff("1s"));
+    each_is_refused(
+        "durations",
+        vec![
+            late("0s", "startDeadline must be at least 1s"),
+            late("999ms", "startDeadline must be at least 1s"),
+            late("banana", NO_DEADLINE),
+            late("3 days", NO_DEADLINE),
+            late("-5m", NO_DEADLINE),
+            late("300", NO_DEADLINE),
+            late("", NO_DEADLINE),
+            // More than the API server can reckon with: it must not be its arithmetic that complains.
+            late("9999999h", NO_DEADLINE),
+            late("999999h999999h999999h", "Too long: may not be more than 20 bytes"),
+            slow("0s", "backoff must be at least 1s"),
+            slow("banana", NO_BACKOFF),
+            slow("9999999h", NO_BACKOFF),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_state_that_is_none_is_refused_with_those_that_are() {
+    let state = |state: &str| with(json!({ "state": state }));
+    const STATES: &str = r#"Unsupported value: "Paused": supported values: "Running", "Stopped", "Restarting""#;
+    each_is_refused(
+        "states",
+        vec![
+            row(state("Paused"), "spec.state", STATES, state("Running")),
+            row(
+                state("stopped"),
+                "spec.state",
+                r#"supported values: "Running", "Stopped", "Restarting""#,
+                state("Stopped"),
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn too_many_or_equal_environment_variables_are_refused() {
+    let env = |env: Value| with(json!({ "env": env }));
+    let twice = |first: &str, second: &str| env(json!([{ "name": first }, { "name": second, "value": "2" }]));
+    each_is_refused(
+        "variables",
+        vec![
+            row(env(variables(101)), "spec.env", "Too many: 101: must have at most 100 items", env(variables(100))),
+            row(twice("A", "A"), "spec.env[1]", r#"Duplicate value: {"name":"A"}"#, twice("A", "B")),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_name_that_a_service_cannot_have_is_refused() {
+    const NO_LABEL: &str = "metadata.name must start with a lower-case letter, end with a letter or digit and hold only lower-case letters, digits and '-': the Service carries the same name";
+    const NO_LABEL_EITHER: &str = "metadata.name must start with a lower-case letter, end with a letter or digit and hold only lower-case letters, digits and '-'";
+    let env = |name: &str| environment(name, json!({ "gatewayRef": { "name": "shop" } }));
+    let long = "a".repeat(51);
+    let fits = "a".repeat(50);
+    each_is_refused(
+        "names",
+        vec![
+            row(named("1shop"), "metadata.name", NO_LABEL, named("shop1")),
+            row(named("shop.eu"), "metadata.name", NO_LABEL, named("shop-eu")),
+            row(named("Shop"), "metadata.name", "(e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')", named("shop")),
+            row(
+                named(&long),
+                "metadata.name",
+                "metadata.name must have at most 50 characters: the pods' names are derived from it",
+                named(&fits),
+            ),
+            row(env("1dev"), "metadata.name", NO_LABEL_EITHER, env("dev1")),
+            row(env(&long), "metadata.name", "metadata.name must have at most 50 characters", env(&fits)),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_path_that_leads_astray_or_nowhere_is_refused() {
+    let path = |path: &str| with(json!({ "host": "shop.example.com", "path": path }));
+    let ready = |path: &str| with(json!({ "readinessPath": path }));
+    let tls = |more: Value| {
+        let mut object = with(json!({ "tls": { "secretName": "shop-tls" } }));
+        object["spec"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        object
+    };
+    let inside = "path must not contain '..', '//' or '/./'";
+    each_is_refused(
+        "paths",
+        vec![
+            row(path("api"), "spec.path", "path must start with '/'", path("/api")),
+            row(path("/api/../admin"), "spec.path", inside, path("/api/admin")),
+            row(path("/api//v1"), "spec.path", inside, path("/api/v1/")),
+            row(path("/api/./v1"), "spec.path", inside, path("/api/.v1")),
+            row(path("/a?b=c"), "spec.path", "path may hold only letters, digits and - . _ ~ /", path("/~a-b_c.d")),
+            row(ready("healthz"), "spec.readinessPath", "readinessPath must start with '/'", ready("/healthz?full=1")),
+            row(
+                with(json!({ "path": "/api" })),
+                "spec.host",
+                "path needs a host: without one no Ingress is made",
+                path("/api"),
+            ),
+            row(tls(json!({})), "spec.host", "tls needs a host", tls(json!({ "host": "shop.example.com" }))),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_volume_that_is_not_exactly_one_thing_is_refused() {
+    const NOT_ONE: &str = "a volume is exactly one of configMap, secret and emptyDir";
+    const NO_NAME: &str = "a volume's name must be a DNS label other than tmp";
+    const NO_MOUNT: &str = "mountPath must be an absolute path other than /tmp, without ':' or '..'";
+    let volumes = |volumes: Value| with(json!({ "volumes": volumes }));
+    let named = |names: &[&str]| {
+        volumes(names.iter().map(|name| json!({ "name": name, "mountPath": "/data", "emptyDir": {} })).collect())
+    };
+    let mounted = |path: &str| volumes(json!([{ "name": "data", "mountPath": path, "emptyDir": {} }]));
+    each_is_refused(
+        "volumes",
+        vec![
+            row(
+                volumes(json!([{ "name": "data", "mountPath": "/data", "emptyDir": {}, "secret": { "name": "s" } }])),
+                "spec.volumes[0]",
+                NOT_ONE,
+                volumes(json!([{ "name": "data", "mountPath": "/data", "secret": { "name": "s" } }])),
+            ),
+            row(
+                volumes(json!([{ "name": "data", "mountPath": "/data" }])),
+                "spec.volumes[0]",
+                NOT_ONE,
+                volumes(json!([{ "name": "data", "mountPath": "/data", "configMap": { "name": "c" } }])),
+            ),
+            row(
+                named(&["data", "data"]),
+                "spec.volumes[1]",
+                r#"Duplicate value: {"name":"data"}"#,
+                named(&["data", "more"]),
+            ),
+            row(named(&["tmp"]), "spec.volumes[0].name", NO_NAME, named(&["tmp2"])),
+            row(named(&["Data"]), "spec.volumes[0].name", NO_NAME, named(&["data"])),
+            row(mounted("data"), "spec.volumes[0].mountPath", NO_MOUNT, mounted("/data")),
+            row(mounted("/data/../etc"), "spec.volumes[0].mountPath", NO_MOUNT, mounted("/data/etc")),
+            row(mounted("/tmp"), "spec.volumes[0].mountPath", NO_MOUNT, mounted("/tmp/data")),
+            row(mounted("/tmp/"), "spec.volumes[0].mountPath", NO_MOUNT, mounted("/tmpfs")),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn an_environment_cannot_move_to_another_gateway() {
+    let world = World::new("moving").await;
+    world.create::<Environment>(environment("dev", json!({ "gatewayRef": { "name": "shop" } }))).await;
+    let environments = world.api::<Environment>();
+    let merge = async |spec: Value| {
+        environments.patch("dev", &PatchParams::default(), &Patch::Merge(json!({ "spec": spec }))).await
+    };
+
+    let moved = json!({ "gatewayRef": { "name": "bank" } });
+    let causes = causes(merge(moved.clone()).await, &moved);
+    assert!(
+        causes.len() == 1
+            && causes[0].starts_with("spec.gatewayRef: ")
+            && causes[0].ends_with("gatewayRef cannot be changed: delete the Environment and create another"),
+        "{causes:#?}"
+    );
+    merge(json!({ "gatewayRef": { "name": "shop" }, "host": "dev.example.com" })).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_only_looks_odd_is_accepted_as_it_is() {
+    let world = World::new("odd").await;
+    let digest = format!("registry.example.com:5000/acme/gateway:1@sha256:{}", "0f".repeat(32));
+    for spec in [
+        json!({ "image": digest }),
+        json!({ "image": "localhost:5000/gateway" }),
+        json!({ "image": "acme/my__gateway--x:Release_1.2-RC" }),
+        json!({ "image": "acme/gateway:1", "host": "*.shop.example.com" }),
+        json!({ "image": "acme/gateway:1", "host": "localhost" }),
+        json!({ "image": "acme/gateway:1", "host": "xn--bcher-kva.example.com" }),
+        json!({ "image": "acme/gateway:1", "host": "7.example.com" }),
+        json!({ "image": "acme/gateway:1", "resources": { "requests": { "cpu": 1 }, "limits": { "memory": "1Gi" } } }),
+        json!({ "image": "acme/gateway:1", "startDeadline": "1h30m" }),
+        json!({ "image": "acme/gateway:1", "startDeadline": "1.5h" }),
+        json!({ "image": "acme/gateway:1", "startDeadline": "86400s" }),
+        json!({ "image": "acme/gateway:1", "replicas": 0 }),
+        json!({ "image": "acme/gateway:1", "state": "Restarting" }),
+        json!({ "image": "acme/gateway:1", "volumes": [{ "name": "scratch", "mountPath": "/scratch", "emptyDir": { "sizeLimit": 1048576 } }] }),
+    ] {
+        let object = gateway("shop", spec.clone());
+        let accepted = create(&world, &object).await.unwrap_or_else(|error| panic!("{object}: {error}"));
+        for (field, value) in spec.as_object().unwrap() {
+            assert_eq!(&accepted.data["spec"][field], value, "{field} of {object} was changed");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_image_is_all_that_must_be_said() {
+    let world = World::new("least").await;
+
+    let accepted = create(&world, &named("shop")).await.unwrap();
+
+    assert_eq!(accepted.data["spec"], json!({ "image": "acme/gateway:1", "port": 8080, "state": "Running" }));
+}

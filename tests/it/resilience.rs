@@ -1,0 +1,73 @@
+//! The operator can be away, or be killed at any moment.
+
+use std::time::Duration;
+
+use phasegate::api::{Phase, State};
+use serde_json::json;
+
+use crate::harness::{World, gateway, path};
+
+#[tokio::test]
+async fn fifty_gateways_created_while_the_operator_is_down_all_start_when_it_is_back() {
+    let world = World::new("backlog").await;
+    let names: Vec<String> = (0..50).map(|number| format!("gw-{number}")).collect();
+    for name in &names {
+        let host = format!("{name}.backlog.example.com");
+        world.apply(&gateway(name, json!({ "image": "acme/gateway:1", "host": host }))).await;
+    }
+
+    let _operator = world.operator();
+
+    for name in &names {
+        let started = world.until_started(name).await;
+        assert_eq!(path(&started), ["Starting/Running StartRequested", "Started/Running Started"]);
+    }
+}
+
+/// What is stored is what an operator leaves that is killed right after it wrote Starting:
+/// the phase, and no child. The deadline passes before it is back.
+#[tokio::test]
+async fn a_start_interrupted_by_a_kill_gets_its_time_when_the_operator_is_back_after_the_deadline() {
+    let world = World::new("resume").await;
+    // Nothing can be created here, so the operator is killed before any child exists.
+    let quota = json!({ "metadata": { "name": "shut" }, "spec": { "hard": { "count/deployments.apps": "0" } } });
+    world.create::<k8s_openapi::api::core::v1::ResourceQuota>(quota).await;
+    let mut operator = world.operator();
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "30s" }))).await;
+    let starting = world.until_phase("shop", Phase::Starting, State::Running).await;
+    operator.kill();
+    assert_eq!(world.children().await, Vec::<String>::new());
+    world.api::<k8s_openapi::api::core::v1::ResourceQuota>().delete("shut", &Default::default()).await.unwrap();
+    // The deadline is moved into the past instead of waited for.
+    let long_ago = starting.status.unwrap().attempt.unwrap().started_at.0 - Duration::from_secs(60);
+    world.patch_status("shop", json!({ "status": { "attempt": { "startedAt": long_ago } } })).await;
+
+    let _operator = world.operator();
+
+    let shop = world.until_started("shop").await;
+    assert_eq!(path(&shop), ["Starting/Running StartRequested", "Starting/Running Resumed", "Started/Running Started"]);
+    assert_eq!(shop.status.unwrap().attempt.unwrap().number, 2);
+    let events = world.until_event("shop", "Resumed").await;
+    assert!(events.contains(&"Normal Resumed".to_owned()), "{events:?}");
+}
+
+#[tokio::test]
+async fn an_operator_killed_again_and_again_in_a_burst_starts_every_gateway_once() {
+    let world = World::new("kills").await;
+    let names: Vec<String> = (0..20).map(|number| format!("gw-{number}")).collect();
+    let mut operator = world.operator();
+    for (number, name) in names.iter().enumerate() {
+        world.apply(&gateway(name, json!({ "image": "acme/gateway:1", "replicas": 2 }))).await;
+        if number % 4 == 3 {
+            operator.kill();
+            operator = world.operator();
+        }
+    }
+
+    for name in &names {
+        let started = world.until_started(name).await;
+        assert_eq!(path(&started), ["Starting/Running StartRequested", "Started/Running Started"]);
+    }
+    let pods = world.children().await.iter().filter(|child| child.starts_with("Pod ")).count();
+    assert_eq!(pods, 40);
+}
