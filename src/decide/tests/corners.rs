@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::builders::*;
 use crate::api::{ApiGateway, Attempt, Phase, RETRY_ANNOTATION, Reason, State};
-use crate::decide::observed::{Moment, Observed};
+use crate::decide::observed::{Child, Moment, Observed, Settings};
 use crate::decide::phase::Situation;
 use crate::decide::requests::Requests;
 use crate::decide::{Plan, Step, decide};
@@ -115,9 +115,28 @@ fn only_the_clock_of_a_start_that_is_not_being_deleted_can_be_held() {
 #[test]
 fn a_gateway_that_names_no_host_has_all_the_host_it_needs() {
     let (hostless, observed, moment) = (but(started(), drops_the_host), nothing(), after(60));
-    assert!(situation(&hostless, &observed, &moment).holds_its_host());
+    assert!(situation(&hostless, &observed, &moment).may_route());
     let unclaimed = but(started(), |g| status(g).hosts.clear());
-    assert!(!situation(&unclaimed, &observed, &moment).holds_its_host());
+    assert!(!situation(&unclaimed, &observed, &moment).may_route());
+}
+
+#[test]
+fn an_ingress_class_that_is_not_allowed_is_in_the_way_of_a_start_and_of_its_rules() {
+    let settings = Settings { ingress_classes: vec!["public".to_owned()], ..SETTINGS.clone() };
+    let named = |class: &str| taken_up(but(fresh(), |g| g.spec.ingress_class_name = Some(class.to_owned())));
+    let held = decide(&named("internal"), &nothing(), &after(0), &settings).status.unwrap();
+    assert_eq!(held.phase, Some(Phase::Created));
+    assert_eq!(held.history[0].reason, Reason::IngressClassNotAllowed);
+    for allowed in [named("public"), fresh()] {
+        let begun = decide(&allowed, &nothing(), &after(0), &settings).status.unwrap();
+        assert_eq!(begun.phase, Some(Phase::Starting));
+    }
+    let any = decide(&named("internal"), &nothing(), &after(0), &SETTINGS).status.unwrap();
+    assert_eq!(any.phase, Some(Phase::Starting), "no classes are named: any will do");
+    // A gateway that serves keeps its rules as they are, and the rest of it is repaired.
+    let serves = taken_up(but(started(), |g| g.spec.ingress_class_name = Some("internal".to_owned())));
+    let edited = child(child(serving(), Child::Ingress, different()), Child::Service, different());
+    assert_eq!(decide(&serves, &edited, &after(60), &settings).steps, [Step::Update(Child::Service)]);
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn a_start_that_ends_while_its_clock_is_held_lets_go_of_it() {
 
 #[test]
 fn a_transition_is_told_in_full() {
-    let status = status_after(&starting(), &serving(), &after(42));
+    let status = status_after(&starting(), &serving(), &Moment { attempt: secs(99), ..after(42) });
     let Transition { at: when, from, to, state, reason, message, seconds } = status.history.last().unwrap().clone();
     assert_eq!((when, from, to), (wall(42), Some(Phase::Starting), Phase::Started));
     assert_eq!((state, reason, seconds), (State::Running, Reason::Started, 42));
