@@ -317,6 +317,12 @@ pub fn predecessor_goes(observed: Observed) -> Observed {
     child(observed, Child::Deployment, Presence::Predecessor)
 }
 
+pub fn host_not_allowed(observed: Observed) -> Observed {
+    but(observed, |o| {
+        o.host = HostVerdict::NotAllowed { host: HOST.to_owned(), allowed: "tenants.example.net".to_owned() };
+    })
+}
+
 pub fn registry_away(observed: Observed) -> Observed {
     but(observed, |o| o.registry_unavailable = Some("connection refused".to_owned()))
 }

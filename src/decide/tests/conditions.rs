@@ -53,6 +53,13 @@ fn before_the_start() {
     check(vec![
         ("a taken host stalls", fresh(), host_taken(nothing()), after(0), held("HostTaken")),
         ("a host that is still taken stalls", created(), host_taken(nothing()), after(60), held("HostTaken")),
+        (
+            "a host that is not allowed stalls",
+            fresh(),
+            host_not_allowed(nothing()),
+            after(0),
+            ["False HostNotAllowed", "False HostNotAllowed", "False HostNotAllowed", "True HostNotAllowed"],
+        ),
         ("a taken name stalls", fresh(), name_taken(nothing()), after(0), held("NameTaken")),
         (
             "waiting for garbage collection heals by itself",
@@ -157,6 +164,13 @@ fn while_started() {
             child(serving(), Child::Ingress, Presence::Missing),
             after(60),
             lost_pods,
+        ),
+        (
+            "a stranger's Deployment serves nobody",
+            started(),
+            child(serving(), Child::Deployment, Presence::Stranger("nobody".to_owned())),
+            after(60),
+            ["False NameTaken", "False Unavailable", "False NameTaken", "True NameTaken"],
         ),
         (
             "a gateway without a host needs no Ingress",
@@ -335,6 +349,9 @@ fn a_stop_that_is_stuck_names_what_it_waits_for() {
         let words = message(&status, CLEANUP_STUCK);
         assert!(parts.iter().all(|part| words.contains(part)), "{parts:?} in {words:?}");
     }
+    let patient = taken_up(but(starting(), |g| g.spec.start_deadline = Some(secs(900).into())));
+    let long_start = status_after(&patient, &coming_up(), &after(900));
+    assert_eq!(said(&long_start, CLEANUP_STUCK), "", "only a stop can be stuck");
     let in_time = status_after(&stopping_as_asked(), &pods(nothing(), 1, 1), &after(599));
     assert_eq!(said(&in_time, CLEANUP_STUCK), "");
     let done = status_after(&stopping_after_timeout(), &pods(nothing(), 1, 1), &after(600));

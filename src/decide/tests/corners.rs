@@ -6,7 +6,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::builders::*;
 use crate::api::{ApiGateway, Attempt, Phase, RETRY_ANNOTATION, Reason, State};
-use crate::decide::observed::{Moment, Observed};
+use crate::decide::observed::{Child, Moment, Observed, Settings};
+use crate::decide::phase::Situation;
+use crate::decide::requests::Requests;
 use crate::decide::{Plan, Step, decide};
 
 fn place(gateway: &ApiGateway) -> (Phase, State) {
@@ -94,6 +96,47 @@ fn an_operator_that_comes_back_to_a_held_clock_does_not_time_out() {
     let days_later = Moment { held: secs(99_990), ..after(100_000) };
     let plan = decide(&but(held, resumes), &untried(nothing()), &days_later, &SETTINGS);
     assert_eq!((plan.moves, plan.wake), (false, Some(secs(290))));
+}
+
+fn situation<'a>(gateway: &'a ApiGateway, observed: &'a Observed, moment: &'a Moment) -> Situation<'a> {
+    Situation { gateway, observed, moment, settings: &SETTINGS, requests: Requests::of(gateway) }
+}
+
+#[test]
+fn only_the_clock_of_a_start_that_is_not_being_deleted_can_be_held() {
+    let (observed, moment) = (host_taken(nothing()), after(60));
+    let held = |gateway: &ApiGateway| situation(gateway, &observed, &moment).clock_is_held();
+    for (phase, gateway) in in_every_phase() {
+        assert_eq!(held(&but(gateway.clone(), suspends)), phase.starts_with("Starting"), "{phase}");
+        assert!(!held(&but(gateway, deletes)), "{phase}");
+    }
+}
+
+#[test]
+fn a_gateway_that_names_no_host_has_all_the_host_it_needs() {
+    let (hostless, observed, moment) = (but(started(), drops_the_host), nothing(), after(60));
+    assert!(situation(&hostless, &observed, &moment).may_route());
+    let unclaimed = but(started(), |g| status(g).hosts.clear());
+    assert!(!situation(&unclaimed, &observed, &moment).may_route());
+}
+
+#[test]
+fn an_ingress_class_that_is_not_allowed_is_in_the_way_of_a_start_and_of_its_rules() {
+    let settings = Settings { ingress_classes: vec!["public".to_owned()], ..SETTINGS.clone() };
+    let named = |class: &str| taken_up(but(fresh(), |g| g.spec.ingress_class_name = Some(class.to_owned())));
+    let held = decide(&named("internal"), &nothing(), &after(0), &settings).status.unwrap();
+    assert_eq!(held.phase, Some(Phase::Created));
+    assert_eq!(held.history[0].reason, Reason::IngressClassNotAllowed);
+    for allowed in [named("public"), fresh()] {
+        let begun = decide(&allowed, &nothing(), &after(0), &settings).status.unwrap();
+        assert_eq!(begun.phase, Some(Phase::Starting));
+    }
+    let any = decide(&named("internal"), &nothing(), &after(0), &SETTINGS).status.unwrap();
+    assert_eq!(any.phase, Some(Phase::Starting), "no classes are named: any will do");
+    // A gateway that serves keeps its rules as they are, and the rest of it is repaired.
+    let serves = taken_up(but(started(), |g| g.spec.ingress_class_name = Some("internal".to_owned())));
+    let edited = child(child(serving(), Child::Ingress, different()), Child::Service, different());
+    assert_eq!(decide(&serves, &edited, &after(60), &settings).steps, [Step::Update(Child::Service)]);
 }
 
 #[test]

@@ -119,6 +119,10 @@ fn what_is_in_the_way_is_named() {
     assert!(obstacle_cause(&s, &name).hint.contains("Ingress"));
     let old = Obstacle::WaitingForDeletion { child: Child::Deployment };
     assert_cause(&obstacle_cause(&s, &old), Reason::WaitingForDeletion, &["Deployment", "shop", "earlier gateway"]);
+    let forbidden = Obstacle::HostNotAllowed { host: HOST.to_owned(), allowed: "tenants.example.net".to_owned() };
+    assert_cause(&obstacle_cause(&s, &forbidden), Reason::HostNotAllowed, &[HOST, "tenants.example.net"]);
+    let class = Obstacle::IngressClassNotAllowed { class: "internal".to_owned(), allowed: "public".to_owned() };
+    assert_cause(&obstacle_cause(&s, &class), Reason::IngressClassNotAllowed, &["internal", "public"]);
     assert_cause(&failure(&host_taken(nothing())), Reason::HostTaken, &[HOST]);
 }
 

@@ -22,6 +22,7 @@ fn gateways() -> Vec<ApiGateway> {
     all.push(with_retries(timed_out(), 1, None));
     all.push(with_retries(stopping_after_timeout(), 1, None));
     all.push(with_retries(stopped_after_timeout(), 1, None));
+    all.push(but(restarting(), |g| drop(pass(g, &rolling_out(), &after(301)))));
     all.push(hashed_by_an_older_version(stopped_after_timeout()));
     all
 }
@@ -67,6 +68,9 @@ fn worlds() -> Vec<Observed> {
         child(nothing(), Child::Deployment, Presence::Terminating),
         child(nothing(), Child::PodDisruptionBudget, Presence::Missing),
         child(nothing(), Child::PodDisruptionBudget, stranger()),
+        child(serving(), Child::Service, Presence::Expected),
+        child(serving(), Child::Ingress, Presence::Immutable),
+        host_not_allowed(nothing()),
     ];
     let taken: Vec<Observed> = [nothing(), serving()].into_iter().map(host_taken).collect();
     worlds.extend(taken);
@@ -153,7 +157,7 @@ fn no_step_touches_what_is_not_ours_or_is_on_its_way_out(case: &Case<'_>) {
         let right = match step {
             Step::Create(_) => *presence == Presence::Missing,
             Step::Update(_) => matches!(presence, Presence::Different(_)),
-            _ => presence.is_ours() && *presence != Presence::Terminating,
+            _ => presence.is_ours() && !matches!(presence, Presence::Terminating | Presence::Expected),
         };
         assert!(right, "{step:?} of {presence:?} in {:?}", place(case.gateway));
     }

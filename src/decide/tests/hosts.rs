@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::builders::*;
-use crate::api::{ApiGateway, HostClaim};
-use crate::decide::hosts::{Claimant, ClaimantKind, Claims};
+use crate::api::{ApiGateway, Environment, EnvironmentSpec, EnvironmentStatus, GatewayRef, HostClaim};
+use crate::decide::hosts::{Claimant, ClaimantKind, Claims, is_allowed};
 use crate::decide::observed::HostVerdict;
 
 /// A gateway that wants a host and has no claim.
@@ -157,6 +157,48 @@ fn who_does_not_want_a_host_any_more_is_not_woken() {
     let mut claims = learned(&[&holder, &wants("b", "waits", HOST)]);
     assert_eq!(claims.learn(&wants("b", "waits", "else.example.com")), woken(&[]));
     assert_eq!(claims.forget(&claimant("a", "holder")), woken(&[]));
+}
+
+fn environment(name: &str, since: Option<i64>) -> Environment {
+    let reference = GatewayRef { name: "shop".to_owned() };
+    let spec = EnvironmentSpec { gateway_ref: reference, host: Some(HOST.to_owned()) };
+    but(Environment::new(name, spec), |environment| {
+        environment.metadata.namespace = Some("a".to_owned());
+        environment.status = since.map(|second| EnvironmentStatus {
+            hosts: vec![HostClaim { host: HOST.to_owned(), since: MicroTime(at(second)) }],
+            ..EnvironmentStatus::default()
+        });
+    })
+}
+
+#[test]
+fn gateways_and_environments_compete_for_hosts() {
+    let mut claims = learned(&[&holds("b", "gate", HOST, 2), &wants("b", "waits", HOST)]);
+    assert_eq!(claims.verdict(&environment("dev", None)), taken(HOST, "b/gate"));
+    let older = environment("dev", Some(1));
+    assert_eq!(claims.learn(&older), woken(&[("b", "gate"), ("b", "waits")]));
+    assert_eq!(claims.verdict(&older), HostVerdict::Free);
+    let by = HostVerdict::Taken { host: HOST.to_owned(), by: "Environment a/dev".to_owned() };
+    assert_eq!(claims.verdict(&holds("b", "gate", HOST, 2)), by);
+}
+
+#[test]
+fn an_environment_and_a_gateway_of_one_name_are_two() {
+    let claims = learned(&[&holds("a", "dev", HOST, 1)]);
+    assert_eq!(claims.verdict(&environment("dev", None)), taken(HOST, "a/dev"));
+}
+
+#[test]
+fn a_namespace_may_have_a_suffix_and_what_is_below_it() {
+    let suffixes = ["Tenants.Example.net.", "*.shops.example.com", ".old.example.org"].map(str::to_owned);
+    let below = ["a.tenants.example.net", "*.tenants.example.net", "A.B.Shops.example.com.", "x.old.example.org"];
+    for host in ["tenants.example.net"].iter().chain(&below) {
+        assert!(is_allowed(host, &suffixes), "{host}");
+    }
+    for host in ["example.net", "eviltenants.example.net", "tenants.example.net.evil.com", "*.example.net", "net"] {
+        assert!(!is_allowed(host, &suffixes), "{host}");
+    }
+    assert!(!is_allowed(HOST, &[]));
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod conditions;
 mod corners;
 mod diagnosis;
 mod edges;
+mod environment;
 mod hosts;
 mod notes;
 mod requests;

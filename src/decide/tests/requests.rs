@@ -125,6 +125,8 @@ fn entering_starting_takes_all_tokens() {
     assert!(takes(&all(stopped_as_asked()), &nothing(), &after(60)));
     let older = hashed_by_an_older_version(starting());
     assert!(takes(&but(older, everything), &untried(nothing()), &resumed));
+    let turned_back = but(taken_up(but(restarting(), asks_restarting)), asks_running);
+    assert!(takes(&turned_back, &untried(nothing()), &resumed), "a change that is no request is taken too");
     assert!(takes(&with_retries(stopped_after_timeout(), 1, None), &nothing(), &after_failure(60)));
 }
 
@@ -185,6 +187,8 @@ fn after_a_timeout_and_during_a_stop_the_tokens_wait() {
         handled_after(gateway, observed, moment) == gateway.status_or_default().handled
     };
     assert!(waits(&turned_back, &coming_up(), &after(60)));
+    let late = but(taken_up(but(restarting(), asks_restarting)), asks_running);
+    assert!(waits(&late, &coming_up(), &after(301)), "in the moment of the timeout too");
     for gateway in [stopping_after_timeout(), but(stopping_as_asked(), asks_running)] {
         let asked = but(but(gateway, changes_the_image), everything);
         assert!(waits(&asked, &serving(), &after(60)), "while children are there");
@@ -222,6 +226,12 @@ fn a_gateway_is_met_with_its_tokens() {
     let stopped = but(fresh(), asks_stopped);
     let status = status_after(&stopped, &nothing(), &after(0));
     assert_eq!(status.handled.unwrap().state, DesiredState::Stopped);
+}
+
+#[test]
+fn a_later_versions_hash_is_left_to_it() {
+    let later = but(of_a_later_version(), |g| status(g).handled.as_mut().unwrap().spec_hash = "v9:0".to_owned());
+    assert_eq!(handled_after(&later, &serving(), &after(60)).unwrap().spec_hash, "v9:0");
 }
 
 #[test]

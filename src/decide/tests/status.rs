@@ -50,6 +50,11 @@ fn a_request_grants_all_retries_again_and_a_retry_uses_one() {
     let granted = with_retries(stopped_after_timeout(), 1, None);
     assert_eq!(left(&but(granted.clone(), asks_for_a_retry), nothing(), after_failure(1)), Some(3));
     assert_eq!(left(&granted, nothing(), after_failure(60)), Some(0));
+    for asked in [starting(), timed_out(), restarting()] {
+        let asked = but(with_retries(asked, 1, None), changes_the_image);
+        assert_eq!(left(&asked, coming_up(), after(60)), Some(3));
+    }
+    assert_eq!(left(&but(with_retries(started(), 1, None), asks_for_a_restart), serving(), after(60)), Some(3));
     let late = with_retries(starting(), 2, None);
     assert_eq!(left(&late, untried(nothing()), after(301)), Some(2), "the operator was away: no retry is used");
     assert_eq!(left(&but(stopped_after_timeout(), asks_for_a_retry), nothing(), after(1)), None);
@@ -109,7 +114,7 @@ fn a_start_that_ends_while_its_clock_is_held_lets_go_of_it() {
 
 #[test]
 fn a_transition_is_told_in_full() {
-    let status = status_after(&starting(), &serving(), &after(42));
+    let status = status_after(&starting(), &serving(), &Moment { attempt: secs(99), ..after(42) });
     let Transition { at: when, from, to, state, reason, message, seconds } = status.history.last().unwrap().clone();
     assert_eq!((when, from, to), (wall(42), Some(Phase::Starting), Phase::Started));
     assert_eq!((state, reason, seconds), (State::Running, Reason::Started, 42));

@@ -142,6 +142,8 @@ fn our_owner_reference_comes_back_and_others_are_kept() {
     assert_eq!(owners(&set(&stored, "/metadata/ownerReferences", json!([theirs, ours]))), json!([ours, theirs]));
     let unblocked = set(&stored, "/metadata/ownerReferences/0/blockOwnerDeletion", json!(false));
     assert_eq!(owners(&unblocked), json!([ours]), "ours is there once");
+    let another = json!({ "kind": "ApiGateway", "name": "shop", "uid": "uid-of-an-earlier-shop", "controller": true });
+    assert_eq!(owners(&set(&stored, "/metadata/ownerReferences", json!([another, theirs]))), json!([ours, theirs]));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde_json::json;
 
-use super::super::{Owner, UID_LABEL, owner_of};
+use super::super::{NAME_LABEL, Owner, UID_LABEL, owner_of};
 use super::*;
 
 fn owner(api_version: &str, kind: &str, name: &str, uid: &str, controller: Option<bool>) -> OwnerReference {
@@ -80,6 +80,13 @@ fn an_earlier_gateway_of_the_same_name_is_a_predecessor() {
 #[test]
 fn without_a_controller_the_uid_label_decides() {
     assert_eq!(whose(vec![], Some("uid-of-shop")), Owner::Ours);
+    let labelled = |uid: &str, name: &str| {
+        let labels = [(UID_LABEL.to_owned(), uid.to_owned()), (NAME_LABEL.to_owned(), name.to_owned())];
+        owner_of(&ObjectMeta { labels: Some(labels.into()), ..ObjectMeta::default() }, &gateway(&json!({})))
+    };
+    assert_eq!(labelled("uid-of-shop", "shop"), Owner::Ours);
+    assert_eq!(labelled("uid-of-an-earlier-shop", "shop"), Owner::Predecessor, "orphaned on purpose");
+    assert!(is_stranger(&labelled("uid-of-another", "another"), "nobody"));
     assert!(is_stranger(&whose(vec![], Some("uid-of-another")), "nobody"));
     assert!(is_stranger(&whose(vec![], None), "nobody"));
     assert!(is_stranger(&owner_of(&ObjectMeta::default(), &gateway(&json!({}))), "nobody"));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::{render, selector, url};
+use super::super::{difference, keep_older_pods, render, routes, selector, url};
 use super::*;
 
 const POD: &str = "/spec/template/spec";
@@ -273,6 +273,68 @@ fn the_ingress_routes_the_host_to_the_service() {
     assert_at(&ingress(&full), "/spec", &expected);
     assert_eq!(url(&gateway(&full)).unwrap(), "https://shop.example.com/api");
     assert_eq!(url(&gateway(&json!({ "host": "shop.example.com" }))).unwrap(), "http://shop.example.com/");
+}
+
+#[test]
+fn the_ingress_routes_every_allowed_environment_too() {
+    let around = Surroundings {
+        environment_hosts: vec!["dev.example.com".to_owned(), "prod.example.com".to_owned()],
+        ingress_annotations: [("example.com/waf".to_owned(), "on".to_owned())].into(),
+        ..Surroundings::default()
+    };
+    let hosts = |spec: &Value| {
+        let ingress = as_json(&render(&gateway(spec), &around).ingress);
+        let hosts = at(&ingress, "/spec/rules").as_array().unwrap().iter().map(|rule| rule["host"].clone()).collect();
+        (Value::Array(hosts), ingress)
+    };
+    let (own, ingress) = hosts(&json!({ "host": "shop.example.com", "tls": { "secretName": "cert" } }));
+    assert_eq!(own, json!(["shop.example.com", "dev.example.com", "prod.example.com"]));
+    assert_at(&ingress, "/spec/tls/0/hosts", &own);
+    assert_at(&ingress, "/metadata/annotations/example.com~1waf", &json!("on"));
+    let (others, _) = hosts(&json!({}));
+    assert_eq!(others, json!(["dev.example.com", "prod.example.com"]));
+    let rendered = render(&gateway(&json!({})), &around).ingress.unwrap();
+    assert!(routes(&rendered, "dev.example.com") && !routes(&rendered, "example.com"));
+}
+
+/// The Deployment as an operator with an older rendering wrote it.
+fn older(desired: &Value) -> Value {
+    let older = set(desired, "/metadata/annotations/phasegate.dev~1renderer", json!("0"));
+    let older = set(&older, "/metadata/annotations/phasegate.dev~1desired", json!("0123456789abcdef"));
+    set(&older, "/spec/template/spec/enableServiceLinks", json!(true))
+}
+
+#[test]
+fn pods_of_an_older_rendering_are_left_alone_until_the_spec_changes() {
+    let kept = |spec: &Value, found: &Value| {
+        let mut desired = children(spec).deployment;
+        keep_older_pods(&mut desired, &serde_json::from_value(found.clone()).unwrap());
+        as_json(&desired)
+    };
+    let plain = json!({});
+    let found = stored_deployment(&older(&deployment(&plain)));
+    assert_eq!(difference(&kept(&plain, &found), &found), None, "an upgrade is no difference");
+    for changed in [json!({ "image": "ghcr.io/acme/gateway:2" }), json!({ "port": 81 })] {
+        assert_eq!(kept(&changed, &found), deployment(&changed), "a changed spec is rendered anew");
+    }
+    let same = stored_deployment(&deployment(&plain));
+    let edited = set(&same, "/spec/template/spec/enableServiceLinks", json!(true));
+    assert!(difference(&kept(&plain, &edited), &edited).is_some(), "a hand edit is repaired");
+    let newer = set(&found, "/metadata/annotations/phasegate.dev~1renderer", json!("999"));
+    assert_eq!(kept(&plain, &newer), deployment(&plain), "a newer rendering is no older one");
+    let unmarked = without(&found, "/metadata/annotations/phasegate.dev~1renderer");
+    assert_eq!(kept(&plain, &unmarked), deployment(&plain));
+}
+
+#[test]
+fn a_restart_renders_pods_of_an_older_rendering_anew() {
+    let found = stored_deployment(&older(&deployment(&json!({}))));
+    let mut restarted = gateway(&json!({}));
+    restarted.status.get_or_insert_default().restarts = 1;
+    let rendered = render(&restarted, &within(Duration::from_secs(300))).deployment;
+    let mut desired = rendered.clone();
+    keep_older_pods(&mut desired, &serde_json::from_value(found).unwrap());
+    assert_eq!(desired, rendered);
 }
 
 #[test]

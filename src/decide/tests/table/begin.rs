@@ -35,6 +35,13 @@ fn none_and_created() {
             go(Phase::Created, State::Running, Reason::HostTaken, 0),
         ),
         row(
+            "a new gateway whose namespace may not have its host is held before any attempt",
+            fresh(),
+            host_not_allowed(nothing()),
+            after(0),
+            go(Phase::Created, State::Running, Reason::HostNotAllowed, 0),
+        ),
+        row(
             "a held gateway whose host is still taken goes on waiting, without a clock",
             created(),
             host_taken(nothing()),

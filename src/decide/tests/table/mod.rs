@@ -11,6 +11,8 @@ use super::builders::*;
 use crate::api::{ApiGateway, Phase, Reason, State};
 use crate::decide::Step;
 use crate::decide::observed::{Child, Moment, Observed};
+use crate::decide::phase::{Situation, Verdict, judge};
+use crate::decide::requests::Requests;
 use crate::decide::{Plan, decide};
 
 /// One line of the table: a situation, and what is to happen.
@@ -128,6 +130,19 @@ fn any_phase_a_gateway_that_is_being_deleted_is_left_to_garbage_collection() {
                 row(phase, but(deleted.clone(), asks_stopped), observed.clone(), late, Nothing),
                 row(phase, but(deleted, changes_the_image), observed, late, Nothing),
             ]);
+        }
+    }
+}
+
+#[test]
+fn any_phase_the_machine_itself_rests_when_a_gateway_is_being_deleted() {
+    for (phase, gateway) in in_every_phase() {
+        for observed in [nothing(), coming_up(), serving()] {
+            let (gateway, moment) = (but(gateway.clone(), deletes), after(5_000));
+            let requests = Requests::of(&gateway);
+            let situation =
+                Situation { gateway: &gateway, observed: &observed, moment: &moment, settings: &SETTINGS, requests };
+            assert_eq!(judge(&situation), Verdict::Stay { steps: Vec::new(), wake: None }, "{phase}");
         }
     }
 }

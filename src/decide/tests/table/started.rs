@@ -206,6 +206,27 @@ fn otherwise_what_differs_is_applied() {
             does(&[Create(Deployment), Create(Service), Create(Ingress)]),
         ),
         row(
+            "a child that the cache does not have yet is not created twice",
+            started(),
+            child(serving(), Deployment, Presence::Expected),
+            after(60),
+            rests(),
+        ),
+        row(
+            "a child that differs in what cannot be changed is made anew",
+            started(),
+            child(serving(), Deployment, Presence::Immutable),
+            after(60),
+            does(&[Delete(Deployment)]),
+        ),
+        row(
+            "a running gateway whose new host is not allowed keeps its old one",
+            started(),
+            host_not_allowed(child(serving(), Ingress, different())),
+            after(60),
+            rests(),
+        ),
+        row(
             "a child that is being deleted is waited for",
             started(),
             child(serving(), Service, Presence::Terminating),
@@ -242,6 +263,13 @@ fn otherwise_what_differs_is_applied() {
             host_taken(child(child(serving(), Deployment, different()), Ingress, different())),
             after(60),
             does(&[Update(Deployment)]),
+        ),
+        row(
+            "a gateway that lost its host to an older claim does not write its Ingress again",
+            started(),
+            host_taken(child(child(serving(), Ingress, Presence::Missing), Service, different())),
+            after(60),
+            does(&[Update(Service)]),
         ),
         row(
             "the rule of a new host waits until its claim is recorded",

@@ -172,6 +172,27 @@ fn not_ready_while_anything_is_not_as_desired() {
             does_and_wakes(&[], 240),
         ),
         row(
+            "a Deployment that the cache does not have yet is waited for",
+            starting(),
+            child(serving(), Deployment, Presence::Expected),
+            after(60),
+            does_and_wakes(&[], 240),
+        ),
+        row(
+            "a child that differs in what cannot be changed is deleted, to be made anew",
+            starting(),
+            child(serving(), Service, Presence::Immutable),
+            after(60),
+            does_and_wakes(&[Delete(Service)], 240),
+        ),
+        row(
+            "an environment whose claim is not recorded yet is waited for",
+            starting(),
+            but(environments(serving(), &[false]), |o| o.environments[0].claimed = false),
+            after(60),
+            does_and_wakes(&[], 240),
+        ),
+        row(
             "a Service that is not there is not ready",
             starting(),
             child(serving(), Service, Presence::Missing),
@@ -320,6 +341,20 @@ fn host_or_name_taken() {
     check(vec![
         row("a start whose host is taken is held", starting(), host_taken(coming_up()), after(60), rests()),
         row("a start whose host is taken never times out", starting(), host_taken(nothing()), after(9_000), rests()),
+        row(
+            "a start whose host is not allowed any more never times out",
+            starting(),
+            host_not_allowed(coming_up()),
+            after(9_000),
+            rests(),
+        ),
+        row(
+            "a gateway whose host is not allowed is not ready, whatever runs",
+            starting(),
+            host_not_allowed(serving()),
+            after(60),
+            rests(),
+        ),
         row("a start whose name is taken is held", starting(), name_taken(nothing()), after(60), rests()),
         row("a start whose name is taken never times out", starting(), name_taken(coming_up()), after(9_000), rests()),
         row(
@@ -405,6 +440,13 @@ fn deadline_passed_and_found_late() {
             "a start that had everything it needed was not found late",
             starting(),
             untried(coming_up()),
+            after(301),
+            times_out(1),
+        ),
+        row(
+            "environments that were not due were not found late",
+            starting(),
+            untried(environments(coming_up(), &[false])),
             after(301),
             times_out(1),
         ),

@@ -1,6 +1,7 @@
 //! The rows of "Stopping", "Stopped" and of a phase of another version.
 
 use super::*;
+use crate::api::StartRetries;
 use crate::decide::observed::Presence;
 
 /// Nothing is left, and nothing is missed.
@@ -90,6 +91,20 @@ fn stopping_takes_traffic_away_first() {
             child(without_ingress(), Service, Presence::Terminating),
             after(60),
             does_and_wakes(&[Delete(Deployment)], 540),
+        ),
+        row(
+            "what the cache does not have yet is waited for and then deleted",
+            stopping_as_asked(),
+            child(without_ingress(), Service, Presence::Expected),
+            after(60),
+            does_and_wakes(&[Delete(Deployment)], 540),
+        ),
+        row(
+            "an Ingress that the cache does not have yet holds the rest up",
+            stopping_as_asked(),
+            child(serving(), Ingress, Presence::Expected),
+            after(60),
+            does_and_wakes(&[], 540),
         ),
         row(
             "what a stranger or a predecessor owns is left alone",
@@ -197,6 +212,13 @@ fn stopping_that_is_stuck() {
             does_and_wakes(&[], 1),
         ),
         row(
+            "a stop is as old as its phase, not as the attempt before it",
+            stopping_after_timeout(),
+            pods(gone(), 1, 1),
+            Moment { attempt: secs(5_000), ..after(60) },
+            does_and_wakes(&[], 540),
+        ),
+        row(
             "a gateway that is asked to be stopped is not called so while a pod may run",
             stopping_as_asked(),
             pods(gone(), 1, 1),
@@ -275,6 +297,13 @@ fn stopped_and_asked_running() {
             "no attempt is made while the name is taken",
             but(stopped_after_timeout(), asks_for_a_retry),
             name_taken(gone()),
+            after(60),
+            rests(),
+        ),
+        row(
+            "no attempt is made while the host is not allowed",
+            but(stopped_as_asked(), asks_running),
+            host_not_allowed(gone()),
             after(60),
             rests(),
         ),
@@ -366,6 +395,15 @@ fn stopped_and_the_operators_own_retries() {
             gone(),
             after_failure(1),
             starts(2),
+        ),
+        row(
+            "retries that the spec did not grant when the attempt began are not made",
+            hashed_by_an_older_version(but(stopped_after_timeout(), |g| {
+                g.spec.start_retries = Some(StartRetries { limit: 3, backoff: None });
+            })),
+            gone(),
+            after_failure(60),
+            rests(),
         ),
         row("a stop ends the retries", but(retried(2), asks_stopped), gone(), after_failure(60), rests()),
     ]);
