@@ -1,4 +1,4 @@
-//! Carries out a plan's steps, in order, up to the first that does not succeed.
+//! Carries out a plan's steps, in order.
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -37,13 +37,20 @@ pub async fn carry_out(
     desired: &Children,
     found: &Found,
 ) -> Outcome {
+    let mut worst = Outcome::Done;
     for step in steps {
-        let outcome = one(ctx, gateway, *step, desired, found).await;
-        if !matches!(outcome, Outcome::Done) {
-            return outcome;
+        match one(ctx, gateway, *step, desired, found).await {
+            Outcome::Done => {}
+            // One child that is refused does not keep the others from being repaired.
+            Outcome::Refused(refusal) => {
+                if matches!(worst, Outcome::Done) {
+                    worst = Outcome::Refused(refusal);
+                }
+            }
+            ended => return ended,
         }
     }
-    Outcome::Done
+    worst
 }
 
 async fn one(ctx: &Context, gateway: &ApiGateway, step: Step, desired: &Children, found: &Found) -> Outcome {
@@ -148,8 +155,12 @@ fn failure(child: Child, error: CallError) -> Outcome {
         Outcome::Stale
     } else if error.is_refusal() {
         let message = error.to_string();
-        let immutable = error.code() == Some(422) && message.contains("immutable");
-        Outcome::Refused(Refusal { child, quota: is_quota(&message), immutable, message })
+        Outcome::Refused(Refusal {
+            child,
+            quota: is_quota(&message),
+            immutable: error.names_an_immutable_field(),
+            message,
+        })
     } else {
         Outcome::Failed(error)
     }

@@ -4,15 +4,15 @@
 //! disappeared while the watch was interrupted; drift repair needs to know.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
+use kube::{Resource, ResourceExt};
 use tokio::sync::watch;
 
 use crate::api::{ALLOWED_HOSTS_ANNOTATION, Environment};
@@ -23,11 +23,11 @@ use crate::resources::NAME_LABEL;
 /// What a cache keeps of a watched object.
 pub trait Kept: Sized {
     /// The watched kind.
-    type Object;
+    type Object: Resource;
 
-    /// The gateway that an object concerns, the object's name, and what is kept of it;
-    /// `None` for one that concerns nobody.
-    fn keep(object: Self::Object) -> Option<(Holder, String, Self)>;
+    /// The gateway that an object concerns, and what is kept of it; `None` for one that
+    /// concerns nobody.
+    fn keep(object: Self::Object) -> Option<(Holder, Self)>;
 
     /// Whether replacing `self` by `newer` tells the gateway nothing.
     fn says_the_same(&self, newer: &Self) -> bool;
@@ -38,18 +38,50 @@ pub trait Kept: Sized {
     }
 }
 
-type Index<T> = HashMap<Holder, BTreeMap<String, Arc<T>>>;
+/// What is kept, by the gateway that it concerns and by name, and where each object is kept: an
+/// object can come to concern another gateway, or nobody.
+struct Index<T> {
+    kept: HashMap<Holder, BTreeMap<String, Arc<T>>>,
+    places: HashMap<Holder, Holder>,
+}
 
-/// What is kept, by the gateway that it concerns and by name.
+impl<T> Default for Index<T> {
+    fn default() -> Self {
+        Self { kept: HashMap::new(), places: HashMap::new() }
+    }
+}
+
+impl<T> Index<T> {
+    /// Puts in what is kept of the object `id`. Returns what was kept of it in the same place.
+    fn put(&mut self, id: Holder, holder: Holder, value: Arc<T>) -> Option<Arc<T>> {
+        let name = id.1.clone();
+        self.places.insert(id, holder.clone());
+        self.kept.entry(holder).or_default().insert(name, value)
+    }
+
+    /// Takes out the object `id`. Returns the gateway that it concerned.
+    fn take(&mut self, id: &Holder) -> Option<Holder> {
+        let holder = self.places.remove(id)?;
+        if let Some(objects) = self.kept.get_mut(&holder) {
+            objects.remove(&id.1);
+            if objects.is_empty() {
+                self.kept.remove(&holder);
+            }
+        }
+        Some(holder)
+    }
+}
+
+/// What is kept of the objects of one watch.
 pub struct Cache<T> {
-    kept: RwLock<Index<T>>,
+    index: RwLock<Index<T>>,
     incoming: Mutex<Index<T>>,
     ready: watch::Sender<bool>,
 }
 
 impl<T> Default for Cache<T> {
     fn default() -> Self {
-        Self { kept: RwLock::default(), incoming: Mutex::default(), ready: watch::Sender::new(false) }
+        Self { index: RwLock::default(), incoming: Mutex::default(), ready: watch::Sender::new(false) }
     }
 }
 
@@ -57,16 +89,16 @@ impl<T: Kept> Cache<T> {
     /// Takes in one event of the watch. Returns the gateways that are to look again.
     pub fn absorb(&self, event: Event<T::Object>) -> Vec<Holder> {
         match event {
-            Event::Apply(object) => T::keep(object).and_then(|kept| self.insert(kept)).into_iter().collect(),
-            Event::Delete(object) => T::keep(object).map(|kept| self.remove(kept)).into_iter().collect(),
+            Event::Apply(object) => self.apply(object),
+            Event::Delete(object) => self.write().take(&id(&object)).into_iter().collect(),
             Event::Init => {
-                self.incoming.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                *self.incoming() = Index::default();
                 Vec::new()
             }
             Event::InitApply(object) => {
-                if let Some((holder, name, value)) = T::keep(object) {
-                    let mut incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
-                    incoming.entry(holder).or_default().insert(name, Arc::new(value));
+                let id = id(&object);
+                if let Some((holder, value)) = T::keep(object) {
+                    self.incoming().put(id, holder, Arc::new(value));
                 }
                 Vec::new()
             }
@@ -74,55 +106,61 @@ impl<T: Kept> Cache<T> {
         }
     }
 
-    fn insert(&self, (holder, name, value): (Holder, String, T)) -> Option<Holder> {
+    fn apply(&self, object: T::Object) -> Vec<Holder> {
+        let id = id(&object);
+        let mut index = self.write();
+        let Some((holder, value)) = T::keep(object) else {
+            return index.take(&id).into_iter().collect();
+        };
+        let elsewhere = index.places.get(&id).is_some_and(|before| *before != holder);
+        let left = if elsewhere { index.take(&id) } else { None };
         let value = Arc::new(value);
-        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        let news = match kept.entry(holder.clone()).or_default().insert(name, Arc::clone(&value)) {
+        let news = match index.put(id, holder.clone(), Arc::clone(&value)) {
             Some(before) => !before.says_the_same(&value),
             None => !value.is_quiet(),
         };
-        news.then_some(holder)
-    }
-
-    fn remove(&self, (holder, name, _): (Holder, String, T)) -> Holder {
-        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(objects) = kept.get_mut(&holder) {
-            objects.remove(&name);
-            if objects.is_empty() {
-                kept.remove(&holder);
-            }
-        }
-        holder
+        left.into_iter().chain(news.then_some(holder)).collect()
     }
 
     /// A complete list has arrived: whoever differs from before is to look again.
     fn swap(&self) -> Vec<Holder> {
-        let incoming = std::mem::take(&mut *self.incoming.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::replace(&mut *kept, incoming);
-        self.ready.send_replace(true);
+        let incoming = std::mem::take(&mut *self.incoming());
+        let mut index = self.write();
+        let before = std::mem::replace(&mut *index, incoming).kept;
+        let now = &index.kept;
         let same = |a: &BTreeMap<String, Arc<T>>, b: &BTreeMap<String, Arc<T>>| {
             a.len() == b.len()
                 && a.iter().all(|(name, value)| b.get(name).is_some_and(|other| value.says_the_same(other)))
         };
-        let gone = before.keys().filter(|holder| !kept.contains_key(*holder));
-        let changed = kept
-            .iter()
-            .filter(|(holder, now)| before.get(*holder).is_none_or(|was| !same(was, now)))
-            .map(|(holder, _)| holder);
-        gone.chain(changed).cloned().collect()
+        let gone = before.keys().filter(|holder| !now.contains_key(*holder));
+        let changed = now.iter().filter(|(holder, now)| before.get(*holder).is_none_or(|was| !same(was, now)));
+        let concerned = gone.chain(changed.map(|(holder, _)| holder)).cloned().collect();
+        self.ready.send_replace(true);
+        concerned
     }
 
     /// What concerns a gateway, by name.
     pub fn of(&self, holder: &Holder) -> Vec<(String, Arc<T>)> {
-        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
-        kept.get(holder).into_iter().flatten().map(|(name, value)| (name.clone(), Arc::clone(value))).collect()
+        let index = self.read();
+        index.kept.get(holder).into_iter().flatten().map(|(name, value)| (name.clone(), Arc::clone(value))).collect()
     }
 
     /// The child of a gateway, which carries its name.
     pub fn child_of(&self, holder: &Holder) -> Option<Arc<T>> {
-        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
-        kept.get(holder)?.get(&holder.1).cloned()
+        self.read().kept.get(holder)?.get(&holder.1).cloned()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Index<T>> {
+        // A panic elsewhere cannot leave an index half-changed: nothing in here panics.
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Index<T>> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn incoming(&self) -> MutexGuard<'_, Index<T>> {
+        self.incoming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for the first complete list.
@@ -132,6 +170,11 @@ impl<T: Kept> Cache<T> {
     }
 }
 
+/// Namespace and name of an object.
+fn id<K: Resource>(object: &K) -> Holder {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}
+
 macro_rules! children {
     ($($kind:ty),+) => {
         $(
@@ -139,9 +182,8 @@ macro_rules! children {
             impl Kept for $kind {
                 type Object = Self;
 
-                fn keep(object: Self) -> Option<(Holder, String, Self)> {
-                    let name = object.name_any();
-                    Some(((object.namespace().unwrap_or_default(), name.clone()), name, object))
+                fn keep(object: Self) -> Option<(Holder, Self)> {
+                    Some((id(&object), object))
                 }
 
                 fn says_the_same(&self, newer: &Self) -> bool {
@@ -157,10 +199,10 @@ children!(Deployment, Service, Ingress, PodDisruptionBudget);
 impl Kept for Environment {
     type Object = DeserializeGuard<Self>;
 
-    fn keep(object: Self::Object) -> Option<(Holder, String, Self)> {
+    fn keep(object: Self::Object) -> Option<(Holder, Self)> {
         let environment = object.0.ok()?;
         let gateway = environment.spec.gateway_ref.name.clone();
-        Some(((environment.namespace().unwrap_or_default(), gateway), environment.name_any(), environment))
+        Some(((environment.namespace().unwrap_or_default(), gateway), environment))
     }
 
     fn says_the_same(&self, newer: &Self) -> bool {
@@ -175,20 +217,16 @@ pub struct AllowedHosts(pub Option<Vec<String>>);
 impl Kept for AllowedHosts {
     type Object = Namespace;
 
-    fn keep(namespace: Namespace) -> Option<(Holder, String, Self)> {
+    fn keep(namespace: Namespace) -> Option<(Holder, Self)> {
         let name = namespace.name_any();
         let allowed = namespace.annotations().get(ALLOWED_HOSTS_ANNOTATION).map(|suffixes| {
             suffixes.split(',').map(str::trim).filter(|suffix| !suffix.is_empty()).map(str::to_owned).collect()
         });
-        Some(((name.clone(), name.clone()), name, Self(allowed)))
+        Some(((name.clone(), name), Self(allowed)))
     }
 
     fn says_the_same(&self, newer: &Self) -> bool {
         self == newer
-    }
-
-    fn is_quiet(&self) -> bool {
-        self.0.is_none()
     }
 }
 
@@ -202,11 +240,11 @@ pub struct PodFacts {
 impl Kept for PodFacts {
     type Object = Pod;
 
-    fn keep(pod: Pod) -> Option<(Holder, String, Self)> {
+    fn keep(pod: Pod) -> Option<(Holder, Self)> {
         let label = |name: &str| pod.metadata.labels.as_ref()?.get(name).cloned();
         let holder = (pod.namespace().unwrap_or_default(), label(NAME_LABEL)?);
         let facts = Self { terminating: pod.metadata.deletion_timestamp.is_some(), trouble: trouble(&pod) };
-        Some((holder, pod.name_any(), facts))
+        Some((holder, facts))
     }
 
     fn says_the_same(&self, newer: &Self) -> bool {

@@ -4,7 +4,7 @@
 //! `Retry-After`; it is switched off, and the controller's backoff repeats instead.
 
 use std::fmt::Debug;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::lease::Claim;
+use crate::outage::Outages;
 
 /// The field manager of our writes.
 pub const FIELD_MANAGER: &str = "phasegate";
@@ -61,9 +62,17 @@ impl CallError {
         matches!(self.code(), Some(404 | 409 | 410))
     }
 
-    /// The API server looked at the object and will not have it.
+    /// The API server, or a webhook that it asked, will not have the object; not one that was
+    /// too busy to look at it.
     pub fn is_refusal(&self) -> bool {
-        matches!(self.code(), Some(400 | 403 | 413 | 422))
+        self.code().is_some_and(|code| !matches!(code, 401 | 429 | 503 | 504)) && !self.is_stale()
+    }
+
+    /// A field was to be changed that cannot be.
+    pub fn names_an_immutable_field(&self) -> bool {
+        let Self::Kube(kube::Error::Api(status)) = self else { return false };
+        let causes = status.details.iter().flat_map(|details| &details.causes);
+        causes.into_iter().any(|cause| cause.message.ends_with("field is immutable"))
     }
 }
 
@@ -73,6 +82,7 @@ pub struct Calls {
     client: Client,
     timeout: Duration,
     claim: Claim,
+    outages: Outages,
 }
 
 /// What every namespaced object offers that is read and written here.
@@ -88,8 +98,8 @@ impl<K> Object for K where
 
 impl Calls {
     /// Bounds every call of `client` by `timeout`, and every write by `claim` as well.
-    pub fn new(client: Client, timeout: Duration, claim: Claim) -> Self {
-        Self { client, timeout, claim }
+    pub fn new(client: Client, timeout: Duration, claim: Claim, outages: Outages) -> Self {
+        Self { client, timeout, claim, outages }
     }
 
     /// Reads an object; `None` when there is none.
@@ -168,18 +178,43 @@ impl Calls {
 
     /// Nothing is sent unless this process is leader at this moment.
     async fn write<T>(&self, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, CallError> {
-        if !self.claim.is_valid() {
-            return Err(CallError::NotLeader);
+        match self.claim.remaining() {
+            Some(left) if left.is_zero() => Err(CallError::NotLeader),
+            // A write that hangs ends before another may lead.
+            Some(left) => self.within(self.timeout.min(left), call).await,
+            None => self.bounded(call).await,
         }
-        self.bounded(call).await
     }
 
     async fn bounded<T>(&self, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, CallError> {
-        match tokio::time::timeout(self.timeout, call).await {
-            Ok(answer) => Ok(answer?),
-            Err(_) => Err(CallError::TimedOut(self.timeout)),
+        self.within(self.timeout, call).await
+    }
+
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        call: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, CallError> {
+        let sent = Instant::now();
+        match tokio::time::timeout(limit, call).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                if is_out_of_reach(&error) {
+                    self.outages.began(sent);
+                }
+                Err(error.into())
+            }
+            Err(_) => {
+                self.outages.began(sent);
+                Err(CallError::TimedOut(limit))
+            }
         }
     }
+}
+
+/// Whether no API server answered.
+pub fn is_out_of_reach(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::ReadEvents(_))
 }
 
 fn post() -> PostParams {

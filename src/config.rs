@@ -34,7 +34,7 @@ pub enum Command {
 #[derive(Debug, clap::Args)]
 pub struct Run {
     /// The namespaces to watch, separated by commas. None: all.
-    #[arg(long, env = "PHASEGATE_NAMESPACES", value_delimiter = ',', value_parser = namespace)]
+    #[arg(long, env = "PHASEGATE_NAMESPACES", value_delimiter = ',', value_parser = namespace_or_nothing)]
     pub namespaces: Vec<String>,
 
     /// Work only on ApiGateways with these labels (`shard=a`, `tier!=test`, `shard`, separated by
@@ -116,7 +116,7 @@ impl Run {
         Settings {
             start_deadline: self.start_deadline,
             cleanup_stuck_after: self.cleanup_stuck_after,
-            ingress_classes: self.ingress_classes.clone(),
+            ingress_classes: self.ingress_classes.iter().filter(|class| !class.is_empty()).cloned().collect(),
             ingress_annotations: self.ingress_annotations.iter().cloned().collect(),
         }
     }
@@ -136,10 +136,11 @@ impl Run {
 
     /// Where gateways are watched.
     pub fn scopes(&self) -> Vec<Scope> {
-        if self.namespaces.is_empty() {
+        // An empty variable is one that is not set.
+        let mut namespaces: Vec<String> = self.namespaces.iter().filter(|name| !name.is_empty()).cloned().collect();
+        if namespaces.is_empty() {
             return vec![Scope::Cluster];
         }
-        let mut namespaces = self.namespaces.clone();
         namespaces.sort();
         namespaces.dedup();
         namespaces.into_iter().map(Scope::Namespace).collect()
@@ -167,6 +168,10 @@ fn annotation(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("it is not KEY=VALUE".to_owned()),
     }
+}
+
+fn namespace_or_nothing(text: &str) -> Result<String, String> {
+    if text.is_empty() { Ok(String::new()) } else { namespace(text) }
 }
 
 fn namespace(text: &str) -> Result<String, String> {

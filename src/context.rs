@@ -11,6 +11,7 @@ use crate::calls::Calls;
 use crate::decide::hosts::Holder;
 use crate::decide::observed::Settings;
 use crate::memory::Memory;
+use crate::outage::Outages;
 use crate::record::Herald;
 use crate::watch::Caches;
 
@@ -22,6 +23,8 @@ pub struct Context {
     pub caches: Arc<Caches>,
     /// What this process remembers about each gateway.
     pub memory: Arc<Memory>,
+    /// When the API server was out of reach.
+    pub outages: Outages,
     /// The operator's flags.
     pub settings: Settings,
     /// Which gateways are this operator's; others are only looked at.
@@ -34,6 +37,13 @@ impl Context {
     /// Whether a gateway with this metadata is this operator's to work on.
     pub fn is_mine(&self, gateway: &ObjectMeta) -> bool {
         self.selector.matches(gateway.labels.as_ref().unwrap_or(&BTreeMap::new()))
+    }
+
+    /// Whether it is known what an object's namespace allows. In a namespace that was made a moment
+    /// ago it may not be; its event wakes what is in it.
+    pub fn knows_namespace_of(&self, object: &ObjectMeta) -> bool {
+        let namespace = object.namespace.clone().unwrap_or_default();
+        self.caches.allowed_hosts.child_of(&(namespace.clone(), namespace)).is_some()
     }
 
     /// Namespace and name of a gateway, as the caches know it.

@@ -65,13 +65,18 @@ impl Claim {
         Self(Arc::new(Mutex::new(Until::Never)))
     }
 
-    /// Whether a write may begin now.
-    pub fn is_valid(&self) -> bool {
+    /// For how long writes may still be under way; `None`: for ever.
+    pub fn remaining(&self) -> Option<Duration> {
         match *self.lock() {
-            Until::Always => true,
-            Until::Instant(until) => Instant::now() < until,
-            Until::Never => false,
+            Until::Always => None,
+            Until::Instant(until) => Some(until.saturating_duration_since(Instant::now())),
+            Until::Never => Some(Duration::ZERO),
         }
+    }
+
+    /// Whether a write may begin now.
+    fn is_valid(&self) -> bool {
+        self.remaining().is_none_or(|left| !left.is_zero())
     }
 
     fn extend(&self, until: Instant) {

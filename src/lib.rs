@@ -21,5 +21,6 @@ pub mod config;
 pub mod context;
 pub mod lease;
 pub mod memory;
+pub mod outage;
 pub mod run;
 pub mod telemetry;

@@ -9,6 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use crate::api::ApiGateway;
 use crate::clock::Stopwatches;
 use crate::decide::observed::{Child, Moment, Refusal};
+use crate::outage::Outages;
 
 /// Per gateway uid, what this process remembers.
 #[derive(Default)]
@@ -84,7 +85,7 @@ impl Memory {
     }
 
     /// When a decision about this gateway is made.
-    pub fn moment(&self, gateway: &ApiGateway) -> Moment {
+    pub fn moment(&self, gateway: &ApiGateway, outages: &Outages) -> Moment {
         let status = gateway.status.as_ref();
         let attempt = status.and_then(|status| status.attempt.as_ref());
         let stamps = [
@@ -94,18 +95,22 @@ impl Memory {
             status.and_then(|status| status.last_failure.as_ref()).map(|failure| failure.at.0),
         ];
         let now = Timestamp::now();
+        let instant = Instant::now();
         let [attempt, held, phase, failure] =
-            self.with(gateway.uid(), |entry| entry.stopwatches.read(stamps, now, Instant::now()));
+            self.with(gateway.uid(), |entry| entry.stopwatches.read(stamps, now, instant));
+        let attempt = attempt.saturating_sub(outages.within(attempt, instant));
         Moment { now, attempt, held, phase, failure }
     }
 
-    /// Remembers that the steps of an attempt were tried, and what refused the last of them.
-    pub fn tried(&self, gateway: &ApiGateway, refusal: Option<Refusal>) {
+    /// Remembers that the steps of an attempt were tried.
+    pub fn tried(&self, gateway: &ApiGateway) {
+        self.with(gateway.uid(), |entry| entry.tried = Some(attempt_number(gateway)));
+    }
+
+    /// Remembers what refused the last steps, or that nothing did.
+    pub fn refused(&self, gateway: &ApiGateway, refusal: Option<Refusal>) {
         let attempt = attempt_number(gateway);
-        self.with(gateway.uid(), |entry| {
-            entry.tried = Some(attempt);
-            entry.refusal = refusal.map(|refusal| (attempt, refusal));
-        });
+        self.with(gateway.uid(), |entry| entry.refusal = refusal.map(|refusal| (attempt, refusal)));
     }
 
     /// Whether this process has tried the steps of the current attempt.
@@ -149,7 +154,9 @@ impl Memory {
 
     /// A reconcile went through.
     pub fn succeeded(&self, uid: &str) {
-        self.with(uid, |entry| entry.failures = 0);
+        if let Some(entry) = self.entries().get_mut(uid) {
+            entry.failures = 0;
+        }
     }
 
     /// Whether this process has reported this fault of an object.

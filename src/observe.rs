@@ -48,7 +48,7 @@ pub fn desired(ctx: &Context, gateway: &ApiGateway, found: &Found) -> Children {
     };
     let mut children = resources::render(gateway, &around);
     if let Some(found) = &found.deployment {
-        resources::keep_older_pods(&mut children.deployment, found);
+        resources::keep_pods_of_other_renderer(&mut children.deployment, found);
     }
     keep_routed_host(ctx, gateway, found, &mut children);
     children

@@ -44,7 +44,7 @@ pub enum Error {
 /// # Errors
 /// When it has to be done again; [`error_policy`] says when.
 pub async fn reconcile(object: Arc<Guarded<ApiGateway>>, ctx: Arc<Context>) -> Result<Action, Error> {
-    if !ctx.is_mine(object.meta()) {
+    if !ctx.is_mine(object.meta()) || !ctx.knows_namespace_of(object.meta()) {
         return Ok(Action::await_change());
     }
     let action = match &object.0 {
@@ -69,7 +69,8 @@ pub async fn reconcile_environment(object: Arc<Guarded<Environment>>, ctx: Arc<C
     match &object.0 {
         Ok(environment) => {
             let gateway = observe::gateway_of(&ctx, environment);
-            if gateway.as_ref().is_some_and(|gateway| !ctx.is_mine(&gateway.metadata)) {
+            let others = gateway.as_ref().is_some_and(|gateway| !ctx.is_mine(&gateway.metadata));
+            if others || !ctx.knows_namespace_of(&environment.metadata) {
                 return Ok(Action::await_change());
             }
             let around = observe::around(&ctx, environment, gateway);
@@ -85,7 +86,7 @@ pub async fn reconcile_environment(object: Arc<Guarded<Environment>>, ctx: Arc<C
 }
 
 async fn one_pass(ctx: &Context, gateway: &ApiGateway) -> Result<Action, Error> {
-    let moment = ctx.memory.moment(gateway);
+    let moment = ctx.memory.moment(gateway, &ctx.outages);
     let mut found = observe::cached(ctx, gateway);
     let desired = observe::desired(ctx, gateway, &found);
     let mut observed = observe::facts(ctx, gateway, &found, &desired);
@@ -133,10 +134,14 @@ fn remember_attempt(ctx: &Context, gateway: &ApiGateway, plan: &Plan, outcome: &
     if plan.moves {
         return;
     }
-    match outcome {
-        Outcome::Done => ctx.memory.tried(gateway, None),
-        Outcome::Refused(refusal) => ctx.memory.tried(gateway, Some(refusal.clone())),
-        Outcome::Surprise(..) | Outcome::Stale | Outcome::Failed(_) => {}
+    let refusal = match outcome {
+        Outcome::Done => None,
+        Outcome::Refused(refusal) => Some(refusal.clone()),
+        Outcome::Surprise(..) | Outcome::Stale | Outcome::Failed(_) => return,
+    };
+    ctx.memory.refused(gateway, refusal);
+    if !plan.steps.is_empty() {
+        ctx.memory.tried(gateway);
     }
 }
 

@@ -1,35 +1,34 @@
 //! Records what was decided: the status by compare-and-swap, then Events and a log line.
 
 use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use k8s_openapi::jiff::Timestamp;
+use kube::Resource;
 use kube::core::error_boundary::InvalidObject;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use kube::{Client, Resource};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::api::{ApiGateway, Reason, condition};
-use crate::calls::{CallError, FIELD_MANAGER, Object};
+use crate::api::{ApiGateway, Phase, Reason, condition};
+use crate::calls::{CallError, Calls, FIELD_MANAGER, Object};
 use crate::context::Context;
 use crate::decide::{Note, Plan, say};
-use crate::lease::Claim;
 
 /// Tells Events in the background: a slow or failing Event delays no reconcile.
+///
+/// kube's own Recorder repeats the first words for a reason where the same reason comes again
+/// within minutes; here the second failure of a gateway is told in its own words.
 #[derive(Clone)]
-pub struct Herald(mpsc::Sender<(Event, ObjectReference)>);
+pub struct Herald(mpsc::Sender<Event>);
 
 impl Herald {
     /// Starts telling Events. When many are waiting, further ones are dropped.
-    pub fn start(client: Client, claim: Claim) -> Self {
+    pub fn start(calls: Calls) -> Self {
         const WAITING: usize = 1_000;
-        let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: None };
-        let recorder = Recorder::new(client, reporter);
-        let (sender, mut receiver) = mpsc::channel::<(Event, ObjectReference)>(WAITING);
+        let (sender, mut receiver) = mpsc::channel::<Event>(WAITING);
         tokio::spawn(async move {
-            while let Some((event, about)) = receiver.recv().await {
-                if !claim.is_valid() {
-                    continue;
-                }
-                if let Err(error) = recorder.publish(&event, &about).await {
+            while let Some(event) = receiver.recv().await {
+                if let Err(error) = calls.create(&event).await {
                     tracing::warn!(%error, reason = event.reason, "an Event could not be told");
                 }
             }
@@ -38,22 +37,37 @@ impl Herald {
     }
 
     fn tell(&self, note: &Note, about: ObjectReference) {
+        let now = Timestamp::now();
         let event = Event {
-            type_: if note.warning { EventType::Warning } else { EventType::Normal },
-            reason: note.reason.to_string(),
+            metadata: ObjectMeta {
+                // As client-go names them: unique for an object and a moment.
+                name: Some(format!("{}.{:x}", about.name.as_deref().unwrap_or_default(), now.as_nanosecond())),
+                namespace: about.namespace.clone(),
+                ..ObjectMeta::default()
+            },
+            type_: Some(if note.warning { "Warning" } else { "Normal" }.to_owned()),
+            reason: Some(note.reason.to_string()),
             note: Some(shortened(&note.message)),
-            action: "Reconcile".to_owned(),
-            secondary: None,
+            action: Some("Reconcile".to_owned()),
+            event_time: Some(MicroTime(now)),
+            regarding: Some(about),
+            reporting_controller: Some(FIELD_MANAGER.to_owned()),
+            reporting_instance: Some(std::env::var("HOSTNAME").unwrap_or_else(|_| FIELD_MANAGER.to_owned())),
+            ..Event::default()
         };
-        if self.0.try_send((event, about)).is_err() {
+        if self.0.try_send(event).is_err() {
             tracing::warn!(reason = %note.reason, "too many Events are waiting; one was dropped");
         }
     }
 }
 
-/// An Event's note may have 1 kB.
+/// An Event's note may have 1,024 bytes.
 fn shortened(message: &str) -> String {
-    message.chars().take(900).collect()
+    let mut end = message.len().min(1_000);
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    message[..end].to_owned()
 }
 
 /// Writes the plan's status, if it says anything new, and tells its Events.
@@ -63,6 +77,17 @@ fn shortened(message: &str) -> String {
 /// that the decision has to be made again.
 pub async fn record(ctx: &Context, gateway: &ApiGateway, plan: &Plan) -> Result<(), CallError> {
     let Some(status) = &plan.status else { return Ok(()) };
+    if matches!(status.phase, Some(Phase::Unknown(_))) {
+        // The rest of such a status may have fields that this version would drop.
+        let patch = json!({
+            "metadata": { "resourceVersion": gateway.metadata.resource_version },
+            "status": { "conditions": status.conditions },
+        });
+        let (namespace, name) = (gateway.namespace_or_empty(), gateway.name_or_empty());
+        ctx.calls.merge_status::<ApiGateway>(namespace, name, &patch).await?;
+        plan.notes.iter().for_each(|note| ctx.herald.tell(note, gateway.object_ref(&())));
+        return Ok(());
+    }
     let next =
         ApiGateway { metadata: gateway.metadata.clone(), spec: gateway.spec.clone(), status: Some(status.clone()) };
     let written = match ctx.calls.replace_status(&next).await {

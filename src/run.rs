@@ -18,6 +18,7 @@ use crate::context::Context;
 use crate::decide::hosts::Claims;
 use crate::lease::{Candidate, Claim, Election};
 use crate::memory::Memory;
+use crate::outage::Outages;
 use crate::reconcile::{error_policy, reconcile, reconcile_environment};
 use crate::record::Herald;
 use crate::watch::{Scope, Watches};
@@ -44,6 +45,9 @@ pub async fn client_config(run: &Run) -> anyhow::Result<Config> {
     })?;
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(5));
+    // Longer than a watch lasts, so that only a connection that is dead ends by it.
+    config.read_timeout = Some(Duration::from_secs(90));
+    config.reset_reader_on_write = true;
     Ok(config)
 }
 
@@ -88,7 +92,7 @@ pub async fn run(run: &Run, config: Config) -> anyhow::Result<()> {
 /// Works whenever this process is leader.
 async fn take_part(run: &Run, client: &Client, election: Election, ended: &Ended) {
     let claim = Claim::none();
-    let calls = Calls::new(client.clone(), election.duration / 3, Claim::unconditional());
+    let calls = Calls::new(client.clone(), election.duration / 3, Claim::unconditional(), Outages::new(client.clone()));
     let mut candidate = Candidate::new(calls, election, claim.clone());
     loop {
         tokio::select! {
@@ -105,13 +109,16 @@ async fn take_part(run: &Run, client: &Client, election: Election, ended: &Ended
 
 /// Works on gateways until the process is told to end.
 async fn lead(run: &Run, client: &Client, claim: &Claim, ended: &Ended) {
+    let outages = Outages::new(client.clone());
+    let calls = Calls::new(client.clone(), run.call_timeout, claim.clone(), outages.clone());
     let common = Common {
         run,
-        calls: Calls::new(client.clone(), run.call_timeout, claim.clone()),
+        calls: calls.clone(),
+        outages,
         client: client.clone(),
         claims: Arc::default(),
         memory: Arc::default(),
-        herald: Herald::start(client.clone(), claim.clone()),
+        herald: Herald::start(calls),
     };
     let scopes = run.scopes();
     let controllers = scopes.iter().map(|scope| control(&common, scope, ended.clone()));
@@ -130,6 +137,7 @@ async fn lead(run: &Run, client: &Client, claim: &Claim, ended: &Ended) {
 struct Common<'a> {
     run: &'a Run,
     calls: Calls,
+    outages: Outages,
     client: Client,
     claims: Arc<Mutex<Claims>>,
     memory: Arc<Memory>,
@@ -164,6 +172,7 @@ async fn control(shared: &Common<'_>, scope: &Scope, ended: Ended) {
     tracing::info!(?scope, "everything was listed; gateways are worked on");
     let context = Arc::new(Context {
         calls: shared.calls.clone(),
+        outages: shared.outages.clone(),
         caches: Arc::clone(&watches.caches),
         memory: Arc::clone(&shared.memory),
         settings: run.settings(),

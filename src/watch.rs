@@ -24,7 +24,7 @@ use crate::api::{ApiGateway, Environment};
 use crate::cache::{AllowedHosts, Cache, Kept, PodFacts};
 use crate::decide::hosts::{Claimant, ClaimantKind, Claims, Holder, Stake};
 use crate::memory::Memory;
-use crate::resources::{MANAGED_BY, UID_LABEL};
+use crate::resources::{self, MANAGED_BY, UID_LABEL};
 
 /// An object that may be of another version: one that cannot be read stops nobody else.
 pub type Guarded<K> = DeserializeGuard<K>;
@@ -449,7 +449,7 @@ fn prune_child<K: Resource<DynamicType = ()> + Default>(object: &mut K) {
     prune(object);
     let meta = object.meta();
     let ours = meta.labels.as_ref().is_some_and(|labels| labels.contains_key(UID_LABEL))
-        || meta.owner_references.iter().flatten().any(|owner| owner.kind == ApiGateway::kind(&()));
+        || meta.owner_references.iter().flatten().any(resources::is_gateway);
     if !ours {
         let mut bare = K::default();
         let kept = bare.meta_mut();

@@ -52,9 +52,14 @@ fn render(s: &Situation<'_>, status: &ApiGatewayStatus, type_: &str, claim: Clai
         _ => s.moment.now,
     };
     // The same cause seen through another pod, or in newer words, is not news: rewriting
-    // it would be a write per pod.
+    // it would be a write per pod. Of another spec it is.
     let message = match before {
-        Some(before) if !turned && before.reason == claim.reason.as_str() && is_cause(claim.reason) => {
+        Some(before)
+            if !turned
+                && before.reason == claim.reason.as_str()
+                && before.observed_generation == s.gateway.metadata.generation
+                && has_others_words(claim.reason) =>
+        {
             before.message.clone()
         }
         _ => claim.message,
@@ -82,6 +87,12 @@ pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Conditio
 /// Whether a reason was found by diagnosis.
 pub fn is_cause(reason: Reason) -> bool {
     matches!(reason, Reason::ImagePullFailed | Reason::Unschedulable | Reason::QuotaExceeded | Reason::AdmissionRefused)
+}
+
+/// Whether the message of a reason quotes the kubelet, the scheduler or a Deployment, who say the
+/// same thing in changing words.
+fn has_others_words(reason: Reason) -> bool {
+    is_cause(reason) || reason == Reason::ProgressDeadlineExceeded
 }
 
 fn yes(reason: Reason, message: impl Into<String>) -> Claim {
@@ -292,10 +303,8 @@ fn remaining(s: &Situation<'_>) -> String {
             format!("{} {name:?}, which is being deleted: look at its finalizers", child.kind())
         }
         Some((child, _)) => format!("{} {name:?} to be deleted", child.kind()),
-        None => format!(
-            "{} pods to end, {} of them terminating: look at their nodes",
-            s.observed.pods.total, s.observed.pods.terminating
-        ),
+        // No numbers: they would be a write per pod.
+        None => "its last pods to end: look at their finalizers and their nodes".to_owned(),
     }
 }
 

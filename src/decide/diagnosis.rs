@@ -3,7 +3,7 @@
 use super::observed::{Child, Observed, Presence, Trouble};
 use super::phase::{Obstacle, Situation};
 use super::{deadline, readiness, say};
-use crate::api::{RETRY_ANNOTATION, Reason};
+use crate::api::{ADOPT_ANNOTATION, RETRY_ANNOTATION, Reason};
 
 /// A cause, in words for the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,8 +117,10 @@ pub fn obstacle_cause(s: &Situation<'_>, obstacle: &Obstacle) -> Cause {
         },
         Obstacle::WaitingForDeletion { child } => Cause {
             reason,
-            message: format!("{} {name:?} of an earlier gateway of this name is still being deleted", child.kind()),
-            hint: "Nothing to do: it goes on by itself once garbage collection is through.".to_owned(),
+            message: format!("{} {name:?} of an earlier gateway of this name is still there", child.kind()),
+            hint: format!(
+                "It goes on by itself once that is deleted; to take it over instead, set the annotation {ADOPT_ANNOTATION} to \"true\"."
+            ),
         },
     }
 }

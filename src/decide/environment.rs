@@ -96,7 +96,10 @@ fn claims(environment: &Environment, around: &Around, before: &EnvironmentStatus
     let held = before.hosts.iter().find(|claim| claim.host == *host);
     match (held, &around.host) {
         (Some(claim), _) => vec![claim.clone()],
-        (None, HostVerdict::Free) => vec![HostClaim { host: host.clone(), since: MicroTime(now) }],
+        // Who belongs to nobody gets no host to hold.
+        (None, HostVerdict::Free) if around.gateway.is_some() => {
+            vec![HostClaim { host: host.clone(), since: MicroTime(now) }]
+        }
         (None, _) => Vec::new(),
     }
 }

@@ -102,6 +102,11 @@ impl Plan {
 /// The status after a verdict.
 fn fold(s: &Situation<'_>, verdict: &Verdict, before: &ApiGatewayStatus) -> ApiGatewayStatus {
     let mut status = before.clone();
+    if matches!(before.phase, Some(Phase::Unknown(_))) {
+        // Whatever else it says is for the version that wrote it.
+        status.conditions = conditions::of(s, &status);
+        return status;
+    }
     if let Verdict::Go(movement) = verdict {
         transition(s, movement, &mut status);
     }
@@ -228,6 +233,9 @@ fn hold_clock(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
 /// A claim is recorded with the start, or when the spec names another free host. It lasts
 /// until the spec drops the host, while the gateway is stopped too.
 fn claim_host(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
+    if s.gateway.spec.suspend {
+        return;
+    }
     match &s.gateway.spec.host {
         None => status.hosts.clear(),
         Some(host) => {
@@ -271,8 +279,8 @@ fn report_workload(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
     }
 }
 
-/// Whether a status is worth a write: all of it but the replica counts and the times of conditions,
-/// which go along with something else.
+/// Whether a status is worth a write: all of it but the replica counts, which go along with
+/// something else.
 fn says_something_new(before: &ApiGatewayStatus, after: &ApiGatewayStatus) -> bool {
     let mut same = after.clone();
     same.replicas = before.replicas;

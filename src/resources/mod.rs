@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use crate::api::{ApiGateway, ApiGatewaySpec, DesiredState};
 pub use compare::{difference, merge};
 pub use ingress::routes;
-pub use ownership::{Owner, owner_of};
+pub use ownership::{Owner, is_gateway, owner_of};
 
 /// The version of the rendering. It grows with every change of what is rendered, so that an
 /// upgrade of the operator does not roll the fleet's pods.
@@ -77,12 +77,13 @@ pub fn render(gateway: &ApiGateway, around: &Surroundings) -> Children {
 
 /// An upgrade of the operator must not roll the fleet: where nothing but the rendering is
 /// newer, the pods that run are what is desired.
-pub fn keep_older_pods(desired: &mut Deployment, found: &Deployment) {
+pub fn keep_pods_of_other_renderer(desired: &mut Deployment, found: &Deployment) {
     let annotation = |object: &Deployment, name: &str| object.metadata.annotations.as_ref()?.get(name).cloned();
     let version = |object: &Deployment| annotation(object, RENDERER_ANNOTATION)?.parse::<u32>().ok();
-    let older = version(found).is_some_and(|found| version(desired).is_some_and(|desired| found < desired));
+    // A downgrade is one, too.
+    let other = version(found).is_some() && version(found) != version(desired);
     let same_inputs = annotation(found, INPUTS_ANNOTATION) == annotation(desired, INPUTS_ANNOTATION);
-    let (true, true, Some(spec), Some(running)) = (older, same_inputs, &mut desired.spec, &found.spec) else { return };
+    let (true, true, Some(spec), Some(running)) = (other, same_inputs, &mut desired.spec, &found.spec) else { return };
     spec.template = running.template.clone();
     for name in [RENDERER_ANNOTATION, DESIRED_ANNOTATION] {
         if let Some(value) = annotation(found, name) {

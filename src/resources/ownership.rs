@@ -1,6 +1,6 @@
 //! Whose an object is. What is not ours is never touched.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Resource;
 
 use super::{NAME_LABEL, UID_LABEL};
@@ -17,14 +17,18 @@ pub enum Owner {
     Stranger(String),
 }
 
+/// Whether an owner is an `ApiGateway` of ours, and not one of another API group.
+pub fn is_gateway(owner: &OwnerReference) -> bool {
+    let group = owner.api_version.split_once('/').map(|(group, _)| group);
+    owner.kind == ApiGateway::kind(&()) && group == Some(&*ApiGateway::group(&()))
+}
+
 /// Tells whose an object is: by its controller, and without a controller by our labels.
 pub fn owner_of(meta: &ObjectMeta, gateway: &ApiGateway) -> Owner {
     let controller = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
     match controller {
         Some(owner) if owner.uid == gateway.uid() => Owner::Ours,
-        Some(owner) if owner.kind == ApiGateway::kind(&()) && owner.name == gateway.name_or_empty() => {
-            Owner::Predecessor
-        }
+        Some(owner) if is_gateway(owner) && owner.name == gateway.name_or_empty() => Owner::Predecessor,
         Some(owner) => Owner::Stranger(format!("{} {:?}", owner.kind, owner.name)),
         None => {
             let label = |name: &str| meta.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);

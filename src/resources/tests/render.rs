@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::{difference, keep_older_pods, render, routes, selector, url};
+use super::super::{difference, keep_pods_of_other_renderer, render, routes, selector, url};
 use super::*;
 
 const POD: &str = "/spec/template/spec";
@@ -308,7 +308,7 @@ fn older(desired: &Value) -> Value {
 fn pods_of_an_older_rendering_are_left_alone_until_the_spec_changes() {
     let kept = |spec: &Value, found: &Value| {
         let mut desired = children(spec).deployment;
-        keep_older_pods(&mut desired, &serde_json::from_value(found.clone()).unwrap());
+        keep_pods_of_other_renderer(&mut desired, &serde_json::from_value(found.clone()).unwrap());
         as_json(&desired)
     };
     let plain = json!({});
@@ -321,7 +321,7 @@ fn pods_of_an_older_rendering_are_left_alone_until_the_spec_changes() {
     let edited = set(&same, "/spec/template/spec/enableServiceLinks", json!(true));
     assert!(difference(&kept(&plain, &edited), &edited).is_some(), "a hand edit is repaired");
     let newer = set(&found, "/metadata/annotations/phasegate.dev~1renderer", json!("999"));
-    assert_eq!(kept(&plain, &newer), deployment(&plain), "a newer rendering is no older one");
+    assert_eq!(difference(&kept(&plain, &newer), &newer), None, "a downgrade rolls nothing either");
     let unmarked = without(&found, "/metadata/annotations/phasegate.dev~1renderer");
     assert_eq!(kept(&plain, &unmarked), deployment(&plain));
 }
@@ -333,7 +333,7 @@ fn a_restart_renders_pods_of_an_older_rendering_anew() {
     restarted.status.get_or_insert_default().restarts = 1;
     let rendered = render(&restarted, &within(Duration::from_secs(300))).deployment;
     let mut desired = rendered.clone();
-    keep_older_pods(&mut desired, &serde_json::from_value(found).unwrap());
+    keep_pods_of_other_renderer(&mut desired, &serde_json::from_value(found).unwrap());
     assert_eq!(desired, rendered);
 }
 
