@@ -38,8 +38,9 @@ async fn environments_become_active_when_their_gateway_starts_and_only_after_the
     assert_eq!(routed(&ingress), hosts);
     let rule = ingresses.first("with prod's rule", |ingress| routed(&ingress.object).contains(&hosts[1].into())).await;
     let active = prods.first("Active", |prod| is_active(&prod.object)).await;
-    let started =
-        shops.first("Started", |shop| shop.object.status.as_ref().unwrap().phase == Some(Phase::Started)).await;
+    let started = shops
+        .first("Started", |shop| shop.object.status.as_ref().is_some_and(|status| status.phase == Some(Phase::Started)))
+        .await;
     assert!(rule.revision() < active.revision() && active.revision() < started.revision());
     until_counted(&world, "shop", 3, 3).await;
 }
@@ -316,6 +317,45 @@ async fn environments_stay_active_during_a_restart() {
         let now = world.api::<Environment>().get(name).await.unwrap();
         assert!(recording.up_to(&now).await.iter().all(is_active), "{name}");
     }
+}
+
+#[tokio::test]
+async fn an_environment_of_a_gateway_that_is_being_started_waits_for_it() {
+    let world = World::new("env-waits").await;
+    let _operator = world.operator();
+    world.apply(&gateway("shop", json!({ "image": "acme/never-ready:1" }))).await;
+    world.until_phase("shop", Phase::Starting, State::Running).await;
+
+    world.create::<Environment>(environment("dev", "shop", Some("dev.env-waits.example.com"))).await;
+
+    let dev = until_inactive(&world, "dev", "GatewayNotStarted").await;
+    assert_eq!(says(&dev, condition::STALLED).0, "False");
+    // Its rule is there already: what it waits for is the gateway.
+    world.until("shop", "dev's rule", |ingress: &Ingress| routed(ingress) == ["dev.env-waits.example.com"]).await;
+    world.patch("shop", json!({ "spec": { "image": "acme/gateway:1" } })).await;
+    world.until_started("shop").await;
+    until_active(&world, "dev").await;
+}
+
+#[tokio::test]
+async fn of_two_environments_of_one_gateway_with_one_host_the_first_is_routed_and_the_second_inherits() {
+    let world = World::new("env-two").await;
+    let _operator = world.operator();
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
+    world.until_started("shop").await;
+    world.create::<Environment>(environment("zeta", "shop", Some("one.env-two.example.com"))).await;
+    until_active(&world, "zeta").await;
+    world.create::<Environment>(environment("alpha", "shop", Some("one.env-two.example.com"))).await;
+    until_inactive(&world, "alpha", "HostTaken").await;
+    until_counted(&world, "shop", 1, 2).await;
+
+    world.api::<Environment>().delete("zeta", &DeleteParams::default()).await.unwrap();
+
+    until_active(&world, "alpha").await;
+    let shop = until_counted(&world, "shop", 1, 1).await;
+    assert_eq!(path(&shop), ["Starting/Running StartRequested", "Started/Running Started"]);
+    let ingress: Ingress = world.api().get("shop").await.unwrap();
+    assert_eq!(routed(&ingress), ["one.env-two.example.com"]);
 }
 
 /// A time that the API server's date format allows and no clock knows.

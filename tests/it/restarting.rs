@@ -219,6 +219,68 @@ async fn a_restart_with_a_broken_image_leaves_the_old_pods_serving_until_the_ima
 }
 
 #[tokio::test]
+async fn a_changed_spec_during_a_restart_is_another_attempt_of_that_restart() {
+    let world = World::new("restart-spec").await;
+    let _operator = world.operator();
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
+    world.until_started("shop").await;
+    let slow = json!({ "metadata": restart("one")["metadata"], "spec": { "image": "acme/slow-start:1" } });
+    world.patch("shop", slow).await;
+    world.until_phase("shop", Phase::Starting, State::Restarting).await;
+
+    world.patch("shop", json!({ "spec": { "image": "acme/gateway:2" } })).await;
+
+    let shop = until_restarted(&world, 1).await;
+    let again = [RESTARTED[0], "Starting/Restarting StartRequested", RESTARTED[1]];
+    assert_eq!(path(&shop), [&STARTED[..], &again[..]].concat());
+    assert_eq!(shop.status.unwrap().attempt.unwrap().number, 3);
+}
+
+#[tokio::test]
+async fn a_restart_whose_old_pods_fail_too_times_out_as_a_start_does() {
+    let world = World::new("restart-lost").await;
+    let _operator = world.operator();
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "8s" }))).await;
+    world.until_started("shop").await;
+    let broken = json!({ "metadata": restart("one")["metadata"], "spec": { "image": "acme/never-ready:1" } });
+    world.patch("shop", broken).await;
+    world.until_phase("shop", Phase::Starting, State::Restarting).await;
+
+    world.set_ready("shop", false).await;
+
+    let lost = world.until_condition("shop", condition::AVAILABLE, "False", "Unavailable").await;
+    assert_eq!(lost.status.unwrap().phase, Some(Phase::Starting));
+    let shop = world.until_phase("shop", Phase::Stopped, State::Stopped).await;
+    let timed_out = [
+        RESTARTED[0],
+        "Started/Stopped StartDeadlineExceeded",
+        "Stopping/Stopped StartDeadlineExceeded",
+        "Stopped/Stopped Stopped",
+    ];
+    assert_eq!(path(&shop), [&STARTED[..], &timed_out[..]].concat());
+    assert!(is_true(&shop, condition::STALLED));
+    assert_eq!(world.children().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_restart_that_is_cancelled_is_stopped_at_once() {
+    let world = World::new("restart-cancel").await;
+    let _operator = world.operator();
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
+    world.until_started("shop").await;
+    let broken = json!({ "metadata": restart("one")["metadata"], "spec": { "image": "acme/unpullable:1" } });
+    world.patch("shop", broken).await;
+    world.until_phase("shop", Phase::Starting, State::Restarting).await;
+
+    world.patch("shop", json!({ "spec": { "state": "Stopped" } })).await;
+
+    let shop = world.until_phase("shop", Phase::Stopped, State::Stopped).await;
+    let cancelled = [RESTARTED[0], "Stopping/Stopped StopRequested", "Stopped/Stopped Stopped"];
+    assert_eq!(path(&shop), [&STARTED[..], &cancelled[..]].concat());
+    assert!(is_true(&shop, condition::READY));
+}
+
+#[tokio::test]
 async fn a_retry_request_does_nothing_to_a_gateway_that_serves() {
     let world = World::new("restart-retry").await;
     let _operator = world.operator();

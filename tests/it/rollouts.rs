@@ -1,10 +1,10 @@
 //! A started gateway is changed by rolling its pods; it serves all the while.
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec, Service};
-use kube::api::{ListParams, Patch, PatchParams};
+use k8s_openapi::api::core::v1::{PodTemplateSpec, Service};
+use kube::api::ListParams;
 use phasegate::api::{ApiGateway, condition};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::{World, gateway, is_true, path};
 
@@ -130,7 +130,7 @@ async fn a_started_gateway_whose_pods_all_fail_is_unavailable_and_never_trips_th
     world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "3s", "replicas": 2 }))).await;
     let started = world.until_started("shop").await;
 
-    set_ready(&world, false).await;
+    world.set_ready("shop", false).await;
 
     let lost = world.until_condition("shop", condition::AVAILABLE, "False", "Unavailable").await;
     assert!(!is_true(&lost, condition::READY));
@@ -148,7 +148,7 @@ async fn a_started_gateway_whose_pods_all_fail_is_unavailable_and_never_trips_th
     assert_eq!(path(&shop), STARTED);
     assert!(!is_true(&shop, condition::AVAILABLE));
 
-    set_ready(&world, true).await;
+    world.set_ready("shop", true).await;
     let shop = world.until_condition("shop", condition::AVAILABLE, "True", "Started").await;
     assert_eq!(path(&shop), STARTED);
     world.until_condition("shop", condition::READY, "True", "Started").await;
@@ -258,19 +258,6 @@ async fn until_ready(world: &World, changed: &ApiGateway) -> ApiGateway {
                 && shop.status.as_ref().unwrap().observed_generation == changed.metadata.generation
         })
         .await
-}
-
-/// Lets the node say that the pods of `shop` are ready, or that they are not any more.
-async fn set_ready(world: &World, ready: bool) {
-    let pods = world.api::<Pod>();
-    let of_shop = ListParams::default().labels("phasegate.dev/gateway=shop");
-    let status = if ready { "True" } else { "False" };
-    let conditions: Vec<Value> =
-        ["Ready", "ContainersReady"].map(|type_| json!({ "type": type_, "status": status })).into();
-    for pod in pods.list(&of_shop).await.unwrap() {
-        let patch = Patch::Strategic(json!({ "status": { "conditions": conditions } }));
-        pods.patch_status(&pod.metadata.name.unwrap(), &PatchParams::default(), &patch).await.unwrap();
-    }
 }
 
 /// The ReplicaSets' names, and how many of their pods are available.

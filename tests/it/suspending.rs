@@ -183,6 +183,61 @@ async fn a_stop_asked_while_suspended_waits_until_the_gateway_is_resumed() {
 }
 
 #[tokio::test]
+async fn a_stop_that_is_suspended_halfway_goes_on_when_it_is_resumed() {
+    let world = World::new("suspend-stopping").await;
+    let _operator = world.operator();
+    let spec = json!({ "image": "acme/gateway:1", "host": "suspend-stopping.example.com" });
+    world.apply(&gateway("shop", spec)).await;
+    world.until_started("shop").await;
+    let held = json!({ "metadata": { "finalizers": ["example.com/drain"] } });
+    world.patch_object::<Ingress>("shop", held).await;
+    world.patch("shop", json!({ "spec": { "state": "Stopped" } })).await;
+    world.until_phase("shop", Phase::Stopping, State::Stopped).await;
+    world.patch("shop", suspend(true)).await;
+    world.until_condition("shop", condition::RECONCILING, "False", "Suspended").await;
+
+    world.patch_object::<Ingress>("shop", json!({ "metadata": { "finalizers": null } })).await;
+    world.until_gone::<Ingress>("shop").await;
+    world.apply(&gateway("other", json!({ "image": "acme/gateway:1" }))).await;
+    world.until_started("other").await;
+
+    let shop = world.gateway("shop").await;
+    assert_eq!(shop.status.unwrap().phase, Some(Phase::Stopping));
+    world.api::<Service>().get("shop").await.unwrap();
+    world.api::<Deployment>().get("shop").await.unwrap();
+    world.patch("shop", suspend(false)).await;
+    let shop = world.until_condition("shop", condition::READY, "True", "Stopped").await;
+    assert_eq!(path(&shop), [STARTED, ["Stopping/Stopped StopRequested", "Stopped/Stopped Stopped"]].concat());
+}
+
+#[tokio::test]
+async fn a_restart_that_is_suspended_has_the_rest_of_its_time_afterwards() {
+    let world = World::new("suspend-restart").await;
+    let _operator = world.operator();
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "12s" }))).await;
+    world.until_started("shop").await;
+    world.patch("shop", json!({ "spec": { "state": "Restarting", "image": "acme/slow-start:1" } })).await;
+    world.until("shop", "a new pod", |deployment: &Deployment| replicas(deployment) == 2).await;
+
+    world.patch("shop", suspend(true)).await;
+    world.until_condition("shop", condition::RECONCILING, "False", "Suspended").await;
+    world
+        .until("shop", "rolled", |deployment: &Deployment| {
+            let status = deployment.status.as_ref().unwrap();
+            (status.updated_replicas, status.replicas, status.available_replicas) == (Some(1), Some(1), Some(1))
+        })
+        .await;
+    let shop = world.gateway("shop").await;
+    assert_eq!(shop.status.as_ref().unwrap().state, Some(State::Restarting));
+    assert!(is_true(&shop, condition::AVAILABLE));
+    world.patch("shop", suspend(false)).await;
+
+    let shop = world.until_started("shop").await;
+    assert_eq!(path(&shop), [STARTED, ["Starting/Restarting RestartRequested", "Started/Running Started"]].concat());
+    assert!(shop.status.unwrap().attempt.unwrap().held_seconds >= 8);
+}
+
+#[tokio::test]
 async fn deleting_a_suspended_gateway_leaves_nothing_behind() {
     let world = World::new("suspend-delete").await;
     let _operator = world.operator();

@@ -305,6 +305,18 @@ impl World {
         self.api().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap()
     }
 
+    /// Lets the node say that a gateway's pods are ready, or that they are not any more.
+    pub async fn set_ready(&self, name: &str, ready: bool) {
+        let pods = self.api::<Pod>();
+        let status = if ready { "True" } else { "False" };
+        let condition = |type_: &str| json!({ "type": type_, "status": status });
+        let patch = json!({ "status": { "conditions": [condition("Ready"), condition("ContainersReady")] } });
+        let of_gateway = ListParams::default().labels(&format!("phasegate.dev/gateway={name}"));
+        for pod in pods.list(&of_gateway).await.unwrap() {
+            pods.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(&patch)).await.unwrap();
+        }
+    }
+
     /// Follows an object from now on, and keeps every version of it.
     pub async fn record<K>(&self, name: &str) -> Recording<K>
     where
