@@ -246,6 +246,7 @@ pub fn gateway_of(ctx: &Context, environment: &Environment) -> Option<ApiGateway
 pub fn around(ctx: &Context, environment: &Environment, gateway: Option<ApiGateway>) -> Around {
     let namespace = environment.metadata.namespace.clone().unwrap_or_default();
     let name = environment.spec.gateway_ref.name.clone();
+    let unreadable = ctx.caches.cannot_read_gateway(&namespace, &name);
     let ingress = ctx.caches.ingresses.child_of(&(namespace, name));
     let routed = environment.spec.host.as_ref().is_none_or(|host| {
         ingress.as_ref().is_some_and(|ingress| {
@@ -257,5 +258,6 @@ pub fn around(ctx: &Context, environment: &Environment, gateway: Option<ApiGatew
         let status = gateway.status_or_default();
         GatewayFacts { phase: status.phase, state: status.state, suspended: gateway.spec.suspend }
     });
+    let facts = facts.or_else(|| unreadable.then_some(GatewayFacts { phase: None, state: None, suspended: true }));
     Around { gateway: facts, host: host_verdict(ctx, environment), routed }
 }
