@@ -50,19 +50,32 @@ pub fn desired(ctx: &Context, gateway: &ApiGateway, found: &Found) -> Children {
     if let Some(found) = &found.deployment {
         resources::keep_older_pods(&mut children.deployment, found);
     }
-    keep_routed_host(ctx, gateway, found, &mut children);
+    keep_routed_hosts(ctx, gateway, found, &around.environment_hosts, &mut children);
     children
 }
 
-/// A gateway whose new host is not its own keeps the Ingress that it has, whatever else changes.
-fn keep_routed_host(ctx: &Context, gateway: &ApiGateway, found: &Found, children: &mut Children) {
-    if host_verdict(ctx, gateway) == HostVerdict::Free {
+/// A gateway that may not have what its spec asks keeps the Ingress that it has, whatever else
+/// changes, with the rules of those hosts that are its own and its environments'.
+fn keep_routed_hosts(
+    ctx: &Context,
+    gateway: &ApiGateway,
+    found: &Found,
+    environment_hosts: &[String],
+    children: &mut Children,
+) {
+    let verdict = host_verdict(ctx, gateway);
+    if verdict == HostVerdict::Free && ctx.settings.allows_ingress_class_of(gateway) {
         return;
     }
     if let Some(ingress) = &found.ingress
         && resources::owner_of(&ingress.metadata, gateway) == Owner::Ours
     {
-        children.ingress = Some(Ingress::clone(ingress));
+        let lost =
+            |host: &String| matches!(verdict, HostVerdict::Taken { .. }) && gateway.spec.host.as_ref() == Some(host);
+        let claims = gateway.status.iter().flat_map(|status| &status.hosts).map(|claim| claim.host.clone());
+        let mut hosts: Vec<String> = claims.filter(|host| !lost(host)).collect();
+        hosts.extend_from_slice(environment_hosts);
+        children.ingress = resources::keep_routes(ingress, children.ingress.as_ref(), &hosts);
     }
 }
 
