@@ -392,6 +392,68 @@ async fn an_undecodable_environment_disturbs_neither_its_gateway_nor_other_envir
     until_counted(&world, "shop", 1, 1).await;
 }
 
+/// Whether such a gateway serves is not known, so nothing is said about it.
+#[tokio::test]
+async fn environments_of_a_gateway_that_cannot_be_read_or_understood_are_left_as_they_are() {
+    let world = World::new("env-unread").await;
+    let mut operator = world.operator();
+    for name in ["garbled", "future"] {
+        world.create::<Environment>(environment(&format!("of-{name}"), name, None)).await;
+        world.apply(&gateway(name, json!({ "image": "acme/gateway:1" }))).await;
+        world.until_started(name).await;
+    }
+    operator.kill();
+    let good = world.gateway("garbled").await.status.unwrap().attempt.unwrap().started_at;
+    let bad = json!({ "status": { "attempt": { "startedAt": "9999-12-31T23:59:59.000000-23:59" } } });
+    world.patch_status("garbled", bad).await;
+    world.patch_status("future", json!({ "status": { "phase": "Levitating" } })).await;
+
+    let _operator = world.operator();
+
+    world.until_event("garbled", "Undecodable").await;
+    world.until_event("future", "UnknownPhase").await;
+    world.create::<Environment>(environment("dev", "shop", None)).await;
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
+    until_active(&world, "dev").await;
+    for name in ["of-garbled", "of-future"] {
+        let one: Environment = world.api().get(name).await.unwrap();
+        assert!(is_active(&one), "{one:?}");
+    }
+    world.patch_status("garbled", json!({ "status": { "attempt": { "startedAt": good } } })).await;
+    world.patch("garbled", json!({ "spec": { "state": "Stopped" } })).await;
+    until_inactive(&world, "of-garbled", "GatewayNotStarted").await;
+}
+
+/// While its new host is another's, a gateway keeps its old one, and only that.
+#[tokio::test]
+async fn environments_come_and_go_while_their_gateways_new_host_is_taken() {
+    let world = World::new("env-frozen").await;
+    let _operator = world.operator();
+    let on = |host: &str| json!({ "image": "acme/gateway:1", "host": host });
+    world.create::<Environment>(environment("dev", "shop", Some("dev.env-frozen.example.com"))).await;
+    world.apply(&gateway("live", on("live.env-frozen.example.com"))).await;
+    world.apply(&gateway("shop", on("shop.env-frozen.example.com"))).await;
+    world.until_started("live").await;
+    world.until_started("shop").await;
+    world.patch("shop", json!({ "spec": { "host": "live.env-frozen.example.com" } })).await;
+    world.until_condition("shop", condition::STALLED, "True", "HostTaken").await;
+
+    world.api::<Environment>().delete("dev", &DeleteParams::default()).await.unwrap();
+    world.apply(&gateway("heir", on("dev.env-frozen.example.com"))).await;
+    world.until_started("heir").await;
+
+    // Nobody else routes a host that has another holder.
+    let own = ["shop.env-frozen.example.com"];
+    world.until("shop", "its old host alone", |ingress: &Ingress| routed(ingress) == own).await;
+    world.create::<Environment>(environment("prod", "shop", Some("prod.env-frozen.example.com"))).await;
+    until_active(&world, "prod").await;
+    let ingress: Ingress = world.api().get("shop").await.unwrap();
+    assert_eq!(routed(&ingress), ["shop.env-frozen.example.com", "prod.env-frozen.example.com"]);
+    world.delete("live").await;
+    let both = ["live.env-frozen.example.com", "prod.env-frozen.example.com"];
+    world.until("shop", "its new host", |ingress: &Ingress| routed(ingress) == both).await;
+}
+
 /// Waits until an environment is Active, and says so.
 async fn until_active(world: &World, name: &str) -> Environment {
     world
