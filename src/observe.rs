@@ -107,10 +107,14 @@ pub async fn live(ctx: &Context, gateway: &ApiGateway) -> Result<Found, CallErro
 /// Facts about a gateway whose children are `found`.
 pub fn facts(ctx: &Context, gateway: &ApiGateway, found: &Found, desired: &Children) -> Observed {
     let Found { deployment, service, ingress, disruption_budget } = found;
+    let host = host_verdict(ctx, gateway);
     Observed {
         deployment: child(ctx, gateway, Child::Deployment, Some(&desired.deployment), deployment.as_deref()),
         service: child(ctx, gateway, Child::Service, Some(&desired.service), service.as_deref()),
-        ingress: child(ctx, gateway, Child::Ingress, desired.ingress.as_ref(), ingress.as_deref()),
+        ingress: match child(ctx, gateway, Child::Ingress, desired.ingress.as_ref(), ingress.as_deref()) {
+            Presence::Different(_) if routes_a_lost_host(gateway, desired, &host) => Presence::Equal,
+            presence => presence,
+        },
         disruption_budget: child(
             ctx,
             gateway,
@@ -121,11 +125,23 @@ pub fn facts(ctx: &Context, gateway: &ApiGateway, found: &Found, desired: &Child
         rollout: deployment.as_deref().map(rollout).unwrap_or_default(),
         pods: cache::pods(&ctx.caches.pods, &Context::holder(gateway)),
         environments: environments(ctx, gateway).into_iter().map(|(_, facts)| facts).collect(),
-        host: host_verdict(ctx, gateway),
+        host,
         registry_unavailable: None,
         refusal: ctx.memory.refusal(gateway),
         tried: ctx.memory.has_tried(gateway),
     }
+}
+
+/// Whether the host was lost after the Ingress was rendered. Such an Ingress is not written; the
+/// claim that was recorded first wakes the gateway to another look.
+fn routes_a_lost_host(gateway: &ApiGateway, desired: &Children, verdict: &HostVerdict) -> bool {
+    let (Some(host), Some(ingress)) = (&gateway.spec.host, &desired.ingress) else { return false };
+    let lost = match verdict {
+        HostVerdict::Free => false,
+        HostVerdict::Taken { .. } => true,
+        HostVerdict::NotAllowed { .. } => !Stake::from(gateway).is_recorded(),
+    };
+    lost && resources::routes(ingress, host)
 }
 
 /// One child as it is, or as our own last call left it where the cache is behind.

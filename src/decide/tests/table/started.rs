@@ -239,9 +239,16 @@ fn otherwise_what_differs_is_applied() {
         row(
             "a running gateway whose new host is taken keeps its old one",
             moved.clone(),
-            host_taken(child(child(serving(), Deployment, different()), Ingress, different())),
+            host_taken(child(serving(), Deployment, different())),
             after(60),
             does(&[Update(Deployment)]),
+        ),
+        row(
+            "a running gateway whose new host is taken withdraws the rules that are another's by now",
+            moved.clone(),
+            host_taken(child(child(serving(), Deployment, different()), Ingress, different())),
+            after(60),
+            does(&[Update(Deployment), Update(Ingress)]),
         ),
         row(
             "the rule of a new host waits until its claim is recorded",
