@@ -50,19 +50,32 @@ pub fn desired(ctx: &Context, gateway: &ApiGateway, found: &Found) -> Children {
     if let Some(found) = &found.deployment {
         resources::keep_pods_of_other_renderer(&mut children.deployment, found);
     }
-    keep_routed_host(ctx, gateway, found, &mut children);
+    keep_routed_hosts(ctx, gateway, found, &around.environment_hosts, &mut children);
     children
 }
 
-/// A gateway whose new host is not its own keeps the Ingress that it has, whatever else changes.
-fn keep_routed_host(ctx: &Context, gateway: &ApiGateway, found: &Found, children: &mut Children) {
-    if host_verdict(ctx, gateway) == HostVerdict::Free {
+/// A gateway that may not have what its spec asks keeps the Ingress that it has, whatever else
+/// changes, with the rules of those hosts that are its own and its environments'.
+fn keep_routed_hosts(
+    ctx: &Context,
+    gateway: &ApiGateway,
+    found: &Found,
+    environment_hosts: &[String],
+    children: &mut Children,
+) {
+    let verdict = host_verdict(ctx, gateway);
+    if verdict == HostVerdict::Free && ctx.settings.allows_ingress_class_of(gateway) {
         return;
     }
     if let Some(ingress) = &found.ingress
         && resources::owner_of(&ingress.metadata, gateway) == Owner::Ours
     {
-        children.ingress = Some(Ingress::clone(ingress));
+        let lost =
+            |host: &String| matches!(verdict, HostVerdict::Taken { .. }) && gateway.spec.host.as_ref() == Some(host);
+        let claims = gateway.status.iter().flat_map(|status| &status.hosts).map(|claim| claim.host.clone());
+        let mut hosts: Vec<String> = claims.filter(|host| !lost(host)).collect();
+        hosts.extend_from_slice(environment_hosts);
+        children.ingress = resources::keep_routes(ingress, children.ingress.as_ref(), &hosts);
     }
 }
 
@@ -94,10 +107,14 @@ pub async fn live(ctx: &Context, gateway: &ApiGateway) -> Result<Found, CallErro
 /// Facts about a gateway whose children are `found`.
 pub fn facts(ctx: &Context, gateway: &ApiGateway, found: &Found, desired: &Children) -> Observed {
     let Found { deployment, service, ingress, disruption_budget } = found;
+    let host = host_verdict(ctx, gateway);
     Observed {
         deployment: child(ctx, gateway, Child::Deployment, Some(&desired.deployment), deployment.as_deref()),
         service: child(ctx, gateway, Child::Service, Some(&desired.service), service.as_deref()),
-        ingress: child(ctx, gateway, Child::Ingress, desired.ingress.as_ref(), ingress.as_deref()),
+        ingress: match child(ctx, gateway, Child::Ingress, desired.ingress.as_ref(), ingress.as_deref()) {
+            Presence::Different(_) if routes_a_lost_host(gateway, desired, &host) => Presence::Equal,
+            presence => presence,
+        },
         disruption_budget: child(
             ctx,
             gateway,
@@ -108,11 +125,23 @@ pub fn facts(ctx: &Context, gateway: &ApiGateway, found: &Found, desired: &Child
         rollout: deployment.as_deref().map(rollout).unwrap_or_default(),
         pods: cache::pods(&ctx.caches.pods, &Context::holder(gateway)),
         environments: environments(ctx, gateway).into_iter().map(|(_, facts)| facts).collect(),
-        host: host_verdict(ctx, gateway),
+        host,
         registry_unavailable: None,
         refusal: ctx.memory.refusal(gateway),
         tried: ctx.memory.has_tried(gateway),
     }
+}
+
+/// Whether the host was lost after the Ingress was rendered. Such an Ingress is not written; the
+/// claim that was recorded first wakes the gateway to another look.
+fn routes_a_lost_host(gateway: &ApiGateway, desired: &Children, verdict: &HostVerdict) -> bool {
+    let (Some(host), Some(ingress)) = (&gateway.spec.host, &desired.ingress) else { return false };
+    let lost = match verdict {
+        HostVerdict::Free => false,
+        HostVerdict::Taken { .. } => true,
+        HostVerdict::NotAllowed { .. } => !Stake::from(gateway).is_recorded(),
+    };
+    lost && resources::routes(ingress, host)
 }
 
 /// One child as it is, or as our own last call left it where the cache is behind.
@@ -246,6 +275,7 @@ pub fn gateway_of(ctx: &Context, environment: &Environment) -> Option<ApiGateway
 pub fn around(ctx: &Context, environment: &Environment, gateway: Option<ApiGateway>) -> Around {
     let namespace = environment.metadata.namespace.clone().unwrap_or_default();
     let name = environment.spec.gateway_ref.name.clone();
+    let unreadable = ctx.caches.cannot_read_gateway(&namespace, &name);
     let ingress = ctx.caches.ingresses.child_of(&(namespace, name));
     let routed = environment.spec.host.as_ref().is_none_or(|host| {
         ingress.as_ref().is_some_and(|ingress| {
@@ -257,5 +287,6 @@ pub fn around(ctx: &Context, environment: &Environment, gateway: Option<ApiGatew
         let status = gateway.status_or_default();
         GatewayFacts { phase: status.phase, state: status.state, suspended: gateway.spec.suspend }
     });
+    let facts = facts.or_else(|| unreadable.then_some(GatewayFacts { phase: None, state: None, suspended: true }));
     Around { gateway: facts, host: host_verdict(ctx, environment), routed }
 }

@@ -86,6 +86,11 @@ impl Caches {
         self.gateways.get(&ObjectRef::new(name).within(namespace))?.0.clone().ok()
     }
 
+    /// Whether there is a gateway of a namespace and name that cannot be read.
+    pub fn cannot_read_gateway(&self, namespace: &str, name: &str) -> bool {
+        self.gateways.get(&ObjectRef::new(name).within(namespace)).is_some_and(|gateway| gateway.0.is_err())
+    }
+
     async fn wait_until_ready(&self) {
         let gateways = self.gateways.wait_until_ready().map(drop);
         let waits = [

@@ -17,7 +17,7 @@ pub struct GatewayFacts {
     pub phase: Option<Phase>,
     /// `status.state`.
     pub state: Option<State>,
-    /// Whether it is suspended: then nothing is written for its environments either.
+    /// Whether it is suspended or cannot be read: then nothing is written for its environments either.
     pub suspended: bool,
 }
 
@@ -34,8 +34,9 @@ pub struct Around {
 
 /// The status that an environment is to have, if it says anything new.
 pub fn decide(environment: &Environment, around: &Around, now: Timestamp) -> Option<EnvironmentStatus> {
-    let suspended = around.gateway.as_ref().is_some_and(|gateway| gateway.suspended);
-    if suspended || environment.metadata.deletion_timestamp.is_some() {
+    // Nor is it known what a gateway in a phase of another version does.
+    let left_alone = |gateway: &GatewayFacts| gateway.suspended || matches!(gateway.phase, Some(Phase::Unknown(_)));
+    if around.gateway.as_ref().is_some_and(left_alone) || environment.metadata.deletion_timestamp.is_some() {
         return None;
     }
     let before = environment.status.clone().unwrap_or_default();

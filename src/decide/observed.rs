@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
+use crate::api::ApiGateway;
+
 /// Everything outside the `ApiGateway` object that a decision looks at.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observed {
@@ -239,6 +241,14 @@ pub struct Moment {
     pub phase: Duration,
     /// Since `status.lastFailure.at`.
     pub failure: Duration,
+}
+
+impl Settings {
+    /// Whether gateways may name the ingress class that this one names.
+    pub fn allows_ingress_class_of(&self, gateway: &ApiGateway) -> bool {
+        let named = gateway.spec.ingress_class_name.as_ref();
+        self.ingress_classes.is_empty() || named.is_none_or(|class| self.ingress_classes.contains(class))
+    }
 }
 
 /// What the operator's flags say about decisions.

@@ -188,12 +188,11 @@ impl Situation<'_> {
                 _ => {}
             }
         }
-        let allowed = &self.settings.ingress_classes;
         if let Some(class) = &self.gateway.spec.ingress_class_name
-            && !allowed.is_empty()
-            && !allowed.contains(class)
+            && !self.settings.allows_ingress_class_of(self.gateway)
         {
-            return Some(Obstacle::IngressClassNotAllowed { class: class.clone(), allowed: allowed.join(", ") });
+            let allowed = self.settings.ingress_classes.join(", ");
+            return Some(Obstacle::IngressClassNotAllowed { class: class.clone(), allowed });
         }
         match self.observed.host.clone() {
             HostVerdict::Taken { host, by } => Some(Obstacle::HostTaken { host, by }),
@@ -229,6 +228,12 @@ impl Situation<'_> {
             self.gateway.status.as_ref().is_some_and(|status| status.hosts.iter().any(|claim| claim.host == *host))
         };
         self.observed.host == HostVerdict::Free && self.gateway.spec.host.as_ref().is_none_or(recorded)
+    }
+
+    /// Whether what is desired of the Ingress is what is there, less the rules that may not stay
+    /// and with those of environments: the gateway may not have what its spec asks.
+    fn keeps_routes(&self) -> bool {
+        self.observed.host != HostVerdict::Free || !self.settings.allows_ingress_class_of(self.gateway)
     }
 
     fn ready(&self) -> bool {
@@ -296,7 +301,7 @@ fn starting(s: &Situation<'_>) -> Verdict {
         });
     }
     if s.obstacle().is_some() {
-        return rest();
+        return Verdict::Stay { steps: withdraw_routes(s), wake: None };
     }
     let left = deadline::left(s.gateway, s.moment, s.settings);
     if left.is_zero() {
@@ -402,7 +407,7 @@ fn apply(s: &Situation<'_>) -> Vec<Step> {
         let may_route = child != Child::Ingress || s.may_route();
         match presence {
             Presence::Missing if may_route => steps.push(Step::Create(child)),
-            Presence::Different(_) if may_route => steps.push(Step::Update(child)),
+            Presence::Different(_) if may_route || s.keeps_routes() => steps.push(Step::Update(child)),
             // It comes back as Missing.
             Presence::Unwanted | Presence::Immutable => steps.push(Step::Delete(child)),
             _ => {}
@@ -415,6 +420,16 @@ fn apply(s: &Situation<'_>) -> Vec<Step> {
         steps.push(Step::ActivateEnvironments);
     }
     steps
+}
+
+/// What has to be written so that a gateway that may not have what its spec asks routes nothing
+/// that is another's by now.
+fn withdraw_routes(s: &Situation<'_>) -> Vec<Step> {
+    match &s.observed.ingress {
+        Presence::Different(_) if s.keeps_routes() => vec![Step::Update(Child::Ingress)],
+        Presence::Unwanted if s.keeps_routes() => vec![Step::Delete(Child::Ingress)],
+        _ => Vec::new(),
+    }
 }
 
 /// What has to be deleted next. Traffic is taken away first, and the rest waits until the

@@ -47,6 +47,32 @@ fn rule(gateway: &ApiGateway, host: &str) -> IngressRule {
     IngressRule { host: Some(host.to_owned()), http: Some(HTTPIngressRuleValue { paths: vec![path] }) }
 }
 
+/// An Ingress as it was found, with the rules of `hosts` and of no others: its own, or as they
+/// are rendered. `None` where no rule is left.
+pub fn keep_routes(found: &Ingress, rendered: Option<&Ingress>, hosts: &[String]) -> Option<Ingress> {
+    let rule_of = |ingress: &Ingress, host: &String| {
+        let rules = ingress.spec.as_ref()?.rules.as_ref()?;
+        rules.iter().find(|rule| rule.host.as_ref() == Some(host)).cloned()
+    };
+    let rules: Vec<IngressRule> = hosts
+        .iter()
+        .filter_map(|host| rule_of(found, host).or_else(|| rendered.and_then(|rendered| rule_of(rendered, host))))
+        .collect();
+    if rules.is_empty() {
+        return None;
+    }
+    let mut kept = found.clone();
+    kept.metadata.resource_version = None;
+    kept.metadata.generation = None;
+    kept.status = None;
+    let spec = kept.spec.get_or_insert_default();
+    for tls in spec.tls.iter_mut().flatten() {
+        tls.hosts = Some(rules.iter().filter_map(|rule| rule.host.clone()).collect());
+    }
+    spec.rules = Some(rules);
+    Some(kept)
+}
+
 /// Whether an Ingress has a rule for a host.
 pub fn routes(ingress: &Ingress, host: &str) -> bool {
     let rules = ingress.spec.iter().flat_map(|spec| spec.rules.iter().flatten());

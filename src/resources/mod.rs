@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 use crate::api::{ApiGateway, ApiGatewaySpec, DesiredState};
 pub use compare::{difference, merge};
-pub use ingress::routes;
+pub use ingress::{keep_routes, routes};
 pub use ownership::{Owner, is_gateway, owner_of};
 
 /// The version of the rendering. It grows with every change of what is rendered, so that an

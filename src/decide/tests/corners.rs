@@ -133,10 +133,13 @@ fn an_ingress_class_that_is_not_allowed_is_in_the_way_of_a_start_and_of_its_rule
     }
     let any = decide(&named("internal"), &nothing(), &after(0), &SETTINGS).status.unwrap();
     assert_eq!(any.phase, Some(Phase::Starting), "no classes are named: any will do");
-    // A gateway that serves keeps its rules as they are, and the rest of it is repaired.
+    // A gateway that serves keeps the rules that it has: what differs from them is repaired.
     let serves = taken_up(but(started(), |g| g.spec.ingress_class_name = Some("internal".to_owned())));
     let edited = child(child(serving(), Child::Ingress, different()), Child::Service, different());
-    assert_eq!(decide(&serves, &edited, &after(60), &settings).steps, [Step::Update(Child::Service)]);
+    assert_eq!(
+        decide(&serves, &edited, &after(60), &settings).steps,
+        [Step::Update(Child::Service), Step::Update(Child::Ingress)]
+    );
 }
 
 #[test]

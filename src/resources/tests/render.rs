@@ -378,3 +378,40 @@ fn an_upgrade_does_not_roll_the_fleet() {
         ("1", ["10d7f1d428d44458", "3d6188000203d05f", "b1282e94a03a4fb7", "4f1ca86f1eca148c"])
     );
 }
+
+#[test]
+fn an_ingress_that_is_kept_has_the_rules_of_its_own_hosts_and_of_environments_only() {
+    let around = |hosts: &[&str]| Surroundings {
+        environment_hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+        ..within(Duration::from_secs(300))
+    };
+    let tls = json!({ "secretName": "certificate" });
+    let old = gateway(&json!({ "host": "old.example.com", "path": "/v1", "tls": tls }));
+    let found = render_children(&old, &around(&["gone.example.com", "stays.example.com"])).ingress.unwrap();
+    let new = gateway(&json!({ "host": "taken.example.com", "path": "/v2", "ingressClassName": "other", "tls": tls }));
+    let rendered = render_children(&new, &around(&["added.example.com", "stays.example.com"])).ingress.unwrap();
+    let kept = |hosts: &[&str]| {
+        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        super::super::keep_routes(&found, Some(&rendered), &hosts)
+    };
+
+    let some = as_json(&kept(&["old.example.com", "added.example.com", "stays.example.com"]).unwrap());
+
+    let rule = |number: usize| {
+        let rule = at(&some, &format!("/spec/rules/{number}"));
+        (at(rule, "/host").as_str().unwrap(), at(rule, "/http/paths/0/path").as_str().unwrap())
+    };
+    assert_eq!(
+        [rule(0), rule(1), rule(2)],
+        [("old.example.com", "/v1"), ("added.example.com", "/v2"), ("stays.example.com", "/v1")]
+    );
+    assert_eq!(at(&some, "/spec/rules").as_array().unwrap().len(), 3);
+    let secured = json!(["old.example.com", "added.example.com", "stays.example.com"]);
+    assert_eq!(*at(&some, "/spec/tls/0/hosts"), secured);
+    assert_eq!(*at(&some, "/spec/ingressClassName"), Value::Null);
+    // Nothing changed: nothing to write.
+    let all = kept(&["old.example.com", "gone.example.com", "stays.example.com"]).unwrap();
+    assert_eq!(super::super::difference(&as_json(&all), &as_json(&found)), None);
+    // A rule without a host catches everybody's traffic, and none at all is refused.
+    assert_eq!(kept(&[]), None);
+}

@@ -5,12 +5,12 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::{NamespaceResourceScope, api};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::runtime::watcher;
+use kube::runtime::watcher::{self, watcher};
 use kube::{Client, Resource, ResourceExt};
 use phasegate::api::{ApiGateway, Phase, State};
 use serde::Serialize;
@@ -266,10 +266,27 @@ impl World {
 
     /// The Events about a gateway, as `Type Reason`, once at least one has this reason.
     pub async fn until_event(&self, name: &str, reason: &str) -> Vec<String> {
+        self.until_event_about("ApiGateway", name, reason).await
+    }
+
+    async fn events_about(&self, kind: &str, name: &str) -> Vec<String> {
+        let events = self.api::<Event>().list(&ListParams::default()).await.unwrap();
+        let about = |event: &&Event| {
+            let regarding = event.regarding.as_ref();
+            regarding.is_some_and(|object| object.kind.as_deref() == Some(kind) && object.name.as_deref() == Some(name))
+        };
+        let line = |event: &Event| {
+            format!("{} {}", event.type_.clone().unwrap_or_default(), event.reason.clone().unwrap_or_default())
+        };
+        events.iter().filter(about).map(line).collect()
+    }
+
+    /// The Events about an object of any kind, as `Type Reason`, once at least one has this reason.
+    pub async fn until_event_about(&self, kind: &str, name: &str, reason: &str) -> Vec<String> {
         let waited = tokio::time::timeout(PATIENCE, async {
             let mut every = tokio::time::interval(Duration::from_millis(200));
             loop {
-                let events = self.events(name).await;
+                let events = self.events_about(kind, name).await;
                 if events.iter().any(|event| event.ends_with(&format!(" {reason}"))) {
                     return events;
                 }
@@ -277,22 +294,64 @@ impl World {
             }
         })
         .await;
-        waited.unwrap_or_else(|_| panic!("no Event {reason} about {name}"))
+        waited.unwrap_or_else(|_| panic!("no Event {reason} about {kind} {name}"))
     }
 
-    /// The Events about a gateway, as `Type Reason`.
-    pub async fn events(&self, name: &str) -> Vec<String> {
-        let events = self.api::<Event>().list(&ListParams::default()).await.unwrap();
-        let about = |event: &&Event| {
-            let regarding = event.regarding.as_ref();
-            regarding.is_some_and(|object| {
-                object.kind.as_deref() == Some("ApiGateway") && object.name.as_deref() == Some(name)
-            })
-        };
-        let line = |event: &Event| {
-            format!("{} {}", event.type_.clone().unwrap_or_default(), event.reason.clone().unwrap_or_default())
-        };
-        events.iter().filter(about).map(line).collect()
+    /// Merges a patch into an object of any kind, as an administrator does.
+    pub async fn patch_object<K>(&self, name: &str, patch: Value) -> K
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+    {
+        self.api().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap()
+    }
+
+    /// Lets the node say that a gateway's pods are ready, or that they are not any more.
+    pub async fn set_ready(&self, name: &str, ready: bool) {
+        let pods = self.api::<Pod>();
+        let status = if ready { "True" } else { "False" };
+        let condition = |type_: &str| json!({ "type": type_, "status": status });
+        let patch = json!({ "status": { "conditions": [condition("Ready"), condition("ContainersReady")] } });
+        let of_gateway = ListParams::default().labels(&format!("phasegate.dev/gateway={name}"));
+        for pod in pods.list(&of_gateway).await.unwrap() {
+            pods.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(&patch)).await.unwrap();
+        }
+    }
+
+    /// Follows an object from now on, and keeps every version of it.
+    pub async fn record<K>(&self, name: &str) -> Recording<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + std::fmt::Debug
+            + Send
+            + Sync
+            + 'static,
+    {
+        let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        let mut events = Box::pin(watcher(self.api::<K>(), only));
+        let (sender, versions) = tokio::sync::watch::channel(Vec::new());
+        let (listed, ready) = tokio::sync::oneshot::channel();
+        let mut listed = Some(listed);
+        let task = tokio::spawn(async move {
+            while let Some(event) = events.next().await {
+                match event.expect("the watch goes on") {
+                    watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {
+                        sender.send_modify(|versions| versions.push(Version { object, deleted: false }));
+                    }
+                    watcher::Event::Delete(object) => {
+                        sender.send_modify(|versions| versions.push(Version { object, deleted: true }));
+                    }
+                    watcher::Event::Init => {}
+                    watcher::Event::InitDone => {
+                        let first = listed.take().expect("the watch is not interrupted");
+                        let _ = first.send(());
+                    }
+                }
+            }
+        });
+        ready.await.unwrap();
+        Recording { versions, task }
     }
 
     /// Writes a manifest to a file and lets kubectl do something with it.
@@ -309,6 +368,50 @@ impl Drop for World {
         if std::thread::panicking() {
             eprintln!("the operator's log is {}/operators/{}.log", env!("CARGO_TARGET_TMPDIR"), self.namespace);
         }
+    }
+}
+
+/// One version of an object, or its end.
+#[derive(Clone, Debug)]
+pub struct Version<K> {
+    pub object: K,
+    pub deleted: bool,
+}
+
+impl<K: Resource> Version<K> {
+    /// The revision of the store at which it came to be.
+    pub fn revision(&self) -> u64 {
+        self.object.meta().resource_version.as_ref().unwrap().parse().unwrap()
+    }
+}
+
+/// What became of an object, version by version.
+pub struct Recording<K> {
+    versions: tokio::sync::watch::Receiver<Vec<Version<K>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl<K: Resource + Clone> Recording<K> {
+    /// The first version that is as `wanted`, awaited.
+    pub async fn first(&mut self, what: &str, wanted: impl Fn(&Version<K>) -> bool) -> Version<K> {
+        let found = self.versions.wait_for(|versions| versions.iter().any(&wanted));
+        let found = tokio::time::timeout(PATIENCE, found).await;
+        let found = found.unwrap_or_else(|_| panic!("no version of the object is {what}")).unwrap();
+        found.iter().find(|version| wanted(version)).unwrap().clone()
+    }
+
+    /// Every version up to the one given, which is awaited.
+    pub async fn up_to(&mut self, last: &K) -> Vec<K> {
+        let end = Version { object: last.clone(), deleted: false }.revision();
+        self.first("the last one", |version| version.revision() >= end).await;
+        let versions = self.versions.borrow();
+        versions.iter().filter(|version| version.revision() <= end).map(|version| version.object.clone()).collect()
+    }
+}
+
+impl<K> Drop for Recording<K> {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 
@@ -336,6 +439,16 @@ pub fn gateway(name: &str, spec: Value) -> Value {
         "kind": "ApiGateway",
         "metadata": { "name": name },
         "spec": spec,
+    })
+}
+
+/// An environment of a gateway.
+pub fn environment(name: &str, gateway: &str, host: Option<&str>) -> Value {
+    json!({
+        "apiVersion": "phasegate.dev/v1alpha1",
+        "kind": "Environment",
+        "metadata": { "name": name },
+        "spec": { "gatewayRef": { "name": gateway }, "host": host },
     })
 }
 

@@ -220,11 +220,11 @@ fn otherwise_what_differs_is_applied() {
             does(&[Delete(Deployment)]),
         ),
         row(
-            "a running gateway whose new host is not allowed keeps its old one",
+            "a running gateway whose new host is not allowed keeps its old one, and what differs from it is repaired",
             started(),
             host_not_allowed(child(serving(), Ingress, different())),
             after(60),
-            rests(),
+            does(&[Update(Ingress)]),
         ),
         row(
             "a child that is being deleted is waited for",
@@ -260,7 +260,7 @@ fn otherwise_what_differs_is_applied() {
         row(
             "a running gateway whose new host is taken keeps its old one",
             moved.clone(),
-            host_taken(child(child(serving(), Deployment, different()), Ingress, different())),
+            host_taken(child(serving(), Deployment, different())),
             after(60),
             does(&[Update(Deployment)]),
         ),
@@ -270,6 +270,13 @@ fn otherwise_what_differs_is_applied() {
             host_taken(child(child(serving(), Ingress, Presence::Missing), Service, different())),
             after(60),
             does(&[Update(Service)]),
+        ),
+        row(
+            "a running gateway whose new host is taken withdraws the rules that are another's by now",
+            moved.clone(),
+            host_taken(child(child(serving(), Deployment, different()), Ingress, different())),
+            after(60),
+            does(&[Update(Deployment), Update(Ingress)]),
         ),
         row(
             "the rule of a new host waits until its claim is recorded",

@@ -355,6 +355,20 @@ fn host_or_name_taken() {
             after(60),
             rests(),
         ),
+        row(
+            "a held start withdraws the rules that are another's by now",
+            starting(),
+            host_taken(child(coming_up(), Ingress, different())),
+            after(60),
+            does(&[Update(Ingress)]),
+        ),
+        row(
+            "a start whose name is taken leaves its Ingress",
+            starting(),
+            name_taken(child(coming_up(), Ingress, different())),
+            after(60),
+            rests(),
+        ),
         row("a start whose name is taken is held", starting(), name_taken(nothing()), after(60), rests()),
         row("a start whose name is taken never times out", starting(), name_taken(coming_up()), after(9_000), rests()),
         row(

@@ -1,0 +1,157 @@
+//! A stop that does not end says what it waits for, and does not hold up a retry for ever.
+
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::networking::v1::Ingress;
+use kube::ResourceExt;
+use kube::api::ListParams;
+use phasegate::api::{ApiGateway, Phase, State, condition};
+use serde_json::json;
+
+use crate::harness::{World, gateway, is_true, path};
+
+const FLAGS: [&str; 1] = ["--cleanup-stuck-after=3s"];
+
+#[tokio::test]
+async fn an_ingress_that_does_not_go_away_is_named_and_the_stop_ends_when_it_goes() {
+    let world = World::new("stuck-ingress").await;
+    let _operator = world.operator_with(&FLAGS);
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "host": "stuck.example.com" }))).await;
+    world.until_started("shop").await;
+    let held = json!({ "metadata": { "finalizers": ["example.com/drain"] } });
+    world.patch_object::<Ingress>("shop", held).await;
+
+    world.patch("shop", json!({ "spec": { "state": "Stopped" } })).await;
+
+    let shop = world.until_condition("shop", condition::CLEANUP_STUCK, "True", "CleanupStuck").await;
+    assert_eq!(shop.status.as_ref().unwrap().phase, Some(Phase::Stopping));
+    let message = message(&shop, condition::CLEANUP_STUCK);
+    assert!(message.contains("Ingress \"shop\"") && message.contains("finalizers"), "{message}");
+    assert!(is_true(&shop, condition::STALLED) && !is_true(&shop, condition::READY));
+    let events = world.until_event("shop", "CleanupStuck").await;
+    assert!(events.contains(&"Warning CleanupStuck".to_owned()), "{events:?}");
+    // Pods are still there, but asking for a start does not leave the Ingress behind.
+    world.patch("shop", json!({ "spec": { "state": "Running" } })).await;
+    let asked = world.gateway("shop").await;
+    let shop = world
+        .until("shop", "the new wish, seen", |shop: &ApiGateway| {
+            shop.status.as_ref().unwrap().observed_generation == asked.metadata.generation
+        })
+        .await;
+    assert_eq!(shop.status.as_ref().unwrap().phase, Some(Phase::Stopping));
+    world.patch("shop", json!({ "spec": { "state": "Stopped" } })).await;
+
+    world.patch_object::<Ingress>("shop", json!({ "metadata": { "finalizers": null } })).await;
+    let shop = world.until_condition("shop", condition::READY, "True", "Stopped").await;
+    assert!(!is_true(&shop, condition::CLEANUP_STUCK) && !is_true(&shop, condition::STALLED));
+    world.until_nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn pods_that_do_not_end_are_named_and_do_not_hold_up_a_start() {
+    let world = World::new("stuck-pod").await;
+    let _operator = world.operator_with(&FLAGS);
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
+    world.until_started("shop").await;
+    let pod = hold_pod(&world).await;
+
+    world.patch("shop", json!({ "spec": { "state": "Stopped" } })).await;
+
+    let shop = world.until_condition("shop", condition::CLEANUP_STUCK, "True", "CleanupStuck").await;
+    assert_eq!(shop.status.as_ref().unwrap().phase, Some(Phase::Stopping));
+    let said = message(&shop, condition::CLEANUP_STUCK);
+    assert!(said.contains("1 pods") && said.contains("1 of them terminating"), "{said}");
+    assert!(is_true(&shop, condition::STALLED));
+
+    world.patch("shop", json!({ "spec": { "state": "Running" } })).await;
+    let shop = world.until_started("shop").await;
+    assert_eq!(
+        path(&shop),
+        [
+            "Starting/Running StartRequested",
+            "Started/Running Started",
+            "Stopping/Stopped StopRequested",
+            "Stopped/Stopped Stopped",
+            "Starting/Running StartRequested",
+            "Started/Running Started",
+        ]
+    );
+    let dying: Pod = world.api().get(&pod).await.unwrap();
+    assert!(dying.metadata.deletion_timestamp.is_some());
+    assert!(is_true(&shop, condition::READY) && !is_true(&shop, condition::CLEANUP_STUCK));
+    free_pod(&world, &pod).await;
+    let shop = world.gateway("shop").await;
+    assert!(is_true(&shop, condition::READY));
+}
+
+/// Asked before the stop is stuck: time alone must end the wait.
+#[tokio::test]
+async fn a_retry_of_a_timed_out_gateway_waits_for_a_dying_pod_only_so_long() {
+    let world = World::new("stuck-retry").await;
+    let _operator = world.operator_with(&FLAGS);
+    // Long enough to put the finalizer on in time.
+    world.apply(&gateway("shop", json!({ "image": "acme/unpullable:1", "startDeadline": "8s" }))).await;
+    world.until_condition("shop", condition::READY, "False", "ImagePullFailed").await;
+    let pod = hold_pod(&world).await;
+    world.until_phase("shop", Phase::Stopping, State::Stopped).await;
+
+    let fixed = world.patch("shop", json!({ "spec": { "image": "acme/gateway:1", "startDeadline": "1m" } })).await;
+
+    let shop = world
+        .until("shop", "started as asked", |shop: &ApiGateway| {
+            let status = shop.status.as_ref().unwrap();
+            status.observed_generation == fixed.metadata.generation && status.phase == Some(Phase::Started)
+        })
+        .await;
+    assert_eq!(
+        path(&shop),
+        [
+            "Starting/Running StartRequested",
+            "Started/Stopped StartDeadlineExceeded",
+            "Stopping/Stopped StartDeadlineExceeded",
+            "Stopped/Stopped Stopped",
+            "Starting/Running StartRequested",
+            "Started/Running Started",
+        ]
+    );
+    assert!(shop.status.unwrap().history[3].seconds >= 3);
+    let dying: Pod = world.api().get(&pod).await.unwrap();
+    assert!(dying.metadata.deletion_timestamp.is_some());
+    free_pod(&world, &pod).await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_to_stay_stopped_waits_for_its_last_pod() {
+    let world = World::new("stuck-stopped").await;
+    let _operator = world.operator_with(&FLAGS);
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
+    world.until_started("shop").await;
+    let pod = hold_pod(&world).await;
+    world.patch("shop", json!({ "spec": { "state": "Stopped" } })).await;
+    world.until_condition("shop", condition::CLEANUP_STUCK, "True", "CleanupStuck").await;
+
+    free_pod(&world, &pod).await;
+
+    let shop = world.until_condition("shop", condition::READY, "True", "Stopped").await;
+    assert!(!is_true(&shop, condition::CLEANUP_STUCK));
+    assert_eq!(world.children().await, Vec::<String>::new());
+}
+
+/// Puts a finalizer on the gateway's only pod, so that it stays Terminating as on a dead node.
+async fn hold_pod(world: &World) -> String {
+    let of_shop = ListParams::default().labels("phasegate.dev/gateway=shop");
+    let pods = world.api::<Pod>().list(&of_shop).await.unwrap();
+    assert_eq!(pods.items.len(), 1);
+    let name = pods.items[0].name_any();
+    world.patch_object::<Pod>(&name, json!({ "metadata": { "finalizers": ["example.com/node"] } })).await;
+    name
+}
+
+async fn free_pod(world: &World, name: &str) {
+    world.patch_object::<Pod>(name, json!({ "metadata": { "finalizers": null } })).await;
+    world.until_gone::<Pod>(name).await;
+}
+
+fn message(gateway: &ApiGateway, type_: &str) -> String {
+    let mut conditions = gateway.status.iter().flat_map(|status| &status.conditions);
+    conditions.find(|condition| condition.type_ == type_).map(|found| found.message.clone()).unwrap_or_default()
+}
