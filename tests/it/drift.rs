@@ -9,9 +9,9 @@ use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::ResourceExt;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::runtime::watcher;
-use kube::ResourceExt;
 use phasegate::api::{ApiGateway, condition};
 use serde_json::{Value, json};
 
@@ -127,7 +127,9 @@ fn edits() -> Vec<Edit> {
         edit(
             "PodDisruptionBudget",
             "a selector's expression",
-            Merge(json!({ "spec": { "selector": { "matchExpressions": [{ "key": "track", "operator": "Exists" }] } } })),
+            Merge(
+                json!({ "spec": { "selector": { "matchExpressions": [{ "key": "track", "operator": "Exists" }] } } }),
+            ),
         ),
     ];
     for kind in KINDS {

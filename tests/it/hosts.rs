@@ -143,7 +143,8 @@ async fn a_gateway_edited_onto_a_taken_host_while_it_starts_is_held_without_a_cl
     world.apply(&gateway("second", slow)).await;
     world.until_condition("second", condition::READY, "False", "ImagePullFailed").await;
 
-    let edit = json!({ "spec": { "host": "one.edited.example.com", "image": "acme/gateway:1", "startDeadline": "3s" } });
+    let edit =
+        json!({ "spec": { "host": "one.edited.example.com", "image": "acme/gateway:1", "startDeadline": "3s" } });
     world.patch("second", edit).await;
 
     let second = until_held(&world, "second").await;
@@ -282,7 +283,8 @@ async fn of_two_gateways_racing_for_a_host_one_wins_and_the_other_starts_when_it
         (0..PAIRS).flat_map(|pair| [(&left, format!("gw-{pair}")), (&right, format!("gw-{pair}"))]).collect();
     Random::new(SEED).shuffle(&mut racers);
     let create = async |world: &World, name: &str| {
-        let spec = json!({ "image": "acme/gateway:1", "host": format!("{name}.race.example.com"), "startDeadline": "30s" });
+        let spec =
+            json!({ "image": "acme/gateway:1", "host": format!("{name}.race.example.com"), "startDeadline": "30s" });
         world.apply(&gateway(name, spec)).await;
     };
     // Neighbours in the list start together; most pairs meet their other half within a few milliseconds.
