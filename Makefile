@@ -4,7 +4,7 @@ export PHASEGATE_CACHE := $(CACHE)
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 CLUSTER := $(CACHE)/cluster
 
-.PHONY: help demo test check run cluster cluster-down generate tools
+.PHONY: help demo test proof check run cluster cluster-down generate tools
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -15,6 +15,9 @@ demo: tools ## Show gateways that start and gateways that fail, on a local contr
 
 test: tools ## Run all tests that need no root
 	cargo test --locked --all-targets -- --test-threads=8
+
+proof: tools ## Long runs: twenty random sequences
+	PHASEGATE_SEEDS=20 cargo test --locked --test it -- random::
 
 check: ## Formatting and lints
 	cargo fmt --check

@@ -1,5 +1,6 @@
 //! Carries out a plan's steps, in order.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::api::{ApiGateway, Environment, EnvironmentState};
@@ -123,6 +124,11 @@ async fn update<K: Object>(ctx: &Context, gateway: &ApiGateway, child: Child, de
     if observe::presence(gateway, Some(desired), Some(&fresh)) == Presence::Equal {
         return Outcome::Done;
     }
+    match orphaned_on_purpose(ctx, gateway, fresh.meta()).await {
+        Ok(false) => {}
+        Ok(true) => return Outcome::Stale,
+        Err(error) => return Outcome::Failed(error),
+    }
     let merged = match merged(&fresh, desired) {
         Ok(merged) => merged,
         Err(error) => return Outcome::Failed(CallError::Kube(kube::Error::SerdeError(error))),
@@ -131,6 +137,17 @@ async fn update<K: Object>(ctx: &Context, gateway: &ApiGateway, child: Child, de
         Ok(_) => Outcome::Done,
         Err(error) => failure(child, error),
     }
+}
+
+/// Whether a child without its owner reference is what `kubectl delete --cascade=orphan` leaves
+/// behind: the cache may not show yet that the gateway is going, and a child that is given back
+/// to it now would be collected with it.
+async fn orphaned_on_purpose(ctx: &Context, gateway: &ApiGateway, child: &ObjectMeta) -> Result<bool, CallError> {
+    if child.owner_references.iter().flatten().any(|owner| owner.uid == gateway.uid()) {
+        return Ok(false);
+    }
+    let live = ctx.calls.get::<ApiGateway>(gateway.namespace_or_empty(), gateway.name_or_empty()).await?;
+    Ok(live.is_none_or(|live| live.is_being_deleted() || live.uid() != gateway.uid()))
 }
 
 fn merged<K: Object>(fresh: &K, desired: &K) -> Result<K, serde_json::Error> {

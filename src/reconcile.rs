@@ -9,10 +9,11 @@ use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 
 use crate::act::{self, Outcome};
-use crate::api::{ApiGateway, Environment};
+use crate::api::{ApiGateway, Environment, HostClaim};
 use crate::calls::CallError;
 use crate::context::Context;
 use crate::decide::environment;
+use crate::decide::hosts::Stake;
 use crate::decide::observed::{Observed, Presence};
 use crate::decide::{Plan, Step, decide};
 use crate::memory::CACHE_LAG;
@@ -75,8 +76,10 @@ pub async fn reconcile_environment(object: Arc<Guarded<Environment>>, ctx: Arc<C
             }
             let around = observe::around(&ctx, environment, gateway);
             if let Some(status) = environment::decide(environment, &around, Timestamp::now()) {
+                let before = environment.status.as_ref().map(|status| &status.hosts);
+                let claims = claims_newly(before, &status.hosts);
                 let next = Environment { status: Some(status), ..environment.clone() };
-                ctx.calls.replace_status(&next).await?;
+                with_host_reserved(&ctx, environment, claims, ctx.calls.replace_status(&next)).await?;
             }
         }
         Err(unreadable) => record::undecodable::<Environment>(&ctx, unreadable).await?,
@@ -109,7 +112,9 @@ async fn one_pass(ctx: &Context, gateway: &ApiGateway) -> Result<Action, Error> 
     if matches!(outcome, Outcome::Surprise(..) | Outcome::Refused(_)) {
         plan = decide(gateway, &observed, &moment, &ctx.settings);
     }
-    record::record(ctx, gateway, &plan).await?;
+    let before = gateway.status.as_ref().map(|status| &status.hosts);
+    let claims = plan.status.as_ref().is_some_and(|status| claims_newly(before, &status.hosts));
+    with_host_reserved(ctx, gateway, claims, record::record(ctx, gateway, &plan)).await?;
 
     match outcome {
         Outcome::Done if plan.moves => Ok(Action::requeue(Duration::ZERO)),
@@ -118,6 +123,32 @@ async fn one_pass(ctx: &Context, gateway: &ApiGateway) -> Result<Action, Error> 
         Outcome::Refused(refusal) => Err(Error::Refused { kind: refusal.child.kind(), message: refusal.message }),
         Outcome::Failed(error) => Err(error.into()),
     }
+}
+
+fn claims_newly(before: Option<&Vec<HostClaim>>, after: &[HostClaim]) -> bool {
+    let held = |host: &String| before.into_iter().flatten().any(|claim| claim.host == *host);
+    after.iter().any(|claim| !held(&claim.host))
+}
+
+/// Writes a status. Where it claims a host, the host is kept for it while it is written: of two
+/// that found the host free at the same moment, one claims it and the other looks again.
+async fn with_host_reserved<'a, K, T>(
+    ctx: &Context,
+    claimant: &'a K,
+    claims: bool,
+    write: impl Future<Output = Result<T, CallError>>,
+) -> Result<T, Error>
+where
+    Stake: From<&'a K>,
+{
+    if claims && !ctx.caches.claims().reserve(claimant) {
+        return Err(Error::Stale);
+    }
+    let written = write.await;
+    if claims && written.is_err() {
+        ctx.caches.claims().release(claimant);
+    }
+    Ok(written?)
 }
 
 /// When to look again although nothing happened: when the plan says so, and when the cache

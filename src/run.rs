@@ -1,7 +1,7 @@
 //! Runs the operator: a client, and one controller per scope.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -15,13 +15,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::calls::Calls;
 use crate::config::Run;
 use crate::context::Context;
-use crate::decide::hosts::Claims;
 use crate::lease::{Candidate, Claim, Election};
 use crate::memory::Memory;
 use crate::outage::Outages;
 use crate::reconcile::{error_policy, reconcile, reconcile_environment};
 use crate::record::Herald;
-use crate::watch::{Scope, Watches};
+use crate::watch::{HostSpace, Scope, Watches};
 
 /// Reads how the API server is reached, without asking it.
 ///
@@ -116,12 +115,19 @@ async fn lead(run: &Run, client: &Client, claim: &Claim, ended: &Ended) {
         calls: calls.clone(),
         outages,
         client: client.clone(),
-        claims: Arc::default(),
+        space: Arc::default(),
         memory: Arc::default(),
         herald: Herald::start(calls),
     };
     let scopes = run.scopes();
-    let controllers = scopes.iter().map(|scope| control(&common, scope, ended.clone()));
+    // All scopes are listed before any is worked on: they share their hosts.
+    let listed = future::join_all(scopes.iter().map(|scope| watch(&common, scope)));
+    let watches = tokio::select! {
+        watches = listed => watches,
+        () = ended.clone() => return,
+    };
+    tracing::info!("everything was listed; gateways are worked on");
+    let controllers = watches.into_iter().map(|watches| control(&common, watches, ended.clone()));
     let all = future::join_all(controllers);
     tokio::pin!(all);
     tokio::select! {
@@ -139,7 +145,7 @@ struct Common<'a> {
     calls: Calls,
     outages: Outages,
     client: Client,
-    claims: Arc<Mutex<Claims>>,
+    space: Arc<HostSpace>,
     memory: Arc<Memory>,
     herald: Herald,
 }
@@ -162,14 +168,12 @@ fn ended() -> anyhow::Result<Ended> {
     Ok(told.boxed().shared())
 }
 
-async fn control(shared: &Common<'_>, scope: &Scope, ended: Ended) {
+async fn watch(shared: &Common<'_>, scope: &Scope) -> Watches {
+    Watches::start(&shared.client, scope, Arc::clone(&shared.space), Arc::clone(&shared.memory)).await
+}
+
+async fn control(shared: &Common<'_>, watches: Watches, ended: Ended) {
     let run = shared.run;
-    let start = Watches::start(&shared.client, scope, Arc::clone(&shared.claims), Arc::clone(&shared.memory));
-    let watches = tokio::select! {
-        watches = start => watches,
-        () = ended.clone() => return,
-    };
-    tracing::info!(?scope, "everything was listed; gateways are worked on");
     let context = Arc::new(Context {
         calls: shared.calls.clone(),
         outages: shared.outages.clone(),

@@ -72,13 +72,43 @@ pub struct Caches {
     pub pods: Cache<PodFacts>,
     /// What the namespaces allow.
     pub allowed_hosts: Cache<AllowedHosts>,
-    claims: Arc<Mutex<Claims>>,
+    space: Arc<HostSpace>,
+}
+
+/// The one space of hosts, which all scopes of an operator share.
+#[derive(Default)]
+pub struct HostSpace {
+    claims: Mutex<Claims>,
+    bells: Mutex<Vec<Bells>>,
+}
+
+impl HostSpace {
+    fn claims(&self) -> MutexGuard<'_, Claims> {
+        // Claims are replaced one by one; a panic elsewhere leaves them whole.
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn bells(&self) -> MutexGuard<'_, Vec<Bells>> {
+        self.bells.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes claimants, each in the scope that watches it.
+    fn wake(&self, claimants: impl IntoIterator<Item = Claimant>) {
+        for Claimant { namespace, name, kind } in claimants {
+            for bells in self.bells().iter() {
+                match kind {
+                    ClaimantKind::Gateway => bells.gateway(&namespace, &name),
+                    ClaimantKind::Environment => bells.environment(&namespace, &name),
+                }
+            }
+        }
+    }
 }
 
 impl Caches {
     /// Who holds which host, over all scopes.
     pub fn claims(&self) -> MutexGuard<'_, Claims> {
-        lock(&self.claims)
+        self.space.claims()
     }
 
     /// The gateway of a namespace and name, if it exists and can be read.
@@ -110,11 +140,6 @@ impl Caches {
     }
 }
 
-fn lock(claims: &Mutex<Claims>) -> MutexGuard<'_, Claims> {
-    // Claims are replaced one by one; a panic elsewhere leaves them whole.
-    claims.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The watches of one scope, running.
 pub struct Watches {
     /// What they fill.
@@ -132,7 +157,7 @@ pub struct Watches {
 impl Watches {
     /// Starts watching, and returns when everything was listed: a decision from half a view
     /// would create what is there.
-    pub async fn start(client: &Client, scope: &Scope, claims: Arc<Mutex<Claims>>, memory: Arc<Memory>) -> Self {
+    pub async fn start(client: &Client, scope: &Scope, space: Arc<HostSpace>, memory: Arc<Memory>) -> Self {
         let (gateways, gateway_writer) = reflector::store();
         let (environments, environment_writer) = reflector::store();
         let caches = Arc::new(Caches {
@@ -144,16 +169,18 @@ impl Watches {
             disruption_budgets: Cache::default(),
             pods: Cache::default(),
             allowed_hosts: Cache::default(),
-            claims,
+            space: Arc::clone(&space),
         });
         let (gateway_sender, woken_gateways) = mpsc::unbounded();
         let (environment_sender, woken_environments) = mpsc::unbounded();
-        let wake = Wake {
-            caches: Arc::clone(&caches),
+        let bells = Bells {
+            gateways: caches.gateways.clone(),
             environments: environments.clone(),
             gateway_sender,
             environment_sender,
         };
+        space.bells().push(bells.clone());
+        let wake = Wake { caches: Arc::clone(&caches), bells };
 
         let mut running = JoinSet::new();
         let config = watcher::Config::default().timeout(WATCH_SECONDS);
@@ -216,19 +243,19 @@ impl Watches {
     }
 }
 
-/// Wakes whoever exists.
+/// Wakes those of one scope that exist.
 #[derive(Clone)]
-struct Wake {
-    caches: Arc<Caches>,
+struct Bells {
+    gateways: Store<Guarded<ApiGateway>>,
     environments: Store<Guarded<Environment>>,
     gateway_sender: UnboundedSender<ObjectRef<Guarded<ApiGateway>>>,
     environment_sender: UnboundedSender<ObjectRef<Guarded<Environment>>>,
 }
 
-impl Wake {
-    fn gateway(&self, (namespace, name): &Holder) {
+impl Bells {
+    fn gateway(&self, namespace: &str, name: &str) {
         let gateway = ObjectRef::new(name).within(namespace);
-        if self.caches.gateways.get(&gateway).is_some() {
+        if self.gateways.get(&gateway).is_some() {
             // The receiver ends with the operator.
             let _ = self.gateway_sender.unbounded_send(gateway);
         }
@@ -239,6 +266,23 @@ impl Wake {
         if self.environments.get(&environment).is_some() {
             let _ = self.environment_sender.unbounded_send(environment);
         }
+    }
+}
+
+/// Wakes whom a change in one scope concerns.
+#[derive(Clone)]
+struct Wake {
+    caches: Arc<Caches>,
+    bells: Bells,
+}
+
+impl Wake {
+    fn gateway(&self, (namespace, name): &Holder) {
+        self.bells.gateway(namespace, name);
+    }
+
+    fn environment(&self, namespace: &str, name: &str) {
+        self.bells.environment(namespace, name);
     }
 
     fn environments_of(&self, holder: &Holder) {
@@ -252,15 +296,6 @@ impl Wake {
         self.environments_of(holder);
     }
 
-    fn claimants(&self, claimants: impl IntoIterator<Item = Claimant>) {
-        for Claimant { namespace, name, kind } in claimants {
-            match kind {
-                ClaimantKind::Gateway => self.gateway(&(namespace, name)),
-                ClaimantKind::Environment => self.environment(&namespace, &name),
-            }
-        }
-    }
-
     fn namespace(&self, name: &str) {
         for gateway in self.caches.gateways.state() {
             if gateway.namespace().as_deref() == Some(name) {
@@ -270,13 +305,13 @@ impl Wake {
     }
 
     fn learn(&self, stake: impl Into<Stake>) {
-        let concerned = lock(&self.caches.claims).learn(stake);
-        self.claimants(concerned);
+        let concerned = self.caches.claims().learn(stake);
+        self.caches.space.wake(concerned);
     }
 
     fn forget(&self, claimant: &Claimant) {
-        let concerned = lock(&self.caches.claims).forget(claimant);
-        self.claimants(concerned);
+        let concerned = self.caches.claims().forget(claimant);
+        self.caches.space.wake(concerned);
     }
 }
 

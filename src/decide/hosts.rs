@@ -91,6 +91,7 @@ impl From<&Environment> for Stake {
 pub struct Claims {
     hosts: HashMap<String, Host>,
     stakes: HashMap<Claimant, BTreeSet<String>>,
+    reserved: HashMap<String, Claimant>,
 }
 
 #[derive(Debug, Default)]
@@ -130,6 +131,7 @@ impl Claims {
         } else {
             self.stakes.insert(claimant.clone(), mentioned.clone())
         };
+        self.reserved.retain(|host, by| by != claimant || (wanted == Some(host) && !claimed.contains_key(host)));
         for name in before.unwrap_or_default().union(&mentioned) {
             let host = self.hosts.entry(name.clone()).or_default();
             let earlier = match claimed.get(name) {
@@ -149,6 +151,24 @@ impl Claims {
             }
         }
         wake
+    }
+
+    /// Keeps a host for a claimant whose claim is about to be written, until it is learned. Of
+    /// several that find the same host free at once, only the first is told `true`.
+    pub fn reserve(&mut self, stake: impl Into<Stake>) -> bool {
+        let Stake { claimant, wanted: Some(host), .. } = stake.into() else { return true };
+        let claimed = self.hosts.get(&host).is_some_and(|host| host.claims.keys().any(|other| *other != claimant));
+        if claimed || self.reserved.get(&host).is_some_and(|other| *other != claimant) {
+            return false;
+        }
+        self.reserved.insert(host, claimant);
+        true
+    }
+
+    /// Gives up what was reserved: the claim was not written.
+    pub fn release(&mut self, stake: impl Into<Stake>) {
+        let claimant = stake.into().claimant;
+        self.reserved.retain(|_, by| *by != claimant);
     }
 
     /// Whether a claimant may have the host that its spec names: nobody else has an older

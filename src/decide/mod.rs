@@ -242,6 +242,10 @@ fn claim_host(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
             let begun =
                 matches!(status.phase, Some(Phase::Starting | Phase::Started)) && status.state != Some(State::Stopped);
             let held = status.hosts.iter().any(|claim| claim.host == *host);
+            if status.phase == Some(Phase::Stopped) && !s.gateway.spec.suspend {
+                // Nothing routes the host that it had.
+                status.hosts.retain(|claim| claim.host == *host);
+            }
             if begun && !held && !s.gateway.spec.suspend && s.observed.host == HostVerdict::Free {
                 status.hosts = vec![HostClaim { host: host.clone(), since: MicroTime(s.moment.now) }];
             }

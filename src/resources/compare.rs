@@ -10,17 +10,36 @@ use super::DESIRED_ANNOTATION;
 /// Maps that are compared and written whole: a key that somebody adds changes their meaning.
 const WHOLE_MAPS: &[&str] = &["selector", "matchLabels", "nodeSelector", "limits", "requests"];
 
-/// Fields that the API server fills in, or that another controller owns, below an object
-/// that is otherwise written whole.
-const DROPPED_WHEN_ABSENT: &[&str] = &[
+/// Fields that are not there unless they are desired: what somebody sets is an edit, and what
+/// the spec drops goes. Not `ingressClassName`, which the API server fills in where a cluster has
+/// a default class.
+const NOTHING_UNLESS_DESIRED: &[&str] = &[
+    // A Deployment.
+    "/spec/paused",
+    "/spec/minReadySeconds",
+    "/spec/template/spec/initContainers",
     "/spec/template/spec/nodeSelector",
+    "/spec/template/spec/affinity",
     "/spec/template/spec/tolerations",
     "/spec/template/spec/imagePullSecrets",
     "/spec/template/spec/topologySpreadConstraints",
-    "/spec/template/spec/initContainers",
-    "/spec/ingressClassName",
+    "/spec/template/spec/serviceAccountName",
+    "/spec/template/spec/serviceAccount",
+    "/spec/template/spec/hostNetwork",
+    "/spec/template/spec/containers/0/command",
+    "/spec/template/spec/containers/0/args",
+    "/spec/template/spec/containers/0/env",
+    "/spec/template/spec/containers/0/envFrom",
+    "/spec/template/spec/containers/0/resources/limits",
+    "/spec/template/spec/containers/0/resources/requests",
+    // A Service, of whatever type it was in between.
+    "/spec/externalName",
+    // An Ingress.
     "/spec/tls",
     "/spec/defaultBackend",
+    // A PodDisruptionBudget, whose selector is one of labels.
+    "/spec/minAvailable",
+    "/spec/selector/matchExpressions",
 ];
 
 /// Owners that somebody adds beside ours are theirs to keep.
@@ -31,7 +50,15 @@ pub fn difference(desired: &Value, observed: &Value) -> Option<String> {
     let hash =
         |object: &Value| object.pointer(&format!("/metadata/annotations/{}", escaped(DESIRED_ANNOTATION))).cloned();
     differs(desired, observed, "")
+        .or_else(|| surplus(desired, observed).next().map(str::to_owned))
         .or_else(|| (hash(desired) != hash(observed)).then(|| format!("/metadata/annotations/{DESIRED_ANNOTATION}")))
+}
+
+/// What is there although it is not desired.
+fn surplus<'a>(desired: &'a Value, observed: &'a Value) -> impl Iterator<Item = &'static str> + 'a {
+    NOTHING_UNLESS_DESIRED.iter().copied().filter(|pointer| {
+        desired.pointer(pointer).is_none() && observed.pointer(pointer).is_some_and(|found| !is_empty(found))
+    })
 }
 
 /// A key as a JSON pointer spells it.
@@ -141,9 +168,9 @@ pub fn merge(fresh: &Value, desired: &Value) -> Value {
         let others: Vec<Value> = others.collect();
         ours.extend(others);
     }
-    for pointer in DROPPED_WHEN_ABSENT {
-        if desired.pointer(pointer).is_none()
-            && let Some((parent, key)) = pointer.rsplit_once('/')
+    let surplus: Vec<&str> = surplus(desired, &merged).collect();
+    for pointer in surplus {
+        if let Some((parent, key)) = pointer.rsplit_once('/')
             && let Some(Value::Object(parent)) = merged.pointer_mut(parent)
         {
             parent.remove(key);

@@ -29,7 +29,7 @@ async fn fifty_quiet_gateways_cause_no_read_and_no_write_for_a_minute() {
         }
     }
     world.until_event("gw-1", "Stopped").await;
-    settle(&world.client).await;
+    Requests::settle(&world.client).await;
 
     let before = Requests::read(&world.client).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
@@ -66,22 +66,4 @@ async fn a_start_costs_five_writes_one_event_and_no_read() {
     for resource in ["services", "ingresses", "deployments"] {
         assert_eq!(count("GET", resource), 0, "{resource}");
     }
-}
-
-/// Waits until the other components, which finish their own work, are quiet too. The garbage
-/// collector looks for new kinds every 30 seconds and then asks for every owner of that kind.
-async fn settle(client: &kube::Client) {
-    let mut every = tokio::time::interval(Duration::from_secs(5));
-    let mut before = Requests::read(client).await;
-    let mut quiet = 0;
-    for _ in 0..40 {
-        every.tick().await;
-        let now = Requests::read(client).await;
-        quiet = if now == before { quiet + 1 } else { 0 };
-        if quiet == 7 {
-            return;
-        }
-        before = now;
-    }
-    panic!("requests go on: {:?}", Requests::read(client).await.since(&before));
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use phasegate::api::{Phase, State};
+use k8s_openapi::api::apps::v1::Deployment;
+use phasegate::api::{Phase, Reason, State, condition};
 use serde_json::json;
 
 use crate::harness::{World, gateway, path};
@@ -49,6 +50,31 @@ async fn a_start_interrupted_by_a_kill_gets_its_time_when_the_operator_is_back_a
     assert_eq!(shop.status.unwrap().attempt.unwrap().number, 2);
     let events = world.until_event("shop", "Resumed").await;
     assert!(events.contains(&"Normal Resumed".to_owned()), "{events:?}");
+}
+
+/// What is stored is what an operator leaves that is killed right after it gave an attempt up, before
+/// it began to remove anything. Meanwhile the user corrects the image.
+#[tokio::test]
+async fn a_request_that_meets_a_timeout_starts_again_with_the_children_that_are_there() {
+    let world = World::new("meets").await;
+    let mut operator = world.operator();
+    world.apply(&gateway("typo", json!({ "image": "acme/unpullable:1" }))).await;
+    world.until_condition("typo", condition::READY, "False", "ImagePullFailed").await;
+    operator.kill();
+    let before: Deployment = world.api().get("typo").await.unwrap();
+    world.patch_status("typo", json!({ "status": { "phase": "Started", "state": "Stopped", "transitions": 2 } })).await;
+    world.patch("typo", json!({ "spec": { "image": "acme/gateway:1" } })).await;
+
+    let _operator = world.operator();
+
+    let started = world.until_started("typo").await;
+    let status = started.status.unwrap();
+    assert_eq!((status.transitions, status.attempt.unwrap().number), (4, 2));
+    let again = &status.history[1];
+    assert_eq!((&again.from, &again.to, again.state), (&Some(Phase::Started), &Phase::Starting, State::Running));
+    assert_eq!(again.reason, Reason::StartRequested);
+    let after: Deployment = world.api().get("typo").await.unwrap();
+    assert_eq!(after.metadata.uid, before.metadata.uid);
 }
 
 #[tokio::test]

@@ -202,6 +202,36 @@ fn a_namespace_may_have_a_suffix_and_what_is_below_it() {
 }
 
 #[test]
+fn of_two_that_find_a_host_free_at_once_only_the_first_may_claim_it() {
+    let (one, other) = (wants("a", "one", HOST), wants("b", "other", HOST));
+    let mut claims = learned(&[&one, &other]);
+    assert!(claims.reserve(&one));
+    assert!(!claims.reserve(&other));
+    assert!(!claims.reserve(&environment("dev", None)), "in one space with environments");
+    assert!(claims.reserve(&one), "it may try again");
+    claims.learn(&one);
+    assert!(!claims.reserve(&other), "what was learned late gives nothing up");
+    claims.learn(&holds("a", "one", HOST, 1));
+    assert!(!claims.reserve(&other), "now it is claimed");
+    claims.forget(&claimant("a", "one"));
+    assert!(claims.reserve(&other));
+}
+
+#[test]
+fn a_host_is_kept_for_nobody_who_could_not_claim_it_or_does_not_want_it_any_more() {
+    let (one, other) = (wants("a", "one", HOST), wants("b", "other", HOST));
+    let mut claims = learned(&[&one, &other]);
+    assert!(claims.reserve(&one));
+    claims.release(&one);
+    assert!(claims.reserve(&other));
+    claims.learn(&wants("b", "other", "else.example.com"));
+    assert!(claims.reserve(&one));
+    claims.forget(&claimant("a", "one"));
+    assert!(claims.reserve(&other));
+    assert!(claims.reserve(&but(fresh(), drops_the_host)), "no host, nothing to keep");
+}
+
+#[test]
 fn only_those_who_want_or_hold_a_host_are_kept() {
     let mut claims = learned(&[&holds("a", "holder", HOST, 1), &wants("b", "waits", HOST)]);
     claims.learn(&but(fresh(), drops_the_host));

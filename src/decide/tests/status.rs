@@ -205,6 +205,8 @@ fn a_host_is_claimed_with_the_start() {
     for gateway in stopped {
         assert_eq!(hosts(&gateway, nothing(), after(5)), claim(HOST, 0), "Stopped included");
     }
+    assert_eq!(hosts(&moved(stopped_as_asked()), nothing(), after(5)), vec![], "nothing routes the old one");
+    assert_eq!(hosts(&moved(but(stopped_as_asked(), suspends)), nothing(), after(5)), claim(HOST, 0));
 }
 
 #[test]

@@ -164,6 +164,30 @@ fn what_somebody_adds_to_a_list_of_ours_is_seen() {
 }
 
 #[test]
+fn what_somebody_sets_that_nobody_desires_is_seen() {
+    let desired = deployment(&json!({}));
+    let stored = stored_deployment(&desired);
+    for (pointer, value) in [
+        ("/spec/paused", json!(true)),
+        ("/spec/template/spec/initContainers", json!([{ "name": "more" }])),
+        ("/spec/template/spec/nodeSelector", json!({ "disk": "slow" })),
+        ("/spec/template/spec/tolerations", json!([{ "operator": "Exists" }])),
+        ("/spec/template/spec/imagePullSecrets", json!([{ "name": "theirs" }])),
+        ("/spec/template/spec/serviceAccountName", json!("theirs")),
+        ("/spec/template/spec/containers/0/command", json!(["sleep"])),
+        ("/spec/template/spec/containers/0/env", json!([{ "name": "DEBUG", "value": "1" }])),
+        ("/spec/template/spec/containers/0/envFrom", json!([{ "secretRef": { "name": "theirs" } }])),
+    ] {
+        assert_differs(&desired, &set(&stored, pointer, value), pointer);
+    }
+    let limited = set(&stored, &format!("{CONTAINER}/resources"), json!({ "limits": { "cpu": "1m" } }));
+    assert_differs(&desired, &limited, &format!("{CONTAINER}/resources/limits"));
+    let ingress = as_json(&children(&json!({ "host": "shop.example.com" })).ingress);
+    assert_differs(&ingress, &set(&ingress, "/spec/tls", json!([{ "secretName": "theirs" }])), "/spec/tls");
+    assert_same(&ingress, &set(&ingress, "/spec/ingressClassName", json!("default")));
+}
+
+#[test]
 fn a_list_of_ours_in_another_order_is_another_list() {
     let desired = deployment(&rich());
     let mut stored = stored_deployment(&desired);

@@ -124,10 +124,18 @@ fn what_an_ingress_no_longer_has_is_dropped() {
     let fresh = set(&fresh, "/spec/defaultBackend", json!({ "service": { "name": "x" } }));
     let desired = as_json(&children(&json!({ "host": "new.example.com" })).ingress);
     let merged = merged(&fresh, &desired);
-    for key in ["ingressClassName", "tls", "defaultBackend"] {
+    for key in ["tls", "defaultBackend"] {
         assert_eq!(at(&merged, &format!("/spec/{key}")), &Value::Null, "{key}");
     }
+    assert_eq!(at(&merged, "/spec/ingressClassName"), &json!("nginx"), "it may be the cluster's default");
     assert_eq!(at(&merged, "/spec/rules/0/host"), &json!("new.example.com"));
+}
+
+#[test]
+fn a_budget_that_somebody_turned_round_can_be_written_back() {
+    let desired = as_json(&children(&json!({ "replicas": 2 })).disruption_budget);
+    let fresh = without(&set(&desired, "/spec/minAvailable", json!(2)), "/spec/maxUnavailable");
+    assert_eq!(merged(&fresh, &desired), desired);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the API server itself counted.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use kube::Client;
 
@@ -31,6 +32,24 @@ impl Requests {
             }
         }
         Self(counts)
+    }
+
+    /// Waits until the other components, which finish their own work, are quiet too. The garbage
+    /// collector looks for new kinds every 30 seconds and then asks for every owner of that kind.
+    pub async fn settle(client: &Client) {
+        let mut every = tokio::time::interval(Duration::from_secs(5));
+        let mut before = Self::read(client).await;
+        let mut quiet = 0;
+        for _ in 0..40 {
+            every.tick().await;
+            let now = Self::read(client).await;
+            quiet = if now == before { quiet + 1 } else { 0 };
+            if quiet == 7 {
+                return;
+            }
+            before = now;
+        }
+        panic!("requests go on: {:?}", Self::read(client).await.since(&before));
     }
 
     /// What was counted since `before`.

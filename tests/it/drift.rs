@@ -1,0 +1,571 @@
+//! What somebody changes about a child is put right; what somebody adds to it stays theirs.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use futures::future::join_all;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::ResourceExt;
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+use kube::runtime::watcher;
+use phasegate::api::{ApiGateway, condition};
+use serde_json::{Value, json};
+
+use crate::harness::{Random, Requests, World, gateway, is_true, path, private_world};
+
+/// The kinds of children.
+const KINDS: [&str; 4] = ["Deployment", "Service", "Ingress", "PodDisruptionBudget"];
+
+/// One thing that somebody does to a child of the gateway `shop`.
+struct Edit {
+    kind: &'static str,
+    what: &'static str,
+    act: Act,
+}
+
+enum Act {
+    /// A patch as `kubectl patch` sends it by default.
+    Strategic(Value),
+    /// A merge patch, which replaces lists.
+    Merge(Value),
+    /// `kubectl scale --replicas`.
+    Scale(&'static str),
+    Delete,
+}
+
+fn edits() -> Vec<Edit> {
+    use Act::{Delete, Merge, Scale, Strategic};
+    let edit = |kind, what, act| Edit { kind, what, act };
+    let pod = |spec: Value| json!({ "spec": { "template": { "spec": spec } } });
+    let container = |mut with: Value| {
+        with["name"] = json!("gateway");
+        pod(json!({ "containers": [with] }))
+    };
+    let mut edits = vec![
+        edit("Deployment", "another image", Strategic(container(json!({ "image": "evil/gateway:1" })))),
+        edit(
+            "Deployment",
+            "an extra container",
+            Strategic(pod(json!({ "containers": [{ "name": "miner", "image": "evil/miner:1" }] }))),
+        ),
+        edit(
+            "Deployment",
+            "an init container",
+            Strategic(pod(json!({ "initContainers": [{ "name": "miner", "image": "evil/miner:1" }] }))),
+        ),
+        edit(
+            "Deployment",
+            "an extra env entry",
+            Strategic(container(json!({ "env": [{ "name": "DEBUG", "value": "1" }] }))),
+        ),
+        edit(
+            "Deployment",
+            "env from a Secret",
+            Strategic(container(json!({ "envFrom": [{ "secretRef": { "name": "theirs" } }] }))),
+        ),
+        edit("Deployment", "an extra port", Strategic(container(json!({ "ports": [{ "containerPort": 9999 }] })))),
+        edit("Deployment", "a command", Strategic(container(json!({ "command": ["sleep"], "args": ["infinity"] })))),
+        edit("Deployment", "limits", Strategic(container(json!({ "resources": { "limits": { "cpu": "1m" } } })))),
+        edit(
+            "Deployment",
+            "weaker security",
+            Strategic(container(json!({ "securityContext": { "readOnlyRootFilesystem": false } }))),
+        ),
+        edit("Deployment", "a node selector", Strategic(pod(json!({ "nodeSelector": { "disk": "slow" } })))),
+        edit("Deployment", "a toleration", Merge(pod(json!({ "tolerations": [{ "operator": "Exists" }] })))),
+        edit("Deployment", "a pull secret", Merge(pod(json!({ "imagePullSecrets": [{ "name": "theirs" }] })))),
+        edit(
+            "Deployment",
+            "another strategy",
+            Merge(json!({ "spec": { "strategy": { "type": "Recreate", "rollingUpdate": null } } })),
+        ),
+        edit("Deployment", "a pause", Merge(json!({ "spec": { "paused": true } }))),
+        edit("Deployment", "a scale", Scale("5")),
+        edit("Deployment", "a scale to nothing", Scale("0")),
+        edit("Service", "type NodePort", Merge(json!({ "spec": { "type": "NodePort" } }))),
+        edit("Service", "type LoadBalancer", Merge(json!({ "spec": { "type": "LoadBalancer" } }))),
+        edit(
+            "Service",
+            "type ExternalName",
+            Merge(json!({ "spec": { "type": "ExternalName", "externalName": "evil.example.com" } })),
+        ),
+        edit("Service", "an extra port", Strategic(json!({ "spec": { "ports": [{ "name": "more", "port": 9999 }] } }))),
+        edit("Service", "an extra selector key", Merge(json!({ "spec": { "selector": { "track": "canary" } } }))),
+        edit(
+            "Service",
+            "another selector",
+            Merge(json!({ "spec": { "selector": { "phasegate.dev/gateway": "other" } } })),
+        ),
+        edit(
+            "Ingress",
+            "another host",
+            Merge(json!({ "spec": { "rules": [{ "host": "evil.example.com", "http": { "paths": [
+                { "path": "/", "pathType": "Prefix", "backend": { "service": { "name": "evil", "port": { "number": 80 } } } },
+            ] } }] } })),
+        ),
+        edit(
+            "Ingress",
+            "a default backend",
+            Merge(json!({ "spec": { "defaultBackend": { "service": { "name": "evil", "port": { "number": 80 } } } } })),
+        ),
+        edit("Ingress", "a certificate", Merge(json!({ "spec": { "tls": [{ "secretName": "evil" }] } }))),
+        edit(
+            "PodDisruptionBudget",
+            "minAvailable",
+            Merge(json!({ "spec": { "maxUnavailable": null, "minAvailable": 2 } })),
+        ),
+        edit("PodDisruptionBudget", "maxUnavailable", Merge(json!({ "spec": { "maxUnavailable": "100%" } }))),
+        edit(
+            "PodDisruptionBudget",
+            "an extra selector key",
+            Merge(json!({ "spec": { "selector": { "matchLabels": { "track": "canary" } } } })),
+        ),
+        edit(
+            "PodDisruptionBudget",
+            "a selector's expression",
+            Merge(
+                json!({ "spec": { "selector": { "matchExpressions": [{ "key": "track", "operator": "Exists" }] } } }),
+            ),
+        ),
+    ];
+    for kind in KINDS {
+        let labels = json!({ "metadata": { "labels": { "phasegate.dev/gateway-uid": null } } });
+        edits.push(edit(kind, "the uid's label removed", Merge(labels)));
+        let labels = json!({ "metadata": { "labels": { "phasegate.dev/gateway": "other" } } });
+        edits.push(edit(kind, "a label changed", Merge(labels)));
+        edits.push(edit(kind, "orphaned", Merge(json!({ "metadata": { "ownerReferences": null } }))));
+        let annotations = json!({ "metadata": { "annotations": null } });
+        edits.push(edit(kind, "the annotations removed", Merge(annotations)));
+        edits.push(edit(kind, "deleted", Delete));
+    }
+    edits
+}
+
+fn children(world: &World, kind: &str) -> Api<DynamicObject> {
+    let resource = match kind {
+        "Deployment" => ApiResource::erase::<Deployment>(&()),
+        "Service" => ApiResource::erase::<Service>(&()),
+        "Ingress" => ApiResource::erase::<Ingress>(&()),
+        _ => ApiResource::erase::<PodDisruptionBudget>(&()),
+    };
+    Api::namespaced_with(world.client.clone(), &world.namespace, &resource)
+}
+
+/// All of a child that is phasegate's: what a repair must bring back, to the letter.
+fn shape(child: &DynamicObject) -> Value {
+    let ours = |(key, _): &(&String, &String)| key.starts_with("phasegate.dev/");
+    let annotations: BTreeMap<&String, &String> = child.annotations().iter().filter(ours).collect();
+    let mut spec = child.data["spec"].clone();
+    // A Service made anew, or of another type in between, has another address.
+    for address in ["clusterIP", "clusterIPs"] {
+        if let Some(spec) = spec.as_object_mut() {
+            spec.remove(address);
+        }
+    }
+    json!({
+        "labels": child.labels(),
+        "annotations": annotations,
+        "owners": child.metadata.owner_references,
+        "spec": spec,
+    })
+}
+
+async fn shapes(world: &World, name: &str) -> BTreeMap<&'static str, Value> {
+    let mut shapes = BTreeMap::new();
+    for kind in KINDS {
+        shapes.insert(kind, shape(&children(world, kind).get(name).await.unwrap()));
+    }
+    shapes
+}
+
+/// Makes an edit and waits until nothing of it is left.
+async fn edit_and_await_repair(world: &World, name: &str, edit: &Edit, wanted: &Value) {
+    let Edit { kind, what, act } = edit;
+    let api = children(world, kind);
+    let before = api.get(name).await.unwrap();
+    let params = PatchParams::default();
+    let edited = match act {
+        Act::Strategic(patch) => Some(api.patch(name, &params, &Patch::Strategic(patch)).await.unwrap()),
+        Act::Merge(patch) => Some(api.patch(name, &params, &Patch::Merge(patch)).await.unwrap()),
+        Act::Scale(replicas) => {
+            let scaled = world.kubectl(&["scale", "deployment", name, &format!("--replicas={replicas}")]);
+            assert!(scaled.status.success(), "{scaled:?}");
+            None
+        }
+        Act::Delete => {
+            api.delete(name, &DeleteParams::background()).await.unwrap();
+            None
+        }
+    };
+    if let Some(edited) = edited {
+        assert_ne!(shape(&edited), *wanted, "{kind}: {what} is no edit");
+    }
+    let mut last = None;
+    let repaired = tokio::time::timeout(Duration::from_secs(60), async {
+        let mut versions = Box::pin(watcher::watch_object(api, name));
+        loop {
+            last = versions.try_next().await.unwrap().unwrap();
+            let repaired = last.as_ref().is_some_and(|child| {
+                let anew = child.metadata.uid != before.metadata.uid;
+                child.metadata.deletion_timestamp.is_none()
+                    && shape(child) == *wanted
+                    && child.metadata.resource_version != before.metadata.resource_version
+                    && (anew || !matches!(act, Act::Delete))
+            });
+            if repaired {
+                return;
+            }
+        }
+    })
+    .await;
+    let last = last.as_ref().map_or(Value::Null, shape);
+    assert!(repaired.is_ok(), "{kind} {name}: {what} is not repaired; wanted {wanted}, is {last}");
+}
+
+async fn until_ready(world: &World, name: &str) -> ApiGateway {
+    world.until(name, "Ready", |gateway: &ApiGateway| is_true(gateway, condition::READY)).await
+}
+
+fn shop(host: &str) -> Value {
+    gateway("shop", json!({ "image": "acme/gateway:1", "host": host, "replicas": 2 }))
+}
+
+#[tokio::test]
+async fn every_edit_of_every_child_is_undone() {
+    let world = World::new("edits").await;
+    let _operator = world.operator();
+    world.apply(&shop("edits.example.com")).await;
+    world.until_started("shop").await;
+    let wanted = shapes(&world, "shop").await;
+
+    for edit in edits() {
+        edit_and_await_repair(&world, "shop", &edit, &wanted[edit.kind]).await;
+    }
+
+    assert_eq!(shapes(&world, "shop").await, wanted);
+    let shop = until_ready(&world, "shop").await;
+    assert_eq!(path(&shop), ["Starting/Running StartRequested", "Started/Running Started"]);
+}
+
+/// Where a cluster has a default class, the API server writes it into an Ingress that names none.
+#[tokio::test]
+async fn after_a_hundred_edits_all_is_repaired_and_a_minute_passes_without_a_write() {
+    const GATEWAYS: usize = 5;
+    const EDITS: usize = 100;
+    const SEED: u64 = 4;
+    let world = private_world("hundred").await;
+    let class = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass",
+        "metadata": { "name": "usual", "annotations": { "ingressclass.kubernetes.io/is-default-class": "true" } },
+        "spec": { "controller": "example.com/ingress" },
+    });
+    let classes: Api<k8s_openapi::api::networking::v1::IngressClass> = Api::all(world.client.clone());
+    classes.create(&Default::default(), &serde_json::from_value(class).unwrap()).await.unwrap();
+    let _operator = world.operator();
+    let names: Vec<String> = (0..GATEWAYS).map(|number| format!("gw-{number}")).collect();
+    for name in &names {
+        let host = format!("{name}.example.com");
+        world.apply(&gateway(name, json!({ "image": "acme/gateway:1", "host": host, "replicas": 2 }))).await;
+    }
+    for name in &names {
+        world.until_started(name).await;
+    }
+
+    let one = async |number: usize, name: &String| {
+        let wanted = shapes(&world, name).await;
+        assert_eq!(wanted["Ingress"]["spec"]["ingressClassName"], "usual");
+        let mut random = Random::new(SEED + u64::try_from(number).unwrap());
+        let edits = edits();
+        for _ in 0..EDITS / GATEWAYS {
+            let edit = random.one_of(&edits);
+            edit_and_await_repair(&world, name, edit, &wanted[edit.kind]).await;
+        }
+        assert_eq!(shapes(&world, name).await, wanted);
+        until_ready(&world, name).await;
+    };
+    join_all(names.iter().enumerate().map(|(number, name)| one(number, name))).await;
+
+    Requests::settle(&world.client).await;
+    let before = Requests::read(&world.client).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let mut counted = Requests::read(&world.client).await.since(&before);
+    // The garbage collector asks for the owners of what was orphaned, once in a while.
+    counted.retain(|(verb, _), _| verb != "GET");
+    assert_eq!(counted, BTreeMap::new());
+}
+
+#[tokio::test]
+async fn what_others_add_to_a_child_stays_theirs() {
+    let world = World::new("others").await;
+    let _operator = world.operator();
+    world.apply(&shop("others.example.com")).await;
+    world.until_started("shop").await;
+    let friend: ConfigMap = world.create(json!({ "metadata": { "name": "friend" } })).await;
+    let second = json!({ "apiVersion": "v1", "kind": "ConfigMap", "name": "friend", "uid": friend.uid().unwrap() });
+    for kind in KINDS {
+        let api = children(&world, kind);
+        let owners = api.get("shop").await.unwrap().metadata.owner_references.unwrap();
+        let patch = json!({ "metadata": {
+            "annotations": { "example.com/theirs": "yes" },
+            "labels": { "example.com/theirs": "yes" },
+            "ownerReferences": [second.clone(), serde_json::to_value(&owners[0]).unwrap()],
+        } });
+        api.patch("shop", &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+    }
+    let restarted = world.kubectl(&["rollout", "restart", "deployment", "shop"]);
+    assert!(restarted.status.success(), "{restarted:?}");
+
+    // Every child is written once more, to repair it or for a change of the spec.
+    for kind in KINDS {
+        let patch = json!({ "metadata": { "labels": { "phasegate.dev/gateway": "other" } } });
+        children(&world, kind).patch("shop", &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+    }
+    world.patch("shop", json!({ "spec": { "path": "/v2", "env": [{ "name": "A", "value": "b" }] } })).await;
+    world
+        .until("shop", "the new path", |ingress: &Ingress| {
+            ingress.spec.as_ref().unwrap().rules.as_ref().unwrap()[0].http.as_ref().unwrap().paths[0].path.as_deref()
+                == Some("/v2")
+        })
+        .await;
+    for kind in KINDS {
+        until_labelled(&world, kind).await;
+    }
+
+    for kind in KINDS {
+        let child = children(&world, kind).get("shop").await.unwrap();
+        assert_eq!(child.annotations()["example.com/theirs"], "yes", "{kind}");
+        assert_eq!(child.labels()["example.com/theirs"], "yes", "{kind}");
+        let owners = child.metadata.owner_references.unwrap();
+        assert!(owners.iter().any(|owner| owner.name == "friend"), "{kind}: {owners:?}");
+        assert_eq!(owners.len(), 2, "{kind}");
+    }
+    let deployment = world
+        .until("shop", "the new environment", |deployment: &Deployment| {
+            let pod = deployment.spec.as_ref().unwrap().template.spec.as_ref().unwrap();
+            pod.containers[0].env.as_ref().is_some_and(|env| env[0].name == "A")
+        })
+        .await;
+    let template = deployment.spec.unwrap().template.metadata.unwrap();
+    assert!(template.annotations.unwrap().contains_key("kubectl.kubernetes.io/restartedAt"));
+}
+
+/// Waits until a child has its label back.
+async fn until_labelled(world: &World, kind: &str) {
+    let labelled = tokio::time::timeout(Duration::from_secs(60), async {
+        let mut versions = Box::pin(watcher::watch_object(children(world, kind), "shop"));
+        while let Some(child) = versions.try_next().await.unwrap() {
+            if child.is_some_and(|child| child.labels()["phasegate.dev/gateway"] == "shop") {
+                return;
+            }
+        }
+    })
+    .await;
+    assert!(labelled.is_ok(), "the {kind} has not got its label back");
+}
+
+#[tokio::test]
+async fn a_disruption_budget_comes_with_the_second_replica_and_goes_with_it() {
+    let world = World::new("budget").await;
+    let _operator = world.operator();
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
+    world.until_started("shop").await;
+    assert_eq!(world.api::<PodDisruptionBudget>().get_opt("shop").await.unwrap(), None);
+
+    for _ in 0..2 {
+        let scaled = world.kubectl(&["scale", "agw", "shop", "--replicas=3"]);
+        assert!(scaled.status.success(), "{scaled:?}");
+        world.until("shop", "a budget", |_: &PodDisruptionBudget| true).await;
+        until_replicas(&world, 3).await;
+        world.patch("shop", json!({ "spec": { "replicas": 1 } })).await;
+        world.until_gone::<PodDisruptionBudget>("shop").await;
+        until_replicas(&world, 1).await;
+    }
+    let shop = until_ready(&world, "shop").await;
+    assert_eq!(shop.status.unwrap().attempt.unwrap().number, 1);
+}
+
+async fn until_replicas(world: &World, replicas: i32) {
+    world
+        .until("shop", &format!("{replicas} replicas"), |deployment: &Deployment| {
+            deployment.spec.as_ref().unwrap().replicas == Some(replicas)
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn the_ingress_goes_with_the_host_and_comes_back_with_it() {
+    let world = World::new("hosted").await;
+    let _operator = world.operator();
+    world.apply(&shop("hosted.example.com")).await;
+    world.until_started("shop").await;
+
+    world.patch("shop", json!({ "spec": { "host": null } })).await;
+
+    world.until_gone::<Ingress>("shop").await;
+    let plain = world
+        .until("shop", "no address", |shop: &ApiGateway| {
+            is_true(shop, condition::READY) && shop.status.as_ref().unwrap().url.is_none()
+        })
+        .await;
+    assert_eq!(plain.status.unwrap().hosts, []);
+    world.patch("shop", json!({ "spec": { "host": "hosted.example.com" } })).await;
+    let again = world
+        .until("shop", "its address", |shop: &ApiGateway| {
+            is_true(shop, condition::READY) && shop.status.as_ref().unwrap().url.is_some()
+        })
+        .await;
+    assert_eq!(path(&again), ["Starting/Running StartRequested", "Started/Running Started"]);
+}
+
+/// A selector cannot be edited: the API server refuses, and only a new object helps.
+#[tokio::test]
+async fn a_deployment_with_another_selector_is_replaced_and_not_retried_for_ever() {
+    let world = World::new("selector").await;
+    let mut operator = world.operator();
+    world.apply(&shop("selector.example.com")).await;
+    let started = world.until_started("shop").await;
+    let wanted = shapes(&world, "shop").await;
+    operator.kill();
+    let mut theirs = serde_json::to_value(world.api::<Deployment>().get("shop").await.unwrap()).unwrap();
+    let deleted = world.kubectl(&["delete", "deployment", "shop", "--cascade=foreground", "--wait=true"]);
+    assert!(deleted.status.success(), "{deleted:?}");
+    let metadata = &theirs["metadata"];
+    theirs["metadata"] = json!({
+        "name": "shop", "labels": metadata["labels"], "annotations": metadata["annotations"],
+        "ownerReferences": metadata["ownerReferences"],
+    });
+    theirs["spec"]["selector"]["matchLabels"] = json!({ "app": "theirs" });
+    theirs["spec"]["template"]["metadata"]["labels"]["app"] = json!("theirs");
+    let theirs: Deployment = world.create(theirs).await;
+    assert_eq!(theirs.metadata.owner_references.unwrap()[0].uid, started.uid());
+
+    let _operator = world.operator();
+
+    world.until("shop", "another Deployment", |now: &Deployment| now.metadata.uid != theirs.metadata.uid).await;
+    until_ready(&world, "shop").await;
+    assert_eq!(shapes(&world, "shop").await, wanted);
+    // The pods of the one that was replaced went with it.
+    let waited = world.kubectl(&["wait", "pod", "-l", "app=theirs", "--for=delete", "--timeout=60s"]);
+    assert!(waited.status.success(), "{waited:?}");
+}
+
+#[tokio::test]
+async fn replicas_that_the_spec_leaves_out_are_an_autoscalers() {
+    let world = World::new("autoscaler").await;
+    let _operator = world.operator();
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
+    world.until_started("shop").await;
+    let scaled = world.kubectl(&["scale", "deployment", "shop", "--replicas=4"]);
+    assert!(scaled.status.success(), "{scaled:?}");
+    // A repair of something else writes the Deployment, and leaves the count alone.
+    let edit = json!({ "metadata": { "labels": { "phasegate.dev/gateway": "other" } } });
+    children(&world, "Deployment").patch("shop", &PatchParams::default(), &Patch::Merge(&edit)).await.unwrap();
+    until_labelled(&world, "Deployment").await;
+    until_replicas(&world, 4).await;
+
+    world.patch("shop", json!({ "spec": { "replicas": 2 } })).await;
+    until_replicas(&world, 2).await;
+    let scaled = world.kubectl(&["scale", "deployment", "shop", "--replicas=5"]);
+    assert!(scaled.status.success(), "{scaled:?}");
+    until_replicas(&world, 2).await;
+
+    let hash = |deployment: &Deployment| deployment.annotations()["phasegate.dev/desired"].clone();
+    let before = hash(&world.api().get("shop").await.unwrap());
+    world.patch("shop", json!({ "spec": { "replicas": null } })).await;
+    let freed = world.until("shop", "no count of ours", |now: &Deployment| hash(now) != before).await;
+    assert_eq!(freed.spec.unwrap().replicas, Some(2), "taken back without a jump");
+    let scaled = world.kubectl(&["scale", "deployment", "shop", "--replicas=3"]);
+    assert!(scaled.status.success(), "{scaled:?}");
+    // Another change that the operator makes shows that it has looked.
+    world.patch("shop", json!({ "spec": { "env": [{ "name": "A", "value": "b" }] } })).await;
+    let deployment = world
+        .until("shop", "the new environment, rolled out", |now: &Deployment| {
+            let pod = now.spec.as_ref().unwrap().template.spec.as_ref().unwrap();
+            pod.containers[0].env.is_some()
+        })
+        .await;
+    assert_eq!(deployment.spec.unwrap().replicas, Some(3));
+    let shop = until_ready(&world, "shop").await;
+    assert_eq!(shop.status.unwrap().attempt.unwrap().number, 1);
+}
+
+/// The names of all pods.
+async fn pods(world: &World) -> Vec<String> {
+    let mut pods: Vec<String> =
+        world.api::<Pod>().list(&ListParams::default()).await.unwrap().iter().map(ResourceExt::name_any).collect();
+    pods.sort();
+    pods
+}
+
+async fn orphan(world: &World) {
+    let deleted = world.kubectl(&["delete", "agw", "shop", "--cascade=orphan", "--wait=true"]);
+    assert!(deleted.status.success(), "{deleted:?}");
+    for kind in KINDS {
+        let child = children(world, kind).get("shop").await.unwrap();
+        assert_eq!(child.metadata.owner_references.unwrap_or_default(), [], "{kind}");
+        assert_eq!(child.metadata.deletion_timestamp, None, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn orphaned_children_are_adopted_and_their_pods_live_on() {
+    let world = World::new("adopt").await;
+    let _operator = world.operator();
+    world.apply(&shop("adopt.example.com")).await;
+    let old = world.until_started("shop").await;
+    let running = pods(&world).await;
+    assert_eq!(running.len(), 2);
+
+    orphan(&world).await;
+    let mut again = shop("adopt.example.com");
+    again["metadata"]["annotations"] = json!({ "phasegate.dev/adopt": "true" });
+    world.apply(&again).await;
+
+    let new = world.until_started("shop").await;
+    assert_ne!(new.uid(), old.uid());
+    assert_eq!(path(&new), ["Starting/Running StartRequested", "Started/Running Started"]);
+    for kind in KINDS {
+        let child = children(&world, kind).get("shop").await.unwrap();
+        assert_eq!(child.metadata.owner_references.as_ref().unwrap().len(), 1, "{kind}");
+        assert_eq!(Some(&child.metadata.owner_references.as_ref().unwrap()[0].uid), new.metadata.uid.as_ref());
+        assert_eq!(child.labels()["phasegate.dev/gateway-uid"], new.uid(), "{kind}");
+    }
+    assert_eq!(pods(&world).await, running, "no pod was replaced");
+    let sets = world.api::<ReplicaSet>().list(&ListParams::default()).await.unwrap();
+    assert_eq!(sets.items.len(), 1, "no rollout began");
+    world.delete("shop").await;
+    world.until_nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn without_the_annotation_a_gateway_waits_until_the_leftovers_are_deleted() {
+    let world = World::new("leftovers").await;
+    let _operator = world.operator();
+    world.apply(&shop("leftovers.example.com")).await;
+    world.until_started("shop").await;
+    let running = pods(&world).await;
+
+    orphan(&world).await;
+    world.apply(&shop("leftovers.example.com")).await;
+
+    let waiting = world.until_condition("shop", condition::READY, "False", "WaitingForDeletion").await;
+    assert_eq!(path(&waiting), ["Created/Running WaitingForDeletion"]);
+    assert_eq!(waiting.status.as_ref().unwrap().attempt, None);
+    assert!(!is_true(&waiting, condition::STALLED) && is_true(&waiting, condition::RECONCILING));
+    assert_eq!(pods(&world).await, running, "what is not ours is left alone");
+
+    for kind in KINDS {
+        children(&world, kind).delete("shop", &DeleteParams::background()).await.unwrap();
+    }
+    let started = world.until_started("shop").await;
+    assert_eq!(
+        path(&started),
+        ["Created/Running WaitingForDeletion", "Starting/Running StartRequested", "Started/Running Started"]
+    );
+    let deployment: Deployment = world.api().get("shop").await.unwrap();
+    assert_eq!(deployment.metadata.owner_references.unwrap()[0].uid, started.uid());
+}
