@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::api::{Attempt, RESTART_ANNOTATION};
-use crate::decide::observed::Presence;
+use crate::decide::observed::{EnvironmentFacts, Presence};
 
 fn times_out(attempt: i64) -> Expect {
     go(Phase::Started, State::Stopped, Reason::StartDeadlineExceeded, attempt)
@@ -189,6 +189,16 @@ fn not_ready_while_anything_is_not_as_desired() {
             "an environment whose claim is not recorded yet is waited for",
             starting(),
             but(environments(serving(), &[false]), |o| o.environments[0].claimed = false),
+            after(60),
+            does_and_wakes(&[], 240),
+        ),
+        row(
+            "an environment that lost its host to an older claim is not activated",
+            starting(),
+            but(environments(serving(), &[false]), |o| {
+                o.environments[0].claimed = false;
+                o.environments.push(EnvironmentFacts { claimed: true, ..refused_environment() });
+            }),
             after(60),
             does_and_wakes(&[], 240),
         ),
