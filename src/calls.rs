@@ -12,6 +12,8 @@ use kube::{Api, Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::lease::Claim;
+
 /// The field manager of our writes.
 pub const FIELD_MANAGER: &str = "phasegate";
 
@@ -21,6 +23,9 @@ pub enum CallError {
     /// No answer in time. Whether a write was carried out is not known.
     #[error("the API server did not answer within {0:?}")]
     TimedOut(Duration),
+    /// Another operator is leader, or this one's claim has expired; nothing was sent.
+    #[error("this operator is not leader")]
+    NotLeader,
     /// The API server refused, or could not be reached.
     #[error("{}", words(.0))]
     Kube(#[from] kube::Error),
@@ -67,6 +72,7 @@ impl CallError {
 pub struct Calls {
     client: Client,
     timeout: Duration,
+    claim: Claim,
 }
 
 /// What every namespaced object offers that is read and written here.
@@ -81,9 +87,9 @@ impl<K> Object for K where
 }
 
 impl Calls {
-    /// Bounds every call of `client` by `timeout`.
-    pub fn new(client: Client, timeout: Duration) -> Self {
-        Self { client, timeout }
+    /// Bounds every call of `client` by `timeout`, and every write by `claim` as well.
+    pub fn new(client: Client, timeout: Duration, claim: Claim) -> Self {
+        Self { client, timeout, claim }
     }
 
     /// Reads an object; `None` when there is none.
@@ -99,7 +105,7 @@ impl Calls {
     /// # Errors
     /// When the API server refuses or does not answer.
     pub async fn create<K: Object>(&self, object: &K) -> Result<K, CallError> {
-        self.bounded(self.api_of(object).create(&post(), object)).await
+        self.write(self.api_of(object).create(&post(), object)).await
     }
 
     /// Replaces an object, if it is still of the uid and version that `object` carries.
@@ -108,7 +114,7 @@ impl Calls {
     /// When the API server refuses or does not answer.
     pub async fn replace<K: Object>(&self, object: &K) -> Result<K, CallError> {
         let name = object.meta().name.clone().unwrap_or_default();
-        self.bounded(self.api_of(object).replace(&name, &post(), object)).await
+        self.write(self.api_of(object).replace(&name, &post(), object)).await
     }
 
     /// Replaces an object's status, if it is still of the version that `object` carries.
@@ -117,7 +123,7 @@ impl Calls {
     /// When the API server refuses or does not answer.
     pub async fn replace_status<K: Object>(&self, object: &K) -> Result<K, CallError> {
         let name = object.meta().name.clone().unwrap_or_default();
-        self.bounded(self.api_of(object).replace_status(&name, &post(), object)).await
+        self.write(self.api_of(object).replace_status(&name, &post(), object)).await
     }
 
     /// Merges a patch into an object's status.
@@ -133,7 +139,7 @@ impl Calls {
         let resource = kube::api::ApiResource::erase::<K>(&());
         let api: Api<kube::api::DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        self.bounded(api.patch_status(name, &params, &Patch::Merge(patch))).await
+        self.write(api.patch_status(name, &params, &Patch::Merge(patch))).await
     }
 
     /// Deletes the object of this uid; one that is gone already counts as deleted.
@@ -145,7 +151,7 @@ impl Calls {
         let params =
             DeleteParams::background().preconditions(Preconditions { uid: meta.uid.clone(), resource_version: None });
         let name = meta.name.clone().unwrap_or_default();
-        match self.bounded(self.api_of(object).delete(&name, &params)).await {
+        match self.write(self.api_of(object).delete(&name, &params)).await {
             Ok(_) => Ok(()),
             Err(error) if error.code() == Some(404) => Ok(()),
             Err(error) => Err(error),
@@ -158,6 +164,14 @@ impl Calls {
 
     fn api_of<K: Object>(&self, object: &K) -> Api<K> {
         self.api(object.meta().namespace.as_deref().unwrap_or_default())
+    }
+
+    /// Nothing is sent unless this process is leader at this moment.
+    async fn write<T>(&self, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, CallError> {
+        if !self.claim.is_valid() {
+            return Err(CallError::NotLeader);
+        }
+        self.bounded(call).await
     }
 
     async fn bounded<T>(&self, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, CallError> {

@@ -1,12 +1,15 @@
 //! Arguments and environment, parsed once into a configuration that is valid.
 
+use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use kube::core::{Expression, Selector};
 
 use crate::decide::observed::Settings;
+use crate::lease::Election;
 use crate::watch::Scope;
 
 /// Starts, stops and explains tenant API gateways on Kubernetes.
@@ -34,10 +37,11 @@ pub struct Run {
     #[arg(long, env = "PHASEGATE_NAMESPACES", value_delimiter = ',', value_parser = namespace)]
     pub namespaces: Vec<String>,
 
-    /// Watch only ApiGateways with these labels, as kubectl writes them (`shard=a`). Operators
-    /// with different selectors share a fleet between them.
+    /// Work only on ApiGateways with these labels (`shard=a`, `tier!=test`, `shard`, separated by
+    /// commas). Operators with different selectors share a fleet between them; all are watched,
+    /// so that hosts are compared over the whole fleet.
     #[arg(long, env = "PHASEGATE_SELECTOR", value_parser = selector)]
-    pub selector: Option<String>,
+    pub selector: Option<Selector>,
 
     /// How many gateways are worked on at once.
     #[arg(long, env = "PHASEGATE_CONCURRENCY", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -62,6 +66,23 @@ pub struct Run {
     /// How long one call to the API server may take.
     #[arg(long, env = "PHASEGATE_CALL_TIMEOUT", default_value = "10s", value_parser = duration)]
     pub call_timeout: Duration,
+
+    /// Take part in an election: of several operators one works, and another takes over when it
+    /// is gone.
+    #[arg(long, env = "PHASEGATE_LEADER_ELECTION")]
+    pub leader_election: bool,
+
+    /// The namespace of the Lease. None: the pod's own, or that of the kubeconfig's context.
+    #[arg(long, env = "PHASEGATE_LEASE_NAMESPACE", value_parser = namespace)]
+    pub lease_namespace: Option<String>,
+
+    /// The name of the Lease. Operators of different shards need different names.
+    #[arg(long, env = "PHASEGATE_LEASE_NAME", default_value = "phasegate", value_parser = namespace)]
+    pub lease_name: String,
+
+    /// How long others wait for a leader that says nothing.
+    #[arg(long, env = "PHASEGATE_LEASE_DURATION", default_value = "15s", value_parser = duration)]
+    pub lease_duration: Duration,
 
     /// How log lines are written.
     #[arg(long, env = "PHASEGATE_LOG_FORMAT", value_enum, default_value = "text")]
@@ -98,6 +119,19 @@ impl Run {
             ingress_classes: self.ingress_classes.clone(),
             ingress_annotations: self.ingress_annotations.iter().cloned().collect(),
         }
+    }
+
+    /// The election to take part in, if any. `namespace` is the client's own.
+    pub fn election(&self, namespace: &str) -> Option<Election> {
+        let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "phasegate".to_owned());
+        // Two processes of one host are two candidates, and so is one that was restarted.
+        let number = RandomState::new().hash_one(std::process::id());
+        self.leader_election.then(|| Election {
+            namespace: self.lease_namespace.clone().unwrap_or_else(|| namespace.to_owned()),
+            name: self.lease_name.clone(),
+            identity: format!("{host}_{number:016x}"),
+            duration: self.lease_duration,
+        })
     }
 
     /// Where gateways are watched.
@@ -145,9 +179,27 @@ fn namespace(text: &str) -> Result<String, String> {
     if valid { Ok(text.to_owned()) } else { Err("it is no name of a namespace".to_owned()) }
 }
 
-fn selector(text: &str) -> Result<String, String> {
-    let valid = text.split(',').all(|part| part.chars().any(char::is_alphanumeric));
-    if valid { Ok(text.to_owned()) } else { Err("it is no label selector such as shard=a".to_owned()) }
+fn selector(text: &str) -> Result<Selector, String> {
+    let mut selector = Selector::default();
+    for part in text.split(',').map(str::trim) {
+        let (key, value, expression): (&str, &str, fn(String, String) -> Expression) =
+            if let Some((key, value)) = part.split_once("!=") {
+                (key, value, Expression::NotEqual)
+            } else if let Some((key, value)) = part.split_once('=') {
+                (key, value, Expression::Equal)
+            } else {
+                (part, "", |key, _| Expression::Exists(key))
+            };
+        if key.is_empty() || !is_label_part(key) || !is_label_part(value) {
+            return Err("it is no label selector such as shard=a".to_owned());
+        }
+        selector.extend(expression(key.to_owned(), value.to_owned()));
+    }
+    Ok(selector)
+}
+
+fn is_label_part(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c))
 }
 
 #[cfg(test)]
@@ -155,6 +207,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use kube::core::SelectorExt;
 
     fn run(arguments: &[&str]) -> Result<Run, clap::Error> {
         let all = ["phasegate", "run"].iter().chain(arguments);
@@ -187,6 +240,21 @@ mod tests {
         let long = "9".repeat(30) + "h";
         for wrong in ["0s", "banana", "3 days", "-5m", "5m-3s", "500ms", "9999999h", &long, ""] {
             assert!(run(&["--start-deadline", wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_selector_picks_by_labels() {
+        let selector = run(&["--selector", "shard=a,tier!=test,owner"]).unwrap().selector.unwrap();
+        let picks = |labels: &[(&str, &str)]| {
+            selector.matches(&labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect())
+        };
+        assert!(picks(&[("shard", "a"), ("owner", "me")]));
+        assert!(!picks(&[("shard", "b"), ("owner", "me")]));
+        assert!(!picks(&[("shard", "a"), ("owner", "me"), ("tier", "test")]));
+        assert!(!picks(&[("shard", "a")]));
+        for wrong in ["=", "a=b c", "a in (b)", ",", "=a"] {
+            assert!(run(&["--selector", wrong]).is_err(), "{wrong}");
         }
     }
 

@@ -1,6 +1,10 @@
 //! What every reconcile shares.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::{Selector, SelectorExt};
 
 use crate::api::ApiGateway;
 use crate::calls::Calls;
@@ -20,11 +24,18 @@ pub struct Context {
     pub memory: Arc<Memory>,
     /// The operator's flags.
     pub settings: Settings,
+    /// Which gateways are this operator's; others are only looked at.
+    pub selector: Selector,
     /// Tells Events.
     pub herald: Herald,
 }
 
 impl Context {
+    /// Whether a gateway with this metadata is this operator's to work on.
+    pub fn is_mine(&self, gateway: &ObjectMeta) -> bool {
+        self.selector.matches(gateway.labels.as_ref().unwrap_or(&BTreeMap::new()))
+    }
+
     /// Namespace and name of a gateway, as the caches know it.
     pub fn holder(gateway: &ApiGateway) -> Holder {
         (gateway.namespace_or_empty().to_owned(), gateway.name_or_empty().to_owned())

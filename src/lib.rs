@@ -19,6 +19,7 @@ pub mod calls;
 pub mod clock;
 pub mod config;
 pub mod context;
+pub mod lease;
 pub mod memory;
 pub mod run;
 pub mod telemetry;

@@ -235,11 +235,17 @@ fn environments(ctx: &Context, gateway: &ApiGateway) -> Vec<(Arc<Environment>, E
         .collect()
 }
 
-/// What is known around an environment.
-pub fn around(ctx: &Context, environment: &Environment) -> Around {
+/// The gateway of an environment; one that is being deleted is gone already.
+pub fn gateway_of(ctx: &Context, environment: &Environment) -> Option<ApiGateway> {
+    let namespace = environment.metadata.namespace.as_deref().unwrap_or_default();
+    let gateway = ctx.caches.gateway(namespace, &environment.spec.gateway_ref.name)?;
+    (!gateway.is_being_deleted()).then_some(gateway)
+}
+
+/// What is known around an environment of `gateway`.
+pub fn around(ctx: &Context, environment: &Environment, gateway: Option<ApiGateway>) -> Around {
     let namespace = environment.metadata.namespace.clone().unwrap_or_default();
     let name = environment.spec.gateway_ref.name.clone();
-    let gateway = ctx.caches.gateway(&namespace, &name).filter(|gateway| !gateway.is_being_deleted());
     let ingress = ctx.caches.ingresses.child_of(&(namespace, name));
     let routed = environment.spec.host.as_ref().is_none_or(|host| {
         ingress.as_ref().is_some_and(|ingress| {

@@ -44,6 +44,9 @@ pub enum Error {
 /// # Errors
 /// When it has to be done again; [`error_policy`] says when.
 pub async fn reconcile(object: Arc<Guarded<ApiGateway>>, ctx: Arc<Context>) -> Result<Action, Error> {
+    if !ctx.is_mine(object.meta()) {
+        return Ok(Action::await_change());
+    }
     let action = match &object.0 {
         Ok(cached) => {
             let newer = ctx.memory.newer_than(cached);
@@ -65,7 +68,11 @@ pub async fn reconcile(object: Arc<Guarded<ApiGateway>>, ctx: Arc<Context>) -> R
 pub async fn reconcile_environment(object: Arc<Guarded<Environment>>, ctx: Arc<Context>) -> Result<Action, Error> {
     match &object.0 {
         Ok(environment) => {
-            let around = observe::around(&ctx, environment);
+            let gateway = observe::gateway_of(&ctx, environment);
+            if gateway.as_ref().is_some_and(|gateway| !ctx.is_mine(&gateway.metadata)) {
+                return Ok(Action::await_change());
+            }
+            let around = observe::around(&ctx, environment, gateway);
             if let Some(status) = environment::decide(environment, &around, Timestamp::now()) {
                 let next = Environment { status: Some(status), ..environment.clone() };
                 ctx.calls.replace_status(&next).await?;

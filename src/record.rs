@@ -11,6 +11,7 @@ use crate::api::{ApiGateway, Reason, condition};
 use crate::calls::{CallError, FIELD_MANAGER, Object};
 use crate::context::Context;
 use crate::decide::{Note, Plan, say};
+use crate::lease::Claim;
 
 /// Tells Events in the background: a slow or failing Event delays no reconcile.
 #[derive(Clone)]
@@ -18,13 +19,16 @@ pub struct Herald(mpsc::Sender<(Event, ObjectReference)>);
 
 impl Herald {
     /// Starts telling Events. When many are waiting, further ones are dropped.
-    pub fn start(client: Client) -> Self {
+    pub fn start(client: Client, claim: Claim) -> Self {
         const WAITING: usize = 1_000;
         let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: None };
         let recorder = Recorder::new(client, reporter);
         let (sender, mut receiver) = mpsc::channel::<(Event, ObjectReference)>(WAITING);
         tokio::spawn(async move {
             while let Some((event, about)) = receiver.recv().await {
+                if !claim.is_valid() {
+                    continue;
+                }
                 if let Err(error) = recorder.publish(&event, &about).await {
                     tracing::warn!(%error, reason = event.reason, "an Event could not be told");
                 }

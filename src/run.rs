@@ -16,6 +16,7 @@ use crate::calls::Calls;
 use crate::config::Run;
 use crate::context::Context;
 use crate::decide::hosts::Claims;
+use crate::lease::{Candidate, Claim, Election};
 use crate::memory::Memory;
 use crate::reconcile::{error_policy, reconcile, reconcile_environment};
 use crate::record::Herald;
@@ -72,30 +73,71 @@ fn complaint(error: KubeconfigError, path: Option<&Path>) -> anyhow::Error {
 /// When the operator cannot start at all.
 pub async fn run(run: &Run, config: Config) -> anyhow::Result<()> {
     let server = config.cluster_url.to_string();
+    let election = run.election(&config.default_namespace);
     let client = Client::try_from(config).context("the API server's address or credentials cannot be used")?;
     let ended = ended()?;
-    let shared = Common {
-        run,
-        client: client.clone(),
-        claims: Arc::default(),
-        memory: Arc::default(),
-        herald: Herald::start(client),
-    };
-    let scopes = run.scopes();
-    tracing::info!(server, version = env!("CARGO_PKG_VERSION"), ?scopes, "the operator starts");
-    let controllers = scopes.iter().map(|scope| control(&shared, scope, ended.clone()));
-    future::join_all(controllers).await;
+    tracing::info!(server, version = env!("CARGO_PKG_VERSION"), scopes = ?run.scopes(), "the operator starts");
+    match election {
+        None => lead(run, &client, &Claim::unconditional(), &ended).await,
+        Some(election) => take_part(run, &client, election, &ended).await,
+    }
     tracing::info!("the operator has ended");
     Ok(())
 }
 
+/// Works whenever this process is leader.
+async fn take_part(run: &Run, client: &Client, election: Election, ended: &Ended) {
+    let claim = Claim::none();
+    let calls = Calls::new(client.clone(), election.duration / 3, Claim::unconditional());
+    let mut candidate = Candidate::new(calls, election, claim.clone());
+    loop {
+        tokio::select! {
+            () = candidate.win() => {}
+            () = ended.clone() => return,
+        }
+        // What is dropped with a lost leadership is everything: caches, memory, reconciles.
+        tokio::select! {
+            () = candidate.keep() => {}
+            () = lead(run, client, &claim, ended) => return candidate.release().await,
+        }
+    }
+}
+
+/// Works on gateways until the process is told to end.
+async fn lead(run: &Run, client: &Client, claim: &Claim, ended: &Ended) {
+    let common = Common {
+        run,
+        calls: Calls::new(client.clone(), run.call_timeout, claim.clone()),
+        client: client.clone(),
+        claims: Arc::default(),
+        memory: Arc::default(),
+        herald: Herald::start(client.clone(), claim.clone()),
+    };
+    let scopes = run.scopes();
+    let controllers = scopes.iter().map(|scope| control(&common, scope, ended.clone()));
+    let all = future::join_all(controllers);
+    tokio::pin!(all);
+    tokio::select! {
+        _ = &mut all => {}
+        () = ended.clone() => {
+            if tokio::time::timeout(DRAIN, all).await.is_err() {
+                tracing::warn!("not everything that was on its way has finished");
+            }
+        }
+    }
+}
+
 struct Common<'a> {
     run: &'a Run,
+    calls: Calls,
     client: Client,
     claims: Arc<Mutex<Claims>>,
     memory: Arc<Memory>,
     herald: Herald,
 }
+
+/// How long what is on its way may take to finish when the process is told to end.
+const DRAIN: Duration = Duration::from_secs(8);
 
 type Ended = Shared<future::BoxFuture<'static, ()>>;
 
@@ -114,23 +156,18 @@ fn ended() -> anyhow::Result<Ended> {
 
 async fn control(shared: &Common<'_>, scope: &Scope, ended: Ended) {
     let run = shared.run;
-    let start = Watches::start(
-        &shared.client,
-        scope,
-        run.selector.as_deref(),
-        Arc::clone(&shared.claims),
-        Arc::clone(&shared.memory),
-    );
+    let start = Watches::start(&shared.client, scope, Arc::clone(&shared.claims), Arc::clone(&shared.memory));
     let watches = tokio::select! {
         watches = start => watches,
         () = ended.clone() => return,
     };
     tracing::info!(?scope, "everything was listed; gateways are worked on");
     let context = Arc::new(Context {
-        calls: Calls::new(shared.client.clone(), run.call_timeout),
+        calls: shared.calls.clone(),
         caches: Arc::clone(&watches.caches),
         memory: Arc::clone(&shared.memory),
         settings: run.settings(),
+        selector: run.selector.clone().unwrap_or_default(),
         herald: shared.herald.clone(),
     });
     let config = || controller::Config::default().concurrency(run.concurrency);

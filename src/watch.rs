@@ -18,6 +18,7 @@ use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
 
 use crate::api::{ApiGateway, Environment};
 use crate::cache::{AllowedHosts, Cache, Kept, PodFacts};
@@ -119,18 +120,14 @@ pub struct Watches {
     pub woken_gateways: UnboundedReceiver<ObjectRef<Guarded<ApiGateway>>>,
     /// Environments that are to look again.
     pub woken_environments: UnboundedReceiver<ObjectRef<Guarded<Environment>>>,
+    /// The watches themselves; they end with this.
+    pub running: JoinSet<()>,
 }
 
 impl Watches {
     /// Starts watching, and returns when everything was listed: a decision from half a view
     /// would create what is there.
-    pub async fn start(
-        client: &Client,
-        scope: &Scope,
-        selector: Option<&str>,
-        claims: Arc<Mutex<Claims>>,
-        memory: Arc<Memory>,
-    ) -> Self {
+    pub async fn start(client: &Client, scope: &Scope, claims: Arc<Mutex<Claims>>, memory: Arc<Memory>) -> Self {
         let (gateways, gateway_writer) = reflector::store();
         let (environments, environment_writer) = reflector::store();
         let caches = Arc::new(Caches {
@@ -153,29 +150,64 @@ impl Watches {
             environment_sender,
         };
 
+        let mut running = JoinSet::new();
         let config = watcher::Config::default().timeout(WATCH_SECONDS);
-        let labels = |config: &watcher::Config, selector: &str| config.clone().labels(selector);
-        let root = selector.map_or_else(|| config.clone(), |selector| labels(&config, selector));
-        let pods = labels(&config, &format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
+        let pods = config.clone().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
         let namespaces = match scope {
             Scope::Cluster => config.clone(),
             Scope::Namespace(name) => config.clone().fields(&format!("metadata.name={name}")),
         };
 
-        follow(scope.api(client), root, prune, gateway_events(gateway_writer, memory, wake.clone()));
-        follow(scope.api(client), config.clone(), prune, environment_events(environment_writer, wake.clone()));
+        follow(
+            &mut running,
+            scope.api(client),
+            config.clone(),
+            prune,
+            gateway_events(gateway_writer, memory, wake.clone()),
+        );
+        follow(
+            &mut running,
+            scope.api(client),
+            config.clone(),
+            prune,
+            environment_events(environment_writer, wake.clone()),
+        );
         let child = |holder: &Holder, wake: &Wake| wake.gateway(holder);
-        follow(scope.api(client), config.clone(), prune_child, into(&wake, |caches| &caches.deployments, child));
-        follow(scope.api(client), config.clone(), prune_child, into(&wake, |caches| &caches.services, child));
-        follow(scope.api(client), config.clone(), prune_child, into(&wake, |caches| &caches.disruption_budgets, child));
+        follow(
+            &mut running,
+            scope.api(client),
+            config.clone(),
+            prune_child,
+            into(&wake, |caches| &caches.deployments, child),
+        );
+        follow(
+            &mut running,
+            scope.api(client),
+            config.clone(),
+            prune_child,
+            into(&wake, |caches| &caches.services, child),
+        );
+        follow(
+            &mut running,
+            scope.api(client),
+            config.clone(),
+            prune_child,
+            into(&wake, |caches| &caches.disruption_budgets, child),
+        );
         let ingress = |holder: &Holder, wake: &Wake| wake.gateway_and_environments(holder);
-        follow(scope.api(client), config, prune_child, into(&wake, |caches| &caches.ingresses, ingress));
-        follow(scope.api(client), pods, |_: &mut Pod| {}, into(&wake, |caches| &caches.pods, child));
+        follow(&mut running, scope.api(client), config, prune_child, into(&wake, |caches| &caches.ingresses, ingress));
+        follow(&mut running, scope.api(client), pods, |_: &mut Pod| {}, into(&wake, |caches| &caches.pods, child));
         let namespace = |(name, _): &Holder, wake: &Wake| wake.namespace(name);
-        follow(Api::all(client.clone()), namespaces, prune, into(&wake, |caches| &caches.allowed_hosts, namespace));
+        follow(
+            &mut running,
+            Api::all(client.clone()),
+            namespaces,
+            prune,
+            into(&wake, |caches| &caches.allowed_hosts, namespace),
+        );
 
         caches.wait_until_ready().await;
-        Self { caches, environments, woken_gateways, woken_environments }
+        Self { caches, environments, woken_gateways, woken_environments, running }
     }
 }
 
@@ -383,8 +415,9 @@ where
     }
 }
 
-/// Hands every event of a watch to `take_in`, for as long as the operator runs.
+/// Hands every event of a watch to `take_in`, for as long as `running` is kept.
 fn follow<K>(
+    running: &mut JoinSet<()>,
     api: Api<K>,
     config: watcher::Config,
     prune: fn(&mut K),
@@ -392,7 +425,7 @@ fn follow<K>(
 ) where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    tokio::spawn(async move {
+    running.spawn(async move {
         let mut events = pin!(watcher(api, config).default_backoff());
         while let Some(event) = events.next().await {
             match event {

@@ -11,6 +11,7 @@ mod cli;
 mod contract;
 mod deletion;
 mod diagram;
+mod leadership;
 mod names;
 mod quiet;
 mod refusals;

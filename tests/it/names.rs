@@ -91,3 +91,27 @@ async fn a_running_gateway_that_moves_to_a_taken_host_keeps_its_old_one() {
     let ingress: Ingress = world.api().get("old").await.unwrap();
     assert_eq!(ingress.spec.unwrap().rules.unwrap()[0].host.as_deref(), Some("live.move.example.com"));
 }
+
+#[tokio::test]
+async fn an_operator_of_a_shard_works_on_its_own_gateways_and_respects_the_others_hosts() {
+    let world = World::new("shard").await;
+    let labelled = |name: &str, shard: &str| {
+        let mut gateway = gateway(name, json!({ "image": "acme/gateway:1", "host": "shard.example.com" }));
+        gateway["metadata"]["labels"] = json!({ "shard": shard });
+        gateway
+    };
+    let theirs = world.operator_with(&["--selector", "shard=b"]);
+    world.apply(&labelled("theirs", "b")).await;
+    world.until_started("theirs").await;
+    drop(theirs);
+
+    let _operator = world.operator_with(&["--selector", "shard=a"]);
+    world.apply(&labelled("mine", "a")).await;
+
+    world.until_condition("mine", condition::STALLED, "True", "HostTaken").await;
+    world.patch("theirs", json!({ "spec": { "state": "Stopped", "host": null } })).await;
+    // Nobody works on the other shard now, so its claim stands and its gateway is left as it is.
+    world.patch("mine", json!({ "spec": { "host": "mine.shard.example.com" } })).await;
+    world.until_started("mine").await;
+    assert_eq!(world.gateway("theirs").await.status.unwrap().phase, Some(Phase::Started));
+}

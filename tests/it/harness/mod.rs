@@ -5,4 +5,4 @@ mod metrics;
 mod world;
 
 pub use metrics::Requests;
-pub use world::{World, gateway, is_true, path, private_world};
+pub use world::{Operator, World, gateway, is_true, path, private_world};

@@ -322,6 +322,11 @@ impl Operator {
     pub fn kill(&mut self) {
         self.process.kill().unwrap();
     }
+
+    /// Tells it to end, and waits until it has.
+    pub fn end(&mut self) {
+        self.process.end().unwrap();
+    }
 }
 
 /// A gateway with this spec.

@@ -1,0 +1,225 @@
+//! Leadership: one operator of several writes. A claim expires by itself.
+//!
+//! The Lease object is changed by compare-and-swap on its resourceVersion. What this process
+//! believes of its own leadership is a moment on its own monotonic clock, counted from
+//! *before* the renewal was sent; every write asks for it first. A process that was frozen, or
+//! cut off, finds its claim expired when it comes back, whatever the Lease says meanwhile.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use k8s_openapi::jiff::Timestamp;
+
+use crate::calls::{CallError, Calls};
+
+/// How leadership is decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Election {
+    /// The namespace of the Lease.
+    pub namespace: String,
+    /// The name of the Lease.
+    pub name: String,
+    /// Who we are. No two processes may be the same.
+    pub identity: String,
+    /// How long others wait for a leader that says nothing.
+    pub duration: Duration,
+}
+
+impl Election {
+    /// How often a leader says that it is there.
+    fn renewal(&self) -> Duration {
+        self.duration / 5
+    }
+
+    /// How long a leader believes in a claim that it could not renew: shorter than others
+    /// wait, by more than clocks can drift apart in that time.
+    fn belief(&self) -> Duration {
+        self.duration * 2 / 3
+    }
+}
+
+/// Whether this process may write, asked before every write.
+#[derive(Clone, Debug)]
+pub struct Claim(Arc<Mutex<Until>>);
+
+#[derive(Clone, Copy, Debug)]
+enum Until {
+    /// There is no election: nobody else writes.
+    Always,
+    /// Leader until then.
+    Instant(Instant),
+    /// Not leader.
+    Never,
+}
+
+impl Claim {
+    /// The claim of the only operator.
+    pub fn unconditional() -> Self {
+        Self(Arc::new(Mutex::new(Until::Always)))
+    }
+
+    /// A claim that is yet to be won.
+    pub fn none() -> Self {
+        Self(Arc::new(Mutex::new(Until::Never)))
+    }
+
+    /// Whether a write may begin now.
+    pub fn is_valid(&self) -> bool {
+        match *self.lock() {
+            Until::Always => true,
+            Until::Instant(until) => Instant::now() < until,
+            Until::Never => false,
+        }
+    }
+
+    fn extend(&self, until: Instant) {
+        *self.lock() = Until::Instant(until);
+    }
+
+    fn give_up(&self) {
+        *self.lock() = Until::Never;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Until> {
+        // One assignment: a panic elsewhere cannot leave it half-written.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes part in an election.
+pub struct Candidate {
+    calls: Calls,
+    election: Election,
+    claim: Claim,
+    seen: Option<Seen>,
+}
+
+/// Another's claim, and since when it has not changed, by our own clock.
+struct Seen {
+    version: Option<String>,
+    at: Instant,
+}
+
+impl Candidate {
+    /// A candidate who is not leader yet. `calls` are not themselves bound to the claim.
+    pub fn new(calls: Calls, election: Election, claim: Claim) -> Self {
+        Self { calls, election, claim, seen: None }
+    }
+
+    /// Returns once this process is leader.
+    pub async fn win(&mut self) {
+        loop {
+            match self.attempt().await {
+                Ok(true) => {
+                    tracing::info!(identity = self.election.identity, "leader");
+                    return;
+                }
+                Ok(false) => {}
+                Err(error) => tracing::warn!(%error, "the Lease cannot be had; it is tried again"),
+            }
+            tokio::time::sleep(self.election.renewal()).await;
+        }
+    }
+
+    /// Renews the claim, and returns once it is lost.
+    pub async fn keep(&mut self) {
+        while self.claim.is_valid() {
+            tokio::time::sleep(self.election.renewal()).await;
+            match self.attempt().await {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.claim.give_up();
+                    tracing::warn!("another operator is leader");
+                }
+                Err(error) => tracing::warn!(%error, "the claim could not be renewed"),
+            }
+        }
+        tracing::warn!("leadership is lost; nothing is written until it is won again");
+    }
+
+    /// Lets another take over at once.
+    pub async fn release(&mut self) {
+        self.claim.give_up();
+        let held = self.calls.get::<Lease>(&self.election.namespace, &self.election.name).await;
+        if let Ok(Some(mut lease)) = held
+            && holder(&lease) == Some(&self.election.identity)
+        {
+            lease.spec.get_or_insert_default().holder_identity = None;
+            if let Err(error) = self.calls.replace(&lease).await {
+                tracing::debug!(%error, "the Lease was not released; it expires");
+            }
+        }
+    }
+
+    /// Tries once to win or renew. True: leader.
+    async fn attempt(&mut self) -> Result<bool, CallError> {
+        let before = Instant::now();
+        let outcome = match self.calls.get::<Lease>(&self.election.namespace, &self.election.name).await? {
+            None => self.calls.create(&self.lease(None)).await.map(drop),
+            Some(lease) if self.may_take(&lease) => self.calls.replace(&self.lease(Some(lease))).await.map(drop),
+            Some(_) => return Ok(false),
+        };
+        match outcome {
+            Ok(()) => {
+                self.claim.extend(before + self.election.belief());
+                Ok(true)
+            }
+            // Somebody else was faster.
+            Err(error) if error.is_stale() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a Lease is ours, free, or has not changed for as long as its holder had.
+    fn may_take(&mut self, lease: &Lease) -> bool {
+        match holder(lease) {
+            None => true,
+            Some(identity) if *identity == self.election.identity => true,
+            Some(_) => {
+                let version = lease.metadata.resource_version.clone();
+                let theirs = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds).unwrap_or_default();
+                let patience =
+                    self.election.duration.max(Duration::from_secs(u64::try_from(theirs).unwrap_or_default()));
+                match &self.seen {
+                    Some(seen) if seen.version == version => seen.at.elapsed() >= patience,
+                    _ => {
+                        self.seen = Some(Seen { version, at: Instant::now() });
+                        false
+                    }
+                }
+            }
+        }
+    }
+
+    fn lease(&self, before: Option<Lease>) -> Lease {
+        let now = MicroTime(Timestamp::now());
+        let spec = before.as_ref().and_then(|lease| lease.spec.clone()).unwrap_or_default();
+        let ours = spec.holder_identity.as_ref() == Some(&self.election.identity);
+        let metadata = before.map_or_else(
+            || ObjectMeta {
+                name: Some(self.election.name.clone()),
+                namespace: Some(self.election.namespace.clone()),
+                ..ObjectMeta::default()
+            },
+            |lease| lease.metadata,
+        );
+        Lease {
+            metadata,
+            spec: Some(LeaseSpec {
+                holder_identity: Some(self.election.identity.clone()),
+                // Rounded up: others must not wait for less than we count on.
+                lease_duration_seconds: i32::try_from(self.election.duration.as_millis().div_ceil(1000)).ok(),
+                acquire_time: if ours { spec.acquire_time } else { Some(now.clone()) },
+                lease_transitions: Some(spec.lease_transitions.unwrap_or_default() + i32::from(!ours)),
+                renew_time: Some(now),
+                ..spec
+            }),
+        }
+    }
+}
+
+fn holder(lease: &Lease) -> Option<&String> {
+    lease.spec.as_ref()?.holder_identity.as_ref().filter(|identity| !identity.is_empty())
+}
