@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
 use super::diagnosis::{self, Cause};
-use super::observed::Presence;
+use super::observed::{Child, Presence};
 use super::phase::{self, DueStart, Place, Situation};
 use super::{deadline, readiness};
 use crate::api::{ApiGatewayStatus, Phase, Reason, condition};
@@ -294,17 +294,27 @@ fn ended(text: &str) -> String {
     format!("{}.", text.trim_end_matches('.'))
 }
 
+/// What a stop waits for: the first in the order in which things are taken away.
 fn remaining(s: &Situation<'_>) -> String {
     let name = s.gateway.name_or_empty();
-    let children = s.observed.children();
-    let child = children.iter().rev().find(|(_, presence)| presence.is_ours());
-    match child {
-        Some((child, Presence::Terminating)) => {
+    let observed = s.observed;
+    let child = [
+        (Child::Ingress, &observed.ingress),
+        (Child::PodDisruptionBudget, &observed.disruption_budget),
+        (Child::Service, &observed.service),
+        (Child::Deployment, &observed.deployment),
+    ]
+    .into_iter()
+    .find(|(_, presence)| presence.is_ours());
+    let active = observed.environments.iter().find(|environment| environment.active);
+    match (child, active) {
+        (Some((child, Presence::Terminating)), _) => {
             format!("{} {name:?}, which is being deleted: look at its finalizers", child.kind())
         }
-        Some((child, _)) => format!("{} {name:?} to be deleted", child.kind()),
+        (Some((child, _)), _) => format!("{} {name:?} to be deleted", child.kind()),
+        (None, Some(environment)) => format!("Environment {:?} to be switched off", environment.name),
         // No numbers: they would be a write per pod.
-        None => "its last pods to end: look at their finalizers and their nodes".to_owned(),
+        (None, None) => "its last pods to end: look at their finalizers and their nodes".to_owned(),
     }
 }
 

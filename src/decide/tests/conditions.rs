@@ -340,6 +340,8 @@ fn a_stop_that_is_stuck_names_what_it_waits_for() {
         (child(nothing(), Child::Deployment, Presence::Equal), &["Deployment", "shop"]),
         (child(nothing(), Child::Ingress, Presence::Terminating), &["Ingress", "shop"]),
         (child(nothing(), Child::PodDisruptionBudget, Presence::Terminating), &["PodDisruptionBudget", "shop"]),
+        (serving(), &["Ingress"]),
+        (child(serving(), Child::Ingress, Presence::NotWanted), &["Service"]),
         (pods(nothing(), 3, 2), &["pods", "finalizers", "nodes"]),
     ];
     for (observed, parts) in rows {

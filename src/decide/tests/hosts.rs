@@ -66,6 +66,13 @@ fn a_claim_keeps_newcomers_away() {
 }
 
 #[test]
+fn nobody_is_kept_away_by_a_claim_of_their_own_that_they_do_not_know_of_yet() {
+    let claims = learned(&[&holds("a", "holder", HOST, 1)]);
+    assert_eq!(claims.verdict(&wants("a", "holder", HOST)), HostVerdict::Free);
+    assert_eq!(claims.verdict(&holds("a", "holder", HOST, 5)), HostVerdict::Free);
+}
+
+#[test]
 fn the_oldest_claim_wins_whoever_was_seen_first() {
     let old = holds("z", "old", HOST, 1);
     let young = holds("a", "young", HOST, 2);

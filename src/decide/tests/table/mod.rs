@@ -1,6 +1,7 @@
 //! The table of the state machine, row by row in its order.
 
 mod begin;
+mod deadline;
 mod started;
 mod starting;
 mod stopping;

@@ -1,19 +1,11 @@
 //! The rows of "Starting".
 
 use super::*;
-use crate::api::{Attempt, RESTART_ANNOTATION};
-use crate::decide::observed::Presence;
-
-fn times_out(attempt: i64) -> Expect {
-    go(Phase::Started, State::Stopped, Reason::StartDeadlineExceeded, attempt)
-}
+use crate::api::RESTART_ANNOTATION;
+use crate::decide::observed::{EnvironmentFacts, Presence};
 
 fn succeeds(attempt: i64) -> Expect {
     go(Phase::Started, State::Running, Reason::Started, attempt)
-}
-
-fn resumes(state: State, attempt: i64) -> Expect {
-    go(Phase::Starting, state, Reason::Resumed, attempt)
 }
 
 #[test]
@@ -193,6 +185,16 @@ fn not_ready_while_anything_is_not_as_desired() {
             does_and_wakes(&[], 240),
         ),
         row(
+            "an environment that lost its host to an older claim is not activated",
+            starting(),
+            but(environments(serving(), &[false]), |o| {
+                o.environments[0].claimed = false;
+                o.environments.push(EnvironmentFacts { claimed: true, ..refused_environment() });
+            }),
+            after(60),
+            does_and_wakes(&[], 240),
+        ),
+        row(
             "a Service that is not there is not ready",
             starting(),
             child(serving(), Service, Presence::Missing),
@@ -321,7 +323,7 @@ fn new_start_or_restart_request() {
         ),
         row(
             "resuming is no request",
-            but(taken_up(but(starting(), suspends)), super::super::builders::resumes),
+            but(taken_up(but(starting(), suspends)), resumes),
             coming_up(),
             after(60),
             does_and_wakes(&[], 240),
@@ -385,149 +387,6 @@ fn host_or_name_taken() {
             after(9_000),
             rests(),
         ),
-    ]);
-}
-
-#[test]
-fn deadline_passed_and_found_late() {
-    let no_deployment = child(coming_up(), Deployment, Presence::Missing);
-    let no_service = child(coming_up(), Service, Presence::Missing);
-    let no_ingress = child(coming_up(), Ingress, Presence::Missing);
-    check(vec![
-        row(
-            "a start of which nothing was created gets its time",
-            starting(),
-            untried(nothing()),
-            after(301),
-            resumes(State::Running, 2),
-        ),
-        row(
-            "a start whose Deployment never existed gets its time",
-            starting(),
-            untried(no_deployment),
-            after(301),
-            resumes(State::Running, 2),
-        ),
-        row(
-            "a start whose Service never existed gets its time",
-            starting(),
-            untried(no_service),
-            after(301),
-            resumes(State::Running, 2),
-        ),
-        row(
-            "a start whose Ingress never existed gets its time",
-            starting(),
-            untried(no_ingress),
-            after(301),
-            resumes(State::Running, 2),
-        ),
-        row(
-            "a start whose environments nobody activated gets its time",
-            starting(),
-            untried(environments(serving(), &[false])),
-            after(301),
-            resumes(State::Running, 2),
-        ),
-        row(
-            "a restart that is found late stays a restart",
-            restarting(),
-            untried(no_service_but_serving()),
-            after(301),
-            resumes(State::Restarting, 3),
-        ),
-        row(
-            "a start that this process tried in vain was not found late",
-            starting(),
-            nothing(),
-            after(301),
-            times_out(1),
-        ),
-        row(
-            "environments that this process could not activate were not found late",
-            starting(),
-            environments(serving(), &[false]),
-            after(301),
-            times_out(1),
-        ),
-        row(
-            "a start that had everything it needed was not found late",
-            starting(),
-            untried(coming_up()),
-            after(301),
-            times_out(1),
-        ),
-        row(
-            "environments that were not due were not found late",
-            starting(),
-            untried(environments(coming_up(), &[false])),
-            after(301),
-            times_out(1),
-        ),
-        row(
-            "a refused environment is not found late",
-            starting(),
-            untried(but(coming_up(), |o| o.environments.push(refused_environment()))),
-            after(301),
-            times_out(1),
-        ),
-        row(
-            "a PodDisruptionBudget is not found late",
-            starting(),
-            untried(child(coming_up(), PodDisruptionBudget, Presence::Missing)),
-            after(301),
-            times_out(1),
-        ),
-    ]);
-}
-
-fn no_service_but_serving() -> Observed {
-    child(rolling_out(), Service, Presence::Missing)
-}
-
-#[test]
-fn deadline_passed() {
-    let half_up = but(rolling_out(), |o| o.rollout.desired = 2);
-    let patient = taken_up(but(starting(), |g| g.spec.start_deadline = Some(secs(900).into())));
-    let hasty = taken_up(but(starting(), |g| g.spec.start_deadline = Some(secs(30).into())));
-    let was_held = but(starting(), |g| status(g).attempt = Some(Attempt { held_seconds: 250, ..attempt(1) }));
-    check(vec![
-        row(
-            "a restart that takes too long never stops a gateway that serves",
-            restarting(),
-            rolling_out(),
-            after(300),
-            go(Phase::Started, State::Running, Reason::RestartDeadlineExceeded, 2),
-        ),
-        row(
-            "a restart that takes too long with no pod available times out",
-            restarting(),
-            coming_up(),
-            after(300),
-            times_out(2),
-        ),
-        row(
-            "a start that takes too long times out although some of its pods are available",
-            starting(),
-            half_up,
-            after(300),
-            times_out(1),
-        ),
-        row("a start that takes too long times out", starting(), coming_up(), after(300), times_out(1)),
-        row("no start times out before its deadline", starting(), coming_up(), after(299), does_and_wakes(&[], 1)),
-        row(
-            "no restart is given up before its deadline",
-            restarting(),
-            rolling_out(),
-            after(299),
-            does_and_wakes(&[], 1),
-        ),
-        row("spec.startDeadline may be longer", patient.clone(), coming_up(), after(301), does_and_wakes(&[], 599)),
-        row("a longer spec.startDeadline passes too", patient, coming_up(), after(900), times_out(1)),
-        row("spec.startDeadline may be shorter", hasty.clone(), coming_up(), after(29), does_and_wakes(&[], 1)),
-        row("a shorter spec.startDeadline passes earlier", hasty, coming_up(), after(30), times_out(1)),
-        row("held time does not count", was_held.clone(), coming_up(), after(500), does_and_wakes(&[], 50)),
-        row("time that was not held counts", was_held, coming_up(), after(550), times_out(1)),
     ]);
 }
 
