@@ -104,7 +104,21 @@ impl Cluster {
         Ok(Self { kubeconfig, kubectl, supervisor, _supervised: supervised, existing: true })
     }
 
+    /// Starts a local cluster. Its ports were free a moment before; another that starts at the same
+    /// time may have taken one, so it is tried again.
     fn local(supervisor: PathBuf, flags: &[&str]) -> Result<Self> {
+        const TRIES: usize = 3;
+        let mut tried = Self::local_once(supervisor.clone(), flags);
+        for _ in 1..TRIES {
+            if tried.is_ok() {
+                break;
+            }
+            tried = Self::local_once(supervisor.clone(), flags);
+        }
+        tried
+    }
+
+    fn local_once(supervisor: PathBuf, flags: &[&str]) -> Result<Self> {
         let kubectl =
             Command::new(&supervisor).arg("kubectl-path").current_dir(module()).stderr(Stdio::inherit()).output()?;
         ensure!(kubectl.status.success(), "the local control plane could not be built; see above");
