@@ -7,7 +7,7 @@ use super::diagnosis::{self, Cause};
 use super::observed::{Child, Presence};
 use super::phase::{self, DueStart, Place, Situation};
 use super::{deadline, readiness};
-use crate::api::{ApiGatewayStatus, Phase, Reason, condition};
+use crate::api::{ApiGatewayStatus, Reason, condition};
 
 /// One condition's new status, reason and message.
 #[derive(Clone, Debug, PartialEq)]
@@ -205,11 +205,10 @@ fn available(s: &Situation<'_>) -> Claim {
 
 fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
     let available = available(s);
-    // It stays so until the workload is ready or the user asks for something new.
-    let restart_failed = find(&status.conditions, condition::STALLED)
-        .is_some_and(|stalled| stalled.status == "True" && stalled.reason == Reason::RestartDeadlineExceeded.as_str())
-        || (s.phase() == Some(&Phase::Starting)
-            && status.history.last().is_some_and(|last| last.reason == Reason::RestartDeadlineExceeded));
+    // It stays so until the workload is ready or the user asks for something new: either clears
+    // the failure.
+    let restart_failed = status.last_failure.is_some()
+        && status.history.last().is_some_and(|last| last.reason == Reason::RestartDeadlineExceeded);
     if readiness::workload_ready(s.observed) {
         return Outlook {
             ready: yes(Reason::Started, "the gateway is as asked"),
@@ -221,7 +220,7 @@ fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
     }
     let outlook = if let Some(cause) = obstacle(s) {
         obstructed(&cause)
-    } else if restart_failed && !s.requests.start {
+    } else if restart_failed {
         let cause = status.last_failure.as_ref().map(|failure| failure.message.as_str()).unwrap_or_default();
         waits_for_somebody(
             Reason::RestartDeadlineExceeded,
@@ -243,12 +242,13 @@ fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
 
 fn stopping_or_stopped(s: &Situation<'_>, status: &ApiGatewayStatus, place: Option<Place>) -> Outlook {
     let stopped = place == Some(Place::Stopped);
-    let asked = stopped && phase::due_start(s) == Some(DueStart::Asked);
-    let mut outlook = if let (true, Some(cause)) = (asked, obstacle(s)) {
+    let due = stopped && phase::due_start(s).is_some();
+    let late = stopped && s.observed.children().iter().any(|(_, presence)| presence.is_ours());
+    let mut outlook = if let (true, Some(cause)) = (due, obstacle(s)) {
         obstructed(&cause)
     } else if s.asked_to_run() && s.is_held_stopped() {
         timed_out(s, status, stopped)
-    } else if stopped && !s.asked_to_run() {
+    } else if stopped && !late && !s.asked_to_run() {
         Outlook {
             ready: yes(Reason::Stopped, "stopped, as asked"),
             available: no(Reason::Stopped, "stopped, as asked"),
@@ -274,18 +274,22 @@ fn timed_out(s: &Situation<'_>, status: &ApiGatewayStatus, stopped: bool) -> Out
         .as_ref()
         .map_or_else(String::new, |failure| format!(": {}. {}", failure.message.trim_end_matches('.'), failure.hint));
     let failed = format!("the gateway did not start within {limit}{cause}");
-    let retry_due = matches!(phase::due_start(s), Some(DueStart::Retry { .. }));
-    let next = if retry_due { "The operator tries again by itself.".to_owned() } else { diagnosis::how_to_retry() };
+    let due = phase::due_start(s);
+    let next = match due {
+        Some(DueStart::Retry { .. }) => "The operator tries again by itself.".to_owned(),
+        Some(DueStart::Asked) => "The next attempt begins once this is cleaned up.".to_owned(),
+        None => diagnosis::how_to_retry(),
+    };
     let message = format!("{} {next}", ended(&failed));
     Outlook {
         ready: no(Reason::StartDeadlineExceeded, message.clone()),
         available: no(Reason::StartDeadlineExceeded, "stopped after a timeout"),
-        reconciling: match (stopped, retry_due) {
+        reconciling: match (stopped, due) {
             (false, _) => yes(Reason::Stopping, "what was created is being removed"),
-            (true, true) => yes(Reason::RetryScheduled, "the operator tries again by itself"),
-            (true, false) => no(Reason::Stopped, ""),
+            (true, Some(_)) => yes(Reason::RetryScheduled, "the operator tries again by itself"),
+            (true, None) => no(Reason::Stopped, ""),
         },
-        stalled: Claim { is: !retry_due, reason: Reason::StartDeadlineExceeded, message },
+        stalled: Claim { is: due.is_none(), reason: Reason::StartDeadlineExceeded, message },
         cleanup_stuck: None,
     }
 }

@@ -110,6 +110,7 @@ fn fold(s: &Situation<'_>, verdict: &Verdict, before: &ApiGatewayStatus) -> ApiG
     if let Verdict::Go(movement) = verdict {
         transition(s, movement, &mut status);
     }
+    forget_failure(s, &mut status);
     take_up_requests(s, verdict, &mut status);
     hold_clock(s, &mut status);
     claim_host(s, &mut status);
@@ -193,10 +194,20 @@ fn story(s: &Situation<'_>, movement: &Move, status: &ApiGatewayStatus) -> Strin
     }
 }
 
+/// The failure of a restart is over when the workload is ready, or when the user asks for
+/// something new. That of a start is over with the next successful one.
+fn forget_failure(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
+    let served_before = s.phase() == Some(&Phase::Started) && s.state() == Some(State::Running);
+    if served_before && (readiness::workload_ready(s.observed) || s.requests.start) {
+        status.last_failure = None;
+    }
+}
+
 /// Tokens are taken up on every entry into Starting, on every spec change while the gateway
 /// serves, and always while the user asks for a stop; else they wait.
 fn take_up_requests(s: &Situation<'_>, verdict: &Verdict, status: &mut ApiGatewayStatus) {
-    if s.gateway.spec.suspend || matches!(status.phase, Some(Phase::Unknown(_) | Phase::Deleting)) {
+    // A stop that was asked is taken up whatever else holds.
+    if s.gateway.spec.suspend && s.asked_to_run() {
         return;
     }
     let now = requests::tokens(s.gateway);

@@ -204,7 +204,7 @@ impl Situation<'_> {
     /// Whether the clock of the attempt stands still.
     pub fn clock_is_held(&self) -> bool {
         self.phase() == Some(&Phase::Starting)
-            && (self.gateway.spec.suspend || self.obstacle().is_some())
+            && (self.gateway.spec.suspend || self.obstacle().is_some() || self.observed.registry_unavailable.is_some())
             && !self.gateway.is_being_deleted()
     }
 
@@ -302,6 +302,9 @@ fn starting(s: &Situation<'_>) -> Verdict {
     }
     if s.obstacle().is_some() {
         return Verdict::Stay { steps: withdraw_routes(s), wake: None };
+    }
+    if s.observed.registry_unavailable.is_some() {
+        return Verdict::Stay { steps: apply(s), wake: None };
     }
     let left = deadline::left(s.gateway, s.moment, s.settings);
     if left.is_zero() {

@@ -26,6 +26,10 @@ const NOTHING_UNLESS_DESIRED: &[&str] = &[
     "/spec/template/spec/serviceAccountName",
     "/spec/template/spec/serviceAccount",
     "/spec/template/spec/hostNetwork",
+    "/spec/template/spec/hostPID",
+    "/spec/template/spec/hostIPC",
+    "/spec/template/spec/containers/0/securityContext/privileged",
+    "/spec/template/spec/containers/0/securityContext/capabilities/add",
     "/spec/template/spec/containers/0/command",
     "/spec/template/spec/containers/0/args",
     "/spec/template/spec/containers/0/env",
@@ -116,10 +120,11 @@ fn is_empty(value: &Value) -> bool {
 }
 
 fn is_quantity(path: &str) -> bool {
-    let mut keys = path.rsplit('/');
-    let last = keys.next().unwrap_or_default();
-    let above = keys.next().unwrap_or_default();
-    matches!(last, "sizeLimit" | "divisor") || matches!(above, "limits" | "requests")
+    // The name of an extended resource has a slash.
+    path.contains("/limits/")
+        || path.contains("/requests/")
+        || path.ends_with("/sizeLimit")
+        || path.ends_with("/divisor")
 }
 
 /// Whether two quantities are the same number: the API server rewrites `1000m` as `1`.

@@ -25,7 +25,10 @@ const ROWS: &[(&str, Proof)] = &[
             "the phase Deleting needs a finalizer, which comes with another registry",
         ),
     ),
-    ("any | `spec.suspend`", Tests(&["suspending::a_suspended_gateway_holds_its_clock"])),
+    (
+        "any | `spec.suspend`",
+        Tests(&["suspending::a_start_that_is_suspended_does_not_time_out_and_is_judged_when_it_is_resumed"]),
+    ),
     ("none, Created | asked Stopped", Tests(&["starting::a_gateway_that_is_to_be_stopped_creates_nothing"])),
     (
         "none, Created | host or name taken, registry away",
@@ -55,7 +58,7 @@ const ROWS: &[(&str, Proof)] = &[
     ),
     (
         "Starting | deadline of a restart passed, a pod is available",
-        Tests(&["restarting::a_failed_restart_leaves_the_old_pods_serving"]),
+        Tests(&["restarting::a_restart_with_a_broken_image_leaves_the_old_pods_serving_until_the_image_is_corrected"]),
     ),
     (
         "Starting | deadline passed",
@@ -80,7 +83,10 @@ const ROWS: &[(&str, Proof)] = &[
         "Started, Running | asked Stopped",
         Tests(&["stopping::a_stopped_gateway_leaves_nothing_behind_is_ready_and_starts_again"]),
     ),
-    ("Started, Running | restart request", Tests(&["restarting::a_restart_rolls_without_downtime"])),
+    (
+        "Started, Running | restart request",
+        Tests(&["restarting::the_annotation_replaces_every_pod_while_one_is_always_available"]),
+    ),
     (
         "Started, Running | otherwise",
         Tests(&[
@@ -95,7 +101,7 @@ const ROWS: &[(&str, Proof)] = &[
     ),
     (
         "Stopping | only Terminating pods left, past `--cleanup-stuck-after`, asked to run",
-        Tests(&["stuck::terminating_pods_of_a_dead_node_do_not_hold_up_a_retry"]),
+        Tests(&["stuck::pods_that_do_not_end_are_named_and_do_not_hold_up_a_start"]),
     ),
     ("Stopping | otherwise", Tests(&["stopping::pods_serve_until_the_ingress_is_gone"])),
     ("Stopped | a child exists", Tests(&["stopping::a_child_that_appears_after_the_stop_is_removed"])),

@@ -108,7 +108,7 @@ async fn a_suspended_gateway_is_neither_repaired_nor_changed_until_it_is_resumed
     world.until_condition("shop", condition::READY, "True", "Suspended").await;
 
     world.api::<Service>().delete("shop", &Default::default()).await.unwrap();
-    world.patch_object::<Ingress>("shop", json!({ "spec": { "ingressClassName": "evil" } })).await;
+    world.patch_object::<Ingress>("shop", json!({ "spec": { "tls": [{ "secretName": "evil" }] } })).await;
     let edited: Deployment = world.patch_object("shop", json!({ "spec": { "revisionHistoryLimit": 7 } })).await;
     world.patch("shop", json!({ "spec": { "image": "acme/gateway:2", "replicas": 1 } })).await;
     let asked = world.patch("shop", restart("one")).await;
@@ -125,7 +125,7 @@ async fn a_suspended_gateway_is_neither_repaired_nor_changed_until_it_is_resumed
 
     assert_eq!(world.api::<Service>().get_opt("shop").await.unwrap(), None);
     let ingress: Ingress = world.api().get("shop").await.unwrap();
-    assert_eq!(ingress.spec.unwrap().ingress_class_name.as_deref(), Some("evil"));
+    assert_eq!(ingress.spec.unwrap().tls.unwrap()[0].secret_name.as_deref(), Some("evil"));
     let deployment: Deployment = world.api().get("shop").await.unwrap();
     assert_eq!(deployment.metadata.generation, edited.metadata.generation);
     let shop = world.gateway("shop").await;
@@ -149,7 +149,7 @@ async fn a_suspended_gateway_is_neither_repaired_nor_changed_until_it_is_resumed
     assert_eq!(path(&shop), [STARTED, ["Starting/Restarting RestartRequested", "Started/Running Started"]].concat());
     world.api::<Service>().get("shop").await.unwrap();
     let ingress: Ingress = world.api().get("shop").await.unwrap();
-    assert_eq!(ingress.spec.unwrap().ingress_class_name, None);
+    assert_eq!(ingress.spec.unwrap().tls, None);
     let spec = world.api::<Deployment>().get("shop").await.unwrap().spec.unwrap();
     assert_eq!((spec.revision_history_limit, spec.replicas), (Some(3), Some(1)));
     assert_eq!(spec.template.spec.unwrap().containers[0].image.as_deref(), Some("acme/gateway:2"));

@@ -10,6 +10,7 @@ mod edges;
 mod environment;
 mod hosts;
 mod notes;
+mod promises;
 mod requests;
 mod status;
 mod stories;

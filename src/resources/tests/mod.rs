@@ -4,6 +4,7 @@
 mod compare;
 mod merge;
 mod ownership;
+mod promises;
 mod render;
 
 use std::time::Duration;
