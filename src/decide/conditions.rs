@@ -58,6 +58,7 @@ fn render(s: &Situation<'_>, status: &ApiGatewayStatus, type_: &str, claim: Clai
             if !turned
                 && before.reason == claim.reason.as_str()
                 && before.observed_generation == s.gateway.metadata.generation
+                && image_named_in(&before.message) == image_named_in(&claim.message)
                 && has_others_words(claim.reason) =>
         {
             before.message.clone()
@@ -87,6 +88,12 @@ pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Conditio
 /// Whether a reason was found by diagnosis.
 pub fn is_cause(reason: Reason) -> bool {
     matches!(reason, Reason::ImagePullFailed | Reason::Unschedulable | Reason::QuotaExceeded | Reason::AdmissionRefused)
+}
+
+/// The image that a message names, if it names one: another image is another cause.
+fn image_named_in(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("image \"")?;
+    rest.split('"').next()
 }
 
 /// Whether the message of a reason quotes the kubelet, the scheduler or a Deployment, who say the

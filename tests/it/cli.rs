@@ -105,7 +105,6 @@ fn a_value_that_is_not_valid_is_refused_with_three() {
         ("--concurrency", "0", "0 is not in 1..=1024"),
         ("--concurrency", "many", "invalid digit found in string"),
         ("--namespaces", "Shop", "it is no name of a namespace"),
-        ("--namespaces", "", "it is no name of a namespace"),
         ("--selector", "=", "it is no label selector such as shard=a"),
         ("--log-format", "xml", "[possible values: text, json]"),
         ("--log", "=,=", "\"=,=\" is no log filter"),
