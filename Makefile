@@ -14,7 +14,8 @@ demo: tools ## Show gateways that start and gateways that fail, on a local contr
 	cargo run --locked --quiet --example demo
 
 test: tools ## Run all tests that need no root
-	cargo test --locked --all-targets -- --test-threads=8
+	cargo test --locked --lib --bins --examples
+	cargo test --locked --test it -- --test-threads=8
 
 proof: tools ## Long runs: twenty random sequences
 	PHASEGATE_SEEDS=20 cargo test --locked --test it -- random::

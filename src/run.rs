@@ -169,7 +169,8 @@ fn ended() -> anyhow::Result<Ended> {
 }
 
 async fn watch(shared: &Common<'_>, scope: &Scope) -> Watches {
-    Watches::start(&shared.client, scope, Arc::clone(&shared.space), Arc::clone(&shared.memory)).await
+    let (space, memory) = (Arc::clone(&shared.space), Arc::clone(&shared.memory));
+    Watches::start(&shared.client, scope, space, memory, shared.outages.clone()).await
 }
 
 async fn control(shared: &Common<'_>, watches: Watches, ended: Ended) {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fmt::Debug;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use futures::channel::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use futures::{FutureExt, StreamExt};
@@ -22,8 +23,10 @@ use tokio::task::JoinSet;
 
 use crate::api::{ApiGateway, Environment};
 use crate::cache::{AllowedHosts, Cache, Kept, PodFacts};
+use crate::calls::is_out_of_reach;
 use crate::decide::hosts::{Claimant, ClaimantKind, Claims, Holder, Stake};
 use crate::memory::Memory;
+use crate::outage::Outages;
 use crate::resources::{self, MANAGED_BY, UID_LABEL};
 
 /// An object that may be of another version: one that cannot be read stops nobody else.
@@ -151,13 +154,25 @@ pub struct Watches {
     /// Environments that are to look again.
     pub woken_environments: UnboundedReceiver<ObjectRef<Guarded<Environment>>>,
     /// The watches themselves; they end with this.
-    pub running: JoinSet<()>,
+    pub running: Running,
+}
+
+/// The tasks that watch, which end with this, and whom they tell that nobody answers.
+pub struct Running {
+    tasks: JoinSet<()>,
+    outages: Outages,
 }
 
 impl Watches {
     /// Starts watching, and returns when everything was listed: a decision from half a view
     /// would create what is there.
-    pub async fn start(client: &Client, scope: &Scope, space: Arc<HostSpace>, memory: Arc<Memory>) -> Self {
+    pub async fn start(
+        client: &Client,
+        scope: &Scope,
+        space: Arc<HostSpace>,
+        memory: Arc<Memory>,
+        outages: Outages,
+    ) -> Self {
         let (gateways, gateway_writer) = reflector::store();
         let (environments, environment_writer) = reflector::store();
         let caches = Arc::new(Caches {
@@ -182,7 +197,7 @@ impl Watches {
         space.bells().push(bells.clone());
         let wake = Wake { caches: Arc::clone(&caches), bells };
 
-        let mut running = JoinSet::new();
+        let mut running = Running { tasks: JoinSet::new(), outages };
         let config = watcher::Config::default().timeout(WATCH_SECONDS);
         let pods = config.clone().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
         let namespaces = match scope {
@@ -457,7 +472,7 @@ where
 
 /// Hands every event of a watch to `take_in`, for as long as `running` is kept.
 fn follow<K>(
-    running: &mut JoinSet<()>,
+    running: &mut Running,
     api: Api<K>,
     config: watcher::Config,
     prune: fn(&mut K),
@@ -465,12 +480,20 @@ fn follow<K>(
 ) where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    running.spawn(async move {
+    let outages = running.outages.clone();
+    running.tasks.spawn(async move {
         let mut events = pin!(watcher(api, config).default_backoff());
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => take_in(event.modify(prune)),
                 Err(error) => {
+                    if let watcher::Error::InitialListFailed(cause)
+                    | watcher::Error::WatchStartFailed(cause)
+                    | watcher::Error::WatchFailed(cause) = &error
+                        && is_out_of_reach(cause)
+                    {
+                        outages.began(Instant::now());
+                    }
                     let kind = K::plural(&()).into_owned();
                     tracing::warn!(kind, %error, "the watch was interrupted; it is tried again");
                 }
