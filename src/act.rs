@@ -9,11 +9,10 @@ use crate::context::Context;
 use crate::decide::Step;
 use crate::decide::diagnosis::is_quota;
 use crate::decide::environment as decide_environment;
-use crate::decide::hosts::Stake;
-use crate::decide::observed::{Child, HostVerdict, Presence, Refusal};
+use crate::decide::observed::{Child, Presence, Refusal};
 use crate::memory::Expectation;
 use crate::observe::{self, Found};
-use crate::resources::{self, Children, Owner};
+use crate::resources::{self, Children};
 
 /// How far the steps came.
 #[derive(Debug)]
@@ -97,13 +96,16 @@ async fn already_exists<K: Object>(ctx: &Context, gateway: &ApiGateway, child: C
     match ctx.calls.get::<K>(gateway.namespace_or_empty(), gateway.name_or_empty()).await {
         Ok(None) => Outcome::Stale,
         Ok(Some(found)) => match observe::presence(gateway, Some(desired), Some(&found)) {
-            presence @ (Presence::Stranger(_) | Presence::Predecessor | Presence::Terminating) => {
-                Outcome::Surprise(child, presence)
-            }
+            presence if is_in_the_way(&presence) => Outcome::Surprise(child, presence),
             _ => Outcome::Stale,
         },
         Err(error) => failure(child, error),
     }
+}
+
+/// Whether an object of the gateway's name is there that cannot be written.
+fn is_in_the_way(presence: &Presence) -> bool {
+    matches!(presence, Presence::Stranger(_) | Presence::Predecessor | Presence::Terminating)
 }
 
 async fn update<K: Object>(ctx: &Context, gateway: &ApiGateway, child: Child, desired: Option<&K>) -> Outcome {
@@ -113,16 +115,10 @@ async fn update<K: Object>(ctx: &Context, gateway: &ApiGateway, child: Child, de
         Ok(None) => return Outcome::Stale,
         Err(error) => return failure(child, error),
     };
-    let ours = match resources::owner_of(fresh.meta(), gateway) {
-        Owner::Ours => true,
-        Owner::Predecessor => observe::adopts(gateway),
-        Owner::Stranger(_) => false,
-    };
-    if !ours || fresh.meta().deletion_timestamp.is_some() {
-        return Outcome::Surprise(child, observe::presence(gateway, Some(desired), Some(&fresh)));
-    }
-    if observe::presence(gateway, Some(desired), Some(&fresh)) == Presence::Equal {
-        return Outcome::Done;
+    match observe::presence(gateway, Some(desired), Some(&fresh)) {
+        Presence::Equal => return Outcome::Done,
+        presence if is_in_the_way(&presence) => return Outcome::Surprise(child, presence),
+        _ => {}
     }
     match orphaned_on_purpose(ctx, gateway, fresh.meta()).await {
         Ok(false) => {}
@@ -184,13 +180,10 @@ fn failure(child: Child, error: CallError) -> Outcome {
 }
 
 async fn switch(ctx: &Context, gateway: &ApiGateway, to: EnvironmentState) -> Outcome {
-    for (_, environment) in ctx.caches.environments.of(&Context::holder(gateway)) {
-        let active = environment.status.as_ref().is_some_and(|status| status.state == EnvironmentState::Active);
-        let refused = observe::host_verdict(ctx, &*environment) != HostVerdict::Free;
-        let claimed = Stake::from(&*environment).is_recorded();
+    for (environment, facts) in observe::environments(ctx, gateway) {
         let due = match to {
-            EnvironmentState::Active => !active && !refused && claimed,
-            EnvironmentState::Inactive => active,
+            EnvironmentState::Active => facts.is_to_be_activated(),
+            EnvironmentState::Inactive => facts.active,
         };
         if !due {
             continue;

@@ -245,7 +245,8 @@ pub fn host_verdict(ctx: &Context, claimant: impl Into<Stake>) -> HostVerdict {
     ctx.caches.claims().verdict(stake)
 }
 
-fn environments(ctx: &Context, gateway: &ApiGateway) -> Vec<(Arc<Environment>, EnvironmentFacts)> {
+/// The environments of a gateway that are not being deleted, with what a decision looks at.
+pub fn environments(ctx: &Context, gateway: &ApiGateway) -> Vec<(Arc<Environment>, EnvironmentFacts)> {
     ctx.caches
         .environments
         .of(&Context::holder(gateway))

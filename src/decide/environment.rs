@@ -83,9 +83,7 @@ fn judge(environment: &Environment, around: &Around, state: EnvironmentState) ->
         (Some(Phase::Started), Some(State::Running)) if around.routed => started,
         // The rule is stored before the environment is Active.
         (Some(Phase::Started), Some(State::Running)) => waiting("its host is about to be routed"),
-        // A gateway that is restarted serves all the while.
-        (Some(Phase::Starting), Some(State::Restarting)) if state == Active => started,
-        // These are steps of the gateway's own plan.
+        // Switching it off is a step of the gateway's own plan; one that is restarted serves all the while.
         (Some(Phase::Starting | Phase::Stopping), _) | (Some(Phase::Started), _) if state == Active => started,
         (Some(Phase::Starting), _) => waiting("its gateway is being started"),
         _ => waiting("its gateway is stopped"),

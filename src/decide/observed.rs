@@ -193,6 +193,13 @@ pub struct EnvironmentFacts {
     pub claimed: bool,
 }
 
+impl EnvironmentFacts {
+    /// Whether the last step of a start is to switch it on.
+    pub fn is_to_be_activated(&self) -> bool {
+        !self.active && !self.refused && self.claimed
+    }
+}
+
 /// Whether a gateway may have the host that its spec names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostVerdict {

@@ -416,10 +416,12 @@ fn apply(s: &Situation<'_>) -> Vec<Step> {
             _ => {}
         }
     }
-    let waiting = |environment: &EnvironmentFacts| !environment.active && !environment.refused && environment.claimed;
     // Those of a started gateway are switched on by their own decision.
     let starting = s.phase() == Some(&Phase::Starting);
-    if starting && readiness::workload_ready(s.observed) && s.observed.environments.iter().any(waiting) {
+    if starting
+        && readiness::workload_ready(s.observed)
+        && s.observed.environments.iter().any(EnvironmentFacts::is_to_be_activated)
+    {
         steps.push(Step::ActivateEnvironments);
     }
     steps
