@@ -56,12 +56,13 @@ async fn demo() -> Result<()> {
     say("the custom resource definitions: kubectl apply -f crds/");
     cluster.install_crds()?;
 
-    say("the operator: phasegate run");
+    say("the operator, as a ServiceAccount with the roles of deploy/rbac: phasegate run");
     let log = std::env::temp_dir().join(format!("phasegate-demo-{}.log", std::process::id()));
     let program = std::env::current_exe()?.with_file_name("../phasegate").canonicalize()?;
     let namespaces = NAMESPACES.join(",");
     let arguments = ["run", "--namespaces", &namespaces];
-    let mut operator = cluster.supervise(&program, &arguments, std::fs::File::create(&log)?)?;
+    let account = cluster.operator_kubeconfig();
+    let mut operator = cluster.supervise(&account, &program, &arguments, std::fs::File::create(&log)?)?;
 
     let client = cluster.client().await?;
     let watched = tokio::spawn(tokio::time::timeout(LONGEST, follow(client.clone())));

@@ -122,6 +122,8 @@ func (c *cluster) apiserverFlags() []string {
 		"--service-account-signing-key-file="+c.file("service-account.key"),
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--authorization-mode=Node,RBAC",
+		// Some distributions have it, and it asks for a permission of its own.
+		"--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
 		"--service-cluster-ip-range=10.96.0.0/12",
 		"--allow-privileged=true",
 		// Endpoints may not hold a loopback address, so this server announces none.

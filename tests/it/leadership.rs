@@ -4,10 +4,10 @@ use k8s_openapi::api::coordination::v1::Lease;
 use phasegate::api::{ApiGateway, Phase};
 use serde_json::json;
 
-use crate::harness::{Operator, World, gateway, path};
+use crate::harness::{Operator, World, gateway, path, until};
 
 fn candidate(world: &World) -> Operator {
-    world.operator_with(&["--leader-election", "--lease-namespace", &world.namespace, "--lease-duration", "3s"])
+    world.candidate(&["--lease-duration", "3s"])
 }
 
 fn holder(lease: &Lease) -> Option<String> {
@@ -15,7 +15,7 @@ fn holder(lease: &Lease) -> Option<String> {
 }
 
 async fn until_led(world: &World) -> String {
-    let lease = world.until("phasegate", "a leader", |lease: &Lease| holder(lease).is_some()).await;
+    let lease = until(world.leases(), &world.namespace, "a leader", |lease| holder(lease).is_some()).await;
     holder(&lease).unwrap()
 }
 
@@ -47,7 +47,7 @@ async fn a_leader_that_is_told_to_end_lets_go_at_once() {
 
     first.end();
 
-    let lease: Lease = world.api().get("phasegate").await.unwrap();
+    let lease = world.leases().get(&world.namespace).await.unwrap();
     assert_eq!(holder(&lease), None);
 }
 
@@ -56,17 +56,17 @@ async fn a_leader_that_is_told_to_end_lets_go_at_once() {
 async fn an_operator_that_does_not_lead_writes_nothing() {
     let world = World::new("standby").await;
     let lease = json!({
-        "metadata": { "name": "phasegate" },
+        "metadata": { "name": world.namespace },
         "spec": { "holderIdentity": "somebody", "leaseDurationSeconds": 6 },
     });
-    world.create::<Lease>(lease).await;
+    world.leases().create(&Default::default(), &serde_json::from_value(lease).unwrap()).await.unwrap();
     let gateway = world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
 
     let _operator = candidate(&world);
 
     // Not renewed any more, the Lease is free after its six seconds, and not before.
-    let lease =
-        world.until("phasegate", "another leader", |lease: &Lease| holder(lease).as_deref() != Some("somebody")).await;
+    let another = |lease: &Lease| holder(lease).as_deref() != Some("somebody");
+    let lease = until(world.leases(), &world.namespace, "another leader", another).await;
     let waited = lease.spec.unwrap().acquire_time.unwrap().0 - gateway.metadata.creation_timestamp.unwrap().0;
     assert!(waited.get_seconds() >= 5, "{waited:?}");
     let started = world

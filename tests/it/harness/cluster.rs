@@ -1,7 +1,9 @@
 //! The cluster that tests and the demo run on: a local control plane of their own, or, only
 //! with `USE_EXISTING_CLUSTER=true`, the one of the current context.
 
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -9,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
 
 /// A running cluster. It ends when this value or the process ends, however the process ends:
 /// its supervisor holds the other end of a pipe.
@@ -19,12 +22,15 @@ pub struct Cluster {
     pub kubectl: PathBuf,
     /// The program that supervises processes.
     supervisor: PathBuf,
+    // For files of this run; removed with it.
+    folder: PathBuf,
     // Held for as long as the cluster is to run, or until what was created is to be removed.
     _supervised: Supervised,
     existing: bool,
 }
 
-/// The label of namespaces that were created for this run, and are removed with it.
+/// The label of the namespaces and cluster-wide objects that were created for this run, and are
+/// removed with it.
 pub const RUN_LABEL: &str = "phasegate.dev/test-run";
 
 /// The value of [`RUN_LABEL`] in this run.
@@ -100,8 +106,12 @@ impl Cluster {
             "using the cluster of context {}",
             String::from_utf8_lossy(&context.stdout).trim()
         )?;
-        let supervised = remover(&kubectl)?;
-        Ok(Self { kubeconfig, kubectl, supervisor, _supervised: supervised, existing: true })
+        let folder = std::env::temp_dir().join(format!("phasegate-run-{}", run_id()));
+        DirBuilder::new().mode(0o700).create(&folder).with_context(|| folder.display().to_string())?;
+        let supervised = remover(&kubectl, &folder)?;
+        let cluster = Self { kubeconfig, kubectl, supervisor, folder, _supervised: supervised, existing: true };
+        cluster.make_operator_account()?;
+        Ok(cluster)
     }
 
     /// Starts a local cluster. Its ports were free a moment before; another that starts at the same
@@ -133,13 +143,12 @@ impl Cluster {
         let stdout = supervised.child.stdout.take().context("the supervisor has no stdout")?;
         for line in BufReader::new(stdout).lines() {
             if let Some(path) = line?.strip_prefix("export KUBECONFIG=") {
-                return Ok(Self {
-                    kubeconfig: path.into(),
-                    kubectl,
-                    supervisor,
-                    _supervised: supervised,
-                    existing: false,
-                });
+                let kubeconfig = PathBuf::from(path);
+                let folder = kubeconfig.parent().context("a kubeconfig is in a folder")?.to_owned();
+                let cluster =
+                    Self { kubeconfig, kubectl, supervisor, folder, _supervised: supervised, existing: false };
+                cluster.make_operator_account()?;
+                return Ok(cluster);
             }
         }
         bail!("the local control plane did not start; see above")
@@ -159,14 +168,54 @@ impl Cluster {
         run(self.kubectl().args(["wait", "--for=condition=Established", "--timeout=60s", "-f"]).arg(&crds))
     }
 
-    /// Starts a program that knows this cluster and ends with us, writing its output to `log`.
-    pub fn supervise(&self, program: &Path, arguments: &[&str], log: std::fs::File) -> Result<Supervised> {
+    /// Gives the operator the ServiceAccount and the permissions of deploy/rbac, under names that
+    /// are this run's own: on an existing cluster an operator may be installed already.
+    fn make_operator_account(&self) -> Result<()> {
+        let namespace = operator_namespace();
+        let overlay = self.folder.join("rbac");
+        std::fs::create_dir(&overlay)?;
+        let kustomization = json!({
+            "namespace": namespace,
+            "namePrefix": account_prefix(),
+            "labels": [{ "pairs": { RUN_LABEL: run_id() } }],
+            "resources": [relative(&overlay, &root().join("deploy/rbac"))?, "namespace.json"],
+        });
+        let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
+        std::fs::write(overlay.join("namespace.json"), object.to_string())?;
+        std::fs::write(overlay.join("kustomization.yaml"), kustomization.to_string())?;
+        run(self.kubectl().args(["apply", "--server-side", "-k"]).arg(&overlay))?;
+        self.write_account_kubeconfig(&namespace, &operator_account(), &self.operator_kubeconfig())
+    }
+
+    /// The kubeconfig of the operator's ServiceAccount, which may do what deploy/rbac says, and no
+    /// more. Its context has the account's namespace, where it may hold a Lease.
+    pub fn operator_kubeconfig(&self) -> PathBuf {
+        self.folder.join("operator.kubeconfig")
+    }
+
+    /// Writes a kubeconfig with a token of a ServiceAccount, for its owner's eyes only.
+    pub fn write_account_kubeconfig(&self, namespace: &str, account: &str, path: &Path) -> Result<()> {
+        // Longer than any run of the tests.
+        let token = output(self.kubectl().args(["create", "token", account, "-n", namespace, "--duration=3h"]))?;
+        let view = ["config", "view", "--minify", "--flatten", "-o", "json"];
+        let mut kubeconfig: Value = serde_json::from_str(&output(self.kubectl().args(view))?)?;
+        let cluster = kubeconfig["clusters"][0]["name"].clone();
+        kubeconfig["users"] = json!([{ "name": account, "user": { "token": token.trim() } }]);
+        let context = json!({ "cluster": cluster, "user": account, "namespace": namespace });
+        kubeconfig["contexts"] = json!([{ "name": account, "context": context }]);
+        kubeconfig["current-context"] = json!(account);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        Ok(file.write_all(kubeconfig.to_string().as_bytes())?)
+    }
+
+    /// Starts a program that ends with us as the user of a kubeconfig, writing its output to `log`.
+    pub fn supervise(&self, kubeconfig: &Path, program: &Path, arguments: &[&str], log: File) -> Result<Supervised> {
         Supervised::start(
             Command::new(&self.supervisor)
                 .args(["exec", "--"])
                 .arg(program)
                 .args(arguments)
-                .env("KUBECONFIG", &self.kubeconfig)
+                .env("KUBECONFIG", kubeconfig)
                 .stdout(log.try_clone()?)
                 .stderr(log),
         )
@@ -174,10 +223,7 @@ impl Cluster {
 
     /// A client for an administrator.
     pub async fn client(&self) -> Result<kube::Client> {
-        let kubeconfig = kube::config::Kubeconfig::read_from(&self.kubeconfig)?;
-        let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await?;
-        config.connect_timeout = Some(Duration::from_secs(10));
-        Ok(kube::Client::try_from(config)?)
+        client_of(&self.kubeconfig).await
     }
 
     /// Whether the cluster is somebody else's.
@@ -186,9 +232,37 @@ impl Cluster {
     }
 }
 
+/// The namespace of the operator's ServiceAccount.
+pub fn operator_namespace() -> String {
+    format!("phasegate-operator-{}", run_id())
+}
+
+/// The name of the operator's ServiceAccount.
+pub fn operator_account() -> String {
+    format!("{}phasegate", account_prefix())
+}
+
+fn account_prefix() -> String {
+    format!("run-{}-", run_id())
+}
+
+/// A client for the user of a kubeconfig.
+pub async fn client_of(kubeconfig: &Path) -> Result<kube::Client> {
+    let kubeconfig = kube::config::Kubeconfig::read_from(kubeconfig)?;
+    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await?;
+    config.connect_timeout = Some(Duration::from_secs(10));
+    Ok(kube::Client::try_from(config)?)
+}
+
+/// The way from one folder to another, as kustomize wants its bases named.
+fn relative(from: &Path, to: &Path) -> Result<PathBuf> {
+    let up = from.canonicalize()?.components().skip(1).map(|_| "..").collect::<PathBuf>();
+    Ok(up.join(to.canonicalize()?.strip_prefix("/")?))
+}
+
 /// Removes from an existing cluster what this run created, and nothing else, once this process
 /// has ended, however it ended.
-fn remover(kubectl: &Path) -> Result<Supervised> {
+fn remover(kubectl: &Path, folder: &Path) -> Result<Supervised> {
     let mut ours = Vec::new();
     for crd in ["apigateways.phasegate.dev", "environments.phasegate.dev"] {
         let found = Command::new(kubectl).args(["get", "crd", crd, "--ignore-not-found", "-o", "name"]).output()?;
@@ -198,8 +272,9 @@ fn remover(kubectl: &Path) -> Result<Supervised> {
         }
     }
     let script = r#"cat >/dev/null
-        "$0" delete namespaces -l "$1" --ignore-not-found
-        shift
+        "$0" delete namespaces,clusterrolebindings,clusterroles -l "$1" --ignore-not-found
+        rm -r "$2"
+        shift 2
         if [ $# -gt 0 ]; then "$0" delete crd "$@" --ignore-not-found; fi"#;
     let label = format!("{RUN_LABEL}={}", run_id());
     // In a group of its own, so that Ctrl-C does not reach it.
@@ -208,6 +283,7 @@ fn remover(kubectl: &Path) -> Result<Supervised> {
             .args(["-c", script])
             .arg(kubectl)
             .arg(label)
+            .arg(folder)
             .args(ours)
             .stdout(Stdio::null())
             .process_group(0),
@@ -216,10 +292,15 @@ fn remover(kubectl: &Path) -> Result<Supervised> {
 
 /// Runs a command to its end, and fails with what it said.
 pub fn run(command: &mut Command) -> Result<()> {
+    output(command).map(drop)
+}
+
+/// The same, and returns what it wrote to stdout.
+pub fn output(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("{command:?}"))?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{command:?} failed: {said}");
-    Ok(())
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// The project's folder.

@@ -7,4 +7,4 @@ mod world;
 
 pub use metrics::Requests;
 pub use random::Random;
-pub use world::{Operator, World, environment, gateway, is_true, path, private_world};
+pub use world::{Operator, World, environment, gateway, is_true, path, private_world, until};

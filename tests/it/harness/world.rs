@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::{NamespaceResourceScope, api};
@@ -17,7 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::cluster::{Cluster, RUN_LABEL, Supervised, run, run_id};
+use super::cluster::{Cluster, RUN_LABEL, Supervised, operator_namespace, run, run_id};
 
 /// The longest that any condition is waited for.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -93,6 +94,25 @@ impl World {
 
     /// Starts an operator for this namespace with further flags.
     pub fn operator_with(&self, flags: &[&str]) -> Operator {
+        self.operator_as(&self.cluster.operator_kubeconfig(), flags)
+    }
+
+    /// Starts an operator for this namespace that takes part in an election of this test's own.
+    /// The Lease is where the operator's ServiceAccount may have one, and named like this namespace.
+    pub fn candidate(&self, flags: &[&str]) -> Operator {
+        let namespace = operator_namespace();
+        let mut all = vec!["--leader-election", "--lease-namespace", &namespace, "--lease-name", &self.namespace];
+        all.extend(flags);
+        self.operator_with(&all)
+    }
+
+    /// Where candidates have their Leases.
+    pub fn leases(&self) -> Api<Lease> {
+        Api::namespaced(self.client.clone(), &operator_namespace())
+    }
+
+    /// Starts an operator for this namespace as the user of a kubeconfig.
+    pub fn operator_as(&self, kubeconfig: &Path, flags: &[&str]) -> Operator {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("operators");
         std::fs::create_dir_all(&folder).unwrap();
         let log = folder.join(format!("{}.log", self.namespace));
@@ -101,7 +121,7 @@ impl World {
         arguments.extend(flags);
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let program = Path::new(env!("CARGO_BIN_EXE_phasegate"));
-        let process = self.cluster.supervise(program, &arguments, file).unwrap();
+        let process = self.cluster.supervise(kubeconfig, program, &arguments, file).unwrap();
         Operator { process }
     }
 
@@ -163,23 +183,7 @@ impl World {
             + Send
             + 'static,
     {
-        let mut last = None;
-        let waited = tokio::time::timeout(PATIENCE, async {
-            let mut objects = Box::pin(watcher::watch_object(self.api::<K>(), name));
-            loop {
-                match objects.try_next().await {
-                    Ok(Some(Some(object))) if wanted(&object) => return object,
-                    Ok(Some(object)) => last = object,
-                    Ok(None) => panic!("the watch of {name} ended"),
-                    Err(error) => eprintln!("watching {name}: {error}"),
-                }
-            }
-        })
-        .await;
-        waited.unwrap_or_else(|_| {
-            let last = serde_json::to_string_pretty(&last).unwrap();
-            panic!("{}/{name} did not come to {what} within {PATIENCE:?}; it is {last}", self.namespace)
-        })
+        until(self.api(), name, what, wanted).await
     }
 
     /// Waits until a gateway is in a phase and state.
@@ -358,6 +362,31 @@ impl World {
     pub fn kubectl(&self, arguments: &[&str]) -> std::process::Output {
         self.cluster.kubectl().args(["-n", &self.namespace]).args(arguments).output().unwrap()
     }
+}
+
+/// Waits until an object is as `wanted`, and returns it.
+pub async fn until<K>(api: Api<K>, name: &str, what: &str, wanted: impl Fn(&K) -> bool) -> K
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize + std::fmt::Debug + Send + 'static,
+{
+    let mut last = None;
+    let place = api.resource_url().to_owned();
+    let waited = tokio::time::timeout(PATIENCE, async {
+        let mut objects = Box::pin(watcher::watch_object(api, name));
+        loop {
+            match objects.try_next().await {
+                Ok(Some(Some(object))) if wanted(&object) => return object,
+                Ok(Some(object)) => last = object,
+                Ok(None) => panic!("the watch of {name} ended"),
+                Err(error) => eprintln!("watching {name}: {error}"),
+            }
+        }
+    })
+    .await;
+    waited.unwrap_or_else(|_| {
+        let last = serde_json::to_string_pretty(&last).unwrap();
+        panic!("{place}/{name} did not come to {what} within {PATIENCE:?}; it is {last}")
+    })
 }
 
 impl Drop for World {
