@@ -1,6 +1,6 @@
 //! Which watch feeds which cache, and whom it wakes.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -364,11 +364,11 @@ fn environment_events(
 /// Tells which objects a watch's events make appear, change and disappear, those included that
 /// went while the watch was interrupted.
 struct Known<K> {
-    present: HashSet<Identity>,
+    /// The uid by namespace and name.
+    present: HashMap<Holder, String>,
     listed: Vec<K>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Identity {
     holder: Holder,
     uid: String,
@@ -381,7 +381,7 @@ struct Changes<K> {
 
 impl<K> Default for Known<K> {
     fn default() -> Self {
-        Self { present: HashSet::new(), listed: Vec::new() }
+        Self { present: HashMap::new(), listed: Vec::new() }
     }
 }
 
@@ -389,12 +389,14 @@ impl<K: Resource + Clone> Known<K> {
     fn take_in(&mut self, event: &Event<K>) -> Changes<K> {
         match event {
             Event::Apply(object) => {
-                self.present.insert(identity(object));
+                self.present.insert(key(object), uid(object));
                 Changes { appeared: vec![object.clone()], gone: Vec::new() }
             }
             Event::Delete(object) => {
-                let gone = identity(object);
-                self.present.remove(&gone);
+                let gone = Identity { holder: key(object), uid: uid(object) };
+                if self.present.get(&gone.holder) == Some(&gone.uid) {
+                    self.present.remove(&gone.holder);
+                }
                 Changes { appeared: Vec::new(), gone: vec![gone] }
             }
             Event::Init => {
@@ -407,9 +409,10 @@ impl<K: Resource + Clone> Known<K> {
             }
             Event::InitDone => {
                 let appeared = std::mem::take(&mut self.listed);
-                let present: HashSet<Identity> = appeared.iter().map(identity).collect();
-                let gone = self.present.difference(&present).cloned().collect();
-                self.present = present;
+                let present = appeared.iter().map(|object| (key(object), uid(object))).collect();
+                let before = std::mem::replace(&mut self.present, present);
+                let is_gone = |(holder, uid): &(Holder, String)| self.present.get(holder) != Some(uid);
+                let gone = before.into_iter().filter(is_gone).map(|(holder, uid)| Identity { holder, uid }).collect();
                 Changes { appeared, gone }
             }
         }
@@ -417,7 +420,7 @@ impl<K: Resource + Clone> Known<K> {
 
     /// Whether an object of this namespace and name is there, of whatever uid.
     fn has(&self, holder: &Holder) -> bool {
-        self.present.iter().any(|identity| identity.holder == *holder)
+        self.present.contains_key(holder)
     }
 }
 
@@ -425,8 +428,8 @@ fn key<K: Resource>(object: &K) -> Holder {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
 
-fn identity<K: Resource>(object: &K) -> Identity {
-    Identity { holder: key(object), uid: object.uid().unwrap_or_default() }
+fn uid<K: Resource>(object: &K) -> String {
+    object.uid().unwrap_or_default()
 }
 
 /// Puts a watch's events into a cache, and wakes whom they concern.
