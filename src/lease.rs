@@ -110,7 +110,7 @@ impl Candidate {
     /// Returns once this process is leader.
     pub async fn win(&mut self) {
         loop {
-            match self.attempt().await {
+            match self.attempt(Self::may_take).await {
                 Ok(true) => {
                     tracing::info!(identity = self.election.identity, "leader");
                     return;
@@ -126,7 +126,7 @@ impl Candidate {
     pub async fn keep(&mut self) {
         while self.claim.is_valid() {
             tokio::time::sleep(self.election.retry_period).await;
-            match self.attempt().await {
+            match self.attempt(Self::holds).await {
                 Ok(true) => {}
                 Ok(false) => {
                     self.claim.give_up();
@@ -152,19 +152,23 @@ impl Candidate {
         }
     }
 
-    /// Tries once to win or renew, and shows how it went. True: leader.
-    async fn attempt(&mut self) -> Result<bool, CallError> {
-        let outcome = self.try_once().await;
+    /// Tries once to write the Lease, if it is as `wanted`, and shows how it went. True: leader.
+    async fn attempt(&mut self, wanted: fn(&mut Self, Option<&Lease>) -> bool) -> Result<bool, CallError> {
+        let outcome = self.try_once(wanted).await;
         self.health.lease(outcome.as_ref().err().map(ToString::to_string));
         outcome
     }
 
-    async fn try_once(&mut self) -> Result<bool, CallError> {
+    async fn try_once(&mut self, wanted: fn(&mut Self, Option<&Lease>) -> bool) -> Result<bool, CallError> {
         let before = Instant::now();
-        let outcome = match self.calls.get::<Lease>(&self.election.namespace, &self.election.name).await? {
-            None => self.calls.create(&self.lease(None)).await.map(drop),
-            Some(lease) if self.may_take(&lease) => self.calls.replace(&self.lease(Some(lease))).await.map(drop),
-            Some(_) => return Ok(false),
+        let found = self.calls.get::<Lease>(&self.election.namespace, &self.election.name).await?;
+        if !wanted(self, found.as_ref()) {
+            return Ok(false);
+        }
+        let lease = self.lease(found.clone());
+        let outcome = match found {
+            None => self.calls.create(&lease).await.map(drop),
+            Some(_) => self.calls.replace(&lease).await.map(drop),
         };
         match outcome {
             Ok(()) => {
@@ -177,8 +181,15 @@ impl Candidate {
         }
     }
 
+    /// Whether a Lease is ours. One that another held meanwhile is not renewed but won again, with
+    /// nothing left of what was built on the earlier leadership.
+    fn holds(&mut self, lease: Option<&Lease>) -> bool {
+        lease.and_then(holder) == Some(&self.election.identity)
+    }
+
     /// Whether a Lease is ours, free, or has not changed for as long as its holder had.
-    fn may_take(&mut self, lease: &Lease) -> bool {
+    fn may_take(&mut self, lease: Option<&Lease>) -> bool {
+        let Some(lease) = lease else { return true };
         match holder(lease) {
             None => true,
             Some(identity) if *identity == self.election.identity => true,
