@@ -38,6 +38,19 @@ impl Kind {
     }
 }
 
+/// How far the work on an object has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Nothing has been done about it yet.
+    New,
+    /// Something has.
+    UnderWay,
+}
+
+/// What is under way comes before what is new, or in a mass start every gateway would wait for
+/// the last one's first look; but every so many turns of a namespace the new have theirs.
+const NEW_HAVE_EVERY: usize = 16;
+
 /// A namespace may take up to this many times as many places as are free. So one alone leaves a
 /// quarter of them to whoever comes next, and the more are busy the less each of them has.
 const SHARE_OF_FREE: usize = 3;
@@ -60,8 +73,25 @@ pub struct Queue {
 
 #[derive(Default)]
 struct Lane {
-    waiting: VecDeque<Key>,
+    under_way: VecDeque<Key>,
+    new: VecDeque<Key>,
     running: usize,
+    turns: usize,
+}
+
+impl Lane {
+    fn is_empty(&self) -> bool {
+        self.under_way.is_empty() && self.new.is_empty()
+    }
+
+    fn next(&mut self) -> Option<Key> {
+        self.turns = (self.turns + 1) % NEW_HAVE_EVERY;
+        if self.turns == 0 {
+            self.new.pop_front().or_else(|| self.under_way.pop_front())
+        } else {
+            self.under_way.pop_front().or_else(|| self.new.pop_front())
+        }
+    }
 }
 
 /// How the queue is doing.
@@ -96,13 +126,13 @@ impl Queue {
     }
 
     /// Something happened that concerns an object: it is worked on as soon as it can be.
-    pub fn wake(&mut self, key: Key, now: Instant) {
+    pub fn wake(&mut self, key: Key, stage: Stage, now: Instant) {
         // What was due later is done with it.
         self.unset(&key);
         if self.running.contains_key(&key) {
             self.again.insert(key);
         } else if !self.waiting.contains_key(&key) {
-            self.enqueue(key, now);
+            self.enqueue(key, stage, now);
         }
     }
 
@@ -121,9 +151,9 @@ impl Queue {
                 self.turns.push_back(namespace);
                 continue;
             }
-            let key = lane.waiting.pop_front()?;
+            let key = lane.next()?;
             lane.running += 1;
-            if !lane.waiting.is_empty() {
+            if !lane.is_empty() {
                 self.turns.push_back(namespace);
             }
             self.waiting.remove(&key);
@@ -141,12 +171,12 @@ impl Queue {
         self.moved = now;
         if let Some(lane) = self.lanes.get_mut(&key.namespace) {
             lane.running = lane.running.saturating_sub(1);
-            if lane.running == 0 && lane.waiting.is_empty() {
+            if lane.running == 0 && lane.is_empty() {
                 self.lanes.remove(&key.namespace);
             }
         }
         if self.again.remove(key) || later == Some(Duration::ZERO) {
-            self.enqueue(key.clone(), now);
+            self.enqueue(key.clone(), Stage::UnderWay, now);
         } else if let Some(at) = later.and_then(|later| now.checked_add(later)) {
             self.unset(key);
             self.timers.insert((at, key.clone()));
@@ -172,12 +202,15 @@ impl Queue {
         }
     }
 
-    fn enqueue(&mut self, key: Key, now: Instant) {
+    fn enqueue(&mut self, key: Key, stage: Stage, now: Instant) {
         let lane = self.lanes.entry(key.namespace.clone()).or_default();
-        if lane.waiting.is_empty() {
+        if lane.is_empty() {
             self.turns.push_back(key.namespace.clone());
         }
-        lane.waiting.push_back(key.clone());
+        match stage {
+            Stage::New => lane.new.push_back(key.clone()),
+            Stage::UnderWay => lane.under_way.push_back(key.clone()),
+        }
         self.waiting.insert(key, now);
     }
 
@@ -185,7 +218,7 @@ impl Queue {
         while let Some((at, key)) = self.timers.first().cloned()
             && at <= now
         {
-            self.wake(key, now);
+            self.wake(key, Stage::UnderWay, now);
         }
     }
 
@@ -212,7 +245,7 @@ mod tests {
         let mut queue = Queue::new(places, now);
         for (namespace, count) in namespaces {
             for number in 0..*count {
-                queue.wake(key(namespace, &number.to_string()), now);
+                queue.wake(key(namespace, &number.to_string()), Stage::New, now);
             }
         }
         queue
@@ -232,7 +265,7 @@ mod tests {
         let now = Instant::now();
         let mut queue = Queue::new(4, now);
         for _ in 0..3 {
-            queue.wake(key("a", "shop"), now);
+            queue.wake(key("a", "shop"), Stage::New, now);
         }
         assert_eq!(queue.begin(now), Some(key("a", "shop")));
         assert_eq!(queue.begin(now), None);
@@ -243,8 +276,8 @@ mod tests {
         let now = Instant::now();
         let mut queue = filled(4, now, &[("a", 1)]);
         let shop = queue.begin(now).unwrap();
-        queue.wake(shop.clone(), now);
-        queue.wake(shop.clone(), now);
+        queue.wake(shop.clone(), Stage::New, now);
+        queue.wake(shop.clone(), Stage::New, now);
         assert_eq!(queue.begin(now), None);
         queue.end(&shop, None, now);
         assert_eq!(queue.begin(now), Some(shop.clone()));
@@ -258,7 +291,7 @@ mod tests {
         let mut queue = filled(4, now, &[("a", 1)]);
         let gateway = queue.begin(now).unwrap();
         let environment = Key { kind: Kind::Environment, ..gateway };
-        queue.wake(environment.clone(), now);
+        queue.wake(environment.clone(), Stage::New, now);
         assert_eq!(queue.begin(now), Some(environment));
     }
 
@@ -280,7 +313,7 @@ mod tests {
         let mut queue = filled(4, now, &[("a", 1)]);
         let shop = queue.begin(now).unwrap();
         queue.end(&shop, Some(5 * SECOND), now);
-        queue.wake(shop.clone(), now + SECOND);
+        queue.wake(shop.clone(), Stage::New, now + SECOND);
         assert_eq!(queue.next_due(), None);
         assert_eq!(queue.begin(now + SECOND), Some(shop.clone()));
         queue.end(&shop, None, now + SECOND);
@@ -290,7 +323,9 @@ mod tests {
     #[test]
     fn what_is_to_be_done_again_at_once_goes_behind_what_waits() {
         let now = Instant::now();
-        let mut queue = filled(1, now, &[("a", 2)]);
+        let mut queue = Queue::new(1, now);
+        queue.wake(key("a", "shop"), Stage::UnderWay, now);
+        queue.wake(key("a", "bank"), Stage::UnderWay, now);
         let first = queue.begin(now).unwrap();
         queue.end(&first, Some(Duration::ZERO), now);
         let second = queue.begin(now).unwrap();
@@ -304,7 +339,7 @@ mod tests {
         let now = Instant::now();
         let mut queue = filled(64, now, &[("flood", 5_000)]);
         assert_eq!(begun(&mut queue, now), HashMap::from([("flood".to_owned(), 48)]));
-        queue.wake(key("other", "shop"), now);
+        queue.wake(key("other", "shop"), Stage::New, now);
         assert_eq!(queue.begin(now), Some(key("other", "shop")));
     }
 
@@ -314,7 +349,7 @@ mod tests {
         let mut queue = filled(64, now, &[("a", 500), ("b", 500), ("c", 500)]);
         let counts = begun(&mut queue, now);
         assert!(counts.values().all(|count| (18..=21).contains(count)), "{counts:?}");
-        queue.wake(key("other", "shop"), now);
+        queue.wake(key("other", "shop"), Stage::New, now);
         assert_eq!(queue.begin(now), Some(key("other", "shop")));
     }
 
@@ -328,6 +363,33 @@ mod tests {
             order.push(key.namespace);
         }
         assert_eq!(order, ["a", "b", "c", "a", "c", "a"]);
+    }
+
+    #[test]
+    fn what_is_under_way_comes_before_what_is_new() {
+        let now = Instant::now();
+        let mut queue = filled(1, now, &[("a", 3)]);
+        queue.wake(key("a", "going"), Stage::UnderWay, now);
+        assert_eq!(queue.begin(now), Some(key("a", "going")));
+        queue.end(&key("a", "going"), Some(SECOND), now);
+        assert_eq!(queue.begin(now), Some(key("a", "0")));
+        queue.end(&key("a", "0"), None, now);
+        assert_eq!(queue.begin(now + SECOND), Some(key("a", "going")));
+    }
+
+    #[test]
+    fn what_is_new_has_a_turn_however_much_is_under_way() {
+        let now = Instant::now();
+        let mut queue = filled(1, now, &[("a", 2)]);
+        let mut begun = Vec::new();
+        for _ in 0..32 {
+            queue.wake(key("a", "going"), Stage::UnderWay, now);
+            let key = queue.begin(now).unwrap();
+            queue.end(&key, None, now);
+            begun.push(key.name);
+        }
+        let new: Vec<usize> = (0..32).filter(|turn| begun[*turn] != "going").collect();
+        assert_eq!(new, [15, 31]);
     }
 
     #[test]

@@ -31,7 +31,7 @@ use crate::health::{Health, Pulse};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::outage::{LastHeard, Outages};
-use crate::queue::{Key, Kind};
+use crate::queue::{Key, Kind, Stage};
 use crate::resources::{self, MANAGED_BY, UID_LABEL};
 use crate::work::WorkQueue;
 
@@ -247,15 +247,22 @@ struct Bells {
 
 impl Bells {
     fn gateway(&self, namespace: &str, name: &str) {
-        if self.gateways.get(&ObjectRef::new(name).within(namespace)).is_some() {
-            self.queue.wake(Key { namespace: namespace.to_owned(), name: name.to_owned(), kind: Kind::Gateway });
+        if let Some(gateway) = self.gateways.get(&ObjectRef::new(name).within(namespace)) {
+            let begun = gateway.0.as_ref().is_ok_and(|gateway| gateway.status.is_some());
+            self.wake(namespace, name, Kind::Gateway, begun);
         }
     }
 
     fn environment(&self, namespace: &str, name: &str) {
-        if self.environments.get(&ObjectRef::new(name).within(namespace)).is_some() {
-            self.queue.wake(Key { namespace: namespace.to_owned(), name: name.to_owned(), kind: Kind::Environment });
+        if let Some(environment) = self.environments.get(&ObjectRef::new(name).within(namespace)) {
+            let begun = environment.0.as_ref().is_ok_and(|environment| environment.status.is_some());
+            self.wake(namespace, name, Kind::Environment, begun);
         }
+    }
+
+    fn wake(&self, namespace: &str, name: &str, kind: Kind, begun: bool) {
+        let stage = if begun { Stage::UnderWay } else { Stage::New };
+        self.queue.wake(Key { namespace: namespace.to_owned(), name: name.to_owned(), kind }, stage);
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::backoff;
 use crate::context::Context;
-use crate::queue::{Key, Kind, Load, Queue};
+use crate::queue::{Key, Kind, Load, Queue, Stage};
 use crate::reconcile::{Error, reconcile, reconcile_environment};
 use crate::watch::Scope;
 
@@ -32,8 +32,8 @@ impl WorkQueue {
     }
 
     /// Something happened that concerns an object.
-    pub fn wake(&self, key: Key) {
-        self.lock().wake(key, Instant::now());
+    pub fn wake(&self, key: Key, stage: Stage) {
+        self.lock().wake(key, stage, Instant::now());
         self.bell.notify_one();
     }
 
