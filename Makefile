@@ -4,7 +4,10 @@ export PHASEGATE_CACHE := $(CACHE)
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 CLUSTER := $(CACHE)/cluster
 
-.PHONY: help demo test proof check run cluster cluster-down generate tools
+# A missing tool ends the run with the way to it.
+need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)"; exit 1; }
+
+.PHONY: help demo test proof check deny advisories sbom run cluster cluster-down generate tools
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -25,6 +28,18 @@ check: ## Formatting and lints
 	cargo clippy --locked --all-targets -- -D warnings
 	cd tests/cluster && go vet .
 
+deny: ## Licences, banned crates and sources of the dependencies
+	$(call need,cargo-deny,cargo install --locked cargo-deny --no-default-features)
+	cargo deny --locked check bans licenses sources
+
+advisories: ## Known vulnerabilities of the dependencies (asks the advisory database)
+	$(call need,cargo-deny,cargo install --locked cargo-deny --no-default-features)
+	cargo deny --locked check advisories
+
+sbom: ## A CycloneDX bill of materials of the operator: phasegate.cdx.json
+	$(call need,cargo-cyclonedx,cargo install --locked cargo-cyclonedx)
+	cargo cyclonedx --format json --spec-version 1.5 --target x86_64-unknown-linux-musl
+
 run: ## Run the operator in the foreground against the current cluster
 	cargo run --locked --bin phasegate -- run
 
@@ -41,5 +56,5 @@ $(CLUSTER): tools $(wildcard tests/cluster/*.go tests/cluster/*.yaml)
 	@mkdir -p $(CACHE) && cd tests/cluster && CGO_ENABLED=0 go build -o $@.new . && mv $@.new $@
 
 tools:
-	@command -v cargo >/dev/null || { echo "Rust 1.89 or newer is missing: curl https://sh.rustup.rs -sSf | sh"; exit 1; }
-	@command -v go >/dev/null || { echo "Go 1.26 or newer is missing: https://go.dev/dl"; exit 1; }
+	$(call need,cargo,curl https://sh.rustup.rs -sSf | sh (Rust 1.89 or newer))
+	$(call need,go,https://go.dev/dl (Go 1.26 or newer))

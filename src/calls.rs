@@ -4,7 +4,10 @@
 //! `Retry-After`; it is switched off, and the controller's backoff repeats instead.
 
 use std::fmt::Debug;
-use std::time::{Duration, Instant};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
@@ -55,6 +58,13 @@ impl CallError {
             Self::Kube(kube::Error::Api(status)) => Some(&status.reason),
             _ => None,
         }
+    }
+
+    /// How long the API server asked to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let Self::Kube(kube::Error::Api(status)) = self else { return None };
+        let seconds = status.details.as_ref()?.retry_after_seconds;
+        (seconds > 0).then(|| Duration::from_secs(seconds.into()))
     }
 
     /// The object changed, appeared or disappeared since it was read.
@@ -178,12 +188,15 @@ impl Calls {
 
     /// Nothing is sent unless this process is leader at this moment.
     async fn write<T>(&self, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, CallError> {
-        match self.claim.remaining() {
-            Some(left) if left.is_zero() => Err(CallError::NotLeader),
-            // A write that hangs ends before another may lead.
-            Some(left) => self.within(self.timeout.min(left), call).await,
-            None => self.bounded(call).await,
-        }
+        // A write that hangs ends before another may lead.
+        let limit = self.claim.remaining().map_or(self.timeout, |left| left.min(self.timeout));
+        let mut call = pin!(self.within(limit, call));
+        // Asked at every step and not once: between the first step and the sending a connection
+        // may have to be made, and the process may have been frozen meanwhile.
+        poll_fn(
+            |cx| if self.claim.is_valid() { call.as_mut().poll(cx) } else { Poll::Ready(Err(CallError::NotLeader)) },
+        )
+        .await
     }
 
     async fn bounded<T>(&self, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, CallError> {
@@ -195,17 +208,16 @@ impl Calls {
         limit: Duration,
         call: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, CallError> {
-        let sent = Instant::now();
         match tokio::time::timeout(limit, call).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 if is_out_of_reach(&error) {
-                    self.outages.began(sent);
+                    self.outages.began();
                 }
                 Err(error.into())
             }
             Err(_) => {
-                self.outages.began(sent);
+                self.outages.began();
                 Err(CallError::TimedOut(limit))
             }
         }

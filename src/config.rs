@@ -1,6 +1,7 @@
 //! Arguments and environment, parsed once into a configuration that is valid.
 
 use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -84,6 +85,29 @@ pub struct Run {
     #[arg(long, env = "PHASEGATE_LEASE_DURATION", default_value = "15s", value_parser = duration)]
     pub lease_duration: Duration,
 
+    /// How long a leader that cannot renew its Lease goes on. None: two thirds of the duration.
+    #[arg(long, env = "PHASEGATE_LEASE_RENEW_DEADLINE", value_parser = duration)]
+    pub lease_renew_deadline: Option<Duration>,
+
+    /// How often the Lease is renewed, or looked at. None: a fifth of the duration.
+    #[arg(long, env = "PHASEGATE_LEASE_RETRY_PERIOD", value_parser = duration)]
+    pub lease_retry_period: Option<Duration>,
+
+    /// Who this process is: the Lease's holder, and part of the user agent. No two processes may be
+    /// the same. None: the host's name and a random number.
+    #[arg(long, env = "PHASEGATE_IDENTITY", value_parser = identity, default_value_t = some_identity(), hide_default_value = true)]
+    pub identity: String,
+
+    /// The address and port that serve /livez, /readyz and /metrics, such as 0.0.0.0:8080. None:
+    /// they are not served.
+    #[arg(long, env = "PHASEGATE_HTTP_BIND")]
+    pub http_bind: Option<SocketAddr>,
+
+    /// For how long a reconcile may run, or a watch be silent, before /livez says so. Watches are
+    /// silent for a minute when nothing happens.
+    #[arg(long, env = "PHASEGATE_LIVE_WITHIN", default_value = "3m", value_parser = duration)]
+    pub live_within: Duration,
+
     /// How log lines are written.
     #[arg(long, env = "PHASEGATE_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
@@ -123,15 +147,35 @@ impl Run {
 
     /// The election to take part in, if any. `namespace` is the client's own.
     pub fn election(&self, namespace: &str) -> Option<Election> {
-        let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "phasegate".to_owned());
-        // Two processes of one host are two candidates, and so is one that was restarted.
-        let number = RandomState::new().hash_one(std::process::id());
         self.leader_election.then(|| Election {
             namespace: self.lease_namespace.clone().unwrap_or_else(|| namespace.to_owned()),
             name: self.lease_name.clone(),
-            identity: format!("{host}_{number:016x}"),
+            identity: self.identity.clone(),
             duration: self.lease_duration,
+            renew_deadline: self.lease_renew_deadline.unwrap_or(self.lease_duration * 2 / 3),
+            retry_period: self.lease_retry_period.unwrap_or(self.lease_duration / 5),
         })
+    }
+
+    /// What single values cannot show: whether they fit each other.
+    ///
+    /// # Errors
+    /// A sentence that names the flags.
+    pub fn check(&self) -> Result<(), String> {
+        let Some(Election { duration, renew_deadline, retry_period, .. }) = self.election("") else { return Ok(()) };
+        if renew_deadline >= duration {
+            return Err(format!(
+                "--lease-renew-deadline ({renew_deadline:?}) must be shorter than --lease-duration ({duration:?}), or \
+                 two operators would lead at once"
+            ));
+        }
+        if retry_period * 2 > renew_deadline {
+            return Err(format!(
+                "--lease-retry-period ({retry_period:?}) must be at most half of --lease-renew-deadline \
+                 ({renew_deadline:?}), or one slow answer would cost the leadership"
+            ));
+        }
+        Ok(())
     }
 
     /// Where gateways are watched.
@@ -161,6 +205,17 @@ fn duration(text: &str) -> Result<Duration, String> {
         return Err("it must be at least 1s".to_owned());
     }
     Ok(parsed.into())
+}
+
+/// Two processes of one host are two candidates, and so is one that was restarted.
+fn some_identity() -> String {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "phasegate".to_owned());
+    format!("{host}_{:016x}", RandomState::new().hash_one(std::process::id()))
+}
+
+fn identity(text: &str) -> Result<String, String> {
+    let valid = !text.is_empty() && text.len() <= 253 && text.chars().all(|c| c.is_ascii_graphic());
+    if valid { Ok(text.to_owned()) } else { Err("it is not 1 to 253 visible ASCII characters".to_owned()) }
 }
 
 fn annotation(text: &str) -> Result<(String, String), String> {
@@ -260,6 +315,38 @@ mod tests {
         assert!(!picks(&[("shard", "a")]));
         for wrong in ["=", "a=b c", "a in (b)", ",", "=a"] {
             assert!(run(&["--selector", wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_times_of_the_lease_are_derived_from_its_duration_where_they_are_not_given() {
+        let times = |arguments: &[&str]| {
+            let election = run(arguments).unwrap().election("here").unwrap();
+            [election.duration, election.renew_deadline, election.retry_period].map(|time| time.as_secs())
+        };
+        assert_eq!(times(&["--leader-election"]), [15, 10, 3]);
+        assert_eq!(times(&["--leader-election", "--lease-duration", "30s"]), [30, 20, 6]);
+        let all = ["--leader-election", "--lease-renew-deadline", "9s", "--lease-retry-period", "2s"];
+        assert_eq!(times(&all), [15, 9, 2]);
+    }
+
+    #[test]
+    fn times_of_the_lease_that_do_not_fit_each_other_are_refused() {
+        let check = |arguments: &[&str]| run(arguments).unwrap().check();
+        let late = check(&["--leader-election", "--lease-renew-deadline", "15s"]).unwrap_err();
+        assert!(late.starts_with("--lease-renew-deadline (15s) must be shorter than --lease-duration (15s)"), "{late}");
+        let slow = check(&["--leader-election", "--lease-retry-period", "6s"]).unwrap_err();
+        assert!(slow.starts_with("--lease-retry-period (6s) must be at most half of"), "{slow}");
+        assert_eq!(check(&["--leader-election"]), Ok(()));
+        assert_eq!(check(&["--lease-renew-deadline", "15s"]), Ok(()));
+    }
+
+    #[test]
+    fn an_identity_can_be_sent_in_a_header() {
+        assert_eq!(run(&["--identity", "pod-1"]).unwrap().identity, "pod-1");
+        assert!(run(&[]).unwrap().identity.contains('_'));
+        for wrong in ["", "a b", "a\nb", "ä"] {
+            assert!(run(&["--identity", wrong]).is_err(), "{wrong:?}");
         }
     }
 

@@ -11,6 +11,7 @@ use crate::calls::Calls;
 use crate::decide::hosts::Holder;
 use crate::decide::observed::Settings;
 use crate::memory::Memory;
+use crate::metrics::Metrics;
 use crate::outage::Outages;
 use crate::record::Herald;
 use crate::watch::Caches;
@@ -31,6 +32,8 @@ pub struct Context {
     pub selector: Selector,
     /// Tells Events.
     pub herald: Herald,
+    /// Counts.
+    pub metrics: Metrics,
 }
 
 impl Context {

@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
 
 use crate::calls::{CallError, Calls};
+use crate::health::Health;
 
 /// How leadership is decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,19 +26,11 @@ pub struct Election {
     pub identity: String,
     /// How long others wait for a leader that says nothing.
     pub duration: Duration,
-}
-
-impl Election {
-    /// How often a leader says that it is there.
-    fn renewal(&self) -> Duration {
-        self.duration / 5
-    }
-
     /// How long a leader believes in a claim that it could not renew: shorter than others
     /// wait, by more than clocks can drift apart in that time.
-    fn belief(&self) -> Duration {
-        self.duration * 2 / 3
-    }
+    pub renew_deadline: Duration,
+    /// How often a leader says that it is there, and the others look.
+    pub retry_period: Duration,
 }
 
 /// Whether this process may write, asked before every write.
@@ -75,7 +68,7 @@ impl Claim {
     }
 
     /// Whether a write may begin now.
-    fn is_valid(&self) -> bool {
+    pub fn is_valid(&self) -> bool {
         self.remaining().is_none_or(|left| !left.is_zero())
     }
 
@@ -98,6 +91,7 @@ pub struct Candidate {
     calls: Calls,
     election: Election,
     claim: Claim,
+    health: Health,
     seen: Option<Seen>,
 }
 
@@ -109,14 +103,14 @@ struct Seen {
 
 impl Candidate {
     /// A candidate who is not leader yet. `calls` are not themselves bound to the claim.
-    pub fn new(calls: Calls, election: Election, claim: Claim) -> Self {
-        Self { calls, election, claim, seen: None }
+    pub fn new(calls: Calls, election: Election, claim: Claim, health: Health) -> Self {
+        Self { calls, election, claim, health, seen: None }
     }
 
     /// Returns once this process is leader.
     pub async fn win(&mut self) {
         loop {
-            match self.attempt().await {
+            match self.attempt(Self::may_take).await {
                 Ok(true) => {
                     tracing::info!(identity = self.election.identity, "leader");
                     return;
@@ -124,15 +118,15 @@ impl Candidate {
                 Ok(false) => {}
                 Err(error) => tracing::warn!(%error, "the Lease cannot be had; it is tried again"),
             }
-            tokio::time::sleep(self.election.renewal()).await;
+            tokio::time::sleep(self.election.retry_period).await;
         }
     }
 
     /// Renews the claim, and returns once it is lost.
     pub async fn keep(&mut self) {
         while self.claim.is_valid() {
-            tokio::time::sleep(self.election.renewal()).await;
-            match self.attempt().await {
+            tokio::time::sleep(self.election.retry_period).await;
+            match self.attempt(Self::holds).await {
                 Ok(true) => {}
                 Ok(false) => {
                     self.claim.give_up();
@@ -158,17 +152,27 @@ impl Candidate {
         }
     }
 
-    /// Tries once to win or renew. True: leader.
-    async fn attempt(&mut self) -> Result<bool, CallError> {
+    /// Tries once to write the Lease, if it is as `wanted`, and shows how it went. True: leader.
+    async fn attempt(&mut self, wanted: fn(&mut Self, Option<&Lease>) -> bool) -> Result<bool, CallError> {
+        let outcome = self.try_once(wanted).await;
+        self.health.lease(outcome.as_ref().err().map(ToString::to_string));
+        outcome
+    }
+
+    async fn try_once(&mut self, wanted: fn(&mut Self, Option<&Lease>) -> bool) -> Result<bool, CallError> {
         let before = Instant::now();
-        let outcome = match self.calls.get::<Lease>(&self.election.namespace, &self.election.name).await? {
-            None => self.calls.create(&self.lease(None)).await.map(drop),
-            Some(lease) if self.may_take(&lease) => self.calls.replace(&self.lease(Some(lease))).await.map(drop),
-            Some(_) => return Ok(false),
+        let found = self.calls.get::<Lease>(&self.election.namespace, &self.election.name).await?;
+        if !wanted(self, found.as_ref()) {
+            return Ok(false);
+        }
+        let lease = self.lease(found.clone());
+        let outcome = match found {
+            None => self.calls.create(&lease).await.map(drop),
+            Some(_) => self.calls.replace(&lease).await.map(drop),
         };
         match outcome {
             Ok(()) => {
-                self.claim.extend(before + self.election.belief());
+                self.claim.extend(before + self.election.renew_deadline);
                 Ok(true)
             }
             // Somebody else was faster.
@@ -177,8 +181,15 @@ impl Candidate {
         }
     }
 
+    /// Whether a Lease is ours. One that another held meanwhile is not renewed but won again, with
+    /// nothing left of what was built on the earlier leadership.
+    fn holds(&mut self, lease: Option<&Lease>) -> bool {
+        lease.and_then(holder) == Some(&self.election.identity)
+    }
+
     /// Whether a Lease is ours, free, or has not changed for as long as its holder had.
-    fn may_take(&mut self, lease: &Lease) -> bool {
+    fn may_take(&mut self, lease: Option<&Lease>) -> bool {
+        let Some(lease) = lease else { return true };
         match holder(lease) {
             None => true,
             Some(identity) if *identity == self.election.identity => true,

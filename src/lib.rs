@@ -7,6 +7,9 @@ pub mod api;
 pub mod cache;
 pub mod watch;
 
+pub mod queue;
+pub mod work;
+
 pub mod decide;
 pub mod resources;
 
@@ -15,12 +18,17 @@ pub mod observe;
 pub mod reconcile;
 pub mod record;
 
+pub mod backoff;
 pub mod calls;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod context;
+pub mod health;
 pub mod lease;
 pub mod memory;
+pub mod metrics;
 pub mod outage;
 pub mod run;
+pub mod serve;
 pub mod telemetry;

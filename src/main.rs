@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use phasegate::config::{Arguments, Command, Run};
-use phasegate::{api, run, telemetry};
+use phasegate::{api, client, run, telemetry};
 
 /// The operator failed while it ran.
 const FAILED: u8 = 1;
@@ -48,7 +48,8 @@ async fn carry_out(command: Command) -> Result<(), Failure> {
 
 async fn operate(arguments: &Run) -> Result<(), Failure> {
     telemetry::start(arguments.log_format, &arguments.log).map_err(|sentence| (BAD_VALUE, sentence))?;
-    let config = run::client_config(arguments)
+    arguments.check().map_err(|sentence| (BAD_VALUE, sentence))?;
+    let config = client::client_config(arguments)
         .await
         .map_err(|error| (NO_CLUSTER, format!("no way to the API server: {}", one_line(&error))))?;
     run::run(arguments, config).await.map_err(|error| (FAILED, one_line(&error)))

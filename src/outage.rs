@@ -5,10 +5,32 @@ use std::time::{Duration, Instant};
 
 use kube::Client;
 
+/// When the API server was last heard of, by an answer or by a watch.
+#[derive(Clone)]
+pub struct LastHeard(Arc<Mutex<Instant>>);
+
+impl Default for LastHeard {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+}
+
+impl LastHeard {
+    /// It was heard of now.
+    pub fn now(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn at(&self) -> Instant {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The times at which this process could not reach the API server.
 #[derive(Clone)]
 pub struct Outages {
     client: Client,
+    heard: LastHeard,
     periods: Arc<Mutex<Vec<Period>>>,
 }
 
@@ -25,13 +47,15 @@ const MEMORY: Duration = Duration::from_secs(24 * 3600);
 
 impl Outages {
     /// None yet.
-    pub fn new(client: Client) -> Self {
-        Self { client, periods: Arc::default() }
+    pub fn new(client: Client, heard: LastHeard) -> Self {
+        Self { client, heard, periods: Arc::default() }
     }
 
-    /// A request sent at `at` was not answered. From then on the API server counts as out of
-    /// reach, until it answers a probe.
-    pub fn began(&self, at: Instant) {
+    /// A request was not answered, or a watch broke. From when the API server was last heard of it
+    /// counts as out of reach, until it answers a probe. An API server that hangs is noticed
+    /// only by the first request to it, which may come much later.
+    pub fn began(&self) {
+        let at = self.heard.at();
         let mut periods = self.lock();
         if periods.last().is_some_and(|last| last.ended.is_none()) {
             return;
@@ -42,7 +66,7 @@ impl Outages {
         tracing::warn!("the API server is out of reach; the clocks of all starts are held");
         let outages = self.clone();
         tokio::spawn(async move {
-            while !matches!(tokio::time::timeout(5 * PROBE, outages.client.apiserver_version()).await, Ok(Ok(_))) {
+            while !outages.answers().await {
                 tokio::time::sleep(PROBE).await;
             }
             if let Some(last) = outages.lock().last_mut() {
@@ -50,6 +74,20 @@ impl Outages {
                 tracing::warn!(seconds = last.began.elapsed().as_secs(), "the API server is back");
             }
         });
+    }
+
+    async fn answers(&self) -> bool {
+        match tokio::time::timeout(5 * PROBE, self.client.apiserver_version()).await {
+            Ok(Ok(_)) => true,
+            // Refused is answered; too busy is not.
+            Ok(Err(kube::Error::Api(status))) => status.code < 500 && status.code != 429,
+            Ok(Err(_)) | Err(_) => false,
+        }
+    }
+
+    /// Since when the API server has been out of reach, if it is.
+    pub fn ongoing(&self) -> Option<Duration> {
+        self.lock().last().filter(|last| last.ended.is_none()).map(|last| last.began.elapsed())
     }
 
     /// How much of the time since `past` before `now` the API server was out of reach.

@@ -1,11 +1,8 @@
 //! One reconcile: observe, decide, act, record.
 
-use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 
 use crate::act::{self, Outcome};
@@ -40,55 +37,85 @@ pub enum Error {
     Call(#[from] CallError),
 }
 
-/// Brings one gateway a step nearer to what is asked.
+impl Error {
+    /// Whether somebody else wrote first, which the next look finds.
+    pub fn is_stale(&self) -> bool {
+        match self {
+            Self::Stale => true,
+            Self::Refused { .. } => false,
+            Self::Call(call) => call.is_stale(),
+        }
+    }
+
+    /// How long the API server asked to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Stale | Self::Refused { .. } => None,
+            Self::Call(call) => call.retry_after(),
+        }
+    }
+
+    /// What kind of failure it is, for a metric's label.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            _ if self.is_stale() => "stale",
+            Self::Refused { .. } => "refused",
+            Self::Call(CallError::NotLeader) => "not_leader",
+            Self::Stale | Self::Call(_) => "failed",
+        }
+    }
+}
+
+/// Brings one gateway a step nearer to what is asked. Returns when to look again although
+/// nothing happens.
 ///
 /// # Errors
-/// When it has to be done again; [`error_policy`] says when.
-pub async fn reconcile(object: Arc<Guarded<ApiGateway>>, ctx: Arc<Context>) -> Result<Action, Error> {
+/// When it has to be done again.
+pub async fn reconcile(object: &Guarded<ApiGateway>, ctx: &Context) -> Result<Option<Duration>, Error> {
     if !ctx.is_mine(object.meta()) || !ctx.knows_namespace_of(object.meta()) {
-        return Ok(Action::await_change());
+        return Ok(None);
     }
-    let action = match &object.0 {
+    let later = match &object.0 {
         Ok(cached) => {
             let newer = ctx.memory.newer_than(cached);
-            one_pass(&ctx, newer.as_deref().unwrap_or(cached)).await?
+            one_pass(ctx, newer.as_deref().unwrap_or(cached)).await?
         }
         Err(unreadable) => {
-            record::undecodable::<ApiGateway>(&ctx, unreadable).await?;
-            Action::await_change()
+            record::undecodable::<ApiGateway>(ctx, unreadable).await?;
+            None
         }
     };
     ctx.memory.succeeded(&object.uid().unwrap_or_default());
-    Ok(action)
+    Ok(later)
 }
 
 /// Brings one environment to what is decided about it.
 ///
 /// # Errors
-/// When it has to be done again; [`error_policy`] says when.
-pub async fn reconcile_environment(object: Arc<Guarded<Environment>>, ctx: Arc<Context>) -> Result<Action, Error> {
+/// When it has to be done again.
+pub async fn reconcile_environment(object: &Guarded<Environment>, ctx: &Context) -> Result<Option<Duration>, Error> {
     match &object.0 {
         Ok(environment) => {
-            let gateway = observe::gateway_of(&ctx, environment);
+            let gateway = observe::gateway_of(ctx, environment);
             let others = gateway.as_ref().is_some_and(|gateway| !ctx.is_mine(&gateway.metadata));
             if others || !ctx.knows_namespace_of(&environment.metadata) {
-                return Ok(Action::await_change());
+                return Ok(None);
             }
-            let around = observe::around(&ctx, environment, gateway);
+            let around = observe::around(ctx, environment, gateway);
             if let Some(status) = environment::decide(environment, &around, Timestamp::now()) {
                 let before = environment.status.as_ref().map(|status| &status.hosts);
                 let claims = claims_newly(before, &status.hosts);
                 let next = Environment { status: Some(status), ..environment.clone() };
-                with_host_reserved(&ctx, environment, claims, ctx.calls.replace_status(&next)).await?;
+                with_host_reserved(ctx, environment, claims, ctx.calls.replace_status(&next)).await?;
             }
         }
-        Err(unreadable) => record::undecodable::<Environment>(&ctx, unreadable).await?,
+        Err(unreadable) => record::undecodable::<Environment>(ctx, unreadable).await?,
     }
     ctx.memory.succeeded(&object.uid().unwrap_or_default());
-    Ok(Action::await_change())
+    Ok(None)
 }
 
-async fn one_pass(ctx: &Context, gateway: &ApiGateway) -> Result<Action, Error> {
+async fn one_pass(ctx: &Context, gateway: &ApiGateway) -> Result<Option<Duration>, Error> {
     let moment = ctx.memory.moment(gateway, &ctx.outages);
     let mut found = observe::cached(ctx, gateway);
     let desired = observe::desired(ctx, gateway, &found);
@@ -117,7 +144,7 @@ async fn one_pass(ctx: &Context, gateway: &ApiGateway) -> Result<Action, Error> 
     with_host_reserved(ctx, gateway, claims, record::record(ctx, gateway, &plan)).await?;
 
     match outcome {
-        Outcome::Done if plan.moves => Ok(Action::requeue(Duration::ZERO)),
+        Outcome::Done if plan.moves => Ok(Some(Duration::ZERO)),
         Outcome::Done => Ok(wake(&plan, &observed)),
         Outcome::Surprise(..) | Outcome::Stale => Err(Error::Stale),
         Outcome::Refused(refusal) => Err(Error::Refused { kind: refusal.child.kind(), message: refusal.message }),
@@ -153,11 +180,11 @@ where
 
 /// When to look again although nothing happened: when the plan says so, and when the cache
 /// should have shown what we created.
-fn wake(plan: &Plan, observed: &Observed) -> Action {
+fn wake(plan: &Plan, observed: &Observed) -> Option<Duration> {
     let behind = plan.steps.iter().any(|step| matches!(step, Step::Create(_)))
         || observed.children().iter().any(|(_, presence)| **presence == Presence::Expected);
     let wakes = plan.wake.into_iter().chain(behind.then_some(CACHE_LAG));
-    wakes.min().map_or_else(Action::await_change, Action::requeue)
+    wakes.min()
 }
 
 /// A call that the API server did not answer is no try: the gateway is not to blame for it.
@@ -173,48 +200,5 @@ fn remember_attempt(ctx: &Context, gateway: &ApiGateway, plan: &Plan, outcome: &
     ctx.memory.refused(gateway, refusal);
     if !plan.steps.is_empty() {
         ctx.memory.tried(gateway);
-    }
-}
-
-/// When a failed reconcile is done again: each gateway on its own, later every time.
-pub fn error_policy<K: Resource>(object: Arc<K>, error: &Error, ctx: Arc<Context>) -> Action {
-    let failures = ctx.memory.failed(&object.uid().unwrap_or_default());
-    let delay = backoff(failures);
-    let object = format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
-    match error {
-        Error::Stale => tracing::debug!(object, ?delay, "{error}"),
-        Error::Call(call) if call.is_stale() => tracing::debug!(object, ?delay, "somebody else wrote first: {call}"),
-        Error::Refused { .. } | Error::Call(_) => {
-            tracing::warn!(object, failures, ?delay, "reconcile failed and is tried again: {error}");
-        }
-    }
-    Action::requeue(delay)
-}
-
-/// 100 ms, doubled with every failure in a row, up to 30 s, and up to a quarter more so that
-/// a fleet that failed together does not come back together.
-fn backoff(failures: u32) -> Duration {
-    const LONGEST: Duration = Duration::from_secs(30);
-    let doubled = Duration::from_millis(100).saturating_mul(1 << failures.saturating_sub(1).min(16));
-    let delay = doubled.min(LONGEST);
-    // A fresh RandomState is random per process and call: good enough for jitter.
-    let percent = u32::try_from(RandomState::new().hash_one(failures) % 25).unwrap_or_default();
-    delay + delay * percent / 100
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failing_gateway_waits_longer_every_time_and_at_most_38_seconds() {
-        let between = |failures, least_ms, most_ms| {
-            let delay = backoff(failures).as_millis();
-            assert!((least_ms..=most_ms).contains(&delay), "{failures} failures: {delay} ms");
-        };
-        between(1, 100, 125);
-        between(2, 200, 250);
-        between(5, 1_600, 2_000);
-        between(60, 30_000, 37_500);
     }
 }

@@ -1,5 +1,7 @@
 //! Records what was decided: the status by compare-and-swap, then Events and a log line.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
@@ -9,7 +11,7 @@ use kube::core::error_boundary::InvalidObject;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::api::{ApiGateway, Phase, Reason, condition};
+use crate::api::{ApiGateway, ApiGatewayStatus, Phase, Reason, Transition, condition};
 use crate::calls::{CallError, Calls, FIELD_MANAGER, Object};
 use crate::context::Context;
 use crate::decide::{Note, Plan, say};
@@ -19,11 +21,14 @@ use crate::decide::{Note, Plan, say};
 /// kube's own Recorder repeats the first words for a reason where the same reason comes again
 /// within minutes; here the second failure of a gateway is told in its own words.
 #[derive(Clone)]
-pub struct Herald(mpsc::Sender<Event>);
+pub struct Herald {
+    events: mpsc::Sender<Event>,
+    identity: Arc<str>,
+}
 
 impl Herald {
     /// Starts telling Events. When many are waiting, further ones are dropped.
-    pub fn start(calls: Calls) -> Self {
+    pub fn start(calls: Calls, identity: &str) -> Self {
         const WAITING: usize = 1_000;
         let (sender, mut receiver) = mpsc::channel::<Event>(WAITING);
         tokio::spawn(async move {
@@ -33,7 +38,7 @@ impl Herald {
                 }
             }
         });
-        Self(sender)
+        Self { events: sender, identity: identity.into() }
     }
 
     fn tell(&self, note: &Note, about: ObjectReference) {
@@ -52,10 +57,11 @@ impl Herald {
             event_time: Some(MicroTime(now)),
             regarding: Some(about),
             reporting_controller: Some(FIELD_MANAGER.to_owned()),
-            reporting_instance: Some(std::env::var("HOSTNAME").unwrap_or_else(|_| FIELD_MANAGER.to_owned())),
+            // An Event's field may have 128 characters.
+            reporting_instance: Some(self.identity.chars().take(128).collect()),
             ..Event::default()
         };
-        if self.0.try_send(event).is_err() {
+        if self.events.try_send(event).is_err() {
             tracing::warn!(reason = %note.reason, "too many Events are waiting; one was dropped");
         }
     }
@@ -103,6 +109,7 @@ pub async fn record(ctx: &Context, gateway: &ApiGateway, plan: &Plan) -> Result<
     if plan.moves
         && let Some(last) = status.history.last()
     {
+        count(ctx, status, last);
         tracing::info!(
             gateway = gateway.key(),
             phase = %last.to,
@@ -117,6 +124,20 @@ pub async fn record(ctx: &Context, gateway: &ApiGateway, plan: &Plan) -> Result<
         ctx.herald.tell(note, gateway.object_ref(&()));
     }
     Ok(())
+}
+
+fn count(ctx: &Context, status: &ApiGatewayStatus, last: &Transition) {
+    match (last.reason, &last.to) {
+        (Reason::Started, Phase::Started) => {
+            let began = status.attempt.as_ref().map_or(last.at.0, |attempt| attempt.started_at.0);
+            ctx.metrics.started(last.at.0.duration_since(began).as_secs_f64().max(0.0));
+        }
+        (Reason::StartDeadlineExceeded, Phase::Started) => {
+            let cause = status.last_failure.as_ref().map_or(last.reason, |failure| failure.reason);
+            ctx.metrics.timed_out(cause);
+        }
+        _ => {}
+    }
 }
 
 /// Reports an object that this version cannot read: as conditions, which any version can,

@@ -1,73 +1,39 @@
-//! Runs the operator: a client, and one controller per scope.
+//! Runs the operator: an election where there is one, watches, and work.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
-use futures::future::{self, FutureExt, Shared};
-use futures::{StreamExt, stream};
-use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
-use kube::runtime::controller::{self, Controller};
+use anyhow::Context as _;
+use futures::future::{self, FutureExt, Shared as SharedFuture};
 use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::calls::Calls;
+use crate::client;
 use crate::config::Run;
 use crate::context::Context;
+use crate::health::Health;
 use crate::lease::{Candidate, Claim, Election};
-use crate::memory::Memory;
-use crate::outage::Outages;
-use crate::reconcile::{error_policy, reconcile, reconcile_environment};
+use crate::metrics::Metrics;
+use crate::outage::{LastHeard, Outages};
 use crate::record::Herald;
-use crate::watch::{HostSpace, Scope, Watches};
+use crate::serve;
+use crate::watch::{Shared, Watches};
+use crate::work::{Contexts, WorkQueue, work};
 
-/// Reads how the API server is reached, without asking it.
-///
-/// # Errors
-/// When there is no usable kubeconfig and no service account.
-pub async fn client_config(run: &Run) -> anyhow::Result<Config> {
-    let options = KubeConfigOptions { context: run.context.clone(), ..KubeConfigOptions::default() };
-    let mut config = match &run.kubeconfig {
-        Some(path) => match Kubeconfig::read_from(path) {
-            Ok(kubeconfig) => Config::from_custom_kubeconfig(kubeconfig, &options).await,
-            Err(error) => Err(error),
-        },
-        None => Config::from_kubeconfig(&options).await,
-    }
-    .or_else(|error| {
-        let in_a_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-        match (&run.kubeconfig, &run.context) {
-            (None, None) if in_a_pod => Config::incluster().context("the pod's service account cannot be used"),
-            (path, _) => Err(complaint(error, path.as_deref())),
-        }
-    })?;
-    config.default_retry = false;
-    config.connect_timeout = Some(Duration::from_secs(5));
-    // Longer than a watch lasts, so that only a connection that is dead ends by it.
-    config.read_timeout = Some(Duration::from_secs(90));
-    config.reset_reader_on_write = true;
-    Ok(config)
-}
+/// How long what is on its way may take to finish when the process is told to end, and how long
+/// letting go of the Lease may take then. Together less than the ten seconds that are promised.
+const DRAIN: Duration = Duration::from_secs(6);
+const RELEASE: Duration = Duration::from_secs(3);
 
-/// What is wrong with the kubeconfig, and with which; never what else is in it.
-fn complaint(error: KubeconfigError, path: Option<&Path>) -> anyhow::Error {
-    let kubeconfig = match (&error, path) {
-        (KubeconfigError::ReadConfig(_, path), _) => format!("kubeconfig {}", path.display()),
-        (_, Some(path)) => format!("kubeconfig {}", path.display()),
-        (_, None) => "the kubeconfig".to_owned(),
-    };
-    match error {
-        KubeconfigError::ReadConfig(error, _) => anyhow!("{kubeconfig}: {error}"),
-        KubeconfigError::Parse(error) => {
-            let complaint = error.to_string();
-            let place = complaint.lines().next().unwrap_or_default().trim_start_matches("error: ");
-            anyhow!("{kubeconfig} is no kubeconfig: {place}")
-        }
-        KubeconfigError::CurrentContextNotSet => anyhow!("{kubeconfig} has no current context"),
-        KubeconfigError::LoadContext(context) => anyhow!("{kubeconfig} has no context {context:?}"),
-        error => anyhow!("{kubeconfig}: {error}"),
-    }
+/// What lasts as long as the process.
+struct Process<'a> {
+    run: &'a Run,
+    client: Client,
+    heard: LastHeard,
+    health: Health,
+    metrics: Metrics,
+    ended: Ended,
 }
 
 /// Runs until SIGTERM or Ctrl-C, and then lets what is on its way finish.
@@ -77,83 +43,100 @@ fn complaint(error: KubeconfigError, path: Option<&Path>) -> anyhow::Error {
 pub async fn run(run: &Run, config: Config) -> anyhow::Result<()> {
     let server = config.cluster_url.to_string();
     let election = run.election(&config.default_namespace);
-    let client = Client::try_from(config).context("the API server's address or credentials cannot be used")?;
+    let (heard, health, metrics) = (LastHeard::default(), Health::default(), Metrics::default());
+    let client = client::connect(config, &metrics, &heard)?;
     let ended = ended()?;
-    tracing::info!(server, version = env!("CARGO_PKG_VERSION"), scopes = ?run.scopes(), "the operator starts");
+    if let Some(address) = run.http_bind {
+        serve::serve(address, run.live_within, health.clone(), metrics.clone()).await?;
+    }
+    tracing::info!(
+        server,
+        version = env!("CARGO_PKG_VERSION"),
+        identity = run.identity,
+        scopes = ?run.scopes(),
+        "the operator starts"
+    );
+    let process = Process { run, client, heard, health, metrics, ended };
     match election {
-        None => lead(run, &client, &Claim::unconditional(), &ended).await,
-        Some(election) => take_part(run, &client, election, &ended).await,
+        None => lead(&process, &Claim::unconditional()).await,
+        Some(election) => take_part(&process, election).await,
     }
     tracing::info!("the operator has ended");
     Ok(())
 }
 
 /// Works whenever this process is leader.
-async fn take_part(run: &Run, client: &Client, election: Election, ended: &Ended) {
+async fn take_part(process: &Process<'_>, election: Election) {
     let claim = Claim::none();
-    let calls = Calls::new(client.clone(), election.duration / 3, Claim::unconditional(), Outages::new(client.clone()));
-    let mut candidate = Candidate::new(calls, election, claim.clone());
+    let outages = Outages::new(process.client.clone(), process.heard.clone());
+    // Two tries fit into the time for which a claim that is not renewed is believed in.
+    let calls = Calls::new(process.client.clone(), election.renew_deadline / 2, Claim::unconditional(), outages);
+    let mut candidate = Candidate::new(calls, election, claim.clone(), process.health.clone());
     loop {
         tokio::select! {
             () = candidate.win() => {}
-            () = ended.clone() => return,
+            () = process.ended.clone() => return,
         }
         // What is dropped with a lost leadership is everything: caches, memory, reconciles.
-        tokio::select! {
-            () = candidate.keep() => {}
-            () = lead(run, client, &claim, ended) => return candidate.release().await,
+        let worked = tokio::select! {
+            () = candidate.keep() => false,
+            () = lead(process, &claim) => true,
+        };
+        if worked {
+            if tokio::time::timeout(RELEASE, candidate.release()).await.is_err() {
+                tracing::warn!("the Lease was not released in time; it expires");
+            }
+            return;
         }
     }
 }
 
 /// Works on gateways until the process is told to end.
-async fn lead(run: &Run, client: &Client, claim: &Claim, ended: &Ended) {
-    let outages = Outages::new(client.clone());
+async fn lead(process: &Process<'_>, claim: &Claim) {
+    let Process { run, client, heard, health, metrics, ended } = process;
+    let outages = Outages::new(client.clone(), heard.clone());
     let calls = Calls::new(client.clone(), run.call_timeout, claim.clone(), outages.clone());
-    let common = Common {
-        run,
-        calls: calls.clone(),
-        outages,
+    let queue = WorkQueue::new(run.concurrency);
+    let _working = health.works(queue.clone(), outages.clone());
+    let shared = Shared {
         client: client.clone(),
         space: Arc::default(),
         memory: Arc::default(),
-        herald: Herald::start(calls),
+        outages: outages.clone(),
+        heard: heard.clone(),
+        queue: queue.clone(),
+        health: health.clone(),
+        metrics: metrics.clone(),
     };
     let scopes = run.scopes();
     // All scopes are listed before any is worked on: they share their hosts.
-    let listed = future::join_all(scopes.iter().map(|scope| watch(&common, scope)));
+    let listed = future::join_all(scopes.iter().map(|scope| Watches::start(&shared, scope)));
     let watches = tokio::select! {
         watches = listed => watches,
         () = ended.clone() => return,
     };
     tracing::info!("everything was listed; gateways are worked on");
-    let controllers = watches.into_iter().map(|watches| control(&common, watches, ended.clone()));
-    let all = future::join_all(controllers);
-    tokio::pin!(all);
-    tokio::select! {
-        _ = &mut all => {}
-        () = ended.clone() => {
-            if tokio::time::timeout(DRAIN, all).await.is_err() {
-                tracing::warn!("not everything that was on its way has finished");
-            }
-        }
-    }
+    let herald = Herald::start(calls.clone(), &run.identity);
+    let context = |watches: &Watches| {
+        let context = Arc::new(Context {
+            calls: calls.clone(),
+            outages: outages.clone(),
+            caches: Arc::clone(&watches.caches),
+            memory: Arc::clone(&shared.memory),
+            settings: run.settings(),
+            selector: run.selector.clone().unwrap_or_default(),
+            herald: herald.clone(),
+            metrics: metrics.clone(),
+        });
+        health.knows(Arc::clone(&context));
+        context
+    };
+    let contexts = Contexts::new(scopes.iter().cloned().zip(watches.iter().map(context)));
+    // The watches go on until the work has ended.
+    work(&queue, &contexts, ended.clone(), DRAIN).await;
 }
 
-struct Common<'a> {
-    run: &'a Run,
-    calls: Calls,
-    outages: Outages,
-    client: Client,
-    space: Arc<HostSpace>,
-    memory: Arc<Memory>,
-    herald: Herald,
-}
-
-/// How long what is on its way may take to finish when the process is told to end.
-const DRAIN: Duration = Duration::from_secs(8);
-
-type Ended = Shared<future::BoxFuture<'static, ()>>;
+type Ended = SharedFuture<future::BoxFuture<'static, ()>>;
 
 /// Resolves when the process is told to end.
 fn ended() -> anyhow::Result<Ended> {
@@ -166,38 +149,4 @@ fn ended() -> anyhow::Result<Ended> {
         }
     };
     Ok(told.boxed().shared())
-}
-
-async fn watch(shared: &Common<'_>, scope: &Scope) -> Watches {
-    let (space, memory) = (Arc::clone(&shared.space), Arc::clone(&shared.memory));
-    Watches::start(&shared.client, scope, space, memory, shared.outages.clone()).await
-}
-
-async fn control(shared: &Common<'_>, watches: Watches, ended: Ended) {
-    let run = shared.run;
-    let context = Arc::new(Context {
-        calls: shared.calls.clone(),
-        outages: shared.outages.clone(),
-        caches: Arc::clone(&watches.caches),
-        memory: Arc::clone(&shared.memory),
-        settings: run.settings(),
-        selector: run.selector.clone().unwrap_or_default(),
-        herald: shared.herald.clone(),
-    });
-    let config = || controller::Config::default().concurrency(run.concurrency);
-    // The watches run by themselves and wake the controllers; failures are told by the error
-    // policy, and that an object is gone is no failure.
-    let gateways = Controller::for_stream(stream::pending(), watches.caches.gateways.clone())
-        .reconcile_on(watches.woken_gateways)
-        .with_config(config())
-        .graceful_shutdown_on(ended.clone())
-        .run(reconcile, error_policy, Arc::clone(&context))
-        .for_each(|_| future::ready(()));
-    let environments = Controller::for_stream(stream::pending(), watches.environments)
-        .reconcile_on(watches.woken_environments)
-        .with_config(config())
-        .graceful_shutdown_on(ended)
-        .run(reconcile_environment, error_policy, context)
-        .for_each(|_| future::ready(()));
-    future::join(gateways, environments).await;
 }

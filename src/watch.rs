@@ -1,13 +1,13 @@
 //! Which watch feeds which cache, and whom it wakes.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt::Debug;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::Duration;
 
-use futures::channel::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, Stream};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -16,18 +16,24 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::utils::ResetTimerBackoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
 use crate::api::{ApiGateway, Environment};
+use crate::backoff::WatchBackoff;
 use crate::cache::{AllowedHosts, Cache, Kept, PodFacts};
 use crate::calls::is_out_of_reach;
 use crate::decide::hosts::{Claimant, ClaimantKind, Claims, Holder, Stake};
+use crate::health::{Health, Pulse};
 use crate::memory::Memory;
-use crate::outage::Outages;
+use crate::metrics::Metrics;
+use crate::outage::{LastHeard, Outages};
+use crate::queue::{Key, Kind, Stage};
 use crate::resources::{self, MANAGED_BY, UID_LABEL};
+use crate::work::WorkQueue;
 
 /// An object that may be of another version: one that cannot be read stops nobody else.
 pub type Guarded<K> = DeserializeGuard<K>;
@@ -35,6 +41,9 @@ pub type Guarded<K> = DeserializeGuard<K>;
 /// After how long without any event a watch is taken for dead. The default of five minutes
 /// would be as long as a start may take.
 const WATCH_SECONDS: u32 = 60;
+
+/// After how long without a failure a watch's backoff begins anew.
+const STEADY: Duration = Duration::from_secs(60);
 
 /// Where gateways are watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +70,8 @@ impl Scope {
 pub struct Caches {
     /// The gateways.
     pub gateways: Store<Guarded<ApiGateway>>,
+    /// The environments, those that cannot be read included.
+    pub all_environments: Store<Guarded<Environment>>,
     /// The environments, by their gateway.
     pub environments: Cache<Environment>,
     /// Deployments, strangers' too: they may be in the way.
@@ -147,36 +158,40 @@ impl Caches {
 pub struct Watches {
     /// What they fill.
     pub caches: Arc<Caches>,
-    /// The environments, as their controller wants them.
-    pub environments: Store<Guarded<Environment>>,
-    /// Gateways that are to look again.
-    pub woken_gateways: UnboundedReceiver<ObjectRef<Guarded<ApiGateway>>>,
-    /// Environments that are to look again.
-    pub woken_environments: UnboundedReceiver<ObjectRef<Guarded<Environment>>>,
     /// The watches themselves; they end with this.
-    pub running: Running,
+    pub running: JoinSet<()>,
 }
 
-/// The tasks that watch, which end with this, and whom they tell that nobody answers.
-pub struct Running {
-    tasks: JoinSet<()>,
-    outages: Outages,
+/// What the watches of all scopes share.
+#[derive(Clone)]
+pub struct Shared {
+    /// The client that watches.
+    pub client: Client,
+    /// Who holds which host.
+    pub space: Arc<HostSpace>,
+    /// Forgets the gateways that are gone.
+    pub memory: Arc<Memory>,
+    /// Is told that nobody answers.
+    pub outages: Outages,
+    /// Is told that somebody does.
+    pub heard: LastHeard,
+    /// Is told what changed.
+    pub queue: WorkQueue,
+    /// Shows how each watch is doing.
+    pub health: Health,
+    /// Counts interruptions.
+    pub metrics: Metrics,
 }
 
 impl Watches {
     /// Starts watching, and returns when everything was listed: a decision from half a view
     /// would create what is there.
-    pub async fn start(
-        client: &Client,
-        scope: &Scope,
-        space: Arc<HostSpace>,
-        memory: Arc<Memory>,
-        outages: Outages,
-    ) -> Self {
+    pub async fn start(shared: &Shared, scope: &Scope) -> Self {
         let (gateways, gateway_writer) = reflector::store();
         let (environments, environment_writer) = reflector::store();
         let caches = Arc::new(Caches {
             gateways,
+            all_environments: environments,
             environments: Cache::default(),
             deployments: Cache::default(),
             services: Cache::default(),
@@ -184,77 +199,41 @@ impl Watches {
             disruption_budgets: Cache::default(),
             pods: Cache::default(),
             allowed_hosts: Cache::default(),
-            space: Arc::clone(&space),
+            space: Arc::clone(&shared.space),
         });
-        let (gateway_sender, woken_gateways) = mpsc::unbounded();
-        let (environment_sender, woken_environments) = mpsc::unbounded();
         let bells = Bells {
             gateways: caches.gateways.clone(),
-            environments: environments.clone(),
-            gateway_sender,
-            environment_sender,
+            environments: caches.all_environments.clone(),
+            queue: shared.queue.clone(),
         };
-        space.bells().push(bells.clone());
+        shared.space.bells().push(bells.clone());
         let wake = Wake { caches: Arc::clone(&caches), bells };
 
-        let mut running = Running { tasks: JoinSet::new(), outages };
         let config = watcher::Config::default().timeout(WATCH_SECONDS);
         let pods = config.clone().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
         let namespaces = match scope {
             Scope::Cluster => config.clone(),
             Scope::Namespace(name) => config.clone().fields(&format!("metadata.name={name}")),
         };
-
-        follow(
-            &mut running,
-            scope.api(client),
-            config.clone(),
-            prune,
-            gateway_events(gateway_writer, memory, wake.clone()),
-        );
-        follow(
-            &mut running,
-            scope.api(client),
-            config.clone(),
-            prune,
-            environment_events(environment_writer, wake.clone()),
-        );
+        let memory = Arc::clone(&shared.memory);
         let child = |holder: &Holder, wake: &Wake| wake.gateway(holder);
-        follow(
-            &mut running,
-            scope.api(client),
-            config.clone(),
-            prune_child,
-            into(&wake, |caches| &caches.deployments, child),
-        );
-        follow(
-            &mut running,
-            scope.api(client),
-            config.clone(),
-            prune_child,
-            into(&wake, |caches| &caches.services, child),
-        );
-        follow(
-            &mut running,
-            scope.api(client),
-            config.clone(),
-            prune_child,
-            into(&wake, |caches| &caches.disruption_budgets, child),
-        );
         let ingress = |holder: &Holder, wake: &Wake| wake.gateway_and_environments(holder);
-        follow(&mut running, scope.api(client), config, prune_child, into(&wake, |caches| &caches.ingresses, ingress));
-        follow(&mut running, scope.api(client), pods, |_: &mut Pod| {}, into(&wake, |caches| &caches.pods, child));
         let namespace = |(name, _): &Holder, wake: &Wake| wake.namespace(name);
-        follow(
-            &mut running,
-            Api::all(client.clone()),
-            namespaces,
-            prune,
-            into(&wake, |caches| &caches.allowed_hosts, namespace),
-        );
+
+        let mut begin = Begin { shared, scope, running: JoinSet::new() };
+        begin.watch(config.clone(), prune, gateway_events(gateway_writer, memory, wake.clone()));
+        begin.watch(config.clone(), prune, environment_events(environment_writer, wake.clone()));
+        begin.watch(config.clone(), prune_child, into(&wake, |caches| &caches.deployments, child));
+        begin.watch(config.clone(), prune_child, into(&wake, |caches| &caches.services, child));
+        begin.watch(config.clone(), prune_child, into(&wake, |caches| &caches.disruption_budgets, child));
+        begin.watch(config, prune_child, into(&wake, |caches| &caches.ingresses, ingress));
+        begin.watch(pods, |_: &mut Pod| {}, into(&wake, |caches| &caches.pods, child));
+        let all = Api::all(shared.client.clone());
+        begin.watch_in(all, namespaces, prune, into(&wake, |caches| &caches.allowed_hosts, namespace));
+        let running = begin.running;
 
         caches.wait_until_ready().await;
-        Self { caches, environments, woken_gateways, woken_environments, running }
+        Self { caches, running }
     }
 }
 
@@ -263,24 +242,27 @@ impl Watches {
 struct Bells {
     gateways: Store<Guarded<ApiGateway>>,
     environments: Store<Guarded<Environment>>,
-    gateway_sender: UnboundedSender<ObjectRef<Guarded<ApiGateway>>>,
-    environment_sender: UnboundedSender<ObjectRef<Guarded<Environment>>>,
+    queue: WorkQueue,
 }
 
 impl Bells {
     fn gateway(&self, namespace: &str, name: &str) {
-        let gateway = ObjectRef::new(name).within(namespace);
-        if self.gateways.get(&gateway).is_some() {
-            // The receiver ends with the operator.
-            let _ = self.gateway_sender.unbounded_send(gateway);
+        if let Some(gateway) = self.gateways.get(&ObjectRef::new(name).within(namespace)) {
+            let begun = gateway.0.as_ref().is_ok_and(|gateway| gateway.status.is_some());
+            self.wake(namespace, name, Kind::Gateway, begun);
         }
     }
 
     fn environment(&self, namespace: &str, name: &str) {
-        let environment = ObjectRef::new(name).within(namespace);
-        if self.environments.get(&environment).is_some() {
-            let _ = self.environment_sender.unbounded_send(environment);
+        if let Some(environment) = self.environments.get(&ObjectRef::new(name).within(namespace)) {
+            let begun = environment.0.as_ref().is_ok_and(|environment| environment.status.is_some());
+            self.wake(namespace, name, Kind::Environment, begun);
         }
+    }
+
+    fn wake(&self, namespace: &str, name: &str, kind: Kind, begun: bool) {
+        let stage = if begun { Stage::UnderWay } else { Stage::New };
+        self.queue.wake(Key { namespace: namespace.to_owned(), name: name.to_owned(), kind }, stage);
     }
 }
 
@@ -389,11 +371,11 @@ fn environment_events(
 /// Tells which objects a watch's events make appear, change and disappear, those included that
 /// went while the watch was interrupted.
 struct Known<K> {
-    present: HashSet<Identity>,
+    /// The uid by namespace and name.
+    present: HashMap<Holder, String>,
     listed: Vec<K>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Identity {
     holder: Holder,
     uid: String,
@@ -406,7 +388,7 @@ struct Changes<K> {
 
 impl<K> Default for Known<K> {
     fn default() -> Self {
-        Self { present: HashSet::new(), listed: Vec::new() }
+        Self { present: HashMap::new(), listed: Vec::new() }
     }
 }
 
@@ -414,12 +396,14 @@ impl<K: Resource + Clone> Known<K> {
     fn take_in(&mut self, event: &Event<K>) -> Changes<K> {
         match event {
             Event::Apply(object) => {
-                self.present.insert(identity(object));
+                self.present.insert(key(object), uid(object));
                 Changes { appeared: vec![object.clone()], gone: Vec::new() }
             }
             Event::Delete(object) => {
-                let gone = identity(object);
-                self.present.remove(&gone);
+                let gone = Identity { holder: key(object), uid: uid(object) };
+                if self.present.get(&gone.holder) == Some(&gone.uid) {
+                    self.present.remove(&gone.holder);
+                }
                 Changes { appeared: Vec::new(), gone: vec![gone] }
             }
             Event::Init => {
@@ -432,9 +416,10 @@ impl<K: Resource + Clone> Known<K> {
             }
             Event::InitDone => {
                 let appeared = std::mem::take(&mut self.listed);
-                let present: HashSet<Identity> = appeared.iter().map(identity).collect();
-                let gone = self.present.difference(&present).cloned().collect();
-                self.present = present;
+                let present = appeared.iter().map(|object| (key(object), uid(object))).collect();
+                let before = std::mem::replace(&mut self.present, present);
+                let is_gone = |(holder, uid): &(Holder, String)| self.present.get(holder) != Some(uid);
+                let gone = before.into_iter().filter(is_gone).map(|(holder, uid)| Identity { holder, uid }).collect();
                 Changes { appeared, gone }
             }
         }
@@ -442,7 +427,7 @@ impl<K: Resource + Clone> Known<K> {
 
     /// Whether an object of this namespace and name is there, of whatever uid.
     fn has(&self, holder: &Holder) -> bool {
-        self.present.iter().any(|identity| identity.holder == *holder)
+        self.present.contains_key(holder)
     }
 }
 
@@ -450,8 +435,8 @@ fn key<K: Resource>(object: &K) -> Holder {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
 
-fn identity<K: Resource>(object: &K) -> Identity {
-    Identity { holder: key(object), uid: object.uid().unwrap_or_default() }
+fn uid<K: Resource>(object: &K) -> String {
+    object.uid().unwrap_or_default()
 }
 
 /// Puts a watch's events into a cache, and wakes whom they concern.
@@ -470,36 +455,110 @@ where
     }
 }
 
-/// Hands every event of a watch to `take_in`, for as long as `running` is kept.
-fn follow<K>(
-    running: &mut Running,
-    api: Api<K>,
-    config: watcher::Config,
-    prune: fn(&mut K),
-    mut take_in: impl FnMut(Event<K>) + Send + 'static,
-) where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
-{
-    let outages = running.outages.clone();
-    running.tasks.spawn(async move {
-        let mut events = pin!(watcher(api, config).default_backoff());
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(event) => take_in(event.modify(prune)),
-                Err(error) => {
-                    if let watcher::Error::InitialListFailed(cause)
-                    | watcher::Error::WatchStartFailed(cause)
-                    | watcher::Error::WatchFailed(cause) = &error
-                        && is_out_of_reach(cause)
-                    {
-                        outages.began(Instant::now());
+/// Begins the watches of one scope.
+struct Begin<'a> {
+    shared: &'a Shared,
+    scope: &'a Scope,
+    running: JoinSet<()>,
+}
+
+impl Begin<'_> {
+    fn watch<K>(&mut self, config: watcher::Config, prune: fn(&mut K), take_in: impl FnMut(Event<K>) + Send + 'static)
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + Debug
+            + Send
+            + 'static,
+    {
+        self.watch_in(self.scope.api(&self.shared.client), config, prune, take_in);
+    }
+
+    /// Hands every event of a watch to `take_in`, for as long as `running` is kept.
+    fn watch_in<K>(
+        &mut self,
+        api: Api<K>,
+        config: watcher::Config,
+        prune: fn(&mut K),
+        mut take_in: impl FnMut(Event<K>) + Send + 'static,
+    ) where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
+        let what = match self.scope {
+            Scope::Cluster => K::plural(&()).into_owned(),
+            Scope::Namespace(namespace) => format!("{} of namespace {namespace}", K::plural(&())),
+        };
+        let pulse = Arc::new(Pulse::new(what.clone()));
+        self.shared.health.watches(Arc::clone(&pulse));
+        let Shared { outages, heard, metrics, .. } = self.shared.clone();
+        self.running.spawn(async move {
+            let mut events =
+                pin!(watcher(api, config).backoff(ResetTimerBackoff::new(WatchBackoff::default(), STEADY)));
+            // Bookmarks wake the watch and are no events; they are signs of life all the same.
+            while let Some(event) = poll_fn(|cx| {
+                if pulse.beat() {
+                    heard.now();
+                }
+                events.as_mut().poll_next(cx)
+            })
+            .await
+            {
+                match event {
+                    Ok(event) => {
+                        if pulse.goes_on() {
+                            tracing::info!("{what} are watched again");
+                        }
+                        let complete = matches!(event, Event::InitDone);
+                        take_in(event.modify(prune));
+                        if complete {
+                            pulse.listed();
+                        }
                     }
-                    let kind = K::plural(&()).into_owned();
-                    tracing::warn!(kind, %error, "the watch was interrupted; it is tried again");
+                    Err(error) => {
+                        let cause = cause(&error);
+                        if cause.is_some_and(is_out_of_reach) {
+                            outages.began();
+                        }
+                        metrics.watch_restarted(&K::plural(&()));
+                        let trouble = trouble::<K>(&what, cause, &error);
+                        if !pulse.fails(&trouble) {
+                            tracing::warn!("{trouble}; it is tried again");
+                        }
+                    }
                 }
             }
+        });
+    }
+}
+
+fn cause(error: &watcher::Error) -> Option<&kube::Error> {
+    match error {
+        watcher::Error::InitialListFailed(cause)
+        | watcher::Error::WatchStartFailed(cause)
+        | watcher::Error::WatchFailed(cause) => Some(cause),
+        _ => None,
+    }
+}
+
+/// Why a watch does not go on, and what to do about it where that is known.
+fn trouble<K: Resource<DynamicType = ()>>(what: &str, cause: Option<&kube::Error>, error: &watcher::Error) -> String {
+    let words = match cause {
+        Some(kube::Error::Api(status)) if status.code == 404 => {
+            return format!(
+                "{what} cannot be watched: the API server does not know {}; apply the custom resource definitions \
+                 (kubectl apply --server-side -f crds)",
+                K::api_version(&())
+            );
         }
-    });
+        Some(kube::Error::Api(status)) if status.code == 403 => {
+            return format!("{what} cannot be watched: {}; see the operator's roles in deploy", status.message);
+        }
+        Some(kube::Error::Api(status)) if !status.message.is_empty() => status.message.clone(),
+        Some(cause) => cause.to_string(),
+        None => error.to_string(),
+    };
+    format!("{what} cannot be watched: {words}")
 }
 
 /// Drops what no decision looks at.

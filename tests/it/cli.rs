@@ -184,6 +184,11 @@ fn every_variable_of_the_environment_counts_until_a_flag_says_otherwise() {
         ("PHASEGATE_LEASE_NAMESPACE", "Shop", "--lease-namespace", "shop"),
         ("PHASEGATE_LEASE_NAME", "Shop", "--lease-name", "shop"),
         ("PHASEGATE_LEASE_DURATION", "banana", "--lease-duration", "5s"),
+        ("PHASEGATE_LEASE_RENEW_DEADLINE", "banana", "--lease-renew-deadline", "5s"),
+        ("PHASEGATE_LEASE_RETRY_PERIOD", "banana", "--lease-retry-period", "1s"),
+        ("PHASEGATE_IDENTITY", "two words", "--identity", "pod-1"),
+        ("PHASEGATE_HTTP_BIND", "banana", "--http-bind", "127.0.0.1:0"),
+        ("PHASEGATE_LIVE_WITHIN", "banana", "--live-within", "1m"),
         ("PHASEGATE_LOG_FORMAT", "xml", "--log-format", "json"),
         ("PHASEGATE_LOG", "=,=", "--log", "debug"),
     ] {
@@ -242,6 +247,11 @@ fn runs_help_gives_every_flag_its_variable_and_default() {
             ("--lease-namespace", Some("PHASEGATE_LEASE_NAMESPACE"), None),
             ("--lease-name", Some("PHASEGATE_LEASE_NAME"), Some("phasegate")),
             ("--lease-duration", Some("PHASEGATE_LEASE_DURATION"), Some("15s")),
+            ("--lease-renew-deadline", Some("PHASEGATE_LEASE_RENEW_DEADLINE"), None),
+            ("--lease-retry-period", Some("PHASEGATE_LEASE_RETRY_PERIOD"), None),
+            ("--identity", Some("PHASEGATE_IDENTITY"), None),
+            ("--http-bind", Some("PHASEGATE_HTTP_BIND"), None),
+            ("--live-within", Some("PHASEGATE_LIVE_WITHIN"), Some("3m")),
             ("--log-format", Some("PHASEGATE_LOG_FORMAT"), Some("text")),
             ("--log", Some("PHASEGATE_LOG"), Some("info,kube=warn")),
             ("--kubeconfig", None, None),
@@ -249,6 +259,16 @@ fn runs_help_gives_every_flag_its_variable_and_default() {
             ("--help", None, None),
         ]
     );
+}
+
+#[test]
+fn times_of_the_lease_that_do_not_fit_each_other_are_refused_with_three() {
+    let times = ["run", "--leader-election", "--lease-duration", "10s", "--lease-renew-deadline", "10s"];
+    let said = refusal(&phasegate(&times).output().unwrap(), 3);
+    assert!(said.starts_with("--lease-renew-deadline (10s) must be shorter than --lease-duration (10s)"), "{said}");
+    // Where nobody is elected they mean nothing.
+    let alone = ["run", "--lease-renew-deadline", "15s", "--kubeconfig", "/nowhere/config"];
+    refusal(&phasegate(&alone).output().unwrap(), 4);
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod drift;
 mod environments;
 mod hosts;
 mod leadership;
+mod logs;
 mod names;
 mod quiet;
 mod random;

@@ -125,6 +125,12 @@ impl World {
         Operator { process }
     }
 
+    /// What the operators of this namespace have logged.
+    pub fn operator_log(&self) -> String {
+        let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join("operators").join(format!("{}.log", self.namespace));
+        std::fs::read_to_string(log).unwrap()
+    }
+
     /// Applies a gateway as a user does: server-side.
     pub async fn apply(&self, gateway: &Value) -> ApiGateway {
         self.apply_as("kubectl", gateway).await.unwrap()

@@ -1,0 +1,177 @@
+//! The way to the API server: how it is found, and what is noted of every request.
+
+use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use axum::http::{HeaderName, HeaderValue, Request, Response};
+use kube::client::{Body, ClientBuilder};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::{Client, Config};
+use tower::layer::layer_fn;
+use tower::{BoxError, Service};
+
+use crate::config::Run;
+use crate::metrics::Metrics;
+use crate::outage::LastHeard;
+
+/// Reads how the API server is reached, without asking it.
+///
+/// # Errors
+/// When there is no usable kubeconfig and no service account.
+pub async fn client_config(run: &Run) -> anyhow::Result<Config> {
+    let options = KubeConfigOptions { context: run.context.clone(), ..KubeConfigOptions::default() };
+    let mut config = match &run.kubeconfig {
+        Some(path) => match Kubeconfig::read_from(path) {
+            Ok(kubeconfig) => Config::from_custom_kubeconfig(kubeconfig, &options).await,
+            Err(error) => Err(error),
+        },
+        None => Config::from_kubeconfig(&options).await,
+    }
+    .or_else(|error| {
+        let in_a_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+        match (&run.kubeconfig, &run.context) {
+            (None, None) if in_a_pod => Config::incluster().context("the pod's service account cannot be used"),
+            (path, _) => Err(complaint(error, path.as_deref())),
+        }
+    })?;
+    config.default_retry = false;
+    config.headers.push((HeaderName::from_static("user-agent"), user_agent(&run.identity)?));
+    config.connect_timeout = Some(Duration::from_secs(5));
+    // Longer than a watch lasts, so that only a connection that is dead ends by it.
+    config.read_timeout = Some(Duration::from_secs(90));
+    config.reset_reader_on_write = true;
+    Ok(config)
+}
+
+/// What is wrong with the kubeconfig, and with which; never what else is in it.
+fn complaint(error: KubeconfigError, path: Option<&Path>) -> anyhow::Error {
+    let kubeconfig = match (&error, path) {
+        (KubeconfigError::ReadConfig(_, path), _) => format!("kubeconfig {}", path.display()),
+        (_, Some(path)) => format!("kubeconfig {}", path.display()),
+        (_, None) => "the kubeconfig".to_owned(),
+    };
+    match error {
+        KubeconfigError::ReadConfig(error, _) => anyhow!("{kubeconfig}: {error}"),
+        KubeconfigError::Parse(error) => {
+            let complaint = error.to_string();
+            let place = complaint.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            anyhow!("{kubeconfig} is no kubeconfig: {place}")
+        }
+        KubeconfigError::CurrentContextNotSet => anyhow!("{kubeconfig} has no current context"),
+        KubeconfigError::LoadContext(context) => anyhow!("{kubeconfig} has no context {context:?}"),
+        error => anyhow!("{kubeconfig}: {error}"),
+    }
+}
+
+/// Who asks, for the API server's audit log.
+fn user_agent(identity: &str) -> anyhow::Result<HeaderValue> {
+    HeaderValue::from_str(&format!("phasegate/{} ({identity})", env!("CARGO_PKG_VERSION")))
+        .with_context(|| format!("the identity {identity:?} cannot be sent in a header"))
+}
+
+/// A client that counts its requests and notes when it was answered.
+///
+/// # Errors
+/// When the address or the credentials cannot be used.
+pub fn connect(config: Config, metrics: &Metrics, heard: &LastHeard) -> anyhow::Result<Client> {
+    let builder = ClientBuilder::try_from(config).context("the API server's address or credentials cannot be used")?;
+    let noted = layer_fn(|inner| Noted { inner, metrics: metrics.clone(), heard: heard.clone() });
+    Ok(builder.with_layer(&noted).build())
+}
+
+/// Notes every request and its answer.
+struct Noted<S> {
+    inner: S,
+    metrics: Metrics,
+    heard: LastHeard,
+}
+
+impl<S, B> Service<Request<Body>> for Noted<S>
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = BoxError>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<B>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<B>, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let (verb, resource) = (verb(&request), resource(request.uri().path()));
+        let (metrics, heard) = (self.metrics.clone(), self.heard.clone());
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let answer = answer.await;
+            match &answer {
+                Ok(answer) => {
+                    heard.now();
+                    metrics.requested(verb, resource, answer.status().as_str());
+                }
+                Err(_) => metrics.requested(verb, resource, "none"),
+            }
+            answer
+        })
+    }
+}
+
+/// The verb as RBAC names it, from what kube says that a request is.
+fn verb(request: &Request<Body>) -> &'static str {
+    match request.extensions().get::<&'static str>().copied() {
+        Some("replace" | "replace_status") => "update",
+        Some("patch_status") => "patch",
+        Some(verb) => verb,
+        None => "get",
+    }
+}
+
+/// The resource that a path is about: one of those that the operator knows, so that no name
+/// becomes a label.
+fn resource(path: &str) -> &'static str {
+    const KNOWN: [&str; 10] = [
+        "apigateways",
+        "environments",
+        "deployments",
+        "services",
+        "ingresses",
+        "poddisruptionbudgets",
+        "pods",
+        "events",
+        "leases",
+        "namespaces",
+    ];
+    // /api/v1/… or /apis/GROUP/VERSION/…, then for what is in a namespace namespaces/NAME/….
+    let after_version = if path.starts_with("/apis/") { 3 } else { 2 };
+    let mut parts = path.split('/').filter(|part| !part.is_empty()).skip(after_version);
+    let first = parts.next().unwrap_or_default();
+    let inner = if first == "namespaces" { parts.nth(1) } else { None };
+    let resource = inner.unwrap_or(first);
+    KNOWN.into_iter().find(|known| *known == resource).unwrap_or("other")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_resource_of_a_path_is_named_whether_it_is_in_a_namespace_or_not() {
+        for (path, expected) in [
+            ("/apis/phasegate.dev/v1alpha1/namespaces/deployments/apigateways/shop/status", "apigateways"),
+            ("/apis/phasegate.dev/v1alpha1/apigateways", "apigateways"),
+            ("/apis/apps/v1/namespaces/a/deployments", "deployments"),
+            ("/api/v1/namespaces/a/services/pods", "services"),
+            ("/api/v1/pods", "pods"),
+            ("/api/v1/namespaces", "namespaces"),
+            ("/api/v1/namespaces/a", "namespaces"),
+            ("/version", "other"),
+            ("/api/v1/namespaces/a/secrets/shop", "other"),
+        ] {
+            assert_eq!(resource(path), expected, "{path}");
+        }
+    }
+}

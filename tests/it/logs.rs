@@ -1,0 +1,35 @@
+//! Log lines are for machines too, and carry no tenant's secrets.
+
+use k8s_openapi::api::core::v1::ResourceQuota;
+use phasegate::api::condition;
+use serde_json::{Value, json};
+
+use crate::harness::{World, gateway};
+
+#[tokio::test]
+async fn json_lines_name_gateway_phase_and_attempt_as_fields_and_no_value_of_the_environment() {
+    let world = World::new("logs").await;
+    let full = json!({ "metadata": { "name": "full" }, "spec": { "hard": { "count/services": "1" } } });
+    world.create::<ResourceQuota>(full).await;
+    let mut operator = world.operator_with(&["--log-format", "json"]);
+    let spec = json!({ "image": "acme/gateway:1", "env": [{ "name": "TOKEN", "value": "correct-horse" }] });
+    world.apply(&gateway("shop", spec.clone())).await;
+    world.until_started("shop").await;
+    world.apply(&gateway("late", spec)).await;
+    world.until_condition("late", condition::READY, "False", "QuotaExceeded").await;
+
+    // What it does, it logs before it ends.
+    operator.end();
+    let log = world.operator_log();
+
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let of = |gateway: &str| format!("{}/{gateway}", world.namespace);
+    let moved: Vec<_> =
+        lines.iter().filter(|line| line["gateway"] == of("shop") && line["reason"].is_string()).collect();
+    assert_eq!(moved.iter().map(|line| &line["phase"]).collect::<Vec<_>>(), ["Starting", "Started"]);
+    assert!(moved.iter().all(|line| line["attempt"] == 1), "{moved:?}");
+    let failed = lines.iter().find(|line| line["gateway"] == of("late") && line["level"] == "WARN").unwrap();
+    assert_eq!((&failed["phase"], &failed["attempt"]), (&json!("Starting"), &json!(1)), "{failed}");
+    assert!(failed["message"].as_str().unwrap().contains("exceeded quota: full"), "{failed}");
+    assert!(!log.contains("correct-horse"));
+}
