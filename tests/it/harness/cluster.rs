@@ -90,6 +90,16 @@ impl Cluster {
         Self::local(supervisor()?, &[])
     }
 
+    /// The same, whose API server writes an audit log: its path is [`Self::audit_log`].
+    pub fn audited() -> Result<Self> {
+        Self::local(supervisor()?, &["--audit-log"])
+    }
+
+    /// Where the API server of an audited cluster writes who asked what, a JSON object a line.
+    pub fn audit_log(&self) -> PathBuf {
+        self.folder.join("audit.log")
+    }
+
     fn existing(supervisor: PathBuf) -> Result<Self> {
         let kubectl = PathBuf::from("kubectl");
         let context = Command::new(&kubectl).args(["config", "current-context"]).output();

@@ -41,6 +41,17 @@ pub struct World {
     remove: bool,
 }
 
+/// The cluster of those tests that look into the API server's audit log, or that install something
+/// for the whole cluster. It is never somebody else's.
+fn audited() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(|| {
+        let cluster = Cluster::audited().unwrap();
+        cluster.install_crds().unwrap();
+        cluster
+    })
+}
+
 /// A world on a cluster that no other test uses, for tests that count requests.
 pub async fn private_world(test: &str) -> World {
     let cluster: &'static Cluster = tokio::task::spawn_blocking(|| {
@@ -60,10 +71,23 @@ impl World {
         Self::on(cluster, test).await
     }
 
+    /// A fresh namespace on the cluster with an audit log.
+    pub async fn audited(test: &str) -> Self {
+        Self::on(tokio::task::spawn_blocking(audited).await.unwrap(), test).await
+    }
+
+    /// A namespace of this name on the cluster with an audit log.
+    pub async fn audited_named(namespace: &str) -> Self {
+        Self::named(tokio::task::spawn_blocking(audited).await.unwrap(), namespace.to_owned()).await
+    }
+
     async fn on(cluster: &'static Cluster, test: &str) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let namespace = format!("{test}-{}-{number}", std::process::id());
+        Self::named(cluster, format!("{test}-{}-{number}", std::process::id())).await
+    }
+
+    async fn named(cluster: &'static Cluster, namespace: String) -> Self {
         let client = cluster.client().await.unwrap();
         let namespaces: Api<Namespace> = Api::all(client.clone());
         let object = json!({

@@ -1,0 +1,127 @@
+//! The manifests of deploy/: they install as documented, for the cluster or for one namespace, and
+//! are removed without a trace.
+
+use std::path::Path;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Namespace, Secret, Service};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
+use kube::api::{ListParams, PostParams};
+use phasegate::api::ApiGateway;
+use serde_json::json;
+
+use crate::harness::cluster::{Cluster, client_of, output, root, run};
+use crate::harness::{World, environment, gateway, private_world, until};
+
+const INSTALLED: &str = "phasegate-system";
+
+fn apply(cluster: &Cluster, flags: &[&str], what: &str) {
+    run(cluster.kubectl().args(["apply", "--validate=strict"]).args(flags).arg(root().join(what))).unwrap();
+}
+
+fn delete(cluster: &Cluster, flag: &str, what: &str) {
+    run(cluster.kubectl().args(["delete", flag]).arg(root().join(what))).unwrap();
+}
+
+/// Where a file of this cluster goes: it is removed with it.
+fn file_of(cluster: &Cluster, name: &str) -> std::path::PathBuf {
+    cluster.operator_kubeconfig().with_file_name(name)
+}
+
+/// Strict validation refuses every field that the API server does not know.
+#[tokio::test]
+async fn what_is_installed_as_documented_runs_gateways_and_is_removed_without_a_trace() {
+    let world = private_world("install").await;
+    let cluster = world.cluster;
+    let systems = Api::<Deployment>::namespaced(world.client.clone(), INSTALLED);
+
+    apply(cluster, &["--server-side", "-f"], "crds");
+    apply(cluster, &["-k"], "deploy/base");
+    apply(cluster, &["-k"], "deploy/policy");
+    apply(cluster, &["-f"], "deploy/samples/namespaces.yaml");
+    apply(cluster, &["-f"], "deploy/samples");
+
+    // Its pods pass the admission of a restricted namespace.
+    let available =
+        |object: &Deployment| object.status.as_ref().and_then(|status| status.available_replicas) == Some(2);
+    let deployment = until(systems, "phasegate", "available twice", available).await;
+    let pod = deployment.spec.unwrap().template.spec.unwrap();
+    let container = &pod.containers[0];
+    let mut arguments: Vec<String> = container.args.clone().unwrap();
+    assert!(arguments.contains(&"--http-bind=0.0.0.0:8080".to_owned()), "{arguments:?}");
+    assert_eq!(container.ports.as_ref().unwrap()[0].container_port, 8080);
+    // No container really runs here, so the program runs beside it as it would inside: as the
+    // ServiceAccount, with the arguments of the Deployment, on another address.
+    arguments.retain(|argument| !argument.starts_with("--http-bind"));
+    arguments.push("--http-bind=127.0.0.1:0".to_owned());
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let account = file_of(cluster, "installed.kubeconfig");
+    cluster.write_account_kubeconfig(INSTALLED, pod.service_account_name.as_deref().unwrap(), &account).unwrap();
+    let log = std::fs::File::create(file_of(cluster, "installed.log")).unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_phasegate"));
+    let mut operator = cluster.supervise(&account, program, &arguments, log).unwrap();
+
+    let own = Api::namespaced(world.client.clone(), INSTALLED);
+    until(own, "phasegate", "held", |lease: &Lease| lease.spec.as_ref().unwrap().holder_identity.is_some()).await;
+    world.create::<phasegate::api::Environment>(environment("dev", "shop", None)).await;
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "replicas": 2, "host": "a.example.com" }))).await;
+    world.until_started("shop").await;
+
+    // As the README says: gateways first, while the operator and the policy are still there.
+    run(cluster.kubectl().args(["delete", "apigateways,environments", "--all", "--all-namespaces"])).unwrap();
+    world.until_nothing_is_left().await;
+    operator.end().unwrap();
+    delete(cluster, "-k", "deploy/policy");
+    delete(cluster, "-k", "deploy/base");
+    delete(cluster, "-f", "crds");
+
+    assert_eq!(Api::<Namespace>::all(world.client.clone()).get_opt(INSTALLED).await.unwrap(), None);
+    let kinds = "clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings,\
+                 roles,rolebindings,serviceaccounts,deployments,networkpolicies,poddisruptionbudgets,leases,pods";
+    // The account that the harness made for the operator has a label more.
+    let ours = "app.kubernetes.io/name=phasegate,!phasegate.dev/test-run";
+    let left = output(cluster.kubectl().args(["get", kinds, "--all-namespaces", "-o", "name", "-l", ours])).unwrap();
+    assert_eq!(left, "");
+    let definitions = Api::<CustomResourceDefinition>::all(world.client.clone());
+    let left = definitions.list(&ListParams::default()).await.unwrap();
+    assert!(left.iter().all(|definition| definition.spec.group != "phasegate.dev"), "{left:?}");
+}
+
+#[tokio::test]
+async fn the_namespaced_variant_works_in_its_namespace_and_is_refused_everywhere_else() {
+    // The one that deploy/namespaced/settings.yaml names.
+    let world = World::audited_named("gateways").await;
+    let cluster = world.cluster;
+    apply(cluster, &["-k"], "deploy/namespaced");
+    let system = Api::<Deployment>::namespaced(world.client.clone(), INSTALLED);
+    let pod = system.get("phasegate").await.unwrap().spec.unwrap().template.spec.unwrap();
+    let namespaces = pod.containers[0].env.as_ref().unwrap().iter().find(|env| env.name == "PHASEGATE_NAMESPACES");
+    assert_eq!(namespaces.unwrap().value.as_ref(), Some(&world.namespace));
+    let account = file_of(cluster, "namespaced.kubeconfig");
+    cluster.write_account_kubeconfig(INSTALLED, "phasegate", &account).unwrap();
+
+    let _operator = world.operator_as(&account, &["--leader-election"]);
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "replicas": 2, "host": "b.example.com" }))).await;
+    world.until_started("shop").await;
+
+    let theirs = client_of(&account).await.unwrap();
+    let elsewhere = World::audited("elsewhere").await;
+    let all = ListParams::default();
+    let refused = |error: kube::Error| {
+        let kube::Error::Api(status) = error else { panic!("{error}") };
+        assert_eq!(status.code, 403, "{status:?}");
+    };
+    for namespace in [elsewhere.namespace.as_str(), INSTALLED, "default"] {
+        refused(Api::<ApiGateway>::namespaced(theirs.clone(), namespace).list(&all).await.unwrap_err());
+        let service = json!({ "metadata": { "name": "shop" }, "spec": { "ports": [{ "port": 80 }] } });
+        let service: Service = serde_json::from_value(service).unwrap();
+        let services = Api::<Service>::namespaced(theirs.clone(), namespace);
+        refused(services.create(&PostParams::default(), &service).await.unwrap_err());
+    }
+    refused(Api::<ApiGateway>::all(theirs.clone()).list(&all).await.unwrap_err());
+    refused(Api::<Namespace>::all(theirs.clone()).list(&all).await.unwrap_err());
+    refused(Api::<Secret>::namespaced(theirs, &world.namespace).list(&all).await.unwrap_err());
+    delete(cluster, "-k", "deploy/namespaced");
+}

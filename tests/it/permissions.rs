@@ -1,0 +1,295 @@
+//! The roles of deploy/rbac: every verb in them is used, and nothing dangerous is in them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::authorization::v1::SubjectAccessReview;
+use k8s_openapi::api::core::v1::{Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding};
+use kube::Api;
+use kube::api::{ListParams, PostParams};
+use phasegate::api::{Environment, Phase, State};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::harness::cluster::{RUN_LABEL, operator_account, operator_namespace, run_id};
+use crate::harness::{World, environment, gateway};
+
+/// API group, resource (with its subresource) and verb.
+type Permission = (String, String, String);
+
+fn permission(group: &str, resource: &str, verb: &str) -> Permission {
+    (group.to_owned(), resource.to_owned(), verb.to_owned())
+}
+
+/// The rules that deploy/rbac has given to the operator of this run.
+async fn rules(world: &World) -> Vec<PolicyRule> {
+    let ours = ListParams::default().labels(&format!("{RUN_LABEL}={}", run_id()));
+    let cluster: Api<ClusterRole> = Api::all(world.client.clone());
+    let roles: Api<Role> = Api::namespaced(world.client.clone(), &operator_namespace());
+    let mut rules = Vec::new();
+    rules.extend(cluster.list(&ours).await.unwrap().into_iter().filter_map(|role| role.rules).flatten());
+    rules.extend(roles.list(&ours).await.unwrap().into_iter().filter_map(|role| role.rules).flatten());
+    rules
+}
+
+fn permissions(rules: &[PolicyRule]) -> Vec<Permission> {
+    let mut all = Vec::new();
+    for rule in rules {
+        for group in rule.api_groups.iter().flatten() {
+            for resource in rule.resources.iter().flatten() {
+                all.extend(rule.verbs.iter().map(|verb| permission(group, resource, verb)));
+            }
+        }
+    }
+    all
+}
+
+/// One rule for each permission but the one that is taken away.
+fn without(all: &[Permission], taken: Option<&Permission>) -> Vec<Value> {
+    let kept = all.iter().filter(|permission| Some(*permission) != taken);
+    kept.map(|(group, resource, verb)| json!({ "apiGroups": [group], "resources": [resource], "verbs": [verb] }))
+        .collect()
+}
+
+/// A ServiceAccount with these rules, in its own namespace and, for Namespaces, in the cluster.
+async fn account(world: &World, rules: Vec<Value>) -> PathBuf {
+    let name = world.namespace.as_str();
+    let (cluster, own): (Vec<Value>, Vec<Value>) =
+        rules.into_iter().partition(|rule| rule["resources"] == json!(["namespaces"]));
+    let subjects = json!([{ "kind": "ServiceAccount", "name": "operator", "namespace": name }]);
+    let metadata = json!({ "metadata": { "name": name, "labels": { RUN_LABEL: run_id() } } });
+    let with = |more: Value| {
+        let mut object = metadata.clone();
+        object.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        object
+    };
+    let bound = |kind: &str| {
+        let role = json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name });
+        with(json!({ "roleRef": role, "subjects": subjects }))
+    };
+    world.create::<ServiceAccount>(json!({ "metadata": { "name": "operator" } })).await;
+    world.create::<Role>(with(json!({ "rules": own }))).await;
+    world.create::<RoleBinding>(bound("Role")).await;
+    let roles: Api<ClusterRole> = Api::all(world.client.clone());
+    let role = serde_json::from_value(with(json!({ "rules": cluster }))).unwrap();
+    roles.create(&PostParams::default(), &role).await.unwrap();
+    let bindings: Api<ClusterRoleBinding> = Api::all(world.client.clone());
+    let binding = serde_json::from_value(bound("ClusterRole")).unwrap();
+    bindings.create(&PostParams::default(), &binding).await.unwrap();
+
+    let path = world.cluster.operator_kubeconfig().with_file_name(format!("{name}.kubeconfig"));
+    let (cluster, namespace, file) = (world.cluster, name.to_owned(), path.clone());
+    let write = move || cluster.write_account_kubeconfig(&namespace, "operator", &file).unwrap();
+    tokio::task::spawn_blocking(write).await.unwrap();
+    path
+}
+
+/// What the API server refused, by user, as its audit log grows.
+#[derive(Clone)]
+struct Denials(watch::Receiver<BTreeMap<String, BTreeSet<Permission>>>);
+
+impl Denials {
+    fn follow(path: PathBuf) -> Self {
+        let (sender, receiver) = watch::channel(BTreeMap::new());
+        tokio::spawn(async move {
+            let mut log = BufReader::new(std::fs::File::open(path).unwrap());
+            let (mut line, mut every) = (String::new(), tokio::time::interval(Duration::from_millis(100)));
+            while !sender.is_closed() {
+                every.tick().await;
+                while log.read_line(&mut line).unwrap() > 0 && line.ends_with('\n') {
+                    if let Some((user, permission)) = denial(&serde_json::from_str(&line).unwrap()) {
+                        sender.send_modify(|all: &mut BTreeMap<_, BTreeSet<_>>| {
+                            all.entry(user).or_default().insert(permission);
+                        });
+                    }
+                    line.clear();
+                }
+            }
+        });
+        Self(receiver)
+    }
+
+    fn of(&self, user: &str) -> BTreeSet<Permission> {
+        self.0.borrow().get(user).cloned().unwrap_or_default()
+    }
+
+    async fn first_of(&mut self, user: &str) {
+        self.0.wait_for(|all| all.contains_key(user)).await.unwrap();
+    }
+}
+
+/// Who lacked what, if a request was refused for that. Owner references are judged by an admission
+/// plugin, which asks for a permission other than that for the request itself.
+fn denial(entry: &Value) -> Option<(String, Permission)> {
+    let text = |path: &str| entry.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+    if entry.pointer("/responseStatus/code") != Some(&json!(403)) {
+        return None;
+    }
+    let message = text("/responseStatus/message");
+    let (group, mut resource) = (text("/objectRef/apiGroup"), text("/objectRef/resource"));
+    let missing = if message.contains("cannot set blockOwnerDeletion") {
+        permission("phasegate.dev", "apigateways/finalizers", "update")
+    } else if message.contains("cannot set an ownerRef on a resource you can't delete") {
+        (group, resource, "delete".to_owned())
+    } else {
+        if let Some(subresource) = entry.pointer("/objectRef/subresource").and_then(Value::as_str) {
+            resource = format!("{resource}/{subresource}");
+        }
+        (group, resource, text("/verb"))
+    };
+    Some((text("/user/username"), missing))
+}
+
+/// Everything that an operator does: start, repair, report what it cannot read, stop.
+async fn everything(world: &World) {
+    let host = format!("{}.example.com", world.namespace);
+    world.create::<Environment>(environment("dev", "shop", Some(&format!("dev.{host}")))).await;
+    let spec = json!({ "image": "acme/gateway:1", "replicas": 2, "host": host, "tls": { "secretName": "shop-tls" } });
+    world.apply(&gateway("shop", spec)).await;
+    world.until_started("shop").await;
+
+    world.patch_object::<Deployment>("shop", json!({ "spec": { "replicas": 3 } })).await;
+    world.patch_object::<Service>("shop", json!({ "metadata": { "ownerReferences": null } })).await;
+    world.patch_object::<Ingress>("shop", json!({ "spec": { "tls": null } })).await;
+    world.patch_object::<PodDisruptionBudget>("shop", json!({ "spec": { "maxUnavailable": "50%" } })).await;
+    let repaired = "what is desired";
+    world.until("shop", repaired, |object: &Deployment| object.spec.as_ref().unwrap().replicas == Some(2)).await;
+    world.until("shop", repaired, |object: &Service| object.metadata.owner_references.is_some()).await;
+    world.until("shop", repaired, |object: &Ingress| object.spec.as_ref().unwrap().tls.is_some()).await;
+    let budget = |object: &PodDisruptionBudget| {
+        let spec = serde_json::to_value(&object.spec).unwrap();
+        spec["maxUnavailable"] == json!(1)
+    };
+    world.until("shop", repaired, budget).await;
+
+    // A time that the API server's date format allows and no clock knows.
+    let never = "9999-12-31T23:59:59.000000-23:59";
+    world.apply(&gateway("garbled", json!({ "image": "acme/gateway:1", "state": "Stopped" }))).await;
+    world.until_phase("garbled", Phase::Stopped, State::Stopped).await;
+    world.patch_status("garbled", json!({ "status": { "attempt": { "number": 1, "startedAt": never } } })).await;
+    world.create::<Environment>(environment("bad", "shop", None)).await;
+    world.until("bad", "Active", |object: &Environment| object.status.is_some()).await;
+    let bad = json!({ "status": { "activatedAt": never } }).to_string();
+    let written = world.kubectl(&["patch", "agwenv", "bad", "--subresource=status", "--type=merge", "-p", &bad]);
+    assert!(written.status.success(), "{written:?}");
+    world.until_event("garbled", "Undecodable").await;
+    world.until_event_about("Environment", "bad", "Undecodable").await;
+
+    world.patch("shop", json!({ "spec": { "state": "Stopped" } })).await;
+    world.until_phase("shop", Phase::Stopped, State::Stopped).await;
+}
+
+/// Runs an operator that may do `all` but what is taken away, and returns what it was refused.
+async fn refused(all: &[Permission], taken: Option<&Permission>, mut denials: Denials) -> BTreeSet<Permission> {
+    let world = World::audited("verbs").await;
+    let account = account(&world, without(all, taken)).await;
+    let user = format!("system:serviceaccount:{}:operator", world.namespace);
+    let mut operator = world.operator_as(&account, &["--leader-election"]);
+    tokio::select! {
+        () = everything(&world) => {}
+        () = denials.first_of(&user) => {}
+    }
+    operator.end();
+    denials.of(&user)
+}
+
+#[tokio::test]
+async fn every_permission_is_used_and_no_other_is_missed() {
+    let world = World::audited("roles").await;
+    let all = permissions(&rules(&world).await);
+    assert!(all.len() > 40, "{all:?}");
+    let denials = Denials::follow(world.cluster.audit_log());
+
+    // As many at once as two cores bear.
+    let cases = std::iter::once(None).chain(all.iter().map(Some));
+    let outcomes: Vec<(Option<&Permission>, BTreeSet<Permission>)> = futures::stream::iter(cases)
+        .map(|taken| {
+            let (all, denials) = (&all, denials.clone());
+            async move { (taken, refused(all, taken, denials).await) }
+        })
+        .buffer_unordered(6)
+        .collect()
+        .await;
+
+    let wrong: Vec<_> = outcomes.iter().filter(|(taken, missed)| taken.iter().copied().ne(missed)).collect();
+    assert!(wrong.is_empty(), "taken away, and what was refused for it: {wrong:#?}");
+}
+
+/// What an operator could use to become somebody else, or to read what is not its business.
+const DANGEROUS: [(&str, &str); 18] = [
+    ("", "secrets"),
+    ("", "configmaps"),
+    ("", "serviceaccounts"),
+    ("", "serviceaccounts/token"),
+    ("", "pods/exec"),
+    ("", "pods/attach"),
+    ("", "pods/portforward"),
+    ("", "pods/ephemeralcontainers"),
+    ("", "nodes"),
+    ("", "nodes/proxy"),
+    ("rbac.authorization.k8s.io", "roles"),
+    ("rbac.authorization.k8s.io", "rolebindings"),
+    ("rbac.authorization.k8s.io", "clusterroles"),
+    ("rbac.authorization.k8s.io", "clusterrolebindings"),
+    ("admissionregistration.k8s.io", "validatingadmissionpolicies"),
+    ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"),
+    ("apiextensions.k8s.io", "customresourcedefinitions"),
+    ("certificates.k8s.io", "certificatesigningrequests"),
+];
+
+#[tokio::test]
+async fn no_role_has_a_wildcard_or_says_anything_of_what_is_dangerous() {
+    let world = World::new("safe-roles").await;
+    let rules = rules(&world).await;
+    for (group, resource, verb) in permissions(&rules) {
+        let named = format!("{verb} {group}/{resource}");
+        assert!(![&group, &resource, &verb].contains(&&"*".to_owned()), "{named}");
+        assert!(!DANGEROUS.contains(&(group.as_str(), resource.as_str())), "{named}");
+        assert!(
+            !["escalate", "bind", "impersonate", "patch", "deletecollection"].contains(&verb.as_str())
+                || resource.ends_with("/status"),
+            "{named}"
+        );
+    }
+    assert!(rules.iter().all(|rule| rule.non_resource_urls.is_none()));
+}
+
+#[tokio::test]
+async fn the_api_server_allows_the_operator_nothing_that_is_dangerous() {
+    let world = World::new("safe").await;
+    let user = format!("system:serviceaccount:{}:{}", operator_namespace(), operator_account());
+    let groups = ["system:serviceaccounts", "system:authenticated"];
+    let may = async |namespace: &str, group: &str, resource: &str, verb: &str| {
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        let asked = json!({
+            "namespace": namespace, "group": group, "resource": resource, "subresource": subresource, "verb": verb,
+        });
+        let review = json!({ "spec": { "user": user, "groups": groups, "resourceAttributes": asked } });
+        let reviews: Api<SubjectAccessReview> = Api::all(world.client.clone());
+        let review = serde_json::from_value(review).unwrap();
+        reviews.create(&PostParams::default(), &review).await.unwrap().status.unwrap().allowed
+    };
+    assert!(may(&world.namespace, "apps", "deployments", "create").await);
+
+    let own = operator_namespace();
+    for namespace in [world.namespace.as_str(), own.as_str(), "kube-system"] {
+        for (group, resource) in DANGEROUS {
+            for verb in ["get", "list", "watch", "create", "update", "patch", "delete", "escalate", "bind", "*"] {
+                assert!(!may(namespace, group, resource, verb).await, "{verb} {group}/{resource} in {namespace}");
+            }
+        }
+        for resource in ["users", "groups", "serviceaccounts"] {
+            assert!(!may(namespace, "", resource, "impersonate").await, "{resource} in {namespace}");
+        }
+        assert!(!may(namespace, "*", "*", "*").await);
+    }
+    assert!(may(&own, "coordination.k8s.io", "leases", "update").await);
+    assert!(!may(&world.namespace, "coordination.k8s.io", "leases", "update").await);
+}
