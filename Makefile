@@ -4,7 +4,7 @@ export PHASEGATE_CACHE := $(CACHE)
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 CLUSTER := $(CACHE)/cluster
 
-.PHONY: help demo test proof check run cluster cluster-down generate tools
+.PHONY: help demo test proof bench check run cluster cluster-down generate tools
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -19,6 +19,9 @@ test: tools ## Run all tests that need no root
 
 proof: tools ## Long runs: twenty random sequences
 	PHASEGATE_SEEDS=20 cargo test --locked --test it -- random::
+
+bench: tools ## A burst beside a raw client and the ancestor's loop: N=300 RUNS=3 ANCESTOR=1
+	cargo bench --locked --bench burst
 
 check: ## Formatting and lints
 	cargo fmt --check
