@@ -17,6 +17,7 @@ mod hosts;
 mod leadership;
 mod logs;
 mod names;
+mod outages;
 mod quiet;
 mod random;
 mod refusals;
