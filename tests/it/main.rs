@@ -13,6 +13,7 @@ mod deletion;
 mod diagram;
 mod drift;
 mod environments;
+mod fairness;
 mod hosts;
 mod leadership;
 mod logs;
