@@ -14,6 +14,7 @@ mod diagram;
 mod drift;
 mod environments;
 mod fairness;
+mod health;
 mod hosts;
 mod leadership;
 mod logs;
