@@ -53,7 +53,8 @@ pub async fn work(client: &Client, namespace: &str, gateways: Vec<ApiGateway>) -
 
 fn claim(records: &mut [Record]) -> Option<&mut Record> {
     let now = Instant::now();
-    let free = records.iter_mut().filter(|record| !record.started && record.locked_until.is_none_or(|until| until < now));
+    let free =
+        records.iter_mut().filter(|record| !record.started && record.locked_until.is_none_or(|until| until < now));
     free.min_by_key(|record| record.locked_until)
 }
 
@@ -71,7 +72,8 @@ async fn one_claim(client: &Client, namespace: &str, record: &mut Record) -> Res
     let name = record.gateway.name_any();
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
     let status = deployments.get(&name).await?.status.unwrap_or_default();
-    let available = status.conditions.iter().flatten().any(|found| found.type_ == "Available" && found.status == "True");
+    let available =
+        status.conditions.iter().flatten().any(|found| found.type_ == "Available" && found.status == "True");
     if !available {
         record.locked_until = Some(Instant::now() + waited);
         return Ok(());

@@ -101,13 +101,15 @@ impl Observer {
 
     /// Waits until what is seen is as `wanted`, and returns it.
     pub async fn until(&mut self, patience: Duration, wanted: impl Fn(&Seen) -> bool) -> Result<Seen> {
-        match tokio::time::timeout(patience, self.seen.wait_for(wanted)).await {
-            Ok(seen) => Ok(seen.context("the observer has ended")?.clone()),
+        let waited = tokio::time::timeout(patience, self.seen.wait_for(wanted)).await.map(|seen| seen.map(drop));
+        match waited {
+            Ok(seen) => seen.context("the observer has ended")?,
             Err(_) => {
                 let Seen { running, stopped, timed_out, .. } = *self.seen.borrow();
                 bail!("after {patience:?} {running} are started, {stopped} stopped, {timed_out} timed out")
             }
         }
+        Ok(self.seen.borrow().clone())
     }
 }
 

@@ -41,7 +41,7 @@ impl Operator {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log)?;
         let log_before = std::fs::read_to_string(&log)?.len();
         let begun = Instant::now();
-        let process = stage.cluster.supervise(program, &["run"], file)?;
+        let process = stage.cluster.supervise(&stage.cluster.operator_kubeconfig(), program, &["run"], file)?;
         let pid = child_of_our_child(program).await?;
         Ok(Self { process, pid, log, log_before, begun })
     }

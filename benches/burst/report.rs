@@ -144,7 +144,8 @@ impl Results {
             println!("  {}", raw.line("raw client"));
             println!("  {}   ratio {ratio:.3}", operator.line("phasegate"));
         }
-        let seconds = |of: fn(&(Burst, Burst)) -> &Burst| median(self.pairs.iter().map(|pair| of(pair).took.as_secs_f64()));
+        let seconds =
+            |of: fn(&(Burst, Burst)) -> &Burst| median(self.pairs.iter().map(|pair| of(pair).took.as_secs_f64()));
         println!(
             "  median: raw client {:.1} s, phasegate {:.1} s, ratio {:.3} (of each pair: {})",
             seconds(|pair| &pair.0),
@@ -209,7 +210,12 @@ impl Results {
         line("processor time per gateway, ms", "<= 6", &format!("{cpu:.2}"), cpu <= 6.0);
         let allowed = 25.0 + 20.0 * self.gateways as f64 / 1024.0;
         let peak = self.each(|cost| cost.after.peak as f64 / 1024.0);
-        line("peak memory, MB: 25 and 20 KB a gateway", &format!("<= {allowed:.1}"), &format!("{peak:.1}"), peak <= allowed);
+        line(
+            "peak memory, MB: 25 and 20 KB a gateway",
+            &format!("<= {allowed:.1}"),
+            &format!("{peak:.1}"),
+            peak <= allowed,
+        );
         let quiet = self.fleet.quiet.writes();
         line("writes while quiet", "0", &quiet.to_string(), quiet == 0);
         let restart = self.fleet.restart.writes();

@@ -9,7 +9,7 @@ use kube::api::{Api, DeleteParams, PostParams};
 use kube::runtime::wait::await_condition;
 use serde_json::json;
 
-use crate::cluster::Cluster;
+use crate::cluster::{self, Cluster};
 use crate::requests::Requests;
 
 /// The control plane and those who ask it.
@@ -32,7 +32,7 @@ impl Stage {
         })
         .await??;
         let user = cluster.client().await?;
-        let contestant = cluster.client().await?;
+        let contestant = cluster::client_of(&cluster.operator_kubeconfig()).await?;
         // The garbage collector takes half a minute to learn of a new kind.
         Requests::until_quiet(&user, Duration::from_secs(35)).await?;
         Ok(Self { cluster, user, contestant })
