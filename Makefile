@@ -7,7 +7,7 @@ CLUSTER := $(CACHE)/cluster
 # A missing tool ends the run with the way to it.
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)"; exit 1; }
 
-.PHONY: help demo test proof check deny advisories sbom run cluster cluster-down generate tools
+.PHONY: help demo test proof bench check deny advisories sbom run cluster cluster-down generate tools
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -22,6 +22,9 @@ test: tools ## Run all tests that need no root
 
 proof: tools ## Long runs: twenty random sequences
 	PHASEGATE_SEEDS=20 cargo test --locked --test it -- random::
+
+bench: tools ## A burst beside a raw client and the ancestor's loop: N=300 RUNS=3 ANCESTOR=1
+	cargo bench --locked --bench burst
 
 check: ## Formatting and lints
 	cargo fmt --check

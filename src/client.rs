@@ -6,7 +6,7 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use axum::http::{HeaderName, HeaderValue, Request, Response};
+use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use kube::client::{Body, ClientBuilder};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
@@ -14,6 +14,7 @@ use tower::layer::layer_fn;
 use tower::{BoxError, Service};
 
 use crate::config::Run;
+use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::outage::LastHeard;
 
@@ -76,9 +77,10 @@ fn user_agent(identity: &str) -> anyhow::Result<HeaderValue> {
 ///
 /// # Errors
 /// When the address or the credentials cannot be used.
-pub fn connect(config: Config, metrics: &Metrics, heard: &LastHeard) -> anyhow::Result<Client> {
+pub fn connect(config: Config, metrics: &Metrics, heard: &LastHeard, health: &Health) -> anyhow::Result<Client> {
     let builder = ClientBuilder::try_from(config).context("the API server's address or credentials cannot be used")?;
-    let noted = layer_fn(|inner| Noted { inner, metrics: metrics.clone(), heard: heard.clone() });
+    let noted =
+        layer_fn(|inner| Noted { inner, metrics: metrics.clone(), heard: heard.clone(), health: health.clone() });
     Ok(builder.with_layer(&noted).build())
 }
 
@@ -87,12 +89,14 @@ struct Noted<S> {
     inner: S,
     metrics: Metrics,
     heard: LastHeard,
+    health: Health,
 }
 
 impl<S, B> Service<Request<Body>> for Noted<S>
 where
     S: Service<Request<Body>, Response = Response<B>, Error = BoxError>,
     S::Future: Send + 'static,
+    B: Send,
 {
     type Response = Response<B>;
     type Error = BoxError;
@@ -103,20 +107,36 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let (verb, resource) = (verb(&request), resource(request.uri().path()));
-        let (metrics, heard) = (self.metrics.clone(), self.heard.clone());
+        let verb = verb(&request);
+        let path = request.uri().path().to_owned();
+        let asked = Asked { metrics: self.metrics.clone(), verb, resource: resource(&path), code: None };
+        let (heard, health) = (self.heard.clone(), self.health.clone());
         let answer = self.inner.call(request);
         Box::pin(async move {
-            let answer = answer.await;
-            match &answer {
-                Ok(answer) => {
-                    heard.now();
-                    metrics.requested(verb, resource, answer.status().as_str());
-                }
-                Err(_) => metrics.requested(verb, resource, "none"),
+            let mut asked = asked;
+            let answer = answer.await?;
+            heard.now();
+            asked.code = Some(answer.status());
+            if matches!(verb, "list" | "watch") && answer.status().is_success() {
+                health.answered(&path);
             }
-            answer
+            Ok(answer)
         })
+    }
+}
+
+/// A request, which is counted when it is answered or given up.
+struct Asked {
+    metrics: Metrics,
+    verb: &'static str,
+    resource: &'static str,
+    code: Option<StatusCode>,
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let code = self.code.as_ref().map_or("none", StatusCode::as_str);
+        self.metrics.requested(self.verb, self.resource, code);
     }
 }
 

@@ -90,6 +90,8 @@ pub fn not_ready(standing: &Standing) -> Vec<String> {
 /// The sign of life of one watch.
 pub struct Pulse {
     what: String,
+    /// Where it asks, such as `/api/v1/pods`.
+    path: String,
     beat: Mutex<Beat>,
 }
 
@@ -101,8 +103,8 @@ struct Beat {
 
 impl Pulse {
     /// A watch that begins now.
-    pub fn new(what: String) -> Self {
-        Self { what, beat: Mutex::new(Beat { at: Instant::now(), listed: false, trouble: None }) }
+    pub fn new(what: String, path: String) -> Self {
+        Self { what, path, beat: Mutex::new(Beat { at: Instant::now(), listed: false, trouble: None }) }
     }
 
     /// Something was heard, if only that the connection lives. Returns whether the watch goes
@@ -113,9 +115,11 @@ impl Pulse {
         beat.trouble.is_none()
     }
 
-    /// The watch goes well. Returns whether it did not before.
-    pub fn goes_on(&self) -> bool {
-        self.lock().trouble.take().is_some()
+    /// The watch goes well.
+    pub fn goes_on(&self) {
+        if self.lock().trouble.take().is_some() {
+            tracing::info!("{} are watched again", self.what);
+        }
     }
 
     /// Everything was listed.
@@ -180,6 +184,14 @@ impl Health {
         if let Some(work) = &mut self.lock().work {
             work.pulses.push(pulse);
         }
+    }
+
+    /// A list or watch was answered. A watch that was interrupted and goes on tells nothing by itself
+    /// until something changes.
+    pub fn answered(&self, path: &str) {
+        let view = self.lock();
+        let pulses = view.work.iter().flat_map(|work| &work.pulses);
+        pulses.filter(|pulse| pulse.path == path).for_each(|pulse| pulse.goes_on());
     }
 
     /// What is worked with: the gateways in its caches are counted.

@@ -44,7 +44,7 @@ pub async fn run(run: &Run, config: Config) -> anyhow::Result<()> {
     let server = config.cluster_url.to_string();
     let election = run.election(&config.default_namespace);
     let (heard, health, metrics) = (LastHeard::default(), Health::default(), Metrics::default());
-    let client = client::connect(config, &metrics, &heard)?;
+    let client = client::connect(config, &metrics, &heard, &health)?;
     let ended = ended()?;
     if let Some(address) = run.http_bind {
         serve::serve(address, run.live_within, health.clone(), metrics.clone()).await?;

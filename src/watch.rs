@@ -489,7 +489,7 @@ impl Begin<'_> {
             Scope::Cluster => K::plural(&()).into_owned(),
             Scope::Namespace(namespace) => format!("{} of namespace {namespace}", K::plural(&())),
         };
-        let pulse = Arc::new(Pulse::new(what.clone()));
+        let pulse = Arc::new(Pulse::new(what.clone(), api.resource_url().to_owned()));
         self.shared.health.watches(Arc::clone(&pulse));
         let Shared { outages, heard, metrics, .. } = self.shared.clone();
         self.running.spawn(async move {
@@ -506,9 +506,7 @@ impl Begin<'_> {
             {
                 match event {
                     Ok(event) => {
-                        if pulse.goes_on() {
-                            tracing::info!("{what} are watched again");
-                        }
+                        pulse.goes_on();
                         let complete = matches!(event, Event::InitDone);
                         take_in(event.modify(prune));
                         if complete {

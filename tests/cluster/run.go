@@ -37,6 +37,7 @@ type cluster struct {
 	about     description
 	processes []*process // in the order of their start
 	ended     chan *process
+	held      []*process // killed, and not to be started again yet
 }
 
 // run starts a cluster, keeps it until ctx ends, and removes it.
@@ -102,7 +103,9 @@ func (c *cluster) describe() error {
 	c.about.Binaries = c.tools.path
 	c.about.Pids = map[string]int{}
 	for _, p := range c.processes {
-		c.about.Pids[p.name] = p.cmd.Process.Pid
+		if !slices.Contains(c.held, p) {
+			c.about.Pids[p.name] = p.cmd.Process.Pid
+		}
 	}
 	text, err := json.MarshalIndent(c.about, "", "  ")
 	if err != nil {
@@ -119,6 +122,11 @@ func (c *cluster) describe() error {
 // do, on the same port; one that ends by itself is broken and ends the cluster.
 func (c *cluster) supervise(ctx context.Context) error {
 	for {
+		// A file that is removed tells nobody, so it is looked for while one is awaited.
+		var look <-chan time.Time
+		if len(c.held) > 0 {
+			look = time.After(100 * time.Millisecond)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -126,15 +134,37 @@ func (c *cluster) supervise(ctx context.Context) error {
 			if !p.wasKilled() {
 				return died(p)
 			}
-			say("%s was killed; starting it again", p.name)
-			if err := p.start(c.ended); err != nil {
-				return err
-			}
+			say("%s was killed", p.name)
+			c.held = append(c.held, p)
 			if err := c.describe(); err != nil {
 				return err
 			}
+		case <-look:
+		}
+		if err := c.startAgain(); err != nil {
+			return err
 		}
 	}
+}
+
+// startAgain starts what was killed and is not to stay down.
+func (c *cluster) startAgain() error {
+	var held []*process
+	for _, p := range c.held {
+		if _, err := os.Stat(c.file(p.name + ".down")); err == nil {
+			held = append(held, p)
+			continue
+		}
+		say("starting %s again", p.name)
+		if err := p.start(c.ended); err != nil {
+			return err
+		}
+	}
+	if len(held) == len(c.held) {
+		return nil
+	}
+	c.held = held
+	return c.describe()
 }
 
 func (c *cluster) stop() {

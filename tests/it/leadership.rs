@@ -1,10 +1,15 @@
 //! Of several operators one writes, and another takes over.
 
-use k8s_openapi::api::coordination::v1::Lease;
-use phasegate::api::{ApiGateway, Phase};
-use serde_json::json;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
-use crate::harness::{Operator, World, gateway, path, until};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use phasegate::api::{ApiGateway, Phase};
+use serde_json::{Value, json};
+
+use crate::harness::cluster::Cluster;
+use crate::harness::{Fault, Fleet, Health, Operator, Proxy, World, gateway, path, private_world_on, until};
 
 fn candidate(world: &World) -> Operator {
     world.candidate(&["--lease-duration", "3s"])
@@ -76,4 +81,165 @@ async fn an_operator_that_does_not_lead_writes_nothing() {
         .await;
     let began = started.status.unwrap().history[0].at.0 - started.metadata.creation_timestamp.unwrap().0;
     assert!(began.get_seconds() >= 5, "{began:?}");
+}
+
+#[tokio::test]
+async fn an_operator_that_stands_by_is_alive_and_ready_and_says_that_it_does_not_lead() {
+    let world = World::new("stands-by").await;
+    let _first = candidate(&world);
+    until_led(&world).await;
+    let health = Health::reserve();
+
+    let _second = world.candidate(&["--lease-duration", "3s", "--http-bind", &health.address()]);
+
+    health.until("/readyz", 200, &["ok"]).await;
+    health.until("/livez", 200, &["ok"]).await;
+    health.until("/metrics", 200, &["phasegate_leader 0"]).await;
+}
+
+#[tokio::test]
+async fn a_leader_that_is_told_to_end_while_a_write_hangs_lets_go_and_ends_within_ten_seconds() {
+    let world = World::new("drain").await;
+    let proxy = Proxy::start(&world.cluster.operator_kubeconfig()).await;
+    let kubeconfig = proxy.kubeconfig().to_str().unwrap();
+    let mut operator = world.candidate(&["--kubeconfig", kubeconfig, "--call-timeout", "60s"]);
+    until_led(&world).await;
+    let mut hang = proxy.when(Fault::Hang, |asked| asked.verb == "create" && asked.is_of("deployments"));
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
+    hang.caught(1).await;
+
+    let told = Instant::now();
+    operator.signal("TERM");
+
+    assert_eq!(operator.ended(), Some(0));
+    assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
+    let lease = world.leases().get(&world.namespace).await.unwrap();
+    assert_eq!(holder(&lease), None);
+}
+
+/// One request as the API server has noted it.
+#[derive(Debug)]
+struct Entry {
+    at: Timestamp,
+    by: String,
+    verb: String,
+    resource: String,
+    object: String,
+    code: u64,
+}
+
+impl Entry {
+    fn is_write(&self) -> bool {
+        matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete")
+    }
+}
+
+/// Every request of the operators that was answered, in the order in which they were received.
+fn audit_log(cluster: &Cluster) -> Vec<Entry> {
+    let log = std::fs::read_to_string(cluster.audit_log()).unwrap();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let entry = |line: &str| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let by = line["userAgent"].as_str().unwrap_or_default();
+        let by = by.strip_prefix("phasegate/")?.split(['(', ')']).nth(1)?.to_owned();
+        let object = &line["objectRef"];
+        (line["stage"] == "ResponseComplete").then(|| Entry {
+            at: line["requestReceivedTimestamp"].as_str().unwrap().parse().unwrap(),
+            by,
+            verb: text(&line["verb"]),
+            resource: text(&object["resource"]),
+            object: text(&object["name"]),
+            code: line["responseStatus"]["code"].as_u64().unwrap(),
+        })
+    };
+    let mut entries: Vec<Entry> = log.lines().filter_map(entry).collect();
+    entries.sort_by_key(|entry| entry.at);
+    entries
+}
+
+/// The writes that the API server received from somebody while the Lease said that another leads.
+fn writes_beside_the_leader(log: &[Entry]) -> Vec<&Entry> {
+    let mut leader = "";
+    let mut beside = Vec::new();
+    for entry in log.iter().filter(|entry| entry.is_write()) {
+        if entry.resource != "leases" {
+            if entry.by != leader {
+                beside.push(entry);
+            }
+        } else if entry.code < 300 {
+            leader = &entry.by;
+        }
+    }
+    beside
+}
+
+/// Five times the leader is frozen in the middle of a burst, for longer than its claim lasts, and
+/// thaws when the other leads. What it had sent, or was sending at that moment, may arrive; it
+/// begins nothing.
+#[tokio::test]
+async fn a_leader_that_was_frozen_past_its_claim_writes_nothing_when_it_thaws() {
+    const ROUNDS: usize = 5;
+    const GATEWAYS: usize = 30;
+    let world = private_world_on("frozen", || {
+        let cluster = Cluster::audited()?;
+        cluster.install_crds()?;
+        Ok(cluster)
+    })
+    .await;
+    let operators = ["left", "right"].map(|identity| {
+        let times = ["--lease-duration", "4s", "--lease-renew-deadline", "2s", "--lease-retry-period", "1s"];
+        (identity, world.candidate(&[&["--identity", identity], times.as_slice()].concat()))
+    });
+
+    let mut thawed = Vec::new();
+    let mut fleets = Vec::new();
+    for round in 0..ROUNDS {
+        let leader = until_led(&world).await;
+        let (_, operator) = operators.iter().find(|(identity, _)| *identity == leader).unwrap();
+        let fleet = Fleet::apply(&world, &format!("round-{round}"), GATEWAYS, json!({})).await;
+        fleet.until_transitions(10).await;
+        operator.signal("STOP");
+        let frozen = Timestamp::now();
+        until(world.leases(), &world.namespace, "another leader", |lease| {
+            holder(lease).is_some_and(|now| now != leader)
+        })
+        .await;
+        thawed.push((leader, frozen, Timestamp::now()));
+        operator.signal("CONT");
+        fleets.push(fleet);
+    }
+    for fleet in &fleets {
+        fleet.until_all_started_once().await;
+        fleet.assert_children_are_theirs().await;
+    }
+
+    let log = audit_log(world.cluster);
+    for (leader, frozen, thaw) in &thawed {
+        let by_leader = |entry: &&Entry| entry.by == *leader;
+        let before = log.iter().filter(by_leader).any(|entry| entry.is_write() && entry.at < *frozen);
+        assert!(before, "{leader} wrote nothing before it was frozen");
+        assert!(log.iter().filter(by_leader).any(|entry| entry.at > *thaw), "{leader} did not thaw");
+    }
+    let beside = writes_beside_the_leader(&log);
+    println!("{} writes beside the leader: {beside:?}", beside.len());
+    for (round, (leader, _, thaw)) in thawed.iter().enumerate() {
+        let until = thawed.get(round + 1).map_or(Timestamp::MAX, |(.., thaw)| *thaw);
+        let then: Vec<_> = beside.iter().filter(|write| (*thaw..until).contains(&write.at)).collect();
+        // Handed to a connection before the freeze, a request is sent at the thaw: at most the one that a
+        // gateway was waiting for, and nothing that follows from it.
+        let gateways: BTreeSet<_> = then.iter().map(|write| write.object.as_str()).collect();
+        assert_eq!(gateways.len(), then.len(), "{then:?}");
+        let soon = |write: &Entry| write.at.duration_since(*thaw) < SignedDuration::from_secs(2);
+        assert!(then.iter().all(|write| write.by == *leader && soon(write)), "{then:?}");
+    }
+    let first = thawed[0].2;
+    assert!(beside.iter().all(|write| write.at >= first), "{beside:?}");
+    for fleet in &fleets {
+        for name in fleet.names() {
+            let creates = log.iter().filter(|entry| {
+                entry.verb == "create" && entry.resource == "deployments" && entry.object == *name && entry.code < 300
+            });
+            assert!(creates.count() <= 1, "{name}");
+        }
+    }
 }

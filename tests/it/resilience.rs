@@ -6,7 +6,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use phasegate::api::{Phase, Reason, State, condition};
 use serde_json::json;
 
-use crate::harness::{World, gateway, path};
+use crate::harness::{Fleet, Random, World, gateway, path};
 
 #[tokio::test]
 async fn fifty_gateways_created_while_the_operator_is_down_all_start_when_it_is_back() {
@@ -77,23 +77,36 @@ async fn a_request_that_meets_a_timeout_starts_again_with_the_children_that_are_
     assert_eq!(after.metadata.uid, before.metadata.uid);
 }
 
+/// `PHASEGATE_KILLS` and `PHASEGATE_BURST` ask for more than a sample.
+fn asked_for(variable: &str, otherwise: usize) -> usize {
+    std::env::var(variable).map_or(otherwise, |number| number.parse().unwrap())
+}
+
+/// A moment is random as a number of transitions that have happened when it comes.
 #[tokio::test]
-async fn an_operator_killed_again_and_again_in_a_burst_starts_every_gateway_once() {
+async fn an_operator_killed_at_random_moments_of_a_burst_starts_every_gateway_once() {
+    let (kills, gateways) = (asked_for("PHASEGATE_KILLS", 3), asked_for("PHASEGATE_BURST", 60));
+    let seed = u64::from(std::process::id());
+    println!("seed {seed}");
+    let mut random = Random::new(seed);
+    let mut moments: Vec<usize> = (0..kills).map(|_| random.below(2 * gateways)).collect();
+    moments.sort_unstable();
     let world = World::new("kills").await;
-    let names: Vec<String> = (0..20).map(|number| format!("gw-{number}")).collect();
+    let fleet = Fleet::apply(&world, "gw", gateways, json!({})).await;
+
     let mut operator = world.operator();
-    for (number, name) in names.iter().enumerate() {
-        world.apply(&gateway(name, json!({ "image": "acme/gateway:1", "replicas": 2 }))).await;
-        if number % 4 == 3 {
-            operator.kill();
-            operator = world.operator();
-        }
+    for moment in moments {
+        fleet.until_transitions(i64::try_from(moment).unwrap()).await;
+        operator.kill();
+        operator = world.operator();
     }
 
-    for name in &names {
-        let started = world.until_started(name).await;
-        assert_eq!(path(&started), ["Starting/Running StartRequested", "Started/Running Started"]);
+    fleet.until_all_started_once().await;
+    fleet.assert_children_are_theirs().await;
+    // Neither a child without a gateway nor a pod of a second ReplicaSet.
+    let children = world.children().await;
+    for kind in ["Deployment", "Service", "Ingress", "ReplicaSet", "Pod"] {
+        let found = children.iter().filter(|child| child.starts_with(&format!("{kind} "))).count();
+        assert_eq!(found, gateways, "{kind}: {children:?}");
     }
-    let pods = world.children().await.iter().filter(|child| child.starts_with("Pod ")).count();
-    assert_eq!(pods, 40);
 }

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -59,6 +59,16 @@ impl Supervised {
         Ok(())
     }
 
+    /// The process id of the supervisor, whose child the process is.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until the process has ended, which it is not asked to.
+    pub fn ended(&mut self) -> Result<ExitStatus> {
+        Ok(self.child.wait()?)
+    }
+
     /// Asks the process to end, and waits until it has.
     pub fn end(&mut self) -> Result<()> {
         self.stdin = None;
@@ -90,14 +100,14 @@ impl Cluster {
         Self::local(supervisor()?, &[])
     }
 
-    /// The same, whose API server writes an audit log: its path is [`Self::audit_log`].
+    /// The same, whose API server writes down who asked what.
     pub fn audited() -> Result<Self> {
         Self::local(supervisor()?, &["--audit-log"])
     }
 
-    /// Where the API server of an audited cluster writes who asked what, a JSON object a line.
+    /// Where the API server of an audited cluster writes, a JSON object a line.
     pub fn audit_log(&self) -> PathBuf {
-        self.folder.join("audit.log")
+        self.kubeconfig.with_file_name("audit.log")
     }
 
     fn existing(supervisor: PathBuf) -> Result<Self> {

@@ -1,10 +1,17 @@
 //! What the tests stand on.
 
 pub mod cluster;
+pub mod components;
+mod fleet;
+mod health;
 mod metrics;
+mod proxy;
 mod random;
 mod world;
 
+pub use fleet::Fleet;
+pub use health::Health;
 pub use metrics::Requests;
+pub use proxy::{Fault, Proxy};
 pub use random::Random;
-pub use world::{Operator, World, environment, gateway, is_true, path, private_world, until};
+pub use world::{Operator, World, environment, gateway, is_true, path, private_world, private_world_on, until};

@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, RUN_LABEL, Supervised, operator_namespace, run, run_id};
+use super::components::{child_of, signal};
 
 /// The longest that any condition is waited for.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -54,13 +55,18 @@ fn audited() -> &'static Cluster {
 
 /// A world on a cluster that no other test uses, for tests that count requests.
 pub async fn private_world(test: &str) -> World {
-    let cluster: &'static Cluster = tokio::task::spawn_blocking(|| {
-        let cluster = Cluster::private().unwrap();
-        cluster.install_crds().unwrap();
-        &*Box::leak(Box::new(cluster))
+    private_world_on(test, || {
+        let cluster = Cluster::private()?;
+        cluster.install_crds()?;
+        Ok(cluster)
     })
     .await
-    .unwrap();
+}
+
+/// The same, on a cluster that the test has made as it needs it.
+pub async fn private_world_on(test: &str, start: fn() -> anyhow::Result<Cluster>) -> World {
+    let start = move || &*Box::leak(Box::new(start().unwrap()));
+    let cluster: &'static Cluster = tokio::task::spawn_blocking(start).await.unwrap();
     World::on(cluster, test).await
 }
 
@@ -101,6 +107,11 @@ impl World {
         // Pods need it, and the controller manager makes it a moment later.
         world.until::<api::core::v1::ServiceAccount>("default", "the service account", |_| true).await;
         world
+    }
+
+    /// Another namespace on the same cluster.
+    pub async fn beside(&self, test: &str) -> Self {
+        Self::on(self.cluster, test).await
     }
 
     /// The objects of a kind in this world's namespace.
@@ -488,6 +499,16 @@ impl Operator {
     /// Tells it to end, and waits until it has.
     pub fn end(&mut self) {
         self.process.end().unwrap();
+    }
+
+    /// Sends a signal to it, and not to its supervisor.
+    pub fn signal(&self, name: &str) {
+        signal(child_of(self.process.pid()), name);
+    }
+
+    /// Waits until it has ended by itself, and returns its exit code.
+    pub fn ended(&mut self) -> Option<i32> {
+        self.process.ended().unwrap().code()
     }
 }
 

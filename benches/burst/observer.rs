@@ -1,0 +1,120 @@
+//! One watch over the gateways of a namespace, by which every contestant is timed.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use futures::StreamExt;
+use kube::api::Api;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Client, ResourceExt};
+use phasegate::api::{ApiGateway, Phase, State};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// What is seen of a fleet.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    places: HashMap<String, Place>,
+    /// When each gateway was first seen to be Started.
+    pub started: HashMap<String, Instant>,
+    /// How many are Started, and meant to be.
+    pub running: usize,
+    /// How many are Stopped.
+    pub stopped: usize,
+    /// How many were seen to be given up at their deadline.
+    pub timed_out: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Running,
+    Stopped,
+    GivenUp,
+    OnItsWay,
+}
+
+impl Seen {
+    fn take_in(&mut self, gateway: &ApiGateway) {
+        let status = gateway.status.as_ref();
+        let place = match status.map(|status| (&status.phase, status.state)) {
+            Some((Some(Phase::Started), Some(State::Running))) => Place::Running,
+            Some((Some(Phase::Started), Some(State::Stopped))) => Place::GivenUp,
+            Some((Some(Phase::Stopped), _)) => Place::Stopped,
+            _ => Place::OnItsWay,
+        };
+        let name = gateway.name_any();
+        if place == Place::Running {
+            self.started.entry(name.clone()).or_insert_with(Instant::now);
+        }
+        let before = self.places.insert(name, place);
+        if before == Some(place) {
+            return;
+        }
+        match before {
+            Some(Place::Running) => self.running -= 1,
+            Some(Place::Stopped) => self.stopped -= 1,
+            _ => {}
+        }
+        match place {
+            Place::Running => self.running += 1,
+            Place::Stopped => self.stopped += 1,
+            Place::GivenUp => self.timed_out += 1,
+            Place::OnItsWay => {}
+        }
+    }
+}
+
+/// Watches until it is dropped.
+pub struct Observer {
+    seen: watch::Receiver<Seen>,
+    task: JoinHandle<()>,
+}
+
+impl Observer {
+    /// Starts watching, and returns when the watch is there.
+    pub async fn start(client: &Client, namespace: &str) -> Result<Self> {
+        let gateways: Api<ApiGateway> = Api::namespaced(client.clone(), namespace);
+        let mut events = Box::pin(watcher(gateways, watcher::Config::default()));
+        let (sender, seen) = watch::channel(Seen::default());
+        let (listed, ready) = tokio::sync::oneshot::channel();
+        let mut listed = Some(listed);
+        let task = tokio::spawn(async move {
+            while let Some(event) = events.next().await {
+                match event {
+                    Ok(Event::Apply(gateway) | Event::InitApply(gateway)) => {
+                        sender.send_modify(|seen| seen.take_in(&gateway));
+                    }
+                    Ok(Event::InitDone) => {
+                        if let Some(listed) = listed.take() {
+                            let _ = listed.send(());
+                        }
+                    }
+                    Ok(Event::Init | Event::Delete(_)) => {}
+                    Err(error) => eprintln!("the observer's watch was interrupted: {error}"),
+                }
+            }
+        });
+        ready.await.context("the observer has no watch")?;
+        Ok(Self { seen, task })
+    }
+
+    /// Waits until what is seen is as `wanted`, and returns it.
+    pub async fn until(&mut self, patience: Duration, wanted: impl Fn(&Seen) -> bool) -> Result<Seen> {
+        let waited = tokio::time::timeout(patience, self.seen.wait_for(wanted)).await.map(|seen| seen.map(drop));
+        match waited {
+            Ok(seen) => seen.context("the observer has ended")?,
+            Err(_) => {
+                let Seen { running, stopped, timed_out, .. } = *self.seen.borrow();
+                bail!("after {patience:?} {running} are started, {stopped} stopped, {timed_out} timed out")
+            }
+        }
+        Ok(self.seen.borrow().clone())
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,230 @@
+//! The numbers, as a table to read.
+
+use std::time::Duration;
+
+use crate::operator::Usage;
+use crate::requests::Requests;
+
+/// One burst, whoever started its gateways.
+#[derive(Clone, Debug)]
+pub struct Burst {
+    /// From the first creation to the last gateway Started.
+    pub took: Duration,
+    /// For each gateway, from its creation to Started, in order.
+    pub waits: Vec<Duration>,
+    /// Gateways that were given up at their deadline.
+    pub timed_out: usize,
+}
+
+/// What a burst cost the operator.
+#[derive(Clone, Debug)]
+pub struct Cost {
+    /// What it asked of the API server.
+    pub requests: Requests,
+    /// Processor time, Events included.
+    pub cpu: Duration,
+    /// Before the burst, with no gateway.
+    pub before: Usage,
+    /// After it.
+    pub after: Usage,
+}
+
+/// What happened to the fleet after the last burst.
+#[derive(Clone, Debug)]
+pub struct Fleet {
+    /// What all components asked in the quiet time.
+    pub quiet: Requests,
+    /// How long that was.
+    pub quiet_for: Duration,
+    /// What all components asked while the operator came back.
+    pub restart: Requests,
+    /// From its start until it had listed everything.
+    pub listed: Duration,
+    /// From its start until it was last at work.
+    pub settled: Duration,
+    /// The processor time that this took.
+    pub restart_cpu: Duration,
+    /// From the first write of `spec.state` to the last gateway Stopped.
+    pub stop: Duration,
+    /// The same for Started again.
+    pub start_again: Duration,
+    /// From the request to the last child gone.
+    pub delete: Duration,
+}
+
+/// What became of the ancestor's gateways.
+#[derive(Clone, Copy, Debug)]
+pub struct Ancestor {
+    /// How many gateways there were.
+    pub gateways: usize,
+    /// How many were Started within the deadline.
+    pub started: usize,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Everything that was measured.
+#[derive(Debug)]
+pub struct Results {
+    /// Gateways of a burst.
+    pub gateways: usize,
+    /// Of each pair, the raw client's burst and the operator's.
+    pub pairs: Vec<(Burst, Burst)>,
+    /// What the operator's burst of each pair cost.
+    pub costs: Vec<Cost>,
+    /// What came after.
+    pub fleet: Fleet,
+    /// The third contestant.
+    pub ancestor: Option<Ancestor>,
+}
+
+/// The middle one; of an even number, the mean of the two in the middle.
+pub fn median(numbers: impl IntoIterator<Item = f64>) -> f64 {
+    let mut sorted: Vec<f64> = numbers.into_iter().collect();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match (sorted.get(middle), sorted.len().is_multiple_of(2)) {
+        (Some(upper), true) => (sorted.get(middle - 1).unwrap_or(upper) + upper) / 2.0,
+        (Some(odd), false) => *odd,
+        (None, _) => f64::NAN,
+    }
+}
+
+impl Burst {
+    /// The wait that so many percent of the gateways did not exceed.
+    pub fn percentile(&self, percent: usize) -> Duration {
+        let index = (self.waits.len() * percent).div_ceil(100).saturating_sub(1);
+        self.waits.get(index).copied().unwrap_or_default()
+    }
+
+    /// One line about it.
+    pub fn line(&self, who: &str) -> String {
+        let seconds = self.took.as_secs_f64();
+        format!(
+            "{who:<10} {seconds:7.1} s  {:6.1} gateways/s   created → Started p50 {:5.1} s  p99 {:5.1} s   {} timed out",
+            self.waits.len() as f64 / seconds,
+            self.percentile(50).as_secs_f64(),
+            self.percentile(99).as_secs_f64(),
+            self.timed_out,
+        )
+    }
+}
+
+impl Results {
+    fn each(&self, number: impl Fn(&Cost) -> f64) -> f64 {
+        median(self.costs.iter().map(number))
+    }
+
+    fn per_gateway(&self, count: u64) -> f64 {
+        count as f64 / self.gateways as f64
+    }
+
+    fn ratios(&self) -> Vec<f64> {
+        self.pairs.iter().map(|(raw, operator)| operator.took.as_secs_f64() / raw.took.as_secs_f64()).collect()
+    }
+
+    /// Prints the table.
+    pub fn print(&self) {
+        self.print_burst();
+        self.print_fleet();
+        if let Some(Ancestor { gateways, started, took }) = self.ancestor {
+            println!("\nThe ancestor's loop, {gateways} gateways at once, the same pods and deadline");
+            println!(
+                "  {started} started, {} lost to the deadline, after {:.0} s",
+                gateways - started,
+                took.as_secs_f64()
+            );
+        }
+        self.print_targets();
+    }
+
+    fn print_burst(&self) {
+        println!("\nBurst of {} gateways", self.gateways);
+        for ((raw, operator), ratio) in self.pairs.iter().zip(self.ratios()) {
+            println!("  {}", raw.line("raw client"));
+            println!("  {}   ratio {ratio:.3}", operator.line("phasegate"));
+        }
+        let seconds =
+            |of: fn(&(Burst, Burst)) -> &Burst| median(self.pairs.iter().map(|pair| of(pair).took.as_secs_f64()));
+        println!(
+            "  median: raw client {:.1} s, phasegate {:.1} s, ratio {:.3} (of each pair: {})",
+            seconds(|pair| &pair.0),
+            seconds(|pair| &pair.1),
+            median(self.ratios()),
+            self.ratios().iter().map(|ratio| format!("{ratio:.3}")).collect::<Vec<_>>().join(", "),
+        );
+        println!("\nThe operator's cost per gateway");
+        if let Some(cost) = self.costs.last() {
+            for (target, count) in cost.requests.rows() {
+                println!("  {target:<40} {:6.2}", self.per_gateway(count));
+            }
+        }
+        println!("  {:<40} {:6.2} ms", "processor time", self.each(|cost| self.cpu_ms(cost)));
+        println!("  {:<40} {:6.1} KB", "memory beyond that without gateways", self.each(|cost| self.memory_kb(cost)));
+        let megabytes = |of: fn(&Cost) -> u64| self.each(|cost| of(cost) as f64 / 1024.0);
+        println!(
+            "  memory: {:.1} MB without gateways, {:.1} MB at most, {:.1} MB after the burst",
+            megabytes(|cost| cost.before.resident),
+            megabytes(|cost| cost.after.peak),
+            megabytes(|cost| cost.after.resident),
+        );
+    }
+
+    fn cpu_ms(&self, cost: &Cost) -> f64 {
+        cost.cpu.as_secs_f64() * 1_000.0 / self.gateways as f64
+    }
+
+    fn memory_kb(&self, cost: &Cost) -> f64 {
+        cost.after.peak.saturating_sub(cost.before.resident) as f64 / self.gateways as f64
+    }
+
+    fn print_fleet(&self) {
+        let Fleet { quiet, quiet_for, restart, listed, settled, restart_cpu, stop, start_again, delete } = &self.fleet;
+        println!("\nThe fleet of {} afterwards", self.gateways);
+        println!("  {} s of quiet: {} writes, {} reads", quiet_for.as_secs(), quiet.writes(), quiet.reads());
+        quiet.rows().for_each(|(target, count)| println!("    {target} {count}"));
+        println!(
+            "  killed and started again: listed after {:.2} s, at rest after {:.2} s and {:.2} s of processor time; {} writes",
+            listed.as_secs_f64(),
+            settled.as_secs_f64(),
+            restart_cpu.as_secs_f64(),
+            restart.writes()
+        );
+        restart.rows().for_each(|(target, count)| println!("    {target} {count}"));
+        println!("  all stopped after       {:7.1} s", stop.as_secs_f64());
+        println!("  all started again after {:7.1} s", start_again.as_secs_f64());
+        println!("  all deleted after       {:7.1} s, children included", delete.as_secs_f64());
+    }
+
+    fn print_targets(&self) {
+        println!("\n{:<58} {:>12} {:>12}", "Target", "wanted", "measured");
+        let ratio = median(self.ratios());
+        line("burst, times the raw client's", "<= 1.10", &format!("{ratio:.3}"), ratio <= 1.10);
+        let lost: usize = self.pairs.iter().map(|(_, operator)| operator.timed_out).sum();
+        line("gateways that took the timeout", "0", &lost.to_string(), lost == 0);
+        let writes = self.each(|cost| self.per_gateway(cost.requests.writes()));
+        line("writes per gateway, the Event included", "6", &format!("{writes:.2}"), writes <= 6.0);
+        let reads = self.each(|cost| self.per_gateway(cost.requests.reads()));
+        line("reads per gateway", "0", &format!("{reads:.2}"), reads == 0.0);
+        let cpu = self.each(|cost| self.cpu_ms(cost));
+        line("processor time per gateway, ms", "<= 6", &format!("{cpu:.2}"), cpu <= 6.0);
+        let allowed = 25.0 + 20.0 * self.gateways as f64 / 1024.0;
+        let peak = self.each(|cost| cost.after.peak as f64 / 1024.0);
+        line(
+            "peak memory, MB: 25 and 20 KB a gateway",
+            &format!("<= {allowed:.1}"),
+            &format!("{peak:.1}"),
+            peak <= allowed,
+        );
+        let quiet = self.fleet.quiet.writes();
+        line("writes while quiet", "0", &quiet.to_string(), quiet == 0);
+        let restart = self.fleet.restart.writes();
+        line("writes at a restart", "0", &restart.to_string(), restart == 0);
+        let settled = self.fleet.settled.as_secs_f64();
+        line("seconds to settle at a restart", "<= 10", &format!("{settled:.2}"), settled <= 10.0);
+    }
+}
+
+fn line(what: &str, wanted: &str, measured: &str, holds: bool) {
+    println!("{what:<58} {wanted:>12} {measured:>12}  {}", if holds { "holds" } else { "MISSED" });
+}

@@ -1,0 +1,99 @@
+//! Nobody waits for somebody else's gateways, however many there are and whatever is wrong with them.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::jiff::SignedDuration;
+use phasegate::api::ApiGateway;
+use serde_json::json;
+
+use crate::harness::{Fault, Fleet, Proxy, World, gateway, private_world};
+
+/// The longest that a gateway may wait for its start to begin.
+const SOON: Duration = Duration::from_secs(5);
+
+/// Applies a gateway and sees how long it takes until its start begins, by the observer's clock and by
+/// what the API server says.
+async fn begins_soon(world: &World, name: &str) {
+    let mut versions = world.record::<ApiGateway>(name).await;
+    let since = Instant::now();
+    world.apply(&gateway(name, json!({ "image": "acme/gateway:1" }))).await;
+    let begun = versions.first("begun", |version| version.object.status.is_some()).await.object;
+    let seen = since.elapsed();
+    assert!(seen <= SOON, "{name} was begun after {seen:?}");
+    let created = begun.metadata.creation_timestamp.unwrap().0;
+    let recorded = begun.status.unwrap().history[0].at.0.duration_since(created);
+    // The moment of the creation has whole seconds, rounded down.
+    let soon = SignedDuration::try_from(SOON).unwrap() + SignedDuration::from_secs(1);
+    assert!(recorded <= soon, "{name} was begun after {recorded:?}");
+    println!("{name} was begun after {seen:?}");
+}
+
+fn flood() -> usize {
+    std::env::var("PHASEGATE_FLOOD").map_or(400, |count| count.parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_flood_of_gateways_in_one_namespace_delays_no_gateway_of_another() {
+    let count = flood();
+    let flooded = private_world("flood").await;
+    let other = flooded.beside("other").await;
+    let fleet = Fleet::apply(&flooded, "gw", count, json!({ "startDeadline": "1h" })).await;
+    let _operator = flooded.operator_with(&["--namespaces", &other.namespace]);
+    let all = i64::try_from(2 * count).unwrap();
+
+    for part in 1..=5 {
+        // In the middle of the flood, and not after it.
+        fleet.until_transitions(part * all / 8).await;
+        begins_soon(&other, &format!("shop-{part}")).await;
+        assert!(fleet.transitions().await < all, "the flood is over");
+    }
+    for part in 1..=5 {
+        other.until_started(&format!("shop-{part}")).await;
+    }
+}
+
+#[tokio::test]
+async fn gateways_whose_writes_hang_delay_no_other_of_their_namespace() {
+    const HUNG: usize = 20;
+    let world = World::new("hung").await;
+    let proxy = Proxy::start(&world.cluster.operator_kubeconfig()).await;
+    let _operator = world.operator_as(proxy.kubeconfig(), &[]);
+    let mut hang = proxy.when(Fault::Hang, |asked| asked.is_write() && asked.name.starts_with("hung-"));
+    let hung = Fleet::apply(&world, "hung", HUNG, json!({})).await;
+    hang.caught(HUNG).await;
+
+    let since = Instant::now();
+    let others = Fleet::apply(&world, "gw", 10, json!({})).await;
+    others.until_all_started_once().await;
+
+    // A hanging write takes ten seconds to be given up, and then is tried again.
+    assert!(since.elapsed() < Duration::from_secs(30), "{:?}", since.elapsed());
+    assert_eq!(hung.transitions().await, 0);
+    drop(hang);
+    hung.until_all_started_once().await;
+    hung.assert_children_are_theirs().await;
+}
+
+#[tokio::test]
+async fn a_namespace_whose_writes_hang_delays_no_gateway_of_another() {
+    const HUNG: usize = 100;
+    let stuck = World::new("stuck-namespace").await;
+    let other = stuck.beside("free").await;
+    let proxy = Proxy::start(&stuck.cluster.operator_kubeconfig()).await;
+    let _operator = stuck.operator_as(proxy.kubeconfig(), &["--namespaces", &other.namespace]);
+    let namespace = stuck.namespace.clone();
+    let mut hang = proxy.when(Fault::Hang, move |asked| asked.is_write() && asked.namespace == namespace);
+    let hung = Fleet::apply(&stuck, "hung", HUNG, json!({})).await;
+    // As many as are worked on at once, but for what is kept for others.
+    hang.caught(48).await;
+
+    for number in 1..=3 {
+        let name = format!("shop-{number}");
+        begins_soon(&other, &name).await;
+        other.until_started(&name).await;
+    }
+
+    assert_eq!(hung.transitions().await, 0);
+    drop(hang);
+    hung.until_all_started_once().await;
+}

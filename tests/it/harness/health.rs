@@ -1,0 +1,75 @@
+//! What an operator says of itself over HTTP.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use kube::{Client, Config};
+
+/// An HTTP client without any credentials.
+pub fn plain_client(url: &str) -> Client {
+    let mut config = Config::new(url.parse().unwrap());
+    config.default_retry = false;
+    config.connect_timeout = Some(Duration::from_secs(5));
+    Client::try_from(config).unwrap()
+}
+
+/// Where an operator answers `/livez`, `/readyz` and `/metrics`.
+pub struct Health {
+    address: SocketAddr,
+    client: Client,
+}
+
+impl Health {
+    /// An address that is free now, for an operator that is about to be started.
+    pub fn reserve() -> Self {
+        let address = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+        Self { address, client: plain_client(&format!("http://{address}")) }
+    }
+
+    /// The value of the operator's flag `--http-bind`.
+    pub fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// The HTTP status and the words of an answer; `None` while nobody answers.
+    pub async fn get(&self, path: &str) -> Option<(u16, String)> {
+        let request = Request::get(path).body(kube::client::Body::empty()).unwrap();
+        let answer = self.client.send(request).await.ok()?;
+        let status = answer.status().as_u16();
+        let body = to_bytes(Body::new(answer.into_body()), usize::MAX).await.ok()?;
+        Some((status, String::from_utf8(body.to_vec()).unwrap()))
+    }
+
+    /// Waits until `path` is answered with a status and all of these words; what it says.
+    pub async fn until(&self, path: &str, status: u16, words: &[&str]) -> String {
+        let what = format!("{status} with {words:?}");
+        self.until_so(path, &what, |found, said| found == status && words.iter().all(|word| said.contains(word))).await
+    }
+
+    /// Waits until nothing is wrong but what these words are about, one sentence for each of them.
+    pub async fn until_only_wrong(&self, path: &str, words: &[&str]) {
+        let about = |line: &str| words.iter().any(|word| line.starts_with(word));
+        let only = |said: &str| said.lines().count() == words.len() && said.lines().all(about);
+        self.until_so(path, &format!("503 about {words:?} only"), |found, said| found == 503 && only(said)).await;
+    }
+
+    async fn until_so(&self, path: &str, what: &str, wanted: impl Fn(u16, &str) -> bool) -> String {
+        const PATIENCE: Duration = Duration::from_secs(120);
+        let mut last = None;
+        let waited = tokio::time::timeout(PATIENCE, async {
+            let mut every = tokio::time::interval(Duration::from_millis(100));
+            loop {
+                every.tick().await;
+                last = self.get(path).await;
+                match &last {
+                    Some((found, said)) if wanted(*found, said) => return said.clone(),
+                    _ => {}
+                }
+            }
+        })
+        .await;
+        waited.unwrap_or_else(|_| panic!("{path} does not come to {what}; the last answer: {last:?}"))
+    }
+}

@@ -1,0 +1,343 @@
+//! What can go wrong between an operator and its API server, on command: a reverse proxy that
+//! answers for the API server, keeps silent, or breaks off, while a rule says so.
+//!
+//! It has no identity of its own: what the operator's credentials allow is what the API server
+//! allows.
+
+use std::fmt::Write as _;
+use std::future::pending;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, BodyDataStream, Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, Response, header};
+use futures::{Stream, StreamExt, stream};
+use kube::Client;
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
+use serde_json::{Value, json};
+use tokio::sync::{oneshot, watch};
+
+/// What is done to a request, or to an answer that is under way.
+#[derive(Clone, Copy, Debug)]
+pub enum Fault {
+    /// Answers with this HTTP status instead of asking the API server.
+    Answer(u16),
+    /// Answers 429, and that the next try is to be made after so many seconds.
+    TryAgainAfter(u32),
+    /// Lets the API server carry the request out, and answers with this HTTP status instead of
+    /// what it said.
+    AnswerAfterwards(u16),
+    /// Never answers.
+    Hang,
+    /// Ends the connection, of an answer that is under way, too.
+    Cut,
+    /// From now on no further byte of the answer comes through, and the connection stays open.
+    Mute,
+}
+
+/// A request, as Kubernetes names its parts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// `get`, `list`, `watch`, `create`, `update`, `patch` or `delete`.
+    pub verb: &'static str,
+    /// The kind's plural; for what is no resource, the first part of the path.
+    pub resource: String,
+    /// `status`, and so on.
+    pub subresource: String,
+    /// Empty for what is not of one namespace.
+    pub namespace: String,
+    /// Empty for `list` and `watch`.
+    pub name: String,
+}
+
+impl Asked {
+    fn new(method: &Method, path: &str, query: &str, body: &[u8]) -> Self {
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let rest = match parts.as_slice() {
+            ["api", _, rest @ ..] | ["apis", _, _, rest @ ..] => rest,
+            rest => rest,
+        };
+        let (namespace, rest) = match rest {
+            ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (*namespace, rest),
+            rest => ("", rest),
+        };
+        let part = |index: usize| rest.get(index).copied().unwrap_or_default().to_owned();
+        let mut asked = Self {
+            verb: "get",
+            resource: part(0),
+            name: part(1),
+            subresource: part(2),
+            namespace: namespace.to_owned(),
+        };
+        asked.verb = match *method {
+            Method::POST => "create",
+            Method::PUT => "update",
+            Method::PATCH => "patch",
+            Method::DELETE => "delete",
+            _ if query.contains("watch=") => "watch",
+            _ if asked.name.is_empty() && parts.first().is_some_and(|part| part.starts_with("api")) => "list",
+            _ => "get",
+        };
+        if asked.verb == "create" {
+            // What is created is named only by what is sent.
+            let object: Value = serde_json::from_slice(body).unwrap_or_default();
+            asked.name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        }
+        asked
+    }
+
+    /// Whether it changes something.
+    pub fn is_write(&self) -> bool {
+        !matches!(self.verb, "get" | "list" | "watch")
+    }
+
+    /// Whether it is for a kind of this plural.
+    pub fn is_of(&self, plural: &str) -> bool {
+        self.resource == plural
+    }
+}
+
+struct Rule {
+    number: usize,
+    fault: Fault,
+    matches: Box<dyn Fn(&Asked) -> bool + Send + Sync>,
+    caught: watch::Sender<usize>,
+}
+
+/// The rules that hold at this moment, and what was asked so far.
+struct Switchboard {
+    rules: Mutex<Vec<Rule>>,
+    changed: watch::Sender<()>,
+    asked: Mutex<Vec<Asked>>,
+}
+
+impl Switchboard {
+    fn rules(&self) -> MutexGuard<'_, Vec<Rule>> {
+        self.rules.lock().unwrap()
+    }
+
+    /// The first fault that is meant for a request, counted.
+    fn fault(&self, asked: &Asked, among: fn(&Fault) -> bool) -> Option<Fault> {
+        let rules = self.rules();
+        let rule = rules.iter().find(|rule| among(&rule.fault) && (rule.matches)(asked))?;
+        rule.caught.send_modify(|caught| *caught += 1);
+        Some(rule.fault)
+    }
+}
+
+/// A running proxy. It ends with this value.
+pub struct Proxy {
+    board: Arc<Switchboard>,
+    kubeconfig: PathBuf,
+    _end: oneshot::Sender<()>,
+}
+
+impl Proxy {
+    /// Starts a proxy to the API server of this kubeconfig's context.
+    pub async fn start(kubeconfig: &Path) -> Self {
+        let mut behind = Kubeconfig::read_from(kubeconfig).unwrap();
+        let mut config =
+            kube::Config::from_custom_kubeconfig(behind.clone(), &KubeConfigOptions::default()).await.unwrap();
+        config.auth_info = AuthInfo::default();
+        config.default_retry = false;
+
+        let board =
+            Arc::new(Switchboard { rules: Mutex::default(), changed: watch::Sender::new(()), asked: Mutex::default() });
+        let (end, ended) = oneshot::channel();
+        let (bound, address) = oneshot::channel();
+        let served = Arc::clone(&board);
+        // On a thread of its own: a test that waits for a process must not hold it up.
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let serving = runtime.spawn(serve(served, config, bound));
+            let _ = runtime.block_on(ended);
+            serving.abort();
+            runtime.shutdown_background();
+        });
+
+        let address = address.await.unwrap();
+        for cluster in behind.clusters.iter_mut().filter_map(|cluster| cluster.cluster.as_mut()) {
+            cluster.server = Some(format!("http://{address}"));
+            cluster.certificate_authority = None;
+            cluster.certificate_authority_data = None;
+        }
+        // Beside the other, whose folder is for its owner's eyes only and ends with the run.
+        let kubeconfig = kubeconfig.with_file_name(format!("proxy-{}.kubeconfig", address.port()));
+        std::fs::write(&kubeconfig, serde_json::to_vec(&behind).unwrap()).unwrap();
+        Self { board, kubeconfig, _end: end }
+    }
+
+    /// The kubeconfig of the same user, whose server is the proxy.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// From now on `fault` is done to the requests that match, until what is returned is dropped.
+    /// Of several rules the first that matches counts.
+    #[must_use]
+    pub fn when(&self, fault: Fault, matches: impl Fn(&Asked) -> bool + Send + Sync + 'static) -> Trouble {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let (sender, caught) = watch::channel(0);
+        self.board.rules().push(Rule { number, fault, matches: Box::new(matches), caught: sender });
+        self.board.changed.send_replace(());
+        Trouble { board: Arc::clone(&self.board), number, caught }
+    }
+
+    /// How many requests like this there were.
+    pub fn count(&self, matches: impl Fn(&Asked) -> bool) -> usize {
+        self.board.asked.lock().unwrap().iter().filter(|asked| matches(asked)).count()
+    }
+}
+
+/// A fault that goes on until this is dropped.
+pub struct Trouble {
+    board: Arc<Switchboard>,
+    number: usize,
+    caught: watch::Receiver<usize>,
+}
+
+impl Trouble {
+    /// Waits until so many requests, or answers under way, have met the fault.
+    pub async fn caught(&mut self, count: usize) {
+        const PATIENCE: Duration = Duration::from_secs(120);
+        let enough = tokio::time::timeout(PATIENCE, self.caught.wait_for(|caught| *caught >= count)).await.is_ok();
+        assert!(enough, "only {} of {count} requests met the fault", self.count());
+    }
+
+    /// How many have met the fault so far.
+    pub fn count(&self) -> usize {
+        *self.caught.borrow()
+    }
+}
+
+impl Drop for Trouble {
+    fn drop(&mut self) {
+        self.board.rules().retain(|rule| rule.number != self.number);
+        self.board.changed.send_replace(());
+    }
+}
+
+async fn serve(board: Arc<Switchboard>, config: kube::Config, bound: oneshot::Sender<SocketAddr>) {
+    let client = Client::try_from(config).unwrap();
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    bound.send(listener.local_addr().unwrap()).unwrap();
+    let app = Router::new().fallback(handle).with_state((board, client));
+    axum::serve(listener, app).await.unwrap();
+}
+
+async fn handle(State((board, client)): State<(Arc<Switchboard>, Client)>, request: Request) -> Response<Body> {
+    let (mut parts, body) = request.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let asked = Asked::new(&parts.method, parts.uri.path(), parts.uri.query().unwrap_or_default(), &body);
+    board.asked.lock().unwrap().push(asked.clone());
+    let fault = board.fault(&asked, |fault| !matches!(fault, Fault::Mute));
+    match fault {
+        Some(Fault::Answer(code)) => return refusal(code, None),
+        Some(Fault::TryAgainAfter(seconds)) => return refusal(429, Some(seconds)),
+        Some(Fault::Hang) => pending().await,
+        Some(Fault::Cut) => return broken_off(),
+        Some(Fault::AnswerAfterwards(_) | Fault::Mute) | None => {}
+    }
+
+    keep_end_to_end(&mut parts.headers);
+    let Ok(answer) = client.send(Request::from_parts(parts, kube::client::Body::from(body))).await else {
+        return broken_off();
+    };
+    let (mut parts, body) = answer.into_parts();
+    keep_end_to_end(&mut parts.headers);
+    let body = Body::new(body);
+    if let Some(Fault::AnswerAfterwards(code)) = fault {
+        let _ = to_bytes(body, usize::MAX).await;
+        return refusal(code, None);
+    }
+    Response::from_parts(parts, Body::from_stream(flow(board, asked, body.into_data_stream())))
+}
+
+/// The rest of an answer, for as long as no rule is against it.
+fn flow(board: Arc<Switchboard>, asked: Asked, data: BodyDataStream) -> impl Stream<Item = Result<Bytes, BoxError>> {
+    let changed = board.changed.subscribe();
+    stream::unfold((board, asked, data, changed), |(board, asked, mut data, mut changed)| async move {
+        loop {
+            match board.fault(&asked, |fault| matches!(fault, Fault::Mute | Fault::Cut)) {
+                Some(Fault::Mute) => pending().await,
+                Some(_) => return Some((Err("cut".into()), (board, asked, data, changed))),
+                None => {}
+            }
+            tokio::select! {
+                chunk = data.next() => {
+                    let chunk = chunk?.map_err(Into::into);
+                    return Some((chunk, (board, asked, data, changed)));
+                }
+                _ = changed.changed() => {}
+            }
+        }
+    })
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Drops what is about one connection, and not about the request.
+fn keep_end_to_end(headers: &mut HeaderMap) {
+    for name in [header::CONNECTION, header::HOST, header::TRANSFER_ENCODING] {
+        headers.remove(name);
+    }
+}
+
+/// An answer that ends before it was whole.
+fn broken_off() -> Response<Body> {
+    let nothing = stream::once(async { Err::<Bytes, BoxError>("cut".into()) });
+    Response::new(Body::from_stream(nothing))
+}
+
+fn refusal(code: u16, retry_after: Option<u32>) -> Response<Body> {
+    let mut message = format!("the test's proxy answers {code}");
+    if let Some(seconds) = retry_after {
+        let _ = write!(message, ", try again after {seconds} s");
+    }
+    let reason = match code {
+        429 => "TooManyRequests",
+        503 => "ServiceUnavailable",
+        504 => "Timeout",
+        _ => "InternalError",
+    };
+    // An API server says it twice.
+    let details = json!({ "retryAfterSeconds": retry_after });
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure",
+        "code": code, "reason": reason, "message": message, "details": details,
+    });
+    let mut answer = Response::builder().status(code).header(header::CONTENT_TYPE, "application/json");
+    if let Some(seconds) = retry_after {
+        answer = answer.header(header::RETRY_AFTER, seconds);
+    }
+    answer.body(Body::from(status.to_string())).unwrap()
+}
+
+#[test]
+fn a_request_is_named_as_kubernetes_names_it() {
+    let asked = |method, path, query| Asked::new(&method, path, query, br#"{"metadata":{"name":"shop"}}"#);
+    let new = |verb, resource: &str, subresource: &str, namespace: &str, name: &str| Asked {
+        verb,
+        resource: resource.to_owned(),
+        subresource: subresource.to_owned(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    };
+    assert_eq!(
+        asked(Method::PUT, "/apis/phasegate.dev/v1alpha1/namespaces/a/apigateways/shop/status", ""),
+        new("update", "apigateways", "status", "a", "shop")
+    );
+    assert_eq!(
+        asked(Method::POST, "/api/v1/namespaces/a/services", "fieldManager=x"),
+        new("create", "services", "", "a", "shop")
+    );
+    assert_eq!(asked(Method::GET, "/api/v1/namespaces", "watch=true"), new("watch", "namespaces", "", "", ""));
+    assert_eq!(asked(Method::GET, "/api/v1/namespaces", "limit=500"), new("list", "namespaces", "", "", ""));
+    assert_eq!(asked(Method::GET, "/version", ""), new("get", "version", "", "", ""));
+}
