@@ -1,6 +1,7 @@
 //! The roles of deploy/rbac: every verb in them is used, and nothing dangerous is in them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -91,47 +92,52 @@ async fn account(world: &World, rules: Vec<Value>) -> PathBuf {
     path
 }
 
-/// What the API server refused, by user, as its audit log grows.
+/// What the API server refused, as its audit log says. A request is in the log before it is answered.
 #[derive(Clone)]
-struct Denials(watch::Receiver<BTreeMap<String, BTreeSet<Permission>>>);
+struct Denials {
+    log: PathBuf,
+    users: watch::Receiver<BTreeSet<String>>,
+}
 
 impl Denials {
-    fn follow(path: PathBuf) -> Self {
-        let (sender, receiver) = watch::channel(BTreeMap::new());
+    fn follow(log: PathBuf) -> Self {
+        let (sender, users) = watch::channel(BTreeSet::new());
+        let mut lines = BufReader::new(File::open(&log).unwrap());
         tokio::spawn(async move {
-            let mut log = BufReader::new(std::fs::File::open(path).unwrap());
             let (mut line, mut every) = (String::new(), tokio::time::interval(Duration::from_millis(100)));
             while !sender.is_closed() {
                 every.tick().await;
-                while log.read_line(&mut line).unwrap() > 0 && line.ends_with('\n') {
-                    if let Some((user, permission)) = denial(&serde_json::from_str(&line).unwrap()) {
-                        sender.send_modify(|all: &mut BTreeMap<_, BTreeSet<_>>| {
-                            all.entry(user).or_default().insert(permission);
-                        });
+                while lines.read_line(&mut line).unwrap() > 0 && line.ends_with('\n') {
+                    if let Some((user, _)) = denial(&line) {
+                        sender.send_modify(|users| users.extend([user]));
                     }
                     line.clear();
                 }
             }
         });
-        Self(receiver)
+        Self { log, users }
     }
 
+    /// All that a user was refused until now.
     fn of(&self, user: &str) -> BTreeSet<Permission> {
-        self.0.borrow().get(user).cloned().unwrap_or_default()
+        let lines = BufReader::new(File::open(&self.log).unwrap()).lines();
+        let denials = lines.filter_map(|line| denial(&line.unwrap()));
+        denials.filter(|(refused, _)| refused == user).map(|(_, permission)| permission).collect()
     }
 
     async fn first_of(&mut self, user: &str) {
-        self.0.wait_for(|all| all.contains_key(user)).await.unwrap();
+        self.users.wait_for(|users| users.contains(user)).await.unwrap();
     }
 }
 
 /// Who lacked what, if a request was refused for that. Owner references are judged by an admission
 /// plugin, which asks for a permission other than that for the request itself.
-fn denial(entry: &Value) -> Option<(String, Permission)> {
-    let text = |path: &str| entry.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
-    if entry.pointer("/responseStatus/code") != Some(&json!(403)) {
+fn denial(line: &str) -> Option<(String, Permission)> {
+    if !line.contains("\"code\":403") {
         return None;
     }
+    let entry: Value = serde_json::from_str(line).ok()?;
+    let text = |path: &str| entry.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
     let message = text("/responseStatus/message");
     let (group, mut resource) = (text("/objectRef/apiGroup"), text("/objectRef/resource"));
     let missing = if message.contains("cannot set blockOwnerDeletion") {
@@ -196,6 +202,7 @@ async fn refused(all: &[Permission], taken: Option<&Permission>, mut denials: De
         () = everything(&world) => {}
         () = denials.first_of(&user) => {}
     }
+    // It gives up its Lease, which is a permission, too.
     operator.end();
     denials.of(&user)
 }
