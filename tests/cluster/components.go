@@ -79,13 +79,7 @@ func (c *cluster) start(ctx context.Context, auditLog bool) error {
 			// On a busy machine a late heartbeat would make the node and its pods unready.
 			"--node-monitor-grace-period=1h")...),
 		c.launch("kube-scheduler", c.controllerFlags()...),
-		c.launch("kwok",
-			"--kubeconfig="+c.about.Kubeconfig,
-			"--config="+c.file("kwok.yaml"),
-			"--server-address=127.0.0.1:{port}",
-			"--manage-all-nodes=false", "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
-			"--cidr=10.200.0.0/14",
-			"--node-lease-duration-seconds=40"),
+		c.launch("kwok", c.kwokFlags()...),
 	); err != nil {
 		return err
 	}
@@ -145,6 +139,17 @@ func (c *cluster) controllerFlags() []string {
 		"--leader-elect=false",
 		"--kube-api-qps=500", "--kube-api-burst=1000",
 	)
+}
+
+func (c *cluster) kwokFlags() []string {
+	return []string{
+		"--kubeconfig=" + c.about.Kubeconfig,
+		"--config=" + c.file("kwok.yaml"),
+		"--server-address=127.0.0.1:{port}",
+		"--manage-all-nodes=false", "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
+		"--cidr=10.200.0.0/14",
+		"--node-lease-duration-seconds=40",
+	}
 }
 
 // launch puts a free port for {port}. It is chosen right before its use: the
@@ -218,22 +223,24 @@ func (c *cluster) request(ctx context.Context, method, url, body string) ([]byte
 
 const nodeName = "node-0"
 
-func (c *cluster) createNode(ctx context.Context) error {
-	_, err := c.request(ctx, http.MethodPost, c.about.Server+"/api/v1/nodes", `{
-		"apiVersion": "v1", "kind": "Node",
-		"metadata": {
-			"name": "`+nodeName+`",
-			"annotations": {"kwok.x-k8s.io/node": "fake"},
-			"labels": {
-				"kubernetes.io/hostname": "`+nodeName+`",
-				"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"
-			}
-		},
-		"status": {
-			"allocatable": {"cpu": "100k", "memory": "100Ti", "pods": "100k"},
-			"capacity": {"cpu": "100k", "memory": "100Ti", "pods": "100k"}
+const node = `{
+	"apiVersion": "v1", "kind": "Node",
+	"metadata": {
+		"name": "` + nodeName + `",
+		"annotations": {"kwok.x-k8s.io/node": "fake"},
+		"labels": {
+			"kubernetes.io/hostname": "` + nodeName + `",
+			"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"
 		}
-	}`)
+	},
+	"status": {
+		"allocatable": {"cpu": "100k", "memory": "100Ti", "pods": "100k"},
+		"capacity": {"cpu": "100k", "memory": "100Ti", "pods": "100k"}
+	}
+}`
+
+func (c *cluster) createNode(ctx context.Context) error {
+	_, err := c.request(ctx, http.MethodPost, c.about.Server+"/api/v1/nodes", node)
 	return err
 }
 

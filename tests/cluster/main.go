@@ -26,6 +26,9 @@ const usage = `usage: cluster COMMAND
   up            start a cluster in the background, or find the one that runs
                   --audit-log            as above, when it is started
   down          end the cluster that "up" started
+  node --kubeconfig FILE
+                add the simulated node to a cluster that exists, until stdin reaches
+                its end, SIGINT or SIGTERM
   exec -- PROGRAM [ARGUMENT ...]
                 run a program until stdin reaches its end, SIGINT or SIGTERM
   kubectl-path  print the path of kubectl
@@ -74,7 +77,10 @@ func command(ctx context.Context, end context.CancelFunc, args []string) error {
 	flags := flag.NewFlagSet("cluster", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	var options runOptions
+	var kubeconfig string
 	switch args[0] {
+	case "node":
+		flags.StringVar(&kubeconfig, "kubeconfig", "", "")
 	case "run":
 		flags.StringVar(&options.dir, "dir", "", "")
 		flags.BoolVar(&options.untilStdinCloses, "until-stdin-closes", false, "")
@@ -108,6 +114,16 @@ func command(ctx context.Context, end context.CancelFunc, args []string) error {
 		}
 		err := run(ctx, options)
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			return nil // asked to end before it was ready
+		}
+		return err
+	case "node":
+		if kubeconfig == "" {
+			return wrongUsage("--kubeconfig is missing")
+		}
+		go endWithStdin(end)
+		err := runNode(ctx, kubeconfig)
+		if errors.Is(err, context.Canceled) {
 			return nil // asked to end before it was ready
 		}
 		return err
