@@ -1,8 +1,9 @@
 //! `make bench`: phasegate beside a tuned raw client and beside its ancestor's loop, on a control
 //! plane of its own. docs/benchmarks.md says how to read what it prints.
 //!
-//! N is the number of gateways (300), RUNS the number of pairs (3), ANCESTOR=0 leaves the ancestor
-//! out. A target that is missed is reported; only what broke fails the program.
+//! N is the number of gateways (300), RUNS the number of pairs (3), AT_ONCE the raw
+//! client's concurrency (found by trying); FLEET=0 leaves out what comes after
+//! the bursts, ANCESTOR=0 the ancestor. A target that is missed is reported; only what broke fails the program.
 
 #[path = "../../tests/it/harness/cluster.rs"]
 #[allow(dead_code, reason = "the tests use the rest of it")]
@@ -57,7 +58,10 @@ async fn bench() -> Result<()> {
     let settings = Settings::from_env()?;
     println!("phasegate {}, {}", env!("CARGO_PKG_VERSION"), machine());
     let stage = Stage::set().await?;
-    let at_once = tune(&stage, settings.gateways).await?;
+    let at_once = match settings.at_once {
+        0 => tune(&stage, settings.gateways).await?,
+        given => given,
+    };
 
     let mut pairs = Vec::new();
     let mut costs = Vec::new();
@@ -85,7 +89,13 @@ async fn bench() -> Result<()> {
         costs.push(cost);
     }
     let Some((operator, observer, namespace)) = last else { return Ok(()) };
-    let fleet = afterwards(&stage, operator, observer, &namespace, settings.gateways).await?;
+    let fleet = match settings.fleet {
+        true => Some(afterwards(&stage, operator, observer, &namespace, settings.gateways).await?),
+        false => {
+            operator.end()?;
+            None
+        }
+    };
     stage.clear(&namespace).await?;
     let ancestor = match settings.ancestor {
         true => Some(ancestors_burst(&stage, settings.gateways.min(ANCESTORS_BURST)).await?),

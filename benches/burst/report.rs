@@ -72,8 +72,8 @@ pub struct Results {
     pub pairs: Vec<(Burst, Burst)>,
     /// What the operator's burst of each pair cost.
     pub costs: Vec<Cost>,
-    /// What came after.
-    pub fleet: Fleet,
+    /// What came after, where it was followed.
+    pub fleet: Option<Fleet>,
     /// The third contestant.
     pub ancestor: Option<Ancestor>,
 }
@@ -126,7 +126,9 @@ impl Results {
     /// Prints the table.
     pub fn print(&self) {
         self.print_burst();
-        self.print_fleet();
+        if let Some(fleet) = &self.fleet {
+            self.print_fleet(fleet);
+        }
         if let Some(Ancestor { gateways, started, took }) = self.ancestor {
             println!("\nThe ancestor's loop, {gateways} gateways at once, the same pods and deadline");
             println!(
@@ -178,8 +180,8 @@ impl Results {
         cost.after.peak.saturating_sub(cost.before.resident) as f64 / self.gateways as f64
     }
 
-    fn print_fleet(&self) {
-        let Fleet { quiet, quiet_for, restart, listed, settled, restart_cpu, stop, start_again, delete } = &self.fleet;
+    fn print_fleet(&self, fleet: &Fleet) {
+        let Fleet { quiet, quiet_for, restart, listed, settled, restart_cpu, stop, start_again, delete } = fleet;
         println!("\nThe fleet of {} afterwards", self.gateways);
         println!("  {} s of quiet: {} writes, {} reads", quiet_for.as_secs(), quiet.writes(), quiet.reads());
         quiet.rows().for_each(|(target, count)| println!("    {target} {count}"));
@@ -216,11 +218,12 @@ impl Results {
             &format!("{peak:.1}"),
             peak <= allowed,
         );
-        let quiet = self.fleet.quiet.writes();
+        let Some(fleet) = &self.fleet else { return };
+        let quiet = fleet.quiet.writes();
         line("writes while quiet", "0", &quiet.to_string(), quiet == 0);
-        let restart = self.fleet.restart.writes();
+        let restart = fleet.restart.writes();
         line("writes at a restart", "0", &restart.to_string(), restart == 0);
-        let settled = self.fleet.settled.as_secs_f64();
+        let settled = fleet.settled.as_secs_f64();
         line("seconds to settle at a restart", "<= 10", &format!("{settled:.2}"), settled <= 10.0);
     }
 }

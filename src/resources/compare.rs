@@ -49,60 +49,97 @@ const NOTHING_UNLESS_DESIRED: &[&str] = &[
 /// Owners that somebody adds beside ours are theirs to keep.
 const OWNERS: &str = "/metadata/ownerReferences";
 
+/// A place in an object. It is spelled out only where something differs: most comparisons find nothing.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    above: Option<&'a Place<'a>>,
+    key: Key<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Key<'a> {
+    Name(&'a str),
+    Index(usize),
+}
+
+impl<'a> Place<'a> {
+    const ROOT: Place<'static> = Place { above: None, key: Key::Name("") };
+
+    fn below(&'a self, key: Key<'a>) -> Self {
+        Self { above: Some(self), key }
+    }
+
+    fn is_one_of(&self, names: &[&str]) -> bool {
+        matches!(self.key, Key::Name(name) if names.contains(&name))
+    }
+
+    fn path(&self) -> String {
+        let Some(above) = self.above else { return String::new() };
+        match self.key {
+            Key::Name(name) => format!("{}/{name}", above.path()),
+            Key::Index(index) => format!("{}/{index}", above.path()),
+        }
+    }
+}
+
 /// Where `observed` differs from `desired`: the path of the first difference.
 pub fn difference(desired: &Value, observed: &Value) -> Option<String> {
-    let hash =
-        |object: &Value| object.pointer(&format!("/metadata/annotations/{}", escaped(DESIRED_ANNOTATION))).cloned();
-    differs(desired, observed, "")
+    let hash = |object| at(object, "/metadata/annotations").and_then(|annotations| annotations.get(DESIRED_ANNOTATION));
+    differs(desired, observed, &Place::ROOT)
         .or_else(|| surplus(desired, observed).next().map(str::to_owned))
         .or_else(|| (hash(desired) != hash(observed)).then(|| format!("/metadata/annotations/{DESIRED_ANNOTATION}")))
 }
 
 /// What is there although it is not desired.
 fn surplus<'a>(desired: &'a Value, observed: &'a Value) -> impl Iterator<Item = &'static str> + 'a {
-    NOTHING_UNLESS_DESIRED.iter().copied().filter(|pointer| {
-        desired.pointer(pointer).is_none() && observed.pointer(pointer).is_some_and(|found| !is_empty(found))
+    NOTHING_UNLESS_DESIRED
+        .iter()
+        .copied()
+        .filter(|path| at(observed, path).is_some_and(|found| !is_empty(found)) && at(desired, path).is_none())
+}
+
+/// What is at a path without escapes, for which `Value::pointer` would make copies of every part.
+fn at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('/').skip(1).try_fold(object, |value, part| match value {
+        Value::Object(map) => map.get(part),
+        Value::Array(list) => list.get(part.parse::<usize>().ok()?),
+        _ => None,
     })
 }
 
-/// A key as a JSON pointer spells it.
-fn escaped(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
-}
-
-fn differs(desired: &Value, observed: &Value, path: &str) -> Option<String> {
-    let here = || Some(path.to_owned());
+fn differs(desired: &Value, observed: &Value, place: &Place<'_>) -> Option<String> {
+    let here = || Some(place.path());
     match (desired, observed) {
-        (Value::Array(desired), Value::Array(observed)) if path == OWNERS => {
-            (!desired.iter().all(|owner| observed.contains(owner))).then(|| path.to_owned())
-        }
         (Value::Object(desired), Value::Object(observed)) => {
-            let key_of = path.rsplit('/').next().unwrap_or_default();
-            if WHOLE_MAPS.contains(&key_of) && !desired.contains_key("matchLabels") && desired.len() != observed.len() {
+            let whole = place.is_one_of(WHOLE_MAPS) && !desired.contains_key("matchLabels");
+            if whole && desired.len() != observed.len() {
                 return here();
             }
             desired.iter().find_map(|(key, value)| {
-                let path = format!("{path}/{key}");
+                let place = place.below(Key::Name(key));
                 match observed.get(key) {
-                    Some(found) => differs(value, found, &path),
+                    Some(found) => differs(value, found, &place),
                     None if is_empty(value) => None,
-                    None => Some(path),
+                    None => Some(place.path()),
                 }
             })
+        }
+        (Value::Array(desired), Value::Array(observed)) if place.path() == OWNERS => {
+            if desired.iter().all(|owner| observed.contains(owner)) { None } else { here() }
         }
         (Value::Array(desired), Value::Array(observed)) => {
             if desired.len() != observed.len() {
                 return here();
             }
-            desired
-                .iter()
-                .zip(observed)
-                .enumerate()
-                .find_map(|(index, (desired, observed))| differs(desired, observed, &format!("{path}/{index}")))
+            let pairs = desired.iter().zip(observed).enumerate();
+            pairs
+                .into_iter()
+                .find_map(|(index, (desired, observed))| differs(desired, observed, &place.below(Key::Index(index))))
         }
+        (desired, observed) if desired == observed => None,
         (desired, observed) => {
-            let equal = desired == observed || (is_quantity(path) && same_quantity(desired, observed));
-            if equal { None } else { here() }
+            let path = place.path();
+            if is_quantity(&path) && same_quantity(desired, observed) { None } else { Some(path) }
         }
     }
 }
