@@ -7,10 +7,10 @@ CLUSTER := $(CACHE)/cluster
 # A missing tool ends the run with the way to it.
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)"; exit 1; }
 
-.PHONY: help demo test proof bench check deny advisories sbom run cluster cluster-down generate tools
+.PHONY: help demo test proof bench e2e-kind check deny advisories sbom run cluster cluster-down generate tools
 
 help: ## Show what there is to make
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 demo: tools ## Show gateways that start and gateways that fail, on a local control plane
 	cargo build --locked --bin phasegate
@@ -25,6 +25,9 @@ proof: tools ## Long runs: twenty random sequences
 
 bench: tools ## A burst beside a raw client and the ancestor's loop: N=300 RUNS=3 ANCESTOR=1
 	cargo bench --locked --bench burst
+
+e2e-kind: ## The integration tests, and the operator from its image, on a kind cluster (docker, kind)
+	tests/e2e-kind.sh
 
 check: ## Formatting and lints
 	cargo fmt --check
