@@ -194,6 +194,12 @@ impl Health {
         pulses.filter(|pulse| pulse.path == path).for_each(|pulse| pulse.goes_on());
     }
 
+    /// Whether no watch is interrupted.
+    pub fn watches_go_well(&self) -> bool {
+        let view = self.lock();
+        view.work.iter().flat_map(|work| &work.pulses).all(|pulse| pulse.lock().trouble.is_none())
+    }
+
     /// What is worked with: the gateways in its caches are counted.
     pub fn knows(&self, context: Arc<Context>) {
         if let Some(work) = &mut self.lock().work {

@@ -138,18 +138,24 @@ impl Candidate {
         tracing::warn!("leadership is lost; nothing is written until it is won again");
     }
 
-    /// Lets another take over at once.
+    /// Lets another take over at once. Returns when the Lease is not ours any more.
     pub async fn release(&mut self) {
         self.claim.give_up();
-        let held = self.calls.get::<Lease>(&self.election.namespace, &self.election.name).await;
-        if let Ok(Some(mut lease)) = held
-            && holder(&lease) == Some(&self.election.identity)
-        {
-            lease.spec.get_or_insert_default().holder_identity = None;
-            if let Err(error) = self.calls.replace(&lease).await {
-                tracing::debug!(%error, "the Lease was not released; it expires");
-            }
+        while let Err(error) = self.try_to_release().await {
+            tracing::debug!(%error, "the Lease is not released yet");
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    async fn try_to_release(&self) -> Result<(), CallError> {
+        let Some(mut lease) = self.calls.get::<Lease>(&self.election.namespace, &self.election.name).await? else {
+            return Ok(());
+        };
+        if holder(&lease) == Some(&self.election.identity) {
+            lease.spec.get_or_insert_default().holder_identity = None;
+            self.calls.replace(&lease).await?;
+        }
+        Ok(())
     }
 
     /// Tries once to write the Lease, if it is as `wanted`, and shows how it went. True: leader.

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use kube::Client;
 
+use crate::health::Health;
+
 /// When the API server was last heard of, by an answer or by a watch.
 #[derive(Clone)]
 pub struct LastHeard(Arc<Mutex<Instant>>);
@@ -31,6 +33,7 @@ impl LastHeard {
 pub struct Outages {
     client: Client,
     heard: LastHeard,
+    health: Health,
     periods: Arc<Mutex<Vec<Period>>>,
 }
 
@@ -42,17 +45,19 @@ struct Period {
 
 /// How often it is asked whether the API server is back.
 const PROBE: Duration = Duration::from_secs(1);
+/// How long the watches are waited for once the API server answers. One may fail for a reason of its own.
+const CATCHING_UP: Duration = Duration::from_secs(30);
 /// Older periods than the longest deadline that makes sense are forgotten.
 const MEMORY: Duration = Duration::from_secs(24 * 3600);
 
 impl Outages {
     /// None yet.
-    pub fn new(client: Client, heard: LastHeard) -> Self {
-        Self { client, heard, periods: Arc::default() }
+    pub fn new(client: Client, heard: LastHeard, health: Health) -> Self {
+        Self { client, heard, health, periods: Arc::default() }
     }
 
     /// A request was not answered, or a watch broke. From when the API server was last heard of it
-    /// counts as out of reach, until it answers a probe. An API server that hangs is noticed
+    /// counts as out of reach, until it answers a probe and everything is watched again. An API server that hangs is noticed
     /// only by the first request to it, which may come much later.
     pub fn began(&self) {
         let at = self.heard.at();
@@ -67,6 +72,11 @@ impl Outages {
         let outages = self.clone();
         tokio::spawn(async move {
             while !outages.answers().await {
+                tokio::time::sleep(PROBE).await;
+            }
+            // What happened meanwhile is not known before the watches go on.
+            let answered = Instant::now();
+            while !outages.health.watches_go_well() && answered.elapsed() < CATCHING_UP {
                 tokio::time::sleep(PROBE).await;
             }
             if let Some(last) = outages.lock().last_mut() {

@@ -68,7 +68,7 @@ pub async fn run(run: &Run, config: Config) -> anyhow::Result<()> {
 /// Works whenever this process is leader.
 async fn take_part(process: &Process<'_>, election: Election) {
     let claim = Claim::none();
-    let outages = Outages::new(process.client.clone(), process.heard.clone());
+    let outages = Outages::new(process.client.clone(), process.heard.clone(), process.health.clone());
     // Two tries fit into the time for which a claim that is not renewed is believed in.
     let calls = Calls::new(process.client.clone(), election.renew_deadline / 2, Claim::unconditional(), outages);
     let mut candidate = Candidate::new(calls, election, claim.clone(), process.health.clone());
@@ -94,7 +94,7 @@ async fn take_part(process: &Process<'_>, election: Election) {
 /// Works on gateways until the process is told to end.
 async fn lead(process: &Process<'_>, claim: &Claim) {
     let Process { run, client, heard, health, metrics, ended } = process;
-    let outages = Outages::new(client.clone(), heard.clone());
+    let outages = Outages::new(client.clone(), heard.clone(), health.clone());
     let calls = Calls::new(client.clone(), run.call_timeout, claim.clone(), outages.clone());
     let queue = WorkQueue::new(run.concurrency);
     let _working = health.works(queue.clone(), outages.clone());
