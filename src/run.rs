@@ -75,19 +75,17 @@ async fn take_part(process: &Process<'_>, election: Election) {
     loop {
         tokio::select! {
             () = candidate.win() => {}
-            () = process.ended.clone() => return,
+            () = process.ended.clone() => break,
         }
         // What is dropped with a lost leadership is everything: caches, memory, reconciles.
-        let worked = tokio::select! {
-            () = candidate.keep() => false,
-            () = lead(process, &claim) => true,
-        };
-        if worked {
-            if tokio::time::timeout(RELEASE, candidate.release()).await.is_err() {
-                tracing::warn!("the Lease was not released in time; it expires");
-            }
-            return;
+        tokio::select! {
+            () = candidate.keep() => {}
+            () = lead(process, &claim) => break,
         }
+    }
+    // Also where it is not known that it was won: the answer may have been on its way.
+    if tokio::time::timeout(RELEASE, candidate.release()).await.is_err() {
+        tracing::warn!("the Lease was not released in time; it expires");
     }
 }
 

@@ -34,7 +34,7 @@ fn file_of(cluster: &Cluster, name: &str) -> std::path::PathBuf {
 #[tokio::test]
 async fn what_is_installed_as_documented_runs_gateways_and_is_removed_without_a_trace() {
     let world = private_world("install").await;
-    let cluster = world.cluster;
+    let cluster = &world.cluster;
     let systems = Api::<Deployment>::namespaced(world.client.clone(), INSTALLED);
 
     apply(cluster, &["--server-side", "-f"], "crds");
@@ -93,7 +93,7 @@ async fn what_is_installed_as_documented_runs_gateways_and_is_removed_without_a_
 async fn the_namespaced_variant_works_in_its_namespace_and_is_refused_everywhere_else() {
     // The one that deploy/namespaced/settings.yaml names.
     let world = World::audited_named("gateways").await;
-    let cluster = world.cluster;
+    let cluster = &world.cluster;
     apply(cluster, &["-k"], "deploy/namespaced");
     let system = Api::<Deployment>::namespaced(world.client.clone(), INSTALLED);
     let pod = system.get("phasegate").await.unwrap().spec.unwrap().template.spec.unwrap();

@@ -213,7 +213,7 @@ async fn a_leader_that_was_frozen_past_its_claim_writes_nothing_when_it_thaws() 
         fleet.assert_children_are_theirs().await;
     }
 
-    let log = audit_log(world.cluster);
+    let log = audit_log(&world.cluster);
     for (leader, frozen, thaw) in &thawed {
         let by_leader = |entry: &&Entry| entry.by == *leader;
         let before = log.iter().filter(by_leader).any(|entry| entry.is_write() && entry.at < *frozen);

@@ -27,7 +27,7 @@ async fn behind_proxy(world: &World, flags: &[&str]) -> (Proxy, Operator) {
 #[tokio::test]
 async fn an_operator_that_is_there_before_the_api_server_and_its_definitions_begins_when_they_appear() {
     let world = private_world_on("absent", Cluster::private).await;
-    let down = Component::of(world.cluster, "kube-apiserver").take_down().await;
+    let down = Component::of(&world.cluster, "kube-apiserver").take_down().await;
     let health = Health::reserve();
 
     let _operator = world.operator_with(&["--http-bind", &health.address()]);
@@ -58,7 +58,7 @@ async fn an_api_server_that_is_down_for_a_minute_in_a_burst_costs_no_gateway_its
     // Some serve, some are on their way, some wait.
     fleet.until_transitions(20).await;
 
-    let down = Component::of(world.cluster, "kube-apiserver").take_down().await;
+    let down = Component::of(&world.cluster, "kube-apiserver").take_down().await;
     let since = Instant::now();
     health.until("/readyz", 503, &["API server"]).await;
     tokio::time::sleep(Duration::from_secs(60).saturating_sub(since.elapsed())).await;
@@ -200,8 +200,8 @@ async fn what_happened_while_the_watches_were_away_is_not_lost_with_the_stores_h
     // It takes the host of one that is gone.
     let host = "deleted.compacted.example.com";
     let new = world.apply(&gateway("new", json!({ "image": "acme/gateway:1", "host": host }))).await;
-    compact(world.cluster, &new.resource_version().unwrap()).await;
-    Component::of(world.cluster, "kube-apiserver").restart().await;
+    compact(&world.cluster, &new.resource_version().unwrap()).await;
+    Component::of(&world.cluster, "kube-apiserver").restart().await;
     until_ready(&world.client).await;
     assert!(is_gone(&world.api::<ApiGateway>(), &before).await, "the past is still served");
     let lists = proxy.count(|asked| asked.verb == "list");

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -86,7 +87,7 @@ async fn account(world: &World, rules: Vec<Value>) -> PathBuf {
     bindings.create(&PostParams::default(), &binding).await.unwrap();
 
     let path = world.cluster.operator_kubeconfig().with_file_name(format!("{name}.kubeconfig"));
-    let (cluster, namespace, file) = (world.cluster, name.to_owned(), path.clone());
+    let (cluster, namespace, file) = (Arc::clone(&world.cluster), name.to_owned(), path.clone());
     let write = move || cluster.write_account_kubeconfig(&namespace, "operator", &file).unwrap();
     tokio::task::spawn_blocking(write).await.unwrap();
     path

@@ -1,6 +1,6 @@
 //! deploy/policy: an ApiGateway names only Secrets and ConfigMaps that its author may read.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
@@ -21,7 +21,7 @@ impl Tenancy {
     async fn new(test: &str) -> Self {
         let world = World::audited(test).await;
         let tenancy = Self { world };
-        let cluster = tenancy.world.cluster;
+        let cluster = Arc::clone(&tenancy.world.cluster);
         tokio::task::spawn_blocking(move || {
             static INSTALLED: OnceLock<()> = OnceLock::new();
             INSTALLED.get_or_init(|| {

@@ -1,5 +1,7 @@
 //! What an upgrade does to gateways that run: nothing, until something is asked of them.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
@@ -52,8 +54,8 @@ async fn definitions_applied_again_and_a_restarted_operator_write_no_child() {
     let before = versions(&world).await;
     operator.end();
 
-    let cluster = world.cluster;
-    tokio::task::spawn_blocking(|| cluster.install_crds().unwrap()).await.unwrap();
+    let cluster = Arc::clone(&world.cluster);
+    tokio::task::spawn_blocking(move || cluster.install_crds().unwrap()).await.unwrap();
     let _operator = world.operator();
     all_seen(&world).await;
 

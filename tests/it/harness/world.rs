@@ -1,8 +1,9 @@
 //! One test's world: a namespace, an operator that watches it, and ways to wait.
 
+use std::ops::Deref;
 use std::path::Path;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
@@ -17,6 +18,7 @@ use phasegate::api::{ApiGateway, Phase, State};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::cluster::{Cluster, RUN_LABEL, Supervised, operator_namespace, run, run_id};
 use super::components::{child_of, signal};
@@ -25,32 +27,48 @@ use super::components::{child_of, signal};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The cluster that the tests share, with the custom resource definitions.
-fn shared() -> &'static Cluster {
-    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(|| {
-        let cluster = Cluster::start().unwrap();
-        cluster.install_crds().unwrap();
-        cluster
-    })
+fn shared() -> Arc<Hosting> {
+    static CLUSTER: OnceLock<Arc<Hosting>> = OnceLock::new();
+    Arc::clone(CLUSTER.get_or_init(|| Hosting::lasting(Cluster::start())))
 }
 
 /// A namespace of its own on a cluster that other tests may use as well.
 pub struct World {
-    pub cluster: &'static Cluster,
+    pub cluster: Arc<Hosting>,
     pub client: Client,
     pub namespace: String,
     remove: bool,
 }
 
+/// A running cluster, and the place that it takes among those that run at the same time.
+pub struct Hosting {
+    cluster: Cluster,
+    // Given back after the cluster has ended: fields go in their order.
+    _place: Option<SemaphorePermit<'static>>,
+}
+
+impl Deref for Hosting {
+    type Target = Cluster;
+
+    fn deref(&self) -> &Cluster {
+        &self.cluster
+    }
+}
+
+impl Hosting {
+    /// A cluster that lasts as long as the tests.
+    fn lasting(cluster: anyhow::Result<Cluster>) -> Arc<Self> {
+        let cluster = cluster.unwrap();
+        cluster.install_crds().unwrap();
+        Arc::new(Self { cluster, _place: None })
+    }
+}
+
 /// The cluster of those tests that look into the API server's audit log, or that install something
 /// for the whole cluster. It is never somebody else's.
-fn audited() -> &'static Cluster {
-    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(|| {
-        let cluster = Cluster::audited().unwrap();
-        cluster.install_crds().unwrap();
-        cluster
-    })
+fn audited() -> Arc<Hosting> {
+    static CLUSTER: OnceLock<Arc<Hosting>> = OnceLock::new();
+    Arc::clone(CLUSTER.get_or_init(|| Hosting::lasting(Cluster::audited())))
 }
 
 /// A world on a cluster that no other test uses, for tests that count requests.
@@ -63,11 +81,13 @@ pub async fn private_world(test: &str) -> World {
     .await
 }
 
-/// The same, on a cluster that the test has made as it needs it.
+/// The same, on a cluster that the test has made as it needs it. It ends with the test, and few
+/// run at the same time: each is a load even when nothing happens on it.
 pub async fn private_world_on(test: &str, start: fn() -> anyhow::Result<Cluster>) -> World {
-    let start = move || &*Box::leak(Box::new(start().unwrap()));
-    let cluster: &'static Cluster = tokio::task::spawn_blocking(start).await.unwrap();
-    World::on(cluster, test).await
+    static PLACES: Semaphore = Semaphore::const_new(2);
+    let place = PLACES.acquire().await.unwrap();
+    let cluster = tokio::task::spawn_blocking(start).await.unwrap().unwrap();
+    World::on(Arc::new(Hosting { cluster, _place: Some(place) }), test).await
 }
 
 impl World {
@@ -87,13 +107,13 @@ impl World {
         Self::named(tokio::task::spawn_blocking(audited).await.unwrap(), namespace.to_owned()).await
     }
 
-    async fn on(cluster: &'static Cluster, test: &str) -> Self {
+    async fn on(cluster: Arc<Hosting>, test: &str) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         Self::named(cluster, format!("{test}-{}-{number}", std::process::id())).await
     }
 
-    async fn named(cluster: &'static Cluster, namespace: String) -> Self {
+    async fn named(cluster: Arc<Hosting>, namespace: String) -> Self {
         let client = cluster.client().await.unwrap();
         let namespaces: Api<Namespace> = Api::all(client.clone());
         let object = json!({
@@ -103,7 +123,8 @@ impl World {
             },
         });
         namespaces.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
-        let world = Self { cluster, client, namespace, remove: cluster.is_existing() };
+        let remove = cluster.is_existing();
+        let world = Self { cluster, client, namespace, remove };
         // Pods need it, and the controller manager makes it a moment later.
         world.until::<api::core::v1::ServiceAccount>("default", "the service account", |_| true).await;
         world
@@ -111,7 +132,7 @@ impl World {
 
     /// Another namespace on the same cluster.
     pub async fn beside(&self, test: &str) -> Self {
-        Self::on(self.cluster, test).await
+        Self::on(Arc::clone(&self.cluster), test).await
     }
 
     /// The objects of a kind in this world's namespace.
