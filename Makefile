@@ -18,10 +18,12 @@ demo: tools ## Show gateways that start and gateways that fail, on a local contr
 
 test: tools ## Run all tests that need no root
 	cargo test --locked --lib --bins --examples
-	cargo test --locked --test it -- --test-threads=8
+	cargo test --locked --test it -- --test-threads=6
 
-proof: tools ## Long runs: twenty random sequences
+proof: tools ## Long runs: random sequences, kills in a burst of 300, a flood of 5,000
 	PHASEGATE_SEEDS=20 cargo test --locked --test it -- random::
+	PHASEGATE_KILLS=10 PHASEGATE_BURST=300 cargo test --locked --test it -- resilience::an_operator_killed
+	PHASEGATE_FLOOD=5000 cargo test --locked --test it -- fairness::a_flood
 
 bench: tools ## A burst beside a raw client and the ancestor's loop: N=300 RUNS=3 ANCESTOR=1
 	cargo bench --locked --bench burst

@@ -144,14 +144,14 @@ async fn a_gateway_edited_onto_a_taken_host_while_it_starts_is_held_without_a_cl
     world.until_condition("second", condition::READY, "False", "ImagePullFailed").await;
 
     let edit =
-        json!({ "spec": { "host": "one.edited.example.com", "image": "acme/gateway:1", "startDeadline": "3s" } });
+        json!({ "spec": { "host": "one.edited.example.com", "image": "acme/gateway:1", "startDeadline": "15s" } });
     world.patch("second", edit).await;
 
     let second = until_held(&world, "second").await;
     let status = second.status.unwrap();
     assert_eq!((status.phase, status.state), (Some(Phase::Starting), Some(State::Running)));
     // Another gateway comes and goes in more time than the deadline has.
-    world.apply(&gateway("third", json!({ "image": "acme/unpullable:1", "startDeadline": "4s" }))).await;
+    world.apply(&gateway("third", json!({ "image": "acme/unpullable:1", "startDeadline": "16s" }))).await;
     world.until_phase("third", Phase::Stopped, State::Stopped).await;
     world.delete("first").await;
     let second = world.until_started("second").await;
