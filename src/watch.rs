@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::{FutureExt, Stream};
@@ -496,11 +497,13 @@ impl Begin<'_> {
             let mut events =
                 pin!(watcher(api, config).backoff(ResetTimerBackoff::new(WatchBackoff::default(), STEADY)));
             // Bookmarks wake the watch and are no events; they are signs of life all the same.
+            // A failure is none of the API server's: a connection that died in silence ends by a timer.
             while let Some(event) = poll_fn(|cx| {
-                if pulse.beat() {
+                let polled = events.as_mut().poll_next(cx);
+                if pulse.beat() && !matches!(polled, Poll::Ready(Some(Err(_)))) {
                     heard.now();
                 }
-                events.as_mut().poll_next(cx)
+                polled
             })
             .await
             {
