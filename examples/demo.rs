@@ -39,7 +39,7 @@ enum Expected {
     TimedOut(Reason),
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     match demo().await {
         Ok(()) => ExitCode::SUCCESS,

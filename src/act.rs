@@ -1,5 +1,9 @@
 //! Carries out a plan's steps, in order.
 
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 
@@ -10,9 +14,9 @@ use crate::decide::Step;
 use crate::decide::diagnosis::is_quota;
 use crate::decide::environment as decide_environment;
 use crate::decide::observed::{Child, Presence, Refusal};
+use crate::desired::{self, Desired, Part};
 use crate::memory::Expectation;
-use crate::observe::{self, Found};
-use crate::resources::{self, Children};
+use crate::resources;
 
 /// How far the steps came.
 #[derive(Debug)]
@@ -30,16 +34,10 @@ pub enum Outcome {
 }
 
 /// Carries out `steps` for a gateway.
-pub async fn carry_out(
-    ctx: &Context,
-    gateway: &ApiGateway,
-    steps: &[Step],
-    desired: &Children,
-    found: &Found,
-) -> Outcome {
+pub async fn carry_out(ctx: &Context, gateway: &ApiGateway, steps: &[Step], desired: &Desired<'_>) -> Outcome {
     let mut worst = Outcome::Done;
     for step in steps {
-        match one(ctx, gateway, *step, desired, found).await {
+        match one(ctx, gateway, *step, desired).await {
             Outcome::Done => {}
             // One child that is refused does not keep the others from being repaired.
             Outcome::Refused(refusal) => {
@@ -53,53 +51,49 @@ pub async fn carry_out(
     worst
 }
 
-async fn one(ctx: &Context, gateway: &ApiGateway, step: Step, desired: &Children, found: &Found) -> Outcome {
-    let Children { deployment, service, ingress, disruption_budget } = desired;
+/// Calls a function for the type of a child.
+macro_rules! with_kind {
+    ($child:expr, $act:ident($($argument:expr),*)) => {
+        match $child {
+            Child::Deployment => $act::<Deployment>($($argument),*).await,
+            Child::Service => $act::<Service>($($argument),*).await,
+            Child::Ingress => $act::<Ingress>($($argument),*).await,
+            Child::PodDisruptionBudget => $act::<PodDisruptionBudget>($($argument),*).await,
+        }
+    };
+}
+
+async fn one(ctx: &Context, gateway: &ApiGateway, step: Step, desired: &Desired<'_>) -> Outcome {
     match step {
-        Step::Create(child) => match child {
-            Child::Deployment => create(ctx, gateway, child, Some(deployment)).await,
-            Child::Service => create(ctx, gateway, child, Some(service)).await,
-            Child::Ingress => create(ctx, gateway, child, ingress.as_ref()).await,
-            Child::PodDisruptionBudget => create(ctx, gateway, child, disruption_budget.as_ref()).await,
-        },
-        Step::Update(child) => match child {
-            Child::Deployment => update(ctx, gateway, child, Some(deployment)).await,
-            Child::Service => update(ctx, gateway, child, Some(service)).await,
-            Child::Ingress => update(ctx, gateway, child, ingress.as_ref()).await,
-            Child::PodDisruptionBudget => update(ctx, gateway, child, disruption_budget.as_ref()).await,
-        },
-        Step::Delete(child) => match child {
-            Child::Deployment => delete(ctx, gateway, child, found.deployment.as_deref()).await,
-            Child::Service => delete(ctx, gateway, child, found.service.as_deref()).await,
-            Child::Ingress => delete(ctx, gateway, child, found.ingress.as_deref()).await,
-            Child::PodDisruptionBudget => delete(ctx, gateway, child, found.disruption_budget.as_deref()).await,
-        },
-        Step::ActivateEnvironments => switch(ctx, gateway, EnvironmentState::Active).await,
-        Step::DeactivateEnvironments => switch(ctx, gateway, EnvironmentState::Inactive).await,
+        Step::Create(child) => with_kind!(child, create(ctx, gateway, desired)),
+        Step::Update(child) => with_kind!(child, update(ctx, gateway, desired)),
+        Step::Delete(child) => with_kind!(child, delete(ctx, gateway, desired)),
+        Step::ActivateEnvironments => switch(ctx, desired, EnvironmentState::Active).await,
+        Step::DeactivateEnvironments => switch(ctx, desired, EnvironmentState::Inactive).await,
     }
 }
 
-async fn create<K: Object>(ctx: &Context, gateway: &ApiGateway, child: Child, desired: Option<&K>) -> Outcome {
-    let Some(desired) = desired else { return Outcome::Done };
+async fn create<K: Part>(ctx: &Context, gateway: &ApiGateway, desired: &Desired<'_>) -> Outcome {
+    let Some(desired) = K::desired(desired.children()) else { return Outcome::Done };
     match ctx.calls.create(desired).await {
         Ok(_) => {
-            ctx.memory.expect(gateway, child, Expectation::Created);
+            ctx.memory.expect(gateway, K::CHILD, Expectation::Created);
             Outcome::Done
         }
-        Err(error) if error.reason() == Some("AlreadyExists") => already_exists(ctx, gateway, child, desired).await,
-        Err(error) => failure(child, error),
+        Err(error) if error.reason() == Some("AlreadyExists") => already_exists(ctx, gateway, desired).await,
+        Err(error) => failure(K::CHILD, error),
     }
 }
 
 /// Somebody was first: ourselves, as the cache does not know yet, or a stranger.
-async fn already_exists<K: Object>(ctx: &Context, gateway: &ApiGateway, child: Child, desired: &K) -> Outcome {
+async fn already_exists<K: Part>(ctx: &Context, gateway: &ApiGateway, desired: &K) -> Outcome {
     match ctx.calls.get::<K>(gateway.namespace_or_empty(), gateway.name_or_empty()).await {
         Ok(None) => Outcome::Stale,
-        Ok(Some(found)) => match observe::presence(gateway, Some(desired), Some(&found)) {
-            presence if is_in_the_way(&presence) => Outcome::Surprise(child, presence),
+        Ok(Some(found)) => match desired::presence(gateway, Some(desired), Some(&found)) {
+            presence if is_in_the_way(&presence) => Outcome::Surprise(K::CHILD, presence),
             _ => Outcome::Stale,
         },
-        Err(error) => failure(child, error),
+        Err(error) => failure(K::CHILD, error),
     }
 }
 
@@ -108,16 +102,16 @@ fn is_in_the_way(presence: &Presence) -> bool {
     matches!(presence, Presence::Stranger(_) | Presence::Predecessor | Presence::Terminating)
 }
 
-async fn update<K: Object>(ctx: &Context, gateway: &ApiGateway, child: Child, desired: Option<&K>) -> Outcome {
-    let Some(desired) = desired else { return Outcome::Done };
+async fn update<K: Part>(ctx: &Context, gateway: &ApiGateway, desired: &Desired<'_>) -> Outcome {
+    let Some(desired) = K::desired(desired.children()) else { return Outcome::Done };
     let fresh = match ctx.calls.get::<K>(gateway.namespace_or_empty(), gateway.name_or_empty()).await {
         Ok(Some(fresh)) => fresh,
         Ok(None) => return Outcome::Stale,
-        Err(error) => return failure(child, error),
+        Err(error) => return failure(K::CHILD, error),
     };
-    match observe::presence(gateway, Some(desired), Some(&fresh)) {
+    match desired::presence(gateway, Some(desired), Some(&fresh)) {
         Presence::Equal => return Outcome::Done,
-        presence if is_in_the_way(&presence) => return Outcome::Surprise(child, presence),
+        presence if is_in_the_way(&presence) => return Outcome::Surprise(K::CHILD, presence),
         _ => {}
     }
     match orphaned_on_purpose(ctx, gateway, fresh.meta()).await {
@@ -131,7 +125,7 @@ async fn update<K: Object>(ctx: &Context, gateway: &ApiGateway, child: Child, de
     };
     match ctx.calls.replace(&merged).await {
         Ok(_) => Outcome::Done,
-        Err(error) => failure(child, error),
+        Err(error) => failure(K::CHILD, error),
     }
 }
 
@@ -151,15 +145,15 @@ fn merged<K: Object>(fresh: &K, desired: &K) -> Result<K, serde_json::Error> {
     serde_json::from_value(merged)
 }
 
-async fn delete<K: Object>(ctx: &Context, gateway: &ApiGateway, child: Child, found: Option<&K>) -> Outcome {
-    let Some(found) = found else { return Outcome::Done };
+async fn delete<K: Part>(ctx: &Context, gateway: &ApiGateway, desired: &Desired<'_>) -> Outcome {
+    let Some(found) = K::found(&desired.found) else { return Outcome::Done };
     match ctx.calls.delete(found).await {
         Ok(()) => {
             let uid = found.meta().uid.clone().unwrap_or_default();
-            ctx.memory.expect(gateway, child, Expectation::Deleted(uid));
+            ctx.memory.expect(gateway, K::CHILD, Expectation::Deleted(uid));
             Outcome::Done
         }
-        Err(error) => failure(child, error),
+        Err(error) => failure(K::CHILD, error),
     }
 }
 
@@ -179,8 +173,8 @@ fn failure(child: Child, error: CallError) -> Outcome {
     }
 }
 
-async fn switch(ctx: &Context, gateway: &ApiGateway, to: EnvironmentState) -> Outcome {
-    for (environment, facts) in observe::environments(ctx, gateway) {
+async fn switch(ctx: &Context, desired: &Desired<'_>, to: EnvironmentState) -> Outcome {
+    for (environment, facts) in &desired.environments {
         let due = match to {
             EnvironmentState::Active => facts.is_to_be_activated(),
             EnvironmentState::Inactive => facts.active,
@@ -188,8 +182,8 @@ async fn switch(ctx: &Context, gateway: &ApiGateway, to: EnvironmentState) -> Ou
         if !due {
             continue;
         }
-        let status = decide_environment::switched(&environment, to, Timestamp::now());
-        let next = Environment { status: Some(status), ..Environment::clone(&environment) };
+        let status = decide_environment::switched(environment, to, Timestamp::now());
+        let next = Environment { status: Some(status), ..Environment::clone(environment) };
         match ctx.calls.replace_status(&next).await {
             Ok(_) => {}
             Err(error) if error.is_stale() => return Outcome::Stale,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
+use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::DeserializeGuard;
@@ -19,6 +19,7 @@ use crate::api::{ALLOWED_HOSTS_ANNOTATION, Environment};
 use crate::decide::hosts::Holder;
 use crate::decide::observed::{PodTrouble, Pods, Trouble};
 use crate::resources::NAME_LABEL;
+use crate::watched::{WatchedDeployment, WatchedIngress, WatchedPod, WatchedPodDisruptionBudget, WatchedService};
 
 /// What a cache keeps of a watched object.
 pub trait Kept: Sized {
@@ -176,14 +177,14 @@ fn id<K: Resource>(object: &K) -> Holder {
 }
 
 macro_rules! children {
-    ($($kind:ty),+) => {
+    ($($kind:ty: $watched:ty),+) => {
         $(
             /// A child carries its gateway's name, so its own name says whom it concerns, stranger or not.
             impl Kept for $kind {
-                type Object = Self;
+                type Object = $watched;
 
-                fn keep(object: Self) -> Option<(Holder, Self)> {
-                    Some((id(&object), object))
+                fn keep(object: Self::Object) -> Option<(Holder, Self)> {
+                    Some((id(&object), object.into()))
                 }
 
                 fn says_the_same(&self, newer: &Self) -> bool {
@@ -194,7 +195,12 @@ macro_rules! children {
     };
 }
 
-children!(Deployment, Service, Ingress, PodDisruptionBudget);
+children!(
+    Deployment: WatchedDeployment,
+    Service: WatchedService,
+    Ingress: WatchedIngress,
+    PodDisruptionBudget: WatchedPodDisruptionBudget
+);
 
 impl Kept for Environment {
     type Object = DeserializeGuard<Self>;
@@ -238,12 +244,12 @@ pub struct PodFacts {
 }
 
 impl Kept for PodFacts {
-    type Object = Pod;
+    type Object = WatchedPod;
 
-    fn keep(pod: Pod) -> Option<(Holder, Self)> {
-        let label = |name: &str| pod.metadata.labels.as_ref()?.get(name).cloned();
+    fn keep(pod: WatchedPod) -> Option<(Holder, Self)> {
+        let label = |name: &str| pod.meta().labels.as_ref()?.get(name).cloned();
         let holder = (pod.namespace().unwrap_or_default(), label(NAME_LABEL)?);
-        let facts = Self { terminating: pod.metadata.deletion_timestamp.is_some(), trouble: trouble(&pod) };
+        let facts = Self { terminating: pod.meta().deletion_timestamp.is_some(), trouble: trouble(&pod) };
         Some((holder, facts))
     }
 
@@ -271,7 +277,7 @@ pub fn pods(cache: &Cache<PodFacts>, holder: &Holder) -> Pods {
     }
 }
 
-fn trouble(pod: &Pod) -> Option<Trouble> {
+fn trouble(pod: &WatchedPod) -> Option<Trouble> {
     const PULL_REASONS: &[&str] = &["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"];
     let status = pod.status.as_ref()?;
     let pull = status.container_statuses.iter().flatten().find_map(|container| {

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod cache;
 pub mod watch;
+pub mod watched;
 
 pub mod queue;
 pub mod work;
@@ -14,6 +15,7 @@ pub mod decide;
 pub mod resources;
 
 pub mod act;
+pub mod desired;
 pub mod observe;
 pub mod reconcile;
 pub mod record;

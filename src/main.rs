@@ -17,7 +17,8 @@ const BAD_VALUE: u8 = 3;
 /// It is not known how to reach the API server.
 const NO_CLUSTER: u8 = 4;
 
-#[tokio::main]
+// One thread: see ARCHITECTURE.md, "One thread".
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let outcome = match Arguments::try_parse() {
         Ok(arguments) => carry_out(arguments.command).await,

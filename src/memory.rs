@@ -24,6 +24,7 @@ struct Entry {
     tried: Option<i64>,
     refusal: Option<(i64, Refusal)>,
     expected: HashMap<Child, Expected>,
+    settled: Option<u64>,
     failures: u32,
     reported: Option<String>,
 }
@@ -49,6 +50,7 @@ pub const CACHE_LAG: Duration = Duration::from_secs(5);
 struct Written {
     overtaken: Vec<String>,
     object: Arc<ApiGateway>,
+    moved: bool,
 }
 
 impl Memory {
@@ -70,13 +72,24 @@ impl Memory {
         })
     }
 
-    /// Remembers our write over the version `before`.
-    pub fn wrote(&self, before: &ApiGateway, after: ApiGateway) {
+    /// Remembers our write over the version `before`, and whether it was a transition.
+    pub fn wrote(&self, before: &ApiGateway, after: ApiGateway, moved: bool) {
         self.with(before.uid(), |entry| {
             let mut overtaken = entry.written.take().map(|written| written.overtaken).unwrap_or_default();
             overtaken.extend(before.metadata.resource_version.clone());
-            entry.written = Some(Written { overtaken, object: Arc::new(after) });
+            entry.written = Some(Written { overtaken, object: Arc::new(after), moved });
         });
+    }
+
+    /// Whether the cache has caught up with a transition of ours, which was acted on when it was
+    /// written: its echo says nothing new.
+    pub fn is_echo(&self, cached: &ApiGateway) -> bool {
+        self.with(cached.uid(), |entry| {
+            let same = |written: &mut Written| {
+                written.moved && written.object.metadata.resource_version == cached.metadata.resource_version
+            };
+            entry.written.take_if(same).is_some()
+        })
     }
 
     /// Forgets our last write: somebody else's came between.
@@ -142,6 +155,17 @@ impl Memory {
             }
             Some(expected.what.clone())
         })
+    }
+
+    /// Remembers that every child was found as desired, where everything that the comparison
+    /// depends on had this fingerprint.
+    pub fn found_settled(&self, gateway: &ApiGateway, fingerprint: u64) {
+        self.with(gateway.uid(), |entry| entry.settled = Some(fingerprint));
+    }
+
+    /// The fingerprint with which every child was last found as desired.
+    pub fn settled(&self, gateway: &ApiGateway) -> Option<u64> {
+        self.with(gateway.uid(), |entry| entry.settled)
     }
 
     /// Counts another failed reconcile in a row.

@@ -6,21 +6,20 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::Resource;
-use serde::Serialize;
 
-use crate::api::{ADOPT_ANNOTATION, ApiGateway, Environment, EnvironmentState};
+use crate::api::{ApiGateway, Environment, EnvironmentState};
 use crate::cache::{self, AllowedHosts};
 use crate::calls::CallError;
 use crate::context::Context;
-use crate::decide::deadline;
 use crate::decide::environment::{Around, GatewayFacts};
 use crate::decide::hosts::{self, Stake};
 use crate::decide::observed::{Child, EnvironmentFacts, HostVerdict, Observed, Presence, Rollout};
+use crate::desired::{Desired, Part};
 use crate::memory::Expectation;
-use crate::resources::{self, Children, Owner, Surroundings};
+use crate::resources::{self, Owner};
 
 /// The children as they are, wherever they were read.
+#[derive(Clone)]
 pub struct Found {
     /// The Deployment.
     pub deployment: Option<Arc<Deployment>>,
@@ -30,53 +29,6 @@ pub struct Found {
     pub ingress: Option<Arc<Ingress>>,
     /// The PodDisruptionBudget.
     pub disruption_budget: Option<Arc<PodDisruptionBudget>>,
-}
-
-/// Renders what is desired of a gateway whose children are `found`.
-pub fn desired(ctx: &Context, gateway: &ApiGateway, found: &Found) -> Children {
-    let mut hosts: Vec<String> = environments(ctx, gateway)
-        .into_iter()
-        .filter(|(environment, facts)| environment.spec.host.is_some() && facts.claimed && !facts.refused)
-        .filter_map(|(environment, _)| environment.spec.host.clone())
-        .collect();
-    hosts.sort();
-    hosts.dedup();
-    let around = Surroundings {
-        start_deadline: deadline::limit(gateway, &ctx.settings),
-        environment_hosts: hosts,
-        ingress_annotations: ctx.settings.ingress_annotations.clone(),
-    };
-    let mut children = resources::render(gateway, &around);
-    if let Some(found) = &found.deployment {
-        resources::keep_pods_of_other_renderer(&mut children.deployment, found);
-    }
-    keep_routed_hosts(ctx, gateway, found, &around.environment_hosts, &mut children);
-    children
-}
-
-/// A gateway that may not have what its spec asks keeps the Ingress that it has, whatever else
-/// changes, with the rules of those hosts that are its own and its environments'.
-fn keep_routed_hosts(
-    ctx: &Context,
-    gateway: &ApiGateway,
-    found: &Found,
-    environment_hosts: &[String],
-    children: &mut Children,
-) {
-    let verdict = host_verdict(ctx, gateway);
-    if verdict == HostVerdict::Free && ctx.settings.allows_ingress_class_of(gateway) {
-        return;
-    }
-    if let Some(ingress) = &found.ingress
-        && resources::owner_of(&ingress.metadata, gateway) == Owner::Ours
-    {
-        let lost =
-            |host: &String| matches!(verdict, HostVerdict::Taken { .. }) && gateway.spec.host.as_ref() == Some(host);
-        let claims = gateway.status.iter().flat_map(|status| &status.hosts).map(|claim| claim.host.clone());
-        let mut hosts: Vec<String> = claims.filter(|host| !lost(host)).collect();
-        hosts.extend_from_slice(environment_hosts);
-        children.ingress = resources::keep_routes(ingress, children.ingress.as_ref(), &hosts);
-    }
 }
 
 /// The children in the caches.
@@ -104,61 +56,32 @@ pub async fn live(ctx: &Context, gateway: &ApiGateway) -> Result<Found, CallErro
     })
 }
 
-/// Facts about a gateway whose children are `found`.
-pub fn facts(ctx: &Context, gateway: &ApiGateway, found: &Found, desired: &Children) -> Observed {
-    let Found { deployment, service, ingress, disruption_budget } = found;
-    let host = host_verdict(ctx, gateway);
+/// Facts about a gateway, whose children are those that `desired` was made for.
+pub fn facts(ctx: &Context, gateway: &ApiGateway, desired: &Desired<'_>) -> Observed {
+    let compared = desired.compared(ctx);
     Observed {
-        deployment: child(ctx, gateway, Child::Deployment, Some(&desired.deployment), deployment.as_deref()),
-        service: child(ctx, gateway, Child::Service, Some(&desired.service), service.as_deref()),
-        ingress: match child(ctx, gateway, Child::Ingress, desired.ingress.as_ref(), ingress.as_deref()) {
-            Presence::Different(_) if routes_a_lost_host(gateway, desired, &host) => Presence::Equal,
-            presence => presence,
-        },
-        disruption_budget: child(
-            ctx,
-            gateway,
-            Child::PodDisruptionBudget,
-            desired.disruption_budget.as_ref(),
-            disruption_budget.as_deref(),
-        ),
-        rollout: deployment.as_deref().map(rollout).unwrap_or_default(),
+        deployment: expected::<Deployment>(ctx, gateway, desired, compared.deployment),
+        service: expected::<Service>(ctx, gateway, desired, compared.service),
+        ingress: expected::<Ingress>(ctx, gateway, desired, compared.ingress),
+        disruption_budget: expected::<PodDisruptionBudget>(ctx, gateway, desired, compared.disruption_budget),
+        rollout: desired.found.deployment.as_deref().map(rollout).unwrap_or_default(),
         pods: cache::pods(&ctx.caches.pods, &Context::holder(gateway)),
-        environments: environments(ctx, gateway).into_iter().map(|(_, facts)| facts).collect(),
-        host,
+        environments: desired.environments.iter().map(|(_, facts)| facts.clone()).collect(),
+        host: desired.host.clone(),
         registry_unavailable: None,
         refusal: ctx.memory.refusal(gateway),
         tried: ctx.memory.has_tried(gateway),
     }
 }
 
-/// Whether the host was lost after the Ingress was rendered. Such an Ingress is not written; the
-/// claim that was recorded first wakes the gateway to another look.
-fn routes_a_lost_host(gateway: &ApiGateway, desired: &Children, verdict: &HostVerdict) -> bool {
-    let (Some(host), Some(ingress)) = (&gateway.spec.host, &desired.ingress) else { return false };
-    let lost = match verdict {
-        HostVerdict::Free => false,
-        HostVerdict::Taken { .. } => true,
-        HostVerdict::NotAllowed { .. } => !Stake::from(gateway).is_recorded(),
-    };
-    lost && resources::routes(ingress, host)
-}
-
-/// One child as it is, or as our own last call left it where the cache is behind.
-fn child<K: Resource + Serialize>(
-    ctx: &Context,
-    gateway: &ApiGateway,
-    kind: Child,
-    desired: Option<&K>,
-    found: Option<&K>,
-) -> Presence {
-    let presence = presence(gateway, desired, found);
-    match (ctx.memory.expectation(gateway, kind), found) {
-        (Some(Expectation::Created), None) if desired.is_some() => Presence::Expected,
+/// A child as our own last call left it, where the cache is behind.
+fn expected<K: Part>(ctx: &Context, gateway: &ApiGateway, desired: &Desired<'_>, presence: Presence) -> Presence {
+    match (ctx.memory.expectation(gateway, K::CHILD), K::found(&desired.found)) {
+        (Some(Expectation::Created), None) if presence == Presence::Missing => Presence::Expected,
         (Some(Expectation::Deleted(uid)), Some(found)) if found.meta().uid.as_ref() == Some(&uid) => {
             Presence::Terminating
         }
-        _ if cannot_be_changed(ctx, gateway, kind, &presence) => Presence::Immutable,
+        _ if cannot_be_changed(ctx, gateway, K::CHILD, &presence) => Presence::Immutable,
         _ => presence,
     }
 }
@@ -168,37 +91,6 @@ fn cannot_be_changed(ctx: &Context, gateway: &ApiGateway, kind: Child, presence:
     let refusal = ctx.memory.refusal(gateway);
     matches!(presence, Presence::Different(_))
         && refusal.is_some_and(|refusal| refusal.child == kind && refusal.immutable)
-}
-
-/// Compares one child with what is desired of it.
-pub fn presence<K: Resource + Serialize>(gateway: &ApiGateway, desired: Option<&K>, found: Option<&K>) -> Presence {
-    let Some(found) = found else {
-        return if desired.is_some() { Presence::Missing } else { Presence::NotWanted };
-    };
-    match (resources::owner_of(found.meta(), gateway), desired) {
-        // What nobody desires is in nobody's way.
-        (Owner::Stranger(_) | Owner::Predecessor, None) => Presence::NotWanted,
-        (Owner::Stranger(who), Some(_)) => Presence::Stranger(who),
-        (Owner::Predecessor, Some(_)) if adopts(gateway) && found.meta().deletion_timestamp.is_none() => {
-            Presence::Different("/metadata/ownerReferences".to_owned())
-        }
-        (Owner::Predecessor, Some(_)) => Presence::Predecessor,
-        (Owner::Ours, _) if found.meta().deletion_timestamp.is_some() => Presence::Terminating,
-        (Owner::Ours, None) => Presence::Unwanted,
-        (Owner::Ours, Some(desired)) => match (serde_json::to_value(desired), serde_json::to_value(found)) {
-            (Ok(desired), Ok(found)) => match resources::difference(&desired, &found) {
-                None => Presence::Equal,
-                Some(path) => Presence::Different(path),
-            },
-            // An object that came as JSON can be written as JSON.
-            _ => Presence::Different("/".to_owned()),
-        },
-    }
-}
-
-/// Whether a gateway takes over the children of an earlier one of its name.
-pub fn adopts(gateway: &ApiGateway) -> bool {
-    gateway.annotation(ADOPT_ANNOTATION) == Some("true")
 }
 
 fn rollout(deployment: &Deployment) -> Rollout {

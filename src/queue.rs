@@ -47,9 +47,12 @@ pub enum Stage {
     UnderWay,
 }
 
-/// What is under way comes before what is new, or in a mass start every gateway would wait for
-/// the last one's first look; but every so many turns of a namespace the new have theirs.
-const NEW_HAVE_EVERY: usize = 16;
+/// What is new comes first: the earlier all of a mass start is created, the more the controllers behind us can
+/// do at once. But what is under way has a clock that runs, so it waits no longer than this, ...
+const UNDER_WAY_WAITS: Duration = Duration::from_secs(10);
+
+/// ... and even then every so many turns of a namespace are for the new.
+const NEW_HAVE_EVERY: usize = 4;
 
 /// A namespace may take up to this many times as many places as are free. So one alone leaves a
 /// quarter of them to whoever comes next, and the more are busy the less each of them has.
@@ -84,13 +87,14 @@ impl Lane {
         self.under_way.is_empty() && self.new.is_empty()
     }
 
-    fn next(&mut self) -> Option<Key> {
+    fn next(&mut self, waiting: &HashMap<Key, Instant>, now: Instant) -> Option<Key> {
         self.turns = (self.turns + 1) % NEW_HAVE_EVERY;
-        if self.turns == 0 {
-            self.new.pop_front().or_else(|| self.under_way.pop_front())
-        } else {
-            self.under_way.pop_front().or_else(|| self.new.pop_front())
+        let since = self.under_way.front().and_then(|key| waiting.get(key));
+        let overdue = since.is_some_and(|since| now.saturating_duration_since(*since) >= UNDER_WAY_WAITS);
+        if overdue && self.turns != 0 {
+            return self.under_way.pop_front();
         }
+        self.new.pop_front().or_else(|| self.under_way.pop_front())
     }
 }
 
@@ -151,7 +155,7 @@ impl Queue {
                 self.turns.push_back(namespace);
                 continue;
             }
-            let key = lane.next()?;
+            let key = lane.next(&self.waiting, now)?;
             lane.running += 1;
             if !lane.is_empty() {
                 self.turns.push_back(namespace);
@@ -366,30 +370,33 @@ mod tests {
     }
 
     #[test]
-    fn what_is_under_way_comes_before_what_is_new() {
+    fn what_is_new_comes_before_what_is_under_way_and_has_waited_for_less_than_ten_seconds() {
         let now = Instant::now();
         let mut queue = filled(1, now, &[("a", 3)]);
         queue.wake(key("a", "going"), Stage::UnderWay, now);
-        assert_eq!(queue.begin(now), Some(key("a", "going")));
-        queue.end(&key("a", "going"), Some(SECOND), now);
-        assert_eq!(queue.begin(now), Some(key("a", "0")));
-        queue.end(&key("a", "0"), None, now);
-        assert_eq!(queue.begin(now + SECOND), Some(key("a", "going")));
+        assert_eq!(queue.begin(now + 9 * SECOND), Some(key("a", "0")));
+        queue.end(&key("a", "0"), None, now + 9 * SECOND);
+        assert_eq!(queue.begin(now + 10 * SECOND), Some(key("a", "going")));
+        queue.end(&key("a", "going"), None, now + 10 * SECOND);
+        assert_eq!(queue.begin(now + 10 * SECOND), Some(key("a", "1")));
     }
 
     #[test]
-    fn what_is_new_has_a_turn_however_much_is_under_way() {
+    fn what_is_new_has_every_fourth_turn_however_much_is_overdue() {
         let now = Instant::now();
-        let mut queue = filled(1, now, &[("a", 2)]);
+        let mut queue = filled(1, now, &[("a", 3)]);
+        for number in 0..20 {
+            queue.wake(key("a", &format!("going-{number:02}")), Stage::UnderWay, now);
+        }
+        let later = now + 10 * SECOND;
         let mut begun = Vec::new();
-        for _ in 0..32 {
-            queue.wake(key("a", "going"), Stage::UnderWay, now);
-            let key = queue.begin(now).unwrap();
-            queue.end(&key, None, now);
+        while let Some(key) = queue.begin(later) {
+            queue.end(&key, None, later);
             begun.push(key.name);
         }
-        let new: Vec<usize> = (0..32).filter(|turn| begun[*turn] != "going").collect();
-        assert_eq!(new, [15, 31]);
+        let new: Vec<usize> = (0..begun.len()).filter(|turn| !begun[*turn].starts_with("going")).collect();
+        assert_eq!(new, [3, 7, 11]);
+        assert_eq!(begun.len(), 23);
     }
 
     #[test]

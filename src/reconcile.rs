@@ -13,6 +13,7 @@ use crate::decide::environment;
 use crate::decide::hosts::Stake;
 use crate::decide::observed::{Observed, Presence};
 use crate::decide::{Plan, Step, decide};
+use crate::desired::Desired;
 use crate::memory::CACHE_LAG;
 use crate::observe;
 use crate::record;
@@ -117,17 +118,16 @@ pub async fn reconcile_environment(object: &Guarded<Environment>, ctx: &Context)
 
 async fn one_pass(ctx: &Context, gateway: &ApiGateway) -> Result<Option<Duration>, Error> {
     let moment = ctx.memory.moment(gateway, &ctx.outages);
-    let mut found = observe::cached(ctx, gateway);
-    let desired = observe::desired(ctx, gateway, &found);
-    let mut observed = observe::facts(ctx, gateway, &found, &desired);
+    let mut desired = Desired::of(ctx, gateway, observe::cached(ctx, gateway));
+    let mut observed = observe::facts(ctx, gateway, &desired);
     let mut plan = decide(gateway, &observed, &moment, &ctx.settings);
     if plan.gives_up() {
-        found = observe::live(ctx, gateway).await?;
-        observed = observe::facts(ctx, gateway, &found, &desired);
+        desired = Desired::of(ctx, gateway, observe::live(ctx, gateway).await?);
+        observed = observe::facts(ctx, gateway, &desired);
         plan = decide(gateway, &observed, &moment, &ctx.settings);
     }
 
-    let outcome = act::carry_out(ctx, gateway, &plan.steps, &desired, &found).await;
+    let outcome = act::carry_out(ctx, gateway, &plan.steps, &desired).await;
 
     remember_attempt(ctx, gateway, &plan, &outcome);
     // What was learned on the way belongs into the status too; its steps wait for the next pass.

@@ -105,7 +105,7 @@ pub async fn record(ctx: &Context, gateway: &ApiGateway, plan: &Plan) -> Result<
             return Err(error);
         }
     };
-    ctx.memory.wrote(gateway, written);
+    ctx.memory.wrote(gateway, written, plan.moves);
     if plan.moves
         && let Some(last) = status.history.last()
     {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::{FutureExt, Stream};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::DeserializeGuard;
@@ -34,6 +34,7 @@ use crate::metrics::Metrics;
 use crate::outage::{LastHeard, Outages};
 use crate::queue::{Key, Kind, Stage};
 use crate::resources::{self, MANAGED_BY, UID_LABEL};
+use crate::watched::WatchedPod;
 use crate::work::WorkQueue;
 
 /// An object that may be of another version: one that cannot be read stops nobody else.
@@ -228,7 +229,7 @@ impl Watches {
         begin.watch(config.clone(), prune_child, into(&wake, |caches| &caches.services, child));
         begin.watch(config.clone(), prune_child, into(&wake, |caches| &caches.disruption_budgets, child));
         begin.watch(config, prune_child, into(&wake, |caches| &caches.ingresses, ingress));
-        begin.watch(pods, |_: &mut Pod| {}, into(&wake, |caches| &caches.pods, child));
+        begin.watch(pods, |_: &mut WatchedPod| {}, into(&wake, |caches| &caches.pods, child));
         let all = Api::all(shared.client.clone());
         begin.watch_in(all, namespaces, prune, into(&wake, |caches| &caches.allowed_hosts, namespace));
         let running = begin.running;
@@ -337,7 +338,11 @@ fn gateway_events(
             wake.environments_of(holder);
         }
         for object in &changes.appeared {
-            wake.gateway_and_environments(&key(object));
+            let holder = key(object);
+            if !object.0.as_ref().is_ok_and(|gateway| memory.is_echo(gateway)) {
+                wake.gateway(&holder);
+            }
+            wake.environments_of(&holder);
         }
     }
 }
@@ -569,7 +574,6 @@ fn prune<K: Resource>(object: &mut K) {
 
 /// A stranger's child is kept only so that it is known to be there.
 fn prune_child<K: Resource<DynamicType = ()> + Default>(object: &mut K) {
-    prune(object);
     let meta = object.meta();
     let ours = meta.labels.as_ref().is_some_and(|labels| labels.contains_key(UID_LABEL))
         || meta.owner_references.iter().flatten().any(resources::is_gateway);

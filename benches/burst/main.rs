@@ -42,7 +42,7 @@ const QUIET: Duration = Duration::from_secs(60);
 /// The ancestor starts no more than this in its five minutes, so a larger burst says nothing else.
 const ANCESTORS_BURST: usize = 300;
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     // `cargo bench` passes flags that are meant for the standard harness.
     match bench().await {

@@ -6,9 +6,13 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::{label_selector, metadata};
 use crate::api::ApiGateway;
 
+/// Whether a gateway is to have a PodDisruptionBudget.
+pub fn wants_disruption_budget(gateway: &ApiGateway) -> bool {
+    gateway.spec.replicas.is_some_and(|replicas| replicas > 1)
+}
+
 pub(super) fn render(gateway: &ApiGateway) -> Option<PodDisruptionBudget> {
-    let several = gateway.spec.replicas.is_some_and(|replicas| replicas > 1);
-    several.then(|| PodDisruptionBudget {
+    wants_disruption_budget(gateway).then(|| PodDisruptionBudget {
         metadata: metadata(gateway),
         spec: Some(PodDisruptionBudgetSpec {
             selector: Some(label_selector(gateway)),

@@ -10,11 +10,16 @@ use super::deployment::PORT;
 use super::{Surroundings, metadata};
 use crate::api::ApiGateway;
 
+/// Whether a gateway is to have an Ingress.
+pub fn wants_ingress(gateway: &ApiGateway, around: &Surroundings) -> bool {
+    gateway.spec.host.is_some() || !around.environment_hosts.is_empty()
+}
+
 pub(super) fn render(gateway: &ApiGateway, around: &Surroundings) -> Option<Ingress> {
-    let hosts: Vec<&String> = gateway.spec.host.iter().chain(&around.environment_hosts).collect();
-    if hosts.is_empty() {
+    if !wants_ingress(gateway, around) {
         return None;
     }
+    let hosts: Vec<&String> = gateway.spec.host.iter().chain(&around.environment_hosts).collect();
     let mut metadata = metadata(gateway);
     metadata.annotations.get_or_insert_default().extend(around.ingress_annotations.clone());
     Some(Ingress {

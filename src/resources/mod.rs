@@ -20,7 +20,8 @@ use sha2::{Digest, Sha256};
 
 use crate::api::{ApiGateway, ApiGatewaySpec, DesiredState};
 pub use compare::{difference, merge};
-pub use ingress::{keep_routes, routes};
+pub use disruption_budget::wants_disruption_budget;
+pub use ingress::{keep_routes, routes, wants_ingress};
 pub use ownership::{Owner, is_gateway, owner_of};
 
 /// The version of the rendering. It grows with every change of what is rendered, so that an
