@@ -19,6 +19,7 @@ mod health;
 mod hosts;
 mod leadership;
 mod logs;
+mod mongo_server;
 mod names;
 mod outages;
 mod permissions;

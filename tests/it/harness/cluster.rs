@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -46,10 +46,16 @@ pub struct Supervised {
 }
 
 impl Supervised {
-    fn start(command: &mut Command) -> Result<Self> {
+    /// Starts a supervisor: what [`supervised`] returns, or one of our own.
+    pub fn start(command: &mut Command) -> Result<Self> {
         let mut child = command.stdin(Stdio::piped()).spawn().with_context(|| format!("{command:?}"))?;
         let stdin = child.stdin.take();
         Ok(Self { child, stdin })
+    }
+
+    /// What the process writes to stdout, once, if the command said that it is piped.
+    pub fn stdout(&mut self) -> Option<ChildStdout> {
+        self.child.stdout.take()
     }
 
     /// Ends the process at once, as a crash would.
@@ -160,7 +166,7 @@ impl Cluster {
                 .current_dir(module())
                 .stdout(Stdio::piped()),
         )?;
-        let stdout = supervised.child.stdout.take().context("the supervisor has no stdout")?;
+        let stdout = supervised.stdout().context("the supervisor has no stdout")?;
         for line in BufReader::new(stdout).lines() {
             if let Some(path) = line?.strip_prefix("export KUBECONFIG=") {
                 let kubeconfig = PathBuf::from(path);
@@ -231,9 +237,7 @@ impl Cluster {
     /// Starts a program that ends with us as the user of a kubeconfig, writing its output to `log`.
     pub fn supervise(&self, kubeconfig: &Path, program: &Path, arguments: &[&str], log: File) -> Result<Supervised> {
         Supervised::start(
-            Command::new(&self.supervisor)
-                .args(["exec", "--"])
-                .arg(program)
+            execute(&self.supervisor, program)
                 .args(arguments)
                 .env("KUBECONFIG", kubeconfig)
                 .stdout(log.try_clone()?)
@@ -250,6 +254,18 @@ impl Cluster {
     pub fn is_existing(&self) -> bool {
         self.existing
     }
+}
+
+/// The command that runs a program which needs no cluster and ends with us; its arguments are to
+/// be added.
+pub fn supervised(program: &Path) -> Result<Command> {
+    Ok(execute(&supervisor()?, program))
+}
+
+fn execute(supervisor: &Path, program: &Path) -> Command {
+    let mut command = Command::new(supervisor);
+    command.args(["exec", "--"]).arg(program);
+    command
 }
 
 /// The namespace of the operator's ServiceAccount.
