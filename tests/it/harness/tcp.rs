@@ -32,6 +32,7 @@ struct Rule {
 pub struct TcpProxy {
     address: SocketAddr,
     rule: watch::Sender<Rule>,
+    listening: watch::Receiver<bool>,
     _end: oneshot::Sender<()>,
 }
 
@@ -41,15 +42,16 @@ impl TcpProxy {
         let (rule, rules) = watch::channel(Rule { way: Way::Pass, cuts: 0 });
         let (end, ended) = oneshot::channel();
         let (bound, address) = oneshot::channel();
+        let (listens, listening) = watch::channel(true);
         // On a thread of its own: a test that waits for a process must not hold it up.
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let serving = runtime.spawn(serve(server, rules, bound));
+            let serving = runtime.spawn(serve(server, rules, bound, listens));
             let _ = runtime.block_on(ended);
             serving.abort();
             runtime.shutdown_background();
         });
-        Self { address: address.await.unwrap(), rule, _end: end }
+        Self { address: address.await.unwrap(), rule, listening, _end: end }
     }
 
     /// Where it listens.
@@ -58,17 +60,23 @@ impl TcpProxy {
     }
 
     /// From now on connections fare so.
-    pub fn set(&self, way: Way) {
+    pub async fn set(&self, way: Way) {
         self.rule.send_modify(|rule| rule.way = way);
+        self.listening.clone().wait_for(|listening| *listening == (way != Way::Refuse)).await.unwrap();
     }
 
-    /// Closes the connections that are open now. Later ones are not concerned.
+    /// Closes the connections that it has accepted so far. Later ones are not concerned.
     pub fn cut(&self) {
         self.rule.send_modify(|rule| rule.cuts += 1);
     }
 }
 
-async fn serve(server: SocketAddr, mut rules: watch::Receiver<Rule>, bound: oneshot::Sender<SocketAddr>) {
+async fn serve(
+    server: SocketAddr,
+    mut rules: watch::Receiver<Rule>,
+    bound: oneshot::Sender<SocketAddr>,
+    listens: watch::Sender<bool>,
+) {
     let mut listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     bound.send(address).unwrap();
@@ -82,10 +90,12 @@ async fn serve(server: SocketAddr, mut rules: watch::Receiver<Rule>, bound: ones
             continue;
         }
         drop(listener);
+        listens.send_replace(false);
         if rules.wait_for(|rule| rule.way != Way::Refuse).await.is_err() {
             return;
         }
         listener = TcpListener::bind(address).await.unwrap();
+        listens.send_replace(true);
     }
 }
 
