@@ -162,6 +162,35 @@ impl Calls {
         self.write(api.patch_status(name, &params, &Patch::Merge(patch))).await
     }
 
+    /// Merges a patch into an object.
+    ///
+    /// # Errors
+    /// When the API server refuses or does not answer.
+    pub async fn merge<K: Object>(
+        &self,
+        namespace: &str,
+        name: &str,
+        patch: &serde_json::Value,
+    ) -> Result<K, CallError> {
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        self.write(self.api(namespace).patch(name, &params, &Patch::Merge(patch))).await
+    }
+
+    /// Applies an object for `manager`, whose fields it is to have from then on, whoever had them before.
+    ///
+    /// # Errors
+    /// When the API server refuses or does not answer.
+    pub async fn apply<K: Object>(
+        &self,
+        manager: &str,
+        namespace: &str,
+        name: &str,
+        object: &serde_json::Value,
+    ) -> Result<K, CallError> {
+        let params = PatchParams::apply(manager).force().validation_strict();
+        self.write(self.api(namespace).patch(name, &params, &Patch::Apply(object))).await
+    }
+
     /// Deletes the object of this uid; one that is gone already counts as deleted.
     ///
     /// # Errors

@@ -142,6 +142,7 @@ impl Run {
             cleanup_stuck_after: self.cleanup_stuck_after,
             ingress_classes: self.ingress_classes.iter().filter(|class| !class.is_empty()).cloned().collect(),
             ingress_annotations: self.ingress_annotations.iter().cloned().collect(),
+            registry_deletion_timeout: Duration::from_secs(600),
         }
     }
 

@@ -17,6 +17,7 @@ use crate::lease::{Candidate, Claim, Election};
 use crate::metrics::Metrics;
 use crate::outage::{LastHeard, Outages};
 use crate::record::Herald;
+use crate::registry::Registry;
 use crate::serve;
 use crate::watch::{Shared, Watches};
 use crate::work::{Contexts, WorkQueue, work};
@@ -125,6 +126,7 @@ async fn lead(process: &Process<'_>, claim: &Claim) {
             selector: run.selector.clone().unwrap_or_default(),
             herald: herald.clone(),
             metrics: metrics.clone(),
+            registry: Registry::Kubernetes,
         });
         health.knows(Arc::clone(&context));
         context
