@@ -78,6 +78,13 @@ impl CallError {
         self.code().is_some_and(|code| !matches!(code, 401 | 429 | 503 | 504)) && !self.is_stale()
     }
 
+    /// The object's namespace is being deleted.
+    pub fn is_in_a_namespace_that_goes(&self) -> bool {
+        let Self::Kube(kube::Error::Api(status)) = self else { return false };
+        let causes = status.details.iter().flat_map(|details| &details.causes);
+        causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+    }
+
     /// A field was to be changed that cannot be.
     pub fn names_an_immutable_field(&self) -> bool {
         let Self::Kube(kube::Error::Api(status)) = self else { return false };

@@ -33,7 +33,7 @@ pub enum Error {
         message: String,
     },
     /// The registry could not be written to. The status says so too.
-    #[error("the registry could not be written to: {0}")]
+    #[error("the registry could not be asked: {0}")]
     Registry(String),
     /// The API server did not carry out a call.
     #[error(transparent)]

@@ -145,8 +145,13 @@ impl Situation<'_> {
         }
     }
 
-    fn is_recorded(&self) -> bool {
+    /// Whether the gateway's own document records this object.
+    pub fn is_gateway_recorded(&self) -> bool {
         self.own_document().is_some_and(|document| document.seq.is_some())
+    }
+
+    fn is_recorded(&self) -> bool {
+        self.is_gateway_recorded()
             && self.unrecorded_environments().is_empty()
             && self.surplus_environments().is_empty()
     }

@@ -80,8 +80,6 @@ fn worlds() -> Vec<Observed> {
     ];
     let taken: Vec<Observed> = [nothing(), serving()].into_iter().map(host_taken).collect();
     worlds.extend(taken);
-    let taken: Vec<Observed> = [nothing(), serving()].into_iter().map(host_taken).collect();
-    worlds.extend(taken);
     let untried: Vec<Observed> = worlds.iter().cloned().map(untried).collect();
     worlds.extend(untried);
     worlds
