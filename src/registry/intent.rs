@@ -394,7 +394,7 @@ impl Decision<'_> {
             "Restarting" => drop(annotations.insert(RESTART_ANNOTATION, &token)),
             _ => {}
         }
-        let object = json!({
+        let mut object = json!({
             "apiVersion": ApiGateway::api_version(&()),
             "kind": ApiGateway::kind(&()),
             "metadata": {
@@ -406,6 +406,10 @@ impl Decision<'_> {
             },
             "spec": spec,
         });
+        if let Some(found) = found {
+            // One that is made anew meanwhile is another.
+            object["metadata"]["uid"] = json!(found.uid());
+        }
         Ok((object, spec))
     }
 

@@ -320,11 +320,11 @@ impl Store {
         let id = || event.document_key.as_ref().and_then(|key| key.get("_id").cloned());
         Ok(match (&event.operation_type, &event.full_document) {
             (Type::Delete, _) => id().map_or(Change::Nothing, Change::Gone),
-            (Type::Insert | Type::Replace | Type::Update, Some(document)) => {
+            (Type::Insert | Type::Replace | Type::Update, Some(document)) if document.contains_key("_id") => {
                 Change::Is(T::read(kept_of::<T>(document)))
             }
             // It was removed before it could be looked up, or the server does not look up.
-            (Type::Insert | Type::Replace | Type::Update, None) => match id() {
+            (Type::Insert | Type::Replace | Type::Update, _) => match id() {
                 None => Change::Nothing,
                 Some(id) => match self.find::<T>(doc! { "_id": id.clone() }).await?.into_iter().next() {
                     Some(read) => Change::Is(read),
