@@ -186,7 +186,9 @@ pub fn presence<K: Resource + Serialize>(gateway: &ApiGateway, desired: Option<&
         }
         (Owner::Predecessor, Some(_)) => Presence::Predecessor,
         // `kubectl delete --cascade=orphan` left it behind.
-        (Owner::Ours, _) if gateway.is_being_deleted() && !names_its_owner(found.meta(), gateway) => Presence::NotWanted,
+        (Owner::Ours, _) if gateway.is_being_deleted() && !names_its_owner(found.meta(), gateway) => {
+            Presence::NotWanted
+        }
         (Owner::Ours, _) if found.meta().deletion_timestamp.is_some() => Presence::Terminating,
         (Owner::Ours, None) => Presence::Unwanted,
         (Owner::Ours, Some(desired)) => match (serde_json::to_value(desired), serde_json::to_value(found)) {

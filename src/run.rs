@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use futures::future::{self, FutureExt, Shared as SharedFuture};
 use kube::{Client, Config};
-use tokio::task::JoinSet;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 
 use crate::calls::Calls;
 use crate::client;
@@ -18,9 +18,9 @@ use crate::lease::{Candidate, Claim, Election};
 use crate::metrics::Metrics;
 use crate::outage::{LastHeard, Outages};
 use crate::record::Herald;
+use crate::registry::config::Settings;
 use crate::registry::mongo::Mongo;
 use crate::registry::{Registry, intake};
-use crate::registry::config::Settings;
 use crate::serve;
 use crate::watch::{Shared, Watches};
 use crate::work::{Contexts, WorkQueue, work};
@@ -66,7 +66,11 @@ pub async fn run(run: &Run, config: Config) -> anyhow::Result<()> {
     );
     let registry_settings = run.registry().map_err(anyhow::Error::msg)?;
     if let Some(settings) = &registry_settings {
-        tracing::info!(hosts = settings.hosts, database = settings.database, "gateways are recorded in MongoDB as well");
+        tracing::info!(
+            hosts = settings.hosts,
+            database = settings.database,
+            "gateways are recorded in MongoDB as well"
+        );
     }
     let process = Process { run, client, heard, health, metrics, registry_settings, ended };
     match election {

@@ -32,8 +32,8 @@ use crate::health::{Health, Pulse};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::outage::{LastHeard, Outages};
-use crate::registry::Registry;
 use crate::queue::{Key, Kind, Stage};
+use crate::registry::Registry;
 use crate::resources::{self, MANAGED_BY, UID_LABEL};
 use crate::work::WorkQueue;
 

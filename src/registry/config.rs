@@ -153,9 +153,7 @@ impl Arguments {
                 .to_owned()
         })?;
         let hosts = match &parsed.host_info {
-            HostInfo::HostIdentifiers(hosts) => {
-                hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-            }
+            HostInfo::HostIdentifiers(hosts) => hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
             HostInfo::DnsRecord(name) => name.clone(),
             _ => "the database".to_owned(),
         };

@@ -204,16 +204,24 @@ impl Kept for EnvironmentDocument {
     }
 }
 
-fn decoded<T: for<'de> Deserialize<'de>>(document: Document) -> Read<T> {
+fn decoded<T: Kept + for<'de> Deserialize<'de>>(document: Document) -> Read<T> {
     let gateway_id = document.get_str("gatewayId").unwrap_or_default();
     if gateway_id.is_empty() {
         return Err(unreadable(&document, "gatewayId must be a text that is not empty".to_owned()));
     }
-    bson::deserialize_from_document(document.clone()).map_err(|error| unreadable(&document, first_line(&error)))
-}
-
-fn first_line(error: &impl ToString) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
+    bson::deserialize_from_document(document.clone()).map_err(|_| {
+        // The library does not say which field it is about.
+        let mends = |field: &&&str| {
+            let mut without = document.clone();
+            without.remove(field);
+            bson::deserialize_from_document::<T>(without).is_ok()
+        };
+        let fault = match T::FIELDS.iter().find(mends) {
+            Some(field) => format!("{field} is of a type that it cannot have"),
+            None => "several of its fields are missing, or of a type that they cannot have".to_owned(),
+        };
+        unreadable(&document, fault)
+    })
 }
 
 fn unreadable(document: &Document, fault: String) -> Unreadable {
@@ -380,13 +388,7 @@ mod tests {
     fn told(state: &str, seq: i64) -> Document {
         let at = DateTime::from_millis(50);
         let hash = read(ancestors()).spec_hash();
-        let by = By {
-            operator: "op".to_owned(),
-            seq,
-            state: state.to_owned(),
-            updated_at: at.into(),
-            spec_hash: hash,
-        };
+        let by = By { operator: "op".to_owned(), seq, state: state.to_owned(), updated_at: at.into(), spec_hash: hash };
         with(ancestors(), doc! { "state": state, "updatedAt": at, "by": Bson::from(&by) })
     }
 

@@ -75,7 +75,11 @@ async fn index(mongo: Arc<Mongo>) {
     let mut failures = 0;
     loop {
         mongo.breaker.wait_until_back().await;
-        match mongo.store.create_indexes().await {
+        let made = match mongo.store.prepare().await {
+            Ok(()) => mongo.store.create_indexes().await,
+            Err(error) => Err(error),
+        };
+        match made {
             Ok(refused) => {
                 mongo.metrics.registry_misses_indexes(refused.len());
                 for refusal in refused {
@@ -141,6 +145,7 @@ async fn follow_one<T: Stored>(mongo: Arc<Mongo>, told: Arc<AtomicBool>) {
 
 /// Follows a collection's change stream until it ends.
 async fn stream<T: Stored>(mongo: &Mongo) -> Result<End, RegistryError> {
+    mongo.store.prepare().await?;
     let token = mongo.store.token::<T>().await?;
     let resumed = token.is_some();
     let mut stream = match mongo.store.watch::<T>(token).await {
@@ -220,12 +225,24 @@ async fn scan<T: Stored>(mongo: &Mongo) -> Result<(), RegistryError> {
 /// # Errors
 /// When it has to be done again.
 pub async fn reconcile(mongo: &Mongo, gateway_id: &str, ctx: &Context) -> Result<Option<Duration>, Error> {
-    // An object that was applied is looked at once more: its environments follow.
-    const LOOKS: usize = 3;
     if !mongo.known.is_complete() {
         mongo.waits(document_key(gateway_id));
         return Ok(None);
     }
+    let outcome = several_looks(mongo, gateway_id, ctx).await;
+    match outcome {
+        // Woken when it is back.
+        Err(Error::Registry(words)) if mongo.breaker.words().is_some() => {
+            tracing::debug!(gateway_id, "its documents wait for the registry: {words}");
+            Ok(None)
+        }
+        outcome => outcome,
+    }
+}
+
+/// An object that was applied is looked at once more: its environments follow.
+async fn several_looks(mongo: &Mongo, gateway_id: &str, ctx: &Context) -> Result<Option<Duration>, Error> {
+    const LOOKS: usize = 3;
     let mut later = None;
     for _ in 0..LOOKS {
         let documents = mongo.known.of(gateway_id);
@@ -299,6 +316,10 @@ fn environment_at(mongo: &Mongo, holder: &Holder) -> Option<Environment> {
 
 /// Whoever is in an object's place is waited for.
 fn wait_for_strangers(mongo: &Mongo, gateway_id: &str, objects: &Objects) {
+    if gateway_id.contains('.') {
+        // That of a mirror is its own.
+        return;
+    }
     let mut made = mongo.made();
     for gateway in objects.gateways.iter().filter(|gateway| platforms_id(gateway) != Some(gateway_id)) {
         made.block(Collection::Gateways, holder(gateway), gateway_id);
@@ -313,13 +334,7 @@ fn holder<K: Resource>(object: &K) -> Holder {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
 
-async fn carry_out(
-    mongo: &Mongo,
-    ctx: &Context,
-    gateway_id: &str,
-    objects: &Objects,
-    act: Act,
-) -> Result<Done, Error> {
+async fn carry_out(mongo: &Mongo, ctx: &Context, gateway_id: &str, objects: &Objects, act: Act) -> Result<Done, Error> {
     match act {
         Act::Apply(apply) => match apply.collection {
             Collection::Gateways => self::apply::<ApiGateway>(mongo, ctx, gateway_id, apply).await,
@@ -436,7 +451,9 @@ async fn apply<K: Asked>(mongo: &Mongo, ctx: &Context, gateway_id: &str, apply: 
                 let note = Note {
                     warning: true,
                     reason: Reason::EditReverted,
-                    message: format!("{path} is the platform's: an edit was undone. Change the document {gateway_id:?}"),
+                    message: format!(
+                        "{path} is the platform's: an edit was undone. Change the document {gateway_id:?}"
+                    ),
                 };
                 ctx.herald.tell(&note, applied.object_ref(&()));
             }

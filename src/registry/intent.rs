@@ -8,15 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use mongodb::bson::{Bson, Document, doc};
-use serde::de::DeserializeOwned;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::document::{Answer, Documents, EnvironmentDocument, GatewayDocument, Read, Unreadable};
 use super::report::{DELETED, platforms_id, read};
 use crate::api::{
-    ApiGateway, Environment, GATEWAY_ID_ANNOTATION, INTENT_ANNOTATION,
-    REGISTRY_FINALIZER, REGISTRY_LABEL, REGISTRY_MONGODB, RESTART_ANNOTATION, RETRY_ANNOTATION,
+    ApiGateway, Environment, GATEWAY_ID_ANNOTATION, INTENT_ANNOTATION, REGISTRY_FINALIZER, REGISTRY_LABEL,
+    REGISTRY_MONGODB, RESTART_ANNOTATION, RETRY_ANNOTATION,
 };
 use crate::decide::hosts::Holder;
 use crate::decide::say;
@@ -105,16 +105,8 @@ pub struct Objects {
 }
 
 /// Reasons of answers. Those of transitions are others, so that neither clears the other's.
-const ANSWERS: &[&str] = &[
-    UNDECODABLE,
-    DUPLICATE,
-    UNKNOWN_STATE,
-    INVALID_NAME,
-    NAMESPACE_NOT_ALLOWED,
-    OBJECT_TAKEN,
-    NO_IMAGE,
-    REFUSED,
-];
+const ANSWERS: &[&str] =
+    &[UNDECODABLE, DUPLICATE, UNKNOWN_STATE, INVALID_NAME, NAMESPACE_NOT_ALLOWED, OBJECT_TAKEN, NO_IMAGE, REFUSED];
 const UNDECODABLE: &str = "UndecodableDocument";
 const DUPLICATE: &str = "DuplicateGatewayId";
 const UNKNOWN_STATE: &str = "UnknownState";
@@ -188,8 +180,12 @@ impl Decision<'_> {
     /// Answers in documents that cannot be read.
     fn faults(&self) -> Vec<Act> {
         let gateways = unreadable(&self.documents.gateways).map(|document| (Collection::Gateways, document));
-        let environments = unreadable(&self.documents.environments).map(|document| (Collection::Environments, document));
-        gateways.chain(environments).filter_map(|(collection, document)| answer_unreadable(collection, document)).collect()
+        let environments =
+            unreadable(&self.documents.environments).map(|document| (Collection::Environments, document));
+        gateways
+            .chain(environments)
+            .filter_map(|(collection, document)| answer_unreadable(collection, document))
+            .collect()
     }
 
     fn without_document(&self) -> Vec<Act> {
@@ -236,7 +232,11 @@ impl Decision<'_> {
                 // Recorded by an operator once, and its object is gone.
                 let watched = self.objects.watched.as_ref().is_none_or(|watched| watched.contains(&holder.0));
                 let gone = watched && self.gateway_at(holder).is_none();
-                return if gone { self.remove(document, doc! { "uid": read(document.uid.as_ref()) }) } else { Vec::new() };
+                return if gone {
+                    self.remove(document, doc! { "uid": read(document.uid.as_ref()) })
+                } else {
+                    Vec::new()
+                };
             }
         }
         if document.state.as_deref() == Some(DELETED) {
@@ -339,7 +339,11 @@ impl Decision<'_> {
         }
         let (namespace, name) = place(document, self.defaults);
         if !is_label(&name) || name.len() > 50 {
-            let what = if document.name.is_some() { "the name" } else { "the gatewayId, which is the name where none is given," };
+            let what = if document.name.is_some() {
+                "the name"
+            } else {
+                "the gatewayId, which is the name where none is given,"
+            };
             let message = format!(
                 "{what} {:?} must be at most 50 lower-case letters, digits and '-', begin with a letter and end with a \
                  letter or digit",
@@ -366,7 +370,8 @@ impl Decision<'_> {
         found: Option<&ApiGateway>,
     ) -> Result<(Value, Map<String, Value>), Answer> {
         // The operator's own word asks for nothing: what was asked before stands.
-        let asked_before = found.filter(|_| document.is_our_word()).and_then(|found| found.annotation(INTENT_ANNOTATION));
+        let asked_before =
+            found.filter(|_| document.is_our_word()).and_then(|found| found.annotation(INTENT_ANNOTATION));
         let token = asked_before.map_or_else(|| document.token(), str::to_owned);
         let state = token.split(':').next().unwrap_or_default().to_owned();
 
@@ -444,9 +449,7 @@ impl Decision<'_> {
             return Ok(Some(match found.filter(|_| ours) {
                 Some(found) if found.metadata.deletion_timestamp.is_some() => return Ok(None),
                 Some(_) => Act::DeleteEnvironment(place),
-                None => {
-                    Act::Remove(Collection::Environments, doc! { "_id": document.id.clone(), "state": DELETED })
-                }
+                None => Act::Remove(Collection::Environments, doc! { "_id": document.id.clone(), "state": DELETED }),
             }));
         }
         if !is_label(&place.1) || place.1.len() > 50 {
@@ -464,7 +467,8 @@ impl Decision<'_> {
         if found.is_some_and(|found| found.metadata.deletion_timestamp.is_some()) {
             return Ok(None);
         }
-        let made_up = || self.defaults.domain.as_ref().map(|domain| format!("{}-{}.{domain}", self.gateway_id, document.name));
+        let made_up =
+            || self.defaults.domain.as_ref().map(|domain| format!("{}-{}.{domain}", self.gateway_id, document.name));
         let mut spec = Map::new();
         spec.insert("gatewayRef".to_owned(), json!({ "name": gateway_name }));
         if let Some(host) = document.host.clone().or_else(made_up) {
@@ -586,7 +590,8 @@ fn covers(found: Option<&Value>, wanted: &Value) -> bool {
             wanted.iter().all(|(key, value)| covers(found.get(key), value))
         }
         (Some(Value::Array(found)), Value::Array(wanted)) => {
-            let key = |value: &Value| ["uid", "name", "topologyKey"].into_iter().find_map(|key| value.get(key).cloned());
+            let key =
+                |value: &Value| ["uid", "name", "topologyKey"].into_iter().find_map(|key| value.get(key).cloned());
             if wanted.iter().all(|value| key(value).is_some()) && !wanted.is_empty() {
                 // Lists that are maps to the API server.
                 wanted.iter().all(|value| {
@@ -646,7 +651,6 @@ fn gateway_as_read(document: &GatewayDocument) -> Document {
 fn environment_as_read(document: &EnvironmentDocument) -> Document {
     doc! { "_id": document.id.clone(), "name": &document.name, "host": read(document.host.as_ref()) }
 }
-
 
 #[cfg(test)]
 mod tests;

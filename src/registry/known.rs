@@ -20,11 +20,7 @@ pub struct Known {
 
 impl Default for Known {
     fn default() -> Self {
-        Self {
-            gateways: Mutex::default(),
-            environments: Mutex::default(),
-            listed: watch::Sender::new((false, false)),
-        }
+        Self { gateways: Mutex::default(), environments: Mutex::default(), listed: watch::Sender::new((false, false)) }
     }
 }
 

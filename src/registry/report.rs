@@ -465,7 +465,11 @@ pub fn takes_over(gateway_id: &str, uid: &str, created: DateTime) -> Document {
 /// The fence of a switch: documents that nobody has switched, that another object has, or an earlier
 /// transition of this one.
 pub fn switches(gateway_id: &str, names: &[&str], active: bool, uid: &str, seq: i64) -> Document {
-    let state = if active { doc! { "$nin": [ACTIVE, DELETED] } } else { doc! { "$eq": ACTIVE } };
+    let state = if active {
+        doc! { "$nin": [ACTIVE, DELETED] }
+    } else {
+        doc! { "$eq": ACTIVE }
+    };
     doc! {
         "gatewayId": gateway_id,
         "name": { "$in": names },
@@ -491,7 +495,6 @@ fn word(state: State) -> &'static str {
         State::Restarting => "Restarting",
     }
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::OnceLock;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -10,10 +9,9 @@ use mongodb::bson::{self, Bson, Document, doc};
 use mongodb::change_stream::ChangeStream;
 use mongodb::change_stream::event::{ChangeStreamEvent, ResumeToken};
 use mongodb::error::{Error as MongoError, ErrorKind, WriteFailure};
-use mongodb::options::{
-    ClientOptions, Credential, FullDocumentType, IndexOptions, ReturnDocument, WriteConcern,
-};
+use mongodb::options::{ClientOptions, Credential, FullDocumentType, IndexOptions, ReturnDocument, WriteConcern};
 use mongodb::{Client, Collection, Database, IndexModel};
+use tokio::sync::OnceCell;
 
 use super::breaker::Breaker;
 use super::config::Settings;
@@ -98,13 +96,13 @@ pub struct Store {
     claim: Claim,
     breaker: Breaker,
     metrics: Metrics,
-    database: OnceLock<Database>,
+    database: OnceCell<Database>,
 }
 
 impl Store {
     /// Bounds every call by the settings' timeout, and every write by `claim` as well. Asks nobody yet.
     pub fn new(settings: Settings, claim: Claim, breaker: Breaker, metrics: Metrics) -> Self {
-        Self { settings, claim, breaker, metrics, database: OnceLock::new() }
+        Self { settings, claim, breaker, metrics, database: OnceCell::new() }
     }
 
     /// Prepares the client. A connection string may name a DNS record, which may be out of reach.
@@ -112,23 +110,21 @@ impl Store {
     /// # Errors
     /// When it cannot be prepared now.
     pub async fn prepare(&self) -> Result<(), RegistryError> {
-        if self.database.get().is_some() {
-            return Ok(());
-        }
-        let options = async {
+        self.database.get_or_try_init(|| self.connect()).await.map(drop)
+    }
+
+    async fn connect(&self) -> Result<Database, RegistryError> {
+        let client = async {
             let uri = self.settings.uri.reveal().trim();
             let mut options = ClientOptions::parse(uri).await?;
             self.bound(&mut options);
             Client::with_options(options)
         };
-        let client = match tokio::time::timeout(self.settings.timeout, options).await {
-            Ok(Ok(client)) => client,
-            Ok(Err(error)) => return Err(self.error(&error)),
-            Err(_) => return Err(self.timed_out()),
-        };
-        // Of two that prepare at once one is kept.
-        let _ = self.database.set(client.database(&self.settings.database));
-        Ok(())
+        match tokio::time::timeout(self.settings.timeout, client).await {
+            Ok(Ok(client)) => Ok(client.database(&self.settings.database)),
+            Ok(Err(error)) => Err(self.error(&error)),
+            Err(_) => Err(self.timed_out()),
+        }
     }
 
     fn bound(&self, options: &mut ClientOptions) {
@@ -319,12 +315,13 @@ impl Store {
         };
         let id = || event.document_key.as_ref().and_then(|key| key.get("_id").cloned());
         Ok(match (&event.operation_type, &event.full_document) {
-            (Type::Delete, _) => id().map_or(Change::Nothing, Change::Gone),
-            (Type::Insert | Type::Replace | Type::Update, Some(document)) if document.contains_key("_id") => {
+            // Looked up when the event was fetched.
+            (Type::Update, Some(document)) if document.contains_key("_id") => {
                 Change::Is(T::read(kept_of::<T>(document)))
             }
-            // It was removed before it could be looked up, or the server does not look up.
-            (Type::Insert | Type::Replace | Type::Update, _) => match id() {
+            // An insertion, a replacement or a removal may be long past where a stream goes on from an earlier
+            // place: it says which document to look at, and not how it is.
+            (Type::Insert | Type::Replace | Type::Update | Type::Delete, _) => match id() {
                 None => Change::Nothing,
                 Some(id) => match self.find::<T>(doc! { "_id": id.clone() }).await?.into_iter().next() {
                     Some(read) => Change::Is(read),
@@ -375,9 +372,11 @@ impl Store {
         let limit = self.claim.remaining().map_or(self.settings.timeout, |left| left.min(self.settings.timeout));
         let mut call = pin!(self.unless_away(operation, limit, call));
         // Asked at every step and not once: the process may be frozen between two of them.
-        poll_fn(|cx| {
-            if self.claim.is_valid() { call.as_mut().poll(cx) } else { Poll::Ready(Err(RegistryError::NotLeader)) }
-        })
+        poll_fn(
+            |cx| {
+                if self.claim.is_valid() { call.as_mut().poll(cx) } else { Poll::Ready(Err(RegistryError::NotLeader)) }
+            },
+        )
         .await
     }
 

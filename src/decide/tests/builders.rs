@@ -13,8 +13,8 @@ use crate::api::{
     RESTART_ANNOTATION, RETRY_ANNOTATION, Reason, StartRetries, State, Transition,
 };
 use crate::decide::observed::{
-    Child, EnvironmentFacts, HostVerdict, Moment, Observed, PodTrouble, Pods, Presence, RegistryFacts, Rollout, Settings,
-    Trouble,
+    Child, EnvironmentFacts, HostVerdict, Moment, Observed, PodTrouble, Pods, Presence, RegistryFacts, Rollout,
+    Settings, Trouble,
 };
 use crate::decide::{Plan, conditions, decide, requests};
 

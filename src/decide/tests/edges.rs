@@ -206,8 +206,7 @@ fn nobody_is_started_who_is_asked_to_be_stopped(case: &Case<'_>) {
     if case.gateway.spec.state == DesiredState::Stopped {
         let phase = case.plan.status.as_ref().and_then(|status| status.phase.clone());
         assert!(!case.plan.moves || matches!(phase, Some(Phase::Stopping | Phase::Stopped | Phase::Deleting)));
-        let builds_up =
-            |step: &Step| matches!(step, Step::Create(_) | Step::Update(_) | Step::ActivateEnvironments);
+        let builds_up = |step: &Step| matches!(step, Step::Create(_) | Step::Update(_) | Step::ActivateEnvironments);
         assert!(!case.plan.steps.iter().any(builds_up));
     }
 }

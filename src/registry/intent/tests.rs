@@ -222,7 +222,8 @@ fn what_cannot_be_followed_is_answered_in_the_document() {
         (asks(doc! { "namespace": "kube-system" }), "NamespaceNotAllowed", "kube-system"),
         (asks(doc! { "name": "Shop_1" }), "InvalidName", "Shop_1"),
         (asks(doc! { "name": "a".repeat(51) }), "InvalidName", "50"),
-        (asks(doc! { "spec": "small" }), "UndecodableDocument", "spec"),
+        (asks(doc! { "spec": "small" }), "UndecodableDocument", "spec is of a type"),
+        (asks(doc! { "state": 7, "name": 1 }), "UndecodableDocument", "several of its fields"),
         (asks(doc! { "spec": { "env": [DateTime::from_millis(0)] } }), "UndecodableDocument", "spec.env[0]"),
     ] {
         let acts = one(document, &nothing());
@@ -315,7 +316,10 @@ fn a_host_that_changes_is_followed_and_an_edit_reverted() {
     let dev: Environment = made(applied(&served(vec![environment("dev", doc! {})], Vec::new())));
     let moved = environment("dev", doc! { "host": "dev.example.org" });
     let acts = served(vec![moved], vec![dev.clone()]);
-    assert_eq!((applied(&acts).object["spec"]["host"].as_str(), &applied(&acts).reverts), (Some("dev.example.org"), &None));
+    assert_eq!(
+        (applied(&acts).object["spec"]["host"].as_str(), &applied(&acts).reverts),
+        (Some("dev.example.org"), &None)
+    );
     let mut edited = dev;
     edited.spec.host = Some("evil.example.com".to_owned());
     let acts = served(vec![environment("dev", doc! {})], vec![edited]);

@@ -100,13 +100,7 @@ fn deleting_gateways() {
             since(1),
             does_and_wakes(&[Delete(Service), Delete(Deployment)], 599),
         ),
-        row(
-            "pods are waited for",
-            deleting(),
-            remembered(pods(nothing(), 1, 1)),
-            since(1),
-            does_and_wakes(&[], 599),
-        ),
+        row("pods are waited for", deleting(), remembered(pods(nothing(), 1, 1)), since(1), does_and_wakes(&[], 599)),
         row(
             "pods on a dead node are not",
             deleting(),
@@ -114,7 +108,13 @@ fn deleting_gateways() {
             Moment { deletion: secs(600), ..after(600) },
             does_at_once(&[Forget]),
         ),
-        row("it is forgotten once nothing is left", deleting(), remembered(nothing()), since(1), does_at_once(&[Forget])),
+        row(
+            "it is forgotten once nothing is left",
+            deleting(),
+            remembered(nothing()),
+            since(1),
+            does_at_once(&[Forget]),
+        ),
         row("it goes once it is forgotten", deleting(), external(nothing()), since(1), does(&[RemoveFinalizer])),
         row(
             "it waits for a registry that does not answer",
