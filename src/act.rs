@@ -3,7 +3,9 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 
-use crate::api::{ApiGateway, Environment, EnvironmentState};
+use serde_json::json;
+
+use crate::api::{ApiGateway, Environment, EnvironmentState, REGISTRY_FINALIZER};
 use crate::calls::{CallError, Object};
 use crate::context::Context;
 use crate::decide::Step;
@@ -27,6 +29,8 @@ pub enum Outcome {
     Refused(Refusal),
     /// The API server could not be asked.
     Failed(CallError),
+    /// The registry could not be written to: why.
+    RegistryFailed(String),
 }
 
 /// Carries out `steps` for a gateway.
@@ -41,10 +45,11 @@ pub async fn carry_out(
     for step in steps {
         match one(ctx, gateway, *step, desired, found).await {
             Outcome::Done => {}
-            // One child that is refused does not keep the others from being repaired.
-            Outcome::Refused(refusal) => {
+            // One child that is refused does not keep the others from being repaired, nor does a registry that
+            // does not answer.
+            failed @ (Outcome::Refused(_) | Outcome::RegistryFailed(_)) => {
                 if matches!(worst, Outcome::Done) {
-                    worst = Outcome::Refused(refusal);
+                    worst = failed;
                 }
             }
             ended => return ended,
@@ -76,7 +81,48 @@ async fn one(ctx: &Context, gateway: &ApiGateway, step: Step, desired: &Children
         },
         Step::ActivateEnvironments => switch(ctx, gateway, EnvironmentState::Active).await,
         Step::DeactivateEnvironments => switch(ctx, gateway, EnvironmentState::Inactive).await,
+        Step::AddFinalizer => keep(ctx, gateway).await,
+        Step::RemoveFinalizer => let_go(ctx, &gateway.metadata).await,
+        Step::Record | Step::ActivateDocuments | Step::DeactivateDocuments | Step::Report | Step::Forget => {
+            match ctx.registry.carry_out(gateway, &observe::environment_views(ctx, gateway), step).await {
+                Ok(()) => Outcome::Done,
+                Err(error) => Outcome::RegistryFailed(error.to_string()),
+            }
+        }
     }
+}
+
+/// Keeps a gateway until it was forgotten in the registry.
+async fn keep(ctx: &Context, gateway: &ApiGateway) -> Outcome {
+    let mut finalizers = gateway.metadata.finalizers.clone().unwrap_or_default();
+    finalizers.push(REGISTRY_FINALIZER.to_owned());
+    match patch_finalizers(ctx, &gateway.metadata, &finalizers).await {
+        Ok(written) => {
+            ctx.memory.wrote(gateway, written);
+            Outcome::Done
+        }
+        Err(error) if error.is_stale() => Outcome::Stale,
+        Err(error) => Outcome::Failed(error),
+    }
+}
+
+/// Takes our finalizer from an object that may be unreadable otherwise.
+pub async fn let_go(ctx: &Context, meta: &ObjectMeta) -> Outcome {
+    let others = meta.finalizers.iter().flatten().filter(|finalizer| *finalizer != REGISTRY_FINALIZER);
+    match patch_finalizers(ctx, meta, &others.cloned().collect::<Vec<_>>()).await {
+        Ok(_) => Outcome::Done,
+        // It is gone.
+        Err(error) if error.code() == Some(404) => Outcome::Done,
+        Err(error) if error.is_stale() => Outcome::Stale,
+        Err(error) => Outcome::Failed(error),
+    }
+}
+
+/// Replaces the finalizers of the version that was read.
+async fn patch_finalizers(ctx: &Context, meta: &ObjectMeta, finalizers: &[String]) -> Result<ApiGateway, CallError> {
+    let patch = json!({ "metadata": { "resourceVersion": meta.resource_version, "finalizers": finalizers } });
+    let (namespace, name) = (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
+    ctx.calls.merge(namespace, name, &patch).await
 }
 
 async fn create<K: Object>(ctx: &Context, gateway: &ApiGateway, child: Child, desired: Option<&K>) -> Outcome {
@@ -139,7 +185,7 @@ async fn update<K: Object>(ctx: &Context, gateway: &ApiGateway, child: Child, de
 /// behind: the cache may not show yet that the gateway is going, and a child that is given back
 /// to it now would be collected with it.
 async fn orphaned_on_purpose(ctx: &Context, gateway: &ApiGateway, child: &ObjectMeta) -> Result<bool, CallError> {
-    if child.owner_references.iter().flatten().any(|owner| owner.uid == gateway.uid()) {
+    if observe::names_its_owner(child, gateway) {
         return Ok(false);
     }
     let live = ctx.calls.get::<ApiGateway>(gateway.namespace_or_empty(), gateway.name_or_empty()).await?;

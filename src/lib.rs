@@ -17,6 +17,7 @@ pub mod act;
 pub mod observe;
 pub mod reconcile;
 pub mod record;
+pub mod registry;
 
 pub mod backoff;
 pub mod calls;

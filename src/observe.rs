@@ -6,6 +6,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::Serialize;
 
@@ -18,6 +19,7 @@ use crate::decide::environment::{Around, GatewayFacts};
 use crate::decide::hosts::{self, Stake};
 use crate::decide::observed::{Child, EnvironmentFacts, HostVerdict, Observed, Presence, Rollout};
 use crate::memory::Expectation;
+use crate::registry::report::EnvironmentView;
 use crate::resources::{self, Children, Owner, Surroundings};
 
 /// The children as they are, wherever they were read.
@@ -126,7 +128,7 @@ pub fn facts(ctx: &Context, gateway: &ApiGateway, found: &Found, desired: &Child
         pods: cache::pods(&ctx.caches.pods, &Context::holder(gateway)),
         environments: environments(ctx, gateway).into_iter().map(|(_, facts)| facts).collect(),
         host,
-        registry_unavailable: None,
+        registry: ctx.registry.facts(gateway, || environment_views(ctx, gateway)),
         refusal: ctx.memory.refusal(gateway),
         tried: ctx.memory.has_tried(gateway),
     }
@@ -183,6 +185,10 @@ pub fn presence<K: Resource + Serialize>(gateway: &ApiGateway, desired: Option<&
             Presence::Different("/metadata/ownerReferences".to_owned())
         }
         (Owner::Predecessor, Some(_)) => Presence::Predecessor,
+        // `kubectl delete --cascade=orphan` left it behind.
+        (Owner::Ours, _) if gateway.is_being_deleted() && !names_its_owner(found.meta(), gateway) => {
+            Presence::NotWanted
+        }
         (Owner::Ours, _) if found.meta().deletion_timestamp.is_some() => Presence::Terminating,
         (Owner::Ours, None) => Presence::Unwanted,
         (Owner::Ours, Some(desired)) => match (serde_json::to_value(desired), serde_json::to_value(found)) {
@@ -194,6 +200,11 @@ pub fn presence<K: Resource + Serialize>(gateway: &ApiGateway, desired: Option<&
             _ => Presence::Different("/".to_owned()),
         },
     }
+}
+
+/// Whether a child names the gateway as an owner.
+pub fn names_its_owner(child: &ObjectMeta, gateway: &ApiGateway) -> bool {
+    child.owner_references.iter().flatten().any(|owner| owner.uid == gateway.uid())
 }
 
 /// Whether a gateway takes over the children of an earlier one of its name.
@@ -263,6 +274,16 @@ pub fn environments(ctx: &Context, gateway: &ApiGateway) -> Vec<(Arc<Environment
             (environment, facts)
         })
         .collect()
+}
+
+/// The environments of a gateway, as the registry mirrors them.
+pub fn environment_views(ctx: &Context, gateway: &ApiGateway) -> Vec<EnvironmentView> {
+    let view = |(environment, facts): (Arc<Environment>, EnvironmentFacts)| EnvironmentView {
+        name: facts.name,
+        host: environment.spec.host.clone(),
+        active: facts.active,
+    };
+    environments(ctx, gateway).into_iter().map(view).collect()
 }
 
 /// The gateway of an environment; one that is being deleted is gone already.

@@ -26,6 +26,20 @@ const ROWS: &[(&str, Proof)] = &[
         ),
     ),
     (
+        "any | deletionTimestamp, our finalizer",
+        Partly(
+            &["deletion::a_gateway_deleted_in_any_phase_leaves_nothing_behind"],
+            "the finalizer comes with a registry outside Kubernetes",
+        ),
+    ),
+    (
+        "Deleting | any",
+        Partly(
+            &["deletion::a_gateway_deleted_in_any_phase_leaves_nothing_behind"],
+            "the finalizer comes with a registry outside Kubernetes",
+        ),
+    ),
+    (
         "any | `spec.suspend`",
         Tests(&["suspending::a_start_that_is_suspended_does_not_time_out_and_is_judged_when_it_is_resumed"]),
     ),
