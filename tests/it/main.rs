@@ -27,6 +27,7 @@ mod policy;
 mod quiet;
 mod random;
 mod refusals;
+mod registry;
 mod resilience;
 mod restarting;
 mod rollouts;
