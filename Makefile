@@ -7,7 +7,7 @@ CLUSTER := $(CACHE)/cluster
 # A missing tool ends the run with the way to it.
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)"; exit 1; }
 
-.PHONY: help demo test proof bench e2e-kind check deny advisories sbom run cluster cluster-down generate tools
+.PHONY: help demo test proof bench e2e-kind check deny advisories sbom run cluster cluster-down generate tools mongo
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -16,7 +16,7 @@ demo: tools ## Show gateways that start and gateways that fail, on a local contr
 	cargo build --locked --bin phasegate
 	cargo run --locked --quiet --example demo
 
-test: tools ## Run all tests that need no root
+test: tools mongo ## Run all tests that need no root
 	cargo test --locked --lib --bins --examples
 	cargo test --locked --test it -- --test-threads=6
 
@@ -62,6 +62,9 @@ generate: ## Write crds/ and the README's diagram anew from the types
 
 $(CLUSTER): tools $(wildcard tests/cluster/*.go tests/cluster/*.yaml)
 	@mkdir -p $(CACHE) && cd tests/cluster && CGO_ENABLED=0 go build -o $@.new . && mv $@.new $@
+
+mongo: ## Fetch the tests' MongoDB wire server
+	@tests/mongo/fetch >/dev/null
 
 tools:
 	$(call need,cargo,curl https://sh.rustup.rs -sSf | sh (Rust 1.89 or newer))

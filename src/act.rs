@@ -6,8 +6,9 @@ use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
+use serde_json::json;
 
-use crate::api::{ApiGateway, Environment, EnvironmentState};
+use crate::api::{ApiGateway, Environment, EnvironmentState, REGISTRY_FINALIZER};
 use crate::calls::{CallError, Object};
 use crate::context::Context;
 use crate::decide::Step;
@@ -16,6 +17,7 @@ use crate::decide::environment as decide_environment;
 use crate::decide::observed::{Child, Presence, Refusal};
 use crate::desired::{self, Desired, Part};
 use crate::memory::Expectation;
+use crate::observe;
 use crate::resources;
 
 /// How far the steps came.
@@ -31,6 +33,8 @@ pub enum Outcome {
     Refused(Refusal),
     /// The API server could not be asked.
     Failed(CallError),
+    /// The registry could not be written to: why.
+    RegistryFailed(String),
 }
 
 /// Carries out `steps` for a gateway.
@@ -39,10 +43,11 @@ pub async fn carry_out(ctx: &Context, gateway: &ApiGateway, steps: &[Step], desi
     for step in steps {
         match one(ctx, gateway, *step, desired).await {
             Outcome::Done => {}
-            // One child that is refused does not keep the others from being repaired.
-            Outcome::Refused(refusal) => {
+            // One child that is refused does not keep the others from being repaired, nor does a registry that
+            // does not answer.
+            failed @ (Outcome::Refused(_) | Outcome::RegistryFailed(_)) => {
                 if matches!(worst, Outcome::Done) {
-                    worst = Outcome::Refused(refusal);
+                    worst = failed;
                 }
             }
             ended => return ended,
@@ -70,7 +75,48 @@ async fn one(ctx: &Context, gateway: &ApiGateway, step: Step, desired: &Desired<
         Step::Delete(child) => with_kind!(child, delete(ctx, gateway, desired)),
         Step::ActivateEnvironments => switch(ctx, desired, EnvironmentState::Active).await,
         Step::DeactivateEnvironments => switch(ctx, desired, EnvironmentState::Inactive).await,
+        Step::AddFinalizer => keep(ctx, gateway).await,
+        Step::RemoveFinalizer => let_go(ctx, &gateway.metadata).await,
+        Step::Record | Step::ActivateDocuments | Step::DeactivateDocuments | Step::Report | Step::Forget => {
+            match ctx.registry.carry_out(gateway, &observe::environment_views(desired), step).await {
+                Ok(()) => Outcome::Done,
+                Err(error) => Outcome::RegistryFailed(error.to_string()),
+            }
+        }
     }
+}
+
+/// Keeps a gateway until it was forgotten in the registry.
+async fn keep(ctx: &Context, gateway: &ApiGateway) -> Outcome {
+    let mut finalizers = gateway.metadata.finalizers.clone().unwrap_or_default();
+    finalizers.push(REGISTRY_FINALIZER.to_owned());
+    match patch_finalizers(ctx, &gateway.metadata, &finalizers).await {
+        Ok(written) => {
+            ctx.memory.wrote(gateway, written, false);
+            Outcome::Done
+        }
+        Err(error) if error.is_stale() => Outcome::Stale,
+        Err(error) => Outcome::Failed(error),
+    }
+}
+
+/// Takes our finalizer from an object that may be unreadable otherwise.
+pub async fn let_go(ctx: &Context, meta: &ObjectMeta) -> Outcome {
+    let others = meta.finalizers.iter().flatten().filter(|finalizer| *finalizer != REGISTRY_FINALIZER);
+    match patch_finalizers(ctx, meta, &others.cloned().collect::<Vec<_>>()).await {
+        Ok(_) => Outcome::Done,
+        // It is gone.
+        Err(error) if error.code() == Some(404) => Outcome::Done,
+        Err(error) if error.is_stale() => Outcome::Stale,
+        Err(error) => Outcome::Failed(error),
+    }
+}
+
+/// Replaces the finalizers of the version that was read.
+async fn patch_finalizers(ctx: &Context, meta: &ObjectMeta, finalizers: &[String]) -> Result<ApiGateway, CallError> {
+    let patch = json!({ "metadata": { "resourceVersion": meta.resource_version, "finalizers": finalizers } });
+    let (namespace, name) = (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
+    ctx.calls.merge(namespace, name, &patch).await
 }
 
 async fn create<K: Part>(ctx: &Context, gateway: &ApiGateway, desired: &Desired<'_>) -> Outcome {
@@ -133,7 +179,7 @@ async fn update<K: Part>(ctx: &Context, gateway: &ApiGateway, desired: &Desired<
 /// behind: the cache may not show yet that the gateway is going, and a child that is given back
 /// to it now would be collected with it.
 async fn orphaned_on_purpose(ctx: &Context, gateway: &ApiGateway, child: &ObjectMeta) -> Result<bool, CallError> {
-    if child.owner_references.iter().flatten().any(|owner| owner.uid == gateway.uid()) {
+    if desired::names_its_owner(child, gateway) {
         return Ok(false);
     }
     let live = ctx.calls.get::<ApiGateway>(gateway.namespace_or_empty(), gateway.name_or_empty()).await?;

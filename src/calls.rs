@@ -78,6 +78,13 @@ impl CallError {
         self.code().is_some_and(|code| !matches!(code, 401 | 429 | 503 | 504)) && !self.is_stale()
     }
 
+    /// The object's namespace is being deleted.
+    pub fn is_in_a_namespace_that_goes(&self) -> bool {
+        let Self::Kube(kube::Error::Api(status)) = self else { return false };
+        let causes = status.details.iter().flat_map(|details| &details.causes);
+        causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+    }
+
     /// A field was to be changed that cannot be.
     pub fn names_an_immutable_field(&self) -> bool {
         let Self::Kube(kube::Error::Api(status)) = self else { return false };
@@ -160,6 +167,35 @@ impl Calls {
         let api: Api<kube::api::DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         self.write(api.patch_status(name, &params, &Patch::Merge(patch))).await
+    }
+
+    /// Merges a patch into an object.
+    ///
+    /// # Errors
+    /// When the API server refuses or does not answer.
+    pub async fn merge<K: Object>(
+        &self,
+        namespace: &str,
+        name: &str,
+        patch: &serde_json::Value,
+    ) -> Result<K, CallError> {
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        self.write(self.api(namespace).patch(name, &params, &Patch::Merge(patch))).await
+    }
+
+    /// Applies an object for `manager`, whose fields it is to have from then on, whoever had them before.
+    ///
+    /// # Errors
+    /// When the API server refuses or does not answer.
+    pub async fn apply<K: Object>(
+        &self,
+        manager: &str,
+        namespace: &str,
+        name: &str,
+        object: &serde_json::Value,
+    ) -> Result<K, CallError> {
+        let params = PatchParams::apply(manager).force().validation_strict();
+        self.write(self.api(namespace).patch(name, &params, &Patch::Apply(object))).await
     }
 
     /// Deletes the object of this uid; one that is gone already counts as deleted.

@@ -11,6 +11,7 @@ use kube::core::{Expression, Selector};
 
 use crate::decide::observed::Settings;
 use crate::lease::Election;
+use crate::registry;
 use crate::watch::Scope;
 
 /// Starts, stops and explains tenant API gateways on Kubernetes.
@@ -108,6 +109,10 @@ pub struct Run {
     #[arg(long, env = "PHASEGATE_LIVE_WITHIN", default_value = "3m", value_parser = duration)]
     pub live_within: Duration,
 
+    /// Where gateways are recorded.
+    #[command(flatten)]
+    pub registry: registry::config::Arguments,
+
     /// How log lines are written.
     #[arg(long, env = "PHASEGATE_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
@@ -142,6 +147,7 @@ impl Run {
             cleanup_stuck_after: self.cleanup_stuck_after,
             ingress_classes: self.ingress_classes.iter().filter(|class| !class.is_empty()).cloned().collect(),
             ingress_annotations: self.ingress_annotations.iter().cloned().collect(),
+            registry_deletion_timeout: self.registry.registry_deletion_timeout,
         }
     }
 
@@ -162,6 +168,11 @@ impl Run {
     /// # Errors
     /// A sentence that names the flags.
     pub fn check(&self) -> Result<(), String> {
+        if self.registry()?.is_some() && self.selector.is_some() {
+            return Err("--selector cannot be used with --registry mongodb: what documents ask for has no labels to \
+                        select by"
+                .to_owned());
+        }
         let Some(Election { duration, renew_deadline, retry_period, .. }) = self.election("") else { return Ok(()) };
         if renew_deadline >= duration {
             return Err(format!(
@@ -178,6 +189,15 @@ impl Run {
         Ok(())
     }
 
+    /// The registry outside Kubernetes, if there is one.
+    ///
+    /// # Errors
+    /// A sentence that names the flags.
+    pub fn registry(&self) -> Result<Option<registry::config::Settings>, String> {
+        let watched: Vec<String> = self.namespaces.iter().filter(|name| !name.is_empty()).cloned().collect();
+        self.registry.settings(&watched, &self.identity)
+    }
+
     /// Where gateways are watched.
     pub fn scopes(&self) -> Vec<Scope> {
         // An empty variable is one that is not set.
@@ -191,7 +211,7 @@ impl Run {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let no_duration = || "it is no duration such as 90s, 5m or 1h30m".to_owned();
     // The bounds of the spec, which also keep the parser from overflowing.
     let bounded = text.len() <= 20
@@ -225,11 +245,11 @@ fn annotation(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn namespace_or_nothing(text: &str) -> Result<String, String> {
+pub(crate) fn namespace_or_nothing(text: &str) -> Result<String, String> {
     if text.is_empty() { Ok(String::new()) } else { namespace(text) }
 }
 
-fn namespace(text: &str) -> Result<String, String> {
+pub(crate) fn namespace(text: &str) -> Result<String, String> {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let valid = !text.is_empty()
         && text.len() <= 63

@@ -14,6 +14,7 @@ use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::outage::Outages;
 use crate::record::Herald;
+use crate::registry::Registry;
 use crate::watch::Caches;
 
 /// What every reconcile shares.
@@ -34,6 +35,8 @@ pub struct Context {
     pub herald: Herald,
     /// Counts.
     pub metrics: Metrics,
+    /// Where gateways are recorded.
+    pub registry: Registry,
 }
 
 impl Context {

@@ -199,7 +199,7 @@ impl<'a> Desired<'a> {
     /// named here.
     fn fingerprint(&self) -> Option<u64> {
         let generation = self.gateway.metadata.generation?;
-        if !self.may_have_what_it_asks {
+        if !self.may_have_what_it_asks || self.gateway.is_being_deleted() {
             return None;
         }
         let mut hasher = DefaultHasher::new();
@@ -240,6 +240,10 @@ pub fn presence<K: Resource + Serialize>(gateway: &ApiGateway, desired: Option<&
             Presence::Different("/metadata/ownerReferences".to_owned())
         }
         (Owner::Predecessor, Some(_)) => Presence::Predecessor,
+        // `kubectl delete --cascade=orphan` left it behind.
+        (Owner::Ours, _) if gateway.is_being_deleted() && !names_its_owner(found.meta(), gateway) => {
+            Presence::NotWanted
+        }
         (Owner::Ours, _) if found.meta().deletion_timestamp.is_some() => Presence::Terminating,
         (Owner::Ours, None) => Presence::Unwanted,
         (Owner::Ours, Some(desired)) => match (serde_json::to_value(desired), serde_json::to_value(found)) {
@@ -251,6 +255,11 @@ pub fn presence<K: Resource + Serialize>(gateway: &ApiGateway, desired: Option<&
             _ => Presence::Different("/".to_owned()),
         },
     }
+}
+
+/// Whether a child names the gateway as an owner.
+pub fn names_its_owner(child: &ObjectMeta, gateway: &ApiGateway) -> bool {
+    child.owner_references.iter().flatten().any(|owner| owner.uid == gateway.uid())
 }
 
 /// Whether a gateway takes over the children of an earlier one of its name.

@@ -19,6 +19,7 @@ pub mod desired;
 pub mod observe;
 pub mod reconcile;
 pub mod record;
+pub mod registry;
 
 pub mod backoff;
 pub mod calls;

@@ -106,13 +106,14 @@ impl Memory {
             attempt.and_then(|attempt| attempt.held_since.as_ref()).map(|since| since.0),
             status.and_then(|status| status.history.last()).map(|last| last.at.0),
             status.and_then(|status| status.last_failure.as_ref()).map(|failure| failure.at.0),
+            gateway.metadata.deletion_timestamp.as_ref().map(|asked| asked.0),
         ];
         let now = Timestamp::now();
         let instant = Instant::now();
-        let [attempt, held, phase, failure] =
+        let [attempt, held, phase, failure, deletion] =
             self.with(gateway.uid(), |entry| entry.stopwatches.read(stamps, now, instant));
         let attempt = attempt.saturating_sub(outages.within(attempt, instant));
-        Moment { now, attempt, held, phase, failure }
+        Moment { now, attempt, held, phase, failure, deletion }
     }
 
     /// Remembers that the steps of an attempt were tried.

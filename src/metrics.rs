@@ -25,6 +25,10 @@ pub struct Metrics {
     start_duration: Histogram,
     start_timeouts: Family<ReasonLabels, Counter>,
     watch_restarts: Family<ResourceLabels, Counter>,
+    registry_requests: Family<OperationLabels, Counter>,
+    registry_duration: Family<OperationNameLabels, Histogram>,
+    registry_up: Family<RegistryLabels, Gauge>,
+    registry_missing_indexes: Family<RegistryLabels, Gauge>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -53,6 +57,22 @@ struct ReasonLabels {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ResourceLabels {
     resource: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OperationLabels {
+    operation: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OperationNameLabels {
+    operation: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RegistryLabels {
+    registry: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -106,10 +126,44 @@ impl Default for Metrics {
         );
         let watch_restarts = Family::default();
         registry.register("watch_restarts", "Interrupted watches by resource", watch_restarts.clone());
+        let registry_requests = Family::default();
+        registry.register(
+            "registry_requests",
+            "Requests to the registry outside Kubernetes by operation and result",
+            registry_requests.clone(),
+        );
+        let registry_duration = Family::<OperationNameLabels, Histogram>::new_with_constructor(|| {
+            Histogram::new(exponential_buckets(0.001, 2.0, 14))
+        });
+        registry.register(
+            "registry_request_duration_seconds",
+            "How long requests to the registry took, answered or not",
+            registry_duration.clone(),
+        );
+        let registry_up = Family::default();
+        registry.register("registry_up", "Whether the registry answers", registry_up.clone());
+        let registry_missing_indexes = Family::default();
+        registry.register(
+            "registry_missing_indexes",
+            "Indexes that the platform's data does not allow, duplicates mostly",
+            registry_missing_indexes.clone(),
+        );
         let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version of the operator", version);
         let registry = Arc::new(registry);
-        Self { registry, reconciles, reconcile_duration, requests, start_duration, start_timeouts, watch_restarts }
+        Self {
+            registry,
+            reconciles,
+            reconcile_duration,
+            requests,
+            start_duration,
+            start_timeouts,
+            watch_restarts,
+            registry_requests,
+            registry_duration,
+            registry_up,
+            registry_missing_indexes,
+        }
     }
 }
 
@@ -141,6 +195,22 @@ impl Metrics {
         self.watch_restarts.get_or_create(&ResourceLabels { resource: resource.to_owned() }).inc();
     }
 
+    /// A request to the registry came to its end.
+    pub fn registry_requested(&self, operation: &'static str, result: &'static str, took: Duration) {
+        self.registry_requests.get_or_create(&OperationLabels { operation, result }).inc();
+        self.registry_duration.get_or_create(&OperationNameLabels { operation }).observe(took.as_secs_f64());
+    }
+
+    /// The registry answers, or does not.
+    pub fn registry_is(&self, up: bool) {
+        self.registry_up.get_or_create(&MONGODB).set(i64::from(up));
+    }
+
+    /// So many indexes are missing.
+    pub fn registry_misses_indexes(&self, count: usize) {
+        self.registry_missing_indexes.get_or_create(&MONGODB).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
     /// All metrics in Prometheus' text format.
     ///
     /// # Errors
@@ -168,6 +238,8 @@ impl Metrics {
         Ok(text)
     }
 }
+
+const MONGODB: RegistryLabels = RegistryLabels { registry: "mongodb" };
 
 fn gauge(value: usize) -> Gauge {
     let gauge = Gauge::default();

@@ -16,6 +16,7 @@ use crate::decide::hosts::{self, Stake};
 use crate::decide::observed::{Child, EnvironmentFacts, HostVerdict, Observed, Presence, Rollout};
 use crate::desired::{Desired, Part};
 use crate::memory::Expectation;
+use crate::registry::report::EnvironmentView;
 use crate::resources::{self, Owner};
 
 /// The children as they are, wherever they were read.
@@ -68,7 +69,7 @@ pub fn facts(ctx: &Context, gateway: &ApiGateway, desired: &Desired<'_>) -> Obse
         pods: cache::pods(&ctx.caches.pods, &Context::holder(gateway)),
         environments: desired.environments.iter().map(|(_, facts)| facts.clone()).collect(),
         host: desired.host.clone(),
-        registry_unavailable: None,
+        registry: ctx.registry.facts(gateway, || environment_views(desired)),
         refusal: ctx.memory.refusal(gateway),
         tried: ctx.memory.has_tried(gateway),
     }
@@ -155,6 +156,16 @@ pub fn environments(ctx: &Context, gateway: &ApiGateway) -> Vec<(Arc<Environment
             (environment, facts)
         })
         .collect()
+}
+
+/// The environments of a gateway, as the registry mirrors them.
+pub fn environment_views(desired: &Desired<'_>) -> Vec<EnvironmentView> {
+    let views = desired.environments.iter().map(|(environment, facts)| EnvironmentView {
+        name: facts.name.clone(),
+        host: environment.spec.host.clone(),
+        active: facts.active,
+    });
+    views.collect()
 }
 
 /// The gateway of an environment; one that is being deleted is gone already.

@@ -26,6 +26,8 @@ pub enum Kind {
     Gateway,
     /// An `Environment`.
     Environment,
+    /// The documents of a gateway in a registry, by the gateway's id there.
+    Document,
 }
 
 impl Kind {
@@ -34,6 +36,7 @@ impl Kind {
         match self {
             Self::Gateway => "ApiGateway",
             Self::Environment => "Environment",
+            Self::Document => "Document",
         }
     }
 }

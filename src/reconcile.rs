@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
 use crate::act::{self, Outcome};
-use crate::api::{ApiGateway, Environment, HostClaim};
+use crate::api::{ApiGateway, Environment, HostClaim, REGISTRY_FINALIZER};
 use crate::calls::CallError;
 use crate::context::Context;
 use crate::decide::environment;
@@ -33,6 +33,9 @@ pub enum Error {
         /// The API server's words.
         message: String,
     },
+    /// The registry could not be written to. The status says so too.
+    #[error("the registry could not be asked: {0}")]
+    Registry(String),
     /// The API server did not carry out a call.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -43,7 +46,7 @@ impl Error {
     pub fn is_stale(&self) -> bool {
         match self {
             Self::Stale => true,
-            Self::Refused { .. } => false,
+            Self::Refused { .. } | Self::Registry(_) => false,
             Self::Call(call) => call.is_stale(),
         }
     }
@@ -51,7 +54,7 @@ impl Error {
     /// How long the API server asked to be left alone.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Stale | Self::Refused { .. } => None,
+            Self::Stale | Self::Refused { .. } | Self::Registry(_) => None,
             Self::Call(call) => call.retry_after(),
         }
     }
@@ -61,6 +64,7 @@ impl Error {
         match self {
             _ if self.is_stale() => "stale",
             Self::Refused { .. } => "refused",
+            Self::Registry(_) => "registry",
             Self::Call(CallError::NotLeader) => "not_leader",
             Self::Stale | Self::Call(_) => "failed",
         }
@@ -82,6 +86,12 @@ pub async fn reconcile(object: &Guarded<ApiGateway>, ctx: &Context) -> Result<Op
             one_pass(ctx, newer.as_deref().unwrap_or(cached)).await?
         }
         Err(unreadable) => {
+            let meta = &unreadable.metadata;
+            let kept = meta.finalizers.iter().flatten().any(|finalizer| finalizer == REGISTRY_FINALIZER);
+            if meta.deletion_timestamp.is_some() && kept {
+                // What is in the registry is left to intake.
+                ended(act::let_go(ctx, meta).await)?;
+            }
             record::undecodable::<ApiGateway>(ctx, unreadable).await?;
             None
         }
@@ -134,21 +144,28 @@ async fn one_pass(ctx: &Context, gateway: &ApiGateway) -> Result<Option<Duration
     match &outcome {
         Outcome::Surprise(child, presence) => *observed.child_mut(*child) = presence.clone(),
         Outcome::Refused(refusal) => observed.refusal = Some(refusal.clone()),
+        Outcome::RegistryFailed(words) => observed.registry.unavailable = Some(words.clone()),
         Outcome::Done | Outcome::Stale | Outcome::Failed(_) => {}
     }
-    if matches!(outcome, Outcome::Surprise(..) | Outcome::Refused(_)) {
+    if matches!(outcome, Outcome::Surprise(..) | Outcome::Refused(_) | Outcome::RegistryFailed(_)) {
         plan = decide(gateway, &observed, &moment, &ctx.settings);
     }
     let before = gateway.status.as_ref().map(|status| &status.hosts);
     let claims = plan.status.as_ref().is_some_and(|status| claims_newly(before, &status.hosts));
     with_host_reserved(ctx, gateway, claims, record::record(ctx, gateway, &plan)).await?;
 
+    ended(outcome)?;
+    Ok(if plan.moves { Some(Duration::ZERO) } else { wake(&plan, &observed) })
+}
+
+/// Whether steps came to their end.
+fn ended(outcome: Outcome) -> Result<(), Error> {
     match outcome {
-        Outcome::Done if plan.moves => Ok(Some(Duration::ZERO)),
-        Outcome::Done => Ok(wake(&plan, &observed)),
+        Outcome::Done => Ok(()),
         Outcome::Surprise(..) | Outcome::Stale => Err(Error::Stale),
         Outcome::Refused(refusal) => Err(Error::Refused { kind: refusal.child.kind(), message: refusal.message }),
         Outcome::Failed(error) => Err(error.into()),
+        Outcome::RegistryFailed(words) => Err(Error::Registry(words)),
     }
 }
 
@@ -195,10 +212,12 @@ fn remember_attempt(ctx: &Context, gateway: &ApiGateway, plan: &Plan, outcome: &
     let refusal = match outcome {
         Outcome::Done => None,
         Outcome::Refused(refusal) => Some(refusal.clone()),
+        // The children were written to, whatever the registry did.
+        Outcome::RegistryFailed(_) => None,
         Outcome::Surprise(..) | Outcome::Stale | Outcome::Failed(_) => return,
     };
     ctx.memory.refused(gateway, refusal);
-    if !plan.steps.is_empty() {
+    if plan.steps.iter().any(|step| !step.is_registrys()) {
         ctx.memory.tried(gateway);
     }
 }

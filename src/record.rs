@@ -41,7 +41,8 @@ impl Herald {
         Self { events: sender, identity: identity.into() }
     }
 
-    fn tell(&self, note: &Note, about: ObjectReference) {
+    /// Tells an Event about an object.
+    pub fn tell(&self, note: &Note, about: ObjectReference) {
         let now = Timestamp::now();
         let event = Event {
             metadata: ObjectMeta {

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use futures::future::{self, FutureExt, Shared as SharedFuture};
 use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 
 use crate::calls::Calls;
 use crate::client;
@@ -17,6 +18,9 @@ use crate::lease::{Candidate, Claim, Election};
 use crate::metrics::Metrics;
 use crate::outage::{LastHeard, Outages};
 use crate::record::Herald;
+use crate::registry::config::Settings;
+use crate::registry::mongo::Mongo;
+use crate::registry::{Registry, intake};
 use crate::serve;
 use crate::watch::{Shared, Watches};
 use crate::work::{Contexts, WorkQueue, work};
@@ -26,6 +30,9 @@ use crate::work::{Contexts, WorkQueue, work};
 const DRAIN: Duration = Duration::from_secs(6);
 const RELEASE: Duration = Duration::from_secs(3);
 
+/// For how long the first look at a registry is waited for.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
+
 /// What lasts as long as the process.
 struct Process<'a> {
     run: &'a Run,
@@ -33,6 +40,7 @@ struct Process<'a> {
     heard: LastHeard,
     health: Health,
     metrics: Metrics,
+    registry_settings: Option<Settings>,
     ended: Ended,
 }
 
@@ -56,7 +64,15 @@ pub async fn run(run: &Run, config: Config) -> anyhow::Result<()> {
         scopes = ?run.scopes(),
         "the operator starts"
     );
-    let process = Process { run, client, heard, health, metrics, ended };
+    let registry_settings = run.registry().map_err(anyhow::Error::msg)?;
+    if let Some(settings) = &registry_settings {
+        tracing::info!(
+            hosts = settings.hosts,
+            database = settings.database,
+            "gateways are recorded in MongoDB as well"
+        );
+    }
+    let process = Process { run, client, heard, health, metrics, registry_settings, ended };
     match election {
         None => lead(&process, &Claim::unconditional()).await,
         Some(election) => take_part(&process, election).await,
@@ -91,11 +107,18 @@ async fn take_part(process: &Process<'_>, election: Election) {
 
 /// Works on gateways until the process is told to end.
 async fn lead(process: &Process<'_>, claim: &Claim) {
-    let Process { run, client, heard, health, metrics, ended } = process;
+    let Process { run, client, heard, health, metrics, registry_settings, ended } = process;
     let outages = Outages::new(client.clone(), heard.clone(), health.clone());
     let calls = Calls::new(client.clone(), run.call_timeout, claim.clone(), outages.clone());
     let queue = WorkQueue::new(run.concurrency);
     let _working = health.works(queue.clone(), outages.clone());
+    let registry = match registry_settings {
+        None => Registry::Kubernetes,
+        Some(settings) => {
+            let mongo = Mongo::new(settings.clone(), claim.clone(), queue.clone(), metrics.clone());
+            Registry::MongoDb(Arc::new(mongo))
+        }
+    };
     let shared = Shared {
         client: client.clone(),
         space: Arc::default(),
@@ -105,6 +128,7 @@ async fn lead(process: &Process<'_>, claim: &Claim) {
         queue: queue.clone(),
         health: health.clone(),
         metrics: metrics.clone(),
+        registry: registry.clone(),
     };
     let scopes = run.scopes();
     // All scopes are listed before any is worked on: they share their hosts.
@@ -113,6 +137,20 @@ async fn lead(process: &Process<'_>, claim: &Claim) {
         watches = listed => watches,
         () = ended.clone() => return,
     };
+    // Ends with this: a lost leadership ends what follows documents as well.
+    let mut following = JoinSet::new();
+    if let Registry::MongoDb(mongo) = &registry {
+        let caches = watches.iter().map(|watches| Arc::clone(&watches.caches));
+        // It is set nowhere else.
+        let _ = mongo.scopes.set(scopes.iter().cloned().zip(caches).collect());
+        intake::follow(mongo, &mut following);
+        // A database that answers is known at once; one that is away is not waited for.
+        let first_look = tokio::time::timeout(FIRST_LOOK, mongo.known.wait_until_complete());
+        tokio::select! {
+            _ = first_look => {}
+            () = ended.clone() => return,
+        }
+    }
     tracing::info!("everything was listed; gateways are worked on");
     let herald = Herald::start(calls.clone(), &run.identity);
     let context = |watches: &Watches| {
@@ -125,6 +163,7 @@ async fn lead(process: &Process<'_>, claim: &Claim) {
             selector: run.selector.clone().unwrap_or_default(),
             herald: herald.clone(),
             metrics: metrics.clone(),
+            registry: registry.clone(),
         });
         health.knows(Arc::clone(&context));
         context

@@ -33,6 +33,7 @@ use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::outage::{LastHeard, Outages};
 use crate::queue::{Key, Kind, Stage};
+use crate::registry::Registry;
 use crate::resources::{self, MANAGED_BY, UID_LABEL};
 use crate::watched::WatchedPod;
 use crate::work::WorkQueue;
@@ -132,6 +133,11 @@ impl Caches {
         self.gateways.get(&ObjectRef::new(name).within(namespace))?.0.clone().ok()
     }
 
+    /// The environment of a namespace and name, if it exists and can be read.
+    pub fn environment(&self, namespace: &str, name: &str) -> Option<Environment> {
+        self.all_environments.get(&ObjectRef::new(name).within(namespace))?.0.clone().ok()
+    }
+
     /// Whether there is a gateway of a namespace and name that cannot be read.
     pub fn cannot_read_gateway(&self, namespace: &str, name: &str) -> bool {
         self.gateways.get(&ObjectRef::new(name).within(namespace)).is_some_and(|gateway| gateway.0.is_err())
@@ -183,6 +189,8 @@ pub struct Shared {
     pub health: Health,
     /// Counts interruptions.
     pub metrics: Metrics,
+    /// Is told which gateways and environments there are.
+    pub registry: Registry,
 }
 
 impl Watches {
@@ -223,8 +231,9 @@ impl Watches {
         let namespace = |(name, _): &Holder, wake: &Wake| wake.namespace(name);
 
         let mut begin = Begin { shared, scope, running: JoinSet::new() };
-        begin.watch(config.clone(), prune, gateway_events(gateway_writer, memory, wake.clone()));
-        begin.watch(config.clone(), prune, environment_events(environment_writer, wake.clone()));
+        let registry = || shared.registry.clone();
+        begin.watch(config.clone(), prune, gateway_events(gateway_writer, memory, registry(), wake.clone()));
+        begin.watch(config.clone(), prune, environment_events(environment_writer, registry(), wake.clone()));
         begin.watch(config.clone(), prune_child, into(&wake, |caches| &caches.deployments, child));
         begin.watch(config.clone(), prune_child, into(&wake, |caches| &caches.services, child));
         begin.watch(config.clone(), prune_child, into(&wake, |caches| &caches.disruption_budgets, child));
@@ -318,6 +327,7 @@ impl Wake {
 fn gateway_events(
     mut writer: reflector::store::Writer<Guarded<ApiGateway>>,
     memory: Arc<Memory>,
+    registry: Registry,
     wake: Wake,
 ) -> impl FnMut(Event<Guarded<ApiGateway>>) + Send + 'static {
     let mut known = Known::default();
@@ -327,6 +337,7 @@ fn gateway_events(
         for object in &changes.appeared {
             if let Ok(gateway) = &object.0 {
                 wake.learn(gateway);
+                registry.saw_gateway(gateway);
             }
         }
         for Identity { holder, uid } in &changes.gone {
@@ -334,6 +345,7 @@ fn gateway_events(
             if !known.has(holder) {
                 let (namespace, name) = holder.clone();
                 wake.forget(&Claimant { namespace, name, kind: ClaimantKind::Gateway });
+                registry.lost_gateway(holder);
             }
             wake.environments_of(holder);
         }
@@ -350,6 +362,7 @@ fn gateway_events(
 /// Keeps environments, and what they claim, in step with those that exist.
 fn environment_events(
     mut writer: reflector::store::Writer<Guarded<Environment>>,
+    registry: Registry,
     wake: Wake,
 ) -> impl FnMut(Event<Guarded<Environment>>) + Send + 'static {
     let mut known = Known::default();
@@ -360,6 +373,7 @@ fn environment_events(
         for object in &changes.appeared {
             if let Ok(environment) = &object.0 {
                 wake.learn(environment);
+                registry.saw_environment(environment);
             }
             let (namespace, name) = key(object);
             wake.environment(&namespace, &name);
@@ -368,6 +382,7 @@ fn environment_events(
             if !known.has(holder) {
                 let (namespace, name) = holder.clone();
                 wake.forget(&Claimant { namespace, name, kind: ClaimantKind::Environment });
+                registry.lost_environment(holder);
             }
         }
         concerned.iter().for_each(|holder| wake.gateway(holder));

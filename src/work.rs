@@ -15,6 +15,7 @@ use crate::backoff;
 use crate::context::Context;
 use crate::queue::{Key, Kind, Load, Queue, Stage};
 use crate::reconcile::{Error, reconcile, reconcile_environment};
+use crate::registry::{Registry, intake};
 use crate::watch::Scope;
 
 /// The queue as watches and workers share it.
@@ -63,7 +64,12 @@ impl Contexts {
 
     /// The context of an object. Each is in the one scope whose watch woke it.
     fn of(&self, key: &Key) -> Option<&Arc<Context>> {
-        self.0.get(&None).or_else(|| self.0.get(&Some(key.namespace.clone())))
+        let scope = || match key.kind {
+            // Documents are in no namespace: whatever context has all that scopes share.
+            Kind::Document => self.0.values().next(),
+            Kind::Gateway | Kind::Environment => self.0.get(&Some(key.namespace.clone())),
+        };
+        self.0.get(&None).or_else(scope)
     }
 }
 
@@ -152,6 +158,13 @@ async fn look_at(key: &Key, ctx: &Arc<Context>) -> Result<Option<Duration>, (Str
             let Some(environment) = ctx.caches.all_environments.get(&reference) else { return Ok(None) };
             reconcile_environment(&environment, ctx).await.map_err(|error| (uid(environment.meta()), error))
         }
+        Kind::Document => {
+            let Registry::MongoDb(mongo) = &ctx.registry else { return Ok(None) };
+            let memory_key = format!("document {}", key.name);
+            let later = intake::reconcile(mongo, &key.name, ctx).await.map_err(|error| (memory_key.clone(), error))?;
+            ctx.memory.forget(&memory_key);
+            Ok(later)
+        }
     }
 }
 
@@ -181,6 +194,10 @@ fn failed(key: &Key, ctx: &Context, uid: &str, error: &Error) -> Duration {
         }
         Kind::Environment => {
             tracing::warn!(environment = object, failures, ?delay, "the reconcile failed and is done again: {error}");
+        }
+        Kind::Document => {
+            let gateway_id = &key.name;
+            tracing::warn!(gateway_id, failures, ?delay, "the documents could not be followed and are again: {error}");
         }
     }
     delay

@@ -16,6 +16,7 @@ need kind "go install sigs.k8s.io/kind@latest"
 need kubectl "https://kubernetes.io/docs/tasks/tools/"
 need cargo "curl https://sh.rustup.rs -sSf | sh"
 need go "https://go.dev/dl"
+need java "apt-get install openjdk-17-jre-headless"
 docker info >/dev/null 2>&1 || { echo "the docker engine does not answer: sudo systemctl start docker" >&2; exit 1; }
 
 cluster=${KIND_CLUSTER:-phasegate-e2e-$$}

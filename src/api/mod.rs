@@ -30,6 +30,17 @@ pub const ADOPT_ANNOTATION: &str = "phasegate.dev/adopt";
 /// separated by commas. Absent: any.
 pub const ALLOWED_HOSTS_ANNOTATION: &str = "phasegate.dev/allowed-hosts";
 
+/// Label of what was made from a platform's documents: its registry.
+pub const REGISTRY_LABEL: &str = "phasegate.dev/registry";
+/// The label's value where the documents are MongoDB's.
+pub const REGISTRY_MONGODB: &str = "mongodb";
+/// Annotation of what was made from a platform's documents: the id of its gateway there.
+pub const GATEWAY_ID_ANNOTATION: &str = "phasegate.dev/gateway-id";
+/// Annotation with the platform's last request that was taken in.
+pub const INTENT_ANNOTATION: &str = "phasegate.dev/intent";
+/// Finalizer of gateways that are recorded outside Kubernetes.
+pub const REGISTRY_FINALIZER: &str = "phasegate.dev/registry";
+
 /// The types of condition on an `ApiGateway`.
 pub mod condition {
     /// What is observed matches what is asked.

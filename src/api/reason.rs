@@ -85,6 +85,8 @@ reasons! {
     WaitingForDeletion,
     /// The registry does not answer.
     RegistryUnavailable,
+    /// An edit of what the platform's documents say was undone.
+    EditReverted,
     /// The stored phase is of another version of the operator.
     UnknownPhase,
     /// The stored object cannot be read by this version of the operator.

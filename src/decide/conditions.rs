@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::diagnosis::{self, Cause};
 use super::observed::{Child, Presence};
 use super::phase::{self, DueStart, Place, Situation};
-use super::{deadline, readiness};
+use super::{deadline, readiness, say};
 use crate::api::{ApiGatewayStatus, Reason, condition};
 
 /// One condition's new status, reason and message.
@@ -119,12 +119,60 @@ fn outlook(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
         Some(Place::Restarting) => starting(s, status, Reason::Restarting),
         Some(Place::Started) => started(s, status),
         Some(Place::TimedOut | Place::Stopping | Place::Stopped) => stopping_or_stopped(s, status, place),
+        Some(Place::Deleting) => deleting(s),
     };
-    if s.gateway.spec.suspend && place.is_some() {
+    if let Some(words) = registry_away(s, place) {
+        let message = registry_does_not_answer(words);
+        if !outlook.stalled.is {
+            outlook.reconciling = yes(Reason::RegistryUnavailable, &message);
+        }
+        // What is known to be wrong is told all the same.
+        let nothing_wrong = matches!(outlook.ready.reason, Reason::Starting | Reason::Restarting | Reason::Stopping);
+        if outlook.ready.is || nothing_wrong {
+            outlook.ready = no(Reason::RegistryUnavailable, message);
+        }
+    }
+    if s.gateway.spec.suspend && !matches!(place, None | Some(Place::Deleting)) {
         let message = "suspended: nothing is written and the clock is held until spec.suspend is false";
         outlook.reconciling = no(Reason::Suspended, message);
         outlook.stalled = no(Reason::Suspended, message);
         outlook.ready = Claim { is: outlook.ready.is, reason: Reason::Suspended, message: message.to_owned() };
+    }
+    outlook
+}
+
+/// What a registry said that does not answer, where something of a gateway waits for it.
+fn registry_away<'a>(s: &Situation<'a>, place: Option<Place>) -> Option<&'a String> {
+    let registry = &s.observed.registry;
+    let waits = match place {
+        None | Some(Place::New | Place::Created | Place::Deleting) => false,
+        Some(Place::Starting | Place::Restarting) => s.obstacle().is_none(),
+        Some(Place::Started | Place::TimedOut | Place::Stopping | Place::Stopped) => registry.owes(),
+    };
+    registry.unavailable.as_ref().filter(|_| waits)
+}
+
+fn registry_does_not_answer(words: &str) -> String {
+    format!("the registry does not answer: {}", say(words))
+}
+
+fn deleting(s: &Situation<'_>) -> Outlook {
+    let left = s.observed.children().iter().any(|(_, presence)| presence.is_ours()) || s.observed.pods.total > 0;
+    let mut outlook = match &s.observed.registry.unavailable {
+        Some(words) if !left => {
+            let limit = human(s.settings.registry_deletion_timeout);
+            let message = format!(
+                "{}. The gateway is gone but for its record; it goes without it {limit} after its deletion",
+                registry_does_not_answer(words)
+            );
+            heals_by_waiting(Reason::RegistryUnavailable, &message)
+        }
+        _ => heals_by_waiting(Reason::Deleting, "the gateway is being deleted"),
+    };
+    if left && phase::is_stuck(s) {
+        let message = format!("the deletion waits for {}", remaining(s));
+        outlook.cleanup_stuck = Some(yes(Reason::CleanupStuck, message.clone()));
+        outlook.stalled = yes(Reason::CleanupStuck, message);
     }
     outlook
 }
@@ -178,8 +226,8 @@ fn pending(s: &Situation<'_>) -> Outlook {
     if let Some(cause) = obstacle(s) {
         return obstructed(&cause);
     }
-    match &s.observed.registry_unavailable {
-        Some(words) => heals_by_waiting(Reason::RegistryUnavailable, &format!("the registry does not answer: {words}")),
+    match &s.observed.registry.unavailable {
+        Some(words) => heals_by_waiting(Reason::RegistryUnavailable, &registry_does_not_answer(words)),
         None => heals_by_waiting(Reason::Pending, "about to be started"),
     }
 }

@@ -32,6 +32,7 @@ fn label(place: Place) -> Option<&'static str> {
         Place::TimedOut => Some("Started, state Stopped"),
         Place::Stopping => Some("Stopping, state Stopped"),
         Place::Stopped => Some("Stopped, state Stopped"),
+        Place::Deleting => Some("Deleting, state Stopped"),
     }
 }
 

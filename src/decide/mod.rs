@@ -40,6 +40,36 @@ pub enum Step {
     ActivateEnvironments,
     /// Make every environment Inactive.
     DeactivateEnvironments,
+    /// Keep the gateway until it was forgotten in the registry.
+    AddFinalizer,
+    /// Let the gateway go.
+    RemoveFinalizer,
+    /// Record the gateway in the registry.
+    Record,
+    /// Make the documents of Active environments Active.
+    ActivateDocuments,
+    /// Make the documents of other environments Inactive.
+    DeactivateDocuments,
+    /// Tell the registry the last transition.
+    Report,
+    /// Remove from the registry what goes with the gateway.
+    Forget,
+}
+
+impl Step {
+    /// Whether it is a write to the registry. What fails there keeps nothing else from being done.
+    pub fn is_registrys(self) -> bool {
+        match self {
+            Self::Record | Self::ActivateDocuments | Self::DeactivateDocuments | Self::Report | Self::Forget => true,
+            Self::Create(_)
+            | Self::Update(_)
+            | Self::Delete(_)
+            | Self::ActivateEnvironments
+            | Self::DeactivateEnvironments
+            | Self::AddFinalizer
+            | Self::RemoveFinalizer => false,
+        }
+    }
 }
 
 /// What is to be done now. A plan that changes the phase has no steps: the transition is
@@ -73,8 +103,13 @@ pub struct Note {
 pub fn decide(gateway: &ApiGateway, observed: &Observed, moment: &Moment, settings: &Settings) -> Plan {
     let situation = Situation { gateway, observed, moment, settings, requests: Requests::of(gateway) };
     let verdict = phase::judge(&situation);
-    if gateway.is_being_deleted() {
+    if gateway.is_being_deleted() && !situation.has_finalizer() {
         return Plan { steps: Vec::new(), status: None, notes: Vec::new(), wake: None, moves: false };
+    }
+    if let Verdict::Stay { steps, wake } = &verdict
+        && comes_before_the_status(gateway, steps)
+    {
+        return Plan { steps: steps.clone(), status: None, notes: Vec::new(), wake: *wake, moves: false };
     }
     let before = gateway.status_or_default();
     let after = fold(&situation, &verdict, &before);
@@ -84,6 +119,17 @@ pub fn decide(gateway: &ApiGateway, observed: &Observed, moment: &Moment, settin
         Verdict::Stay { steps, wake } => Plan { steps, status, notes, wake, moves: false },
         Verdict::Go(_) => Plan { steps: Vec::new(), status, notes, wake: None, moves: true },
     }
+}
+
+/// Whether the status waits until these steps are done: they change the object itself, or come before its
+/// first transition.
+fn comes_before_the_status(gateway: &ApiGateway, steps: &[Step]) -> bool {
+    let begun = gateway.status.as_ref().is_some_and(|status| status.phase.is_some());
+    steps.iter().any(|step| match step {
+        Step::AddFinalizer | Step::RemoveFinalizer => true,
+        Step::Record => !begun,
+        _ => false,
+    })
 }
 
 impl Plan {
@@ -187,6 +233,11 @@ fn story(s: &Situation<'_>, movement: &Move, status: &ApiGatewayStatus) -> Strin
         }
         (Reason::StopRequested, _) => "spec.state is Stopped".to_owned(),
         (Reason::Stopped, _) => "nothing of the gateway runs any more".to_owned(),
+        (Reason::Deleting, _) => "somebody deleted it".to_owned(),
+        (Reason::RegistryUnavailable, _) => {
+            let words = s.observed.registry.unavailable.as_deref().unwrap_or_default();
+            format!("the registry does not answer: {words}")
+        }
         (reason, _) => match s.obstacle() {
             Some(obstacle) => diagnosis::obstacle_cause(s, &obstacle).message,
             None => reason.to_string(),

@@ -26,13 +26,57 @@ pub struct Observed {
     pub environments: Vec<EnvironmentFacts>,
     /// Whether the gateway may have its host.
     pub host: HostVerdict,
-    /// What the registry said when it did not answer. The Kubernetes registry is the object
-    /// itself and cannot be away while the object is read.
-    pub registry_unavailable: Option<String>,
+    /// What the registry has of the gateway.
+    pub registry: RegistryFacts,
     /// The last step of this attempt that the API server refused.
     pub refusal: Option<Refusal>,
     /// Whether this process has tried the steps of the current attempt.
     pub tried: bool,
+}
+
+/// What a registry has of a gateway. Where Kubernetes is the registry, the object itself is the record:
+/// everything is settled, and it cannot be away while the object is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistryFacts {
+    /// Whether it is outside Kubernetes. A gateway then goes only once it was forgotten there.
+    pub external: bool,
+    /// Why it cannot be asked. What else is said here is then what was known last.
+    pub unavailable: Option<String>,
+    /// Whether the gateway is recorded.
+    pub recorded: bool,
+    /// Whether its last transition was told.
+    pub reported: bool,
+    /// Whether an environment is Active and its document is not.
+    pub to_activate: bool,
+    /// Whether a document is Active and its environment is not.
+    pub to_deactivate: bool,
+    /// Whether nothing is left there that goes with the gateway.
+    pub forgotten: bool,
+}
+
+impl RegistryFacts {
+    /// Nothing is to be done.
+    pub const fn settled() -> Self {
+        Self {
+            external: false,
+            unavailable: None,
+            recorded: true,
+            reported: true,
+            to_activate: false,
+            to_deactivate: false,
+            forgotten: true,
+        }
+    }
+
+    /// Whether something of the gateway is still to be written there.
+    pub fn owes(&self) -> bool {
+        !self.recorded || !self.reported || self.to_activate || self.to_deactivate
+    }
+
+    /// Whether it can be written to.
+    pub fn answers(&self) -> bool {
+        self.external && self.unavailable.is_none()
+    }
 }
 
 /// One child object, compared with what is desired.
@@ -248,6 +292,8 @@ pub struct Moment {
     pub phase: Duration,
     /// Since `status.lastFailure.at`.
     pub failure: Duration,
+    /// Since somebody asked for the deletion; zero when nobody did.
+    pub deletion: Duration,
 }
 
 impl Settings {
@@ -269,4 +315,6 @@ pub struct Settings {
     pub ingress_classes: Vec<String>,
     /// Annotations of every Ingress.
     pub ingress_annotations: BTreeMap<String, String>,
+    /// How long a gateway that is being deleted waits for a registry that does not answer.
+    pub registry_deletion_timeout: Duration,
 }

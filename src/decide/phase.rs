@@ -5,7 +5,10 @@ use std::time::Duration;
 use super::observed::{Child, EnvironmentFacts, HostVerdict, Moment, Observed, Presence, Settings};
 use super::requests::Requests;
 use super::{Step, deadline, readiness};
-use crate::api::{ApiGateway, Phase, Reason, State};
+use crate::api::{ApiGateway, Phase, REGISTRY_FINALIZER, Reason, State};
+
+/// Kubernetes' own, while a deletion lets go of what it is to leave behind.
+const ORPHAN_FINALIZER: &str = "orphan";
 
 /// A place in the state machine, as the diagram names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,6 +29,8 @@ pub enum Place {
     Stopping,
     /// Stopped.
     Stopped,
+    /// Deleting.
+    Deleting,
 }
 
 /// Every transition that there is. Anything else in a history is a fault.
@@ -49,11 +54,18 @@ pub const EDGES: &[(Place, Place)] = &[
     (Place::TimedOut, Place::Stopping),
     (Place::Stopping, Place::Stopped),
     (Place::Stopped, Place::Starting),
+    (Place::New, Place::Deleting),
+    (Place::Created, Place::Deleting),
+    (Place::Starting, Place::Deleting),
+    (Place::Restarting, Place::Deleting),
+    (Place::Started, Place::Deleting),
+    (Place::TimedOut, Place::Deleting),
+    (Place::Stopping, Place::Deleting),
+    (Place::Stopped, Place::Deleting),
 ];
 
 impl Place {
-    /// Where a phase and a state are on the diagram; `None` for a phase of another version
-    /// and for `Deleting`, which no transition leads to.
+    /// Where a phase and a state are on the diagram; `None` for a phase of another version.
     pub fn of(phase: Option<&Phase>, state: Option<State>) -> Option<Self> {
         match (phase, state) {
             (None, _) => Some(Self::New),
@@ -64,7 +76,8 @@ impl Place {
             (Some(Phase::Started), _) => Some(Self::Started),
             (Some(Phase::Stopping), _) => Some(Self::Stopping),
             (Some(Phase::Stopped), _) => Some(Self::Stopped),
-            (Some(Phase::Deleting | Phase::Unknown(_)), _) => None,
+            (Some(Phase::Deleting), _) => Some(Self::Deleting),
+            (Some(Phase::Unknown(_)), _) => None,
         }
     }
 }
@@ -204,7 +217,7 @@ impl Situation<'_> {
     /// Whether the clock of the attempt stands still.
     pub fn clock_is_held(&self) -> bool {
         self.phase() == Some(&Phase::Starting)
-            && (self.gateway.spec.suspend || self.obstacle().is_some() || self.observed.registry_unavailable.is_some())
+            && (self.gateway.spec.suspend || self.obstacle().is_some() || self.observed.registry.unavailable.is_some())
             && !self.gateway.is_being_deleted()
     }
 
@@ -237,7 +250,18 @@ impl Situation<'_> {
     }
 
     fn ready(&self) -> bool {
-        readiness::workload_ready(self.observed) && readiness::environments_active(self.observed)
+        readiness::workload_ready(self.observed)
+            && readiness::environments_active(self.observed)
+            && !self.observed.registry.to_activate
+    }
+
+    /// Whether the gateway stays until it was forgotten in a registry outside Kubernetes.
+    pub fn has_finalizer(&self) -> bool {
+        self.has(REGISTRY_FINALIZER)
+    }
+
+    fn has(&self, finalizer: &str) -> bool {
+        self.gateway.metadata.finalizers.iter().flatten().any(|other| other == finalizer)
     }
 
     fn retries_left(&self) -> i32 {
@@ -253,17 +277,103 @@ impl Situation<'_> {
 
 /// Judges one gateway.
 pub fn judge(s: &Situation<'_>) -> Verdict {
-    if s.gateway.is_being_deleted() || s.gateway.spec.suspend {
+    if s.gateway.is_being_deleted() {
+        return if s.has_finalizer() { deleting(s) } else { rest() };
+    }
+    if matches!(s.phase(), Some(Phase::Unknown(_))) {
         return rest();
     }
+    if s.observed.registry.answers() && !s.has_finalizer() {
+        return at_once(vec![Step::AddFinalizer]);
+    }
+    let verdict = if s.gateway.spec.suspend { rest() } else { by_phase(s) };
+    match verdict {
+        Verdict::Stay { mut steps, wake } => {
+            let owed = owed(s);
+            // What is told unblocks nothing; the rest is looked at again once it is done.
+            let wake = if owed.iter().any(|step| *step != Step::Report) { Some(Duration::ZERO) } else { wake };
+            steps.extend(owed);
+            Verdict::Stay { steps, wake }
+        }
+        // The platform is to see that its gateway timed out before it sees it being stopped.
+        Verdict::Go(_) if is_timed_out(s) && s.observed.registry.answers() && !s.observed.registry.reported => {
+            at_once(vec![Step::Report])
+        }
+        moves => moves,
+    }
+}
+
+fn by_phase(s: &Situation<'_>) -> Verdict {
     match s.phase() {
         None | Some(Phase::Created) => begin(s),
         Some(Phase::Starting) => starting(s),
-        Some(Phase::Started) if s.state() == Some(State::Stopped) => timed_out(s),
+        Some(Phase::Started) if is_timed_out(s) => timed_out(s),
         Some(Phase::Started) => started(s),
         Some(Phase::Stopping) => stopping(s),
         Some(Phase::Stopped) => stopped(s),
         Some(Phase::Deleting | Phase::Unknown(_)) => rest(),
+    }
+}
+
+fn is_timed_out(s: &Situation<'_>) -> bool {
+    s.phase() == Some(&Phase::Started) && s.state() == Some(State::Stopped)
+}
+
+/// What is to be written to the registry of a gateway whose phase stays. Documents follow the objects: a
+/// gateway is recorded first, and told last.
+fn owed(s: &Situation<'_>) -> Vec<Step> {
+    let registry = &s.observed.registry;
+    if !registry.answers() {
+        return Vec::new();
+    }
+    if !registry.recorded {
+        return vec![Step::Record];
+    }
+    [
+        (registry.to_activate, Step::ActivateDocuments),
+        (registry.to_deactivate, Step::DeactivateDocuments),
+        (!registry.reported, Step::Report),
+    ]
+    .into_iter()
+    .filter_map(|(due, step)| due.then_some(step))
+    .collect()
+}
+
+/// The way of a gateway that carries our finalizer.
+fn deleting(s: &Situation<'_>) -> Verdict {
+    let registry = &s.observed.registry;
+    if !registry.external {
+        // Left by an operator with another registry.
+        return let_go(Vec::new());
+    }
+    // `kubectl delete --cascade=orphan`: its children stay, and are let go of first.
+    if s.has(ORPHAN_FINALIZER) {
+        return rest();
+    }
+    let unknown = matches!(s.phase(), Some(Phase::Unknown(_)));
+    if !unknown {
+        if s.phase() != Some(&Phase::Deleting) {
+            return go(Phase::Deleting, State::Stopped, Reason::Deleting);
+        }
+        let pods = &s.observed.pods;
+        let children_gone = !s.observed.children().iter().any(|(_, presence)| presence.is_ours());
+        if !children_gone || (pods.total > 0 && !is_stuck(s)) {
+            let mut steps = teardown(s);
+            if !s.observed.ingress.is_ours() {
+                steps.extend(owed(s).into_iter().filter(|step| *step != Step::Record));
+            }
+            let until_stuck = s.settings.cleanup_stuck_after.saturating_sub(s.moment.phase);
+            return Verdict::Stay { steps, wake: (!until_stuck.is_zero()).then_some(until_stuck) };
+        }
+    }
+    let left = s.settings.registry_deletion_timeout.saturating_sub(s.moment.deletion);
+    match (&registry.unavailable, registry.forgotten) {
+        (None, true) => let_go(Vec::new()),
+        // What is left behind is removed by intake later.
+        (Some(_), _) if left.is_zero() => let_go(Vec::new()),
+        (None, false) if left.is_zero() => let_go(vec![Step::Forget]),
+        (Some(_), _) => Verdict::Stay { steps: Vec::new(), wake: Some(left) },
+        (None, false) => at_once(vec![Step::Forget]),
     }
 }
 
@@ -273,11 +383,12 @@ fn begin(s: &Situation<'_>) -> Verdict {
     }
     let held_by = match s.obstacle() {
         Some(obstacle) => Some(obstacle.reason()),
-        None => s.observed.registry_unavailable.as_ref().map(|_| Reason::RegistryUnavailable),
+        None => s.observed.registry.unavailable.as_ref().map(|_| Reason::RegistryUnavailable),
     };
     match held_by {
         Some(reason) if s.phase().is_none() => go(Phase::Created, State::Running, reason),
         Some(_) => rest(),
+        None if !s.observed.registry.recorded => rest(),
         None => start(State::Running, Reason::StartRequested, NextAttempt::Asked),
     }
 }
@@ -303,7 +414,7 @@ fn starting(s: &Situation<'_>) -> Verdict {
     if s.obstacle().is_some() {
         return Verdict::Stay { steps: withdraw_routes(s), wake: None };
     }
-    if s.observed.registry_unavailable.is_some() {
+    if s.observed.registry.unavailable.is_some() {
         return Verdict::Stay { steps: apply(s), wake: None };
     }
     let left = deadline::left(s.gateway, s.moment, s.settings);
@@ -345,7 +456,7 @@ fn started(s: &Situation<'_>) -> Verdict {
 fn stopping(s: &Situation<'_>) -> Verdict {
     let children_gone = !s.observed.children().iter().any(|(_, presence)| presence.is_ours());
     let environments_inactive = !s.observed.environments.iter().any(|environment| environment.active);
-    if children_gone && environments_inactive {
+    if children_gone && environments_inactive && !s.observed.registry.to_deactivate {
         let pods = &s.observed.pods;
         let only_terminating = pods.terminating == pods.total;
         if pods.total == 0 || (only_terminating && is_stuck(s) && s.asked_to_run()) {
@@ -358,7 +469,7 @@ fn stopping(s: &Situation<'_>) -> Verdict {
 
 /// Whether a stop takes longer than a stop should.
 pub fn is_stuck(s: &Situation<'_>) -> bool {
-    s.phase() == Some(&Phase::Stopping) && s.moment.phase >= s.settings.cleanup_stuck_after
+    matches!(s.phase(), Some(Phase::Stopping | Phase::Deleting)) && s.moment.phase >= s.settings.cleanup_stuck_after
 }
 
 fn stopped(s: &Situation<'_>) -> Verdict {
@@ -446,7 +557,8 @@ fn teardown(s: &Situation<'_>) -> Vec<Step> {
         return if deletable(&s.observed.ingress) { vec![Step::Delete(Child::Ingress)] } else { Vec::new() };
     }
     let mut steps = Vec::new();
-    if s.observed.environments.iter().any(|environment| environment.active) {
+    // Those of a gateway that goes are switched off by their own decision.
+    if s.phase() != Some(&Phase::Deleting) && s.observed.environments.iter().any(|environment| environment.active) {
         steps.push(Step::DeactivateEnvironments);
     }
     for (child, presence) in [
@@ -476,6 +588,17 @@ impl Obstacle {
 
 fn rest() -> Verdict {
     Verdict::Stay { steps: Vec::new(), wake: None }
+}
+
+/// The last step of a gateway, after which there is nothing to look at.
+fn let_go(mut steps: Vec<Step>) -> Verdict {
+    steps.push(Step::RemoveFinalizer);
+    Verdict::Stay { steps, wake: None }
+}
+
+/// These steps, and another look once they are done.
+fn at_once(steps: Vec<Step>) -> Verdict {
+    Verdict::Stay { steps, wake: Some(Duration::ZERO) }
 }
 
 fn go(phase: Phase, state: State, reason: Reason) -> Verdict {

@@ -101,7 +101,7 @@ fn stamped<K: Resource + serde::Serialize>(mut object: K) -> K {
 }
 
 /// The first 16 hexadecimal digits of the SHA-256 of an object's JSON.
-fn hash(object: &impl serde::Serialize) -> String {
+pub fn hash(object: &impl serde::Serialize) -> String {
     // What was read from JSON can always be written as JSON.
     let json = serde_json::to_vec(object).unwrap_or_default();
     Sha256::digest(&json).iter().take(8).map(|byte| format!("{byte:02x}")).collect()

@@ -20,7 +20,7 @@ use phasegate::api::{Environment, Phase, State};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::harness::cluster::{RUN_LABEL, operator_account, operator_namespace, run_id};
+use crate::harness::cluster::{REGISTRY_ACCOUNT_LABEL, RUN_LABEL, operator_account, operator_namespace, run_id};
 use crate::harness::{World, environment, gateway};
 
 /// API group, resource (with its subresource) and verb.
@@ -32,7 +32,7 @@ fn permission(group: &str, resource: &str, verb: &str) -> Permission {
 
 /// The rules that deploy/rbac has given to the operator of this run.
 async fn rules(world: &World) -> Vec<PolicyRule> {
-    let ours = ListParams::default().labels(&format!("{RUN_LABEL}={}", run_id()));
+    let ours = ListParams::default().labels(&format!("{RUN_LABEL}={},!{REGISTRY_ACCOUNT_LABEL}", run_id()));
     let cluster: Api<ClusterRole> = Api::all(world.client.clone());
     let roles: Api<Role> = Api::namespaced(world.client.clone(), &operator_namespace());
     let mut rules = Vec::new();

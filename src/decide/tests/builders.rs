@@ -9,11 +9,12 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
 use crate::api::{
-    ApiGateway, ApiGatewayStatus, Attempt, DesiredState, Failure, HostClaim, Phase, RESTART_ANNOTATION,
-    RETRY_ANNOTATION, Reason, StartRetries, State, Transition,
+    ApiGateway, ApiGatewayStatus, Attempt, DesiredState, Failure, HostClaim, Phase, REGISTRY_FINALIZER,
+    RESTART_ANNOTATION, RETRY_ANNOTATION, Reason, StartRetries, State, Transition,
 };
 use crate::decide::observed::{
-    Child, EnvironmentFacts, HostVerdict, Moment, Observed, PodTrouble, Pods, Presence, Rollout, Settings, Trouble,
+    Child, EnvironmentFacts, HostVerdict, Moment, Observed, PodTrouble, Pods, Presence, RegistryFacts, Rollout,
+    Settings, Trouble,
 };
 use crate::decide::{Plan, conditions, decide, requests};
 
@@ -25,6 +26,7 @@ pub static SETTINGS: Settings = Settings {
     cleanup_stuck_after: Duration::from_secs(600),
     ingress_classes: Vec::new(),
     ingress_annotations: BTreeMap::new(),
+    registry_deletion_timeout: Duration::from_secs(900),
 };
 
 /// The same thing, with one difference.
@@ -50,6 +52,7 @@ pub fn after(seconds: u64) -> Moment {
         held: Duration::ZERO,
         phase: secs(seconds),
         failure: Duration::ZERO,
+        deletion: Duration::ZERO,
     }
 }
 
@@ -171,7 +174,12 @@ pub fn of_a_later_version() -> ApiGateway {
     recorded(Phase::Unknown("Hibernating".to_owned()), State::Running)
 }
 
-/// Every place of the state machine, and two that are not of it.
+/// A gateway that somebody deleted, and that waits for its record to be forgotten.
+pub fn deleting() -> ApiGateway {
+    but(but(recorded(Phase::Deleting, State::Stopped), deletes), is_kept)
+}
+
+/// Every place of the state machine, and one that is not of it.
 pub fn in_every_phase() -> Vec<(&'static str, ApiGateway)> {
     vec![
         ("none", fresh()),
@@ -213,6 +221,10 @@ pub fn resumes(gateway: &mut ApiGateway) {
 
 pub fn deletes(gateway: &mut ApiGateway) {
     gateway.metadata.deletion_timestamp = Some(Time(at(0)));
+}
+
+pub fn is_kept(gateway: &mut ApiGateway) {
+    gateway.metadata.finalizers.get_or_insert_default().push(REGISTRY_FINALIZER.to_owned());
 }
 
 pub fn changes_the_image(gateway: &mut ApiGateway) {
@@ -261,7 +273,7 @@ pub fn nothing() -> Observed {
         pods: Pods::default(),
         environments: Vec::new(),
         host: HostVerdict::Free,
-        registry_unavailable: None,
+        registry: RegistryFacts::settled(),
         refusal: None,
         tried: true,
     }
@@ -324,7 +336,29 @@ pub fn host_not_allowed(observed: Observed) -> Observed {
 }
 
 pub fn registry_away(observed: Observed) -> Observed {
-    but(observed, |o| o.registry_unavailable = Some("connection refused".to_owned()))
+    but(observed, |o| o.registry.unavailable = Some("connection refused".to_owned()))
+}
+
+/// The same world, with a registry outside Kubernetes that has everything.
+pub fn external(observed: Observed) -> Observed {
+    but(observed, |o| o.registry.external = true)
+}
+
+/// The same world, where that registry is as it is said.
+pub fn registry(observed: Observed, edit: impl FnOnce(&mut RegistryFacts)) -> Observed {
+    but(external(observed), |o| edit(&mut o.registry))
+}
+
+pub fn unrecorded(observed: Observed) -> Observed {
+    registry(observed, |r| r.recorded = false)
+}
+
+pub fn untold(observed: Observed) -> Observed {
+    registry(observed, |r| r.reported = false)
+}
+
+pub fn remembered(observed: Observed) -> Observed {
+    registry(observed, |r| r.forgotten = false)
 }
 
 pub fn different() -> Presence {

@@ -27,6 +27,12 @@ fn gateways() -> Vec<ApiGateway> {
     all
 }
 
+/// The same, as a registry outside Kubernetes keeps them, and as somebody deleted them.
+fn kept_gateways() -> Vec<ApiGateway> {
+    let kept = gateways().into_iter().map(|gateway| but(gateway, is_kept));
+    kept.flat_map(|gateway| [gateway.clone(), but(gateway, deletes)]).collect()
+}
+
 /// What the user may have done since: every state with every request.
 fn asked(gateway: &ApiGateway) -> Vec<ApiGateway> {
     let edits: [fn(&mut ApiGateway); 6] = [
@@ -79,6 +85,26 @@ fn worlds() -> Vec<Observed> {
     worlds
 }
 
+/// What a registry outside Kubernetes may have of a gateway.
+fn external_worlds() -> Vec<Observed> {
+    vec![
+        unrecorded(nothing()),
+        untold(coming_up()),
+        untold(serving()),
+        remembered(nothing()),
+        external(registry_away(nothing())),
+        external(serving()),
+        external(coming_up()),
+        external(rolling_out()),
+        external(nothing()),
+        host_taken(external(nothing())),
+        external(pods(nothing(), 1, 1)),
+        serving(),
+        registry(environments(serving(), &[true]), |r| r.to_activate = true),
+        registry(nothing(), |r| r.to_deactivate = true),
+    ]
+}
+
 fn moments() -> [Moment; 3] {
     [after(60), Moment { failure: secs(200), ..after(400) }, Moment { failure: secs(1), ..after(5_000) }]
 }
@@ -93,6 +119,7 @@ struct Case<'a> {
 
 /// What holds of every plan.
 const INVARIANTS: &[fn(&Case<'_>)] = &[
+    a_registry_that_is_away_or_kubernetes_is_not_written_to,
     a_plan_that_moves_does_nothing_else_and_records_one_transition,
     a_plan_that_stays_records_no_transition,
     no_step_touches_what_is_not_ours_or_is_on_its_way_out,
@@ -105,11 +132,11 @@ const INVARIANTS: &[fn(&Case<'_>)] = &[
 
 #[test]
 fn every_edge_is_taken_and_no_other_and_the_invariants_hold_everywhere() {
-    let (worlds, moments) = (worlds(), moments());
     let mut taken: BTreeSet<Edge> = BTreeSet::new();
-    for gateway in &gateways().iter().flat_map(asked).collect::<Vec<_>>() {
-        for observed in &worlds {
-            for moment in &moments {
+    for (gateways, worlds) in [(gateways(), worlds()), (kept_gateways(), external_worlds())] {
+        for gateway in &gateways.iter().flat_map(asked).collect::<Vec<_>>() {
+            for (observed, moment) in worlds.iter().flat_map(|observed| moments().map(|moment| (observed, moment))) {
+                let moment = &moment;
                 let plan = &decide(gateway, observed, moment, &SETTINGS);
                 if plan.moves {
                     let after = but(gateway.clone(), |g| g.status = plan.status.clone());
@@ -163,8 +190,14 @@ fn no_step_touches_what_is_not_ours_or_is_on_its_way_out(case: &Case<'_>) {
     }
 }
 
+fn a_registry_that_is_away_or_kubernetes_is_not_written_to(case: &Case<'_>) {
+    if !case.observed.registry.answers() {
+        assert!(!case.plan.steps.iter().any(|step| step.is_registrys() || *step == Step::AddFinalizer));
+    }
+}
+
 fn nothing_is_done_in_an_unknown_phase(case: &Case<'_>) {
-    if place(case.gateway).is_none() {
+    if place(case.gateway).is_none() && !case.gateway.is_being_deleted() {
         assert!(!case.plan.moves && case.plan.steps.is_empty() && case.plan.wake.is_none());
     }
 }
@@ -172,9 +205,9 @@ fn nothing_is_done_in_an_unknown_phase(case: &Case<'_>) {
 fn nobody_is_started_who_is_asked_to_be_stopped(case: &Case<'_>) {
     if case.gateway.spec.state == DesiredState::Stopped {
         let phase = case.plan.status.as_ref().and_then(|status| status.phase.clone());
-        assert!(!case.plan.moves || matches!(phase, Some(Phase::Stopping | Phase::Stopped)));
-        let tears_down = |step: &Step| matches!(step, Step::Delete(_) | Step::DeactivateEnvironments);
-        assert!(case.plan.steps.iter().all(tears_down));
+        assert!(!case.plan.moves || matches!(phase, Some(Phase::Stopping | Phase::Stopped | Phase::Deleting)));
+        let builds_up = |step: &Step| matches!(step, Step::Create(_) | Step::Update(_) | Step::ActivateEnvironments);
+        assert!(!case.plan.steps.iter().any(builds_up));
     }
 }
 
@@ -230,6 +263,7 @@ stateDiagram-v2
     TimedOut: Started, state Stopped
     Stopping: Stopping, state Stopped
     Stopped: Stopped, state Stopped
+    Deleting: Deleting, state Stopped
     [*] --> Created
     [*] --> Starting
     [*] --> Stopped
@@ -249,6 +283,14 @@ stateDiagram-v2
     TimedOut --> Stopping
     Stopping --> Stopped
     Stopped --> Starting
+    [*] --> Deleting
+    Created --> Deleting
+    Starting --> Deleting
+    Restarting --> Deleting
+    Started --> Deleting
+    TimedOut --> Deleting
+    Stopping --> Deleting
+    Stopped --> Deleting
 ";
     assert_eq!(diagram::mermaid(), expected);
 }

@@ -29,8 +29,16 @@ impl World {
 
     fn carry_out(&mut self, plan: &Plan) {
         for step in &plan.steps {
-            self.child_writes += 1;
+            self.child_writes += usize::from(!step.is_registrys());
+            let registry = &mut self.observed.registry;
             match step {
+                Step::AddFinalizer => is_kept(&mut self.gateway),
+                Step::RemoveFinalizer => self.gateway.metadata.finalizers = None,
+                Step::Record => registry.recorded = true,
+                Step::Report => registry.reported = true,
+                Step::ActivateDocuments => registry.to_activate = false,
+                Step::DeactivateDocuments => registry.to_deactivate = false,
+                Step::Forget => registry.forgotten = true,
                 Step::Create(child) | Step::Update(child) => *self.observed.child_mut(*child) = Presence::Equal,
                 Step::Delete(child) => *self.observed.child_mut(*child) = Presence::Missing,
                 Step::ActivateEnvironments | Step::DeactivateEnvironments => {

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +33,9 @@ pub struct Cluster {
 /// removed with it.
 pub const RUN_LABEL: &str = "phasegate.dev/test-run";
 
+/// The label of roles and accounts that are for a registry outside Kubernetes.
+pub const REGISTRY_ACCOUNT_LABEL: &str = "phasegate.dev/test-registry";
+
 /// The value of [`RUN_LABEL`] in this run.
 pub fn run_id() -> String {
     std::process::id().to_string()
@@ -46,10 +49,16 @@ pub struct Supervised {
 }
 
 impl Supervised {
-    fn start(command: &mut Command) -> Result<Self> {
+    /// Starts a supervisor: what [`supervised`] returns, or one of our own.
+    pub fn start(command: &mut Command) -> Result<Self> {
         let mut child = command.stdin(Stdio::piped()).spawn().with_context(|| format!("{command:?}"))?;
         let stdin = child.stdin.take();
         Ok(Self { child, stdin })
+    }
+
+    /// What the process writes to stdout, once, if the command said that it is piped.
+    pub fn stdout(&mut self) -> Option<ChildStdout> {
+        self.child.stdout.take()
     }
 
     /// Ends the process at once, as a crash would.
@@ -160,7 +169,7 @@ impl Cluster {
                 .current_dir(module())
                 .stdout(Stdio::piped()),
         )?;
-        let stdout = supervised.child.stdout.take().context("the supervisor has no stdout")?;
+        let stdout = supervised.stdout().context("the supervisor has no stdout")?;
         for line in BufReader::new(stdout).lines() {
             if let Some(path) = line?.strip_prefix("export KUBECONFIG=") {
                 let kubeconfig = PathBuf::from(path);
@@ -192,19 +201,47 @@ impl Cluster {
     /// are this run's own: on an existing cluster an operator may be installed already.
     fn make_operator_account(&self) -> Result<()> {
         let namespace = operator_namespace();
-        let overlay = self.folder.join("rbac");
-        std::fs::create_dir(&overlay)?;
+        let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
         let kustomization = json!({
-            "namespace": namespace,
             "namePrefix": account_prefix(),
             "labels": [{ "pairs": { RUN_LABEL: run_id() } }],
-            "resources": [relative(&overlay, &root().join("deploy/rbac"))?, "namespace.json"],
         });
-        let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
-        std::fs::write(overlay.join("namespace.json"), object.to_string())?;
-        std::fs::write(overlay.join("kustomization.yaml"), kustomization.to_string())?;
-        run(self.kubectl().args(["apply", "--server-side", "-k"]).arg(&overlay))?;
+        self.apply_account("rbac", kustomization, Some(object))?;
         self.write_account_kubeconfig(&namespace, &operator_account(), &self.operator_kubeconfig())
+    }
+
+    /// Applies what deploy/rbac has under names of this run's own.
+    fn apply_account(&self, folder: &str, mut kustomization: Value, object: Option<Value>) -> Result<()> {
+        let overlay = self.folder.join(folder);
+        std::fs::create_dir(&overlay)?;
+        let mut resources = vec![json!(relative(&overlay, &root().join("deploy/rbac"))?)];
+        if let Some(object) = object {
+            std::fs::write(overlay.join("object.json"), object.to_string())?;
+            resources.push(json!("object.json"));
+        }
+        kustomization["namespace"] = json!(operator_namespace());
+        kustomization["resources"] = json!(resources);
+        std::fs::write(overlay.join("kustomization.yaml"), kustomization.to_string())?;
+        run(self.kubectl().args(["apply", "--server-side", "-k"]).arg(&overlay))
+    }
+
+    /// The kubeconfig of an operator with a registry outside Kubernetes, which may do what deploy/mongodb says as
+    /// well. Its account is made when it is first asked for.
+    pub fn registry_kubeconfig(&self) -> Result<PathBuf> {
+        static MAKING: Mutex<()> = Mutex::new(());
+        let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.folder.join("registry.kubeconfig");
+        if !path.exists() {
+            let prefix = format!("{}registry-", account_prefix());
+            let kustomization = json!({
+                "namePrefix": prefix,
+                "labels": [{ "pairs": { RUN_LABEL: run_id(), REGISTRY_ACCOUNT_LABEL: "true" } }],
+                "components": [relative(&self.folder.join("rbac"), &root().join("deploy/mongodb"))?],
+            });
+            self.apply_account("registry", kustomization, None)?;
+            self.write_account_kubeconfig(&operator_namespace(), &format!("{prefix}phasegate"), &path)?;
+        }
+        Ok(path)
     }
 
     /// The kubeconfig of the operator's ServiceAccount, which may do what deploy/rbac says, and no
@@ -231,9 +268,7 @@ impl Cluster {
     /// Starts a program that ends with us as the user of a kubeconfig, writing its output to `log`.
     pub fn supervise(&self, kubeconfig: &Path, program: &Path, arguments: &[&str], log: File) -> Result<Supervised> {
         Supervised::start(
-            Command::new(&self.supervisor)
-                .args(["exec", "--"])
-                .arg(program)
+            execute(&self.supervisor, program)
                 .args(arguments)
                 .env("KUBECONFIG", kubeconfig)
                 .stdout(log.try_clone()?)
@@ -250,6 +285,18 @@ impl Cluster {
     pub fn is_existing(&self) -> bool {
         self.existing
     }
+}
+
+/// The command that runs a program which needs no cluster and ends with us; its arguments are to
+/// be added.
+pub fn supervised(program: &Path) -> Result<Command> {
+    Ok(execute(&supervisor()?, program))
+}
+
+fn execute(supervisor: &Path, program: &Path) -> Command {
+    let mut command = Command::new(supervisor);
+    command.args(["exec", "--"]).arg(program);
+    command
 }
 
 /// The namespace of the operator's ServiceAccount.

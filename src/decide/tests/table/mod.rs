@@ -2,6 +2,8 @@
 
 mod begin;
 mod deadline;
+mod deleting;
+mod registry;
 mod started;
 mod starting;
 mod stopping;
@@ -37,7 +39,10 @@ enum Expect {
 
 use Child::{Deployment, Ingress, PodDisruptionBudget, Service};
 use Expect::Nothing;
-use Step::{ActivateEnvironments, Create, DeactivateEnvironments, Delete, Update};
+use Step::{
+    ActivateDocuments, ActivateEnvironments, AddFinalizer, Create, DeactivateDocuments, DeactivateEnvironments, Delete,
+    Forget, Record, RemoveFinalizer, Report, Update,
+};
 
 fn row(name: &'static str, gateway: ApiGateway, observed: Observed, moment: Moment, expect: Expect) -> Row {
     Row { name, gateway, observed, moment, expect }
@@ -67,6 +72,11 @@ fn does(steps: &[Step]) -> Expect {
 /// Steps, and a wake-up after so many seconds.
 fn does_and_wakes(steps: &[Step], seconds: u64) -> Expect {
     Expect::Stay(steps.to_vec(), Some(secs(seconds)))
+}
+
+/// Steps, and another look once they are done.
+fn does_at_once(steps: &[Step]) -> Expect {
+    Expect::Stay(steps.to_vec(), Some(Duration::ZERO))
 }
 
 fn rests() -> Expect {

@@ -1,0 +1,470 @@
+//! A platform's documents, as types. Pure.
+//!
+//! Only the fields below are read and written; whatever else a platform keeps in its documents stays as
+//! it is.
+
+use mongodb::bson::{self, Bson, DateTime, Document, doc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::resources;
+
+/// The collection of gateways.
+pub const GATEWAYS: &str = "ApiGateway";
+/// The collection of environments.
+pub const ENVIRONMENTS: &str = "Environment";
+
+/// The fields that are read.
+const GATEWAY_FIELDS: &[&str] = &[
+    "gatewayId",
+    "namespace",
+    "name",
+    "uid",
+    "seq",
+    "recordedAt",
+    "by",
+    "state",
+    "phase",
+    "spec",
+    "error",
+    "updatedAt",
+];
+const ENVIRONMENT_FIELDS: &[&str] = &["gatewayId", "name", "host", "state", "uid", "seq", "error", "updatedAt"];
+
+/// A document of `ApiGateway`.
+#[derive(Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayDocument {
+    /// The document's own key.
+    #[serde(rename = "_id")]
+    pub id: Bson,
+    /// Which gateway it is about.
+    pub gateway_id: String,
+    /// The object's namespace. Absent: the operator's default.
+    pub namespace: Option<String>,
+    /// The object's name. Absent: the gateway's id.
+    pub name: Option<String>,
+    /// The uid of the object that is recorded here.
+    pub uid: Option<String>,
+    /// The number of that object's last transition that was told.
+    pub seq: Option<i64>,
+    /// When the object that is recorded was created.
+    pub recorded_at: Option<DateTime>,
+    /// The operator's last word in `state`.
+    pub by: Option<By>,
+    /// What is wanted; after the operator's last word, what it holds the gateway to.
+    pub state: Option<String>,
+    /// What the operator is doing.
+    pub phase: Option<String>,
+    /// The platform's fields, named as those of the custom resource.
+    pub spec: Option<Document>,
+    /// What is wrong.
+    pub error: Option<Answer>,
+    /// When `state` was last written, in whatever form the platform has it.
+    pub updated_at: Option<Bson>,
+}
+
+/// The operator's mark on its own word: a document that still equals it asks nothing.
+#[derive(Deserialize, Serialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct By {
+    /// Which operator wrote it.
+    pub operator: String,
+    /// The transition that it told.
+    pub seq: i64,
+    /// The `state` that it wrote.
+    pub state: String,
+    /// The `updatedAt` that it wrote.
+    pub updated_at: Bson,
+    /// The hash of the `spec` at which it wrote.
+    pub spec_hash: String,
+}
+
+/// What is wrong with a gateway or a document.
+#[derive(Deserialize, Serialize, Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// As one word.
+    pub reason: String,
+    /// As a sentence.
+    pub message: String,
+}
+
+/// A document of `Environment`.
+#[derive(Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvironmentDocument {
+    /// The document's own key.
+    #[serde(rename = "_id")]
+    pub id: Bson,
+    /// The gateway that it belongs to.
+    pub gateway_id: String,
+    /// Its name, unique in the gateway.
+    pub name: String,
+    /// A host of its own.
+    pub host: Option<String>,
+    /// Whether it is served. The operator's alone, but for `Deleted`.
+    pub state: Option<String>,
+    /// The uid of the gateway that switched it last.
+    pub uid: Option<String>,
+    /// The number of that gateway's last transition then.
+    pub seq: Option<i64>,
+    /// What is wrong.
+    pub error: Option<Answer>,
+    /// When the platform wrote it.
+    pub updated_at: Option<Bson>,
+}
+
+/// A document that does not have the form that it should have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unreadable {
+    /// The document's own key.
+    pub id: Bson,
+    /// Which gateway it is about; empty where it does not say.
+    pub gateway_id: String,
+    /// `state` as it is.
+    pub state: Option<Bson>,
+    /// `updatedAt` as it is.
+    pub updated_at: Option<Bson>,
+    /// `error` as it is.
+    pub error: Option<Bson>,
+    /// What is wrong with its form.
+    pub fault: String,
+}
+
+/// A document, readable or not.
+pub type Read<T> = Result<T, Unreadable>;
+
+/// What the documents of the two collections have in common.
+pub trait Kept: Sized + Clone + PartialEq {
+    /// The fields that are read.
+    const FIELDS: &'static [&'static str];
+
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// When it does not have the form that it should have.
+    fn read(document: Document) -> Read<Self>;
+
+    /// The document's own key.
+    fn id(&self) -> &Bson;
+
+    /// Which gateway it is about.
+    fn gateway_id(&self) -> &str;
+
+    /// The uid of the object that wrote last, and the number of its transition.
+    fn written_by(&self) -> (Option<&str>, Option<i64>);
+}
+
+/// What a query is to return: nothing but the fields that are read.
+pub fn projection<T: Kept>() -> Document {
+    T::FIELDS.iter().map(|field| ((*field).to_owned(), Bson::Int32(1))).collect()
+}
+
+impl Kept for GatewayDocument {
+    const FIELDS: &'static [&'static str] = GATEWAY_FIELDS;
+
+    fn read(document: Document) -> Read<Self> {
+        let read: Self = decoded(document.clone())?;
+        if let Some(fault) = read.spec.as_ref().and_then(|spec| plain(spec, "spec").err()) {
+            return Err(unreadable(&document, fault));
+        }
+        Ok(read)
+    }
+
+    fn id(&self) -> &Bson {
+        &self.id
+    }
+
+    fn gateway_id(&self) -> &str {
+        &self.gateway_id
+    }
+
+    fn written_by(&self) -> (Option<&str>, Option<i64>) {
+        (self.uid.as_deref(), self.seq)
+    }
+}
+
+impl Kept for EnvironmentDocument {
+    const FIELDS: &'static [&'static str] = ENVIRONMENT_FIELDS;
+
+    fn read(document: Document) -> Read<Self> {
+        decoded(document)
+    }
+
+    fn id(&self) -> &Bson {
+        &self.id
+    }
+
+    fn gateway_id(&self) -> &str {
+        &self.gateway_id
+    }
+
+    fn written_by(&self) -> (Option<&str>, Option<i64>) {
+        (self.uid.as_deref(), self.seq)
+    }
+}
+
+fn decoded<T: Kept + for<'de> Deserialize<'de>>(document: Document) -> Read<T> {
+    let gateway_id = document.get_str("gatewayId").unwrap_or_default();
+    if gateway_id.is_empty() {
+        return Err(unreadable(&document, "gatewayId must be a text that is not empty".to_owned()));
+    }
+    bson::deserialize_from_document(document.clone()).map_err(|_| {
+        // The library does not say which field it is about.
+        let mends = |field: &&&str| {
+            let mut without = document.clone();
+            without.remove(field);
+            bson::deserialize_from_document::<T>(without).is_ok()
+        };
+        let fault = match T::FIELDS.iter().find(mends) {
+            Some(field) => format!("{field} is of a type that it cannot have"),
+            None => "several of its fields are missing, or of a type that they cannot have".to_owned(),
+        };
+        unreadable(&document, fault)
+    })
+}
+
+fn unreadable(document: &Document, fault: String) -> Unreadable {
+    Unreadable {
+        id: document.get("_id").cloned().unwrap_or(Bson::Null),
+        gateway_id: document.get_str("gatewayId").unwrap_or_default().to_owned(),
+        state: document.get("state").cloned(),
+        updated_at: document.get("updatedAt").cloned(),
+        error: document.get("error").cloned(),
+        fault,
+    }
+}
+
+impl GatewayDocument {
+    /// Whether all of it is what the operator wrote last: then it asks nothing.
+    pub fn is_our_word(&self) -> bool {
+        self.by.as_ref().is_some_and(|by| {
+            self.state.as_ref() == Some(&by.state)
+                && self.updated_at.as_ref() == Some(&by.updated_at)
+                && self.spec_hash() == by.spec_hash
+        })
+    }
+
+    /// What tells one request of the platform from another. A new `updatedAt` alone is none: a platform
+    /// may write its documents again and again.
+    pub fn token(&self) -> String {
+        let since = self.by.as_ref().map_or_else(|| "-".to_owned(), |by| by.seq.to_string());
+        format!("{}:{}:{since}", self.state.as_deref().unwrap_or_default(), self.spec_hash())
+    }
+
+    /// The platform's fields as JSON.
+    pub fn spec_json(&self) -> Map<String, Value> {
+        // It was read without a fault.
+        self.spec.as_ref().and_then(|spec| plain(spec, "spec").ok()).unwrap_or_default()
+    }
+
+    /// The hash of the platform's fields.
+    pub fn spec_hash(&self) -> String {
+        resources::hash(&self.spec_json())
+    }
+}
+
+/// A document as JSON: whole numbers as such, whatever a driver made of them, and what is null left out.
+fn plain(document: &Document, path: &str) -> Result<Map<String, Value>, String> {
+    let mut map = Map::new();
+    for (key, value) in document {
+        if let Some(value) = json(value, &format!("{path}.{key}"))? {
+            map.insert(key.clone(), value);
+        }
+    }
+    Ok(map)
+}
+
+fn json(value: &Bson, path: &str) -> Result<Option<Value>, String> {
+    // Beyond this, a double does not count in ones.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    Ok(Some(match value {
+        Bson::Null | Bson::Undefined => return Ok(None),
+        Bson::String(text) => Value::from(text.as_str()),
+        Bson::Boolean(is) => Value::from(*is),
+        Bson::Int32(number) => Value::from(*number),
+        Bson::Int64(number) => Value::from(*number),
+        #[allow(clippy::cast_possible_truncation)]
+        Bson::Double(number) if number.fract() == 0.0 && number.abs() < EXACT => Value::from(*number as i64),
+        Bson::Double(number) => Value::from(*number),
+        Bson::Document(inner) => Value::Object(plain(inner, path)?),
+        Bson::Array(list) => {
+            let mut values = Vec::with_capacity(list.len());
+            for (index, item) in list.iter().enumerate() {
+                let path = format!("{path}[{index}]");
+                values.push(json(item, &path)?.ok_or_else(|| format!("{path} is null"))?);
+            }
+            Value::Array(values)
+        }
+        other => return Err(format!("{path} is of a type that JSON does not have ({:?})", other.element_type())),
+    }))
+}
+
+/// JSON as a document. Its keys must be the schema's own: no user's text may become a key.
+pub fn document_of(map: &Map<String, Value>) -> Document {
+    map.iter().map(|(key, value)| (key.clone(), bson_of(value))).collect()
+}
+
+fn bson_of(value: &Value) -> Bson {
+    match value {
+        Value::Null => Bson::Null,
+        Value::Bool(is) => Bson::Boolean(*is),
+        Value::Number(number) => match number.as_i64() {
+            Some(whole) => i32::try_from(whole).map_or(Bson::Int64(whole), Bson::Int32),
+            None => Bson::Double(number.as_f64().unwrap_or_default()),
+        },
+        Value::String(text) => Bson::String(text.clone()),
+        Value::Array(list) => Bson::Array(list.iter().map(bson_of).collect()),
+        Value::Object(map) => Bson::Document(document_of(map)),
+    }
+}
+
+impl From<&Answer> for Bson {
+    fn from(answer: &Answer) -> Self {
+        Self::Document(doc! { "reason": &answer.reason, "message": &answer.message })
+    }
+}
+
+impl From<&By> for Bson {
+    fn from(by: &By) -> Self {
+        Self::Document(doc! {
+            "operator": &by.operator,
+            "seq": by.seq,
+            "state": &by.state,
+            "updatedAt": by.updated_at.clone(),
+            "specHash": &by.spec_hash,
+        })
+    }
+}
+
+/// All that is known of one gateway id.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Documents {
+    /// The gateway's documents: one, where the platform's data is in order.
+    pub gateways: Vec<Read<GatewayDocument>>,
+    /// Its environments' documents.
+    pub environments: Vec<Read<EnvironmentDocument>>,
+}
+
+impl Documents {
+    /// The gateway's document: of several, the one that records the object `uid`.
+    pub fn gateway(&self, uid: &str) -> Option<&GatewayDocument> {
+        let mut readable = self.gateways.iter().filter_map(|document| document.as_ref().ok());
+        let records = |document: &&GatewayDocument| document.uid.as_deref() == Some(uid);
+        readable.clone().find(records).or_else(|| readable.next())
+    }
+
+    /// The environments' documents that can be read.
+    pub fn environments(&self) -> impl Iterator<Item = &EnvironmentDocument> {
+        self.environments.iter().filter_map(|document| document.as_ref().ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use serde_json::json;
+
+    fn ancestors() -> Document {
+        doc! {
+            "_id": 1, "gatewayId": "g1", "state": "Running", "phase": "Created",
+            "lockedAt": DateTime::from_millis(0), "createdAt": DateTime::from_millis(1),
+            "updatedAt": DateTime::from_millis(1), "theirs": { "any": ["thing"] },
+        }
+    }
+
+    fn read(document: Document) -> GatewayDocument {
+        GatewayDocument::read(document).unwrap()
+    }
+
+    fn with(mut document: Document, more: Document) -> Document {
+        document.extend(more);
+        document
+    }
+
+    /// The document after the operator wrote `state` as transition `seq`.
+    fn told(state: &str, seq: i64) -> Document {
+        let at = DateTime::from_millis(50);
+        let hash = read(ancestors()).spec_hash();
+        let by = By { operator: "op".to_owned(), seq, state: state.to_owned(), updated_at: at.into(), spec_hash: hash };
+        with(ancestors(), doc! { "state": state, "updatedAt": at, "by": Bson::from(&by) })
+    }
+
+    #[test]
+    fn the_ancestors_documents_are_read_and_ask_for_what_their_state_says() {
+        let document = read(ancestors());
+        assert!(!document.is_our_word());
+        assert!(document.token().starts_with("Running:") && document.token().ends_with(":-"), "{}", document.token());
+    }
+
+    #[test]
+    fn numbers_are_whole_whatever_the_driver_made_of_them() {
+        let spec = |port: Bson| read(with(ancestors(), doc! { "spec": { "port": port } }));
+        for port in [Bson::Int32(80), Bson::Int64(80), Bson::Double(80.0)] {
+            assert_eq!(Value::Object(spec(port.clone()).spec_json()), json!({ "port": 80 }));
+            assert_eq!(spec(port).spec_hash(), spec(Bson::Int32(80)).spec_hash());
+        }
+    }
+
+    #[test]
+    fn what_is_null_is_absent_and_the_order_of_fields_says_nothing() {
+        let one = read(with(ancestors(), doc! { "spec": { "image": "a:1", "host": null, "port": 1 } }));
+        let other = read(with(ancestors(), doc! { "spec": { "port": 1, "image": "a:1" } }));
+        assert_eq!(one.token(), other.token());
+    }
+
+    #[test]
+    fn what_json_does_not_have_is_named() {
+        let odd = doc! { "spec": { "env": [{ "name": "A", "value": DateTime::from_millis(0) }] } };
+        let fault = GatewayDocument::read(with(ancestors(), odd)).unwrap_err().fault;
+        assert!(fault.starts_with("spec.env[0].value is of a type"), "{fault}");
+    }
+
+    #[test]
+    fn a_document_of_another_form_is_unreadable_and_keeps_what_an_answer_is_fenced_by() {
+        let unreadable = GatewayDocument::read(with(ancestors(), doc! { "spec": "small" })).unwrap_err();
+        assert_eq!(unreadable.state, Some("Running".into()));
+        assert_eq!(unreadable.updated_at, Some(DateTime::from_millis(1).into()));
+        assert_eq!((unreadable.id, unreadable.gateway_id.as_str()), (Bson::Int32(1), "g1"));
+        for id in [Bson::Null, Bson::Int32(7), Bson::String(String::new())] {
+            let unreadable = GatewayDocument::read(with(ancestors(), doc! { "gatewayId": id })).unwrap_err();
+            assert_eq!(unreadable.gateway_id, "");
+        }
+    }
+
+    #[test]
+    fn a_document_is_our_word_until_its_state_its_time_or_its_spec_changes() {
+        assert!(read(told("Stopped", 4)).is_our_word());
+        assert!(!read(with(told("Stopped", 4), doc! { "state": "Running" })).is_our_word());
+        assert!(!read(with(told("Stopped", 4), doc! { "updatedAt": DateTime::from_millis(51) })).is_our_word());
+        assert!(!read(with(told("Stopped", 4), doc! { "spec": { "replicas": 2 } })).is_our_word());
+        assert!(read(with(told("Stopped", 4), doc! { "phase": "Stopped", "seq": 6_i64 })).is_our_word());
+    }
+
+    #[test]
+    fn a_heartbeat_is_no_new_request_and_the_same_state_after_our_word_is_one() {
+        let beat = with(ancestors(), doc! { "updatedAt": DateTime::from_millis(9) });
+        assert_eq!(read(beat).token(), read(ancestors()).token());
+        let again = with(told("Stopped", 4), doc! { "state": "Running", "updatedAt": DateTime::from_millis(60) });
+        assert_ne!(read(again).token(), read(ancestors()).token());
+    }
+
+    #[test]
+    fn of_several_documents_the_one_that_records_the_object_is_its_own() {
+        let one = GatewayDocument::read(ancestors());
+        let other = GatewayDocument::read(with(ancestors(), doc! { "_id": 2, "uid": "u" }));
+        let documents = Documents { gateways: vec![one, other], environments: Vec::new() };
+        assert_eq!(documents.gateway("u").unwrap().id, Bson::Int32(2));
+        assert_eq!(documents.gateway("x").unwrap().id, Bson::Int32(1));
+    }
+
+    #[test]
+    fn json_and_documents_carry_the_same() {
+        let Value::Object(map) = json!({ "image": "a:1", "port": 8080, "list": [{ "x": 0.5 }], "is": true }) else {
+            unreachable!()
+        };
+        assert_eq!(plain(&document_of(&map), "spec").unwrap(), map);
+    }
+}

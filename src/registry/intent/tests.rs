@@ -1,0 +1,409 @@
+#![allow(clippy::unwrap_used)]
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use mongodb::bson::{DateTime, doc};
+
+use super::super::document::{By, Kept};
+use super::*;
+
+fn defaults() -> Defaults {
+    Defaults {
+        namespace: "tenants".to_owned(),
+        allowed: vec!["tenants".to_owned(), "others".to_owned()],
+        image: Some("acme/gateway:1".to_owned()),
+        port: Some(9000),
+        domain: Some("example.com".to_owned()),
+        operator: "me".to_owned(),
+    }
+}
+
+fn asks(more: Document) -> Document {
+    let mut document = doc! { "_id": 1, "gatewayId": "g1", "state": "Running", "updatedAt": DateTime::from_millis(7) };
+    document.extend(more);
+    document
+}
+
+fn environment(name: &str, more: Document) -> Document {
+    let mut document = doc! { "_id": format!("e-{name}"), "gatewayId": "g1", "name": name, "state": "Inactive" };
+    document.extend(more);
+    document
+}
+
+fn known(gateways: Vec<Document>, environments: Vec<Document>) -> Documents {
+    Documents {
+        gateways: gateways.into_iter().map(GatewayDocument::read).collect(),
+        environments: environments.into_iter().map(EnvironmentDocument::read).collect(),
+    }
+}
+
+fn decide_all(documents: &Documents, objects: &Objects) -> Vec<Act> {
+    decide("g1", documents, objects, &defaults())
+}
+
+fn one(document: Document, objects: &Objects) -> Vec<Act> {
+    decide_all(&known(vec![document], Vec::new()), objects)
+}
+
+fn nothing() -> Objects {
+    Objects::default()
+}
+
+/// What the API server makes of an object that is applied.
+fn made<K: DeserializeOwned>(apply: &Apply) -> K {
+    let mut object = apply.object.clone();
+    object["metadata"]["uid"] = json!("uid-1");
+    serde_json::from_value(object).unwrap()
+}
+
+fn applied(acts: &[Act]) -> &Apply {
+    match acts {
+        [Act::Apply(apply)] => apply,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The gateway that a document asks for, as it is once it was applied.
+fn gateway(document: Document) -> ApiGateway {
+    made(applied(&one(document, &nothing())))
+}
+
+fn with(gateway: ApiGateway) -> Objects {
+    Objects { gateways: vec![gateway], ..Objects::default() }
+}
+
+fn refused(acts: &[Act]) -> (&str, &str) {
+    match acts {
+        [Act::Answer(AnswerIn { answer: Some(answer), .. })] => (&answer.reason, &answer.message),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_ancestors_document_becomes_a_gateway_with_the_operators_defaults() {
+    let acts = one(asks(doc! { "phase": "Created", "lockedAt": null }), &nothing());
+    let Apply { holder, object, exists, .. } = applied(&acts);
+    assert_eq!((holder, exists), (&("tenants".to_owned(), "g1".to_owned()), &false));
+    let spec = json!({ "image": "acme/gateway:1", "port": 9000, "host": "g1.example.com", "state": "Running" });
+    assert_eq!(object["spec"], spec);
+    assert_eq!(object["metadata"]["labels"], json!({ REGISTRY_LABEL: "mongodb" }));
+    assert_eq!(object["metadata"]["finalizers"], json!([REGISTRY_FINALIZER]));
+    assert_eq!(object["metadata"]["annotations"][GATEWAY_ID_ANNOTATION], "g1");
+}
+
+#[test]
+fn a_documents_own_fields_come_before_the_defaults() {
+    let spec = doc! { "image": "b:2", "port": 80.0, "host": "own.example.com", "replicas": 3 };
+    let acts = one(asks(doc! { "namespace": "others", "name": "shop", "spec": spec }), &nothing());
+    let Apply { holder, object, .. } = applied(&acts);
+    assert_eq!(holder, &("others".to_owned(), "shop".to_owned()));
+    let expected = json!({ "image": "b:2", "port": 80, "host": "own.example.com", "replicas": 3, "state": "Running" });
+    assert_eq!(object["spec"], expected);
+}
+
+#[test]
+fn what_is_there_already_is_not_applied_again() {
+    for state in ["Running", "Stopped", "Restarting"] {
+        let document = asks(doc! { "state": state, "spec": { "replicas": 2, "suspend": false, "env": [] } });
+        assert_eq!(one(document.clone(), &with(gateway(document))), [], "{state}");
+    }
+}
+
+#[test]
+fn what_others_added_beside_it_is_theirs() {
+    let document = asks(doc! { "spec": { "env": [{ "name": "A", "value": "1" }] } });
+    let mut found = gateway(document.clone());
+    found.spec.env.push(serde_json::from_value(json!({ "name": "B", "value": "2" })).unwrap());
+    found.spec.replicas = Some(5);
+    found.metadata.labels.as_mut().unwrap().insert("team".to_owned(), "a".to_owned());
+    assert_eq!(one(document, &with(found)), []);
+}
+
+#[test]
+fn an_edit_of_the_platforms_fields_is_reverted_and_said() {
+    let document = asks(doc! {});
+    let mut found = gateway(document.clone());
+    found.spec.image = "evil:1".to_owned();
+    let acts = one(document.clone(), &with(found));
+    assert_eq!(applied(&acts).reverts.as_deref(), Some("/spec/image"));
+    let mut found = gateway(document.clone());
+    found.spec.state = crate::api::DesiredState::Stopped;
+    assert_eq!(applied(&one(document, &with(found))).reverts.as_deref(), Some("/spec/state"));
+}
+
+#[test]
+fn a_new_request_of_the_platform_is_no_revert_and_carries_new_annotations() {
+    let found = gateway(asks(doc! {}));
+    let acts = one(asks(doc! { "spec": { "image": "b:2" } }), &with(found.clone()));
+    let Apply { reverts, object, exists, .. } = applied(&acts);
+    assert_eq!((reverts, exists), (&None, &true));
+    let retry = object["metadata"]["annotations"][RETRY_ANNOTATION].as_str().unwrap();
+    assert_ne!(Some(retry), found.annotation(RETRY_ANNOTATION));
+    assert_eq!(object["metadata"]["uid"], "uid-1", "an object that was made anew meanwhile is not written to");
+}
+
+/// The document after the operator wrote `state` into it.
+fn our_word(state: &str) -> Document {
+    let at = DateTime::from_millis(50);
+    let by = By {
+        operator: "me".to_owned(),
+        seq: 4,
+        state: state.to_owned(),
+        updated_at: at.into(),
+        spec_hash: GatewayDocument::read(asks(doc! {})).unwrap().spec_hash(),
+    };
+    asks(doc! { "state": state, "updatedAt": at, "by": Bson::from(&by) })
+}
+
+#[test]
+fn a_timeout_that_the_operator_told_changes_nothing() {
+    assert_eq!(one(our_word("Stopped"), &with(gateway(asks(doc! {})))), []);
+}
+
+#[test]
+fn running_after_a_timeout_is_a_retry_and_stopped_a_stop() {
+    let found = gateway(asks(doc! {}));
+    let mut again = our_word("Stopped");
+    again.insert("state", "Running");
+    let acts = one(again, &with(found.clone()));
+    let annotations = &applied(&acts).object["metadata"]["annotations"];
+    assert_ne!(annotations[RETRY_ANNOTATION].as_str(), found.annotation(RETRY_ANNOTATION));
+    let mut stop = our_word("Stopped");
+    stop.insert("updatedAt", DateTime::from_millis(60));
+    assert_eq!(applied(&one(stop, &with(found))).object["spec"]["state"], "Stopped");
+}
+
+#[test]
+fn a_second_restart_is_asked_by_the_annotation() {
+    let first = asks(doc! { "state": "Restarting" });
+    let found = gateway(first);
+    let mut second = our_word("Running");
+    second.insert("state", "Restarting");
+    let acts = one(second, &with(found.clone()));
+    let annotations = &applied(&acts).object["metadata"]["annotations"];
+    assert_ne!(annotations[RESTART_ANNOTATION].as_str(), found.annotation(RESTART_ANNOTATION));
+}
+
+#[test]
+fn a_gateway_that_was_deleted_comes_back_as_the_document_says_and_not_before_it_is_gone() {
+    let mut going = gateway(asks(doc! {}));
+    going.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+    assert_eq!(one(asks(doc! {}), &with(going)), []);
+    assert_eq!(applied(&one(our_word("Stopped"), &nothing())).object["spec"]["state"], "Stopped");
+}
+
+#[test]
+fn deleted_deletes_the_object_and_then_the_documents() {
+    let deleted = asks(doc! { "state": "Deleted" });
+    let documents = known(vec![deleted.clone()], vec![environment("dev", doc! {})]);
+    let found = gateway(asks(doc! {}));
+    let place = ("tenants".to_owned(), "g1".to_owned());
+    assert_eq!(decide_all(&documents, &with(found.clone())), [Act::DeleteGateway(place)]);
+    let mut going = found;
+    going.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+    assert_eq!(decide_all(&documents, &with(going)), []);
+    let removed = [
+        Act::Remove(Collection::Environments, doc! { "_id": { "$in": ["e-dev"] } }),
+        Act::Remove(Collection::Gateways, doc! { "_id": 1, "state": "Deleted" }),
+    ];
+    assert_eq!(decide_all(&documents, &nothing()), removed);
+}
+
+#[test]
+fn a_missing_document_deletes_nothing() {
+    assert_eq!(decide_all(&Documents::default(), &with(gateway(asks(doc! {})))), []);
+}
+
+#[test]
+fn what_cannot_be_followed_is_answered_in_the_document() {
+    for (document, reason, words) in [
+        (asks(doc! { "state": "Sleeping" }), "UnknownState", "Sleeping"),
+        (asks(doc! { "state": null }), "UnknownState", "Running"),
+        (asks(doc! { "namespace": "kube-system" }), "NamespaceNotAllowed", "kube-system"),
+        (asks(doc! { "name": "Shop_1" }), "InvalidName", "Shop_1"),
+        (asks(doc! { "name": "a".repeat(51) }), "InvalidName", "50"),
+        (asks(doc! { "spec": "small" }), "UndecodableDocument", "spec is of a type"),
+        (asks(doc! { "state": 7, "name": 1 }), "UndecodableDocument", "several of its fields"),
+        (asks(doc! { "spec": { "env": [DateTime::from_millis(0)] } }), "UndecodableDocument", "spec.env[0]"),
+    ] {
+        let acts = one(document, &nothing());
+        let (said, message) = refused(&acts);
+        assert_eq!(said, reason);
+        assert!(message.contains(words), "{message}");
+        // It is about the document that was read, and says so once.
+        let [Act::Answer(AnswerIn { filter, .. })] = acts.as_slice() else { unreachable!() };
+        assert!(filter.contains_key("_id") && filter.contains_key("state") && filter.contains_key("updatedAt"));
+    }
+    let without = Defaults { image: None, ..defaults() };
+    let acts = decide("g1", &known(vec![asks(doc! {})], Vec::new()), &nothing(), &without);
+    assert_eq!(refused(&acts), ("NoImage", "spec.image is missing, and the operator was given no --gateway-image"));
+}
+
+#[test]
+fn an_answer_is_given_once_and_taken_back_when_it_is_over() {
+    let wrong = asks(doc! { "state": "Sleeping" });
+    let acts = one(wrong.clone(), &nothing());
+    let [Act::Answer(AnswerIn { answer, .. })] = acts.as_slice() else { panic!("{acts:?}") };
+    let error = Bson::from(answer.as_ref().unwrap());
+    let mut answered = wrong;
+    answered.insert("error", error.clone());
+    assert_eq!(one(answered, &nothing()), []);
+    let mut mended = asks(doc! {});
+    mended.insert("error", error);
+    let acts = one(mended, &with(gateway(asks(doc! {}))));
+    assert!(matches!(acts.as_slice(), [Act::Answer(AnswerIn { answer: None, .. })]), "{acts:?}");
+    // What a transition told is not intake's.
+    let failed = asks(doc! { "error": { "reason": "SlowStart", "message": "m" } });
+    assert_eq!(one(failed, &with(gateway(asks(doc! {})))), []);
+}
+
+#[test]
+fn an_object_of_somebody_else_is_not_taken() {
+    let mut kubectls = gateway(asks(doc! {}));
+    kubectls.metadata.labels = None;
+    assert_eq!(refused(&one(asks(doc! {}), &with(kubectls))).0, "ObjectTaken");
+    let mut anothers = gateway(asks(doc! {}));
+    anothers.metadata.annotations.as_mut().unwrap().insert(GATEWAY_ID_ANNOTATION.to_owned(), "g2".to_owned());
+    let acts = one(asks(doc! {}), &with(anothers));
+    assert_eq!(refused(&acts).0, "ObjectTaken");
+    assert!(refused(&acts).1.contains("g2"));
+}
+
+#[test]
+fn several_documents_of_one_gateway_are_each_answered_and_none_is_followed() {
+    let documents = known(vec![asks(doc! {}), asks(doc! { "_id": 2 })], Vec::new());
+    let acts = decide_all(&documents, &nothing());
+    assert_eq!(acts.len(), 2);
+    for act in acts {
+        assert!(matches!(&act, Act::Answer(AnswerIn { answer: Some(answer), .. }) if answer.reason == DUPLICATE));
+    }
+}
+
+#[test]
+fn a_document_that_moves_its_gateway_moves_it() {
+    let mut before = gateway(asks(doc! {}));
+    before.metadata.uid = Some("uid-9".to_owned());
+    let moved = asks(doc! { "name": "other", "uid": "uid-9" });
+    let acts = one(moved, &with(before.clone()));
+    assert!(matches!(&acts[..], [Act::DeleteGateway(_), Act::Apply(_)]), "{acts:?}");
+    // Somebody who copied the id has nothing to do with it.
+    let acts = one(asks(doc! { "name": "other" }), &with(before));
+    assert!(matches!(&acts[..], [Act::Apply(_)]), "{acts:?}");
+}
+
+// Environments.
+
+fn served(environments: Vec<Document>, more: Vec<Environment>) -> Vec<Act> {
+    let mut objects = with(gateway(asks(doc! {})));
+    objects.environments = more;
+    decide_all(&known(vec![asks(doc! {})], environments), &objects)
+}
+
+#[test]
+fn environments_follow_their_gateway_and_go_with_it() {
+    let acts = one(asks(doc! {}), &nothing());
+    assert_eq!(applied(&acts).collection, Collection::Gateways, "the gateway comes first");
+    let acts = served(vec![environment("dev", doc! {})], Vec::new());
+    let Apply { collection, holder, object, .. } = applied(&acts);
+    assert_eq!((collection, holder.1.as_str()), (&Collection::Environments, "g1-dev"));
+    assert_eq!(object["spec"], json!({ "gatewayRef": { "name": "g1" }, "host": "g1-dev.example.com" }));
+    assert_eq!(object["metadata"]["ownerReferences"][0]["uid"], "uid-1");
+    assert_eq!(served(vec![environment("dev", doc! {})], vec![made(applied(&acts))]), []);
+}
+
+#[test]
+fn a_host_that_changes_is_followed_and_an_edit_reverted() {
+    let dev: Environment = made(applied(&served(vec![environment("dev", doc! {})], Vec::new())));
+    let moved = environment("dev", doc! { "host": "dev.example.org" });
+    let acts = served(vec![moved], vec![dev.clone()]);
+    assert_eq!(
+        (applied(&acts).object["spec"]["host"].as_str(), &applied(&acts).reverts),
+        (Some("dev.example.org"), &None)
+    );
+    let mut edited = dev;
+    edited.spec.host = Some("evil.example.com".to_owned());
+    let acts = served(vec![environment("dev", doc! {})], vec![edited]);
+    assert_eq!(applied(&acts).reverts.as_deref(), Some("/spec/host"));
+}
+
+#[test]
+fn environments_that_cannot_be_are_answered_and_block_no_other() {
+    let acts = served(
+        vec![
+            environment("Dev", doc! {}),
+            environment("dev", doc! {}),
+            environment("twice", doc! {}),
+            environment("twice", doc! { "_id": "another" }),
+            environment("odd", doc! { "host": 7 }),
+        ],
+        Vec::new(),
+    );
+    let reasons: Vec<&str> = acts
+        .iter()
+        .filter_map(|act| match act {
+            Act::Answer(AnswerIn { answer: Some(answer), .. }) => Some(answer.reason.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(reasons, [UNDECODABLE, INVALID_NAME, DUPLICATE, DUPLICATE]);
+    assert_eq!(acts.iter().filter(|act| matches!(act, Act::Apply(_))).count(), 1);
+}
+
+#[test]
+fn an_environment_that_is_deleted_goes_and_then_its_document() {
+    let dev: Environment = made(applied(&served(vec![environment("dev", doc! {})], Vec::new())));
+    let deleted = || environment("dev", doc! { "state": "Deleted" });
+    let place = ("tenants".to_owned(), "g1-dev".to_owned());
+    assert_eq!(served(vec![deleted()], vec![dev]), [Act::DeleteEnvironment(place)]);
+    let removed = Act::Remove(Collection::Environments, doc! { "_id": "e-dev", "state": "Deleted" });
+    assert_eq!(served(vec![deleted()], Vec::new()), [removed]);
+}
+
+// Mirrors.
+
+fn mirror(more: Document) -> Document {
+    let mut document = asks(doc! { "gatewayId": "tenants.shop" });
+    document.extend(more);
+    document
+}
+
+fn about_mirror(document: Document, objects: &Objects) -> Vec<Act> {
+    decide("tenants.shop", &known(vec![document], Vec::new()), objects, &defaults())
+}
+
+fn shop() -> ApiGateway {
+    let mut shop = gateway(asks(doc! { "name": "shop" }));
+    shop.metadata.labels = None;
+    shop
+}
+
+#[test]
+fn a_mirror_is_its_gateways_to_look_at() {
+    let place = ("tenants".to_owned(), "shop".to_owned());
+    assert_eq!(about_mirror(mirror(doc! { "uid": "u" }), &with(shop())), [Act::Look(place.clone())]);
+    let missing = decide("tenants.shop", &Documents::default(), &with(shop()), &defaults());
+    assert_eq!(missing, [Act::Look(place)], "one that was removed is recorded again");
+}
+
+#[test]
+fn a_mirror_whose_gateway_is_gone_is_removed_where_that_can_be_said() {
+    let recorded = mirror(doc! { "uid": "u" });
+    let removed = [Act::Remove(Collection::Gateways, doc! { "_id": 1, "uid": "u" })];
+    assert_eq!(about_mirror(recorded.clone(), &nothing()), removed);
+    let elsewhere = Objects { watched: Some(vec!["others".to_owned()]), ..Objects::default() };
+    assert_eq!(about_mirror(recorded, &elsewhere), []);
+}
+
+#[test]
+fn an_id_with_a_dot_is_no_platforms() {
+    let acts = about_mirror(mirror(doc! {}), &nothing());
+    assert_eq!(refused(&acts).0, "InvalidName");
+    let acts = decide("a.b.c", &known(vec![asks(doc! { "gatewayId": "a.b.c" })], Vec::new()), &nothing(), &defaults());
+    assert_eq!(refused(&acts).0, "InvalidName");
+}
+
+#[test]
+fn a_document_without_an_id_is_answered() {
+    let acts = decide("", &known(vec![asks(doc! { "gatewayId": 7 })], Vec::new()), &nothing(), &defaults());
+    assert_eq!(refused(&acts).0, "UndecodableDocument");
+}

@@ -1,0 +1,333 @@
+//! The documents as they were last seen, by the gateway that they are about: a cache like the others.
+//!
+//! It is filled by a change stream or a scan, and by the answers to our own writes. It may be behind; what
+//! is written is fenced for that reason.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use mongodb::bson::Bson;
+use tokio::sync::watch;
+
+use super::document::{Documents, EnvironmentDocument, GatewayDocument, Kept, Read};
+
+/// All documents that are known.
+pub struct Known {
+    gateways: Mutex<Shelf<GatewayDocument>>,
+    environments: Mutex<Shelf<EnvironmentDocument>>,
+    listed: watch::Sender<(bool, bool)>,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self { gateways: Mutex::default(), environments: Mutex::default(), listed: watch::Sender::new((false, false)) }
+    }
+}
+
+/// A kind of document, with its place in [`Known`].
+pub trait Shelved: Kept + Send + 'static {
+    /// Its shelf.
+    fn shelf(known: &Known) -> MutexGuard<'_, Shelf<Self>>;
+
+    /// Its own part of what was listed.
+    fn listed(all: &mut (bool, bool)) -> &mut bool;
+}
+
+impl Shelved for GatewayDocument {
+    fn shelf(known: &Known) -> MutexGuard<'_, Shelf<Self>> {
+        // Nothing in a shelf panics, so it is never left half-changed.
+        known.gateways.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listed(all: &mut (bool, bool)) -> &mut bool {
+        &mut all.0
+    }
+}
+
+impl Shelved for EnvironmentDocument {
+    fn shelf(known: &Known) -> MutexGuard<'_, Shelf<Self>> {
+        known.environments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listed(all: &mut (bool, bool)) -> &mut bool {
+        &mut all.1
+    }
+}
+
+/// The documents of one collection.
+pub struct Shelf<T> {
+    kept: HashMap<String, Entry<T>>,
+    by_gateway: HashMap<String, BTreeSet<String>>,
+    /// Counts what was put in, so that a list does not overrule what came while it was read.
+    clock: u64,
+}
+
+struct Entry<T> {
+    read: Read<T>,
+    at: u64,
+}
+
+impl<T> Default for Shelf<T> {
+    fn default() -> Self {
+        Self { kept: HashMap::new(), by_gateway: HashMap::new(), clock: 0 }
+    }
+}
+
+/// The moment at which a list was begun.
+#[derive(Clone, Copy, Debug)]
+pub struct Begun(u64);
+
+/// Whom a change concerns.
+pub type Concerned = BTreeSet<String>;
+
+impl<T: Kept> Shelf<T> {
+    /// A document as it was just read or written. Returns the gateways that it concerns, if it says
+    /// anything new.
+    pub fn put(&mut self, read: Read<T>) -> Concerned {
+        let key = key(id(&read));
+        if let (Ok(newer), Some(Entry { read: Ok(before), .. })) = (&read, self.kept.get(&key))
+            && is_older(newer, before)
+        {
+            return Concerned::new();
+        }
+        self.replace(key, read)
+    }
+
+    fn replace(&mut self, key: String, read: Read<T>) -> Concerned {
+        self.clock += 1;
+        let at = self.clock;
+        let gateway = gateway_id(&read).to_owned();
+        if let Some(entry) = self.kept.get_mut(&key)
+            && entry.read == read
+        {
+            entry.at = at;
+            return Concerned::new();
+        }
+        let mut concerned = self.take(&key);
+        self.by_gateway.entry(gateway.clone()).or_default().insert(key.clone());
+        self.kept.insert(key, Entry { read, at });
+        concerned.insert(gateway);
+        concerned
+    }
+
+    /// A document is gone. Returns the gateway that it concerned.
+    pub fn forget(&mut self, id: &Bson) -> Concerned {
+        self.take(&key(id))
+    }
+
+    fn take(&mut self, key: &str) -> Concerned {
+        let Some(entry) = self.kept.remove(key) else { return Concerned::new() };
+        let gateway = gateway_id(&entry.read).to_owned();
+        if let Some(keys) = self.by_gateway.get_mut(&gateway) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.by_gateway.remove(&gateway);
+            }
+        }
+        Concerned::from([gateway])
+    }
+
+    /// A list begins.
+    pub fn begin(&self) -> Begun {
+        Begun(self.clock)
+    }
+
+    /// A list has come to its end. Returns the gateways that are concerned by what differs from before.
+    pub fn swap(&mut self, begun: Begun, listed: Vec<Read<T>>) -> Concerned {
+        let mut concerned = Concerned::new();
+        let mut seen = HashSet::new();
+        for read in listed {
+            let key = key(id(&read));
+            seen.insert(key.clone());
+            // What came while the list was read is newer than the list.
+            if self.kept.get(&key).is_none_or(|entry| entry.at <= begun.0) {
+                concerned.extend(self.replace(key, read));
+            }
+        }
+        let is_gone = |(key, entry): &(&String, &Entry<T>)| entry.at <= begun.0 && !seen.contains(*key);
+        let gone: Vec<String> = self.kept.iter().filter(is_gone).map(|(key, _)| key.clone()).collect();
+        for key in gone {
+            concerned.extend(self.take(&key));
+        }
+        concerned
+    }
+
+    /// The documents about a gateway.
+    pub fn of(&self, gateway_id: &str) -> Vec<Read<T>> {
+        let keys = self.by_gateway.get(gateway_id).into_iter().flatten();
+        keys.filter_map(|key| self.kept.get(key)).map(|entry| entry.read.clone()).collect()
+    }
+
+    /// The documents about a gateway, by their keys, where only those of it are to be replaced by what was read now.
+    pub fn replace_of(&mut self, gateway_id: &str, now: Vec<Read<T>>) -> Concerned {
+        let read: BTreeMap<String, Read<T>> = now.into_iter().map(|read| (key(id(&read)), read)).collect();
+        let gone: Vec<String> = self
+            .by_gateway
+            .get(gateway_id)
+            .into_iter()
+            .flatten()
+            .filter(|key| !read.contains_key(*key))
+            .cloned()
+            .collect();
+        let mut concerned = Concerned::new();
+        for key in gone {
+            concerned.extend(self.take(&key));
+        }
+        for (key, read) in read {
+            concerned.extend(self.replace(key, read));
+        }
+        concerned
+    }
+
+    /// All gateways of which something is known.
+    pub fn gateways(&self) -> Concerned {
+        self.by_gateway.keys().cloned().collect()
+    }
+}
+
+/// Whether the version of a document tells of an earlier transition than one that was seen before. A change
+/// stream tells each of our own writes after its answer has arrived.
+fn is_older<T: Kept>(newer: &T, before: &T) -> bool {
+    let ((uid, seq), (uid_before, seq_before)) = (newer.written_by(), before.written_by());
+    uid.is_some() && uid == uid_before && seq < seq_before
+}
+
+fn key(id: &Bson) -> String {
+    id.to_string()
+}
+
+fn id<T: Kept>(read: &Read<T>) -> &Bson {
+    match read {
+        Ok(document) => document.id(),
+        Err(unreadable) => &unreadable.id,
+    }
+}
+
+fn gateway_id<T: Kept>(read: &Read<T>) -> &str {
+    match read {
+        Ok(document) => document.gateway_id(),
+        Err(unreadable) => &unreadable.gateway_id,
+    }
+}
+
+impl Known {
+    /// All that is known of one gateway id.
+    pub fn of(&self, gateway_id: &str) -> Documents {
+        Documents {
+            gateways: GatewayDocument::shelf(self).of(gateway_id),
+            environments: EnvironmentDocument::shelf(self).of(gateway_id),
+        }
+    }
+
+    /// Both collections were listed.
+    pub fn is_complete(&self) -> bool {
+        *self.listed.borrow() == (true, true)
+    }
+
+    /// A collection was listed. Returns whether that made it complete.
+    pub fn listed<T: Shelved>(&self) -> bool {
+        let before = self.is_complete();
+        self.listed.send_modify(|listed| *T::listed(listed) = true);
+        !before && self.is_complete()
+    }
+
+    /// Waits until both collections were listed.
+    pub async fn wait_until_complete(&self) {
+        // The sender lives as long as this, so waiting cannot fail.
+        let _ = self.listed.subscribe().wait_for(|listed| *listed == (true, true)).await;
+    }
+
+    /// All gateways of which something is known.
+    pub fn gateways(&self) -> Concerned {
+        let mut all = GatewayDocument::shelf(self).gateways();
+        all.extend(EnvironmentDocument::shelf(self).gateways());
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use mongodb::bson::{Document, doc};
+
+    fn document(id: i32, gateway: &str, more: Document) -> Read<GatewayDocument> {
+        let mut document = doc! { "_id": id, "gatewayId": gateway, "state": "Running" };
+        document.extend(more);
+        GatewayDocument::read(document)
+    }
+
+    fn concerned<const N: usize>(ids: [&str; N]) -> Concerned {
+        ids.into_iter().map(str::to_owned).collect()
+    }
+
+    fn states(shelf: &Shelf<GatewayDocument>, gateway: &str) -> Vec<String> {
+        shelf.of(gateway).into_iter().map(|read| read.unwrap().state.unwrap()).collect()
+    }
+
+    #[test]
+    fn what_says_nothing_new_concerns_nobody() {
+        let mut shelf = Shelf::default();
+        assert_eq!(shelf.put(document(1, "a", doc! {})), concerned(["a"]));
+        assert_eq!(shelf.put(document(1, "a", doc! {})), concerned([]));
+        assert_eq!(shelf.put(document(1, "a", doc! { "theirs": 1 })), concerned([]));
+        assert_eq!(shelf.put(document(1, "a", doc! { "state": "Stopped" })), concerned(["a"]));
+    }
+
+    #[test]
+    fn a_document_that_comes_to_be_about_another_gateway_concerns_both() {
+        let mut shelf = Shelf::default();
+        shelf.put(document(1, "a", doc! {}));
+        assert_eq!(shelf.put(document(1, "b", doc! {})), concerned(["a", "b"]));
+        assert!(shelf.of("a").is_empty());
+    }
+
+    #[test]
+    fn a_list_makes_known_what_is_gone_and_what_is_new() {
+        let mut shelf = Shelf::default();
+        shelf.put(document(1, "a", doc! {}));
+        shelf.put(document(2, "b", doc! {}));
+        let begun = shelf.begin();
+        let listed = vec![document(2, "b", doc! {}), document(3, "c", doc! {})];
+        assert_eq!(shelf.swap(begun, listed), concerned(["a", "c"]));
+        assert_eq!(shelf.gateways(), concerned(["b", "c"]));
+    }
+
+    #[test]
+    fn a_list_does_not_overrule_what_came_while_it_was_read() {
+        let mut shelf = Shelf::default();
+        shelf.put(document(1, "a", doc! {}));
+        let begun = shelf.begin();
+        shelf.put(document(1, "a", doc! { "state": "Stopped" }));
+        shelf.put(document(2, "b", doc! {}));
+        assert_eq!(shelf.swap(begun, vec![document(1, "a", doc! {})]), concerned([]));
+        assert_eq!((states(&shelf, "a"), states(&shelf, "b")), (vec!["Stopped".into()], vec!["Running".into()]));
+    }
+
+    #[test]
+    fn a_version_of_an_earlier_transition_is_no_news() {
+        let mut shelf = Shelf::default();
+        shelf.put(document(1, "a", doc! { "uid": "u", "seq": 4_i64 }));
+        assert_eq!(shelf.put(document(1, "a", doc! { "uid": "u", "seq": 3_i64 })), concerned([]));
+        // A platform that replaces its document whole is heard.
+        assert_eq!(shelf.put(document(1, "a", doc! {})), concerned(["a"]));
+    }
+
+    #[test]
+    fn a_document_that_cannot_be_read_is_known_as_well() {
+        let mut shelf = Shelf::default();
+        assert_eq!(shelf.put(document(1, "a", doc! { "state": 7 })), concerned(["a"]));
+        assert!(shelf.of("a")[0].is_err());
+        assert_eq!(shelf.forget(&Bson::Int32(1)), concerned(["a"]));
+    }
+
+    #[test]
+    fn it_is_complete_when_both_collections_were_listed() {
+        let known = Known::default();
+        assert!(!known.listed::<EnvironmentDocument>());
+        assert!(!known.is_complete());
+        assert!(known.listed::<GatewayDocument>());
+        assert!(!known.listed::<GatewayDocument>());
+    }
+}

@@ -1,0 +1,104 @@
+//! What became of documents, watched from outside.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use mongodb::Collection;
+use mongodb::bson::Document;
+use mongodb::change_stream::ChangeStream;
+use mongodb::change_stream::event::{ChangeStreamEvent, OperationType, ResumeToken};
+use mongodb::options::FullDocumentType;
+use tokio::sync::watch;
+
+use super::{PATIENCE, text, whole};
+
+/// One change of a document. A change stream shows a document as it is when the change is fetched, so
+/// that the same version may come twice.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub operation: OperationType,
+    pub uid: String,
+    pub seq: Option<i64>,
+    pub document: Document,
+}
+
+/// All changes of a collection from some moment on, by gateway.
+pub struct History {
+    changes: watch::Receiver<BTreeMap<String, Vec<Seen>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+type Stream = ChangeStream<ChangeStreamEvent<Document>>;
+
+async fn open(collection: &Collection<Document>, after: Option<ResumeToken>) -> mongodb::error::Result<Stream> {
+    collection.watch().full_document(FullDocumentType::UpdateLookup).resume_after(after).await
+}
+
+impl History {
+    pub async fn follow(collection: Collection<Document>) -> Self {
+        let mut stream = open(&collection, None).await.unwrap();
+        let (sender, changes) = watch::channel(BTreeMap::<String, Vec<Seen>>::new());
+        let task = tokio::spawn(async move {
+            let mut token = stream.resume_token();
+            while !sender.is_closed() {
+                match stream.next_if_any().await {
+                    Ok(Some(event)) => {
+                        token = Some(event.id.clone());
+                        let document = event.full_document.unwrap_or_default();
+                        let seen = Seen {
+                            operation: event.operation_type,
+                            uid: text(&document, "uid").to_owned(),
+                            seq: whole(&document, "seq"),
+                            document,
+                        };
+                        let id = text(&seen.document, "gatewayId").to_owned();
+                        sender.send_modify(|changes| changes.entry(id).or_default().push(seen));
+                    }
+                    Ok(None) => {}
+                    // The database is away; afterwards it goes on where it was.
+                    Err(_) => loop {
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        if let Ok(again) = open(&collection, token.clone()).await {
+                            stream = again;
+                            break;
+                        }
+                    },
+                }
+            }
+        });
+        Self { changes, task }
+    }
+
+    /// Everything that was seen of a document, once one of it is as `wanted`.
+    pub async fn of(&mut self, id: &str, wanted: impl Fn(&Seen) -> bool) -> Vec<Seen> {
+        let shown =
+            |changes: &BTreeMap<String, Vec<Seen>>| changes.get(id).is_some_and(|seen| seen.iter().any(&wanted));
+        let waited = tokio::time::timeout(PATIENCE, self.changes.wait_for(shown)).await;
+        let changes = waited.unwrap_or_else(|_| panic!("{id} was never seen as awaited")).unwrap();
+        changes[id].clone()
+    }
+
+    /// How many changes were seen so far.
+    pub fn count(&self) -> usize {
+        self.changes.borrow().values().map(Vec::len).sum()
+    }
+
+    /// Waits until a document was seen at a transition, and fails if it ever went back to an earlier one of the
+    /// same object, or was written to more often than there was something to tell: `others` times, and once
+    /// for each transition.
+    pub async fn assert_only_forward(&mut self, id: &str, seq: i64, others: usize) {
+        let seen = self.of(id, |seen| seen.seq >= Some(seq)).await;
+        let order: Vec<(&str, Option<i64>)> = seen.iter().map(|seen| (seen.uid.as_str(), seen.seq)).collect();
+        for pair in order.windows(2) {
+            assert!(pair[0].0 != pair[1].0 || pair[0].1 <= pair[1].1, "{id} went back: {order:?}");
+        }
+        let updates = seen.iter().filter(|seen| seen.operation == OperationType::Update).count();
+        assert!(updates <= usize::try_from(seq).unwrap() + others, "{id} was told twice: {seen:#?}");
+    }
+}
+
+impl Drop for History {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,254 @@
+//! A platform's MongoDB drives the operator and mirrors it: verdicts are documents read through the
+//! driver, and objects read through the API server.
+
+mod deletion;
+mod documents;
+mod history;
+mod intent;
+mod leadership;
+mod mirrors;
+mod outages;
+mod refusals;
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use mongodb::Collection;
+use mongodb::bson::{Bson, DateTime, Document, doc};
+use phasegate::api::{ApiGateway, Environment, EnvironmentState};
+
+use crate::harness::{Database, Operator, World};
+use history::History;
+
+const GATEWAYS: &str = "ApiGateway";
+const ENVIRONMENTS: &str = "Environment";
+
+/// The longest that any condition is waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A namespace for gateways and a database for their documents.
+struct Platform {
+    world: World,
+    database: Database,
+}
+
+impl Platform {
+    async fn new(test: &str) -> Self {
+        Self { world: World::new(test).await, database: Database::new(test).await }
+    }
+
+    async fn with(test: &str, database: Database) -> Self {
+        Self { world: World::new(test).await, database }
+    }
+
+    /// Below which gateways have their hosts.
+    fn domain(&self) -> String {
+        format!("{}.example.com", self.world.namespace)
+    }
+
+    /// Starts an operator whose registry is the database.
+    fn operator(&self) -> Operator {
+        self.operator_with(&[])
+    }
+
+    fn operator_with(&self, flags: &[&str]) -> Operator {
+        self.operator_at(self.database.uri(), flags)
+    }
+
+    /// Starts an operator that reaches the database in a way of its own.
+    fn operator_at(&self, uri: &str, flags: &[&str]) -> Operator {
+        let (file, domain) = (self.keep_uri(uri), self.domain());
+        let mut all = vec!["--registry", "mongodb", "--mongodb-uri-file", file.to_str().unwrap()];
+        all.extend(["--mongodb-database", self.database.name(), "--gateway-namespace", &self.world.namespace]);
+        all.extend(["--gateway-domain", &domain]);
+        if !flags.contains(&"--gateway-image") {
+            all.extend(["--gateway-image", "acme/gateway:1"]);
+        }
+        all.extend(flags);
+        self.world.operator_as(&self.world.cluster.registry_kubeconfig().unwrap(), &all)
+    }
+
+    /// A file with a connection string, for its owner's eyes only.
+    fn keep_uri(&self, uri: &str) -> PathBuf {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mongo");
+        std::fs::create_dir_all(&folder).unwrap();
+        // Two operators of a test may go different ways.
+        let port: String = uri.chars().filter(char::is_ascii_digit).collect();
+        let path = folder.join(format!("{}-{port}.uri", self.world.namespace));
+        let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&path).unwrap();
+        writeln!(file, "{uri}").unwrap();
+        path
+    }
+
+    fn gateways(&self) -> Collection<Document> {
+        self.database.collection(GATEWAYS)
+    }
+
+    fn environments(&self) -> Collection<Document> {
+        self.database.collection(ENVIRONMENTS)
+    }
+
+    /// Inserts a gateway's document.
+    async fn insert(&self, document: Document) {
+        self.gateways().insert_one(document).await.unwrap();
+    }
+
+    /// Inserts documents of environments of a gateway.
+    async fn insert_environments(&self, id: &str, names: &[&str]) {
+        let documents = names.iter().map(|name| environment(id, name));
+        self.environments().insert_many(documents).await.unwrap();
+    }
+
+    /// What the platform does when it wants something else: it says so, and when.
+    async fn write(&self, id: &str, fields: Document) {
+        let mut set = doc! { "updatedAt": DateTime::now() };
+        set.extend(fields);
+        let written = self.gateways().update_one(doc! { "gatewayId": id }, doc! { "$set": set }).await.unwrap();
+        assert_eq!(written.matched_count, 1, "{id}");
+    }
+
+    /// A gateway's document as it is.
+    async fn document(&self, id: &str) -> Document {
+        self.gateways().find_one(doc! { "gatewayId": id }).await.unwrap().unwrap()
+    }
+
+    /// Waits until a gateway's document says a phase and a state.
+    async fn until_said(&self, id: &str, phase: &str, state: &str) -> Document {
+        let wanted = |document: &Document| text(document, "phase") == phase && text(document, "state") == state;
+        self.database.until(GATEWAYS, doc! { "gatewayId": id }, &format!("{phase}/{state}"), wanted).await
+    }
+
+    /// Waits until a document is answered with a reason, and returns the sentence.
+    async fn until_answered(&self, collection: &str, filter: Document, reason: &str) -> String {
+        let answered = |document: &Document| answer(document).0 == reason;
+        answer(&self.database.until(collection, filter, reason, answered).await).1
+    }
+
+    /// Waits until a gateway's document holds no error.
+    async fn until_accepted(&self, id: &str) -> Document {
+        let accepted = |document: &Document| !document.contains_key("error");
+        self.database.until(GATEWAYS, doc! { "gatewayId": id }, "no error", accepted).await
+    }
+
+    /// Waits until a gateway has started in the cluster, and its document says so.
+    async fn until_started(&self, id: &str) -> (ApiGateway, Document) {
+        let object = self.world.until_started(id).await;
+        let transitions = object.status.as_ref().unwrap().transitions;
+        let told =
+            |document: &Document| text(document, "phase") == "Started" && whole(document, "seq") >= Some(transitions);
+        let document = self.database.until(GATEWAYS, doc! { "gatewayId": id }, "Started", told).await;
+        assert_eq!(text(&document, "state"), "Running", "{document}");
+        (object, document)
+    }
+
+    /// Waits until the documents of a gateway's environments say a state.
+    async fn until_environments(&self, id: &str, state: &str) {
+        let filter = || doc! { "gatewayId": id, "state": { "$ne": state } };
+        until_count(&self.environments(), filter, 0).await;
+    }
+
+    /// Waits until the documents of a gateway, and of its environments, are gone.
+    async fn until_forgotten(&self, id: &str) {
+        until_count(&self.gateways(), || doc! { "gatewayId": id }, 0).await;
+        until_count(&self.environments(), || doc! { "gatewayId": id }, 0).await;
+    }
+
+    /// Waits until an object of an environment is in a state.
+    async fn until_environment(&self, name: &str, state: EnvironmentState) -> Environment {
+        self.world
+            .until(name, &format!("{state:?}"), |object: &Environment| {
+                object.status.as_ref().is_some_and(|status| status.state == state)
+            })
+            .await
+    }
+
+    /// Waits until all of these have started, each at its first attempt, and their documents say so.
+    async fn until_all_started(&self, ids: &[String]) {
+        let started = stream::iter(ids).map(|id| self.until_started(id)).buffer_unordered(16);
+        for (object, document) in started.collect::<Vec<_>>().await {
+            let status = object.status.as_ref().unwrap();
+            let id = text(&document, "gatewayId");
+            assert_eq!(status.attempt.as_ref().unwrap().number, 1, "{id}");
+            assert_eq!(status.last_failure, None, "{id}");
+            assert_eq!(whole(&document, "seq"), Some(status.transitions), "{id}");
+            assert!(!document.contains_key("error"), "{document}");
+        }
+        for id in ids {
+            self.until_environments(id, "Active").await;
+        }
+    }
+
+    /// Follows what becomes of the gateways' documents.
+    async fn history(&self) -> History {
+        History::follow(self.gateways()).await
+    }
+}
+
+/// What the platform that phasegate takes over from writes of a gateway, and a little that is its own.
+fn ancestor(id: &str) -> Document {
+    let now = DateTime::now();
+    doc! {
+        "gatewayId": id,
+        "state": "Running",
+        "phase": "Stopped",
+        "lockedAt": Bson::Null,
+        "createdAt": now,
+        "updatedAt": now,
+    }
+}
+
+/// A document of a gateway with platform's fields.
+fn asking(id: &str, spec: Document) -> Document {
+    let mut document = ancestor(id);
+    document.insert("spec", spec);
+    document
+}
+
+/// A document of an environment.
+fn environment(id: &str, name: &str) -> Document {
+    doc! { "gatewayId": id, "name": name, "state": "Inactive", "createdAt": DateTime::now() }
+}
+
+/// A text in a document; empty where there is none.
+fn text<'a>(document: &'a Document, field: &str) -> &'a str {
+    document.get_str(field).unwrap_or_default()
+}
+
+/// A whole number in a document, whatever its width.
+fn whole(document: &Document, field: &str) -> Option<i64> {
+    match document.get(field)? {
+        Bson::Int32(number) => Some(i64::from(*number)),
+        Bson::Int64(number) => Some(*number),
+        _ => None,
+    }
+}
+
+/// Reason and sentence of what is wrong.
+fn answer(document: &Document) -> (String, String) {
+    let error = document.get_document("error").cloned().unwrap_or_default();
+    (text(&error, "reason").to_owned(), text(&error, "message").to_owned())
+}
+
+async fn until_count(collection: &Collection<Document>, filter: impl Fn() -> Document, count: u64) {
+    let mut last = None;
+    let waited = tokio::time::timeout(PATIENCE, async {
+        let mut every = tokio::time::interval(Duration::from_millis(50));
+        loop {
+            every.tick().await;
+            last = collection.count_documents(filter()).await.ok();
+            if last == Some(count) {
+                return;
+            }
+        }
+    });
+    assert!(waited.await.is_ok(), "{} {} are not {count}, but {last:?}", collection.name(), filter());
+}
+
+/// A number that an environment variable may make another.
+fn number(variable: &str, default: usize) -> usize {
+    std::env::var(variable).map_or(default, |value| value.parse().unwrap())
+}
