@@ -18,7 +18,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, ResourceExt};
 use phasegate::api::ApiGateway;
 use phasegate::decide::decide;
-use phasegate::decide::observed::{HostVerdict, Moment, Observed, Pods, Presence, Rollout, Settings};
+use phasegate::decide::observed::{HostVerdict, Moment, Observed, Pods, Presence, RegistryFacts, Rollout, Settings};
 use phasegate::resources::{self, Children, Surroundings};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, Semaphore, oneshot};
@@ -155,6 +155,7 @@ fn moved(gateway: &ApiGateway, observed: &Observed) -> Result<ApiGateway> {
         cleanup_stuck_after: DEADLINE,
         ingress_classes: Vec::new(),
         ingress_annotations: BTreeMap::new(),
+        registry_deletion_timeout: DEADLINE,
     };
     let moment = Moment {
         now: Timestamp::now(),
@@ -162,6 +163,7 @@ fn moved(gateway: &ApiGateway, observed: &Observed) -> Result<ApiGateway> {
         held: Duration::ZERO,
         phase: Duration::ZERO,
         failure: Duration::ZERO,
+        deletion: Duration::ZERO,
     };
     let status = decide(gateway, observed, &moment, &settings).status;
     Ok(ApiGateway { status: Some(status.context("nothing is to be recorded")?), ..gateway.clone() })
@@ -177,7 +179,7 @@ fn nothing_yet() -> Observed {
         pods: Pods::default(),
         environments: Vec::new(),
         host: HostVerdict::Free,
-        registry_unavailable: None,
+        registry: RegistryFacts::settled(),
         refusal: None,
         tried: false,
     }

@@ -132,7 +132,7 @@ pub struct Unreadable {
 }
 
 /// A document, readable or not.
-pub type Read<T> = Result<T, Unreadable>;
+pub type Read<T> = Result<T, Box<Unreadable>>;
 
 /// What the documents of the two collections have in common.
 pub trait Kept: Sized + Clone + PartialEq {
@@ -224,15 +224,15 @@ fn decoded<T: Kept + for<'de> Deserialize<'de>>(document: Document) -> Read<T> {
     })
 }
 
-fn unreadable(document: &Document, fault: String) -> Unreadable {
-    Unreadable {
+fn unreadable(document: &Document, fault: String) -> Box<Unreadable> {
+    Box::new(Unreadable {
         id: document.get("_id").cloned().unwrap_or(Bson::Null),
         gateway_id: document.get_str("gatewayId").unwrap_or_default().to_owned(),
         state: document.get("state").cloned(),
         updated_at: document.get("updatedAt").cloned(),
         error: document.get("error").cloned(),
         fault,
-    }
+    })
 }
 
 impl GatewayDocument {

@@ -173,7 +173,7 @@ async fn stream<T: Stored>(mongo: &Mongo) -> Result<End, RegistryError> {
         match mongo.store.next::<T>(&mut stream).await {
             Ok(Change::Is(read)) => {
                 news = true;
-                let concerned = T::shelf(&mongo.known).put(read);
+                let concerned = T::shelf(&mongo.known).put(*read);
                 mongo.changed(&concerned);
             }
             Ok(Change::Gone(id)) => {
@@ -358,11 +358,11 @@ async fn carry_out(mongo: &Mongo, ctx: &Context, gateway_id: &str, objects: &Obj
             Ok(Done::Else)
         }
         Act::Remove(collection, filter) => {
-            match collection {
-                Collection::Gateways => mongo.remove(gateway_id, Some(filter), None).await,
-                Collection::Environments => mongo.remove(gateway_id, None, Some(filter)).await,
-            }
-            .map_err(|error| waits(mongo, gateway_id, &error))?;
+            let filters = match collection {
+                Collection::Gateways => (Some(filter), None),
+                Collection::Environments => (None, Some(filter)),
+            };
+            mongo.remove(gateway_id, filters.0, filters.1).await.map_err(|error| waits(mongo, gateway_id, &error))?;
             Ok(Done::Else)
         }
         Act::Look(place) => {

@@ -516,7 +516,7 @@ impl Decision<'_> {
 }
 
 fn unreadable<T>(documents: &[Read<T>]) -> impl Iterator<Item = &Unreadable> {
-    documents.iter().filter_map(|document| document.as_ref().err())
+    documents.iter().filter_map(|document| document.as_ref().err().map(Box::as_ref))
 }
 
 fn holder<K: Resource>(object: &K) -> Holder {

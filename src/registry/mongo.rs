@@ -262,7 +262,21 @@ impl Mongo {
         let documents = self.known.of(&id);
         let Some(write) = self.situation(gateway, environments, &documents).switch(active) else { return Ok(()) };
         let operation = if active { "activate" } else { "deactivate" };
-        self.store.change_all::<EnvironmentDocument>(operation, write.filter, write.update).await?;
+        let names = write.names.len();
+        let written = self.store.change_all::<EnvironmentDocument>(operation, write.filter, write.update).await?;
+        if usize::try_from(written).is_ok_and(|written| written == names) {
+            for document in documents.environments().filter(|document| write.names.contains(&document.name)) {
+                let now = EnvironmentDocument {
+                    state: Some(if active { report::ACTIVE } else { report::INACTIVE }.to_owned()),
+                    uid: Some(gateway.uid().to_owned()),
+                    seq: Some(report::seq(gateway)),
+                    ..document.clone()
+                };
+                self.put(Ok(now));
+            }
+            return Ok(());
+        }
+        // Somebody else wrote some of them meanwhile.
         let now = self.store.find::<EnvironmentDocument>(doc! { "gatewayId": &id }).await?;
         EnvironmentDocument::shelf(&self.known).replace_of(&id, now);
         Ok(())

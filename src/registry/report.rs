@@ -89,6 +89,17 @@ pub struct Write {
     pub update: Document,
 }
 
+/// One write to documents of environments.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Switch {
+    /// What they must be like, the fence included.
+    pub filter: Document,
+    /// What is written.
+    pub update: Document,
+    /// Their names.
+    pub names: Vec<String>,
+}
+
 /// The documents that go with a gateway.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Forget {
@@ -185,7 +196,7 @@ impl Situation<'_> {
     }
 
     fn seq(&self) -> i64 {
-        self.gateway.status.as_ref().map_or(0, |status| status.transitions)
+        seq(self.gateway)
     }
 
     /// What a mirror says in `state`: what the gateway is held to.
@@ -375,16 +386,17 @@ impl Situation<'_> {
     }
 
     /// Switches the documents of those environments that were switched, in one write. `None`: there are none.
-    pub fn switch(&self, active: bool) -> Option<Write> {
-        let names: Vec<&str> = self.to_switch(active).map(|document| document.name.as_str()).collect();
+    pub fn switch(&self, active: bool) -> Option<Switch> {
+        let names: Vec<String> = self.to_switch(active).map(|document| document.name.clone()).collect();
         if names.is_empty() {
             return None;
         }
         let gateway_id = self.identity().gateway_id;
         let (uid, seq) = (self.gateway.uid(), self.seq());
-        Some(Write {
+        Some(Switch {
             filter: switches(&gateway_id, &names, active, uid, seq),
             update: doc! { "$set": { "state": if active { ACTIVE } else { INACTIVE }, "uid": uid, "seq": seq } },
+            names,
         })
     }
 
@@ -443,6 +455,11 @@ impl Situation<'_> {
     }
 }
 
+/// The number of a gateway's last transition.
+pub fn seq(gateway: &ApiGateway) -> i64 {
+    gateway.status.as_ref().map_or(0, |status| status.transitions)
+}
+
 /// The fence of a report: the same object, and an earlier transition.
 pub fn reports(gateway_id: &str, uid: &str, seq: i64) -> Document {
     doc! { "gatewayId": gateway_id, "uid": uid, "seq": { "$lt": seq } }
@@ -464,7 +481,7 @@ pub fn takes_over(gateway_id: &str, uid: &str, created: DateTime) -> Document {
 
 /// The fence of a switch: documents that nobody has switched, that another object has, or an earlier
 /// transition of this one.
-pub fn switches(gateway_id: &str, names: &[&str], active: bool, uid: &str, seq: i64) -> Document {
+pub fn switches(gateway_id: &str, names: &[String], active: bool, uid: &str, seq: i64) -> Document {
     let state = if active {
         doc! { "$nin": [ACTIVE, DELETED] }
     } else {

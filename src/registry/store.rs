@@ -67,7 +67,7 @@ impl RegistryError {
 /// What a change stream tells.
 pub enum Change<T> {
     /// A document as it is now.
-    Is(Read<T>),
+    Is(Box<Read<T>>),
     /// A document is gone.
     Gone(Bson),
     /// The stream ends: the collection was dropped or renamed.
@@ -317,14 +317,14 @@ impl Store {
         Ok(match (&event.operation_type, &event.full_document) {
             // Looked up when the event was fetched.
             (Type::Update, Some(document)) if document.contains_key("_id") => {
-                Change::Is(T::read(kept_of::<T>(document)))
+                Change::Is(Box::new(T::read(kept_of::<T>(document))))
             }
             // An insertion, a replacement or a removal may be long past where a stream goes on from an earlier
             // place: it says which document to look at, and not how it is.
             (Type::Insert | Type::Replace | Type::Update | Type::Delete, _) => match id() {
                 None => Change::Nothing,
                 Some(id) => match self.find::<T>(doc! { "_id": id.clone() }).await?.into_iter().next() {
-                    Some(read) => Change::Is(read),
+                    Some(read) => Change::Is(Box::new(read)),
                     None => Change::Gone(id),
                 },
             },

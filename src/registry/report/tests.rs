@@ -278,15 +278,16 @@ fn documents_of_environments_follow_their_objects() {
     let situation = Situation { gateway: &gateway, environments: &views, documents: &known, defaults: &defaults() };
     assert!(situation.facts().to_activate && situation.facts().to_deactivate);
     let on = situation.switch(true).unwrap();
-    assert_eq!(on.filter, switches(ID, &["dev"], true, UID, 5));
-    assert_eq!(set(&on), &doc! { "state": "Active", "uid": UID, "seq": 5_i64 });
-    assert_eq!(situation.switch(false).unwrap().filter, switches(ID, &["prod"], false, UID, 5));
+    assert_eq!(on.filter, switches(ID, &["dev".to_owned()], true, UID, 5));
+    assert_eq!(on.names, ["dev"]);
+    assert_eq!(on.update.get_document("$set").unwrap(), &doc! { "state": "Active", "uid": UID, "seq": 5_i64 });
+    assert_eq!(situation.switch(false).unwrap().filter, switches(ID, &["prod".to_owned()], false, UID, 5));
 }
 
 #[test]
 fn a_switch_is_fenced_and_asks_by_the_indexed_fields() {
     assert_eq!(
-        switches(ID, &["dev"], true, UID, 5),
+        switches(ID, &["dev".to_owned()], true, UID, 5),
         doc! {
             "gatewayId": ID,
             "name": { "$in": ["dev"] },
@@ -294,7 +295,10 @@ fn a_switch_is_fenced_and_asks_by_the_indexed_fields() {
             "$or": [{ "uid": null }, { "uid": { "$ne": UID } }, { "seq": null }, { "seq": { "$lte": 5_i64 } }],
         }
     );
-    assert_eq!(switches(ID, &["dev"], false, UID, 5).get_document("state").unwrap(), &doc! { "$eq": "Active" });
+    assert_eq!(
+        switches(ID, &["dev".to_owned()], false, UID, 5).get_document("state").unwrap(),
+        &doc! { "$eq": "Active" }
+    );
 }
 
 #[test]
