@@ -169,6 +169,8 @@ async fn stream<T: Stored>(mongo: &Mongo) -> Result<End, RegistryError> {
     }
     let mut kept = Instant::now();
     let mut news = false;
+    // A server that does not say where an empty batch ends makes the driver forget where it was.
+    let mut place = None;
     loop {
         match mongo.store.next::<T>(&mut stream).await {
             Ok(Change::Is(read)) => {
@@ -193,8 +195,9 @@ async fn stream<T: Stored>(mongo: &Mongo) -> Result<End, RegistryError> {
             }
             Err(error) => return Err(error),
         }
+        place = stream.resume_token().or(place);
         if news && kept.elapsed() >= KEEP_EVERY {
-            mongo.store.keep_token::<T>(stream.resume_token().as_ref()).await?;
+            mongo.store.keep_token::<T>(place.as_ref()).await?;
             (kept, news) = (Instant::now(), false);
         }
     }

@@ -24,7 +24,7 @@ use crate::harness::cluster::{REGISTRY_ACCOUNT_LABEL, RUN_LABEL, operator_accoun
 use crate::harness::{World, environment, gateway};
 
 /// API group, resource (with its subresource) and verb.
-type Permission = (String, String, String);
+pub type Permission = (String, String, String);
 
 fn permission(group: &str, resource: &str, verb: &str) -> Permission {
     (group.to_owned(), resource.to_owned(), verb.to_owned())
@@ -32,7 +32,12 @@ fn permission(group: &str, resource: &str, verb: &str) -> Permission {
 
 /// The rules that deploy/rbac has given to the operator of this run.
 async fn rules(world: &World) -> Vec<PolicyRule> {
-    let ours = ListParams::default().labels(&format!("{RUN_LABEL}={},!{REGISTRY_ACCOUNT_LABEL}", run_id()));
+    rules_of(world, &format!("{RUN_LABEL}={},!{REGISTRY_ACCOUNT_LABEL}", run_id())).await
+}
+
+/// The rules of the roles with these labels.
+pub async fn rules_of(world: &World, labels: &str) -> Vec<PolicyRule> {
+    let ours = ListParams::default().labels(labels);
     let cluster: Api<ClusterRole> = Api::all(world.client.clone());
     let roles: Api<Role> = Api::namespaced(world.client.clone(), &operator_namespace());
     let mut rules = Vec::new();
@@ -41,7 +46,7 @@ async fn rules(world: &World) -> Vec<PolicyRule> {
     rules
 }
 
-fn permissions(rules: &[PolicyRule]) -> Vec<Permission> {
+pub fn permissions(rules: &[PolicyRule]) -> Vec<Permission> {
     let mut all = Vec::new();
     for rule in rules {
         for group in rule.api_groups.iter().flatten() {
@@ -54,14 +59,14 @@ fn permissions(rules: &[PolicyRule]) -> Vec<Permission> {
 }
 
 /// One rule for each permission but the one that is taken away.
-fn without(all: &[Permission], taken: Option<&Permission>) -> Vec<Value> {
+pub fn without(all: &[Permission], taken: Option<&Permission>) -> Vec<Value> {
     let kept = all.iter().filter(|permission| Some(*permission) != taken);
     kept.map(|(group, resource, verb)| json!({ "apiGroups": [group], "resources": [resource], "verbs": [verb] }))
         .collect()
 }
 
 /// A ServiceAccount with these rules, in its own namespace and, for Namespaces, in the cluster.
-async fn account(world: &World, rules: Vec<Value>) -> PathBuf {
+pub async fn account(world: &World, rules: Vec<Value>) -> PathBuf {
     let name = world.namespace.as_str();
     let (cluster, own): (Vec<Value>, Vec<Value>) =
         rules.into_iter().partition(|rule| rule["resources"] == json!(["namespaces"]));
@@ -95,13 +100,13 @@ async fn account(world: &World, rules: Vec<Value>) -> PathBuf {
 
 /// What the API server refused, as its audit log says. A request is in the log before it is answered.
 #[derive(Clone)]
-struct Denials {
+pub struct Denials {
     log: PathBuf,
     users: watch::Receiver<BTreeSet<String>>,
 }
 
 impl Denials {
-    fn follow(log: PathBuf) -> Self {
+    pub fn follow(log: PathBuf) -> Self {
         let (sender, users) = watch::channel(BTreeSet::new());
         let mut lines = BufReader::new(File::open(&log).unwrap());
         tokio::spawn(async move {
@@ -120,13 +125,13 @@ impl Denials {
     }
 
     /// All that a user was refused until now.
-    fn of(&self, user: &str) -> BTreeSet<Permission> {
+    pub fn of(&self, user: &str) -> BTreeSet<Permission> {
         let lines = BufReader::new(File::open(&self.log).unwrap()).lines();
         let denials = lines.filter_map(|line| denial(&line.unwrap()));
         denials.filter(|(refused, _)| refused == user).map(|(_, permission)| permission).collect()
     }
 
-    async fn first_of(&mut self, user: &str) {
+    pub async fn first_of(&mut self, user: &str) {
         self.users.wait_for(|users| users.contains(user)).await.unwrap();
     }
 }
@@ -145,6 +150,9 @@ fn denial(line: &str) -> Option<(String, Permission)> {
         permission("phasegate.dev", "apigateways/finalizers", "update")
     } else if message.contains("cannot set an ownerRef on a resource you can't delete") {
         (group, resource, "delete".to_owned())
+    } else if text("/verb") == "patch" && message.contains("cannot create resource") {
+        // What is not there is created by applying it.
+        (group, resource, "create".to_owned())
     } else {
         if let Some(subresource) = entry.pointer("/objectRef/subresource").and_then(Value::as_str) {
             resource = format!("{resource}/{subresource}");

@@ -183,7 +183,7 @@ async fn what_kubectl_edits_of_the_platforms_is_undone_and_said() {
         json!({ "spec": { "image": "evil/gateway:1" } }),
         json!({ "spec": { "host": "evil.example.com" } }),
         json!({ "spec": { "state": "Stopped" } }),
-        json!({ "metadata": { "labels": { "phasegate.dev/registry": null } } }),
+        json!({ "metadata": { "annotations": { "phasegate.dev/intent": "other" } } }),
         json!({ "metadata": { "finalizers": null } }),
     ] {
         let edited = world.patch("shop", edit.clone()).await;
@@ -191,7 +191,7 @@ async fn what_kubectl_edits_of_the_platforms_is_undone_and_said() {
         let undone = |object: &ApiGateway| {
             version(object) > version(&edited)
                 && object.spec == before.spec
-                && object.metadata.labels == before.metadata.labels
+                && object.metadata.annotations == before.metadata.annotations
                 && has_finalizer(object)
         };
         world.until("shop", &format!("undone: {edit}"), undone).await;

@@ -95,7 +95,7 @@ async fn a_document_as_the_ancestor_writes_it_lives_a_whole_life() {
 async fn without_change_streams_a_document_lives_the_same_life() {
     let database = Database::local("scan", Storage::Memory, Changes::Polled).await;
     let platform = Platform::with("scan", database).await;
-    a_life(platform, &["--gateway-port", "9090", "--registry-scan-interval", "500ms"]).await;
+    a_life(platform, &["--gateway-port", "9090", "--registry-scan-interval", "1s"]).await;
 }
 
 #[tokio::test]

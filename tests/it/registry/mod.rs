@@ -8,6 +8,7 @@ mod intent;
 mod leadership;
 mod mirrors;
 mod outages;
+mod permissions;
 mod refusals;
 
 use std::fs::OpenOptions;
@@ -61,6 +62,11 @@ impl Platform {
 
     /// Starts an operator that reaches the database in a way of its own.
     fn operator_at(&self, uri: &str, flags: &[&str]) -> Operator {
+        self.operator_as(&self.world.cluster.registry_kubeconfig().unwrap(), uri, flags)
+    }
+
+    /// Starts an operator that reaches the database in a way of its own, as the user of a kubeconfig.
+    fn operator_as(&self, kubeconfig: &Path, uri: &str, flags: &[&str]) -> Operator {
         let (file, domain) = (self.keep_uri(uri), self.domain());
         let mut all = vec!["--registry", "mongodb", "--mongodb-uri-file", file.to_str().unwrap()];
         all.extend(["--mongodb-database", self.database.name(), "--gateway-namespace", &self.world.namespace]);
@@ -69,7 +75,7 @@ impl Platform {
             all.extend(["--gateway-image", "acme/gateway:1"]);
         }
         all.extend(flags);
-        self.world.operator_as(&self.world.cluster.registry_kubeconfig().unwrap(), &all)
+        self.world.operator_as(kubeconfig, &all)
     }
 
     /// A file with a connection string, for its owner's eyes only.
