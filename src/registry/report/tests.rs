@@ -432,3 +432,33 @@ fn moments_are_compared_as_the_documents_have_them() {
     let precise = Timestamp::from_nanosecond(1_750_000_000_123_456_789).unwrap();
     assert_eq!(moment(precise).timestamp_millis(), 1_750_000_000_123);
 }
+
+#[test]
+fn every_filter_of_a_write_asks_by_an_indexed_field_first() {
+    let gateway = platforms(Phase::Started, State::Running, 2, &asks("Running"));
+    let recorded = but(asks("Running"), doc! { "uid": UID, "seq": 1_i64 });
+    let all = documents(vec![recorded], vec![environment("dev", INACTIVE, doc! {})]);
+    let views = [view("g1-dev", true)];
+    let situation = Situation { gateway: &gateway, environments: &views, documents: &all, defaults: &defaults() };
+    let forget = {
+        let mut deleted = platforms(Phase::Deleting, State::Stopped, 3, &asks(DELETED));
+        deleted.metadata.deletion_timestamp = Some(Time(at(9)));
+        let all = documents(
+            vec![but(asks(DELETED), doc! { "uid": UID, "seq": 3_i64 })],
+            vec![environment("dev", INACTIVE, doc! {})],
+        );
+        Situation { gateway: &deleted, environments: &[], documents: &all, defaults: &defaults() }.to_forget().unwrap()
+    };
+    let filters = [
+        situation.take_over(at(2)).filter,
+        situation.report(at(2)).unwrap().filter,
+        situation.switch(true).unwrap().filter,
+        forget.gateway.unwrap(),
+        forget.environments.unwrap(),
+    ];
+    for filter in filters {
+        let first = filter.keys().next().unwrap();
+        // The keys of the indexes, and the one that every collection has.
+        assert!(["_id", "gatewayId"].contains(&first.as_str()), "{filter}");
+    }
+}
