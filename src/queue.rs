@@ -51,8 +51,9 @@ pub enum Stage {
 }
 
 /// What is new comes first: the earlier all of a mass start is created, the more the controllers behind us can
-/// do at once. But what is under way has a clock that runs, so it waits no longer than this, ...
-const UNDER_WAY_WAITS: Duration = Duration::from_secs(10);
+/// do at once. What is under way is in no danger from waiting, since readiness is judged before the deadline, but
+/// it waits no longer than this, ...
+const UNDER_WAY_WAITS: Duration = Duration::from_secs(30);
 
 /// ... and even then every so many turns of a namespace are for the new.
 const NEW_HAVE_EVERY: usize = 4;
@@ -373,15 +374,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_new_comes_before_what_is_under_way_and_has_waited_for_less_than_ten_seconds() {
+    fn what_is_new_comes_before_what_is_under_way_and_has_waited_for_less_than_half_a_minute() {
         let now = Instant::now();
         let mut queue = filled(1, now, &[("a", 3)]);
         queue.wake(key("a", "going"), Stage::UnderWay, now);
-        assert_eq!(queue.begin(now + 9 * SECOND), Some(key("a", "0")));
-        queue.end(&key("a", "0"), None, now + 9 * SECOND);
-        assert_eq!(queue.begin(now + 10 * SECOND), Some(key("a", "going")));
-        queue.end(&key("a", "going"), None, now + 10 * SECOND);
-        assert_eq!(queue.begin(now + 10 * SECOND), Some(key("a", "1")));
+        assert_eq!(queue.begin(now + 29 * SECOND), Some(key("a", "0")));
+        queue.end(&key("a", "0"), None, now + 29 * SECOND);
+        assert_eq!(queue.begin(now + 30 * SECOND), Some(key("a", "going")));
+        queue.end(&key("a", "going"), None, now + 30 * SECOND);
+        assert_eq!(queue.begin(now + 30 * SECOND), Some(key("a", "1")));
     }
 
     #[test]
@@ -391,7 +392,7 @@ mod tests {
         for number in 0..20 {
             queue.wake(key("a", &format!("going-{number:02}")), Stage::UnderWay, now);
         }
-        let later = now + 10 * SECOND;
+        let later = now + 30 * SECOND;
         let mut begun = Vec::new();
         while let Some(key) = queue.begin(later) {
             queue.end(&key, None, later);
