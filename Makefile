@@ -20,10 +20,14 @@ test: tools mongo ## Run all tests that need no root
 	cargo test --locked --lib --bins --examples
 	cargo test --locked --test it -- --test-threads=6
 
-proof: tools ## Long runs: random sequences, kills in a burst of 300, a flood of 5,000
+proof: tools mongo ## Long runs: random sequences, kills in a burst of 300, a flood of 5,000, a database that dies
 	PHASEGATE_SEEDS=20 cargo test --locked --test it -- random::
 	PHASEGATE_KILLS=10 PHASEGATE_BURST=300 cargo test --locked --test it -- resilience::an_operator_killed
 	PHASEGATE_FLOOD=5000 cargo test --locked --test it -- fairness::a_flood
+	PHASEGATE_BURST=300 PHASEGATE_OUTAGE=30 cargo test --locked --test it -- registry::outages::a_database_killed
+	PHASEGATE_BURST=300 cargo test --locked --test it -- registry::documents::many
+	PHASEGATE_RACES=200 cargo test --locked --test it -- registry::intent::a_stop_written
+	PHASEGATE_QUIET=60 cargo test --locked --test it -- registry::mirrors::a_fleet
 
 bench: tools ## A burst beside a raw client and the ancestor's loop: N=300 RUNS=3 ANCESTOR=1
 	cargo bench --locked --bench burst

@@ -214,10 +214,13 @@ fn decoded<T: Kept + for<'de> Deserialize<'de>>(document: Document) -> Read<T> {
         let mends = |field: &&&str| {
             let mut without = document.clone();
             without.remove(field);
-            bson::deserialize_from_document::<T>(without).is_ok()
+            let mut with = without.clone();
+            with.insert(**field, "");
+            [without, with].into_iter().any(|other| bson::deserialize_from_document::<T>(other).is_ok())
         };
         let fault = match T::FIELDS.iter().find(mends) {
-            Some(field) => format!("{field} is of a type that it cannot have"),
+            Some(field) if document.contains_key(field) => format!("{field} is of a type that it cannot have"),
+            Some(field) => format!("{field} is missing"),
             None => "several of its fields are missing, or of a type that they cannot have".to_owned(),
         };
         unreadable(&document, fault)

@@ -481,8 +481,8 @@ fn is_refusal(error: &CallError) -> bool {
     }
     match error.code() {
         Some(400 | 403 | 422) => true,
-        // What server-side apply cannot type.
-        Some(500) => error.to_string().contains("field not declared in schema"),
+        // What server-side apply cannot type: a field that is not in the schema, or a value of another type.
+        Some(500) => error.to_string().contains("failed to create typed patch object"),
         _ => false,
     }
 }

@@ -44,7 +44,7 @@ impl Requests {
             every.tick().await;
             let now = Self::read(client).await;
             quiet = if now == before { quiet + 1 } else { 0 };
-            if quiet == 7 {
+            if quiet == 9 {
                 return;
             }
             before = now;
