@@ -72,7 +72,8 @@ async fn each_fault_is_answered_in_its_document_and_the_corrected_document_is_ac
     }
     accepted(&platform, "elsewhere", unset("namespace")).await;
     accepted(&platform, "state", doc! { "$set": { "state": "Running" } }).await;
-    accepted(&platform, "Upper", doc! { "$set": { "name": "upper" } }).await;
+    let host = format!("upper.{}", platform.domain());
+    accepted(&platform, "Upper", doc! { "$set": { "name": "upper", "spec": { "host": host } } }).await;
     accepted(&platform, "name", unset("name")).await;
     // And they start, one and all.
     for (id, ..) in &faults {
