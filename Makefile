@@ -7,7 +7,7 @@ CLUSTER := $(CACHE)/cluster
 # A missing tool ends the run with the way to it.
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)"; exit 1; }
 
-.PHONY: help demo test proof bench e2e-kind check deny advisories sbom run cluster cluster-down generate tools mongo
+.PHONY: help demo demo-mongodb test proof bench e2e-kind check deny advisories sbom run cluster cluster-down generate tools mongo
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -15,6 +15,10 @@ help: ## Show what there is to make
 demo: tools ## Show gateways that start and gateways that fail, on a local control plane
 	cargo build --locked --bin phasegate
 	cargo run --locked --quiet --example demo
+
+demo-mongodb: tools mongo ## Show documents of MongoDB that become gateways, and gateways that become documents
+	cargo build --locked --bin phasegate
+	cargo run --locked --quiet --example demo-mongodb
 
 test: tools mongo ## Run all tests that need no root
 	cargo test --locked --lib --bins --examples
@@ -29,7 +33,7 @@ proof: tools mongo ## Long runs: random sequences, kills in a burst of 300, a fl
 	PHASEGATE_RACES=200 cargo test --locked --test it -- registry::intent::a_stop_written
 	PHASEGATE_QUIET=60 cargo test --locked --test it -- registry::mirrors::a_fleet
 
-bench: tools ## A burst beside a raw client and the ancestor's loop: N=300 RUNS=3 ANCESTOR=1
+bench: tools $(if $(filter mongodb,$(REGISTRY)),mongo) ## A burst beside a raw client and the ancestor's loop: N=300 RUNS=3 ANCESTOR=1; or REGISTRY=mongodb
 	cargo bench --locked --bench burst
 
 e2e-kind: ## The integration tests, and the operator from its image, on a kind cluster (docker, kind)

@@ -6,6 +6,7 @@
 #[path = "../tests/it/harness/cluster.rs"]
 #[allow(dead_code, reason = "the tests use the rest of it")]
 mod cluster;
+mod show;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -13,13 +14,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use futures::TryStreamExt;
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Pod, Service};
-use k8s_openapi::api::networking::v1::Ingress;
-use kube::api::{Api, ListParams};
+use kube::api::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use phasegate::api::{ApiGateway, Phase, Reason, State, condition};
+
+use show::{Operator, Transitions, children, is_true, say};
 
 const NAMESPACES: [&str; 2] = ["phasegate-demo", "phasegate-demo-small"];
 const LONGEST: Duration = Duration::from_secs(180);
@@ -41,13 +41,7 @@ enum Expected {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match demo().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("\nthe demo failed: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    show::exit_code(demo().await)
 }
 
 async fn demo() -> Result<()> {
@@ -57,12 +51,8 @@ async fn demo() -> Result<()> {
     cluster.install_crds()?;
 
     say("the operator, as a ServiceAccount with the roles of deploy/rbac: phasegate run");
-    let log = std::env::temp_dir().join(format!("phasegate-demo-{}.log", std::process::id()));
-    let program = std::env::current_exe()?.with_file_name("../phasegate").canonicalize()?;
-    let namespaces = NAMESPACES.join(",");
-    let arguments = ["run", "--namespaces", &namespaces];
-    let account = cluster.operator_kubeconfig();
-    let mut operator = cluster.supervise(&account, &program, &arguments, std::fs::File::create(&log)?)?;
+    let arguments = ["run", "--namespaces", &NAMESPACES.join(",")];
+    let operator = Operator::start(&cluster, &cluster.operator_kubeconfig(), &arguments)?;
 
     let client = cluster.client().await?;
     let watched = tokio::spawn(tokio::time::timeout(LONGEST, follow(client.clone())));
@@ -74,21 +64,14 @@ async fn demo() -> Result<()> {
     cluster::run(cluster.kubectl().args(["label", "namespace"]).args(NAMESPACES).arg(label))?;
     cluster::run(cluster.kubectl().args(["apply", "-f"]).arg(&samples))?;
     if watched.await?.is_err() {
-        eprintln!("not everything has settled within {LONGEST:?}; the operator's log is {}", log.display());
+        eprintln!("not everything has settled within {LONGEST:?}; the operator's log is {}", operator.log.display());
     }
     let verdict = judge(&client).await;
-    if verdict.is_ok() {
-        std::fs::remove_file(&log)?;
-    }
-    operator.end()?;
+    operator.end(verdict.is_ok())?;
     if cluster.is_existing() {
         say("removing what was created");
     }
     verdict
-}
-
-fn say(line: &str) {
-    println!("== {line}");
 }
 
 /// Prints every transition as it is recorded, and what is said to be wrong on the way, until
@@ -96,7 +79,7 @@ fn say(line: &str) {
 async fn follow(client: Client) -> Result<()> {
     let begun = Instant::now();
     let mut causes: BTreeMap<String, String> = BTreeMap::new();
-    let mut told: BTreeMap<String, i64> = BTreeMap::new();
+    let mut transitions = Transitions::since(begun);
     let mut settled: BTreeMap<String, bool> = BTreeMap::new();
     let streams = NAMESPACES.map(|namespace| {
         let gateways: Api<ApiGateway> = Api::namespaced(client.clone(), namespace);
@@ -106,19 +89,7 @@ async fn follow(client: Client) -> Result<()> {
     while let Some(gateway) = gateways.try_next().await? {
         let name = gateway.name_any();
         let status = gateway.status.clone().unwrap_or_default();
-        let already = told.insert(name.clone(), status.transitions).unwrap_or_default();
-        let fresh = usize::try_from(status.transitions - already).unwrap_or_default();
-        for transition in status.history.iter().rev().take(fresh).rev() {
-            let from = transition.from.as_ref().map_or("", Phase::as_str);
-            println!(
-                "{:6.1}s  {name:<7} {from:>9} → {:<9} state {:<11} {}: {}",
-                begun.elapsed().as_secs_f32(),
-                transition.to.as_str(),
-                format!("{:?},", transition.state),
-                transition.reason,
-                transition.message,
-            );
-        }
+        transitions.tell(&gateway);
         if status.phase == Some(Phase::Starting)
             && let Some(ready) = status.conditions.iter().find(|found| found.type_ == condition::READY)
             && ready.reason != Reason::Starting.as_str()
@@ -146,11 +117,6 @@ fn is_settled(gateway: &ApiGateway) -> bool {
         (Some(Phase::Stopped), _) => true,
         _ => false,
     }
-}
-
-fn is_true(gateway: &ApiGateway, type_: &str) -> bool {
-    let conditions = gateway.status.iter().flat_map(|status| &status.conditions);
-    conditions.into_iter().any(|condition| condition.type_ == type_ && condition.status == "True")
 }
 
 /// Reads every object once more, prints the table, and says whether all came as expected.
@@ -200,24 +166,9 @@ async fn check(client: &Client, gateway: &ApiGateway, expected: Expected) -> Res
             let failure = status.last_failure.as_ref().context("it does not say why")?;
             ensure!(failure.reason == cause, "its cause is {}: {}", failure.reason, failure.message);
             ensure!(!is_true(gateway, condition::AVAILABLE), "it is still Available");
-            let left = children(client, gateway).await?;
+            let left = children(client, &gateway.namespace().unwrap_or_default(), &gateway.name_any()).await?;
             ensure!(left.is_empty(), "left behind: {}", left.join(", "));
         }
     }
     Ok(())
-}
-
-/// What the API server still has of a gateway.
-async fn children(client: &Client, gateway: &ApiGateway) -> Result<Vec<String>> {
-    let namespace = gateway.namespace().unwrap_or_default();
-    let selector = ListParams::default().labels(&format!("phasegate.dev/gateway={}", gateway.name_any()));
-    let mut left = Vec::new();
-    macro_rules! list {
-        ($($kind:ty),+) => {$(
-            let api = Api::<$kind>::namespaced(client.clone(), &namespace);
-            left.extend(api.list(&selector).await?.iter().map(|object| format!("{} {}", stringify!($kind), object.name_any())));
-        )+};
-    }
-    list!(Deployment, Service, Ingress, Pod);
-    Ok(left)
 }

@@ -12,12 +12,17 @@ mod cluster;
 mod ancestor;
 mod observer;
 mod operator;
+mod platform;
 mod raw;
+mod registries;
 mod report;
 mod requests;
 mod settings;
 mod stage;
 mod user;
+#[path = "../../tests/it/harness/wire.rs"]
+#[allow(dead_code, reason = "the tests use the rest of it")]
+mod wire;
 
 use std::collections::HashMap;
 use std::process::ExitCode;
@@ -32,7 +37,7 @@ use operator::Operator;
 use raw::Raw;
 use report::{Ancestor, Burst, Cost, Fleet, Results};
 use requests::Requests;
-use settings::Settings;
+use settings::{Registry, Settings};
 use stage::Stage;
 
 /// The longest that a fleet may take to come to anything: the deadline, and the stop after it.
@@ -58,8 +63,18 @@ async fn bench() -> Result<()> {
     let settings = Settings::from_env()?;
     println!("phasegate {}, {}", env!("CARGO_PKG_VERSION"), machine());
     let stage = Stage::set().await?;
+    match settings.registry {
+        Registry::Kubernetes => beside_the_raw_client(&stage, &settings).await?,
+        Registry::MongoDb => registries::compare(&stage, &settings).await?,
+    }
+    operator::forget_log();
+    Ok(())
+}
+
+/// The operator's bursts and the raw client's, and what comes after.
+async fn beside_the_raw_client(stage: &Stage, settings: &Settings) -> Result<()> {
     let at_once = match settings.at_once {
-        0 => tune(&stage, settings.gateways).await?,
+        0 => tune(stage, settings.gateways).await?,
         given => given,
     };
 
@@ -71,10 +86,10 @@ async fn bench() -> Result<()> {
         let raw_is_first = left % 2 == 0;
         let mut raw = None;
         if raw_is_first {
-            raw = Some(raw_burst(&stage, &format!("raw-{left}"), settings.gateways, at_once).await?);
+            raw = Some(raw_burst(stage, &format!("raw-{left}"), settings.gateways, at_once).await?);
         }
         let namespace = format!("phasegate-{left}");
-        let (operator, observer, burst, cost) = operator_burst(&stage, &namespace, settings.gateways).await?;
+        let (operator, observer, burst, cost) = operator_burst(stage, &namespace, settings.gateways).await?;
         if left == 0 {
             last = Some((operator, observer, namespace));
         } else {
@@ -83,14 +98,14 @@ async fn bench() -> Result<()> {
         }
         let raw = match raw {
             Some(raw) => raw,
-            None => raw_burst(&stage, &format!("raw-{left}"), settings.gateways, at_once).await?,
+            None => raw_burst(stage, &format!("raw-{left}"), settings.gateways, at_once).await?,
         };
         pairs.push((raw, burst));
         costs.push(cost);
     }
     let Some((operator, observer, namespace)) = last else { return Ok(()) };
     let fleet = match settings.fleet {
-        true => Some(afterwards(&stage, operator, observer, &namespace, settings.gateways).await?),
+        true => Some(afterwards(stage, operator, observer, &namespace, settings.gateways).await?),
         false => {
             operator.end()?;
             None
@@ -98,12 +113,11 @@ async fn bench() -> Result<()> {
     };
     stage.clear(&namespace).await?;
     let ancestor = match settings.ancestor {
-        true => Some(ancestors_burst(&stage, settings.gateways.min(ANCESTORS_BURST)).await?),
+        true => Some(ancestors_burst(stage, settings.gateways.min(ANCESTORS_BURST)).await?),
         false => None,
     };
 
     Results { gateways: settings.gateways, pairs, costs, fleet, ancestor }.print();
-    operator::forget_log();
     Ok(())
 }
 

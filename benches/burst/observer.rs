@@ -1,4 +1,5 @@
-//! One watch over the gateways of a namespace, by which every contestant is timed.
+//! One watch over the gateways of a namespace, or one change stream over documents of a database, by
+//! which every contestant is timed.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -8,6 +9,9 @@ use futures::StreamExt;
 use kube::api::Api;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, ResourceExt};
+use mongodb::Collection;
+use mongodb::bson::Document;
+use mongodb::options::FullDocumentType;
 use phasegate::api::{ApiGateway, Phase, State};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -24,26 +28,35 @@ pub struct Seen {
     pub stopped: usize,
     /// How many were seen to be given up at their deadline.
     pub timed_out: usize,
+    /// How many changes of documents there were, whoever made them.
+    pub changes: usize,
 }
 
+/// Where something is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+pub enum Place {
+    /// Started, and meant to be.
     Running,
+    /// Stopped.
     Stopped,
+    /// Given up at its deadline.
     GivenUp,
+    /// Anywhere else.
     OnItsWay,
 }
 
+fn place_of(gateway: &ApiGateway) -> Place {
+    let status = gateway.status.as_ref();
+    match status.map(|status| (&status.phase, status.state)) {
+        Some((Some(Phase::Started), Some(State::Running))) => Place::Running,
+        Some((Some(Phase::Started), Some(State::Stopped))) => Place::GivenUp,
+        Some((Some(Phase::Stopped), _)) => Place::Stopped,
+        _ => Place::OnItsWay,
+    }
+}
+
 impl Seen {
-    fn take_in(&mut self, gateway: &ApiGateway) {
-        let status = gateway.status.as_ref();
-        let place = match status.map(|status| (&status.phase, status.state)) {
-            Some((Some(Phase::Started), Some(State::Running))) => Place::Running,
-            Some((Some(Phase::Started), Some(State::Stopped))) => Place::GivenUp,
-            Some((Some(Phase::Stopped), _)) => Place::Stopped,
-            _ => Place::OnItsWay,
-        };
-        let name = gateway.name_any();
+    fn take_in(&mut self, name: String, place: Place) {
         if place == Place::Running {
             self.started.entry(name.clone()).or_insert_with(Instant::now);
         }
@@ -83,7 +96,7 @@ impl Observer {
             while let Some(event) = events.next().await {
                 match event {
                     Ok(Event::Apply(gateway) | Event::InitApply(gateway)) => {
-                        sender.send_modify(|seen| seen.take_in(&gateway));
+                        sender.send_modify(|seen| seen.take_in(gateway.name_any(), place_of(&gateway)));
                     }
                     Ok(Event::InitDone) => {
                         if let Some(listed) = listed.take() {
@@ -97,6 +110,34 @@ impl Observer {
         });
         ready.await.context("the observer has no watch")?;
         Ok(Self { seen, task })
+    }
+
+    /// Starts watching documents, each of which is of a name and in a place.
+    pub async fn of_documents(documents: Collection<Document>, about: fn(&Document) -> (&str, Place)) -> Result<Self> {
+        let mut changes = documents.watch().full_document(FullDocumentType::UpdateLookup).await?;
+        let (sender, seen) = watch::channel(Seen::default());
+        let task = tokio::spawn(async move {
+            while let Some(event) = changes.next().await {
+                match event {
+                    Ok(event) => sender.send_modify(|seen| {
+                        seen.changes += 1;
+                        // None where a document is gone.
+                        if let Some(document) = &event.full_document {
+                            let (name, place) = about(document);
+                            seen.take_in(name.to_owned(), place);
+                        }
+                    }),
+                    // The sender goes, and whoever waits is told.
+                    Err(error) => return eprintln!("the observer's change stream broke: {error}"),
+                }
+            }
+        });
+        Ok(Self { seen, task })
+    }
+
+    /// What was seen so far.
+    pub fn seen(&self) -> Seen {
+        self.seen.borrow().clone()
     }
 
     /// Waits until what is seen is as `wanted`, and returns it.

@@ -36,27 +36,37 @@ pub struct Usage {
 impl Operator {
     /// Starts the operator. It goes on from what is in the API server.
     pub async fn start(stage: &Stage) -> Result<Self> {
+        Self::start_as(stage, &stage.cluster.operator_kubeconfig(), &["run"]).await
+    }
+
+    /// Starts the operator as the user of a kubeconfig.
+    pub async fn start_as(stage: &Stage, kubeconfig: &Path, arguments: &[&str]) -> Result<Self> {
         let program = Path::new(env!("CARGO_BIN_EXE_phasegate"));
         let log = std::env::temp_dir().join(format!("phasegate-bench-{}.log", std::process::id()));
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log)?;
         let log_before = std::fs::read_to_string(&log)?.len();
         let begun = Instant::now();
-        let process = stage.cluster.supervise(&stage.cluster.operator_kubeconfig(), program, &["run"], file)?;
+        let process = stage.cluster.supervise(kubeconfig, program, arguments, file)?;
         let pid = child_of_our_child(program).await?;
         Ok(Self { process, pid, log, log_before, begun })
     }
 
     /// Waits until the operator has listed everything, which it says in its log.
     pub async fn until_listed(&self) -> Result<()> {
+        self.until_said("everything was listed").await
+    }
+
+    /// Waits until the operator has said something in its log.
+    pub async fn until_said(&self, words: &str) -> Result<()> {
         let mut every = tokio::time::interval(Duration::from_millis(20));
         while self.begun.elapsed() < PATIENCE {
             every.tick().await;
             let log = std::fs::read_to_string(&self.log)?;
-            if log.get(self.log_before..).is_some_and(|log| log.contains("everything was listed")) {
+            if log.get(self.log_before..).is_some_and(|log| log.contains(words)) {
                 return Ok(());
             }
         }
-        anyhow::bail!("the operator has not listed everything; its log is {}", self.log.display())
+        anyhow::bail!("the operator does not say: {words}; its log is {}", self.log.display())
     }
 
     /// Waits until the operator has listed everything and its processor time has then stood

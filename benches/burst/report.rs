@@ -78,6 +78,54 @@ pub struct Results {
     pub ancestor: Option<Ancestor>,
 }
 
+/// One burst of phasegate's, with one of its registries.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// Until everything was Started in the cluster.
+    pub burst: Burst,
+    /// Until its documents said so as well, where there are any.
+    pub told: Option<Told>,
+    /// What it cost. The requests are the operator's own count.
+    pub cost: Cost,
+}
+
+/// What became of the documents of a burst.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// From the first insertion to the last document Started, or Active.
+    pub took: Duration,
+    /// Changes of gateways' and of environments' documents, insertions by the platform aside.
+    pub writes: [usize; 2],
+    /// What the operator asked of the registry.
+    pub requests: Requests,
+    /// From the request to the last document, gateway and child gone; where that was measured.
+    pub delete: Option<Duration>,
+}
+
+/// A time in which nothing was asked for.
+#[derive(Clone, Debug)]
+pub struct Quiet {
+    /// How long it was.
+    pub lasted: Duration,
+    /// What all components asked of the API server.
+    pub all: Requests,
+    /// Changes of gateways' and of environments' documents.
+    pub changes: [usize; 2],
+    /// What the operator asked of the registry.
+    pub registry: Requests,
+}
+
+/// Everything that was measured of the registries.
+#[derive(Debug)]
+pub struct Registries {
+    /// Gateways of a burst, each with one environment.
+    pub gateways: usize,
+    /// Of each pair, the burst with the Kubernetes registry and the one with MongoDB's.
+    pub pairs: Vec<(Recorded, Recorded)>,
+    /// The fleet with MongoDB's, left alone.
+    pub quiet: Option<Quiet>,
+}
+
 /// The middle one; of an even number, the mean of the two in the middle.
 pub fn median(numbers: impl IntoIterator<Item = f64>) -> f64 {
     let mut sorted: Vec<f64> = numbers.into_iter().collect();
@@ -225,6 +273,125 @@ impl Results {
         line("writes at a restart", "0", &restart.to_string(), restart == 0);
         let settled = fleet.settled.as_secs_f64();
         line("seconds to settle at a restart", "<= 10", &format!("{settled:.2}"), settled <= 10.0);
+    }
+}
+
+impl Recorded {
+    /// Until all was said that is to be said.
+    pub fn took(&self) -> Duration {
+        self.told.as_ref().map_or(self.burst.took, |told| told.took.max(self.burst.took))
+    }
+
+    /// One line about it.
+    pub fn line(&self) -> String {
+        match &self.told {
+            None => self.burst.line("kubernetes"),
+            Some(_) => {
+                format!("{}   documents {:.1} s", self.burst.line("mongodb"), self.took().as_secs_f64())
+            }
+        }
+    }
+}
+
+impl Registries {
+    fn ratios(&self) -> Vec<f64> {
+        self.pairs.iter().map(|(one, other)| other.took().as_secs_f64() / one.took().as_secs_f64()).collect()
+    }
+
+    /// The median over the bursts with each registry.
+    fn each(&self, number: impl Fn(&Recorded) -> f64) -> [f64; 2] {
+        [median(self.pairs.iter().map(|pair| number(&pair.0))), median(self.pairs.iter().map(|pair| number(&pair.1)))]
+    }
+
+    fn per_gateway(&self, count: u64) -> f64 {
+        count as f64 / self.gateways as f64
+    }
+
+    /// Prints the tables.
+    pub fn print(&self) {
+        println!("\nBurst of {} gateways with one environment each, by registry", self.gateways);
+        println!("(the MongoDB wire server, in Java, shares the processors with the control plane and the operator)");
+        for ((kubernetes, mongodb), ratio) in self.pairs.iter().zip(self.ratios()) {
+            println!("  {}", kubernetes.line());
+            println!("  {}   ratio {ratio:.3}", mongodb.line());
+        }
+        let [kubernetes, mongodb] = self.each(|recorded| recorded.took().as_secs_f64());
+        println!(
+            "  median: kubernetes {kubernetes:.1} s, mongodb {mongodb:.1} s, ratio {:.3} (of each pair: {})",
+            median(self.ratios()),
+            self.ratios().iter().map(|ratio| format!("{ratio:.3}")).collect::<Vec<_>>().join(", "),
+        );
+        self.print_costs();
+        if let Some(quiet) = &self.quiet {
+            let [gateways, environments] = quiet.changes;
+            println!("\n{} s of quiet, with MongoDB", quiet.lasted.as_secs());
+            println!("  API server: {} writes, {} reads of all components", quiet.all.writes(), quiet.all.reads());
+            quiet.all.rows().for_each(|(target, count)| println!("    {target} {count}"));
+            println!("  documents changed: {gateways} of ApiGateway, {environments} of Environment");
+            println!(
+                "  requests of the operator to the registry: {}",
+                quiet.registry.writes() + quiet.registry.reads()
+            );
+            quiet.registry.rows().for_each(|(target, count)| println!("    {target} {count}"));
+        }
+        self.print_targets();
+    }
+
+    fn print_costs(&self) {
+        println!("\n{:<42} {:>10} {:>10}", "The operator's cost per gateway", "kubernetes", "mongodb");
+        let row = |what: &str, [kubernetes, mongodb]: [f64; 2], unit: &str| {
+            println!("  {what:<40} {kubernetes:10.2} {mongodb:10.2} {unit}");
+        };
+        let mut targets: Vec<String> = self
+            .pairs
+            .iter()
+            .flat_map(|(one, other)| one.cost.requests.rows().chain(other.cost.requests.rows()))
+            .map(|(target, _)| target)
+            .collect();
+        targets.sort();
+        targets.dedup();
+        for target in targets {
+            row(&target, self.each(|recorded| self.per_gateway(recorded.cost.requests.of(&target))), "");
+        }
+        row("all writes", self.each(|recorded| self.per_gateway(recorded.cost.requests.writes())), "");
+        row("all reads", self.each(|recorded| self.per_gateway(recorded.cost.requests.reads())), "");
+        for (index, collection) in ["ApiGateway", "Environment"].into_iter().enumerate() {
+            let changes = |recorded: &Recorded| {
+                let told = recorded.told.as_ref().and_then(|told| told.writes.get(index));
+                told.map_or(0.0, |count| *count as f64 / self.gateways as f64)
+            };
+            row(&format!("document of {collection} changed"), self.each(changes), "");
+        }
+        let ms = |recorded: &Recorded| recorded.cost.cpu.as_secs_f64() * 1_000.0 / self.gateways as f64;
+        row("processor time", self.each(ms), "ms");
+        let megabytes = |kilobytes: u64| kilobytes as f64 / 1024.0;
+        row("memory without gateways, of all", self.each(|recorded| megabytes(recorded.cost.before.resident)), "MB");
+        row("memory at most, of all", self.each(|recorded| megabytes(recorded.cost.after.peak)), "MB");
+        let Some(told) = self.pairs.last().and_then(|(_, mongodb)| mongodb.told.as_ref()) else { return };
+        println!("Requests to the registry per gateway, last burst");
+        for (operation, count) in told.requests.rows() {
+            println!("  {operation:<40} {:21.2}", self.per_gateway(count));
+        }
+        let deleted: Vec<f64> =
+            self.pairs.iter().filter_map(|(_, mongodb)| Some(mongodb.told.as_ref()?.delete?.as_secs_f64())).collect();
+        if !deleted.is_empty() {
+            println!("All deleted by their documents after {:.1} s, children included", median(deleted));
+        }
+    }
+
+    fn print_targets(&self) {
+        println!("\n{:<58} {:>12} {:>12}", "Target", "wanted", "measured");
+        let ratio = median(self.ratios());
+        line("burst with MongoDB, times Kubernetes alone", "<= 1.30", &format!("{ratio:.3}"), ratio <= 1.30);
+        let lost: usize = self.pairs.iter().map(|(one, other)| one.burst.timed_out + other.burst.timed_out).sum();
+        line("gateways that took the timeout", "0", &lost.to_string(), lost == 0);
+        let Some(quiet) = &self.quiet else { return };
+        let writes = quiet.all.writes();
+        line("writes to the API server while quiet", "0", &writes.to_string(), writes == 0);
+        let changes: usize = quiet.changes.iter().sum();
+        line("changes of documents while quiet", "0", &changes.to_string(), changes == 0);
+        let asked = quiet.registry.writes() + quiet.registry.reads();
+        line("requests to the registry while quiet", "0", &asked.to_string(), asked == 0);
     }
 }
 

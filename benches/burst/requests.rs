@@ -1,9 +1,9 @@
-//! What the API server itself counted.
+//! What the API server itself counted, and what an operator did.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use kube::Client;
 
 /// Requests that the API server answered, by verb and resource (with its subresource).
@@ -30,12 +30,8 @@ impl Requests {
         let request = kube::core::Request::new("").get("metrics", &Default::default())?;
         let text = client.request_text(request).await?;
         let mut counts = BTreeMap::new();
-        for line in text.lines().filter(|line| line.starts_with("apiserver_request_total{")) {
-            let (labels, count) = line.rsplit_once(' ').context("a counter without a number")?;
-            let label = |name: &str| {
-                let (_, rest) = labels.split_once(&format!("{name}=\""))?;
-                rest.split('"').next()
-            };
+        for (labels, count) in counters(&text, "apiserver_request_total") {
+            let label = |name: &str| label(labels, name);
             let (Some(verb), Some(resource)) = (label("verb"), label("resource")) else { continue };
             let resource = match (resource, label("group")) {
                 ("events", Some("events.k8s.io")) => "events.events.k8s.io",
@@ -49,6 +45,18 @@ impl Requests {
                 _ => resource.to_owned(),
             };
             *counts.entry((verb.to_owned(), target)).or_default() += count.parse::<f64>()? as u64;
+        }
+        Ok(Self(counts))
+    }
+
+    /// Reads a counter in an operator's metrics by two of its labels. Watches are left out here, too.
+    pub fn counted(metrics: &str, counter: &str, by: [&str; 2]) -> Result<Self> {
+        let mut counts = BTreeMap::new();
+        for (labels, count) in counters(metrics, counter) {
+            let [first, second] = by.map(|name| label(labels, name).unwrap_or_default());
+            if first != "watch" {
+                *counts.entry((first.to_owned(), second.to_owned())).or_default() += count.parse::<f64>()? as u64;
+            }
         }
         Ok(Self(counts))
     }
@@ -103,20 +111,41 @@ impl Requests {
 
     /// Requests that change something.
     pub fn writes(&self) -> u64 {
-        self.total(|verb| !matches!(verb, "GET" | "LIST"))
+        self.total(|verb| !is_read(verb))
     }
 
     /// Requests that only ask.
     pub fn reads(&self) -> u64 {
-        self.total(|verb| matches!(verb, "GET" | "LIST"))
+        self.total(is_read)
     }
 
     fn total(&self, counts: impl Fn(&str) -> bool) -> u64 {
         self.0.iter().filter(|((verb, _), _)| counts(verb)).map(|(_, count)| count).sum()
     }
 
+    /// How many of a verb and a resource.
+    pub fn of(&self, row: &str) -> u64 {
+        self.rows().find(|(target, _)| target == row).map_or(0, |(_, count)| count)
+    }
+
     /// Each verb and resource with its count.
     pub fn rows(&self) -> impl Iterator<Item = (String, u64)> {
         self.0.iter().map(|((verb, target), count)| (format!("{verb} {target}"), *count))
     }
+}
+
+/// In the API server's words, or in the operator's.
+fn is_read(verb: &str) -> bool {
+    matches!(verb, "GET" | "LIST" | "get" | "list")
+}
+
+/// The labels and the number of each line of a counter.
+fn counters<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let lines = text.lines().filter_map(move |line| line.strip_prefix(name)?.strip_prefix('{'));
+    lines.filter_map(|line| line.rsplit_once(' '))
+}
+
+fn label<'a>(labels: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = labels.split_once(&format!("{name}=\""))?;
+    rest.split('"').next()
 }

@@ -4,12 +4,35 @@ use std::str::FromStr;
 
 use anyhow::{Result, anyhow};
 
+/// Where the gateways are recorded that are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registry {
+    /// In Kubernetes alone: beside a raw client and the ancestor.
+    Kubernetes,
+    /// In MongoDB as well: beside the operator with Kubernetes alone.
+    MongoDb,
+}
+
+impl FromStr for Registry {
+    type Err = ();
+
+    fn from_str(name: &str) -> Result<Self, ()> {
+        match name {
+            "kubernetes" => Ok(Self::Kubernetes),
+            "mongodb" => Ok(Self::MongoDb),
+            _ => Err(()),
+        }
+    }
+}
+
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
+    /// Which registry is measured.
+    pub registry: Registry,
     /// Gateways of a burst.
     pub gateways: usize,
-    /// Pairs of bursts, one by the raw client and one by the operator.
+    /// Pairs of bursts, one by each of two contestants.
     pub runs: usize,
     /// How many gateways the raw client starts at once; 0: what is best is found by trying.
     pub at_once: usize,
@@ -20,9 +43,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// `N`, `RUNS`, `AT_ONCE`, `FLEET` and `ANCESTOR` of the environment.
+    /// `REGISTRY`, `N`, `RUNS`, `AT_ONCE`, `FLEET` and `ANCESTOR` of the environment.
     pub fn from_env() -> Result<Self> {
         Ok(Self {
+            registry: variable("REGISTRY", Registry::Kubernetes)?,
             gateways: variable("N", 300)?.max(1),
             runs: variable("RUNS", 3)?.max(1),
             at_once: variable("AT_ONCE", 0)?,
@@ -34,7 +58,7 @@ impl Settings {
 
 fn variable<T: FromStr>(name: &str, default: T) -> Result<T> {
     match std::env::var(name) {
-        Ok(text) if !text.is_empty() => text.parse().map_err(|_| anyhow!("{name}={text} is no such number")),
+        Ok(text) if !text.is_empty() => text.parse().map_err(|_| anyhow!("{name}={text} is not one of its values")),
         _ => Ok(default),
     }
 }

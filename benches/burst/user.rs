@@ -3,19 +3,23 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Event, Pod, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::Client;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use phasegate::api::ApiGateway;
+use phasegate::api::{ApiGateway, Environment, EnvironmentState};
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// How many requests of a user are on their way at once.
-const AT_ONCE: usize = 32;
+pub const AT_ONCE: usize = 32;
+/// What every gateway runs.
+pub const IMAGE: &str = "acme/gateway:1";
+/// The name of a gateway's environment, where it has one.
+pub const ENVIRONMENT: &str = "dev";
 
 /// The name of a burst's gateway.
 pub fn name(number: usize) -> String {
@@ -35,7 +39,7 @@ pub async fn create(
         async move {
             let name = name(number);
             let host = format!("{name}.{namespace}.example.com");
-            let spec = serde_json::from_value(json!({ "image": "acme/gateway:1", "host": host }))?;
+            let spec = serde_json::from_value(json!({ "image": IMAGE, "host": host }))?;
             let gateway = api.create(&PostParams::default(), &ApiGateway::new(&name, spec)).await?;
             let at = Instant::now();
             if let Some(created) = created {
@@ -45,6 +49,49 @@ pub async fn create(
         }
     });
     stream::iter(creations).buffer_unordered(AT_ONCE).try_collect().await
+}
+
+/// Creates the gateways of a burst, each with one environment, and tells when each gateway was there.
+pub async fn create_with_environments(
+    client: &Client,
+    namespace: &str,
+    gateways: usize,
+) -> Result<HashMap<String, Instant>> {
+    let api: Api<ApiGateway> = Api::namespaced(client.clone(), namespace);
+    let environments: Api<Environment> = Api::namespaced(client.clone(), namespace);
+    let creations = (0..gateways).map(|number| {
+        let (api, environments) = (&api, &environments);
+        async move {
+            let name = name(number);
+            let host = format!("{name}.{namespace}.example.com");
+            let spec = serde_json::from_value(json!({ "image": IMAGE, "host": host }))?;
+            api.create(&PostParams::default(), &ApiGateway::new(&name, spec)).await?;
+            let at = Instant::now();
+            let host = format!("{name}-{ENVIRONMENT}.{namespace}.example.com");
+            let spec = serde_json::from_value(json!({ "gatewayRef": { "name": name }, "host": host }))?;
+            let environment = Environment::new(&format!("{name}-{ENVIRONMENT}"), spec);
+            environments.create(&PostParams::default(), &environment).await?;
+            anyhow::Ok((name, at))
+        }
+    });
+    stream::iter(creations).buffer_unordered(AT_ONCE).try_collect().await
+}
+
+/// Waits until so many environments are Active, for a while.
+pub async fn until_active(client: &Client, namespace: &str, wanted: usize) -> Result<()> {
+    let api: Api<Environment> = Api::namespaced(client.clone(), namespace);
+    let is_active =
+        |found: &&Environment| found.status.as_ref().is_some_and(|status| status.state == EnvironmentState::Active);
+    let begun = Instant::now();
+    let mut every = tokio::time::interval(Duration::from_millis(500));
+    loop {
+        every.tick().await;
+        let active = api.list(&ListParams::default()).await?.iter().filter(is_active).count();
+        if active >= wanted {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < Duration::from_secs(60), "{active} of {wanted} environments are Active");
+    }
 }
 
 /// Writes `spec.state` of every gateway.
@@ -65,11 +112,17 @@ pub async fn delete_all(client: &Client, namespace: &str) -> Result<Duration> {
     let begun = Instant::now();
     let api: Api<ApiGateway> = Api::namespaced(client.clone(), namespace);
     api.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
+    until_nothing_is_left(client, namespace).await?;
+    Ok(begun.elapsed())
+}
+
+/// Waits until gateways and their children are gone.
+pub async fn until_nothing_is_left(client: &Client, namespace: &str) -> Result<()> {
     let mut every = tokio::time::interval(Duration::from_millis(200));
     while something_is_left(client, namespace).await? {
         every.tick().await;
     }
-    Ok(begun.elapsed())
+    Ok(())
 }
 
 async fn something_is_left(client: &Client, namespace: &str) -> Result<bool> {

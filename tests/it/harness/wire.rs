@@ -1,0 +1,144 @@
+//! A MongoDB wire server of one's own (tests/mongo): for tests, the demo and the benchmark.
+
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use mongodb::Client;
+use mongodb::options::{ClientOptions, WriteConcern};
+
+use super::cluster::{Supervised, output, root, supervised};
+
+/// What a server remembers when it is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// Nothing.
+    Memory,
+    /// Whatever it has answered.
+    File,
+}
+
+/// How one learns of changes from a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changes {
+    /// By change streams.
+    Streamed,
+    /// By asking again: change streams are refused, as by a real server that is no replica set.
+    Polled,
+}
+
+/// A wire server. It ends with this value or with this process.
+pub struct Server {
+    process: Supervised,
+    port: u16,
+    flags: Vec<String>,
+    file: PathBuf,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Starts a server, and returns when it listens. What it writes is in `folder`, under this name.
+    pub fn start(folder: &Path, name: &str, storage: Storage, changes: Changes) -> Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let file = folder.join(format!("{name}.h2"));
+        // An earlier run of the same process id may have been killed.
+        let _ = std::fs::remove_file(&file);
+        let log = folder.join(format!("{name}.log"));
+        let mut flags = Vec::new();
+        if storage == Storage::File {
+            flags.extend(["--file".to_owned(), file.to_str().context("a path that is no text")?.to_owned()]);
+        }
+        if changes == Changes::Streamed {
+            flags.push("--change-streams".to_owned());
+        }
+        let (process, port) = start_process(0, &flags, &log)?;
+        Ok(Self { process, port, flags, file, log })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
+    /// What it has to say.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// The process id of its supervisor, whose child it is.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Waits until it has ended, which it is not asked to.
+    pub fn ended(&mut self) -> Result<()> {
+        self.process.ended().map(drop)
+    }
+
+    /// Starts it where it was, with more flags, after it has ended.
+    pub fn start_again(&mut self, flags: &[&str]) -> Result<()> {
+        let mut all = self.flags.clone();
+        all.extend(flags.iter().map(|&flag| flag.to_owned()));
+        (self.process, _) = start_process(self.port, &all, &self.log)?;
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.end();
+        let _ = std::fs::remove_file(&self.file);
+    }
+}
+
+/// Without the other options a driver would look for the rest of a replica set.
+pub fn uri_of(address: SocketAddr) -> String {
+    format!("mongodb://{address}/?directConnection=true")
+}
+
+/// A client that writes with majority concern.
+pub async fn client_of(uri: &str) -> Result<Client> {
+    let mut options = ClientOptions::parse(uri).await?;
+    options.server_selection_timeout = Some(Duration::from_secs(5));
+    options.write_concern = Some(WriteConcern::majority());
+    Ok(Client::with_options(options)?)
+}
+
+/// Starts a server, and returns when it listens.
+fn start_process(port: u16, flags: &[String], log: &Path) -> Result<(Supervised, u16)> {
+    let mut command = supervised(Path::new("java"))?;
+    // Servers begin often and last a moment: a quick start matters more than a quick server.
+    command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx512m"]);
+    command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
+    command.args(["-cp", &class_path()?, "Server", "--port", &port.to_string()]).args(flags);
+    command.stdout(Stdio::piped()).stderr(OpenOptions::new().create(true).append(true).open(log)?);
+    let mut process = Supervised::start(&mut command)?;
+    let mut line = String::new();
+    BufReader::new(process.stdout().context("the database has no stdout")?).read_line(&mut line)?;
+    let port = line.trim().parse().with_context(|| {
+        let said = std::fs::read_to_string(log).unwrap_or_default();
+        format!("the database did not start:\n{said}")
+    })?;
+    Ok((process, port))
+}
+
+/// The wire server's programs, fetched once.
+fn class_path() -> Result<String> {
+    static FOLDER: Mutex<Option<String>> = Mutex::new(None);
+    let mut folder = FOLDER.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = match &*folder {
+        Some(folder) => folder.clone(),
+        None => {
+            let mut fetch = Command::new(root().join("tests/mongo/fetch"));
+            // It shows how far it is.
+            let said = output(fetch.stderr(Stdio::inherit()))?;
+            folder.insert(said.trim().to_owned()).clone()
+        }
+    };
+    Ok(format!("{folder}:{folder}/*"))
+}
