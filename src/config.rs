@@ -109,10 +109,6 @@ pub struct Run {
     #[arg(long, env = "PHASEGATE_LIVE_WITHIN", default_value = "3m", value_parser = duration)]
     pub live_within: Duration,
 
-    /// Where gateways are recorded.
-    #[command(flatten)]
-    pub registry: registry::config::Arguments,
-
     /// How log lines are written.
     #[arg(long, env = "PHASEGATE_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
@@ -128,6 +124,10 @@ pub struct Run {
     /// The context of the kubeconfig. None: its current one.
     #[arg(long)]
     pub context: Option<String>,
+
+    /// Where gateways are recorded.
+    #[command(flatten)]
+    pub registry: registry::config::Arguments,
 }
 
 /// How log lines are written.

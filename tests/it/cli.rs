@@ -227,7 +227,8 @@ fn runs_help_gives_every_flag_its_variable_and_default() {
         {
             flags.push((flag, None, None));
         } else if let Some(variable) = bracketed("env") {
-            flags.last_mut().unwrap().1 = variable.strip_suffix('=');
+            // A variable whose value is never shown has no '='.
+            flags.last_mut().unwrap().1 = Some(variable.trim_end_matches('='));
         } else if let Some(default) = bracketed("default") {
             flags.last_mut().unwrap().2 = Some(default);
         }
@@ -257,6 +258,20 @@ fn runs_help_gives_every_flag_its_variable_and_default() {
             ("--kubeconfig", None, None),
             ("--context", None, None),
             ("--help", None, None),
+            ("--registry", Some("PHASEGATE_REGISTRY"), Some("kubernetes")),
+            ("--mongodb-uri", Some("MONGODB_URI"), None),
+            ("--mongodb-uri-file", Some("PHASEGATE_MONGODB_URI_FILE"), None),
+            ("--mongodb-database", Some("PHASEGATE_MONGODB_DATABASE"), None),
+            ("--mongodb-username", Some("PHASEGATE_MONGODB_USERNAME"), None),
+            ("--mongodb-password-file", Some("PHASEGATE_MONGODB_PASSWORD_FILE"), None),
+            ("--gateway-namespace", Some("PHASEGATE_GATEWAY_NAMESPACE"), None),
+            ("--gateway-allowed-namespaces", Some("PHASEGATE_GATEWAY_ALLOWED_NAMESPACES"), None),
+            ("--gateway-image", Some("PHASEGATE_GATEWAY_IMAGE"), None),
+            ("--gateway-port", Some("PHASEGATE_GATEWAY_PORT"), None),
+            ("--gateway-domain", Some("PHASEGATE_GATEWAY_DOMAIN"), None),
+            ("--registry-scan-interval", Some("PHASEGATE_REGISTRY_SCAN_INTERVAL"), Some("5s")),
+            ("--registry-timeout", Some("PHASEGATE_REGISTRY_TIMEOUT"), Some("5s")),
+            ("--registry-deletion-timeout", Some("PHASEGATE_REGISTRY_DELETION_TIMEOUT"), Some("10m")),
         ]
     );
 }
