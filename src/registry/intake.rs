@@ -388,8 +388,8 @@ async fn answer(mongo: &Mongo, gateway_id: &str, answer: AnswerIn) -> Result<(),
         None => doc! { "$unset": { "error": "" } },
     };
     let missed = match collection {
-        Collection::Gateways => written::<GatewayDocument>(mongo, filter, update).await,
-        Collection::Environments => written::<EnvironmentDocument>(mongo, filter, update).await,
+        Collection::Gateways => mongo.change::<GatewayDocument>("answer", filter, update).await,
+        Collection::Environments => mongo.change::<EnvironmentDocument>("answer", filter, update).await,
     };
     let read = match missed {
         Ok(true) => {
@@ -403,16 +403,6 @@ async fn answer(mongo: &Mongo, gateway_id: &str, answer: AnswerIn) -> Result<(),
         Err(error) => Err(error),
     };
     read.map_err(|error| waits(mongo, gateway_id, &error))
-}
-
-async fn written<T: Stored>(mongo: &Mongo, filter: Document, update: Document) -> Result<bool, RegistryError> {
-    Ok(match mongo.store.change::<T>("answer", filter, update).await? {
-        Some(read) => {
-            T::shelf(&mongo.known).put(read);
-            true
-        }
-        None => false,
-    })
 }
 
 /// An object that documents may ask for.

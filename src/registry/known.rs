@@ -58,8 +58,10 @@ impl Shelved for EnvironmentDocument {
 pub struct Shelf<T> {
     kept: HashMap<String, Entry<T>>,
     by_gateway: HashMap<String, BTreeSet<String>>,
-    /// Counts what was put in, so that a list does not overrule what came while it was read.
+    /// Counts what was taken in, so that an answer does not overrule what came while it was on its way.
     clock: u64,
+    /// When something was last forgotten.
+    forgotten: u64,
 }
 
 struct Entry<T> {
@@ -69,11 +71,11 @@ struct Entry<T> {
 
 impl<T> Default for Shelf<T> {
     fn default() -> Self {
-        Self { kept: HashMap::new(), by_gateway: HashMap::new(), clock: 0 }
+        Self { kept: HashMap::new(), by_gateway: HashMap::new(), clock: 0, forgotten: 0 }
     }
 }
 
-/// The moment at which a list was begun.
+/// The moment at which a request was begun.
 #[derive(Clone, Copy, Debug)]
 pub struct Begun(u64);
 
@@ -91,6 +93,19 @@ impl<T: Kept> Shelf<T> {
             return Concerned::new();
         }
         self.replace(key, read)
+    }
+
+    /// A document as a request that was begun then left or found it. `None`: something was taken in meanwhile, and
+    /// which of the two is newer is not known.
+    pub fn put_since(&mut self, begun: Begun, read: Read<T>) -> Option<Concerned> {
+        let since = self.kept.get(&key(id(&read))).map_or(self.forgotten, |entry| entry.at);
+        (since <= begun.0).then(|| self.put(read))
+    }
+
+    /// That a request which was begun then did not find a document. `None`: something was taken in meanwhile.
+    pub fn forget_since(&mut self, begun: Begun, id: &Bson) -> Option<Concerned> {
+        let overtaken = self.kept.get(&key(id)).is_some_and(|entry| entry.at > begun.0);
+        (!overtaken).then(|| self.forget(id))
     }
 
     fn replace(&mut self, key: String, read: Read<T>) -> Concerned {
@@ -117,6 +132,8 @@ impl<T: Kept> Shelf<T> {
 
     fn take(&mut self, key: &str) -> Concerned {
         let Some(entry) = self.kept.remove(key) else { return Concerned::new() };
+        self.clock += 1;
+        self.forgotten = self.clock;
         let gateway = gateway_id(&entry.read).to_owned();
         if let Some(keys) = self.by_gateway.get_mut(&gateway) {
             keys.remove(key);
@@ -127,7 +144,7 @@ impl<T: Kept> Shelf<T> {
         Concerned::from([gateway])
     }
 
-    /// A list begins.
+    /// A request begins.
     pub fn begin(&self) -> Begun {
         Begun(self.clock)
     }
@@ -158,8 +175,8 @@ impl<T: Kept> Shelf<T> {
         keys.filter_map(|key| self.kept.get(key)).map(|entry| entry.read.clone()).collect()
     }
 
-    /// The documents about a gateway, by their keys, where only those of it are to be replaced by what was read now.
-    pub fn replace_of(&mut self, gateway_id: &str, now: Vec<Read<T>>) -> Concerned {
+    /// All documents about a gateway, as a request that was begun then found them. What came meanwhile stays.
+    pub fn replace_of(&mut self, begun: Begun, gateway_id: &str, now: Vec<Read<T>>) -> Concerned {
         let read: BTreeMap<String, Read<T>> = now.into_iter().map(|read| (key(id(&read)), read)).collect();
         let gone: Vec<String> = self
             .by_gateway
@@ -167,6 +184,7 @@ impl<T: Kept> Shelf<T> {
             .into_iter()
             .flatten()
             .filter(|key| !read.contains_key(*key))
+            .filter(|key| self.kept.get(*key).is_none_or(|entry| entry.at <= begun.0))
             .cloned()
             .collect();
         let mut concerned = Concerned::new();
@@ -174,7 +192,9 @@ impl<T: Kept> Shelf<T> {
             concerned.extend(self.take(&key));
         }
         for (key, read) in read {
-            concerned.extend(self.replace(key, read));
+            if self.kept.get(&key).is_none_or(|entry| entry.at <= begun.0) {
+                concerned.extend(self.replace(key, read));
+            }
         }
         concerned
     }
@@ -196,7 +216,8 @@ fn key(id: &Bson) -> String {
     id.to_string()
 }
 
-fn id<T: Kept>(read: &Read<T>) -> &Bson {
+/// The document's own key.
+pub fn id<T: Kept>(read: &Read<T>) -> &Bson {
     match read {
         Ok(document) => document.id(),
         Err(unreadable) => &unreadable.id,
@@ -312,6 +333,33 @@ mod tests {
         assert_eq!(shelf.put(document(1, "a", doc! { "uid": "u", "seq": 3_i64 })), concerned([]));
         // A platform that replaces its document whole is heard.
         assert_eq!(shelf.put(document(1, "a", doc! {})), concerned(["a"]));
+    }
+
+    #[test]
+    fn an_answer_does_not_overrule_what_came_while_it_was_on_its_way() {
+        let mut shelf = Shelf::default();
+        shelf.put(document(1, "a", doc! {}));
+        let begun = shelf.begin();
+        shelf.put(document(2, "b", doc! {}));
+        assert_eq!(shelf.put_since(begun, document(1, "a", doc! { "phase": "Started" })), Some(concerned(["a"])));
+
+        let begun = shelf.begin();
+        shelf.put(document(1, "a", doc! { "state": "Stopped" }));
+        assert_eq!(shelf.put_since(begun, document(1, "a", doc! {})), None);
+        assert_eq!(shelf.forget_since(begun, &Bson::Int32(1)), None);
+        assert_eq!(shelf.replace_of(begun, "a", vec![document(1, "a", doc! {})]), concerned([]));
+        assert_eq!(shelf.replace_of(begun, "a", Vec::new()), concerned([]));
+        assert_eq!(states(&shelf, "a"), ["Stopped"]);
+    }
+
+    #[test]
+    fn an_answer_does_not_bring_back_what_went_while_it_was_on_its_way() {
+        let mut shelf = Shelf::default();
+        shelf.put(document(1, "a", doc! {}));
+        let begun = shelf.begin();
+        shelf.forget(&Bson::Int32(1));
+        assert_eq!(shelf.put_since(begun, document(1, "a", doc! {})), None);
+        assert_eq!(shelf.put_since(shelf.begin(), document(1, "a", doc! {})), Some(concerned(["a"])));
     }
 
     #[test]

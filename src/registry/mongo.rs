@@ -16,7 +16,7 @@ use super::breaker::Breaker;
 use super::config::Settings;
 use super::document::{Answer, Documents, EnvironmentDocument, GatewayDocument, Read};
 use super::intent::{Collection, Defaults, mirrored};
-use super::known::{Concerned, Known, Shelved};
+use super::known::{self, Begun, Concerned, Known, Shelved};
 use super::report::{self, EnvironmentView, Identity, Situation, mirrored_id};
 use super::store::{RegistryError, Store, Stored};
 use crate::api::{ApiGateway, Environment, GATEWAY_ID_ANNOTATION, Phase};
@@ -188,28 +188,20 @@ impl Mongo {
         let situation = self.situation(gateway, environments, &documents);
         if !situation.is_gateway_recorded() {
             let taken = if documents.gateways.is_empty() {
-                None
+                false
             } else {
                 let write = situation.take_over(now);
-                self.store.change::<GatewayDocument>("record", write.filter, write.update).await?
+                self.change::<GatewayDocument>("record", write.filter, write.update).await?
             };
-            match taken {
-                Some(read) => self.put(read),
-                None if identity.platforms => self.read_again(id).await?,
-                None => match self.store.insert::<GatewayDocument>(situation.first_document(now)).await {
-                    Ok(read) => self.put(read),
-                    Err(RegistryError::Duplicate(_)) => self.read_again(id).await?,
-                    Err(error) => return Err(error),
-                },
+            if !taken && identity.platforms {
+                self.read_again(id).await?;
+            } else if !taken {
+                self.insert::<GatewayDocument>(id, situation.first_document(now)).await?;
             }
         }
         for (view, document) in situation.unrecorded_environments() {
             let Some(document) = document else {
-                match self.store.insert::<EnvironmentDocument>(situation.first_environment(view, now)).await {
-                    Ok(read) => self.put(read),
-                    Err(RegistryError::Duplicate(_)) => self.read_again(id).await?,
-                    Err(error) => return Err(error),
-                }
+                self.insert::<EnvironmentDocument>(id, situation.first_environment(view, now)).await?;
                 continue;
             };
             let update = match &view.host {
@@ -217,9 +209,8 @@ impl Mongo {
                 None => doc! { "$unset": { "host": "" } },
             };
             let filter = doc! { "_id": document.id.clone() };
-            match self.store.change::<EnvironmentDocument>("record", filter, update).await? {
-                Some(read) => self.put(read),
-                None => self.read_again(id).await?,
+            if !self.change::<EnvironmentDocument>("record", filter, update).await? {
+                self.read_again(id).await?;
             }
         }
         for document in situation.surplus_environments() {
@@ -239,9 +230,8 @@ impl Mongo {
             let documents = self.known.of(&id);
             let situation = self.situation(gateway, environments, &documents);
             let Some(write) = situation.report(Timestamp::now()) else { return Ok(()) };
-            match self.store.change::<GatewayDocument>("report", write.filter, write.update).await? {
-                Some(read) => self.put(read),
-                None => self.read_again(&id).await?,
+            if !self.change::<GatewayDocument>("report", write.filter, write.update).await? {
+                self.read_again(&id).await?;
             }
         }
         let documents = self.known.of(&id);
@@ -263,6 +253,7 @@ impl Mongo {
         let Some(write) = self.situation(gateway, environments, &documents).switch(active) else { return Ok(()) };
         let operation = if active { "activate" } else { "deactivate" };
         let names = write.names.len();
+        let begun = self.begin::<EnvironmentDocument>();
         let written = self.store.change_all::<EnvironmentDocument>(operation, write.filter, write.update).await?;
         if usize::try_from(written).is_ok_and(|written| written == names) {
             for document in documents.environments().filter(|document| write.names.contains(&document.name)) {
@@ -272,13 +263,14 @@ impl Mongo {
                     seq: Some(report::seq(gateway)),
                     ..document.clone()
                 };
-                self.put(Ok(now));
+                self.take_in(begun, Ok(now)).await?;
             }
             return Ok(());
         }
         // Somebody else wrote some of them meanwhile.
+        let begun = self.begin::<EnvironmentDocument>();
         let now = self.store.find::<EnvironmentDocument>(doc! { "gatewayId": &id }).await?;
-        EnvironmentDocument::shelf(&self.known).replace_of(&id, now);
+        EnvironmentDocument::shelf(&self.known).replace_of(begun, &id, now);
         Ok(())
     }
 
@@ -321,20 +313,68 @@ impl Mongo {
     /// When it cannot be asked.
     pub async fn read_again(&self, gateway_id: &str) -> Result<(), RegistryError> {
         let filter = || doc! { "gatewayId": gateway_id };
+        let begun = (self.begin::<GatewayDocument>(), self.begin::<EnvironmentDocument>());
         let gateways = self.store.find::<GatewayDocument>(filter()).await?;
         let environments = self.store.find::<EnvironmentDocument>(filter()).await?;
-        let mut concerned = GatewayDocument::shelf(&self.known).replace_of(gateway_id, gateways);
-        concerned.extend(EnvironmentDocument::shelf(&self.known).replace_of(gateway_id, environments));
+        let mut concerned = GatewayDocument::shelf(&self.known).replace_of(begun.0, gateway_id, gateways);
+        concerned.extend(EnvironmentDocument::shelf(&self.known).replace_of(begun.1, gateway_id, environments));
         // What somebody else wrote is intake's to look at.
         self.wake_documents(&concerned);
         Ok(())
     }
 
-    /// Takes in what our own write left behind. It may show what somebody else wrote before, of which the
-    /// change stream will then tell nothing new.
-    pub fn put<T: Stored>(&self, read: Read<T>) {
-        let concerned = T::shelf(&self.known).put(read);
-        self.wake_documents(&concerned);
+    /// Changes a document and takes in what that left behind. Returns whether the filter found one.
+    ///
+    /// # Errors
+    /// When it was not changed.
+    pub async fn change<T: Stored>(
+        &self,
+        operation: &'static str,
+        filter: Document,
+        update: Document,
+    ) -> Result<bool, RegistryError> {
+        let begun = self.begin::<T>();
+        match self.store.change::<T>(operation, filter, update).await? {
+            Some(read) => self.take_in(begun, read).await.map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Inserts a document about a gateway, unless somebody else was first.
+    async fn insert<T: Stored>(&self, gateway_id: &str, document: Document) -> Result<(), RegistryError> {
+        let begun = self.begin::<T>();
+        match self.store.insert::<T>(document).await {
+            Ok(read) => self.take_in(begun, read).await,
+            Err(RegistryError::Duplicate(_)) => self.read_again(gateway_id).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    fn begin<T: Stored>(&self) -> Begun {
+        T::shelf(&self.known).begin()
+    }
+
+    /// Takes in a document as a request that was begun then left it. It may show what somebody else wrote before, of
+    /// which the change stream will then tell nothing new. Where the stream told something while the answer was on
+    /// its way, it is not known which is newer, and the document is read once more: an older version would stand
+    /// for good.
+    async fn take_in<T: Stored>(&self, mut begun: Begun, read: Read<T>) -> Result<(), RegistryError> {
+        const TRIES: usize = 5;
+        let id = known::id(&read).clone();
+        let mut read = Some(read);
+        for _ in 0..TRIES {
+            let concerned = match read {
+                Some(read) => T::shelf(&self.known).put_since(begun, read),
+                None => T::shelf(&self.known).forget_since(begun, &id),
+            };
+            if let Some(concerned) = concerned {
+                self.wake_documents(&concerned);
+                return Ok(());
+            }
+            begun = self.begin::<T>();
+            read = self.store.find::<T>(doc! { "_id": id.clone() }).await?.into_iter().next();
+        }
+        Err(RegistryError::Changed)
     }
 
     /// A gateway was applied: its place is known from now on, whatever the cache says.
