@@ -238,13 +238,13 @@ fn show_objects(cluster: &Cluster) -> Result<()> {
 /// What becomes of the documents of a collection from now on.
 async fn changes(collection: &Collection<Document>, name: &'static str) -> Result<BoxStream<'static, Result<News>>> {
     let changes = collection.watch().full_document(FullDocumentType::UpdateLookup).await?;
-    Ok(changes.map(move |event| Ok(News::Document(name, event?))).boxed())
+    Ok(changes.map(move |event| Ok(News::Document(name, Box::new(event?)))).boxed())
 }
 
 /// What happened.
 enum News {
-    Object(Event<ApiGateway>),
-    Document(&'static str, ChangeStreamEvent<Document>),
+    Object(Box<Event<ApiGateway>>),
+    Document(&'static str, Box<ChangeStreamEvent<Document>>),
 }
 
 /// Documents and objects as they were last seen.
@@ -270,7 +270,7 @@ impl Scene {
         let api: Api<ApiGateway> = Api::namespaced(client.clone(), NAMESPACE);
         let objects = watcher(api, watcher::Config::default()).default_backoff();
         let news = stream::select_all([
-            objects.map(|event| Ok(News::Object(event?))).boxed(),
+            objects.map(|event| Ok(News::Object(Box::new(event?)))).boxed(),
             changes(&gateways, GATEWAYS).await?,
             changes(&environments, ENVIRONMENTS).await?,
         ]);
@@ -293,19 +293,25 @@ impl Scene {
         what.clone_into(&mut self.awaited);
         while !wanted(self) {
             match self.news.next().await.context("nothing is watched any more")?? {
-                News::Object(Event::Apply(object) | Event::InitApply(object)) => {
-                    self.transitions.tell(&object);
-                    self.objects.insert(object.name_any(), object);
-                }
-                News::Object(Event::Delete(object)) => {
-                    self.objects.remove(&object.name_any());
-                    self.line(&format!("{:<7} the object is gone", object.name_any()));
-                }
-                News::Object(Event::Init | Event::InitDone) => {}
-                News::Document(collection, event) => self.take_in(collection, event),
+                News::Object(event) => self.see(*event),
+                News::Document(collection, event) => self.take_in(collection, *event),
             }
         }
         Ok(())
+    }
+
+    fn see(&mut self, event: Event<ApiGateway>) {
+        match event {
+            Event::Apply(object) | Event::InitApply(object) => {
+                self.transitions.tell(&object);
+                self.objects.insert(object.name_any(), object);
+            }
+            Event::Delete(object) => {
+                self.objects.remove(&object.name_any());
+                self.line(&format!("{:<7} the object is gone", object.name_any()));
+            }
+            Event::Init | Event::InitDone => {}
+        }
     }
 
     fn take_in(&mut self, collection: &'static str, event: ChangeStreamEvent<Document>) {

@@ -340,7 +340,7 @@ impl Registries {
     fn print_costs(&self) {
         println!("\n{:<42} {:>10} {:>10}", "The operator's cost per gateway", "kubernetes", "mongodb");
         let row = |what: &str, [kubernetes, mongodb]: [f64; 2], unit: &str| {
-            println!("  {what:<40} {kubernetes:10.2} {mongodb:10.2} {unit}");
+            println!("{}", format!("  {what:<40} {kubernetes:10.2} {mongodb:10.2} {unit}").trim_end());
         };
         let mut targets: Vec<String> = self
             .pairs
