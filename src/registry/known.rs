@@ -95,11 +95,18 @@ impl<T: Kept> Shelf<T> {
         self.replace(key, read)
     }
 
-    /// A document as a request that was begun then left or found it. `None`: something was taken in meanwhile, and
-    /// which of the two is newer is not known.
+    /// A document as a request that was begun then left or found it. `None`: something was taken in meanwhile, of
+    /// no earlier transition, and which of the two is newer is not known.
     pub fn put_since(&mut self, begun: Begun, read: Read<T>) -> Option<Concerned> {
-        let since = self.kept.get(&key(id(&read))).map_or(self.forgotten, |entry| entry.at);
-        (since <= begun.0).then(|| self.put(read))
+        let overtaken = match self.kept.get(&key(id(&read))) {
+            None => self.forgotten > begun.0,
+            Some(Entry { at, .. }) if *at <= begun.0 => false,
+            Some(Entry { read: known, .. }) => match (known, &read) {
+                (Ok(known), Ok(read)) => !is_older(known, read),
+                _ => true,
+            },
+        };
+        (!overtaken).then(|| self.put(read))
     }
 
     /// That a request which was begun then did not find a document. `None`: something was taken in meanwhile.
@@ -350,6 +357,16 @@ mod tests {
         assert_eq!(shelf.replace_of(begun, "a", vec![document(1, "a", doc! {})]), concerned([]));
         assert_eq!(shelf.replace_of(begun, "a", Vec::new()), concerned([]));
         assert_eq!(states(&shelf, "a"), ["Stopped"]);
+    }
+
+    #[test]
+    fn an_answer_overrules_what_is_known_to_be_older() {
+        let mut shelf = Shelf::default();
+        let begun = shelf.begin();
+        let told = |seq: i64| document(1, "a", doc! { "uid": "u", "seq": seq });
+        shelf.put(told(1));
+        assert_eq!(shelf.put_since(begun, told(2)), Some(concerned(["a"])));
+        assert_eq!(shelf.put_since(begun, told(2)), None);
     }
 
     #[test]
