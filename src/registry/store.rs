@@ -490,3 +490,27 @@ fn kept_of<T: Kept>(document: &Document) -> Document {
     let fields = ["_id"].iter().chain(T::FIELDS);
     fields.filter_map(|field| Some(((*field).to_owned(), document.get(field)?.clone()))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_fails_over_is_away_and_one_that_refuses_what_is_written_is_not() {
+        let fails_over = [
+            ("ShutdownInProgress", 91),
+            ("PrimarySteppedDown", 189),
+            ("NotWritablePrimary", 10_107),
+            ("InterruptedAtShutdown", 11_600),
+            ("InterruptedDueToReplStateChange", 11_602),
+            ("NotPrimaryNoSecondaryOk", 13_435),
+            ("NotPrimaryOrSecondary", 13_436),
+        ];
+        for (name, code) in fails_over {
+            assert!(is_away(code), "{name}");
+        }
+        for (name, code) in [("BadValue", 2), ("DocumentValidationFailure", 121), ("DuplicateKey", DUPLICATE_KEY)] {
+            assert!(!is_away(code), "{name}");
+        }
+    }
+}
