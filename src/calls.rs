@@ -268,3 +268,61 @@ pub fn is_out_of_reach(error: &kube::Error) -> bool {
 fn post() -> PostParams {
     PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::convert::Infallible;
+    use std::future::{Ready, ready};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Context;
+
+    use axum::http::{Request, Response};
+    use k8s_openapi::api::core::v1::Service;
+    use kube::client::Body;
+
+    use super::*;
+    use crate::health::Health;
+    use crate::outage::LastHeard;
+
+    /// An API server that counts requests and gives back what it is sent.
+    #[derive(Clone, Default)]
+    struct Counting(Arc<AtomicUsize>);
+
+    impl tower::Service<Request<Body>> for Counting {
+        type Response = Response<Body>;
+        type Error = Infallible;
+        type Future = Ready<Result<Response<Body>, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: Request<Body>) -> Self::Future {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            ready(Ok(Response::new(request.into_body())))
+        }
+    }
+
+    async fn created_with(claim: Claim) -> (Result<Service, CallError>, usize) {
+        let server = Counting::default();
+        let client = Client::new(server.clone(), "a");
+        let outages = Outages::new(client.clone(), LastHeard::default(), Health::default());
+        let calls = Calls::new(client, Duration::from_secs(10), claim, outages);
+        let mut service = Service::default();
+        service.metadata.namespace = Some("a".to_owned());
+        (calls.create(&service).await, server.0.load(Ordering::SeqCst))
+    }
+
+    #[tokio::test]
+    async fn without_a_claim_no_write_leaves_the_process() {
+        let (refused, requests) = created_with(Claim::none()).await;
+        assert!(matches!(refused, Err(CallError::NotLeader)), "{refused:?}");
+        assert_eq!(requests, 0);
+        let (created, requests) = created_with(Claim::unconditional()).await;
+        created.unwrap();
+        assert_eq!(requests, 1);
+    }
+}
