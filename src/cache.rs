@@ -15,7 +15,7 @@ use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
 use tokio::sync::watch;
 
-use crate::api::{ALLOWED_HOSTS_ANNOTATION, Environment};
+use crate::api::{ALLOWED_HOSTS_ANNOTATION, Environment, namespace_and_name};
 use crate::decide::hosts::Holder;
 use crate::decide::observed::{PodTrouble, Pods, Trouble};
 use crate::resources::NAME_LABEL;
@@ -91,13 +91,13 @@ impl<T: Kept> Cache<T> {
     pub fn absorb(&self, event: Event<T::Object>) -> Vec<Holder> {
         match event {
             Event::Apply(object) => self.apply(object),
-            Event::Delete(object) => self.write().take(&id(&object)).into_iter().collect(),
+            Event::Delete(object) => self.write().take(&namespace_and_name(&object)).into_iter().collect(),
             Event::Init => {
                 *self.incoming() = Index::default();
                 Vec::new()
             }
             Event::InitApply(object) => {
-                let id = id(&object);
+                let id = namespace_and_name(&object);
                 if let Some((holder, value)) = T::keep(object) {
                     self.incoming().put(id, holder, Arc::new(value));
                 }
@@ -108,7 +108,7 @@ impl<T: Kept> Cache<T> {
     }
 
     fn apply(&self, object: T::Object) -> Vec<Holder> {
-        let id = id(&object);
+        let id = namespace_and_name(&object);
         let mut index = self.write();
         let Some((holder, value)) = T::keep(object) else {
             return index.take(&id).into_iter().collect();
@@ -171,11 +171,6 @@ impl<T: Kept> Cache<T> {
     }
 }
 
-/// Namespace and name of an object.
-fn id<K: Resource>(object: &K) -> Holder {
-    (object.namespace().unwrap_or_default(), object.name_any())
-}
-
 macro_rules! children {
     ($($kind:ty: $watched:ty),+) => {
         $(
@@ -184,7 +179,7 @@ macro_rules! children {
                 type Object = $watched;
 
                 fn keep(object: Self::Object) -> Option<(Holder, Self)> {
-                    Some((id(&object), object.into()))
+                    Some((namespace_and_name(&object), object.into()))
                 }
 
                 fn says_the_same(&self, newer: &Self) -> bool {

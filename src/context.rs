@@ -6,9 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{Selector, SelectorExt};
 
-use crate::api::ApiGateway;
 use crate::calls::Calls;
-use crate::decide::hosts::Holder;
 use crate::decide::observed::Settings;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
@@ -50,10 +48,5 @@ impl Context {
     pub fn knows_namespace_of(&self, object: &ObjectMeta) -> bool {
         let namespace = object.namespace.clone().unwrap_or_default();
         self.caches.allowed_hosts.child_of(&(namespace.clone(), namespace)).is_some()
-    }
-
-    /// Namespace and name of a gateway, as the caches know it.
-    pub fn holder(gateway: &ApiGateway) -> Holder {
-        (gateway.namespace_or_empty().to_owned(), gateway.name_or_empty().to_owned())
     }
 }

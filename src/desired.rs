@@ -145,7 +145,7 @@ impl<'a> Desired<'a> {
     pub fn compared(&self, ctx: &Context) -> Compared {
         let print = self.fingerprint();
         if print.is_some() && print == ctx.memory.settled(self.gateway) {
-            return self.all_as_desired();
+            return self.each(Presence::Equal);
         }
         let compared = self.compare();
         let settled = compared.deployment == Presence::Equal
@@ -161,7 +161,7 @@ impl<'a> Desired<'a> {
     fn compare(&self) -> Compared {
         let Found { deployment, service, ingress, disruption_budget } = &self.found;
         if deployment.is_none() && service.is_none() && ingress.is_none() && disruption_budget.is_none() {
-            return self.nothing_there();
+            return self.each(Presence::Missing);
         }
         Compared {
             deployment: self.presence::<Deployment>(),
@@ -175,23 +175,14 @@ impl<'a> Desired<'a> {
         presence(self.gateway, K::desired(self.children()), K::found(&self.found))
     }
 
-    fn nothing_there(&self) -> Compared {
-        let missing = |wanted: bool| if wanted { Presence::Missing } else { Presence::NotWanted };
+    /// Every child that is wanted, found alike.
+    fn each(&self, presence: Presence) -> Compared {
+        let optional = |wanted: bool| if wanted { presence.clone() } else { Presence::NotWanted };
         Compared {
-            deployment: Presence::Missing,
-            service: Presence::Missing,
-            ingress: missing(resources::wants_ingress(self.gateway, &self.surroundings)),
-            disruption_budget: missing(resources::wants_disruption_budget(self.gateway)),
-        }
-    }
-
-    fn all_as_desired(&self) -> Compared {
-        let equal = |wanted: bool| if wanted { Presence::Equal } else { Presence::NotWanted };
-        Compared {
-            deployment: Presence::Equal,
-            service: Presence::Equal,
-            ingress: equal(resources::wants_ingress(self.gateway, &self.surroundings)),
-            disruption_budget: equal(resources::wants_disruption_budget(self.gateway)),
+            ingress: optional(resources::wants_ingress(self.gateway, &self.surroundings)),
+            disruption_budget: optional(resources::wants_disruption_budget(self.gateway)),
+            deployment: presence.clone(),
+            service: presence,
         }
     }
 

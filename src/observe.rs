@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
-use crate::api::{ApiGateway, Environment, EnvironmentState};
+use crate::api::{ApiGateway, Environment, EnvironmentState, namespace_and_name};
 use crate::cache::{self, AllowedHosts};
 use crate::calls::CallError;
 use crate::context::Context;
@@ -20,7 +20,6 @@ use crate::registry::report::EnvironmentView;
 use crate::resources::{self, Owner};
 
 /// The children as they are, wherever they were read.
-#[derive(Clone)]
 pub struct Found {
     /// The Deployment.
     pub deployment: Option<Arc<Deployment>>,
@@ -34,7 +33,7 @@ pub struct Found {
 
 /// The children in the caches.
 pub fn cached(ctx: &Context, gateway: &ApiGateway) -> Found {
-    let holder = Context::holder(gateway);
+    let holder = namespace_and_name(gateway);
     Found {
         deployment: ctx.caches.deployments.child_of(&holder),
         service: ctx.caches.services.child_of(&holder),
@@ -66,7 +65,7 @@ pub fn facts(ctx: &Context, gateway: &ApiGateway, desired: &Desired<'_>) -> Obse
         ingress: expected::<Ingress>(ctx, gateway, desired, compared.ingress),
         disruption_budget: expected::<PodDisruptionBudget>(ctx, gateway, desired, compared.disruption_budget),
         rollout: desired.found.deployment.as_deref().map(rollout).unwrap_or_default(),
-        pods: cache::pods(&ctx.caches.pods, &Context::holder(gateway)),
+        pods: cache::pods(&ctx.caches.pods, &namespace_and_name(gateway)),
         environments: desired.environments.iter().map(|(_, facts)| facts.clone()).collect(),
         host: desired.host.clone(),
         registry: ctx.registry.facts(gateway, || environment_views(desired)),
@@ -142,7 +141,7 @@ pub fn host_verdict(ctx: &Context, claimant: impl Into<Stake>) -> HostVerdict {
 pub fn environments(ctx: &Context, gateway: &ApiGateway) -> Vec<(Arc<Environment>, EnvironmentFacts)> {
     ctx.caches
         .environments
-        .of(&Context::holder(gateway))
+        .of(&namespace_and_name(gateway))
         .into_iter()
         .filter(|(_, environment)| environment.metadata.deletion_timestamp.is_none())
         .map(|(name, environment)| {

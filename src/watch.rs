@@ -23,7 +23,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
-use crate::api::{ApiGateway, Environment};
+use crate::api::{ApiGateway, Environment, namespace_and_name};
 use crate::backoff::WatchBackoff;
 use crate::cache::{AllowedHosts, Cache, Kept, PodFacts};
 use crate::calls::is_out_of_reach;
@@ -350,7 +350,7 @@ fn gateway_events(
             wake.environments_of(holder);
         }
         for object in &changes.appeared {
-            let holder = key(object);
+            let holder = namespace_and_name(object);
             if !object.0.as_ref().is_ok_and(|gateway| memory.is_echo(gateway)) {
                 wake.gateway(&holder);
             }
@@ -375,7 +375,7 @@ fn environment_events(
                 wake.learn(environment);
                 registry.saw_environment(environment);
             }
-            let (namespace, name) = key(object);
+            let (namespace, name) = namespace_and_name(object);
             wake.environment(&namespace, &name);
         }
         for Identity { holder, .. } in &changes.gone {
@@ -417,11 +417,11 @@ impl<K: Resource + Clone> Known<K> {
     fn take_in(&mut self, event: &Event<K>) -> Changes<K> {
         match event {
             Event::Apply(object) => {
-                self.present.insert(key(object), uid(object));
+                self.present.insert(namespace_and_name(object), uid(object));
                 Changes { appeared: vec![object.clone()], gone: Vec::new() }
             }
             Event::Delete(object) => {
-                let gone = Identity { holder: key(object), uid: uid(object) };
+                let gone = Identity { holder: namespace_and_name(object), uid: uid(object) };
                 if self.present.get(&gone.holder) == Some(&gone.uid) {
                     self.present.remove(&gone.holder);
                 }
@@ -437,7 +437,7 @@ impl<K: Resource + Clone> Known<K> {
             }
             Event::InitDone => {
                 let appeared = std::mem::take(&mut self.listed);
-                let present = appeared.iter().map(|object| (key(object), uid(object))).collect();
+                let present = appeared.iter().map(|object| (namespace_and_name(object), uid(object))).collect();
                 let before = std::mem::replace(&mut self.present, present);
                 let is_gone = |(holder, uid): &(Holder, String)| self.present.get(holder) != Some(uid);
                 let gone = before.into_iter().filter(is_gone).map(|(holder, uid)| Identity { holder, uid }).collect();
@@ -450,10 +450,6 @@ impl<K: Resource + Clone> Known<K> {
     fn has(&self, holder: &Holder) -> bool {
         self.present.contains_key(holder)
     }
-}
-
-fn key<K: Resource>(object: &K) -> Holder {
-    (object.namespace().unwrap_or_default(), object.name_any())
 }
 
 fn uid<K: Resource>(object: &K) -> String {

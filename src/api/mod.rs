@@ -5,7 +5,7 @@ mod gateway;
 mod reason;
 mod status;
 
-use kube::CustomResourceExt;
+use kube::{CustomResourceExt, Resource};
 use serde_json::{Value, json};
 
 pub use environment::{Environment, EnvironmentSpec, EnvironmentState, EnvironmentStatus, GatewayRef};
@@ -98,4 +98,10 @@ fn name_the_name(crd: &mut Value) {
 /// When a definition cannot be written as YAML; this would be a fault of this crate.
 pub fn crds_yaml() -> anyhow::Result<Vec<(String, String)>> {
     crds()?.into_iter().map(|(plural, crd)| Ok((plural, serde_saphyr::to_string(&crd)?))).collect()
+}
+
+/// Namespace and name of an object.
+pub fn namespace_and_name<K: Resource>(object: &K) -> (String, String) {
+    let meta = object.meta();
+    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use kube::{Resource, ResourceExt};
+use kube::Resource;
 use mongodb::bson::{Bson, Document, doc};
 use tokio::task::JoinSet;
 
@@ -13,7 +13,7 @@ use super::intent::{self, Act, AnswerIn, Apply, Collection, Objects, REFUSED};
 use super::mongo::{Mongo, document_key};
 use super::report::platforms_id;
 use super::store::{Change, RegistryError, Stored};
-use crate::api::{ApiGateway, Environment, Reason};
+use crate::api::{ApiGateway, Environment, Reason, namespace_and_name};
 use crate::backoff;
 use crate::calls::{CallError, Object};
 use crate::context::Context;
@@ -325,16 +325,12 @@ fn wait_for_strangers(mongo: &Mongo, gateway_id: &str, objects: &Objects) {
     }
     let mut made = mongo.made();
     for gateway in objects.gateways.iter().filter(|gateway| platforms_id(gateway) != Some(gateway_id)) {
-        made.block(Collection::Gateways, holder(gateway), gateway_id);
+        made.block(Collection::Gateways, namespace_and_name(gateway), gateway_id);
     }
     let strangers = objects.environments.iter().filter(|environment| !intent::carries(environment.meta(), gateway_id));
     for environment in strangers {
-        made.block(Collection::Environments, holder(environment), gateway_id);
+        made.block(Collection::Environments, namespace_and_name(environment), gateway_id);
     }
-}
-
-fn holder<K: Resource>(object: &K) -> Holder {
-    (object.namespace().unwrap_or_default(), object.name_any())
 }
 
 async fn carry_out(mongo: &Mongo, ctx: &Context, gateway_id: &str, objects: &Objects, act: Act) -> Result<Done, Error> {
@@ -344,14 +340,16 @@ async fn carry_out(mongo: &Mongo, ctx: &Context, gateway_id: &str, objects: &Obj
             Collection::Environments => self::apply::<Environment>(mongo, ctx, gateway_id, apply).await,
         },
         Act::DeleteGateway(place) => {
-            if let Some(gateway) = objects.gateways.iter().find(|gateway| holder(*gateway) == place) {
+            if let Some(gateway) = objects.gateways.iter().find(|gateway| namespace_and_name(*gateway) == place) {
                 ctx.calls.delete(gateway).await?;
                 tracing::info!(gateway_id, gateway = gateway.key(), "deleted, as its document asks");
             }
             Ok(Done::Else)
         }
         Act::DeleteEnvironment(place) => {
-            if let Some(environment) = objects.environments.iter().find(|environment| holder(*environment) == place) {
+            if let Some(environment) =
+                objects.environments.iter().find(|environment| namespace_and_name(*environment) == place)
+            {
                 ctx.calls.delete(environment).await?;
             }
             Ok(Done::Else)

@@ -16,7 +16,7 @@ use super::document::{Answer, Documents, EnvironmentDocument, GatewayDocument, R
 use super::report::{DELETED, platforms_id, read};
 use crate::api::{
     ApiGateway, Environment, GATEWAY_ID_ANNOTATION, INTENT_ANNOTATION, REGISTRY_FINALIZER, REGISTRY_LABEL,
-    REGISTRY_MONGODB, RESTART_ANNOTATION, RETRY_ANNOTATION,
+    REGISTRY_MONGODB, RESTART_ANNOTATION, RETRY_ANNOTATION, namespace_and_name,
 };
 use crate::decide::hosts::Holder;
 use crate::decide::say;
@@ -265,7 +265,7 @@ impl Decision<'_> {
         for gateway in self.objects_of(document) {
             left = true;
             if !gateway.is_being_deleted() {
-                acts.push(Act::DeleteGateway(holder(gateway)));
+                acts.push(Act::DeleteGateway(namespace_and_name(gateway)));
             }
         }
         if left { acts } else { self.remove(document, doc! { "state": DELETED }) }
@@ -290,7 +290,7 @@ impl Decision<'_> {
         let mut acts: Vec<Act> = self
             .objects_of(document)
             .filter(|gateway| !is_at(&gateway.metadata, &place) && !gateway.is_being_deleted())
-            .map(|gateway| Act::DeleteGateway(holder(gateway)))
+            .map(|gateway| Act::DeleteGateway(namespace_and_name(gateway)))
             .collect();
         let found = self.gateway_at(&place);
         if let Some(found) = found {
@@ -440,7 +440,7 @@ impl Decision<'_> {
     }
 
     fn environment(&self, document: &EnvironmentDocument, gateway: &ApiGateway) -> Result<Option<Act>, Answer> {
-        let (namespace, gateway_name) = holder(gateway);
+        let (namespace, gateway_name) = namespace_and_name(gateway);
         let name = environment_name(&gateway_name, &document.name);
         let place = (namespace, name);
         let found = self.objects.environments.iter().find(|environment| is_at(&environment.metadata, &place));
@@ -517,10 +517,6 @@ impl Decision<'_> {
 
 fn unreadable<T>(documents: &[Read<T>]) -> impl Iterator<Item = &Unreadable> {
     documents.iter().filter_map(|document| document.as_ref().err().map(Box::as_ref))
-}
-
-fn holder<K: Resource>(object: &K) -> Holder {
-    (object.namespace().unwrap_or_default(), object.name_any())
 }
 
 fn is_at(meta: &ObjectMeta, (namespace, name): &Holder) -> bool {
