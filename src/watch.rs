@@ -261,7 +261,10 @@ struct Bells {
 impl Bells {
     fn gateway(&self, namespace: &str, name: &str) {
         if let Some(gateway) = self.gateways.get(&ObjectRef::new(name).within(namespace)) {
-            let begun = gateway.0.as_ref().is_ok_and(|gateway| gateway.status.is_some());
+            let begun = gateway.0.as_ref().is_ok_and(|gateway| {
+                let status = gateway.status.as_ref();
+                status.is_some_and(|status| status.observed_generation == gateway.metadata.generation)
+            });
             self.wake(namespace, name, Kind::Gateway, begun);
         }
     }
