@@ -134,7 +134,7 @@ async fn every_metric_is_in_the_readmes_table_and_every_row_of_it_in_a_scrape() 
         "phasegate_start_attempts_total{reason=\"RetryScheduled\"} 0",
         "phasegate_start_timeouts_total{reason=\"ImagePullFailed\"} 0",
         "phasegate_start_timeouts_total{reason=\"SlowStart\"} 0",
-        "phasegate_start_duration_seconds_bucket{le=\"300.0\"} 0",
+        "phasegate_start_duration_seconds_bucket{le=\"300\"} 0",
         "phasegate_reconciles_total{kind=\"Environment\",result=\"panicked\"} 0",
         "phasegate_reconcile_duration_seconds_count{kind=\"Environment\"} 0",
         "phasegate_api_request_duration_seconds_count{verb=\"delete\"} 0",
