@@ -7,7 +7,7 @@ CLUSTER := $(CACHE)/cluster
 # A missing tool ends the run with the way to it.
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)"; exit 1; }
 
-.PHONY: help demo demo-mongodb test proof bench e2e-kind check deny advisories sbom run cluster cluster-down generate tools mongo
+.PHONY: help demo demo-mongodb test proof bench e2e-kind check deny advisories sbom run cluster cluster-down generate tools mongo promtool
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -20,7 +20,7 @@ demo-mongodb: tools mongo ## Show documents of MongoDB that become gateways, and
 	cargo build --locked --bin phasegate
 	cargo run --locked --quiet --example demo-mongodb
 
-test: tools mongo ## Run all tests that need no root
+test: tools mongo promtool ## Run all tests that need no root
 	cargo test --locked --lib --bins --examples
 	cargo test --locked --test it -- --test-threads=6
 
@@ -73,6 +73,9 @@ $(CLUSTER): tools $(wildcard tests/cluster/*.go tests/cluster/*.yaml)
 
 mongo: ## Fetch the tests' MongoDB wire server
 	@tests/mongo/fetch >/dev/null
+
+promtool:
+	$(call need,promtool,apt-get install --no-install-recommends prometheus (2.42 or newer))
 
 tools:
 	$(call need,cargo,curl https://sh.rustup.rs -sSf | sh (Rust 1.89 or newer))

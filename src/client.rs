@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
@@ -134,7 +134,8 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let verb = verb(&request);
         let path = request.uri().path().to_owned();
-        let asked = Asked { metrics: self.metrics.clone(), verb, resource: resource(&path), code: None };
+        let asked =
+            Asked { metrics: self.metrics.clone(), verb, resource: resource(&path), code: None, began: Instant::now() };
         let (heard, health) = (self.heard.clone(), self.health.clone());
         let answer = self.inner.call(request);
         Box::pin(async move {
@@ -156,14 +157,18 @@ struct Asked {
     verb: &'static str,
     resource: &'static str,
     code: Option<StatusCode>,
+    began: Instant,
 }
 
 impl Drop for Asked {
     fn drop(&mut self) {
         let code = self.code.as_ref().map_or("none", StatusCode::as_str);
-        self.metrics.requested(self.verb, self.resource, code);
+        self.metrics.requested(self.verb, self.resource, code, self.began.elapsed());
     }
 }
+
+/// What is asked of the API server.
+pub const VERBS: [&str; 7] = ["get", "list", "watch", "create", "update", "patch", "delete"];
 
 /// The verb as RBAC names it, from what kube says that a request is.
 fn verb(request: &Request<Body>) -> &'static str {

@@ -235,7 +235,10 @@ impl Health {
             let gateways = context.caches.gateways.state();
             gateways.into_iter().filter(|gateway| context.is_mine(kube::Resource::meta(&**gateway))).collect::<Vec<_>>()
         };
-        Scrape { leads: true, load: Some(work.queue.load()), gateways: work.contexts.iter().flat_map(mine).collect() }
+        // Before everything was listed it is not known what there is.
+        let listed = !work.contexts.is_empty();
+        let gateways = listed.then(|| work.contexts.iter().flat_map(mine).collect());
+        Scrape { leads: true, load: work.queue.load(), gateways }
     }
 
     fn lock(&self) -> MutexGuard<'_, View> {

@@ -31,6 +31,9 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Gateway, Self::Environment, Self::Document];
+
     /// The kind as the API spells it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -103,7 +106,7 @@ impl Lane {
 }
 
 /// How the queue is doing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Load {
     /// How many objects wait for a place.
     pub waiting: usize,

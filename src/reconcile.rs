@@ -41,6 +41,9 @@ pub enum Error {
     Call(#[from] CallError),
 }
 
+/// How reconciles end: well, with one of [`Error::kind`], or in a defect.
+pub const RESULTS: [&str; 7] = ["ok", "stale", "refused", "registry", "not_leader", "failed", "panicked"];
+
 impl Error {
     /// Whether somebody else wrote first, which the next look finds.
     pub fn is_stale(&self) -> bool {

@@ -129,11 +129,12 @@ pub async fn record(ctx: &Context, gateway: &ApiGateway, plan: &Plan) -> Result<
 
 fn count(ctx: &Context, status: &ApiGatewayStatus, last: &Transition) {
     match (last.reason, &last.to) {
+        (why, Phase::Starting) => ctx.metrics.attempt_began(why),
         (Reason::Started, Phase::Started) => {
             let began = status.attempt.as_ref().map_or(last.at.0, |attempt| attempt.started_at.0);
             ctx.metrics.started(last.at.0.duration_since(began).as_secs_f64().max(0.0));
         }
-        (Reason::StartDeadlineExceeded, Phase::Started) => {
+        (Reason::StartDeadlineExceeded | Reason::RestartDeadlineExceeded, Phase::Started) => {
             let cause = status.last_failure.as_ref().map_or(last.reason, |failure| failure.reason);
             ctx.metrics.timed_out(cause);
         }

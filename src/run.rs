@@ -100,7 +100,7 @@ async fn take_part(process: &Process<'_>, election: Election) {
         }
         // What is dropped with a lost leadership is everything: caches, memory, reconciles.
         tokio::select! {
-            () = candidate.keep() => {}
+            () = candidate.keep() => process.metrics.stands_by(),
             () = lead(process) => break,
         }
     }

@@ -8,6 +8,7 @@ use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use k8s_openapi::jiff::Timestamp;
 use tokio::net::TcpListener;
 
 use crate::health::{Health, not_alive, not_ready};
@@ -43,7 +44,7 @@ fn verdict(wrong: &[String]) -> Response {
 }
 
 fn exposition(metrics: &Metrics, health: &Health) -> Response {
-    match metrics.text(&health.scrape()) {
+    match metrics.text(&health.scrape(), Timestamp::now()) {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }

@@ -513,6 +513,7 @@ impl Begin<'_> {
         };
         let pulse = Arc::new(Pulse::new(what.clone(), api.resource_url().to_owned()));
         self.shared.health.watches(Arc::clone(&pulse));
+        self.shared.metrics.watches(&K::plural(&()));
         let Shared { outages, heard, metrics, .. } = self.shared.clone();
         self.running.spawn(async move {
             let mut events =

@@ -72,6 +72,7 @@ async fn probe(mongo: Arc<Mongo>) {
 
 /// Creates the indexes, as soon as that can be.
 async fn index(mongo: Arc<Mongo>) {
+    mongo.metrics.registry_misses_indexes(0);
     let mut failures = 0;
     loop {
         mongo.breaker.wait_until_back().await;

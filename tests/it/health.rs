@@ -157,6 +157,9 @@ async fn the_metrics_agree_with_the_api_server_and_name_no_tenant() {
     assert_eq!(gateways("Running", "Started"), 1.0, "{text}");
     assert_eq!(gateways("Stopped", "Stopped"), 2.0, "{text}");
     assert_eq!(sum(&samples, "phasegate_gateways", &[]), 3.0, "{text}");
+    assert_eq!(sum(&samples, "phasegate_gateways_given_up", &[]), 1.0, "{text}");
+    assert_eq!(sum(&samples, "phasegate_start_attempts_total", &[("reason", "StartRequested")]), 2.0, "{text}");
+    assert_eq!(sum(&samples, "phasegate_start_attempts_total", &[]), 2.0, "{text}");
     assert_eq!(sum(&samples, "phasegate_start_duration_seconds_count", &[]), 1.0, "{text}");
     let history = good.status.unwrap().history;
     let took = history[1].at.0.duration_since(history[0].at.0).as_secs_f64();
@@ -171,6 +174,9 @@ async fn the_metrics_agree_with_the_api_server_and_name_no_tenant() {
         let counted = sum(&samples, "phasegate_api_requests_total", &[("verb", "create"), ("resource", resource)]);
         assert_eq!(counted, created(resource), "{resource}: {text}");
     }
+    let (verb, answered) = ([("verb", "create")], "phasegate_api_request_duration_seconds_count");
+    let creates = sum(&samples, "phasegate_api_requests_total", &verb);
+    assert_eq!(sum(&samples, answered, &verb), creates, "{text}");
     assert!(sum(&samples, "phasegate_reconciles_total", &[("kind", "ApiGateway"), ("result", "ok")]) >= 3.0, "{text}");
     assert_eq!(sum(&samples, "phasegate_queue_running", &[]), 0.0, "{text}");
     assert_eq!(sum(&samples, "phasegate_queue_waiting", &[]), 0.0, "{text}");

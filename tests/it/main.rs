@@ -20,6 +20,7 @@ mod hosts;
 mod leadership;
 mod logs;
 mod mongo_server;
+mod monitoring;
 mod names;
 mod outages;
 mod permissions;

@@ -7,7 +7,7 @@ use kube::api::ListParams;
 use phasegate::api::{ApiGateway, Phase, Reason, State, condition};
 use serde_json::{Value, json};
 
-use crate::harness::{World, gateway, is_true, path};
+use crate::harness::{Health, World, gateway, is_true, path};
 
 const STARTED: [&str; 2] = ["Starting/Running StartRequested", "Started/Running Started"];
 const RESTARTED: [&str; 2] = ["Starting/Restarting RestartRequested", "Started/Running Started"];
@@ -185,7 +185,8 @@ async fn a_restart_of_a_timed_out_gateway_is_a_start() {
 #[tokio::test]
 async fn a_restart_with_a_broken_image_leaves_the_old_pods_serving_until_the_image_is_corrected() {
     let world = World::new("restart-broken").await;
-    let _operator = world.operator();
+    let health = Health::reserve();
+    let _operator = world.operator_with(&["--http-bind", &health.address()]);
     world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "6s" }))).await;
     world.until_started("shop").await;
     let before = pods(&world).await;
@@ -203,6 +204,10 @@ async fn a_restart_with_a_broken_image_leaves_the_old_pods_serving_until_the_ima
     assert_eq!((failure.reason, failure.attempt), (Reason::ImagePullFailed, 2));
     let events = world.until_event("shop", "RestartDeadlineExceeded").await;
     assert!(events.contains(&"Warning RestartDeadlineExceeded".to_owned()), "{events:?}");
+    let restarted = "phasegate_start_attempts_total{reason=\"RestartRequested\"} 1";
+    let timed_out = "phasegate_start_timeouts_total{reason=\"ImagePullFailed\"} 1";
+    // It serves: nobody has to ask for it again.
+    health.until("/metrics", 200, &[restarted, timed_out, "phasegate_gateways_given_up 0"]).await;
     let now = pods(&world).await;
     assert!(before.iter().all(|pod| now.contains(pod)), "{before:?} {now:?}");
 

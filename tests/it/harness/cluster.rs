@@ -158,10 +158,7 @@ impl Cluster {
     }
 
     fn local_once(supervisor: PathBuf, flags: &[&str]) -> Result<Self> {
-        let kubectl =
-            Command::new(&supervisor).arg("kubectl-path").current_dir(module()).stderr(Stdio::inherit()).output()?;
-        ensure!(kubectl.status.success(), "the local control plane could not be built; see above");
-        let kubectl = PathBuf::from(String::from_utf8(kubectl.stdout)?.trim());
+        let kubectl = built_kubectl(&supervisor)?;
         let mut supervised = Supervised::start(
             Command::new(&supervisor)
                 .args(["run", "--until-stdin-closes"])
@@ -291,6 +288,18 @@ impl Cluster {
 /// be added.
 pub fn supervised(program: &Path) -> Result<Command> {
     Ok(execute(&supervisor()?, program))
+}
+
+/// What `kubectl apply -k` would apply. No cluster is asked.
+pub fn kustomized(folder: &str) -> Result<String> {
+    let kubectl = if is_existing() { PathBuf::from("kubectl") } else { built_kubectl(&supervisor()?)? };
+    output(Command::new(kubectl).arg("kustomize").arg(root().join(folder)))
+}
+
+fn built_kubectl(supervisor: &Path) -> Result<PathBuf> {
+    let built = Command::new(supervisor).arg("kubectl-path").current_dir(module()).stderr(Stdio::inherit()).output()?;
+    ensure!(built.status.success(), "the local control plane could not be built; see above");
+    Ok(PathBuf::from(String::from_utf8(built.stdout)?.trim()))
 }
 
 fn execute(supervisor: &Path, program: &Path) -> Command {
