@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod cache;
+pub mod seen;
 pub mod watch;
 pub mod watched;
 
@@ -20,7 +21,6 @@ pub mod observe;
 pub mod reconcile;
 pub mod record;
 pub mod registry;
-pub mod seen;
 
 pub mod backoff;
 pub mod calls;
