@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod cache;
+pub mod trouble;
 pub mod watch;
 pub mod watched;
 
@@ -15,6 +16,7 @@ pub mod decide;
 pub mod resources;
 
 pub mod act;
+pub mod complaints;
 pub mod desired;
 pub mod observe;
 pub mod reconcile;

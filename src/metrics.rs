@@ -12,6 +12,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::api::{ApiGateway, Phase, Reason, State};
+use crate::decide::conditions;
 use crate::queue::{Kind, Load};
 use crate::watch::Guarded;
 
@@ -24,6 +25,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     start_duration: Histogram,
     start_timeouts: Family<ReasonLabels, Counter>,
+    failures: Family<ReasonLabels, Counter>,
     watch_restarts: Family<ResourceLabels, Counter>,
     registry_requests: Family<OperationLabels, Counter>,
     registry_duration: Family<OperationNameLabels, Histogram>,
@@ -124,6 +126,16 @@ impl Default for Metrics {
             "Attempts that were given up at their deadline, by the diagnosed cause",
             start_timeouts.clone(),
         );
+        let failures = Family::<ReasonLabels, Counter>::default();
+        // From zero, or the first of its kind would be no increase.
+        for reason in Reason::ALL.iter().filter(|reason| conditions::is_cause(**reason)) {
+            failures.get_or_create(&ReasonLabels { reason: reason.as_str() });
+        }
+        registry.register(
+            "failures",
+            "Causes that became visible and kept a gateway from being as asked",
+            failures.clone(),
+        );
         let watch_restarts = Family::default();
         registry.register("watch_restarts", "Interrupted watches by resource", watch_restarts.clone());
         let registry_requests = Family::default();
@@ -158,6 +170,7 @@ impl Default for Metrics {
             requests,
             start_duration,
             start_timeouts,
+            failures,
             watch_restarts,
             registry_requests,
             registry_duration,
@@ -188,6 +201,11 @@ impl Metrics {
     /// An attempt was given up.
     pub fn timed_out(&self, cause: Reason) {
         self.start_timeouts.get_or_create(&ReasonLabels { reason: cause.as_str() }).inc();
+    }
+
+    /// A cause became visible.
+    pub fn failed(&self, cause: Reason) {
+        self.failures.get_or_create(&ReasonLabels { reason: cause.as_str() }).inc();
     }
 
     /// A watch was interrupted.
@@ -230,10 +248,16 @@ impl Metrics {
             );
         }
         let gateways = Family::<GatewayLabels, Gauge>::default();
+        let failing = Family::<ReasonLabels, Gauge>::default();
         for gateway in &scrape.gateways {
             gateways.get_or_create(&labels(gateway)).inc();
+            let status = gateway.0.as_ref().ok().and_then(|gateway| gateway.status.as_ref());
+            if let Some(reason) = status.and_then(conditions::failing) {
+                failing.get_or_create(&ReasonLabels { reason: reason.as_str() }).inc();
+            }
         }
         now.register("gateways", "ApiGateways by state and phase", gateways);
+        now.register("gateways_failing", "ApiGateways that are not as asked, by the cause that is known", failing);
         prometheus_text::encode(&mut text, &now)?;
         Ok(text)
     }

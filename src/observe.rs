@@ -1,11 +1,13 @@
 //! From caches, or from a live read, to the plain facts that a decision is made from.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::ResourceExt;
 
 use crate::api::{ApiGateway, Environment, EnvironmentState, namespace_and_name};
 use crate::cache::{self, AllowedHosts};
@@ -59,7 +61,7 @@ pub async fn live(ctx: &Context, gateway: &ApiGateway) -> Result<Found, CallErro
 /// Facts about a gateway, whose children are those that `desired` was made for.
 pub fn facts(ctx: &Context, gateway: &ApiGateway, desired: &Desired<'_>) -> Observed {
     let compared = desired.compared(ctx);
-    Observed {
+    let mut observed = Observed {
         deployment: expected::<Deployment>(ctx, gateway, desired, compared.deployment),
         service: expected::<Service>(ctx, gateway, desired, compared.service),
         ingress: expected::<Ingress>(ctx, gateway, desired, compared.ingress),
@@ -71,7 +73,11 @@ pub fn facts(ctx: &Context, gateway: &ApiGateway, desired: &Desired<'_>) -> Obse
         registry: ctx.registry.facts(gateway, || environment_views(desired)),
         refusal: ctx.memory.refusal(gateway),
         tried: ctx.memory.has_tried(gateway),
-    }
+    };
+    let silent = observed.troubles().filter(|pod| pod.trouble.is_silent());
+    let silence = ctx.memory.silence(gateway, &silent.collect::<Vec<_>>(), Instant::now());
+    observed.pods.silence = silence;
+    observed
 }
 
 /// A child as our own last call left it, where the cache is behind.
@@ -96,17 +102,13 @@ fn cannot_be_changed(ctx: &Context, gateway: &ApiGateway, kind: Child, presence:
 fn rollout(deployment: &Deployment) -> Rollout {
     let desired = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
     let Some(status) = &deployment.status else {
-        return Rollout { desired, ..Rollout::default() };
+        return Rollout { desired, behind: true, ..Rollout::default() };
     };
+    let condition = |type_: &str| status.conditions.iter().flatten().find(|condition| condition.type_ == type_);
     let says = |type_: &str, value: &str, reason: Option<&str>| {
-        status
-            .conditions
-            .iter()
-            .flatten()
-            .find(|condition| {
-                condition.type_ == type_
-                    && condition.status == value
-                    && reason.is_none_or(|reason| condition.reason.as_deref() == Some(reason))
+        condition(type_)
+            .filter(|condition| {
+                condition.status == value && reason.is_none_or(|reason| condition.reason.as_deref() == Some(reason))
             })
             .map(|condition| condition.message.clone().unwrap_or_default())
     };
@@ -121,7 +123,18 @@ fn rollout(deployment: &Deployment) -> Rollout {
         available,
         progress_deadline_exceeded: says("Progressing", "False", Some("ProgressDeadlineExceeded")),
         replica_failure: says("ReplicaFailure", "True", None),
+        updated,
+        behind: !current,
+        template: condition("Progressing")
+            .and_then(|condition| newest_template(&deployment.name_any(), condition.message.as_deref()?)),
     }
+}
+
+/// The `pod-template-hash` of the ReplicaSet that a Deployment speaks of: its name is the Deployment's and the
+/// hash. Watching ReplicaSets for this alone would cost as much as watching Deployments.
+fn newest_template(deployment: &str, words: &str) -> Option<String> {
+    let replica_set = words.split('"').nth(1)?;
+    Some(replica_set.strip_prefix(deployment)?.strip_prefix('-')?.to_owned())
 }
 
 /// Whether somebody may have the host that their spec names.
@@ -192,4 +205,28 @@ pub fn around(ctx: &Context, environment: &Environment, gateway: Option<ApiGatew
     });
     let facts = facts.or_else(|| unreadable.then_some(GatewayFacts { phase: None, state: None, suspended: true }));
     Around { gateway: facts, host: host_verdict(ctx, environment), routed }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// The words of every version of the Deployment controller that is supported.
+    #[test]
+    fn the_newest_template_is_told_by_what_the_deployment_says_of_its_progress() {
+        for words in [
+            "Created new replica set \"shop-7d9f8b6c5\"",
+            "Found new replica set \"shop-7d9f8b6c5\"",
+            "ReplicaSet \"shop-7d9f8b6c5\" is progressing.",
+            "ReplicaSet \"shop-7d9f8b6c5\" has successfully progressed.",
+            "ReplicaSet \"shop-7d9f8b6c5\" has timed out progressing.",
+        ] {
+            assert_eq!(newest_template("shop", words).as_deref(), Some("7d9f8b6c5"), "{words}");
+        }
+        for words in ["Deployment \"shop\" is progressing.", "Deployment is paused", ""] {
+            assert_eq!(newest_template("shop", words), None, "{words}");
+        }
+    }
 }
