@@ -164,9 +164,8 @@ fn slow_start(s: &Situation<'_>) -> Cause {
     }
 }
 
-/// After how long the Events of a silent pod are to be read, if they are. Not before a ready pod would be taken
-/// out of its Service for as many failed probes: most pods are ready by then, and nobody reads. Then every few
-/// seconds, and more and more seldom in a silence that lasts.
+/// After how long the Events of a silent pod are to be read, if they are. Not at once: a pod that is in order is
+/// ready soon, and nothing is read about it. Then every few seconds, and ever more seldom in a silence that lasts.
 pub fn silence_is_to_be_broken_in(observed: &Observed) -> Option<Duration> {
     let Silence { lasted, read_at, complaint, .. } = observed.pods.silence.as_ref()?;
     if complaint.is_some() {
@@ -179,8 +178,8 @@ pub fn silence_is_to_be_broken_in(observed: &Observed) -> Option<Duration> {
     Some(due.saturating_sub(*lasted))
 }
 
-/// Three probes, one every two seconds.
-const SILENCE: Duration = Duration::from_secs(6);
+/// By then a probe that is asked every two seconds has failed three times.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// How a timed-out gateway is tried again.
 pub fn how_to_retry() -> String {

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
+use k8s_openapi::api::core::v1::{LimitRange, Pod, ResourceQuota};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::networking::v1::Ingress;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use kube::api::ListParams;
 use phasegate::api::{ApiGateway, Phase, Reason, State, condition};
@@ -159,11 +159,8 @@ pub async fn prepare(world: &World) {
     world.create::<ResourceQuota>(quota).await;
     // A quota on limits asks each pod for one.
     let limits = json!({ "type": "Container", "default": { "memory": "1Mi" }, "defaultRequest": { "memory": "1Mi" } });
-    world
-        .create::<k8s_openapi::api::core::v1::LimitRange>(
-            json!({ "metadata": { "name": "memory" }, "spec": { "limits": [limits] } }),
-        )
-        .await;
+    let range = json!({ "metadata": { "name": "memory" }, "spec": { "limits": [limits] } });
+    world.create::<LimitRange>(range).await;
     let rule = json!({ "host": "other.example.com" });
     world.create::<Ingress>(json!({ "metadata": { "name": "name" }, "spec": { "rules": [rule] } })).await;
 }
@@ -216,7 +213,7 @@ async fn is_told(world: &World, row: &Row) {
     let note = event.note.unwrap();
     assert!(row.says_all(&world.namespace, &note), "{}: {note}", row.name);
     let late = event.event_time.unwrap().0.duration_since(visible_since(world, row).await);
-    assert!(late < SOON.try_into().unwrap(), "{} was told {late:?} after it was visible", row.name);
+    assert!(late < SignedDuration::try_from(SOON).unwrap(), "{} was told {late:?} after it was visible", row.name);
 }
 
 /// The deadline passes, everything is removed, and the cause is still there.
