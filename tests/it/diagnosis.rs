@@ -27,98 +27,102 @@ pub struct Row {
     pub words: &'static [&'static str],
 }
 
-/// The causes that a pod or its creation has.
+const fn row(name: &'static str, spec: &'static str, reason: Reason, words: &'static [&'static str]) -> Row {
+    Row { name, spec, reason, words }
+}
+
+/// Each cause.
 pub const ROWS: &[Row] = &[
-    Row {
-        name: "not-found",
-        spec: r#"{ "image": "acme/unpullable:1" }"#,
-        reason: Reason::ImagePullFailed,
-        words: &["pod not-found-", "image \"acme/unpullable:1\" cannot be pulled: not found", "does not have it"],
-    },
-    Row {
-        name: "denied",
-        spec: r#"{ "image": "acme/unpullable-denied:1" }"#,
-        reason: Reason::ImagePullFailed,
-        words: &["pod denied-", "cannot be pulled: pull access denied", "spec.imagePullSecrets"],
-    },
-    Row {
-        name: "unreachable",
-        spec: r#"{ "image": "acme/unpullable-unreachable:1" }"#,
-        reason: Reason::ImagePullFailed,
-        words: &["pod unreachable-", "no such host", "did not answer the node"],
-    },
-    Row {
-        name: "crashing",
-        spec: r#"{ "image": "acme/crashing:1" }"#,
-        reason: Reason::CrashLoop,
-        words: &["pod crashing-", "ended with exit code 1: panic: no configuration", "kubectl logs --previous"],
-    },
-    Row {
-        name: "oom",
-        spec: r#"{ "image": "acme/crashing-oom:1" }"#,
-        reason: Reason::CrashLoop,
-        words: &["pod oom-", "OOMKilled", "exit code 137", "spec.resources.limits.memory"],
-    },
-    Row {
-        name: "no-secret",
-        spec: r#"{ "image": "acme/misconfigured:1" }"#,
-        reason: Reason::ConfigMissing,
-        words: &["pod no-secret-", "secret \"gateway-secret\" not found", "Create it in the gateway's namespace"],
-    },
-    Row {
-        name: "no-volume",
-        spec: r#"{ "image": "acme/misconfigured-volume:1" }"#,
-        reason: Reason::ConfigMissing,
-        words: &["pod no-volume-", "volume \"keys\" : secret \"gateway-keys\" not found", "spec.volumes"],
-    },
-    Row {
-        name: "root",
-        spec: r#"{ "image": "acme/misconfigured-root:1" }"#,
-        reason: Reason::RunsAsRoot,
-        words: &["pod root-", "image will run as root", "USER 65532"],
-    },
-    Row {
-        name: "probe",
-        spec: r#"{ "image": "acme/never-ready-probe:1", "readinessPath": "/healthz" }"#,
-        reason: Reason::ReadinessFailing,
-        words: &["pod probe-", "it runs and is not ready: Readiness probe failed", "statuscode: 503", "spec.port"],
-    },
-    Row {
-        name: "too-large",
-        spec: r#"{ "resources": { "requests": { "cpu": "900" } } }"#,
-        reason: Reason::Unschedulable,
-        words: &["pod too-large-", "Insufficient cpu", "lower spec.resources.requests"],
-    },
-    Row {
-        name: "no-node",
-        spec: r#"{ "nodeSelector": { "example.com/disk": "none" } }"#,
-        reason: Reason::Unschedulable,
-        words: &["pod no-node-", "node affinity/selector", "correct spec.nodeSelector"],
-    },
-    Row {
-        name: "quota",
-        spec: r#"{ "resources": { "limits": { "memory": "2Ti" } } }"#,
-        reason: Reason::QuotaExceeded,
-        words: &["quota refuses the pods", "exceeded quota: memory", "ResourceQuota"],
-    },
-    Row {
-        name: "admission",
-        spec: r#"{ "resources": { "requests": { "memory": "2Gi" }, "limits": { "memory": "1Gi" } } }"#,
-        reason: Reason::AdmissionRefused,
-        words: &["refuses the Deployment", "must be less than or equal to memory limit", "Change the field"],
-    },
-    Row {
-        name: "host",
-        spec: r#"{ "host": "%.example.com" }"#,
-        reason: Reason::HostTaken,
-        words: &["host \"%.example.com\" is held by", "%/holder", "Choose another spec.host"],
-    },
-    Row {
-        name: "name",
-        spec: r#"{ "host": "name.%.example.com" }"#,
-        reason: Reason::NameTaken,
-        words: &["Ingress \"name\" exists", "it is left alone", "Delete or rename that Ingress"],
-    },
+    row(
+        "not-found",
+        r#"{ "image": "acme/unpullable:1" }"#,
+        Reason::ImagePullFailed,
+        &["pod not-found-", "image \"acme/unpullable:1\" cannot be pulled: not found", "does not have it"],
+    ),
+    row(
+        "denied",
+        r#"{ "image": "acme/unpullable-denied:1" }"#,
+        Reason::ImagePullFailed,
+        &["pod denied-", "cannot be pulled: pull access denied", "spec.imagePullSecrets"],
+    ),
+    row(
+        "unreachable",
+        r#"{ "image": "acme/unpullable-unreachable:1" }"#,
+        Reason::ImagePullFailed,
+        &["pod unreachable-", "no such host", "did not answer the node"],
+    ),
+    row(
+        "crashing",
+        r#"{ "image": "acme/crashing:1" }"#,
+        Reason::CrashLoop,
+        &["pod crashing-", "ended with exit code 1: panic: no configuration", "kubectl logs --previous"],
+    ),
+    row(
+        "oom",
+        r#"{ "image": "acme/crashing-oom:1" }"#,
+        Reason::CrashLoop,
+        &["pod oom-", "OOMKilled", "exit code 137", "spec.resources.limits.memory"],
+    ),
+    row(
+        "no-secret",
+        r#"{ "image": "acme/misconfigured:1" }"#,
+        Reason::ConfigMissing,
+        &["pod no-secret-", "secret \"gateway-secret\" not found", "Create it in the gateway's namespace"],
+    ),
+    row(
+        "no-volume",
+        r#"{ "image": "acme/misconfigured-volume:1" }"#,
+        Reason::ConfigMissing,
+        &["pod no-volume-", "volume \"keys\" : secret \"gateway-keys\" not found", "spec.volumes"],
+    ),
+    row(
+        "root",
+        r#"{ "image": "acme/misconfigured-root:1" }"#,
+        Reason::RunsAsRoot,
+        &["pod root-", "image will run as root", "USER 65532"],
+    ),
+    row(
+        "probe",
+        r#"{ "image": "acme/never-ready-probe:1", "readinessPath": "/healthz" }"#,
+        Reason::ReadinessFailing,
+        &["pod probe-", "it runs and is not ready: Readiness probe failed", "statuscode: 503", "spec.port"],
+    ),
+    row(
+        "too-large",
+        r#"{ "resources": { "requests": { "cpu": "900" } } }"#,
+        Reason::Unschedulable,
+        &["pod too-large-", "Insufficient cpu", "lower spec.resources.requests"],
+    ),
+    row(
+        "no-node",
+        r#"{ "nodeSelector": { "example.com/disk": "none" } }"#,
+        Reason::Unschedulable,
+        &["pod no-node-", "node affinity/selector", "correct spec.nodeSelector"],
+    ),
+    row(
+        "quota",
+        r#"{ "resources": { "limits": { "memory": "2Ti" } } }"#,
+        Reason::QuotaExceeded,
+        &["quota refuses the pods", "exceeded quota: memory", "ResourceQuota"],
+    ),
+    row(
+        "admission",
+        r#"{ "resources": { "requests": { "memory": "2Gi" }, "limits": { "memory": "1Gi" } } }"#,
+        Reason::AdmissionRefused,
+        &["refuses the Deployment", "must be less than or equal to memory limit", "Change the field"],
+    ),
+    row(
+        "host",
+        r#"{ "host": "%.example.com" }"#,
+        Reason::HostTaken,
+        &["host \"%.example.com\" is held by", "%/holder", "Choose another spec.host"],
+    ),
+    row(
+        "name",
+        r#"{ "host": "name.%.example.com" }"#,
+        Reason::NameTaken,
+        &["Ingress \"name\" exists", "it is left alone", "Delete or rename that Ingress"],
+    ),
 ];
 
 /// How soon a cause is told once it is visible.
