@@ -89,7 +89,7 @@ pub const ROWS: &[Row] = &[
     ),
     row(
         "too-large",
-        r#"{ "resources": { "requests": { "cpu": "900" } } }"#,
+        r#"{ "resources": { "requests": { "cpu": "1M" } } }"#,
         Reason::Unschedulable,
         &["pod too-large-", "Insufficient cpu", "lower spec.resources.requests"],
     ),
