@@ -129,7 +129,7 @@ impl Default for Metrics {
         let failures = Family::<ReasonLabels, Counter>::default();
         // From zero, or the first of its kind would be no increase.
         for reason in Reason::ALL.iter().filter(|reason| conditions::is_cause(**reason)) {
-            failures.get_or_create(&ReasonLabels { reason: reason.as_str() });
+            drop(failures.get_or_create(&ReasonLabels { reason: reason.as_str() }));
         }
         registry.register(
             "failures",
