@@ -117,9 +117,17 @@ fn complaint(said: &[Said], runs: bool) -> Option<Complaint> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::Router;
+    use axum::http::{StatusCode, Uri};
+    use kube::Client;
     use serde_json::json;
 
     use super::*;
+    use crate::health::Health;
+    use crate::lease::Claim;
+    use crate::outage::{LastHeard, Outages};
 
     fn event(pod: &str, reason: &str, second: u32, words: &str) -> Event {
         serde_json::from_value(json!({
@@ -168,5 +176,38 @@ mod tests {
         let sandbox = "failed to set up network: no addresses left";
         let said = vec![event("shop-1", "FailedCreatePodSandBox", 1, sandbox), event("shop-1", "Odd", 2, "odd")];
         assert_eq!(about("shop-1", false, said), Some(Complaint::Node(sandbox.to_owned())));
+    }
+
+    fn silent(pod: &str) -> Silence {
+        Silence { pod: pod.to_owned(), runs: true, lasted: FRESH, read_at: None, complaint: None }
+    }
+
+    #[tokio::test]
+    async fn one_list_answers_all_the_silent_pods_of_a_namespace_also_where_it_is_refused() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let server = Router::new().fallback(move |uri: Uri| {
+            count.fetch_add(1, Ordering::SeqCst);
+            let events = [event("shop-1", "Unhealthy", 1, "first"), event("shop-2", "Unhealthy", 1, "second")];
+            let list = json!({ "metadata": {}, "items": events }).to_string();
+            let refused = uri.path().contains("/forbidden/");
+            async move { if refused { (StatusCode::FORBIDDEN, String::new()) } else { (StatusCode::OK, list) } }
+        });
+        let client = Client::new(server, "a");
+        let outages = Outages::new(client.clone(), LastHeard::default(), Health::default());
+        let calls = Calls::new(client, Duration::from_secs(10), Claim::none(), outages);
+        let complaints = Complaints::default();
+        let (first, second, third) = (silent("shop-1"), silent("shop-2"), silent("shop-3"));
+
+        let told = tokio::join!(complaints.about(&calls, "a", &first), complaints.about(&calls, "a", &second));
+        let probe = |words: &str| Some(Complaint::Probe(words.to_owned()));
+        assert_eq!(told, (probe("first"), probe("second")));
+        assert_eq!(complaints.about(&calls, "a", &third).await, None);
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+
+        for _ in 0..2 {
+            assert_eq!(complaints.about(&calls, "forbidden", &first).await, None);
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
     }
 }

@@ -196,11 +196,16 @@ pub(super) fn unschedulable(observed: &Observed) -> Option<Cause> {
     first(observed, |pod| match &pod.trouble {
         Trouble::Unschedulable(words) => Some(Cause {
             reason: Reason::Unschedulable,
-            message: format!("{}: no node takes it: {}", who(pod), say(words)),
+            message: format!("{}: no node takes it: {}", who(pod), say(first_sentence(words))),
             hint: what_is_short(words),
         }),
         _ => None,
     })
+}
+
+/// What follows is about pods that might make room, and none do.
+fn first_sentence(words: &str) -> &str {
+    words.split_once(". ").map_or(words, |(first, _)| first)
 }
 
 /// The scheduler's words count nodes by what keeps them from taking a pod.

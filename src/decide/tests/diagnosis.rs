@@ -132,6 +132,10 @@ fn a_pod_without_a_node_names_the_pod_and_what_is_short() {
         let trouble = Trouble::Unschedulable(words.to_owned());
         assert_eq!(visible_cause(&in_trouble(coming_up(), "shop-1", trouble)).unwrap().hint, hint);
     }
+    let long =
+        "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available";
+    let cause = visible_cause(&in_trouble(coming_up(), "shop-1", Trouble::Unschedulable(long.to_owned()))).unwrap();
+    assert_eq!(cause.message, "pod shop-1: no node takes it: 0/1 nodes are available: 1 Insufficient cpu");
 }
 
 fn ended(code: i32, message: &str) -> Trouble {
