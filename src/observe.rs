@@ -61,13 +61,14 @@ pub async fn live(ctx: &Context, gateway: &ApiGateway) -> Result<Found, CallErro
 /// Facts about a gateway, whose children are those that `desired` was made for.
 pub fn facts(ctx: &Context, gateway: &ApiGateway, desired: &Desired<'_>) -> Observed {
     let compared = desired.compared(ctx);
+    let phase = gateway.status.as_ref().and_then(|status| status.phase.as_ref());
     let mut observed = Observed {
         deployment: expected::<Deployment>(ctx, gateway, desired, compared.deployment),
         service: expected::<Service>(ctx, gateway, desired, compared.service),
         ingress: expected::<Ingress>(ctx, gateway, desired, compared.ingress),
         disruption_budget: expected::<PodDisruptionBudget>(ctx, gateway, desired, compared.disruption_budget),
         rollout: desired.found.deployment.as_deref().map(rollout).unwrap_or_default(),
-        pods: cache::pods(&ctx.caches.pods, &namespace_and_name(gateway)),
+        pods: cache::pods(&ctx.caches.pods, &namespace_and_name(gateway)).seen_in(phase),
         environments: desired.environments.iter().map(|(_, facts)| facts.clone()).collect(),
         host: desired.host.clone(),
         registry: ctx.registry.facts(gateway, || environment_views(desired)),

@@ -90,7 +90,7 @@ fn ended(run: &ContainerStateTerminated) -> Trouble {
 fn with_pod(status: &PodStatus) -> Option<Trouble> {
     if status.phase.as_deref() == Some("Failed") {
         let words = [&status.reason, &status.message].into_iter().flatten().map(String::as_str);
-        return Some(Trouble::Node(format!("its node gave it up: {}", words.collect::<Vec<_>>().join(": "))));
+        return Some(Trouble::GivenUp(words.collect::<Vec<_>>().join(": ")));
     }
     if let Some(scheduled) = condition(status, "PodScheduled").filter(|scheduled| scheduled.status == "False") {
         let refused = scheduled.reason.as_deref() == Some("Unschedulable");
@@ -111,7 +111,7 @@ fn with_pod(status: &PodStatus) -> Option<Trouble> {
     // Only who watches over nodes says so of a pod whose containers are ready.
     let abandoned = ready.reason.as_deref() != Some("ReadinessGatesNotReady")
         && containers(status).all(|container| container.ready);
-    Some(if abandoned { Trouble::Node("its node does not answer".to_owned()) } else { Trouble::Unready })
+    Some(if abandoned { Trouble::NodeIsAway } else { Trouble::Unready })
 }
 
 fn condition<'a>(status: &'a PodStatus, type_: &str) -> Option<&'a PodCondition> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use crate::api::ApiGateway;
+use crate::api::{ApiGateway, Phase};
 
 /// Everything outside the `ApiGateway` object that a decision looks at.
 #[derive(Clone, Debug, PartialEq)]
@@ -220,6 +220,17 @@ pub struct Pods {
     pub silence: Option<Silence>,
 }
 
+impl Pods {
+    /// The same pods, as far as they say something in a phase. One that its node gave up was replaced, and stays
+    /// as long as its Deployment does: it can explain why a start takes long, but nothing that comes later.
+    pub fn seen_in(mut self, phase: Option<&Phase>) -> Self {
+        if phase != Some(&Phase::Starting) {
+            self.troubles.retain(|pod| !matches!(pod.trouble, Trouble::GivenUp(_)));
+        }
+        self
+    }
+}
+
 /// Why one pod is not ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodTrouble {
@@ -258,8 +269,10 @@ pub enum Trouble {
     },
     /// The container cannot be started; the kubelet's words.
     CannotStart(String),
-    /// The node gave the pod up, or does not answer; in words.
-    Node(String),
+    /// The node gave the pod up, an eviction mostly; its words.
+    GivenUp(String),
+    /// The node does not answer.
+    NodeIsAway,
     /// The scheduler found no node; its words.
     Unschedulable(String),
     /// Its node is setting it up.

@@ -138,15 +138,15 @@ fn a_pod_that_its_node_gave_up_says_why_whatever_became_of_its_containers() {
         "message": "The node was low on resource: memory.",
         "containerStatuses": [container("gateway", terminated(137, "ContainerStatusUnknown", ""))],
     }));
-    let words = "its node gave it up: Evicted: The node was low on resource: memory.".to_owned();
-    assert_eq!(of(&evicted).unwrap().trouble, Trouble::Node(words));
+    let words = "Evicted: The node was low on resource: memory.".to_owned();
+    assert_eq!(of(&evicted).unwrap().trouble, Trouble::GivenUp(words));
 }
 
 #[test]
 fn a_pod_whose_containers_are_ready_and_that_is_not_is_on_a_lost_node_or_waits_for_a_gate() {
     let ready = with(container("gateway", running(THEN)), "ready", json!(true));
     let lost = of(&unready(LATER, json!([ready.clone()]))).unwrap().trouble;
-    assert_eq!(lost, Trouble::Node("its node does not answer".to_owned()));
+    assert_eq!(lost, Trouble::NodeIsAway);
     let mut gated = unready(LATER, json!([ready]));
     let conditions = gated.status.as_mut().unwrap().conditions.as_mut().unwrap();
     conditions[1].reason = Some("ReadinessGatesNotReady".to_owned());

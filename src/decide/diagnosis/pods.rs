@@ -176,18 +176,23 @@ pub(super) fn readiness_failing(observed: &Observed) -> Option<Cause> {
 }
 
 pub(super) fn node_failed(observed: &Observed) -> Option<Cause> {
-    let cause = |pod: &str, words: &str| Cause {
+    const ASK: &str = "Ask who runs the cluster about the node.";
+    let cause = |pod: &str, what: String, hint: &str| Cause {
         reason: Reason::NodeFailed,
-        message: format!("pod {pod}: {}", say(words)),
-        hint: "Ask who runs the cluster about the node; a pod that needs more than it requests is the first to go."
-            .to_owned(),
+        message: format!("pod {pod}: its node {what}"),
+        hint: hint.to_owned(),
     };
     let in_status = first(observed, |pod| match &pod.trouble {
-        Trouble::Node(words) => Some(cause(&pod.pod, words)),
+        Trouble::GivenUp(words) => Some(cause(
+            &pod.pod,
+            format!("gave it up: {}", say(words)),
+            "A pod that needs more than spec.resources.requests is the first to go: raise them, or ask who runs the cluster.",
+        )),
+        Trouble::NodeIsAway => Some(cause(&pod.pod, "does not answer".to_owned(), ASK)),
         _ => None,
     });
     in_status.or_else(|| match complaint(observed)? {
-        (pod, Complaint::Node(words)) => Some(cause(pod, &format!("its node cannot set it up: {words}"))),
+        (pod, Complaint::Node(words)) => Some(cause(pod, format!("cannot set it up: {}", say(words)), ASK)),
         _ => None,
     })
 }

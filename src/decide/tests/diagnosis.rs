@@ -1,7 +1,7 @@
 //! Why a gateway did not start: the deepest cause, in words that name the object.
 
 use super::builders::*;
-use crate::api::{ApiGateway, Reason};
+use crate::api::{ApiGateway, Phase, Reason};
 use crate::decide::Step;
 use crate::decide::diagnosis::{
     Cause, cause_of_failure, how_to_retry, is_quota, obstacle_cause, silence_is_to_be_broken_in, visible_cause,
@@ -188,10 +188,26 @@ fn an_image_that_runs_as_root_and_what_is_not_there_are_told_in_the_kubelets_wor
 
 #[test]
 fn a_pod_that_its_node_fails_is_the_nodes() {
-    let evicted = "its node gave it up: Evicted: The node was low on resource: memory.";
-    let cause = visible_cause(&in_trouble(coming_up(), "shop-1", Trouble::Node(evicted.to_owned()))).unwrap();
+    let evicted = Trouble::GivenUp("Evicted: The node was low on resource: memory.".to_owned());
+    let cause = visible_cause(&in_trouble(coming_up(), "shop-1", evicted)).unwrap();
     assert_cause(&cause, Reason::NodeFailed, &["pod shop-1: its node gave it up: Evicted", "memory"]);
-    assert!(cause.hint.contains("node"), "{cause:?}");
+    assert!(cause.hint.contains("spec.resources.requests"), "{cause:?}");
+    let away = visible_cause(&in_trouble(coming_up(), "shop-1", Trouble::NodeIsAway)).unwrap();
+    assert_cause(&away, Reason::NodeFailed, &["pod shop-1: its node does not answer"]);
+}
+
+/// Such pods are litter: those that replaced them tell how it is now.
+#[test]
+fn a_pod_that_its_node_gave_up_explains_a_start_and_nothing_later() {
+    let evicted = in_trouble(coming_up(), "shop-1", Trouble::GivenUp("Evicted".to_owned())).pods;
+    let all = in_trouble(but(coming_up(), |o| o.pods = evicted), "shop-2", Trouble::NodeIsAway).pods;
+    let seen = |phase: Phase| {
+        let pods = all.clone().seen_in(Some(&phase)).troubles;
+        pods.into_iter().map(|pod| pod.pod).collect::<Vec<_>>()
+    };
+    assert_eq!(seen(Phase::Starting), ["shop-1", "shop-2"]);
+    assert_eq!(seen(Phase::Started), ["shop-2"]);
+    assert_eq!(all.clone().seen_in(None).troubles.len(), 1);
 }
 
 #[test]
@@ -336,7 +352,7 @@ fn the_deepest_cause_is_told_first() {
     let image = Trouble::ImagePull { image: "acme/gateway:1".to_owned(), message: "not found".to_owned() };
     let troubles = [
         (Trouble::Unschedulable("no nodes".to_owned()), Reason::Unschedulable),
-        (Trouble::Node("its node does not answer".to_owned()), Reason::NodeFailed),
+        (Trouble::NodeIsAway, Reason::NodeFailed),
         (image, Reason::ImagePullFailed),
         (Trouble::Config("secret \"db\" not found".to_owned()), Reason::ConfigMissing),
         (Trouble::RunsAsRoot("runAsNonRoot".to_owned()), Reason::RunsAsRoot),
