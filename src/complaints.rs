@@ -56,7 +56,11 @@ impl Complaints {
             let by_pod = match calls.list::<Event>(namespace, COMPLAINTS).await {
                 Ok(events) => by_pod(events),
                 Err(error) => {
-                    tracing::warn!(namespace, %error, "the Events of pods cannot be read; what they say is not told");
+                    tracing::warn!(
+                        namespace,
+                        %error,
+                        "the Events of pods cannot be read, and what a probe answers is not told; see the roles in deploy/rbac"
+                    );
                     HashMap::new()
                 }
             };
