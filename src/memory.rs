@@ -271,19 +271,19 @@ mod tests {
         };
 
         assert_eq!(told(&[], 0), None);
-        assert_eq!(told(&[&second], 0), Some(("shop-2".to_owned(), 0 * SECOND, None, None)));
+        assert_eq!(told(&[&second], 0), Some(("shop-2".to_owned(), Duration::ZERO, None, None)));
         let silence = memory.silence(&gateway, &[&first, &second], start + 6 * SECOND).unwrap();
         let answer = Some(Complaint::Probe("503".to_owned()));
         memory.heard(&gateway, &silence, answer.clone());
         let heard = ("shop-2".to_owned(), 7 * SECOND, Some(6 * SECOND), answer);
         assert_eq!(told(&[&first, &second], 7), Some(heard));
 
-        assert_eq!(told(&[&first], 8), Some(("shop-1".to_owned(), 0 * SECOND, None, None)));
+        assert_eq!(told(&[&first], 8), Some(("shop-1".to_owned(), Duration::ZERO, None, None)));
         memory.heard(&gateway, &silence, Some(Complaint::Probe("another's".to_owned())));
         assert_eq!(told(&[&first], 9), Some(("shop-1".to_owned(), SECOND, None, None)));
         let set_up = pod("shop-1", Trouble::SettingUp);
-        assert_eq!(told(&[&set_up], 9), Some(("shop-1".to_owned(), 0 * SECOND, None, None)), "in another way");
+        assert_eq!(told(&[&set_up], 9), Some(("shop-1".to_owned(), Duration::ZERO, None, None)), "in another way");
         assert_eq!(told(&[], 10), None);
-        assert_eq!(told(&[&set_up], 11), Some(("shop-1".to_owned(), 0 * SECOND, None, None)));
+        assert_eq!(told(&[&set_up], 11), Some(("shop-1".to_owned(), Duration::ZERO, None, None)));
     }
 }
