@@ -56,7 +56,7 @@ async fn demo() -> Result<()> {
     let client = cluster.client().await?;
     let folder = std::env::temp_dir().join(format!("phasegate-demo-{}", std::process::id()));
     say("a database: a MongoDB wire server in memory, with change streams");
-    let server = Server::start(&folder, "mongo", Storage::Memory, Changes::Streamed)?;
+    let server = Server::start(&folder, "mongo", Storage::Memory, Changes::Streamed, &[])?;
     let uri = wire::uri_of(server.address());
     let database = wire::client_of(&uri).await?.database(DATABASE);
     make_namespace(&cluster, &folder)?;

@@ -15,10 +15,11 @@ use crate::decide::Step;
 use crate::decide::diagnosis::is_quota;
 use crate::decide::environment as decide_environment;
 use crate::decide::observed::{Child, Observed, Presence, Refusal};
-use crate::desired::{self, Desired, Part};
+use crate::desired::{self, Desired};
 use crate::memory::Expectation;
 use crate::observe;
 use crate::resources;
+use crate::seen::Part;
 
 /// How far the steps came.
 #[derive(Debug)]
@@ -211,9 +212,9 @@ fn merged<K: Object>(fresh: &K, desired: &K) -> Result<K, serde_json::Error> {
 
 async fn delete<K: Part>(ctx: &Context, gateway: &ApiGateway, desired: &Desired<'_>) -> Outcome {
     let Some(found) = K::found(&desired.found) else { return Outcome::Done };
-    match ctx.calls.delete(found).await {
+    let uid = found.uid.clone().unwrap_or_default();
+    match ctx.calls.delete::<K>(gateway.namespace_or_empty(), gateway.name_or_empty(), &uid).await {
         Ok(()) => {
-            let uid = found.meta().uid.clone().unwrap_or_default();
             ctx.memory.expect(gateway, K::CHILD, Expectation::Deleted(uid));
             Outcome::Done
         }

@@ -3,13 +3,10 @@
 //! kube's reflector store does the keeping as well, but says nothing about an object that
 //! disappeared while the watch was interrupted; drift repair needs to know.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Namespace, Service};
-use k8s_openapi::api::networking::v1::Ingress;
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
@@ -19,8 +16,9 @@ use crate::api::{ALLOWED_HOSTS_ANNOTATION, Environment, namespace_and_name};
 use crate::decide::hosts::Holder;
 use crate::decide::observed::{PodTrouble, Pods};
 use crate::resources::NAME_LABEL;
+use crate::seen::{Part, Seen};
 use crate::trouble;
-use crate::watched::{WatchedDeployment, WatchedIngress, WatchedPod, WatchedPodDisruptionBudget, WatchedService};
+use crate::watched::Watched;
 
 /// What a cache keeps of a watched object.
 pub trait Kept: Sized {
@@ -40,10 +38,10 @@ pub trait Kept: Sized {
     }
 }
 
-/// What is kept, by the gateway that it concerns and by name, and where each object is kept: an
-/// object can come to concern another gateway, or nobody.
+/// What is kept, by the gateway that it concerns and in the order of names, and where those objects are kept
+/// that are not named like their gateway: such an object can come to concern another one, or nobody.
 struct Index<T> {
-    kept: HashMap<Holder, BTreeMap<String, Arc<T>>>,
+    kept: HashMap<Holder, Vec<(String, Arc<T>)>>,
     places: HashMap<Holder, Holder>,
 }
 
@@ -57,21 +55,46 @@ impl<T> Index<T> {
     /// Puts in what is kept of the object `id`. Returns what was kept of it in the same place.
     fn put(&mut self, id: Holder, holder: Holder, value: Arc<T>) -> Option<Arc<T>> {
         let name = id.1.clone();
-        self.places.insert(id, holder.clone());
-        self.kept.entry(holder).or_default().insert(name, value)
+        if id != holder {
+            self.places.insert(id, holder.clone());
+        }
+        let objects = self.kept.entry(holder).or_default();
+        match position(objects, &name) {
+            Ok(at) => Some(std::mem::replace(&mut objects[at].1, value)),
+            Err(at) => {
+                // Most have one object, and there are many of them.
+                objects.reserve_exact(1);
+                objects.insert(at, (name, value));
+                None
+            }
+        }
     }
 
     /// Takes out the object `id`. Returns the gateway that it concerned.
     fn take(&mut self, id: &Holder) -> Option<Holder> {
-        let holder = self.places.remove(id)?;
-        if let Some(objects) = self.kept.get_mut(&holder) {
-            objects.remove(&id.1);
-            if objects.is_empty() {
-                self.kept.remove(&holder);
-            }
+        let holder = self.places.remove(id).unwrap_or_else(|| id.clone());
+        let objects = self.kept.get_mut(&holder)?;
+        objects.remove(position(objects, &id.1).ok()?);
+        if objects.is_empty() {
+            self.kept.remove(&holder);
         }
         Some(holder)
     }
+
+    /// What is kept of an object that concerns `holder`.
+    fn get(&self, holder: &Holder, name: &str) -> Option<&Arc<T>> {
+        let objects = self.kept.get(holder)?;
+        Some(&objects[position(objects, name).ok()?].1)
+    }
+
+    /// The gateway that the object `id` concerns.
+    fn place_of<'a>(&'a self, id: &'a Holder) -> Option<&'a Holder> {
+        self.places.get(id).or_else(|| self.get(id, &id.1).map(|_| id))
+    }
+}
+
+fn position<T>(objects: &[(String, T)], name: &str) -> Result<usize, usize> {
+    objects.binary_search_by(|(other, _)| other.as_str().cmp(name))
 }
 
 /// What is kept of the objects of one watch.
@@ -114,7 +137,7 @@ impl<T: Kept> Cache<T> {
         let Some((holder, value)) = T::keep(object) else {
             return index.take(&id).into_iter().collect();
         };
-        let elsewhere = index.places.get(&id).is_some_and(|before| *before != holder);
+        let elsewhere = index.place_of(&id).is_some_and(|before| *before != holder);
         let left = if elsewhere { index.take(&id) } else { None };
         let value = Arc::new(value);
         let news = match index.put(id, holder.clone(), Arc::clone(&value)) {
@@ -130,9 +153,8 @@ impl<T: Kept> Cache<T> {
         let mut index = self.write();
         let before = std::mem::replace(&mut *index, incoming).kept;
         let now = &index.kept;
-        let same = |a: &BTreeMap<String, Arc<T>>, b: &BTreeMap<String, Arc<T>>| {
-            a.len() == b.len()
-                && a.iter().all(|(name, value)| b.get(name).is_some_and(|other| value.says_the_same(other)))
+        let same = |a: &Vec<(String, Arc<T>)>, b: &Vec<(String, Arc<T>)>| {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.0 == b.0 && a.1.says_the_same(&b.1))
         };
         let gone = before.keys().filter(|holder| !now.contains_key(*holder));
         let changed = now.iter().filter(|(holder, now)| before.get(*holder).is_none_or(|was| !same(was, now)));
@@ -144,12 +166,12 @@ impl<T: Kept> Cache<T> {
     /// What concerns a gateway, by name.
     pub fn of(&self, holder: &Holder) -> Vec<(String, Arc<T>)> {
         let index = self.read();
-        index.kept.get(holder).into_iter().flatten().map(|(name, value)| (name.clone(), Arc::clone(value))).collect()
+        index.kept.get(holder).cloned().unwrap_or_default()
     }
 
     /// The child of a gateway, which carries its name.
     pub fn child_of(&self, holder: &Holder) -> Option<Arc<T>> {
-        self.read().kept.get(holder)?.get(&holder.1).cloned()
+        self.read().get(holder, &holder.1).cloned()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Index<T>> {
@@ -172,31 +194,18 @@ impl<T: Kept> Cache<T> {
     }
 }
 
-macro_rules! children {
-    ($($kind:ty: $watched:ty),+) => {
-        $(
-            /// A child carries its gateway's name, so its own name says whom it concerns, stranger or not.
-            impl Kept for $kind {
-                type Object = $watched;
+/// A child carries its gateway's name, so its own name says whom it concerns, stranger or not.
+impl<K: Part> Kept for Seen<K> {
+    type Object = Watched<K>;
 
-                fn keep(object: Self::Object) -> Option<(Holder, Self)> {
-                    Some((namespace_and_name(&object), object.into()))
-                }
+    fn keep(object: Self::Object) -> Option<(Holder, Self)> {
+        Some((namespace_and_name(&object), object.into()))
+    }
 
-                fn says_the_same(&self, newer: &Self) -> bool {
-                    self.metadata.resource_version == newer.metadata.resource_version
-                }
-            }
-        )+
-    };
+    fn says_the_same(&self, newer: &Self) -> bool {
+        self.version == newer.version
+    }
 }
-
-children!(
-    Deployment: WatchedDeployment,
-    Service: WatchedService,
-    Ingress: WatchedIngress,
-    PodDisruptionBudget: WatchedPodDisruptionBudget
-);
 
 impl Kept for Environment {
     type Object = DeserializeGuard<Self>;
@@ -241,9 +250,9 @@ pub struct PodFacts {
 }
 
 impl Kept for PodFacts {
-    type Object = WatchedPod;
+    type Object = Watched<Pod>;
 
-    fn keep(pod: WatchedPod) -> Option<(Holder, Self)> {
+    fn keep(pod: Watched<Pod>) -> Option<(Holder, Self)> {
         let label = |name: &str| pod.meta().labels.as_ref()?.get(name).cloned();
         let holder = (pod.namespace().unwrap_or_default(), label(NAME_LABEL)?);
         let trouble = trouble::of(&pod).map(Box::new);
@@ -294,7 +303,7 @@ mod tests {
     use super::*;
 
     /// A pod of the gateway `shop`, whose only container is in this state, or ready.
-    fn pod(state: Option<Value>) -> Event<WatchedPod> {
+    fn pod(state: Option<Value>) -> Event<Watched<Pod>> {
         let ready = state.is_none();
         let container = json!({ "name": "gateway", "image": "acme/gateway:1", "imageID": "", "restartCount": 0,
             "ready": ready, "state": state.unwrap_or_else(|| json!({ "running": {} })) });

@@ -123,7 +123,10 @@ impl Calls {
     ///
     /// # Errors
     /// When the API server refuses or does not answer.
-    pub async fn get<K: Object>(&self, namespace: &str, name: &str) -> Result<Option<K>, CallError> {
+    pub async fn get<K>(&self, namespace: &str, name: &str) -> Result<Option<K>, CallError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    {
         self.bounded(self.api(namespace).get_opt(name)).await
     }
 
@@ -211,19 +214,17 @@ impl Calls {
     ///
     /// # Errors
     /// When the API server refuses or does not answer.
-    pub async fn delete<K: Object>(&self, object: &K) -> Result<(), CallError> {
-        let meta = object.meta();
-        let params =
-            DeleteParams::background().preconditions(Preconditions { uid: meta.uid.clone(), resource_version: None });
-        let name = meta.name.clone().unwrap_or_default();
-        match self.write(self.api_of(object).delete(&name, &params)).await {
+    pub async fn delete<K: Object>(&self, namespace: &str, name: &str, uid: &str) -> Result<(), CallError> {
+        let this = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+        let params = DeleteParams::background().preconditions(this);
+        match self.write(self.api::<K>(namespace).delete(name, &params)).await {
             Ok(_) => Ok(()),
             Err(error) if error.code() == Some(404) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    fn api<K: Object>(&self, namespace: &str) -> Api<K> {
+    fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self, namespace: &str) -> Api<K> {
         Api::namespaced(self.client.clone(), namespace)
     }
 

@@ -1,5 +1,6 @@
 //! The way to the API server: how it is found, and what is noted of every request.
 
+use std::future::poll_fn;
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use hyper::rt::Executor;
 use kube::client::{Body, ClientBuilder};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
@@ -15,6 +17,7 @@ use tower::{BoxError, Service};
 
 use crate::config::Run;
 use crate::health::Health;
+use crate::lease::Claim;
 use crate::metrics::Metrics;
 use crate::outage::LastHeard;
 
@@ -73,15 +76,37 @@ fn user_agent(identity: &str) -> anyhow::Result<HeaderValue> {
         .with_context(|| format!("the identity {identity:?} cannot be sent in a header"))
 }
 
-/// A client that counts its requests and notes when it was answered.
+/// A client that counts its requests and notes when it was answered. What it has to send is sent while
+/// `claim` is valid.
 ///
 /// # Errors
 /// When the address or the credentials cannot be used.
-pub fn connect(config: Config, metrics: &Metrics, heard: &LastHeard, health: &Health) -> anyhow::Result<Client> {
-    let builder = ClientBuilder::try_from(config).context("the API server's address or credentials cannot be used")?;
+pub fn connect(
+    config: Config,
+    claim: &Claim,
+    metrics: &Metrics,
+    heard: &LastHeard,
+    health: &Health,
+) -> anyhow::Result<Client> {
+    let builder = ClientBuilder::try_from((config, Fence { claim: claim.clone() }))
+        .context("the API server's address or credentials cannot be used")?;
     let noted =
         layer_fn(|inner| Noted { inner, metrics: metrics.clone(), heard: heard.clone(), health: health.clone() });
     Ok(builder.with_layer(&noted).build())
+}
+
+/// Runs connections for as long as a claim is valid. A request that was handed to a connection, and not yet sent
+/// when the process was frozen, is not sent when it thaws without its claim.
+#[derive(Clone)]
+struct Fence {
+    claim: Claim,
+}
+
+impl Executor<Pin<Box<dyn Future<Output = ()> + Send>>> for Fence {
+    fn execute(&self, mut connection: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        let claim = self.claim.clone();
+        tokio::spawn(poll_fn(move |cx| if claim.is_valid() { connection.as_mut().poll(cx) } else { Poll::Ready(()) }));
+    }
 }
 
 /// Notes every request and its answer.

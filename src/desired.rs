@@ -16,12 +16,12 @@ use kube::Resource;
 use serde::Serialize;
 
 use crate::api::{ADOPT_ANNOTATION, ApiGateway, Environment};
-use crate::calls::Object;
 use crate::context::Context;
 use crate::decide::deadline;
-use crate::decide::observed::{Child, EnvironmentFacts, HostVerdict, Presence};
+use crate::decide::observed::{EnvironmentFacts, HostVerdict, Presence};
 use crate::observe::{self, Found};
 use crate::resources::{self, Children, Owner, Surroundings};
+use crate::seen::{Part, Seen};
 
 /// What is desired of a gateway whose children were found as they are here. Rendered when
 /// somebody looks.
@@ -37,39 +37,6 @@ pub struct Desired<'a> {
     may_have_what_it_asks: bool,
     rendered: OnceLock<Children>,
 }
-
-/// A kind of child.
-pub trait Part: Object {
-    /// Which one.
-    const CHILD: Child;
-
-    /// The child that is desired, if one is.
-    fn desired(children: &Children) -> Option<&Self>;
-
-    /// The child that was found, if one was.
-    fn found(found: &Found) -> Option<&Self>;
-}
-
-macro_rules! part {
-    ($kind:ident, $field:ident, $desired:expr) => {
-        impl Part for $kind {
-            const CHILD: Child = Child::$kind;
-
-            fn desired(children: &Children) -> Option<&Self> {
-                $desired(&children.$field)
-            }
-
-            fn found(found: &Found) -> Option<&Self> {
-                found.$field.as_deref()
-            }
-        }
-    };
-}
-
-part!(Deployment, deployment, Some);
-part!(Service, service, Some);
-part!(Ingress, ingress, Option::as_ref);
-part!(PodDisruptionBudget, disruption_budget, Option::as_ref);
 
 /// Each child, compared with what is desired of it.
 pub struct Compared {
@@ -114,8 +81,8 @@ impl<'a> Desired<'a> {
     pub fn children(&self) -> &Children {
         self.rendered.get_or_init(|| {
             let mut children = resources::render(self.gateway, &self.surroundings);
-            if let Some(found) = &self.found.deployment {
-                resources::keep_pods_of_other_renderer(&mut children.deployment, found);
+            if let Some(found) = object(self.found.deployment.as_deref()) {
+                resources::keep_pods_of_other_renderer(&mut children.deployment, &found);
             }
             if !self.may_have_what_it_asks {
                 self.keep_routed_hosts(&mut children);
@@ -128,7 +95,7 @@ impl<'a> Desired<'a> {
     /// changes, with the rules of those hosts that are its own and its environments'.
     fn keep_routed_hosts(&self, children: &mut Children) {
         let gateway = self.gateway;
-        if let Some(ingress) = &self.found.ingress
+        if let Some(ingress) = object(self.found.ingress.as_deref())
             && resources::owner_of(&ingress.metadata, gateway) == Owner::Ours
         {
             let lost = |host: &String| {
@@ -137,7 +104,7 @@ impl<'a> Desired<'a> {
             let claims = gateway.status.iter().flat_map(|status| &status.hosts).map(|claim| claim.host.clone());
             let mut hosts: Vec<String> = claims.filter(|host| !lost(host)).collect();
             hosts.extend_from_slice(&self.surroundings.environment_hosts);
-            children.ingress = resources::keep_routes(ingress, children.ingress.as_ref(), &hosts);
+            children.ingress = resources::keep_routes(&ingress, children.ingress.as_ref(), &hosts);
         }
     }
 
@@ -172,7 +139,13 @@ impl<'a> Desired<'a> {
     }
 
     fn presence<K: Part>(&self) -> Presence {
-        presence(self.gateway, K::desired(self.children()), K::found(&self.found))
+        let desired = K::desired(self.children());
+        match K::found(&self.found).map(Seen::object) {
+            // What cannot be read is read once more before it is written.
+            Some(Err(_)) => Presence::Different("/".to_owned()),
+            Some(Ok(found)) => presence(self.gateway, desired, Some(&found)),
+            None => presence(self.gateway, desired, None),
+        }
     }
 
     /// Every child that is wanted, found alike.
@@ -198,24 +171,19 @@ impl<'a> Desired<'a> {
         self.gateway.status.as_ref().map(|status| status.restarts).hash(&mut hasher);
         self.surroundings.environment_hosts.hash(&mut hasher);
         let Found { deployment, service, ingress, disruption_budget } = &self.found;
-        // The status of a Deployment changes often, and the generation with everything else but the metadata.
-        if let Some(Deployment { metadata, .. }) = deployment.as_deref() {
-            let ObjectMeta { uid, generation, labels, annotations, deletion_timestamp, .. } = metadata;
-            (uid, generation, labels, annotations, deletion_timestamp.is_some()).hash(&mut hasher);
-            for owner in metadata.owner_references.iter().flatten() {
-                (&owner.uid, &owner.name, owner.controller, owner.block_owner_deletion).hash(&mut hasher);
-            }
-        }
-        version(service.as_deref()).hash(&mut hasher);
-        version(ingress.as_deref()).hash(&mut hasher);
-        version(disruption_budget.as_deref()).hash(&mut hasher);
+        let prints = (print(deployment), print(service), print(ingress), print(disruption_budget));
+        prints.hash(&mut hasher);
         Some(hasher.finish())
     }
 }
 
-fn version<K: Resource>(object: Option<&K>) -> Option<(&String, &String)> {
-    let meta = object?.meta();
-    meta.uid.as_ref().zip(meta.resource_version.as_ref())
+fn print<K: Part>(found: &Option<Arc<Seen<K>>>) -> Option<u64> {
+    found.as_ref().map(|seen| seen.print)
+}
+
+/// A child, decoded. One that cannot be is another version's, and nothing of it is kept.
+fn object<K: Part>(found: Option<&Seen<K>>) -> Option<K> {
+    found?.object().ok()
 }
 
 /// Compares one child with what is desired of it.

@@ -22,6 +22,7 @@ pub mod observe;
 pub mod reconcile;
 pub mod record;
 pub mod registry;
+pub mod seen;
 
 pub mod backoff;
 pub mod calls;

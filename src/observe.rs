@@ -7,7 +7,6 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::ResourceExt;
 
 use crate::api::{ApiGateway, Environment, EnvironmentState, namespace_and_name};
 use crate::cache::{self, AllowedHosts};
@@ -15,22 +14,24 @@ use crate::calls::CallError;
 use crate::context::Context;
 use crate::decide::environment::{Around, GatewayFacts};
 use crate::decide::hosts::{self, Stake};
-use crate::decide::observed::{Child, EnvironmentFacts, HostVerdict, Observed, Presence, Rollout};
-use crate::desired::{Desired, Part};
+use crate::decide::observed::{Child, EnvironmentFacts, HostVerdict, Observed, Presence};
+use crate::desired::Desired;
 use crate::memory::Expectation;
 use crate::registry::report::EnvironmentView;
 use crate::resources::{self, Owner};
+use crate::seen::{Part, Seen};
+use crate::watched::Watched;
 
 /// The children as they are, wherever they were read.
 pub struct Found {
     /// The Deployment.
-    pub deployment: Option<Arc<Deployment>>,
+    pub deployment: Option<Arc<Seen<Deployment>>>,
     /// The Service.
-    pub service: Option<Arc<Service>>,
+    pub service: Option<Arc<Seen<Service>>>,
     /// The Ingress.
-    pub ingress: Option<Arc<Ingress>>,
+    pub ingress: Option<Arc<Seen<Ingress>>>,
     /// The PodDisruptionBudget.
-    pub disruption_budget: Option<Arc<PodDisruptionBudget>>,
+    pub disruption_budget: Option<Arc<Seen<PodDisruptionBudget>>>,
 }
 
 /// The children in the caches.
@@ -49,13 +50,17 @@ pub fn cached(ctx: &Context, gateway: &ApiGateway) -> Found {
 /// # Errors
 /// When the API server does not answer.
 pub async fn live(ctx: &Context, gateway: &ApiGateway) -> Result<Found, CallError> {
-    let (namespace, name) = (gateway.namespace_or_empty(), gateway.name_or_empty());
     Ok(Found {
-        deployment: ctx.calls.get(namespace, name).await?.map(Arc::new),
-        service: ctx.calls.get(namespace, name).await?.map(Arc::new),
-        ingress: ctx.calls.get(namespace, name).await?.map(Arc::new),
-        disruption_budget: ctx.calls.get(namespace, name).await?.map(Arc::new),
+        deployment: read(ctx, gateway).await?,
+        service: read(ctx, gateway).await?,
+        ingress: read(ctx, gateway).await?,
+        disruption_budget: read(ctx, gateway).await?,
     })
+}
+
+async fn read<K: Part>(ctx: &Context, gateway: &ApiGateway) -> Result<Option<Arc<Seen<K>>>, CallError> {
+    let found = ctx.calls.get::<Watched<K>>(gateway.namespace_or_empty(), gateway.name_or_empty()).await?;
+    Ok(found.map(|watched| Arc::new(watched.into())))
 }
 
 /// Facts about a gateway, whose children are those that `desired` was made for.
@@ -67,7 +72,7 @@ pub fn facts(ctx: &Context, gateway: &ApiGateway, desired: &Desired<'_>) -> Obse
         service: expected::<Service>(ctx, gateway, desired, compared.service),
         ingress: expected::<Ingress>(ctx, gateway, desired, compared.ingress),
         disruption_budget: expected::<PodDisruptionBudget>(ctx, gateway, desired, compared.disruption_budget),
-        rollout: desired.found.deployment.as_deref().map(rollout).unwrap_or_default(),
+        rollout: desired.found.deployment.as_ref().map(|seen| seen.rollout.clone()).unwrap_or_default(),
         pods: cache::pods(&ctx.caches.pods, &namespace_and_name(gateway)).seen_in(phase),
         environments: desired.environments.iter().map(|(_, facts)| facts.clone()).collect(),
         host: desired.host.clone(),
@@ -85,9 +90,7 @@ pub fn facts(ctx: &Context, gateway: &ApiGateway, desired: &Desired<'_>) -> Obse
 fn expected<K: Part>(ctx: &Context, gateway: &ApiGateway, desired: &Desired<'_>, presence: Presence) -> Presence {
     match (ctx.memory.expectation(gateway, K::CHILD), K::found(&desired.found)) {
         (Some(Expectation::Created), None) if presence == Presence::Missing => Presence::Expected,
-        (Some(Expectation::Deleted(uid)), Some(found)) if found.meta().uid.as_ref() == Some(&uid) => {
-            Presence::Terminating
-        }
+        (Some(Expectation::Deleted(uid)), Some(found)) if found.uid.as_ref() == Some(&uid) => Presence::Terminating,
         _ if cannot_be_changed(ctx, gateway, K::CHILD, &presence) => Presence::Immutable,
         _ => presence,
     }
@@ -98,44 +101,6 @@ fn cannot_be_changed(ctx: &Context, gateway: &ApiGateway, kind: Child, presence:
     let refusal = ctx.memory.refusal(gateway);
     matches!(presence, Presence::Different(_))
         && refusal.is_some_and(|refusal| refusal.child == kind && refusal.immutable)
-}
-
-fn rollout(deployment: &Deployment) -> Rollout {
-    let desired = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    let Some(status) = &deployment.status else {
-        return Rollout { desired, behind: true, ..Rollout::default() };
-    };
-    let condition = |type_: &str| status.conditions.iter().flatten().find(|condition| condition.type_ == type_);
-    let says = |type_: &str, value: &str, reason: Option<&str>| {
-        condition(type_)
-            .filter(|condition| {
-                condition.status == value && reason.is_none_or(|reason| condition.reason.as_deref() == Some(reason))
-            })
-            .map(|condition| condition.message.clone().unwrap_or_default())
-    };
-    let current = status.observed_generation >= deployment.metadata.generation;
-    let (replicas, updated) = (status.replicas.unwrap_or(0), status.updated_replicas.unwrap_or(0));
-    let available = status.available_replicas.unwrap_or(0);
-    Rollout {
-        complete: current && replicas == desired && updated == desired && available == desired,
-        desired,
-        replicas,
-        ready: status.ready_replicas.unwrap_or(0),
-        available,
-        progress_deadline_exceeded: says("Progressing", "False", Some("ProgressDeadlineExceeded")),
-        replica_failure: says("ReplicaFailure", "True", None),
-        updated,
-        behind: !current,
-        template: condition("Progressing")
-            .and_then(|condition| newest_template(&deployment.name_any(), condition.message.as_deref()?)),
-    }
-}
-
-/// The `pod-template-hash` of the ReplicaSet that a Deployment speaks of: its name is the Deployment's and the
-/// hash. Watching ReplicaSets for this alone would cost as much as watching Deployments.
-fn newest_template(deployment: &str, words: &str) -> Option<String> {
-    let replica_set = words.split('"').nth(1)?;
-    Some(replica_set.strip_prefix(deployment)?.strip_prefix('-')?.to_owned())
 }
 
 /// Whether somebody may have the host that their spec names.
@@ -193,7 +158,7 @@ pub fn around(ctx: &Context, environment: &Environment, gateway: Option<ApiGatew
     let namespace = environment.metadata.namespace.clone().unwrap_or_default();
     let name = environment.spec.gateway_ref.name.clone();
     let unreadable = ctx.caches.cannot_read_gateway(&namespace, &name);
-    let ingress = ctx.caches.ingresses.child_of(&(namespace, name));
+    let ingress = ctx.caches.ingresses.child_of(&(namespace, name)).and_then(|seen| seen.object().ok());
     let routed = environment.spec.host.as_ref().is_none_or(|host| {
         ingress.as_ref().is_some_and(|ingress| {
             gateway.as_ref().is_some_and(|gateway| resources::owner_of(&ingress.metadata, gateway) == Owner::Ours)
@@ -206,28 +171,4 @@ pub fn around(ctx: &Context, environment: &Environment, gateway: Option<ApiGatew
     });
     let facts = facts.or_else(|| unreadable.then_some(GatewayFacts { phase: None, state: None, suspended: true }));
     Around { gateway: facts, host: host_verdict(ctx, environment), routed }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    /// The words of every version of the Deployment controller that is supported.
-    #[test]
-    fn the_newest_template_is_told_by_what_the_deployment_says_of_its_progress() {
-        for words in [
-            "Created new replica set \"shop-7d9f8b6c5\"",
-            "Found new replica set \"shop-7d9f8b6c5\"",
-            "ReplicaSet \"shop-7d9f8b6c5\" is progressing.",
-            "ReplicaSet \"shop-7d9f8b6c5\" has successfully progressed.",
-            "ReplicaSet \"shop-7d9f8b6c5\" has timed out progressing.",
-        ] {
-            assert_eq!(newest_template("shop", words).as_deref(), Some("7d9f8b6c5"), "{words}");
-        }
-        for words in ["Deployment \"shop\" is progressing.", "Deployment is paused", ""] {
-            assert_eq!(newest_template("shop", words), None, "{words}");
-        }
-    }
 }

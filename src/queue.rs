@@ -44,16 +44,16 @@ impl Kind {
 /// How far the work on an object has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Nothing has been done about it yet.
+    /// Somebody asks for something about which nothing has been done yet.
     New,
-    /// Something has.
+    /// Something has been done.
     UnderWay,
 }
 
 /// What is new comes first: the earlier all of a mass start is created, the more the controllers behind us can
 /// do at once. What is under way is in no danger from waiting, since readiness is judged before the deadline, but
 /// it waits no longer than this, ...
-const UNDER_WAY_WAITS: Duration = Duration::from_secs(30);
+const UNDER_WAY_WAITS: Duration = Duration::from_secs(120);
 
 /// ... and even then every so many turns of a namespace are for the new.
 const NEW_HAVE_EVERY: usize = 4;
@@ -374,15 +374,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_new_comes_before_what_is_under_way_and_has_waited_for_less_than_half_a_minute() {
+    fn what_is_new_comes_before_what_is_under_way_and_has_waited_for_less_than_two_minutes() {
         let now = Instant::now();
         let mut queue = filled(1, now, &[("a", 3)]);
         queue.wake(key("a", "going"), Stage::UnderWay, now);
-        assert_eq!(queue.begin(now + 29 * SECOND), Some(key("a", "0")));
-        queue.end(&key("a", "0"), None, now + 29 * SECOND);
-        assert_eq!(queue.begin(now + 30 * SECOND), Some(key("a", "going")));
-        queue.end(&key("a", "going"), None, now + 30 * SECOND);
-        assert_eq!(queue.begin(now + 30 * SECOND), Some(key("a", "1")));
+        assert_eq!(queue.begin(now + 119 * SECOND), Some(key("a", "0")));
+        queue.end(&key("a", "0"), None, now + 119 * SECOND);
+        assert_eq!(queue.begin(now + 120 * SECOND), Some(key("a", "going")));
+        queue.end(&key("a", "going"), None, now + 120 * SECOND);
+        assert_eq!(queue.begin(now + 120 * SECOND), Some(key("a", "1")));
     }
 
     #[test]
@@ -392,7 +392,7 @@ mod tests {
         for number in 0..20 {
             queue.wake(key("a", &format!("going-{number:02}")), Stage::UnderWay, now);
         }
-        let later = now + 30 * SECOND;
+        let later = now + 120 * SECOND;
         let mut begun = Vec::new();
         while let Some(key) = queue.begin(later) {
             queue.end(&key, None, later);

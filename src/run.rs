@@ -37,7 +37,11 @@ const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// What lasts as long as the process.
 struct Process<'a> {
     run: &'a Run,
+    /// Watches, and asks for the Lease.
     client: Client,
+    /// Works, while the claim is valid.
+    worker: Client,
+    claim: Claim,
     heard: LastHeard,
     health: Health,
     metrics: Metrics,
@@ -53,7 +57,9 @@ pub async fn run(run: &Run, config: Config) -> anyhow::Result<()> {
     let server = config.cluster_url.to_string();
     let election = run.election(&config.default_namespace);
     let (heard, health, metrics) = (LastHeard::default(), Health::default(), Metrics::default());
-    let client = client::connect(config, &metrics, &heard, &health)?;
+    let claim = if election.is_some() { Claim::none() } else { Claim::unconditional() };
+    let connect = |claim: &Claim| client::connect(config.clone(), claim, &metrics, &heard, &health);
+    let (client, worker) = (connect(&Claim::unconditional())?, connect(&claim)?);
     let ended = ended()?;
     if let Some(address) = run.http_bind {
         serve::serve(address, run.live_within, health.clone(), metrics.clone()).await?;
@@ -73,9 +79,9 @@ pub async fn run(run: &Run, config: Config) -> anyhow::Result<()> {
             "gateways are recorded in MongoDB as well"
         );
     }
-    let process = Process { run, client, heard, health, metrics, registry_settings, ended };
+    let process = Process { run, client, worker, claim, heard, health, metrics, registry_settings, ended };
     match election {
-        None => lead(&process, &Claim::unconditional()).await,
+        None => lead(&process).await,
         Some(election) => take_part(&process, election).await,
     }
     tracing::info!("the operator has ended");
@@ -84,11 +90,10 @@ pub async fn run(run: &Run, config: Config) -> anyhow::Result<()> {
 
 /// Works whenever this process is leader.
 async fn take_part(process: &Process<'_>, election: Election) {
-    let claim = Claim::none();
     let outages = Outages::new(process.client.clone(), process.heard.clone(), process.health.clone());
     // Two tries fit into the time for which a claim that is not renewed is believed in.
     let calls = Calls::new(process.client.clone(), election.renew_deadline / 2, Claim::unconditional(), outages);
-    let mut candidate = Candidate::new(calls, election, claim.clone(), process.health.clone());
+    let mut candidate = Candidate::new(calls, election, process.claim.clone(), process.health.clone());
     loop {
         tokio::select! {
             () = candidate.win() => {}
@@ -97,7 +102,7 @@ async fn take_part(process: &Process<'_>, election: Election) {
         // What is dropped with a lost leadership is everything: caches, memory, reconciles.
         tokio::select! {
             () = candidate.keep() => {}
-            () = lead(process, &claim) => break,
+            () = lead(process) => break,
         }
     }
     // Also where it is not known that it was won: the answer may have been on its way.
@@ -107,10 +112,10 @@ async fn take_part(process: &Process<'_>, election: Election) {
 }
 
 /// Works on gateways until the process is told to end.
-async fn lead(process: &Process<'_>, claim: &Claim) {
-    let Process { run, client, heard, health, metrics, registry_settings, ended } = process;
+async fn lead(process: &Process<'_>) {
+    let Process { run, client, worker, claim, heard, health, metrics, registry_settings, ended } = process;
     let outages = Outages::new(client.clone(), heard.clone(), health.clone());
-    let calls = Calls::new(client.clone(), run.call_timeout, claim.clone(), outages.clone());
+    let calls = Calls::new(worker.clone(), run.call_timeout, claim.clone(), outages.clone());
     let queue = WorkQueue::new(run.concurrency);
     let _working = health.works(queue.clone(), outages.clone());
     let registry = match registry_settings {

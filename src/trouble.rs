@@ -1,11 +1,11 @@
 //! What a pod's status says is wrong with it. Pure.
 
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, PodCondition, PodStatus};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodCondition, PodStatus};
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 
 use crate::decide::observed::Trouble;
-use crate::watched::WatchedPod;
+use crate::watched::Watched;
 
 /// A trouble, and what it is with.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,7 +19,7 @@ pub struct Found {
 }
 
 /// What is wrong with a pod; `None` for one in good order.
-pub fn of(pod: &WatchedPod) -> Option<Found> {
+pub fn of(pod: &Watched<Pod>) -> Option<Found> {
     let status = pod.status.as_ref()?;
     let (container, trouble) = with_container(status).or_else(|| Some((None, with_pod(status)?)))?;
     let template = pod.meta().labels.as_ref().and_then(|labels| labels.get("pod-template-hash").cloned());

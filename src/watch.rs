@@ -11,9 +11,10 @@ use std::time::Duration;
 use futures::{FutureExt, Stream};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, ObjectRef, Store};
@@ -35,7 +36,8 @@ use crate::outage::{LastHeard, Outages};
 use crate::queue::{Key, Kind, Stage};
 use crate::registry::Registry;
 use crate::resources::{self, MANAGED_BY, UID_LABEL};
-use crate::watched::WatchedPod;
+use crate::seen::Seen;
+use crate::watched::{Watchable, Watched};
 use crate::work::WorkQueue;
 
 /// An object that may be of another version: one that cannot be read stops nobody else.
@@ -78,13 +80,13 @@ pub struct Caches {
     /// The environments, by their gateway.
     pub environments: Cache<Environment>,
     /// Deployments, strangers' too: they may be in the way.
-    pub deployments: Cache<Deployment>,
+    pub deployments: Cache<Seen<Deployment>>,
     /// Services, strangers' too.
-    pub services: Cache<Service>,
+    pub services: Cache<Seen<Service>>,
     /// Ingresses, strangers' too.
-    pub ingresses: Cache<Ingress>,
+    pub ingresses: Cache<Seen<Ingress>>,
     /// PodDisruptionBudgets, strangers' too.
-    pub disruption_budgets: Cache<PodDisruptionBudget>,
+    pub disruption_budgets: Cache<Seen<PodDisruptionBudget>>,
     /// The gateways' pods.
     pub pods: Cache<PodFacts>,
     /// What the namespaces allow.
@@ -238,7 +240,7 @@ impl Watches {
         begin.watch(config.clone(), prune_child, into(&wake, |caches| &caches.services, child));
         begin.watch(config.clone(), prune_child, into(&wake, |caches| &caches.disruption_budgets, child));
         begin.watch(config, prune_child, into(&wake, |caches| &caches.ingresses, ingress));
-        begin.watch(pods, |_: &mut WatchedPod| {}, into(&wake, |caches| &caches.pods, child));
+        begin.watch(pods, |_: &mut Watched<Pod>| {}, into(&wake, |caches| &caches.pods, child));
         let all = Api::all(shared.client.clone());
         begin.watch_in(all, namespaces, prune, into(&wake, |caches| &caches.allowed_hosts, namespace));
         let running = begin.running;
@@ -259,7 +261,10 @@ struct Bells {
 impl Bells {
     fn gateway(&self, namespace: &str, name: &str) {
         if let Some(gateway) = self.gateways.get(&ObjectRef::new(name).within(namespace)) {
-            let begun = gateway.0.as_ref().is_ok_and(|gateway| gateway.status.is_some());
+            let begun = gateway.0.as_ref().is_ok_and(|gateway| {
+                let status = gateway.status.as_ref();
+                status.is_some_and(|status| status.observed_generation == gateway.metadata.generation)
+            });
             self.wake(namespace, name, Kind::Gateway, begun);
         }
     }
@@ -584,19 +589,18 @@ fn prune<K: Resource>(object: &mut K) {
 }
 
 /// A stranger's child is kept only so that it is known to be there.
-fn prune_child<K: Resource<DynamicType = ()> + Default>(object: &mut K) {
-    let meta = object.meta();
+fn prune_child<K: Watchable>(object: &mut Watched<K>) {
+    let meta = object.meta_mut();
     let ours = meta.labels.as_ref().is_some_and(|labels| labels.contains_key(UID_LABEL))
         || meta.owner_references.iter().flatten().any(resources::is_gateway);
     if !ours {
-        let mut bare = K::default();
-        let kept = bare.meta_mut();
-        let meta = object.meta_mut();
-        kept.name = meta.name.take();
-        kept.namespace = meta.namespace.take();
-        kept.uid = meta.uid.take();
-        kept.resource_version = meta.resource_version.take();
-        kept.owner_references = meta.owner_references.take();
-        *object = bare;
+        *object = Watched::bare(ObjectMeta {
+            name: meta.name.take(),
+            namespace: meta.namespace.take(),
+            uid: meta.uid.take(),
+            resource_version: meta.resource_version.take(),
+            owner_references: meta.owner_references.take(),
+            ..ObjectMeta::default()
+        });
     }
 }

@@ -37,8 +37,9 @@ impl Platform {
     pub async fn start(stage: &Stage) -> Result<Self> {
         let folder = std::env::temp_dir().join(format!("phasegate-bench-{}", std::process::id()));
         let place = folder.clone();
-        let starting =
-            tokio::task::spawn_blocking(move || Server::start(&place, "mongo", Storage::Memory, Changes::Streamed));
+        let starting = tokio::task::spawn_blocking(move || {
+            Server::start(&place, "mongo", Storage::Memory, Changes::Streamed, &[])
+        });
         let server = starting.await??;
         let uri = wire::uri_of(server.address());
         let client = wire::client_of(&uri).await?;

@@ -341,16 +341,18 @@ async fn carry_out(mongo: &Mongo, ctx: &Context, gateway_id: &str, objects: &Obj
         },
         Act::DeleteGateway(place) => {
             if let Some(gateway) = objects.gateways.iter().find(|gateway| namespace_and_name(*gateway) == place) {
-                ctx.calls.delete(gateway).await?;
+                let (namespace, name) = &place;
+                ctx.calls.delete::<ApiGateway>(namespace, name, gateway.uid()).await?;
                 tracing::info!(gateway_id, gateway = gateway.key(), "deleted, as its document asks");
             }
             Ok(Done::Else)
         }
         Act::DeleteEnvironment(place) => {
-            if let Some(environment) =
-                objects.environments.iter().find(|environment| namespace_and_name(*environment) == place)
-            {
-                ctx.calls.delete(environment).await?;
+            let is_this = |environment: &&Environment| namespace_and_name(*environment) == place;
+            if let Some(environment) = objects.environments.iter().find(is_this) {
+                let (namespace, name) = &place;
+                let uid = environment.metadata.uid.as_deref().unwrap_or_default();
+                ctx.calls.delete::<Environment>(namespace, name, uid).await?;
             }
             Ok(Done::Else)
         }

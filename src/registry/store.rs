@@ -443,12 +443,12 @@ impl Store {
         let hosts = &self.settings.hosts;
         let unavailable = |words: String| RegistryError::Unavailable(words);
         match error.kind.as_ref() {
-            ErrorKind::ServerSelection { .. } | ErrorKind::ConnectionPoolCleared { .. } => {
-                unavailable(format!("no server of {hosts} can be reached"))
+            ErrorKind::ServerSelection { message, .. } | ErrorKind::ConnectionPoolCleared { message, .. } => {
+                unavailable(unreachable(hosts, message))
             }
             ErrorKind::Io(error) => unavailable(format!("{hosts}: {error}")),
             ErrorKind::DnsResolve { .. } => unavailable(format!("the name {hosts} cannot be resolved")),
-            ErrorKind::Authentication { .. } => unavailable(format!("{hosts} refuses the credentials")),
+            ErrorKind::Authentication { .. } => unavailable(refuses_credentials(hosts)),
             ErrorKind::InvalidTlsConfig { message, .. } => unavailable(format!("{hosts}: {message}")),
             ErrorKind::Shutdown => unavailable(format!("the connection to {hosts} was closed")),
             ErrorKind::Command(error) if is_away(error.code) => unavailable(format!("{hosts}: {}", error.message)),
@@ -466,6 +466,21 @@ impl Store {
             }
             other => RegistryError::Refused { code: 0, message: other.to_string() },
         }
+    }
+}
+
+fn refuses_credentials(hosts: &str) -> String {
+    format!("{hosts} refuses the credentials")
+}
+
+/// What the driver says when it finds no server to ask holds what went wrong with each that it tried, in the form
+/// of its errors: `Kind: …, labels: …`.
+fn unreachable(hosts: &str, message: &str) -> String {
+    let cause = message.split_once("Kind: ").map(|(_, error)| error.split(", labels: ").next().unwrap_or(error));
+    match cause {
+        Some(cause) if cause.contains(" failure: ") => refuses_credentials(hosts),
+        Some(cause) => format!("no server of {hosts} can be reached: {}", cause.trim_start_matches("I/O error: ")),
+        None => format!("no server of {hosts} can be reached"),
     }
 }
 
@@ -494,6 +509,30 @@ fn kept_of<T: Kept>(document: &Document) -> Document {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_keeps_the_driver_from_a_server_is_said_and_no_credentials() {
+        let pool = "Connection pool for db:27017 cleared because another operation failed with: ";
+        let selection = "Server selection timeout: No available servers. Topology: { Type: Single, Servers: \
+                         [ { Address: db:27017, Type: Unknown, Error: ";
+        for (message, words) in [
+            (
+                format!("{pool}Kind: SCRAM failure: Authentication failed., labels: {{}}"),
+                "db:27017 refuses the credentials",
+            ),
+            (
+                format!("{selection}Kind: SCRAM failure: Authentication failed., labels: {{}} }} ] }}"),
+                "db:27017 refuses the credentials",
+            ),
+            (
+                format!("{selection}Kind: I/O error: Connection refused (os error 111), labels: {{}} }} ] }}"),
+                "no server of db:27017 can be reached: Connection refused (os error 111)",
+            ),
+            ("Server selection timeout".to_owned(), "no server of db:27017 can be reached"),
+        ] {
+            assert_eq!(unreachable("db:27017", &message), words);
+        }
+    }
 
     #[test]
     fn a_server_that_fails_over_is_away_and_one_that_refuses_what_is_written_is_not() {

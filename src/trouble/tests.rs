@@ -8,7 +8,7 @@ use super::*;
 const THEN: &str = "2026-01-02T03:04:05Z";
 const LATER: &str = "2026-01-02T03:05:00Z";
 
-fn pod(status: Value) -> WatchedPod {
+fn pod(status: Value) -> Watched<Pod> {
     let labels = json!({ "pod-template-hash": "7d9f8b6c5" });
     serde_json::from_value(json!({ "metadata": { "name": "shop-1", "labels": labels }, "status": status })).unwrap()
 }
@@ -36,7 +36,7 @@ fn terminated(code: i32, reason: &str, message: &str) -> Value {
 }
 
 /// A pod that is scheduled and has not been ready since a moment.
-fn unready(since: &str, containers: Value) -> WatchedPod {
+fn unready(since: &str, containers: Value) -> Watched<Pod> {
     pod(json!({
         "phase": "Running",
         "conditions": [

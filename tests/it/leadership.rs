@@ -1,6 +1,5 @@
 //! Of several operators one writes, and another takes over.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::Lease;
@@ -225,10 +224,8 @@ async fn a_leader_that_was_frozen_past_its_claim_writes_nothing_when_it_thaws() 
     for (round, (leader, _, thaw)) in thawed.iter().enumerate() {
         let until = thawed.get(round + 1).map_or(Timestamp::MAX, |(.., thaw)| *thaw);
         let then: Vec<_> = beside.iter().filter(|write| (*thaw..until).contains(&write.at)).collect();
-        // Handed to a connection before the freeze, a request is sent at the thaw: at most the one that a
-        // gateway was waiting for, and nothing that follows from it.
-        let gateways: BTreeSet<_> = then.iter().map(|write| write.object.as_str()).collect();
-        assert_eq!(gateways.len(), then.len(), "{then:?}");
+        // At most the one request that was being sent at the moment of the freeze.
+        assert!(then.len() <= 1, "{then:?}");
         let soon = |write: &Entry| write.at.duration_since(*thaw) < SignedDuration::from_secs(2);
         assert!(then.iter().all(|write| write.by == *leader && soon(write)), "{then:?}");
     }

@@ -1,6 +1,7 @@
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Proxy;
 import java.net.InetSocketAddress;
+import java.nio.file.Path;
 import java.time.Instant;
 import java.util.List;
 import java.util.Set;
@@ -23,11 +24,13 @@ import de.bwaldvogel.mongo.exception.MongoServerError;
 import de.bwaldvogel.mongo.oplog.Oplog;
 import de.bwaldvogel.mongo.oplog.OplogPosition;
 import de.bwaldvogel.mongo.wire.message.MongoMessage;
+import io.netty.channel.Channel;
 
 /** A server of the MongoDB wire protocol for tests. See README.md. */
 public final class Server {
     private static final String USAGE =
-            "usage: Server [--port PORT] [--file PATH] [--change-streams] [--forget-changes]";
+            "usage: Server [--port PORT] [--file PATH] [--change-streams] [--forget-changes]"
+            + " [--user NAME:PASSWORD] [--tls CERTIFICATE]";
 
     private static final Set<String> WRITES = Set.of("insert", "update", "delete", "findAndModify", "createIndexes",
             "dropIndexes", "create", "drop", "dropDatabase", "renameCollection");
@@ -57,19 +60,24 @@ public final class Server {
     private final boolean changeStreams;
     /** Resume tokens that are no younger are refused. */
     private final OplogPosition forgotten;
+    /** Who may use it; null for anybody. */
+    private final Users users;
 
-    private Server(MongoBackend backend, Runnable commit, boolean changeStreams, Instant forgotten) {
+    private Server(MongoBackend backend, Runnable commit, boolean changeStreams, Instant forgotten, Users users) {
         this.backend = backend;
         this.commit = commit;
         this.changeStreams = changeStreams;
         this.forgotten = new OplogPosition(new BsonTimestamp(forgotten, Integer.MAX_VALUE));
+        this.users = users;
     }
 
-    public static void main(String[] args) throws InterruptedException {
+    public static void main(String[] args) throws Exception {
         int port = 0;
         String file = null;
         boolean changeStreams = false;
         Instant forgotten = Instant.EPOCH;
+        Users users = null;
+        Path certificate = null;
         for (int i = 0; i < args.length; i++) {
             boolean last = i + 1 == args.length;
             if (args[i].equals("--change-streams")) {
@@ -80,6 +88,10 @@ public final class Server {
                 port = Integer.parseInt(args[++i]);
             } else if (args[i].equals("--file") && !last) {
                 file = args[++i];
+            } else if (args[i].equals("--user") && !last) {
+                users = new Users(args[++i]);
+            } else if (args[i].equals("--tls") && !last) {
+                certificate = Path.of(args[++i]);
             } else {
                 System.err.println(USAGE);
                 System.exit(2);
@@ -93,7 +105,7 @@ public final class Server {
                 protected Oplog createOplog() {
                     return new TrueOplog(super.createOplog(), this);
                 }
-            }, () -> { }, changeStreams, forgotten);
+            }, () -> { }, changeStreams, forgotten, users);
         } else {
             // A position in the oplog is a second and a count that begins anew with each process.
             Thread.sleep(1000 - System.currentTimeMillis() % 1000);
@@ -104,17 +116,23 @@ public final class Server {
                 protected Oplog createOplog() {
                     return new TrueOplog(super.createOplog(), this);
                 }
-            }, store::commit, changeStreams, forgotten);
+            }, store::commit, changeStreams, forgotten, users);
         }
-        server.serve(port);
+        server.serve(port, certificate);
     }
 
-    private void serve(int port) {
+    /** With a certificate, whose file is written, by TLS. */
+    private void serve(int port, Path certificate) throws Exception {
         backend.version(VERSION);
         if (changeStreams) {
             backend.enableOplog();
         }
         MongoServer server = new MongoServer(intercepted());
+        if (certificate != null) {
+            Certificate made = Certificate.make();
+            made.write(certificate);
+            server.enableSsl(made.key(), null, made.certificate());
+        }
         server.bind(new InetSocketAddress("127.0.0.1", port), 1, THREADS);
         System.out.println(server.getLocalAddress().getPort());
     }
@@ -125,6 +143,9 @@ public final class Server {
         return (MongoBackend) Proxy.newProxyInstance(Server.class.getClassLoader(), interfaces, (self, method, args) -> {
             if (method.getName().equals("handleMessage")) {
                 return handle((MongoMessage) args[0]);
+            }
+            if (method.getName().equals("handleClose") && users != null) {
+                users.left((Channel) args[0]);
             }
             try {
                 return method.invoke(backend, args);
@@ -137,6 +158,10 @@ public final class Server {
     private Document handle(MongoMessage message) throws InterruptedException {
         Document document = message.getDocument();
         String command = document.keySet().iterator().next();
+        Document answer = users == null ? null : users.answer(message.getChannel(), command, document);
+        if (answer != null) {
+            return answer;
+        }
         if (WRITES.contains(command)) {
             return write(message, command);
         }

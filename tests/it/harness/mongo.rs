@@ -2,7 +2,7 @@
 //! on the real server that `MONGODB_URI` names.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -40,11 +40,26 @@ impl Database {
     /// that stand between it and others, or that need one without change streams.
     pub async fn local(test: &str, storage: Storage, changes: Changes) -> Self {
         let name = name(test);
-        let place = name.clone();
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mongo");
-        let starting = tokio::task::spawn_blocking(move || Server::start(&folder, &place, storage, changes));
-        let server = starting.await.unwrap().unwrap();
+        let server = started(&name, storage, changes, Vec::new()).await;
         Self::connected(uri_of(server.address()), name, Some(server)).await
+    }
+
+    /// A database in memory, on a server of its own that lets in one user, `NAME:PASSWORD`, by TLS.
+    pub async fn guarded(test: &str, user: &str) -> Self {
+        let name = name(test);
+        let certificate = folder().join(format!("{name}.crt"));
+        let flags = ["--user", user, "--tls", certificate.to_str().unwrap()].map(str::to_owned);
+        let server = started(&name, Storage::Memory, Changes::Streamed, flags.to_vec()).await;
+        let uri = format!("{}&tls=true&tlsCAFile={}", uri_of_user(user, &server), certificate.display());
+        Self::connected(uri, name, Some(server)).await
+    }
+
+    /// A database on a file, on a server of its own that lets in one user, `NAME:PASSWORD`.
+    pub async fn for_user(test: &str, user: &str) -> Self {
+        let name = name(test);
+        let flags = vec!["--user".to_owned(), user.to_owned()];
+        let server = started(&name, Storage::File, Changes::Streamed, flags).await;
+        Self::connected(uri_of_user(user, &server), name, Some(server)).await
     }
 
     async fn connected(uri: String, name: String, server: Option<Server>) -> Self {
@@ -55,6 +70,11 @@ impl Database {
     /// How it is reached. It may hold a password.
     pub fn uri(&self) -> &str {
         &self.uri
+    }
+
+    /// How a user, `NAME:PASSWORD`, reaches the server of its own without TLS.
+    pub fn uri_of(&self, user: &str) -> String {
+        uri_of_user(user, self.server.as_ref().expect("a server of its own"))
     }
 
     /// How it is reached through a proxy to [`Self::address`].
@@ -120,10 +140,16 @@ impl Database {
         self.start_again_with(&["--forget-changes"]).await;
     }
 
-    async fn start_again_with(&mut self, flags: &'static [&'static str]) {
+    /// The same; another user, `NAME:PASSWORD`, is let in.
+    pub async fn start_again_for(&mut self, user: &'static str) {
+        self.start_again_with(&["--user", user]).await;
+    }
+
+    async fn start_again_with(&mut self, flags: &[&'static str]) {
+        let flags = flags.to_vec();
         let mut server = self.server.take().expect("a server of its own");
         let started = tokio::task::spawn_blocking(move || {
-            server.start_again(flags).unwrap();
+            server.start_again(&flags).unwrap();
             server
         });
         self.server = Some(started.await.unwrap());
@@ -149,6 +175,21 @@ impl Drop for Database {
             failed => eprintln!("database {} is left behind: {failed:?}", self.name),
         }
     }
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("mongo")
+}
+
+async fn started(name: &str, storage: Storage, changes: Changes, flags: Vec<String>) -> Server {
+    let name = name.to_owned();
+    let starting = tokio::task::spawn_blocking(move || Server::start(&folder(), &name, storage, changes, &flags));
+    starting.await.unwrap().unwrap()
+}
+
+fn uri_of_user(user: &str, server: &Server) -> String {
+    let uri = uri_of(server.address()).replace("mongodb://", &format!("mongodb://{user}@"));
+    format!("{uri}&authSource=admin&authMechanism=SCRAM-SHA-256")
 }
 
 /// A name of this test's own, within the 38 bytes that the strictest of servers allow.

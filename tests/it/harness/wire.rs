@@ -42,14 +42,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server, and returns when it listens. What it writes is in `folder`, under this name.
-    pub fn start(folder: &Path, name: &str, storage: Storage, changes: Changes) -> Result<Self> {
+    /// Starts a server, with more flags where there are any, and returns when it listens. What it writes is in
+    /// `folder`, under this name.
+    pub fn start(folder: &Path, name: &str, storage: Storage, changes: Changes, more: &[String]) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
         let file = folder.join(format!("{name}.h2"));
         // An earlier run of the same process id may have been killed.
         let _ = std::fs::remove_file(&file);
         let log = folder.join(format!("{name}.log"));
-        let mut flags = Vec::new();
+        let mut flags = more.to_vec();
         if storage == Storage::File {
             flags.extend(["--file".to_owned(), file.to_str().context("a path that is no text")?.to_owned()]);
         }

@@ -1,6 +1,7 @@
 //! A platform's MongoDB drives the operator and mirrors it: verdicts are documents read through the
 //! driver, and objects read through the API server.
 
+mod credentials;
 mod deletion;
 mod documents;
 mod history;
