@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::decide::Step;
 use crate::decide::diagnosis::is_quota;
 use crate::decide::environment as decide_environment;
-use crate::decide::observed::{Child, Presence, Refusal};
+use crate::decide::observed::{Child, Observed, Presence, Refusal};
 use crate::desired::{self, Desired};
 use crate::memory::Expectation;
 use crate::observe;
@@ -38,11 +38,17 @@ pub enum Outcome {
     RegistryFailed(String),
 }
 
-/// Carries out `steps` for a gateway.
-pub async fn carry_out(ctx: &Context, gateway: &ApiGateway, steps: &[Step], desired: &Desired<'_>) -> Outcome {
+/// Carries out `steps` for a gateway, which were decided from `observed`.
+pub async fn carry_out(
+    ctx: &Context,
+    gateway: &ApiGateway,
+    steps: &[Step],
+    desired: &Desired<'_>,
+    observed: &Observed,
+) -> Outcome {
     let mut worst = Outcome::Done;
     for step in steps {
-        match one(ctx, gateway, *step, desired).await {
+        match one(ctx, gateway, *step, desired, observed).await {
             Outcome::Done => {}
             // One child that is refused does not keep the others from being repaired, nor does a registry that
             // does not answer.
@@ -69,7 +75,7 @@ macro_rules! with_kind {
     };
 }
 
-async fn one(ctx: &Context, gateway: &ApiGateway, step: Step, desired: &Desired<'_>) -> Outcome {
+async fn one(ctx: &Context, gateway: &ApiGateway, step: Step, desired: &Desired<'_>, observed: &Observed) -> Outcome {
     match step {
         Step::Create(child) => with_kind!(child, create(ctx, gateway, desired)),
         Step::Update(child) => with_kind!(child, update(ctx, gateway, desired)),
@@ -78,12 +84,24 @@ async fn one(ctx: &Context, gateway: &ApiGateway, step: Step, desired: &Desired<
         Step::DeactivateEnvironments => switch(ctx, desired, EnvironmentState::Inactive).await,
         Step::AddFinalizer => keep(ctx, gateway).await,
         Step::RemoveFinalizer => let_go(ctx, &gateway.metadata).await,
+        Step::ReadEvents => {
+            read_events(ctx, gateway, observed).await;
+            Outcome::Done
+        }
         Step::Record | Step::ActivateDocuments | Step::DeactivateDocuments | Step::Report | Step::Forget => {
             match ctx.registry.carry_out(gateway, &observe::environment_views(desired), step).await {
                 Ok(()) => Outcome::Done,
                 Err(error) => Outcome::RegistryFailed(error.to_string()),
             }
         }
+    }
+}
+
+/// What cannot be read is as if nothing were said: it only explains.
+async fn read_events(ctx: &Context, gateway: &ApiGateway, observed: &Observed) {
+    if let Some(silence) = &observed.pods.silence {
+        let complaint = ctx.complaints.about(&ctx.calls, gateway.namespace_or_empty(), silence).await;
+        ctx.memory.heard(gateway, silence, complaint);
     }
 }
 

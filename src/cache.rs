@@ -14,9 +14,10 @@ use tokio::sync::watch;
 
 use crate::api::{ALLOWED_HOSTS_ANNOTATION, Environment, namespace_and_name};
 use crate::decide::hosts::Holder;
-use crate::decide::observed::{PodTrouble, Pods, Trouble};
+use crate::decide::observed::{PodTrouble, Pods};
 use crate::resources::NAME_LABEL;
 use crate::seen::{Part, Seen};
+use crate::trouble;
 use crate::watched::Watched;
 
 /// What a cache keeps of a watched object.
@@ -244,7 +245,8 @@ impl Kept for AllowedHosts {
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodFacts {
     terminating: bool,
-    trouble: Option<Trouble>,
+    // A box: most pods have none.
+    trouble: Option<Box<trouble::Found>>,
 }
 
 impl Kept for PodFacts {
@@ -253,17 +255,24 @@ impl Kept for PodFacts {
     fn keep(pod: Watched<Pod>) -> Option<(Holder, Self)> {
         let label = |name: &str| pod.meta().labels.as_ref()?.get(name).cloned();
         let holder = (pod.namespace().unwrap_or_default(), label(NAME_LABEL)?);
-        let facts = Self { terminating: pod.meta().deletion_timestamp.is_some(), trouble: trouble(&pod) };
+        let trouble = trouble::of(&pod).map(Box::new);
+        let facts = Self { terminating: pod.meta().deletion_timestamp.is_some(), trouble };
         Some((holder, facts))
     }
 
     fn says_the_same(&self, newer: &Self) -> bool {
-        self == newer
+        self == newer || (newer.is_quiet() && !self.terminating && !self.is_loud())
     }
 
     /// That a healthy pod appeared is the Deployment's to tell.
     fn is_quiet(&self) -> bool {
         !self.terminating && self.trouble.is_none()
+    }
+}
+
+impl PodFacts {
+    fn is_loud(&self) -> bool {
+        self.trouble.as_ref().is_some_and(|found| !found.trouble.is_silent())
     }
 }
 
@@ -276,26 +285,59 @@ pub fn pods(cache: &Cache<PodFacts>, holder: &Holder) -> Pods {
         troubles: pods
             .into_iter()
             .filter(|(_, facts)| !facts.terminating)
-            .filter_map(|(pod, facts)| Some(PodTrouble { pod, trouble: facts.trouble.clone()? }))
+            .filter_map(|(pod, facts)| {
+                let trouble::Found { template, container, trouble } = facts.trouble.as_deref()?.clone();
+                Some(PodTrouble { pod, template, container, trouble })
+            })
             .collect(),
+        silence: None,
     }
 }
 
-fn trouble(pod: &Watched<Pod>) -> Option<Trouble> {
-    const PULL_REASONS: &[&str] = &["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"];
-    let status = pod.status.as_ref()?;
-    let pull = status.container_statuses.iter().flatten().find_map(|container| {
-        let waiting = container.state.as_ref()?.waiting.as_ref()?;
-        let reason = waiting.reason.as_deref().filter(|reason| PULL_REASONS.contains(reason))?;
-        Some(Trouble::ImagePull {
-            image: container.image.clone(),
-            message: waiting.message.clone().unwrap_or_else(|| reason.to_owned()),
-        })
-    });
-    let unschedulable = || {
-        let condition = status.conditions.iter().flatten().find(|condition| condition.type_ == "PodScheduled")?;
-        let refused = condition.status == "False" && condition.reason.as_deref() == Some("Unschedulable");
-        refused.then(|| Trouble::Unschedulable(condition.message.clone().unwrap_or_default()))
-    };
-    pull.or_else(unschedulable)
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A pod of the gateway `shop`, whose only container is in this state, or ready.
+    fn pod(state: Option<Value>) -> Event<Watched<Pod>> {
+        let ready = state.is_none();
+        let container = json!({ "name": "gateway", "image": "acme/gateway:1", "imageID": "", "restartCount": 0,
+            "ready": ready, "state": state.unwrap_or_else(|| json!({ "running": {} })) });
+        let status = json!({
+            "phase": "Running",
+            "conditions": [{ "type": "Ready", "status": if ready { "True" } else { "False" } }],
+            "containerStatuses": [container],
+        });
+        let metadata = json!({ "name": "shop-1", "namespace": "a", "labels": { NAME_LABEL: "shop" } });
+        Event::Apply(serde_json::from_value(json!({ "metadata": metadata, "status": status })).unwrap())
+    }
+
+    fn waiting(reason: &str, message: &str) -> Option<Value> {
+        Some(json!({ "waiting": { "reason": reason, "message": message } }))
+    }
+
+    /// Each event, and whether the gateway looks again for it.
+    #[test]
+    fn every_trouble_of_a_pod_wakes_its_gateway_and_its_getting_ready_is_left_to_the_deployment() {
+        let cache = Cache::<PodFacts>::default();
+        let running = || Some(json!({ "running": {} }));
+        let steps = [
+            ("a healthy pod appears", pod(None), false),
+            ("it is not ready", pod(running()), true),
+            ("still not", pod(running()), false),
+            ("it is ready", pod(None), false),
+            ("it is made anew", pod(waiting("ContainerCreating", "")), true),
+            ("it cannot be pulled", pod(waiting("ErrImagePull", "not found")), true),
+            ("in other words", pod(waiting("ImagePullBackOff", "Back-off: not found")), true),
+            ("in the same words", pod(waiting("ImagePullBackOff", "Back-off: not found")), false),
+            ("that is over", pod(None), true),
+        ];
+        for (what, event, wakes) in steps {
+            assert_eq!(!cache.absorb(event).is_empty(), wakes, "{what}");
+        }
+    }
 }

@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -128,6 +128,15 @@ impl Calls {
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
     {
         self.bounded(self.api(namespace).get_opt(name)).await
+    }
+
+    /// Reads the objects of a namespace that a field selector selects.
+    ///
+    /// # Errors
+    /// When the API server refuses or does not answer.
+    pub async fn list<K: Object>(&self, namespace: &str, fields: &str) -> Result<Vec<K>, CallError> {
+        let params = ListParams::default().fields(fields);
+        Ok(self.bounded(self.api(namespace).list(&params)).await?.items)
     }
 
     /// Creates an object.

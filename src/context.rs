@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{Selector, SelectorExt};
 
 use crate::calls::Calls;
+use crate::complaints::Complaints;
 use crate::decide::observed::Settings;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
@@ -21,6 +22,8 @@ pub struct Context {
     pub calls: Calls,
     /// The caches of one scope.
     pub caches: Arc<Caches>,
+    /// What the Events of pods say.
+    pub complaints: Arc<Complaints>,
     /// What this process remembers about each gateway.
     pub memory: Arc<Memory>,
     /// When the API server was out of reach.

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod cache;
 pub mod seen;
+pub mod trouble;
 pub mod watch;
 pub mod watched;
 
@@ -16,6 +17,7 @@ pub mod decide;
 pub mod resources;
 
 pub mod act;
+pub mod complaints;
 pub mod desired;
 pub mod observe;
 pub mod reconcile;

@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::api::ApiGateway;
 use crate::clock::Stopwatches;
-use crate::decide::observed::{Child, Moment, Refusal};
+use crate::decide::observed::{Child, Complaint, Moment, PodTrouble, Refusal, Silence, Trouble};
 use crate::outage::Outages;
 
 /// Per gateway uid, what this process remembers.
@@ -27,6 +27,17 @@ struct Entry {
     settled: Option<u64>,
     failures: u32,
     reported: Option<String>,
+    // A box: most have none.
+    silence: Option<Box<Silent>>,
+}
+
+/// A pod that is not ready and whose status does not say why.
+struct Silent {
+    pod: String,
+    trouble: Trouble,
+    since: Instant,
+    read_at: Option<Duration>,
+    complaint: Option<Complaint>,
 }
 
 /// What our own call did to a child and the cache may not show yet.
@@ -169,6 +180,36 @@ impl Memory {
         self.with(gateway.uid(), |entry| entry.settled)
     }
 
+    /// One of the silent pods of a gateway, and what was heard of it: always the same one, for as long as it
+    /// is silent in the same way.
+    pub fn silence(&self, gateway: &ApiGateway, silent: &[&PodTrouble], now: Instant) -> Option<Silence> {
+        self.with(gateway.uid(), |entry| {
+            let is_still =
+                |kept: &mut Box<Silent>| silent.iter().any(|pod| pod.pod == kept.pod && pod.trouble == kept.trouble);
+            entry.silence = entry.silence.take_if(is_still).or_else(|| {
+                let PodTrouble { pod, trouble, .. } = PodTrouble::clone(silent.first()?);
+                Some(Box::new(Silent { pod, trouble, since: now, read_at: None, complaint: None }))
+            });
+            entry.silence.as_ref().map(|kept| Silence {
+                pod: kept.pod.clone(),
+                runs: kept.trouble == Trouble::Unready,
+                lasted: now.saturating_duration_since(kept.since),
+                read_at: kept.read_at,
+                complaint: kept.complaint.clone(),
+            })
+        })
+    }
+
+    /// Remembers what the Events of a silent pod said, if anything.
+    pub fn heard(&self, gateway: &ApiGateway, silence: &Silence, complaint: Option<Complaint>) {
+        self.with(gateway.uid(), |entry| {
+            if let Some(kept) = entry.silence.as_mut().filter(|kept| kept.pod == silence.pod) {
+                kept.read_at = Some(silence.lasted);
+                kept.complaint = complaint;
+            }
+        });
+    }
+
     /// Counts another failed reconcile in a row.
     pub fn failed(&self, uid: &str) -> u32 {
         self.with(uid, |entry| {
@@ -206,4 +247,43 @@ fn overtakes(written: &Written, cached: &ApiGateway) -> bool {
 
 fn attempt_number(gateway: &ApiGateway) -> i64 {
     gateway.status.as_ref().and_then(|status| status.attempt.as_ref()).map_or(0, |attempt| attempt.number)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn pod(name: &str, trouble: Trouble) -> PodTrouble {
+        PodTrouble { pod: name.to_owned(), template: None, container: None, trouble }
+    }
+
+    #[test]
+    fn a_silent_pod_is_followed_until_it_is_silent_no_more_whoever_else_is() {
+        const SECOND: Duration = Duration::from_secs(1);
+        let spec = serde_json::from_value(serde_json::json!({ "image": "acme/gateway:1" })).unwrap();
+        let (memory, gateway, start) = (Memory::default(), ApiGateway::new("shop", spec), Instant::now());
+        let (first, second) = (pod("shop-1", Trouble::Unready), pod("shop-2", Trouble::Unready));
+        let told = |pods: &[&PodTrouble], after: u32| {
+            let silence = memory.silence(&gateway, pods, start + after * SECOND)?;
+            Some((silence.pod.clone(), silence.lasted, silence.read_at, silence.complaint))
+        };
+
+        assert_eq!(told(&[], 0), None);
+        assert_eq!(told(&[&second], 0), Some(("shop-2".to_owned(), Duration::ZERO, None, None)));
+        let silence = memory.silence(&gateway, &[&first, &second], start + 6 * SECOND).unwrap();
+        let answer = Some(Complaint::Probe("503".to_owned()));
+        memory.heard(&gateway, &silence, answer.clone());
+        let heard = ("shop-2".to_owned(), 7 * SECOND, Some(6 * SECOND), answer);
+        assert_eq!(told(&[&first, &second], 7), Some(heard));
+
+        assert_eq!(told(&[&first], 8), Some(("shop-1".to_owned(), Duration::ZERO, None, None)));
+        memory.heard(&gateway, &silence, Some(Complaint::Probe("another's".to_owned())));
+        assert_eq!(told(&[&first], 9), Some(("shop-1".to_owned(), SECOND, None, None)));
+        let set_up = pod("shop-1", Trouble::SettingUp);
+        assert_eq!(told(&[&set_up], 9), Some(("shop-1".to_owned(), Duration::ZERO, None, None)), "in another way");
+        assert_eq!(told(&[], 10), None);
+        assert_eq!(told(&[&set_up], 11), Some(("shop-1".to_owned(), Duration::ZERO, None, None)));
+    }
 }

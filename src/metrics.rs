@@ -37,6 +37,7 @@ pub struct Metrics {
     start_attempts: Family<ReasonLabels, Counter>,
     start_duration: Histogram,
     start_timeouts: Family<ReasonLabels, Counter>,
+    failures: Family<ReasonLabels, Counter>,
     watch_restarts: Family<ResourceLabels, Counter>,
     registry_requests: Family<OperationLabels, Counter>,
     registry_duration: Histograms<OperationNameLabels>,
@@ -178,6 +179,12 @@ impl Default for Metrics {
                 "Attempts that were given up at their deadline, by the diagnosed cause",
                 Family::default(),
             ),
+            failures: add(
+                &mut all,
+                "failures",
+                "Causes that became visible and kept a gateway from being as asked",
+                Family::default(),
+            ),
             watch_restarts: add(&mut all, "watch_restarts", "Interrupted watches by resource", Family::default()),
             registry_requests: add(
                 &mut all,
@@ -231,6 +238,7 @@ impl Metrics {
         }
         for reason in Reason::ALL.iter().filter(|reason| is_cause(**reason) || **reason == Reason::SlowStart) {
             drop(self.start_timeouts.get_or_create(&(*reason).into()));
+            drop(self.failures.get_or_create(&(*reason).into()));
         }
     }
 
@@ -265,6 +273,11 @@ impl Metrics {
     /// A watch begins; none of its interruptions are known yet.
     pub fn watches(&self, resource: &str) {
         drop(self.watch_restarts.get_or_create(&ResourceLabels { resource: resource.to_owned() }));
+    }
+
+    /// A cause became visible.
+    pub fn failed(&self, cause: Reason) {
+        self.failures.get_or_create(&cause.into()).inc();
     }
 
     /// A watch was interrupted.

@@ -1,6 +1,7 @@
 //! From caches, or from a live read, to the plain facts that a decision is made from.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
@@ -65,19 +66,24 @@ async fn read<K: Part>(ctx: &Context, gateway: &ApiGateway) -> Result<Option<Arc
 /// Facts about a gateway, whose children are those that `desired` was made for.
 pub fn facts(ctx: &Context, gateway: &ApiGateway, desired: &Desired<'_>) -> Observed {
     let compared = desired.compared(ctx);
-    Observed {
+    let phase = gateway.status.as_ref().and_then(|status| status.phase.as_ref());
+    let mut observed = Observed {
         deployment: expected::<Deployment>(ctx, gateway, desired, compared.deployment),
         service: expected::<Service>(ctx, gateway, desired, compared.service),
         ingress: expected::<Ingress>(ctx, gateway, desired, compared.ingress),
         disruption_budget: expected::<PodDisruptionBudget>(ctx, gateway, desired, compared.disruption_budget),
         rollout: desired.found.deployment.as_ref().map(|seen| seen.rollout.clone()).unwrap_or_default(),
-        pods: cache::pods(&ctx.caches.pods, &namespace_and_name(gateway)),
+        pods: cache::pods(&ctx.caches.pods, &namespace_and_name(gateway)).seen_in(phase),
         environments: desired.environments.iter().map(|(_, facts)| facts.clone()).collect(),
         host: desired.host.clone(),
         registry: ctx.registry.facts(gateway, || environment_views(desired)),
         refusal: ctx.memory.refusal(gateway),
         tried: ctx.memory.has_tried(gateway),
-    }
+    };
+    let silent = observed.troubles().filter(|pod| pod.trouble.is_silent());
+    let silence = ctx.memory.silence(gateway, &silent.collect::<Vec<_>>(), Instant::now());
+    observed.pods.silence = silence;
+    observed
 }
 
 /// A child as our own last call left it, where the cache is behind.

@@ -140,7 +140,7 @@ async fn one_pass(ctx: &Context, gateway: &ApiGateway) -> Result<Option<Duration
         plan = decide(gateway, &observed, &moment, &ctx.settings);
     }
 
-    let outcome = act::carry_out(ctx, gateway, &plan.steps, &desired).await;
+    let outcome = act::carry_out(ctx, gateway, &plan.steps, &desired, &observed).await;
 
     remember_attempt(ctx, gateway, &plan, &outcome);
     // What was learned on the way belongs into the status too; its steps wait for the next pass.
@@ -220,7 +220,7 @@ fn remember_attempt(ctx: &Context, gateway: &ApiGateway, plan: &Plan, outcome: &
         Outcome::Surprise(..) | Outcome::Stale | Outcome::Failed(_) => return,
     };
     ctx.memory.refused(gateway, refusal);
-    if plan.steps.iter().any(|step| !step.is_registrys()) {
+    if plan.steps.iter().any(|step| !step.is_registrys() && *step != Step::ReadEvents) {
         ctx.memory.tried(gateway);
     }
 }

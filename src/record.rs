@@ -123,6 +123,10 @@ pub async fn record(ctx: &Context, gateway: &ApiGateway, plan: &Plan) -> Result<
     }
     for note in &plan.notes {
         ctx.herald.tell(note, gateway.object_ref(&()));
+        // Attempts that were given up are counted by their causes, above.
+        if note.warning && !matches!(note.reason, Reason::StartDeadlineExceeded | Reason::RestartDeadlineExceeded) {
+            ctx.metrics.failed(note.reason);
+        }
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::calls::Calls;
 use crate::client;
+use crate::complaints::Complaints;
 use crate::config::Run;
 use crate::context::Context;
 use crate::health::Health;
@@ -158,11 +159,13 @@ async fn lead(process: &Process<'_>) {
     }
     tracing::info!("everything was listed; gateways are worked on");
     let herald = Herald::start(calls.clone(), &run.identity);
+    let complaints = Arc::new(Complaints::default());
     let context = |watches: &Watches| {
         let context = Arc::new(Context {
             calls: calls.clone(),
             outages: outages.clone(),
             caches: Arc::clone(&watches.caches),
+            complaints: Arc::clone(&complaints),
             memory: Arc::clone(&shared.memory),
             settings: run.settings(),
             selector: run.selector.clone().unwrap_or_default(),

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
+use kube::{Resource, ResourceExt};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -146,17 +146,13 @@ fn rollout(deployment: &Watched<Deployment>) -> Rollout {
     let size: Option<Size> = deployment.spec.as_ref().and_then(|spec| serde_json::from_str(spec.get()).ok());
     let desired = size.unwrap_or_default().replicas.unwrap_or(1);
     let Some(status) = &deployment.status else {
-        return Rollout { desired, ..Rollout::default() };
+        return Rollout { desired, behind: true, ..Rollout::default() };
     };
+    let condition = |type_: &str| status.conditions.iter().flatten().find(|condition| condition.type_ == type_);
     let says = |type_: &str, value: &str, reason: Option<&str>| {
-        status
-            .conditions
-            .iter()
-            .flatten()
-            .find(|condition| {
-                condition.type_ == type_
-                    && condition.status == value
-                    && reason.is_none_or(|reason| condition.reason.as_deref() == Some(reason))
+        condition(type_)
+            .filter(|condition| {
+                condition.status == value && reason.is_none_or(|reason| condition.reason.as_deref() == Some(reason))
             })
             .map(|condition| condition.message.clone().unwrap_or_default())
     };
@@ -171,7 +167,18 @@ fn rollout(deployment: &Watched<Deployment>) -> Rollout {
         available,
         progress_deadline_exceeded: says("Progressing", "False", Some("ProgressDeadlineExceeded")),
         replica_failure: says("ReplicaFailure", "True", None),
+        updated,
+        behind: !current,
+        template: condition("Progressing")
+            .and_then(|condition| newest_template(&deployment.name_any(), condition.message.as_deref()?)),
     }
+}
+
+/// The `pod-template-hash` of the ReplicaSet that a Deployment speaks of: its name is the Deployment's and the
+/// hash. Watching ReplicaSets for this alone would cost as much as watching Deployments.
+fn newest_template(deployment: &str, words: &str) -> Option<String> {
+    let replica_set = words.split('"').nth(1)?;
+    Some(replica_set.strip_prefix(deployment)?.strip_prefix('-')?.to_owned())
 }
 
 #[cfg(test)]
@@ -245,5 +252,22 @@ mod tests {
         let mut older = deployment();
         older["status"]["observedGeneration"] = json!(2);
         assert!(!seen(&older).rollout.complete);
+    }
+
+    /// The words of every version of the Deployment controller that is supported.
+    #[test]
+    fn the_newest_template_is_told_by_what_the_deployment_says_of_its_progress() {
+        for words in [
+            "Created new replica set \"shop-7d9f8b6c5\"",
+            "Found new replica set \"shop-7d9f8b6c5\"",
+            "ReplicaSet \"shop-7d9f8b6c5\" is progressing.",
+            "ReplicaSet \"shop-7d9f8b6c5\" has successfully progressed.",
+            "ReplicaSet \"shop-7d9f8b6c5\" has timed out progressing.",
+        ] {
+            assert_eq!(newest_template("shop", words).as_deref(), Some("7d9f8b6c5"), "{words}");
+        }
+        for words in ["Deployment \"shop\" is progressing.", "Deployment is paused", ""] {
+            assert_eq!(newest_template("shop", words), None, "{words}");
+        }
     }
 }

@@ -94,8 +94,18 @@ reasons! {
     /// Something of a stopped gateway does not go away.
     CleanupStuck,
 
+    /// The container ends, or cannot be started.
+    CrashLoop,
+    /// The image runs as root, or may, and is not started.
+    RunsAsRoot,
+    /// A Secret, a ConfigMap, or a key in one is not there.
+    ConfigMissing,
     /// The image cannot be pulled.
     ImagePullFailed,
+    /// A pod runs, and its readiness probe fails.
+    ReadinessFailing,
+    /// A node gave a pod up, cannot set it up, or does not answer.
+    NodeFailed,
     /// No node has room for a pod.
     Unschedulable,
     /// A quota of the namespace is used up.

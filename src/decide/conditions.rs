@@ -58,7 +58,7 @@ fn render(s: &Situation<'_>, status: &ApiGatewayStatus, type_: &str, claim: Clai
             if !turned
                 && before.reason == claim.reason.as_str()
                 && before.observed_generation == s.gateway.metadata.generation
-                && image_named_in(&before.message) == image_named_in(&claim.message)
+                && matter_of(&before.message) == matter_of(&claim.message)
                 && has_others_words(claim.reason) =>
         {
             before.message.clone()
@@ -87,13 +87,68 @@ pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Conditio
 
 /// Whether a reason was found by diagnosis.
 pub fn is_cause(reason: Reason) -> bool {
-    matches!(reason, Reason::ImagePullFailed | Reason::Unschedulable | Reason::QuotaExceeded | Reason::AdmissionRefused)
+    matches!(
+        reason,
+        Reason::CrashLoop
+            | Reason::RunsAsRoot
+            | Reason::ConfigMissing
+            | Reason::ImagePullFailed
+            | Reason::ReadinessFailing
+            | Reason::NodeFailed
+            | Reason::Unschedulable
+            | Reason::QuotaExceeded
+            | Reason::AdmissionRefused
+    )
 }
 
-/// The image that a message names, if it names one: another image is another cause.
-fn image_named_in(message: &str) -> Option<&str> {
-    let (_, rest) = message.split_once("image \"")?;
-    rest.split('"').next()
+/// What a condition of a type says is wrong, where it is one that somebody is told of.
+pub fn trouble<'a>(status: &'a ApiGatewayStatus, type_: &str) -> Option<(Reason, &'a str)> {
+    let found = find(&status.conditions, type_).filter(|found| found.status == "True")?;
+    let reason = *Reason::ALL.iter().find(|reason| reason.as_str() == found.reason)?;
+    let told = type_ == condition::STALLED || is_cause(reason);
+    told.then_some((reason, found.message.as_str()))
+}
+
+/// Why a gateway is not as asked, where that is known: of one that was given up, the cause and not that it was.
+pub fn failing(status: &ApiGatewayStatus) -> Option<Reason> {
+    let ready = find(&status.conditions, condition::READY)?;
+    let given_up = [Reason::StartDeadlineExceeded, Reason::RestartDeadlineExceeded];
+    match &status.last_failure {
+        Some(failure) if given_up.iter().any(|reason| reason.as_str() == ready.reason) => Some(failure.reason),
+        _ => {
+            let troubles = [condition::STALLED, condition::RECONCILING].map(|type_| trouble(status, type_));
+            troubles.into_iter().flatten().next().map(|(reason, _)| reason)
+        }
+    }
+}
+
+/// The image that a message names, if it names one, and who serves meanwhile: of another image, or where fewer
+/// serve, it is another message.
+fn matter_of(message: &str) -> (Option<&str>, Option<&str>) {
+    let image = message.split_once("image \"").and_then(|(_, rest)| rest.split('"').next());
+    (image, SERVERS.into_iter().find(|who| message.contains(who)))
+}
+
+const OLD_PODS_SERVE: &str = "the last good pods go on serving";
+const OTHER_PODS_SERVE: &str = "other pods go on serving";
+const NO_POD_SERVES: &str = "no pod serves";
+const SERVERS: [&str; 3] = [OLD_PODS_SERVE, OTHER_PODS_SERVE, NO_POD_SERVES];
+
+/// Who serves while pods do not come up.
+fn who_serves(s: &Situation<'_>) -> &'static str {
+    let rollout = &s.observed.rollout;
+    match rollout.available {
+        ..=0 => NO_POD_SERVES,
+        _ if rollout.replicas > rollout.updated => OLD_PODS_SERVE,
+        _ => OTHER_PODS_SERVE,
+    }
+}
+
+/// The visible cause of a gateway that has served, and who serves meanwhile.
+fn visible_while_serving(s: &Situation<'_>) -> Option<Cause> {
+    let cause = diagnosis::visible_cause(s.observed)?;
+    let message = format!("{}; {}", cause.message.trim_end_matches('.'), who_serves(s));
+    Some(Cause { message, ..cause })
 }
 
 /// Whether the message of a reason quotes the kubelet, the scheduler or a Deployment, who say the
@@ -232,10 +287,14 @@ fn pending(s: &Situation<'_>) -> Outlook {
     }
 }
 
+fn visible_during_start(s: &Situation<'_>, reason: Reason) -> Option<Cause> {
+    if reason == Reason::Restarting { visible_while_serving(s) } else { diagnosis::visible_cause(s.observed) }
+}
+
 fn starting(s: &Situation<'_>, status: &ApiGatewayStatus, reason: Reason) -> Outlook {
     let mut outlook = if let Some(cause) = obstacle(s) {
         obstructed(&cause)
-    } else if let Some(cause) = diagnosis::visible_cause(s.observed) {
+    } else if let Some(cause) = visible_during_start(s, reason) {
         heals_by_waiting(cause.reason, &sentence(&cause))
     } else {
         let limit = deadline::limit(s.gateway, s.settings);
@@ -285,9 +344,9 @@ fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
         let why = diagnosis::visible_cause(s.observed).map_or_else(|| words.clone(), |cause| sentence(&cause));
         waits_for_somebody(
             Reason::ProgressDeadlineExceeded,
-            &format!("the rollout makes no progress; the last good pods go on serving: {why}"),
+            &format!("the rollout makes no progress; {}: {why}", who_serves(s)),
         )
-    } else if let Some(cause) = diagnosis::visible_cause(s.observed) {
+    } else if let Some(cause) = visible_while_serving(s) {
         heals_by_waiting(cause.reason, &sentence(&cause))
     } else {
         heals_by_waiting(Reason::RollingOut, "a change is being rolled out or repaired")

@@ -1,6 +1,10 @@
 //! Why a gateway does not start: an ordered list of small policies, the deepest cause first.
 
-use super::observed::{Child, Observed, Presence, Trouble};
+mod pods;
+
+use std::time::Duration;
+
+use super::observed::{Child, Observed, Presence, Silence};
 use super::phase::{Obstacle, Situation};
 use super::{deadline, readiness, say};
 use crate::api::{ADOPT_ANNOTATION, RETRY_ANNOTATION, Reason};
@@ -18,9 +22,21 @@ pub struct Cause {
 
 type Policy = fn(&Observed) -> Option<Cause>;
 
-/// First match wins. What a pod says is deeper than what its Deployment says, and what the
-/// Deployment says is deeper than what the API server said to the operator.
-const POLICIES: &[Policy] = &[image_not_pullable, unschedulable, pods_refused, child_refused];
+/// First match wins. What a pod says is deeper than what its Deployment says, and what the Deployment says is
+/// deeper than what the API server said to the operator. Of pods, that one is asked first which came furthest:
+/// whatever keeps the others, its own trouble would be theirs next. Only a probe comes after all that is sure
+/// to be wrong, since one that fails may do so because the gateway takes its time.
+const POLICIES: &[Policy] = &[
+    pods::crash_loop,
+    pods::runs_as_root,
+    pods::config_missing,
+    pods::image_not_pullable,
+    pods::readiness_failing,
+    pods::node_failed,
+    pods::unschedulable,
+    pods_refused,
+    child_refused,
+];
 
 /// The cause that is visible now, if any.
 pub fn visible_cause(observed: &Observed) -> Option<Cause> {
@@ -32,29 +48,6 @@ pub fn cause_of_failure(s: &Situation<'_>) -> Cause {
     visible_cause(s.observed)
         .or_else(|| s.obstacle().map(|obstacle| obstacle_cause(s, &obstacle)))
         .unwrap_or_else(|| slow_start(s))
-}
-
-fn image_not_pullable(observed: &Observed) -> Option<Cause> {
-    observed.pods.troubles.iter().find_map(|pod| match &pod.trouble {
-        Trouble::ImagePull { image, message } => Some(Cause {
-            reason: Reason::ImagePullFailed,
-            message: format!("pod {}: image {image:?} cannot be pulled: {}", pod.pod, say(message)),
-            hint: "Check spec.image, and spec.imagePullSecrets if its registry is private.".to_owned(),
-        }),
-        Trouble::Unschedulable(_) => None,
-    })
-}
-
-fn unschedulable(observed: &Observed) -> Option<Cause> {
-    observed.pods.troubles.iter().find_map(|pod| match &pod.trouble {
-        Trouble::Unschedulable(message) => Some(Cause {
-            reason: Reason::Unschedulable,
-            message: format!("pod {}: no node takes it: {}", pod.pod, say(message)),
-            hint: "Lower spec.resources.requests, loosen spec.nodeSelector or spec.topologySpread, or add nodes."
-                .to_owned(),
-        }),
-        Trouble::ImagePull { .. } => None,
-    })
 }
 
 fn pods_refused(observed: &Observed) -> Option<Cause> {
@@ -144,6 +137,8 @@ fn slow_start(s: &Situation<'_>) -> Cause {
             _ => "is not as desired",
         };
         format!("step {number} of 5: the {} {how}", child.kind())
+    } else if rollout.behind {
+        "step 2 of 5: the Deployment was not taken up by its controller".to_owned()
     } else if !readiness::workload_ready(observed) {
         format!("step 2 of 5: {} of {} replicas are available", rollout.available, rollout.desired)
     } else {
@@ -157,12 +152,34 @@ fn slow_start(s: &Situation<'_>) -> Cause {
         .and_then(|status| status.attempt.as_ref())
         .map(|attempt| deadline::elapsed(attempt, s.moment).as_secs())
         .unwrap_or_default();
+    let pod = match &observed.pods.silence {
+        Some(Silence { pod, runs: true, .. }) => format!("pod {pod} runs and is not ready"),
+        Some(Silence { pod, runs: false, .. }) => format!("pod {pod} is being set up by its node"),
+        None => "nothing says why".to_owned(),
+    };
     Cause {
         reason: Reason::SlowStart,
-        message: format!("{step} after {elapsed} s, and nothing says why"),
+        message: format!("{step} after {elapsed} s, and {pod}"),
         hint: "Look at the pods' logs; if the gateway is only slow, raise spec.startDeadline.".to_owned(),
     }
 }
+
+/// After how long the Events of a silent pod are to be read, if they are. Not at once: a pod that is in order is
+/// ready soon, and nothing is read about it. Then every few seconds, and ever more seldom in a silence that lasts.
+pub fn silence_is_to_be_broken_in(observed: &Observed) -> Option<Duration> {
+    let Silence { lasted, read_at, complaint, .. } = observed.pods.silence.as_ref()?;
+    if complaint.is_some() {
+        return None;
+    }
+    let due = match read_at {
+        None => SILENCE,
+        Some(read_at) => *read_at + SILENCE.max(*read_at / 4),
+    };
+    Some(due.saturating_sub(*lasted))
+}
+
+/// By then a probe that is asked every two seconds has failed three times.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// How a timed-out gateway is tried again.
 pub fn how_to_retry() -> String {

@@ -54,6 +54,8 @@ pub enum Step {
     Report,
     /// Remove from the registry what goes with the gateway.
     Forget,
+    /// Read the Events of a pod that is not ready and whose status does not say why.
+    ReadEvents,
 }
 
 impl Step {
@@ -67,7 +69,8 @@ impl Step {
             | Self::ActivateEnvironments
             | Self::DeactivateEnvironments
             | Self::AddFinalizer
-            | Self::RemoveFinalizer => false,
+            | Self::RemoveFinalizer
+            | Self::ReadEvents => false,
         }
     }
 }
@@ -367,18 +370,11 @@ fn notes(verdict: &Verdict, before: &ApiGatewayStatus, after: &ApiGatewayStatus)
         }
     }
     for type_ in [condition::STALLED, condition::RECONCILING] {
-        let trouble = |status: &ApiGatewayStatus| {
-            conditions::find(&status.conditions, type_).filter(|found| found.status == "True").and_then(|found| {
-                let reason = Reason::ALL.iter().find(|reason| reason.as_str() == found.reason)?;
-                let told = type_ == condition::STALLED || conditions::is_cause(*reason);
-                told.then(|| (*reason, found.message.clone()))
-            })
-        };
-        if let Some((reason, message)) = trouble(after)
-            && trouble(before).is_none_or(|(earlier, _)| earlier != reason)
+        if let Some((reason, message)) = conditions::trouble(after, type_)
+            && conditions::trouble(before, type_).is_none_or(|(earlier, _)| earlier != reason)
             && notes.iter().all(|note| note.reason != reason)
         {
-            notes.push(Note { warning: true, reason, message });
+            notes.push(Note { warning: true, reason, message: message.to_owned() });
         }
     }
     notes

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use crate::api::ApiGateway;
+use crate::api::{ApiGateway, Phase};
 
 /// Everything outside the `ApiGateway` object that a decision looks at.
 #[derive(Clone, Debug, PartialEq)]
@@ -160,6 +160,17 @@ impl Observed {
         ]
     }
 
+    /// The troubles of pods of the template that is desired. What is wrong with others says nothing
+    /// about what is asked, nor is it known which these are while the Deployment's controller is behind.
+    pub fn troubles(&self) -> impl Iterator<Item = &PodTrouble> {
+        let template = self.rollout.template.as_ref();
+        let told = self.deployment == Presence::Equal && !self.rollout.behind;
+        let newest = move |pod: &&PodTrouble| {
+            told && (template.is_none() || pod.template.is_none() || pod.template.as_ref() == template)
+        };
+        self.pods.troubles.iter().filter(newest)
+    }
+
     /// The same child, to be replaced by a newer fact.
     pub fn child_mut(&mut self, child: Child) -> &mut Presence {
         match child {
@@ -188,6 +199,12 @@ pub struct Rollout {
     pub progress_deadline_exceeded: Option<String>,
     /// What the Deployment says when its pods cannot be created.
     pub replica_failure: Option<String>,
+    /// Pods of the current template.
+    pub updated: i32,
+    /// Whether the Deployment controller has yet to look at the current generation.
+    pub behind: bool,
+    /// The `pod-template-hash` of the current template, as far as the Deployment tells it.
+    pub template: Option<String>,
 }
 
 /// The gateway's pods.
@@ -199,29 +216,102 @@ pub struct Pods {
     pub terminating: usize,
     /// The troubles of those that are not being deleted, ordered by pod name.
     pub troubles: Vec<PodTrouble>,
+    /// One of them that is not ready and whose status does not say why, and what was heard of it.
+    pub silence: Option<Silence>,
 }
 
-/// Why one pod does not run.
+impl Pods {
+    /// The same pods, as far as they say something in a phase. One that its node gave up was replaced, and stays
+    /// as long as its Deployment does: it can explain why a start takes long, but nothing that comes later.
+    pub fn seen_in(mut self, phase: Option<&Phase>) -> Self {
+        if phase != Some(&Phase::Starting) {
+            self.troubles.retain(|pod| !matches!(pod.trouble, Trouble::GivenUp(_)));
+        }
+        self
+    }
+}
+
+/// Why one pod is not ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodTrouble {
     /// The pod's name.
     pub pod: String,
+    /// Its `pod-template-hash`.
+    pub template: Option<String>,
+    /// The container in trouble, where the pod has more than one.
+    pub container: Option<String>,
     /// What is wrong.
     pub trouble: Trouble,
 }
 
-/// What can be wrong with a pod.
+/// What can be wrong with a pod, as its status tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// The kubelet waits to try pulling `image` again.
+    /// The kubelet cannot pull `image`.
     ImagePull {
         /// The image as the pod names it.
         image: String,
         /// The kubelet's words.
         message: String,
     },
+    /// The kubelet cannot put the container's configuration together; its words.
+    Config(String),
+    /// The kubelet will not start the container, as its image runs as root or may; its words.
+    RunsAsRoot(String),
+    /// The container ended.
+    Ended {
+        /// Its exit code.
+        code: i32,
+        /// Whether it was ended for want of memory.
+        out_of_memory: bool,
+        /// Its last words; empty where it left none.
+        message: String,
+    },
+    /// The container cannot be started; the kubelet's words.
+    CannotStart(String),
+    /// The node gave the pod up, an eviction mostly; its words.
+    GivenUp(String),
+    /// The node does not answer.
+    NodeIsAway,
     /// The scheduler found no node; its words.
     Unschedulable(String),
+    /// Its node is setting it up.
+    SettingUp,
+    /// Everything runs, and it is not ready.
+    Unready,
+}
+
+impl Trouble {
+    /// Whether the status does not say why the pod is not ready. Its Events may.
+    pub fn is_silent(&self) -> bool {
+        matches!(self, Self::SettingUp | Self::Unready)
+    }
+}
+
+/// A pod that is not ready and whose status does not say why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Silence {
+    /// The pod's name.
+    pub pod: String,
+    /// Whether it runs, or is still being set up.
+    pub runs: bool,
+    /// How long it has been so, as far as this process saw.
+    pub lasted: Duration,
+    /// How long it had been so when its Events were last read.
+    pub read_at: Option<Duration>,
+    /// What they said.
+    pub complaint: Option<Complaint>,
+}
+
+/// What the Events of a pod say about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Complaint {
+    /// The answer of its probe.
+    Probe(String),
+    /// A Secret or ConfigMap that it mounts is not there; the kubelet's words.
+    MissingVolume(String),
+    /// Its node cannot set it up; the kubelet's words.
+    Node(String),
 }
 
 /// An environment of the gateway.

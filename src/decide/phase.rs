@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::observed::{Child, EnvironmentFacts, HostVerdict, Moment, Observed, Presence, Settings};
 use super::requests::Requests;
-use super::{Step, deadline, readiness};
+use super::{Step, deadline, diagnosis, readiness};
 use crate::api::{ApiGateway, Phase, REGISTRY_FINALIZER, Reason, State};
 
 /// Kubernetes' own, while a deletion lets go of what it is to leave behind.
@@ -427,7 +427,7 @@ fn starting(s: &Situation<'_>) -> Verdict {
         }
         return go(Phase::Started, State::Stopped, Reason::StartDeadlineExceeded);
     }
-    Verdict::Stay { steps: apply(s), wake: Some(left) }
+    listening(s, Some(left))
 }
 
 fn timed_out(s: &Situation<'_>) -> Verdict {
@@ -450,7 +450,19 @@ fn started(s: &Situation<'_>) -> Verdict {
             restarts_pods: true,
         });
     }
-    Verdict::Stay { steps: apply(s), wake: None }
+    listening(s, None)
+}
+
+/// The children are written where they differ, and pods are listened to that do not say why they are not ready.
+fn listening(s: &Situation<'_>, wake: Option<Duration>) -> Verdict {
+    let mut steps = apply(s);
+    match diagnosis::silence_is_to_be_broken_in(s.observed) {
+        Some(Duration::ZERO) => {
+            steps.push(Step::ReadEvents);
+            at_once(steps)
+        }
+        later => Verdict::Stay { steps, wake: wake.into_iter().chain(later).min() },
+    }
 }
 
 fn stopping(s: &Situation<'_>) -> Verdict {

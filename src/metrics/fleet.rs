@@ -6,8 +6,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
-use super::gauge;
+use super::{ReasonLabels, gauge};
 use crate::api::{ApiGateway, ApiGatewayStatus, Phase, State};
+use crate::decide::conditions;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Place {
@@ -34,14 +35,20 @@ pub fn register<'a>(registry: &mut Registry, gateways: impl Iterator<Item = Opti
     for (state, phase) in PLACES {
         drop(places.get_or_create(&Place { state, phase }));
     }
+    let failing = Family::<ReasonLabels, Gauge>::default();
     let (mut given_up, mut oldest_start) = (0, SignedDuration::ZERO);
     for gateway in gateways {
         places.get_or_create(&place(gateway)).inc();
         given_up += usize::from(gateway.is_some_and(is_given_up));
-        let age = gateway.and_then(|gateway| gateway.status.as_ref()).and_then(|status| start_age(status, now));
+        let status = gateway.and_then(|gateway| gateway.status.as_ref());
+        if let Some(reason) = status.and_then(conditions::failing) {
+            failing.get_or_create(&reason.into()).inc();
+        }
+        let age = status.and_then(|status| start_age(status, now));
         oldest_start = oldest_start.max(age.unwrap_or_default());
     }
     registry.register("gateways", "ApiGateways by state and phase", places);
+    registry.register("gateways_failing", "ApiGateways that are not as asked, by the cause that is known", failing);
     registry.register(
         "gateways_given_up",
         "ApiGateways that are asked to run and were stopped at their deadline",

@@ -176,7 +176,8 @@ impl Mongo {
             | Step::ActivateEnvironments
             | Step::DeactivateEnvironments
             | Step::AddFinalizer
-            | Step::RemoveFinalizer => Ok(()),
+            | Step::RemoveFinalizer
+            | Step::ReadEvents => Ok(()),
         }
     }
 

@@ -14,8 +14,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::{INPUTS_ANNOTATION, label_selector, metadata, pod_labels, spec_hash};
 use crate::api::{ApiGateway, WhenUnsatisfiable};
 
-/// The container's name.
-const CONTAINER: &str = "gateway";
+/// The name of the gateway's container, which is the only one that is rendered.
+pub const CONTAINER: &str = "gateway";
 /// The name of the container's port.
 pub(super) const PORT: &str = "http";
 /// How long a pod goes on serving after it was told to stop, so that endpoints leave first.

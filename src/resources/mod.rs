@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 
 use crate::api::{ApiGateway, ApiGatewaySpec, DesiredState};
 pub use compare::{difference, merge};
+pub use deployment::CONTAINER;
 pub use disruption_budget::wants_disruption_budget;
 pub use ingress::{keep_routes, routes, wants_ingress};
 pub use ownership::{Owner, is_gateway, owner_of};

@@ -11,6 +11,7 @@ mod cli;
 mod contract;
 mod deletion;
 mod deploy;
+mod diagnosis;
 mod diagram;
 mod drift;
 mod environments;

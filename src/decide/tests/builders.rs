@@ -13,8 +13,8 @@ use crate::api::{
     RESTART_ANNOTATION, RETRY_ANNOTATION, Reason, StartRetries, State, Transition,
 };
 use crate::decide::observed::{
-    Child, EnvironmentFacts, HostVerdict, Moment, Observed, PodTrouble, Pods, Presence, RegistryFacts, Rollout,
-    Settings, Trouble,
+    Child, Complaint, EnvironmentFacts, HostVerdict, Moment, Observed, PodTrouble, Pods, Presence, RegistryFacts,
+    Rollout, Settings, Silence, Trouble,
 };
 use crate::decide::{Plan, conditions, decide, requests};
 
@@ -392,25 +392,29 @@ pub fn refused_environment() -> EnvironmentFacts {
     EnvironmentFacts { name: "prod".to_owned(), active: false, refused: true, claimed: false }
 }
 
-/// The same world, where a pod cannot pull its image.
-pub fn image_not_pullable(observed: Observed, pod: &str) -> Observed {
+/// The same world, where a pod is in trouble.
+pub fn in_trouble(observed: Observed, pod: &str, trouble: Trouble) -> Observed {
     but(observed, |o| {
-        o.pods.troubles.push(PodTrouble {
-            pod: pod.to_owned(),
-            trouble: Trouble::ImagePull {
-                image: "ghcr.io/acme/gateway:1".to_owned(),
-                message: "Back-off pulling image: denied".to_owned(),
-            },
-        });
+        let pod = pod.to_owned();
+        o.pods.troubles.push(PodTrouble { pod, template: None, container: None, trouble });
     })
 }
 
+/// The same world, where a pod cannot pull its image.
+pub fn image_not_pullable(observed: Observed, pod: &str) -> Observed {
+    let image = "ghcr.io/acme/gateway:1".to_owned();
+    in_trouble(observed, pod, Trouble::ImagePull { image, message: "Back-off pulling image: denied".to_owned() })
+}
+
 pub fn unschedulable(observed: Observed, pod: &str) -> Observed {
+    in_trouble(observed, pod, Trouble::Unschedulable("0/3 nodes are available: 3 Insufficient cpu.".to_owned()))
+}
+
+/// The same world, where a pod has been silent for so many seconds.
+pub fn silent(observed: Observed, seconds: u64, complaint: Option<Complaint>) -> Observed {
     but(observed, |o| {
-        o.pods.troubles.push(PodTrouble {
-            pod: pod.to_owned(),
-            trouble: Trouble::Unschedulable("0/3 nodes are available: 3 Insufficient cpu.".to_owned()),
-        });
+        o.pods.silence =
+            Some(Silence { pod: "shop-1".to_owned(), runs: true, lasted: secs(seconds), read_at: None, complaint });
     })
 }
 

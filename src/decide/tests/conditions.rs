@@ -5,8 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::builders::*;
 use crate::api::condition::{AVAILABLE, CLEANUP_STUCK, READY, RECONCILING, STALLED};
-use crate::api::{ApiGateway, ApiGatewayStatus};
-use crate::decide::conditions::{find, human};
+use crate::api::{ApiGateway, ApiGatewayStatus, Reason};
+use crate::decide::conditions::{failing, find, human};
 use crate::decide::decide;
 use crate::decide::observed::{Child, Moment, Observed, Presence};
 
@@ -436,6 +436,60 @@ fn the_same_cause_in_another_pod_is_no_news_and_another_cause_is() {
     let status = other.status.expect("another cause is news");
     assert_eq!(said(&status, RECONCILING), "True Unschedulable");
     assert!(message(&status, RECONCILING).contains("Insufficient cpu"));
+}
+
+#[test]
+fn a_gateway_that_has_served_says_who_serves_while_its_pods_do_not_come_up() {
+    let rows: Vec<(ApiGateway, Observed, &str)> = vec![
+        (started(), rolling_out(), "; the last good pods go on serving. "),
+        (restarting(), rolling_out(), "; the last good pods go on serving. "),
+        (started(), but(rolling_out(), |o| o.rollout.updated = 2), "; other pods go on serving. "),
+        (started(), lost(serving()), "; no pod serves. "),
+    ];
+    for (gateway, observed, words) in rows {
+        let status = status_after(&gateway, &image_not_pullable(observed, "shop-2"), &after(60));
+        assert_eq!(said(&status, RECONCILING), "True ImagePullFailed");
+        let told = message(&status, RECONCILING);
+        assert!(told.contains("shop-2") && told.contains(words), "{told}");
+    }
+    let first = status_after(&starting(), &image_not_pullable(coming_up(), "shop-1"), &after(60));
+    assert!(!message(&first, RECONCILING).contains("serv"), "a first start has nobody who serves");
+    let words = |observed: Observed| message(&status_after(&started(), &no_progress(observed), &after(60)), STALLED);
+    let cause = |observed: Observed| image_not_pullable(observed, "shop-2");
+    let told = words(cause(rolling_out()));
+    assert!(told.contains("no progress; the last good pods go on serving: pod shop-2: image"), "{told}");
+    let told = words(cause(lost(serving())));
+    assert!(told.contains("no progress; no pod serves: pod shop-2: image"), "{told}");
+}
+
+#[test]
+fn words_that_became_false_are_not_kept() {
+    let mut gateway = started();
+    pass(&mut gateway, &image_not_pullable(rolling_out(), "shop-2"), &after(10));
+    pass(&mut gateway, &image_not_pullable(lost(rolling_out()), "shop-2"), &after(20));
+    let told = message(&gateway.status_or_default(), RECONCILING);
+    assert!(told.contains("no pod serves"), "{told}");
+}
+
+#[test]
+fn the_cause_that_is_known_is_told_in_one_word() {
+    let rows = [
+        (starting(), coming_up(), after(60), None),
+        (started(), serving(), after(60), None),
+        (stopped_as_asked(), nothing(), after(60), None),
+        (starting(), unschedulable(coming_up(), "shop-1"), after(60), Some(Reason::Unschedulable)),
+        (fresh(), host_taken(nothing()), after(0), Some(Reason::HostTaken)),
+        (starting(), image_not_pullable(coming_up(), "shop-1"), after(301), Some(Reason::ImagePullFailed)),
+        (stopped_after_timeout(), nothing(), after(320), Some(Reason::ImagePullFailed)),
+        (with_retries(stopped_after_timeout(), 2, None), nothing(), after_failure(1), Some(Reason::ImagePullFailed)),
+        (started(), no_progress(rolling_out()), after(60), Some(Reason::ProgressDeadlineExceeded)),
+        (but(starting(), suspends), unschedulable(coming_up(), "shop-1"), after(60), None),
+        (but(stopped_after_timeout(), asks_stopped), nothing(), after(320), None),
+    ];
+    for (gateway, observed, moment, expected) in rows {
+        let status = status_after(&gateway, &observed, &moment);
+        assert_eq!(failing(&status), expected, "{:?}", status.conditions);
+    }
 }
 
 #[test]

@@ -77,6 +77,8 @@ fn worlds() -> Vec<Observed> {
         child(serving(), Child::Service, Presence::Expected),
         child(serving(), Child::Ingress, Presence::Immutable),
         host_not_allowed(nothing()),
+        silent(rolling_out(), 30, None),
+        image_not_pullable(rolling_out(), "shop-2"),
     ];
     let taken: Vec<Observed> = [nothing(), serving()].into_iter().map(host_taken).collect();
     worlds.extend(taken);
@@ -124,6 +126,7 @@ const INVARIANTS: &[fn(&Case<'_>)] = &[
     a_plan_that_stays_records_no_transition,
     no_step_touches_what_is_not_ours_or_is_on_its_way_out,
     nothing_is_done_in_an_unknown_phase,
+    events_are_read_of_those_only_that_start_or_serve,
     nobody_is_started_who_is_asked_to_be_stopped,
     nobody_is_given_up_before_the_deadline_or_untried,
     only_a_failed_attempt_is_told_as_given_up,
@@ -193,6 +196,13 @@ fn no_step_touches_what_is_not_ours_or_is_on_its_way_out(case: &Case<'_>) {
 fn a_registry_that_is_away_or_kubernetes_is_not_written_to(case: &Case<'_>) {
     if !case.observed.registry.answers() {
         assert!(!case.plan.steps.iter().any(|step| step.is_registrys() || *step == Step::AddFinalizer));
+    }
+}
+
+fn events_are_read_of_those_only_that_start_or_serve(case: &Case<'_>) {
+    if case.plan.steps.contains(&Step::ReadEvents) {
+        assert!(case.observed.pods.silence.is_some() && !case.gateway.spec.suspend);
+        assert!(matches!(place(case.gateway), Some(Place::Starting | Place::Restarting | Place::Started)));
     }
 }
 

@@ -97,6 +97,21 @@ fn a_visible_cause_warns_once_whichever_pod_has_it() {
 }
 
 #[test]
+fn each_deeper_cause_warns_and_the_same_in_newer_words_does_not() {
+    use crate::decide::observed::{Complaint, Trouble};
+    let ended = |code: i32| {
+        in_trouble(coming_up(), "shop-1", Trouble::Ended { code, out_of_memory: false, message: String::new() })
+    };
+    let passes = [
+        (silent(coming_up(), 8, Some(Complaint::Probe("connection refused".to_owned()))), after(8)),
+        (silent(coming_up(), 10, Some(Complaint::Probe("statuscode: 503".to_owned()))), after(10)),
+        (ended(143), after(40)),
+        (ended(1), after(50)),
+    ];
+    assert_eq!(told(&mut starting(), &passes), ["Warning ReadinessFailing", "Warning CrashLoop"]);
+}
+
+#[test]
 fn what_heals_by_waiting_is_no_event() {
     let waiting = [(predecessor_goes(nothing()), after(0)), (registry_away(nothing()), after(1))];
     assert_eq!(told(&mut fresh(), &waiting), Vec::<String>::new());

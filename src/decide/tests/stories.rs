@@ -34,6 +34,7 @@ impl World {
             match step {
                 Step::AddFinalizer => is_kept(&mut self.gateway),
                 Step::RemoveFinalizer => self.gateway.metadata.finalizers = None,
+                Step::ReadEvents => {}
                 Step::Record => registry.recorded = true,
                 Step::Report => registry.reported = true,
                 Step::ActivateDocuments => registry.to_activate = false,

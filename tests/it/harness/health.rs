@@ -55,6 +55,11 @@ impl Health {
         self.until_so(path, &format!("503 about {words:?} only"), |found, said| found == 503 && only(said)).await;
     }
 
+    /// Waits until `path` is answered without these words.
+    pub async fn until_without(&self, path: &str, words: &str) -> String {
+        self.until_so(path, &format!("an answer without {words:?}"), |_, said| !said.contains(words)).await
+    }
+
     async fn until_so(&self, path: &str, what: &str, wanted: impl Fn(u16, &str) -> bool) -> String {
         const PATIENCE: Duration = Duration::from_secs(120);
         let mut last = None;

@@ -1,0 +1,310 @@
+//! Why a gateway does not start: each cause is made, seen before the deadline, kept after the clean-up, and gone
+//! once it is mended.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::{LimitRange, Pod, ResourceQuota};
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use kube::api::ListParams;
+use phasegate::api::{ApiGateway, Phase, Reason, State, condition};
+use serde_json::{Value, json};
+
+use crate::harness::{Health, World, gateway, is_true};
+
+/// How a cause is made, and what is told of it.
+pub struct Row {
+    /// The gateway's name.
+    pub name: &'static str,
+    /// What its spec says beside an image that starts; `%` stands for the namespace.
+    pub spec: &'static str,
+    /// The cause in one word.
+    pub reason: Reason,
+    /// What its sentence names: the object, the cause and what to do.
+    pub words: &'static [&'static str],
+}
+
+const fn row(name: &'static str, spec: &'static str, reason: Reason, words: &'static [&'static str]) -> Row {
+    Row { name, spec, reason, words }
+}
+
+/// Each cause.
+pub const ROWS: &[Row] = &[
+    row(
+        "not-found",
+        r#"{ "image": "acme/unpullable:1" }"#,
+        Reason::ImagePullFailed,
+        &["pod not-found-", "image \"acme/unpullable:1\" cannot be pulled: not found", "does not have it"],
+    ),
+    row(
+        "denied",
+        r#"{ "image": "acme/unpullable-denied:1" }"#,
+        Reason::ImagePullFailed,
+        &["pod denied-", "cannot be pulled: pull access denied", "spec.imagePullSecrets"],
+    ),
+    row(
+        "unreachable",
+        r#"{ "image": "acme/unpullable-unreachable:1" }"#,
+        Reason::ImagePullFailed,
+        &["pod unreachable-", "no such host", "did not answer the node"],
+    ),
+    row(
+        "crashing",
+        r#"{ "image": "acme/crashing:1" }"#,
+        Reason::CrashLoop,
+        &["pod crashing-", "ended with exit code 1: panic: no configuration", "kubectl logs --previous"],
+    ),
+    row(
+        "oom",
+        r#"{ "image": "acme/crashing-oom:1" }"#,
+        Reason::CrashLoop,
+        &["pod oom-", "OOMKilled", "exit code 137", "spec.resources.limits.memory"],
+    ),
+    row(
+        "no-secret",
+        r#"{ "image": "acme/misconfigured:1" }"#,
+        Reason::ConfigMissing,
+        &["pod no-secret-", "secret \"gateway-secret\" not found", "Create it in the gateway's namespace"],
+    ),
+    row(
+        "no-volume",
+        r#"{ "image": "acme/misconfigured-volume:1" }"#,
+        Reason::ConfigMissing,
+        &["pod no-volume-", "volume \"keys\" : secret \"gateway-keys\" not found", "spec.volumes"],
+    ),
+    row(
+        "root",
+        r#"{ "image": "acme/misconfigured-root:1" }"#,
+        Reason::RunsAsRoot,
+        &["pod root-", "image will run as root", "USER 65532"],
+    ),
+    row(
+        "probe",
+        r#"{ "image": "acme/never-ready-probe:1", "readinessPath": "/healthz" }"#,
+        Reason::ReadinessFailing,
+        &["pod probe-", "it runs and is not ready: Readiness probe failed", "statuscode: 503", "spec.port"],
+    ),
+    row(
+        "too-large",
+        r#"{ "resources": { "requests": { "cpu": "1M" } } }"#,
+        Reason::Unschedulable,
+        &["pod too-large-", "Insufficient cpu", "lower spec.resources.requests"],
+    ),
+    row(
+        "no-node",
+        r#"{ "nodeSelector": { "example.com/disk": "none" } }"#,
+        Reason::Unschedulable,
+        &["pod no-node-", "node affinity/selector", "correct spec.nodeSelector"],
+    ),
+    row(
+        "quota",
+        r#"{ "resources": { "limits": { "memory": "2Ti" } } }"#,
+        Reason::QuotaExceeded,
+        &["quota refuses the pods", "exceeded quota: memory", "ResourceQuota"],
+    ),
+    row(
+        "admission",
+        r#"{ "resources": { "requests": { "memory": "2Gi" }, "limits": { "memory": "1Gi" } } }"#,
+        Reason::AdmissionRefused,
+        &["refuses the Deployment", "must be less than or equal to memory limit", "Change the field"],
+    ),
+    row(
+        "host",
+        r#"{ "host": "%.example.com" }"#,
+        Reason::HostTaken,
+        &["host \"%.example.com\" is held by", "%/holder", "Choose another spec.host"],
+    ),
+    row(
+        "name",
+        r#"{ "host": "name.%.example.com" }"#,
+        Reason::NameTaken,
+        &["Ingress \"name\" exists", "it is left alone", "Delete or rename that Ingress"],
+    ),
+];
+
+/// How soon a cause is told once it is visible.
+const SOON: Duration = Duration::from_secs(10);
+
+impl Row {
+    /// What its gateway's spec is, with a deadline.
+    fn spec(&self, namespace: &str) -> Value {
+        let mut spec = json!({ "image": "acme/gateway:1", "startDeadline": "30s" });
+        let own: Value = serde_json::from_str(&self.spec.replace('%', namespace)).unwrap();
+        spec.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+        spec
+    }
+
+    /// What mends it.
+    fn mended(&self, namespace: &str) -> Value {
+        let host = format!("free.{namespace}.example.com");
+        match self.reason {
+            Reason::HostTaken => json!({ "spec": { "host": host } }),
+            Reason::NameTaken => json!({ "spec": { "host": null } }),
+            _ => json!({ "spec": { "image": "acme/gateway:2", "resources": null, "nodeSelector": null } }),
+        }
+    }
+
+    fn says_all(&self, namespace: &str, told: &str) -> bool {
+        self.words.iter().all(|words| told.contains(&words.replace('%', namespace)))
+    }
+
+    /// Nothing was begun: no pod has it, and there is no clock.
+    fn is_before_the_start(&self) -> bool {
+        matches!(self.reason, Reason::HostTaken | Reason::NameTaken)
+    }
+}
+
+/// Everything that the causes need but the gateways.
+pub async fn prepare(world: &World) {
+    let quota = json!({ "metadata": { "name": "memory" }, "spec": { "hard": { "limits.memory": "1Ti" } } });
+    world.create::<ResourceQuota>(quota).await;
+    // A quota on limits asks each pod for one.
+    let limits = json!({ "type": "Container", "default": { "memory": "1Mi" }, "defaultRequest": { "memory": "1Mi" } });
+    let range = json!({ "metadata": { "name": "memory" }, "spec": { "limits": [limits] } });
+    world.create::<LimitRange>(range).await;
+    let rule = json!({ "host": "other.example.com" });
+    world.create::<Ingress>(json!({ "metadata": { "name": "name" }, "spec": { "rules": [rule] } })).await;
+}
+
+/// Applies a gateway for each cause.
+pub async fn apply_all(world: &World) {
+    let host = format!("{}.example.com", world.namespace);
+    world.apply(&gateway("holder", json!({ "image": "acme/gateway:1", "host": host }))).await;
+    world.until_started("holder").await;
+    for row in ROWS {
+        world.apply(&gateway(row.name, row.spec(&world.namespace))).await;
+    }
+}
+
+/// When the cause became visible to whoever looks at the gateway's pod, or at the gateway where no pod has it.
+async fn visible_since(world: &World, row: &Row) -> Timestamp {
+    let of_gateway = ListParams::default().labels(&format!("phasegate.dev/gateway={}", row.name));
+    let pods = world.api::<Pod>().list(&of_gateway).await.unwrap();
+    let turned = pods.items.first().and_then(|pod| {
+        let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        conditions.filter_map(|condition| condition.last_transition_time.as_ref()).map(|at| at.0).max()
+    });
+    let gateway = world.gateway(row.name).await;
+    let created = gateway.creation_timestamp().unwrap().0;
+    turned.unwrap_or(created)
+}
+
+async fn event_of(world: &World, row: &Row) -> Event {
+    world.until_event(row.name, row.reason.as_str()).await;
+    let events = world.api::<Event>().list(&ListParams::default()).await.unwrap();
+    let about = |event: &Event| {
+        let name = event.regarding.as_ref().and_then(|object| object.name.as_deref());
+        name == Some(row.name) && event.reason.as_deref() == Some(row.reason.as_str())
+    };
+    let told: Vec<Event> = events.items.into_iter().filter(about).collect();
+    assert_eq!(told.len(), 1, "{}: {told:#?}", row.name);
+    told.into_iter().next().unwrap()
+}
+
+/// The cause is in the conditions and in an Event, soon after it was there to be seen.
+async fn is_told(world: &World, row: &Row) {
+    let told = world.until_condition(row.name, condition::READY, "False", row.reason.as_str()).await;
+    let status = told.status.as_ref().unwrap();
+    let type_ = if row.is_before_the_start() { condition::STALLED } else { condition::RECONCILING };
+    assert!(is_true(&told, type_), "{}: {:#?}", row.name, status.conditions);
+    let found = status.conditions.iter().find(|condition| condition.type_ == type_).unwrap();
+    assert!(row.says_all(&world.namespace, &found.message), "{}: {}", row.name, found.message);
+    let event = event_of(world, row).await;
+    assert_eq!(event.type_.as_deref(), Some("Warning"));
+    let note = event.note.unwrap();
+    assert!(row.says_all(&world.namespace, &note), "{}: {note}", row.name);
+    let late = event.event_time.unwrap().0.duration_since(visible_since(world, row).await);
+    assert!(late < SignedDuration::try_from(SOON).unwrap(), "{} was told {late:?} after it was visible", row.name);
+}
+
+/// The deadline passes, everything is removed, and the cause is still there.
+async fn outlasts_the_clean_up(world: &World, row: &Row) {
+    if row.is_before_the_start() {
+        return;
+    }
+    let stopped = world.until_phase(row.name, Phase::Stopped, State::Stopped).await;
+    let failure = stopped.status.unwrap().last_failure.unwrap();
+    assert_eq!(failure.reason, row.reason, "{}: {failure:?}", row.name);
+    let told = format!("{}. {}", failure.message, failure.hint);
+    assert!(row.says_all(&world.namespace, &told), "{}: {told}", row.name);
+}
+
+async fn goes_when_it_is_mended(world: &World, row: &Row) {
+    world.patch(row.name, row.mended(&world.namespace)).await;
+    let started = world.until_started(row.name).await;
+    assert_eq!(started.status.as_ref().unwrap().last_failure, None, "{}", row.name);
+    assert!(is_true(&started, condition::READY) && !is_true(&started, condition::STALLED), "{}", row.name);
+}
+
+/// For each reason, so many as there are rows with it: a line of the metrics.
+fn counted(metric: &str, rows: impl Fn(&&Row) -> bool) -> Vec<String> {
+    let count = |reason: &Reason| ROWS.iter().filter(|row| rows(row) && row.reason == *reason).count();
+    let counts = Reason::ALL.iter().map(|reason| (reason, count(reason))).filter(|(_, count)| *count > 0);
+    counts.map(|(reason, count)| format!("{metric}{{reason=\"{reason}\"}} {count}\n")).collect()
+}
+
+#[tokio::test]
+async fn each_cause_is_told_before_the_deadline_and_after_the_clean_up_and_goes_when_it_is_mended() {
+    let world = World::new("causes").await;
+    let health = Health::reserve();
+    let _operator = world.operator_with(&["--http-bind", &health.address()]);
+    prepare(&world).await;
+    apply_all(&world).await;
+    let has = async |lines: Vec<String>| {
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        health.until("/metrics", 200, &lines).await
+    };
+
+    join_all(ROWS.iter().map(|row| is_told(&world, row))).await;
+    has(counted("phasegate_failures_total", |_| true)).await;
+    has(counted("phasegate_gateways_failing", |_| true)).await;
+
+    join_all(ROWS.iter().map(|row| outlasts_the_clean_up(&world, row))).await;
+    has(counted("phasegate_start_timeouts_total", |row| !row.is_before_the_start())).await;
+    has(counted("phasegate_failures_total", |_| true)).await;
+    has(counted("phasegate_gateways_failing", |_| true)).await;
+
+    join_all(ROWS.iter().map(|row| goes_when_it_is_mended(&world, row))).await;
+    health.until_without("/metrics", "phasegate_gateways_failing{").await;
+}
+
+/// The old pods are in trouble as well, which says nothing about the image that is asked now.
+#[tokio::test]
+async fn a_rollout_that_is_stuck_names_what_is_wrong_with_the_newest_pods_and_who_serves() {
+    let world = World::new("stuck-rollout").await;
+    let _operator = world.operator();
+    let spec = |image: &str| json!({ "image": image, "startDeadline": "15s", "replicas": 2 });
+    world.apply(&gateway("shop", spec("acme/gateway:1"))).await;
+    world.until_started("shop").await;
+
+    world.patch("shop", json!({ "spec": { "image": "acme/unpullable:1" } })).await;
+    world.until_condition("shop", condition::READY, "False", "ImagePullFailed").await;
+    let mut shops = world.record::<ApiGateway>("shop").await;
+    world.patch("shop", json!({ "spec": { "image": "acme/crashing:1" } })).await;
+
+    let message = |shop: &ApiGateway, type_: &str| {
+        let conditions = shop.status.iter().flat_map(|status| &status.conditions);
+        conditions.into_iter().find(|condition| condition.type_ == type_).unwrap().message.clone()
+    };
+    let crashing = world.until_condition("shop", condition::RECONCILING, "True", "CrashLoop").await;
+    let told = message(&crashing, condition::RECONCILING);
+    assert!(told.contains("exit code 1") && told.contains("; the last good pods go on serving."), "{told}");
+    let stalled = world.until_condition("shop", condition::STALLED, "True", "ProgressDeadlineExceeded").await;
+    let told = message(&stalled, condition::STALLED);
+    assert!(
+        told.starts_with("the rollout makes no progress; the last good pods go on serving: pod shop-")
+            && told.contains("it ended with exit code 1: panic: no configuration"),
+        "{told}"
+    );
+    assert!(is_true(&stalled, condition::AVAILABLE));
+    let generation = stalled.metadata.generation;
+    for shop in shops.up_to(&stalled).await {
+        if shop.status.as_ref().unwrap().observed_generation == generation {
+            let told = message(&shop, condition::READY);
+            assert!(!told.contains("unpullable"), "{told}");
+        }
+    }
+}
