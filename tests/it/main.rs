@@ -23,6 +23,7 @@ mod mongo_server;
 mod names;
 mod outages;
 mod permissions;
+mod plugin;
 mod policy;
 mod quiet;
 mod random;

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::cluster::ClusterArguments;
-use crate::history;
+use crate::{change, get, history, status, wait};
 
 /// Starts, stops, follows and explains tenant API gateways.
 #[derive(Debug, Parser)]
@@ -28,7 +28,34 @@ pub struct Arguments {
 /// What the plugin does.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Explain a gateway: its phases, deadline, children, environments, events, and what is wrong
+    #[command(after_help = status::EXAMPLES)]
+    Status(status::Status),
+    /// List gateways, once or live
+    #[command(after_help = get::EXAMPLES)]
+    Get(get::Get),
+    /// Wait until a gateway is available, stopped or gone
+    #[command(after_help = wait::EXAMPLES)]
+    Wait(wait::Wait),
     /// Show the transitions of a gateway and how long each phase lasted
     #[command(after_help = history::EXAMPLES)]
     History(history::History),
+    /// Ask gateways to serve
+    #[command(after_help = change::START)]
+    Start(change::Wave),
+    /// Ask gateways to stop
+    #[command(after_help = change::STOP)]
+    Stop(change::Wave),
+    /// Restart gateways without downtime
+    #[command(after_help = change::RESTART)]
+    Restart(change::Wave),
+    /// Try gateways once more that timed out
+    #[command(after_help = change::RETRY)]
+    Retry(change::Wave),
+    /// Hold the operator's hand: nothing is written for these gateways
+    #[command(after_help = change::SUSPEND)]
+    Suspend(change::Change),
+    /// End a suspension
+    #[command(after_help = change::RESUME)]
+    Resume(change::Change),
 }

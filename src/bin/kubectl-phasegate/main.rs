@@ -4,17 +4,30 @@
 //! moment, and whose lower half reads, writes and prints.
 
 mod arguments;
-mod cluster;
 mod failure;
-mod history;
 mod output;
 mod times;
+
+mod cluster;
+mod live;
+mod progress;
+mod screen;
+mod selection;
+
+mod cause;
+mod change;
+mod fleet;
+mod get;
+mod history;
+mod status;
+mod wait;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use arguments::{Arguments, Command};
+use change::Verb;
 use failure::Failure;
 
 #[tokio::main(flavor = "current_thread")]
@@ -32,6 +45,15 @@ async fn main() -> ExitCode {
 async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { cluster, command } = arguments;
     match command {
+        Command::Status(arguments) => status::run(&arguments, &cluster).await,
+        Command::Get(arguments) => get::run(&arguments, &cluster).await,
+        Command::Wait(arguments) => wait::run(&arguments, &cluster).await,
         Command::History(arguments) => history::run(&arguments, &cluster).await,
+        Command::Start(arguments) => change::wave(Verb::Start, &arguments, &cluster).await,
+        Command::Stop(arguments) => change::wave(Verb::Stop, &arguments, &cluster).await,
+        Command::Restart(arguments) => change::wave(Verb::Restart, &arguments, &cluster).await,
+        Command::Retry(arguments) => change::wave(Verb::Retry, &arguments, &cluster).await,
+        Command::Suspend(arguments) => change::at_once(Verb::Suspend, &arguments, &cluster).await,
+        Command::Resume(arguments) => change::at_once(Verb::Resume, &arguments, &cluster).await,
     }
 }

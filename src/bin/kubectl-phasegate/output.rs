@@ -146,6 +146,11 @@ impl Table {
         }
     }
 
+    /// Whether nothing was put into it yet.
+    pub fn is_empty(&self) -> bool {
+        self.widths.is_empty()
+    }
+
     /// A row in these columns. The last column is not filled up.
     pub fn line(&self, row: &[Piece]) -> Line {
         let mut pieces = Vec::with_capacity(2 * row.len());

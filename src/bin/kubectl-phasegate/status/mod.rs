@@ -1,0 +1,47 @@
+//! `status`: one gateway, with all that explains it.
+
+mod children;
+mod facts;
+mod lines;
+mod report;
+
+use k8s_openapi::jiff::Timestamp;
+
+use crate::cluster::{Cluster, ClusterArguments};
+use crate::failure::Failure;
+use crate::output::{self, Data};
+
+/// Examples for the help.
+pub const EXAMPLES: &str = "Examples:
+  kubectl phasegate status shop            # phases, deadline, children, environments, events, and what is wrong
+  kubectl phasegate status shop -o json    # the same for a program: {\"phase\", \"ready\", \"cause\": {\"reason\", \"message\",
+                                           #   \"hint\"}, \"attempt\", \"phases\", \"children\", \"environments\", …}
+
+What you may not read is said in its place, and the rest is shown.";
+
+/// The arguments of `status`.
+#[derive(Debug, clap::Args)]
+pub struct Status {
+    /// The gateway
+    name: String,
+
+    /// Print it for a program
+    #[arg(short, long)]
+    output: Option<Data>,
+}
+
+/// Reads and prints.
+///
+/// # Errors
+/// When the gateway cannot be read.
+pub async fn run(arguments: &Status, cluster: &ClusterArguments) -> Result<(), Failure> {
+    let cluster = Cluster::find(cluster).await?;
+    let gateway = cluster.gateway(&arguments.name).await?;
+    let facts = facts::read(&cluster, gateway).await;
+    let now = Timestamp::now();
+    let report = report::of(&facts, now);
+    match arguments.output {
+        Some(data) => output::print(&data.text(&report)?),
+        None => output::print(&output::text(&lines::of(&report, now), output::colours())),
+    }
+}
