@@ -28,7 +28,7 @@ pub struct Arguments {
 /// What the plugin does.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Explain a gateway: its phases, deadline, children, environments, events, and what is wrong
+    /// Explain a gateway: what is wrong, its phases, time left, children and Events
     #[command(after_help = status::EXAMPLES)]
     Status(status::Status),
     /// List gateways, once or live

@@ -1,15 +1,15 @@
 //! Why a gateway is not as asked, in a sentence, and what to do: read from its status alone.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use phasegate::api::{ApiGateway, Reason, condition};
 use phasegate::decide::conditions::find;
 use serde::Serialize;
 
 use crate::times;
 
-/// After how many seconds without a status somebody should look at the operator.
-const UNSEEN_SECONDS: u64 = 30;
+/// After how long without a status somebody should look at the operator.
+pub const UNSEEN: SignedDuration = SignedDuration::from_secs(30);
 
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -77,8 +77,7 @@ pub fn of(gateway: &ApiGateway, now: Timestamp) -> Option<Cause> {
 
 fn unseen(gateway: &ApiGateway, now: Timestamp) -> Option<Cause> {
     let created = gateway.metadata.creation_timestamp.as_ref()?.0;
-    let waits = times::since(created, now).as_secs();
-    (waits >= UNSEEN_SECONDS).then(|| Cause {
+    (now.duration_since(created) > UNSEEN).then(|| Cause {
         reason: "Unseen".to_owned(),
         message: format!("no operator has looked at it for {}", times::age(times::since(created, now))),
         hint: Some(

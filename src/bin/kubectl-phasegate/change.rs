@@ -42,7 +42,8 @@ pub const RESTART: &str = "Examples:
   kubectl phasegate restart shop               # without downtime
   kubectl phasegate restart -l tier=prod --max-parallel 2 --yes
 
-With --max-parallel the next one begins when one before it has restarted, and none begins after one that failed.";
+With --max-parallel the next one begins when one before it has restarted, and none begins after one
+that failed.";
 /// Examples for the help of `retry`.
 pub const RETRY: &str = "Examples:
   kubectl phasegate retry shop --wait          # once the cause is mended
@@ -444,5 +445,86 @@ impl How {
 impl Outcome {
     fn failed(self, failure: Failure) -> Self {
         Self { result: "failed", message: failure.sentence.clone(), failure: Some(failure), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use phasegate::api::DesiredState;
+
+    use super::*;
+    use crate::samples;
+
+    #[derive(Debug, PartialEq)]
+    enum Does {
+        /// Sets `spec.state`.
+        Asks(&'static str),
+        /// Sets the retry annotation.
+        Retries,
+        /// Sets `spec.state` to Running, and the retry annotation.
+        AsksAndRetries,
+        Restarts,
+        Suspends(bool),
+        Nothing,
+        Refuses,
+    }
+
+    fn does(verb: Verb, gateway: &ApiGateway) -> Does {
+        let retries = json!({ "annotations": { "phasegate.dev/retry-requested-at": "token" } });
+        let restarts = json!({ "metadata": { "annotations": { "phasegate.dev/restart-requested-at": "token" } } });
+        let state = |state: &str| json!({ "spec": { "state": state } });
+        match verb.means(gateway, "token") {
+            Means::Nothing(_) => Does::Nothing,
+            Means::Refused(..) => Does::Refuses,
+            Means::Patch(patch, _) if patch == state("Running") => Does::Asks("Running"),
+            Means::Patch(patch, _) if patch == state("Stopped") => Does::Asks("Stopped"),
+            Means::Patch(patch, _) if patch == json!({ "metadata": retries }) => Does::Retries,
+            Means::Patch(patch, _) if patch == json!({ "metadata": retries, "spec": { "state": "Running" } }) => {
+                Does::AsksAndRetries
+            }
+            Means::Patch(patch, _) if patch == restarts => Does::Restarts,
+            Means::Patch(patch, _) if patch == json!({ "spec": { "suspend": true } }) => Does::Suspends(true),
+            Means::Patch(patch, _) if patch == json!({ "spec": { "suspend": false } }) => Does::Suspends(false),
+            Means::Patch(patch, _) => panic!("{patch}"),
+        }
+    }
+
+    #[test]
+    fn a_verb_means_what_its_user_means_whatever_the_gateway_does() {
+        use Does::{Asks, AsksAndRetries, Nothing, Refuses, Restarts, Retries, Suspends};
+        let with = |mut gateway: ApiGateway, change: fn(&mut ApiGateway)| {
+            change(&mut gateway);
+            gateway
+        };
+        let suspended = with(samples::started(), |gateway| gateway.spec.suspend = true);
+        let restarting = with(samples::started(), |gateway| gateway.spec.state = DesiredState::Restarting);
+        // Stopped by its user a moment ago; the operator has not seen that.
+        let just_stopped = with(samples::timed_out(), |gateway| gateway.spec.state = DesiredState::Stopped);
+        let documents = with(samples::timed_out(), |gateway| {
+            gateway.metadata.labels.get_or_insert_default().insert(REGISTRY_LABEL.to_owned(), "mongodb".to_owned());
+        });
+        // (gateway, start, stop, restart, retry, suspend, resume)
+        for (what, gateway, expected) in [
+            ("started", samples::started(), [Nothing, Asks("Stopped"), Restarts, Nothing, Suspends(true), Nothing]),
+            ("starting", samples::starting(), [Nothing, Asks("Stopped"), Restarts, Nothing, Suspends(true), Nothing]),
+            ("asked to restart", restarting, [Nothing, Asks("Stopped"), Restarts, Nothing, Suspends(true), Nothing]),
+            ("stopped", samples::stopped(), [Asks("Running"), Nothing, Refuses, Refuses, Suspends(true), Nothing]),
+            ("timed out", samples::timed_out(), [Retries, Asks("Stopped"), Restarts, Retries, Suspends(true), Nothing]),
+            (
+                "timed out and stopped",
+                just_stopped,
+                [AsksAndRetries, Nothing, Refuses, Refuses, Suspends(true), Nothing],
+            ),
+            (
+                "its restart failed",
+                samples::restart_failed(),
+                [Nothing, Asks("Stopped"), Restarts, Refuses, Suspends(true), Nothing],
+            ),
+            ("suspended", suspended, [Nothing, Asks("Stopped"), Restarts, Nothing, Nothing, Suspends(false)]),
+            ("the platform's", documents, [Refuses, Refuses, Refuses, Refuses, Refuses, Refuses]),
+        ] {
+            let verbs = [Verb::Start, Verb::Stop, Verb::Restart, Verb::Retry, Verb::Suspend, Verb::Resume];
+            assert_eq!(verbs.map(|verb| does(verb, &gateway)), expected, "{what}");
+        }
     }
 }

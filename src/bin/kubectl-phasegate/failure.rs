@@ -88,12 +88,17 @@ pub fn of_request(what: &str, server: &str, error: &kube::Error) -> Failure {
             format!("{what}: the credentials of the kubeconfig cannot be had: {}", chain(error)),
             "Log in again, or choose another user with --context or --user.",
         ),
-        error => Failure::new(
-            FAILED,
-            format!("{what}: the API server {server} cannot be reached: {}", chain(error)),
-            "Check the network or VPN to it, or choose another cluster with --context.",
-        ),
+        kube::Error::Service(error) => unreachable(what, server, error.as_ref()),
+        error => unreachable(what, server, error),
     }
+}
+
+fn unreachable(what: &str, server: &str, error: &dyn std::error::Error) -> Failure {
+    Failure::new(
+        FAILED,
+        format!("{what}: the API server {server} cannot be reached: {}", chain(error)),
+        "Check the network or VPN to it, or choose another cluster with --context.",
+    )
 }
 
 fn of_status(what: &str, status: &Status) -> Failure {

@@ -113,9 +113,7 @@ impl Row {
             phase: phase(gateway),
             ready: cause::is(gateway, condition::READY),
             reason: cause::reason_of(gateway).to_owned(),
-            stuck: cause::is(gateway, condition::STALLED)
-                || gateway.spec.suspend
-                || cause.as_ref().is_some_and(|cause| cause.reason == "Unseen"),
+            stuck: cause::is(gateway, condition::STALLED) || gateway.spec.suspend,
             cause,
             attempt: status.and_then(|status| status.attempt.as_ref()).map(|attempt| attempt.number),
             host: gateway.spec.host.clone(),
@@ -188,8 +186,12 @@ fn phase(gateway: &ApiGateway) -> String {
     phase.map(ToString::to_string).unwrap_or_default()
 }
 
-/// When the start that is under way should have ended, if its clock runs.
+/// When somebody should have done something: looked at a new gateway, or ended a start whose clock runs.
 fn due(gateway: &ApiGateway) -> Option<Timestamp> {
+    if cause::condition_of(gateway, condition::READY).is_none() {
+        let created = gateway.metadata.creation_timestamp.as_ref()?.0;
+        return created.checked_add(cause::UNSEEN).ok();
+    }
     let status = gateway.status.as_ref().filter(|status| status.phase == Some(Phase::Starting))?;
     let attempt = status.attempt.as_ref().filter(|attempt| attempt.held_since.is_none())?;
     let limit = gateway.spec.start_deadline.map(std::time::Duration::from);
@@ -207,4 +209,58 @@ pub fn summary<'a>(rows: impl IntoIterator<Item = &'a Row>) -> String {
         stuck += usize::from(row.stuck);
     }
     format!("{all} gateways: {ready} ready, {} on their way, {stuck} stuck", all - ready - stuck)
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::DeserializeGuard;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::samples::{self, NOW, shop};
+
+    fn row(gateway: ApiGateway) -> Row {
+        Row::of(&DeserializeGuard(Ok(gateway)), NOW)
+    }
+
+    #[test]
+    fn stuck_is_what_does_not_move_until_somebody_acts() {
+        let suspended = |mut gateway: ApiGateway| {
+            gateway.spec.suspend = true;
+            gateway
+        };
+        let hour = NOW + SignedDuration::from_hours(1);
+        let bare = || shop(json!({}), Value::Null);
+        let held = || {
+            let mut gateway = samples::starting();
+            let attempt = gateway.status.as_mut().unwrap().attempt.as_mut().unwrap();
+            attempt.held_since = Some(attempt.started_at.clone());
+            gateway
+        };
+        // (gateway, now, an hour later)
+        for (what, gateway, expected) in [
+            ("started", samples::started(), [false, false]),
+            ("starting, with nobody to end it", samples::starting(), [false, true]),
+            ("starting, its clock held", held(), [false, false]),
+            ("failing, within its deadline", samples::failing(), [false, true]),
+            ("timed out", samples::timed_out(), [true, true]),
+            ("tried again by the operator", samples::retry_scheduled(), [false, false]),
+            ("stopped as asked", samples::stopped(), [false, false]),
+            ("its restart failed", samples::restart_failed(), [true, true]),
+            ("seen by no operator", bare(), [true, true]),
+            ("suspended while it starts", suspended(samples::starting()), [true, true]),
+            ("suspended while it serves", suspended(samples::started()), [false, false]),
+        ] {
+            let mut row = row(gateway);
+            let now = row.stuck;
+            row.tick(hour);
+            assert_eq!([now, row.stuck], expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_fleet_is_counted_in_three_groups() {
+        let rows = [samples::started(), samples::starting(), samples::failing(), samples::timed_out()].map(row);
+        assert_eq!(summary(&rows), "4 gateways: 1 ready, 2 on their way, 1 stuck");
+    }
 }

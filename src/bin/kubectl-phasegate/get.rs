@@ -23,10 +23,10 @@ pub const EXAMPLES: &str = "Examples:
   kubectl phasegate get -A --stuck         # those of all namespaces that need somebody
   kubectl phasegate get -l tier=prod -w    # live, until Ctrl-C
   kubectl phasegate get shop -o wide       # with image, environments and cause
-  kubectl phasegate get -o json            # {\"items\": [{\"name\", \"phase\", \"ready\", \"stuck\", \"cause\", …}]}
+  kubectl phasegate get -A -o json | jq '.items[] | select(.stuck)'
 
-A gateway is stuck when nothing moves until somebody acts: it timed out, is suspended, waits for a host or name
-that another has, or is looked at by no operator.";
+A gateway is stuck when nothing moves until somebody acts: it timed out, is suspended, waits for a
+host or name that another has, or is looked at by no operator.";
 
 /// The arguments of `get`.
 #[derive(Debug, clap::Args)]
@@ -42,7 +42,7 @@ pub struct Get {
     #[arg(short, long)]
     watch: bool,
 
-    /// How to print them
+    /// How to print them: with more columns, for a program, or only the names
     #[arg(short, long)]
     output: Option<Form>,
 }
@@ -50,13 +50,9 @@ pub struct Get {
 /// Forms of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Form {
-    /// A table with more columns
     Wide,
-    /// JSON
     Json,
-    /// YAML
     Yaml,
-    /// The names, for other commands
     Name,
 }
 
@@ -159,6 +155,11 @@ fn names(rows: &[&Row]) -> String {
 }
 
 impl Get {
+    /// Whether what is printed depends on whether a gateway is stuck.
+    fn tells_stuck(&self) -> bool {
+        self.stuck || self.output.is_some_and(|form| form.data().is_some())
+    }
+
     fn look(&self, form: Option<Form>, now: Timestamp) -> Look {
         Look { namespaces: self.selection.all_namespaces, wide: form == Some(Form::Wide), now }
     }
@@ -265,7 +266,7 @@ impl Following<'_> {
         for (key, row) in &mut self.rows {
             let before = row.stuck;
             row.tick(now);
-            if row.stuck != before {
+            if row.stuck != before && self.arguments.tells_stuck() {
                 self.changed.insert(key.clone());
             }
         }

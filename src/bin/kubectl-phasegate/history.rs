@@ -12,7 +12,7 @@ use crate::times;
 /// Examples for the help.
 pub const EXAMPLES: &str = "Examples:
   kubectl phasegate history shop           # the last 20 transitions, oldest first
-  kubectl phasegate history shop -o json   # {\"transitions\": [{\"number\", \"at\", \"from\", \"to\", …}]}";
+  kubectl phasegate history shop -o yaml";
 
 /// The arguments of `history`.
 #[derive(Debug, clap::Args)]

@@ -3,6 +3,8 @@
 //! Each command has a file of its own, whose upper half decides and words, as functions of plain data and a
 //! moment, and whose lower half reads, writes and prints.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+
 mod arguments;
 mod failure;
 mod output;
@@ -21,6 +23,9 @@ mod get;
 mod history;
 mod status;
 mod wait;
+
+#[cfg(test)]
+mod samples;
 
 use std::process::ExitCode;
 

@@ -8,11 +8,10 @@ use serde::Serialize;
 use crate::failure::{FAILED, Failure};
 
 /// A form for programs.
+// Variants without doc comments: with them the help would take three lines for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Data {
-    /// JSON
     Json,
-    /// YAML
     Yaml,
 }
 
@@ -173,4 +172,28 @@ pub fn table(titles: &[&str], rows: &[Vec<Piece>]) -> Vec<Line> {
     table.fit([&titles]);
     table.fit(rows);
     std::iter::once(&titles).chain(rows).map(|row| table.line(row)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell_and_the_last_ends_with_its_text() {
+        let rows = [vec![plain("a"), plain("Größe"), plain("x")], vec![plain("long"), plain("b"), plain("")]];
+        let text = text(&table(&["ONE", "TWO", "THREE"], &rows), false);
+        assert_eq!(text, "ONE    TWO     THREE\na      Größe   x\nlong   b       \n");
+    }
+
+    #[test]
+    fn a_line_is_cut_at_the_terminals_width_and_its_colours_end() {
+        let line = Line(vec![plain("ab"), piece("cdef", Tone::Bad), piece("gh", Tone::Good)]);
+        assert_eq!(line.render(true, Some(4)), "ab\u{1b}[31mcd\u{1b}[0m");
+        assert_eq!(line.render(false, None), "abcdefgh");
+    }
+
+    #[test]
+    fn what_others_wrote_moves_no_cursor() {
+        assert_eq!(piece("a\u{1b}[2Jb\nc", Tone::Plain).text, "a [2Jb c");
+    }
 }

@@ -17,6 +17,7 @@ pub type Guarded = DeserializeGuard<ApiGateway>;
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Selection {
     /// The gateways
+    #[arg(value_name = "NAME")]
     pub names: Vec<String>,
 
     /// Those with these labels (`tier=test`, `shard!=a`, `owner`, separated by commas)

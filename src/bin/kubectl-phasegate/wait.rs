@@ -33,8 +33,8 @@ Exit codes:
   124  --timeout passed
   1    anything else
 
-A status that speaks of an earlier request is not believed: after a change of the spec or a retry, wait sees what
-became of that.";
+A status that speaks of an earlier request is not believed: after a change of the spec or a retry,
+wait sees what became of that.";
 
 /// The arguments of `wait`.
 #[derive(Debug, clap::Args)]
@@ -54,11 +54,8 @@ pub struct Wait {
 /// What can be waited for by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Asked {
-    /// It serves
     Available,
-    /// Nothing of it runs
     Stopped,
-    /// It is deleted
     Gone,
 }
 
@@ -259,4 +256,113 @@ fn too_late(key: &str, goal: Goal, timeout: Duration, words: &str) -> Failure {
         format!("ApiGateway {key} was not {} within {}; last seen: {words}", goal.words(), human(timeout)),
         "See kubectl phasegate status, or wait for longer with --timeout.",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::samples::{self, NOW, shop};
+
+    #[derive(Debug, PartialEq)]
+    enum End {
+        Reached,
+        Failed(u8),
+        Waits,
+    }
+
+    fn end(goal: Goal, gateway: Option<&ApiGateway>) -> End {
+        match judge(goal, "tenants", "shop", gateway, NOW) {
+            Verdict::Reached => End::Reached,
+            Verdict::Failed(failure) => End::Failed(failure.code),
+            Verdict::Waiting(_) => End::Waits,
+        }
+    }
+
+    #[test]
+    fn a_goal_is_reached_or_given_up_by_what_the_gateway_says_of_the_last_request() {
+        use End::{Failed, Reached, Waits};
+        use Goal::{Available, Gone, Restarted, Stopped};
+        let retried = |mut gateway: ApiGateway| {
+            let annotations = gateway.metadata.annotations.get_or_insert_default();
+            annotations.insert("phasegate.dev/retry-requested-at".to_owned(), "now".to_owned());
+            gateway
+        };
+        let asked = |mut gateway: ApiGateway, state| {
+            gateway.spec.state = state;
+            gateway.metadata.generation = Some(2);
+            gateway
+        };
+        let mended = |mut gateway: ApiGateway| {
+            gateway.spec.image = "acme/gateway:2".to_owned();
+            gateway.metadata.generation = Some(2);
+            gateway
+        };
+        // The operator saw the new generation, and has not begun the attempt yet.
+        let seen = |mut gateway: ApiGateway| {
+            gateway.status.as_mut().unwrap().observed_generation = Some(2);
+            gateway
+        };
+        let deleted = |mut gateway: ApiGateway| {
+            gateway.metadata.deletion_timestamp = gateway.metadata.creation_timestamp.clone();
+            gateway
+        };
+        let run = phasegate::api::DesiredState::Running;
+        let stop = phasegate::api::DesiredState::Stopped;
+        let bare = shop(json!({}), serde_json::Value::Null);
+        // (what it is, the gateway, what becomes of waiting for Available, Restarted, Stopped, Gone)
+        for (what, gateway, expected) in [
+            ("none", None, [Failed(4), Failed(4), Failed(4), Reached]),
+            ("not looked at yet", Some(bare), [Waits, Waits, Waits, Waits]),
+            ("starting", Some(samples::starting()), [Waits, Waits, Waits, Waits]),
+            ("started", Some(samples::started()), [Reached, Reached, Waits, Waits]),
+            ("started, and to stop", Some(asked(samples::started(), stop)), [Failed(3), Failed(3), Waits, Waits]),
+            ("started, and its spec changed", Some(mended(samples::started())), [Waits, Waits, Waits, Waits]),
+            ("restarting", Some(samples::restarting()), [Waits, Waits, Waits, Waits]),
+            ("its restart failed", Some(samples::restart_failed()), [Reached, Failed(2), Waits, Waits]),
+            (
+                "stopping after a timeout",
+                Some(samples::stopping_after_a_timeout()),
+                [Failed(2), Failed(2), Waits, Waits],
+            ),
+            ("timed out", Some(samples::timed_out()), [Failed(2), Failed(2), Reached, Waits]),
+            ("timed out, retried", Some(retried(samples::timed_out())), [Waits, Waits, Waits, Waits]),
+            ("timed out, mended", Some(mended(samples::timed_out())), [Waits, Waits, Waits, Waits]),
+            ("timed out, mended, seen", Some(seen(mended(samples::timed_out()))), [Waits, Waits, Waits, Waits]),
+            ("timed out, tried again by itself", Some(samples::retry_scheduled()), [Waits, Waits, Reached, Waits]),
+            ("stopped", Some(samples::stopped()), [Failed(3), Failed(3), Reached, Waits]),
+            ("stopped, and to start", Some(asked(samples::stopped(), run)), [Waits, Waits, Waits, Waits]),
+            ("being deleted", Some(deleted(samples::started())), [Failed(4), Failed(4), Failed(4), Waits]),
+        ] {
+            let found = [Available, Restarted, Stopped, Gone].map(|goal| end(goal, gateway.as_ref()));
+            assert_eq!(found, expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_timeout_is_told_with_its_cause_and_what_to_do() {
+        let Verdict::Failed(failure) = judge(Goal::Available, "tenants", "shop", Some(&samples::timed_out()), NOW)
+        else {
+            panic!("it has not failed");
+        };
+        assert_eq!(
+            failure.sentence,
+            "ApiGateway tenants/shop did not start within its deadline: pod shop-1: image \"acme/gateway:1\" cannot be pulled"
+        );
+        assert_eq!(failure.advice, "Check spec.image. Then change the spec, or: kubectl phasegate retry shop");
+    }
+
+    #[test]
+    fn what_is_waited_for_names_what_keeps_it() {
+        let mut suspended = samples::starting();
+        suspended.spec.suspend = true;
+        let words = |gateway: &ApiGateway| progress(gateway, NOW);
+        assert_eq!(words(&samples::starting()), "Starting");
+        assert_eq!(words(&suspended), "Starting, and suspended (kubectl phasegate resume shop)");
+        assert_eq!(
+            words(&samples::failing()),
+            "Starting: pod shop-1: image \"acme/gateway:1\" cannot be pulled. Check spec.image."
+        );
+    }
 }

@@ -182,7 +182,11 @@ fn pod(pod: &Pod) -> Node {
     let status = pod.status.clone().unwrap_or_default();
     let restarts: i32 = status.container_statuses.iter().flatten().map(|container| container.restart_count).sum();
     let (state, cause, tone) = state_of(pod);
-    let state = if restarts > 0 { format!("{state}, {restarts} restarts") } else { state };
+    let state = match restarts {
+        0 => state,
+        1 => format!("{state}, restarted once"),
+        _ => format!("{state}, restarted {restarts} times"),
+    };
     Node { cause, ..node("Pod", pod.name_any(), state, tone) }
 }
 

@@ -25,10 +25,8 @@ pub fn of(report: &Report, now: Timestamp) -> Vec<Line> {
     lines.extend(section("Environments", &environments(report)));
     lines.extend(section("Conditions", &conditions(report, now)));
     lines.extend(section("Events", &events(report, now)));
-    for why in &report.unreadable {
-        lines.push(Line::default());
-        lines.push(Line(vec![piece(format!("Not shown: {why}"), Tone::Bad)]));
-    }
+    let unreadable: Vec<_> = report.unreadable.iter().map(|why| vec![piece(why, Tone::Bad)]).collect();
+    lines.extend(section("Not shown", &unreadable));
     lines
 }
 
@@ -57,9 +55,12 @@ fn facts(report: &Report) -> Vec<Line> {
     if report.outdated {
         row("Note", piece("the spec has changed, and the operator has not looked at it yet", Tone::Busy));
     }
-    let phase = report.phase.as_deref().unwrap_or("-");
-    let held_to = report.state.as_deref().unwrap_or("-");
-    let mut words = format!("{phase}; asked to be {}, held to {held_to}", report.asked);
+    let mut words = format!("{}; asked: {}", report.phase.as_deref().unwrap_or("-"), report.asked);
+    // Restarting is asked once, and held to as long as it lasts.
+    let held_to = report.state.as_deref().filter(|state| *state != report.asked);
+    if let Some(held_to) = held_to {
+        words.push_str(&format!(", held to: {held_to}"));
+    }
     if report.suspended {
         words.push_str("; suspended");
     }

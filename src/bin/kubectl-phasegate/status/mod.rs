@@ -4,6 +4,8 @@ mod children;
 mod facts;
 mod lines;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -13,9 +15,8 @@ use crate::output::{self, Data};
 
 /// Examples for the help.
 pub const EXAMPLES: &str = "Examples:
-  kubectl phasegate status shop            # phases, deadline, children, environments, events, and what is wrong
-  kubectl phasegate status shop -o json    # the same for a program: {\"phase\", \"ready\", \"cause\": {\"reason\", \"message\",
-                                           #   \"hint\"}, \"attempt\", \"phases\", \"children\", \"environments\", …}
+  kubectl phasegate status shop
+  kubectl phasegate status shop -o json | jq .cause    # {\"reason\", \"message\", \"hint\"}; null: nothing is wrong
 
 What you may not read is said in its place, and the rest is shown.";
 
