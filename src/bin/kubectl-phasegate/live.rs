@@ -1,13 +1,14 @@
 //! Follows gateways by a watch, over outages of the API server.
 
 use std::collections::BTreeSet;
+use std::future::pending;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt};
-use kube::Api;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client};
 use phasegate::backoff::WatchBackoff;
 
 use crate::cluster::Cluster;
@@ -38,6 +39,7 @@ pub enum News {
 pub struct Live {
     events: Pin<Box<dyn Stream<Item = watcher::Result<Event<Guarded>>>>>,
     backoff: WatchBackoff,
+    client: Client,
     server: String,
     /// Those that were told last.
     known: BTreeSet<Key>,
@@ -53,10 +55,30 @@ pub struct Live {
 /// Since when nothing is heard.
 struct Trouble {
     since: Instant,
-    /// One broken connection is no news; a second failure is.
-    told: bool,
     /// When the watch is polled again.
     until: Instant,
+    /// Ends when the API server answers. One broken connection is no news; after a second failure it is told and the
+    /// server is asked, since a watch may be silent for long after it was begun anew.
+    answer: Option<Pin<Box<dyn Future<Output = ()>>>>,
+}
+
+impl Trouble {
+    async fn is_over(trouble: &mut Option<Self>) {
+        match trouble.as_mut().and_then(|trouble| trouble.answer.as_mut()) {
+            Some(answer) => answer.await,
+            None => pending().await,
+        }
+    }
+}
+
+async fn answers(client: Client) {
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        every.tick().await;
+        if client.apiserver_version().await.is_ok() {
+            return;
+        }
+    }
 }
 
 impl Live {
@@ -65,6 +87,7 @@ impl Live {
         Self {
             events: Box::pin(watcher(api, config.timeout(WATCH_SECONDS))),
             backoff: WatchBackoff::default(),
+            client: cluster.client.clone(),
             server: cluster.server.clone(),
             known: BTreeSet::new(),
             listing: BTreeSet::new(),
@@ -84,13 +107,21 @@ impl Live {
             if let Some(news) = self.news.pop() {
                 return Ok(news);
             }
-            if let Some(trouble) = &self.trouble {
-                tokio::time::sleep_until(trouble.until.into()).await;
-            }
-            match self.events.next().await {
-                Some(Ok(event)) => self.heard(event),
-                Some(Err(error)) => self.failed(&error)?,
-                None => return Err(Failure::new(failure::FAILED, "the watch ended", "Start the command again.")),
+            let Self { events, trouble, .. } = self;
+            let until = trouble.as_ref().map(|trouble| trouble.until);
+            let event = async {
+                if let Some(until) = until {
+                    tokio::time::sleep_until(until.into()).await;
+                }
+                events.next().await
+            };
+            tokio::select! {
+                event = event => match event {
+                    Some(Ok(event)) => self.heard(event),
+                    Some(Err(error)) => self.failed(&error)?,
+                    None => return Err(Failure::new(failure::FAILED, "the watch ended", "Start the command again.")),
+                },
+                () = Trouble::is_over(trouble) => self.answered(),
             }
         }
     }
@@ -123,8 +154,12 @@ impl Live {
                 self.news.push(News::Gone(key));
             }
         }
+        self.answered();
+    }
+
+    fn answered(&mut self) {
         self.backoff.reset();
-        if let Some(Trouble { since, told: true, .. }) = self.trouble.take() {
+        if let Some(Trouble { since, answer: Some(_), .. }) = self.trouble.take() {
             // Taken from the end, so told first.
             self.news.push(News::Back(since.elapsed()));
         }
@@ -149,11 +184,11 @@ impl Live {
         let wait = self.backoff.next().unwrap_or_default();
         let until = Instant::now() + wait;
         match &mut self.trouble {
-            None => self.trouble = Some(Trouble { since: Instant::now(), told: false, until }),
+            None => self.trouble = Some(Trouble { since: Instant::now(), until, answer: None }),
             Some(trouble) => {
                 trouble.until = until;
-                if !trouble.told {
-                    trouble.told = true;
+                if trouble.answer.is_none() {
+                    trouble.answer = Some(Box::pin(answers(self.client.clone())));
                     self.news.push(News::Away(failure.sentence));
                 }
             }
