@@ -56,23 +56,25 @@ pub fn of(gateway: &ApiGateway, now: Timestamp) -> Option<Cause> {
         // On its way, and nothing is known to be wrong.
         (_, "Pending" | "Starting" | "Restarting" | "RollingOut" | "Stopping" | "Deleting") => None,
         (Some(failure), "StartDeadlineExceeded" | "RestartDeadlineExceeded") => {
-            let name = gateway.name_or_empty();
+            let verb = if ready.reason == Reason::RestartDeadlineExceeded.as_str() { "restart" } else { "retry" };
             let next = if gave_up(gateway) {
-                match ready.reason.as_str() {
-                    "RestartDeadlineExceeded" => format!(" Then change the spec, or: kubectl phasegate restart {name}"),
-                    _ => format!(" Then change the spec, or: kubectl phasegate retry {name}"),
-                }
+                format!("Then change the spec, or: {}", command(verb, gateway))
             } else {
-                " The operator tries again by itself.".to_owned()
+                "The operator tries again by itself.".to_owned()
             };
             Some(Cause {
                 reason: failure.reason.to_string(),
                 message: failure.message.clone(),
-                hint: Some(format!("{}{next}", failure.hint)),
+                hint: Some(format!("{} {next}", failure.hint)),
             })
         }
         (_, reason) => Some(Cause { reason: reason.to_owned(), message: ready.message.clone(), hint: None }),
     }
+}
+
+/// A command of this plugin about a gateway, to be copied.
+pub fn command(verb: &str, gateway: &ApiGateway) -> String {
+    format!("kubectl phasegate {verb} {} -n {}", gateway.name_or_empty(), gateway.namespace_or_empty())
 }
 
 fn unseen(gateway: &ApiGateway, now: Timestamp) -> Option<Cause> {

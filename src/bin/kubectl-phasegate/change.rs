@@ -149,7 +149,6 @@ impl Verb {
 
     /// What the verb means for a gateway. `token` is a value that no annotation has had before.
     pub fn means(self, gateway: &ApiGateway, token: &str) -> Means {
-        let name = gateway.name_or_empty();
         let key = gateway.key();
         if gateway.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(REGISTRY_LABEL)) {
             return Means::Refused(
@@ -175,7 +174,7 @@ impl Verb {
             Self::Stop => Means::Patch(json!({ "spec": { "state": "Stopped" } }), "asked to stop"),
             Self::Restart | Self::Retry if !runs => Means::Refused(
                 format!("ApiGateway {key} is asked to be stopped"),
-                format!("Start it: kubectl phasegate start {name} -n {}", gateway.namespace_or_empty()),
+                format!("Start it: {}", cause::command("start", gateway)),
             ),
             Self::Restart => Means::Patch(
                 json!({ "metadata": { "annotations": { RESTART_ANNOTATION: token } } }),
@@ -186,7 +185,7 @@ impl Verb {
             }
             Self::Retry if cause::gave_up(gateway) => Means::Refused(
                 format!("ApiGateway {key} serves with its old pods; it is a restart that failed"),
-                format!("Restart it: kubectl phasegate restart {name} -n {}", gateway.namespace_or_empty()),
+                format!("Restart it: {}", cause::command("restart", gateway)),
             ),
             Self::Retry => Means::Nothing("it has not timed out"),
             Self::Suspend if gateway.spec.suspend => Means::Nothing("it is suspended already"),

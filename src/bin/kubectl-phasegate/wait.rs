@@ -119,7 +119,7 @@ pub fn judge(goal: Goal, namespace: &str, name: &str, gateway: Option<&ApiGatewa
         Goal::Available | Goal::Restarted if !gateway.spec.state.asks_to_run() => Verdict::Failed(Failure::new(
             STOPPED,
             format!("ApiGateway {namespace}/{name} is asked to be stopped"),
-            format!("Start it: kubectl phasegate start {name} -n {namespace}"),
+            format!("Start it: {}", cause::command("start", gateway)),
         )),
         Goal::Available | Goal::Restarted if !is_current(gateway) => waiting(),
         Goal::Available | Goal::Restarted => {
@@ -157,7 +157,7 @@ fn timed_out(gateway: &ApiGateway, now: Timestamp) -> Failure {
     Failure::new(
         TIMED_OUT,
         format!("ApiGateway {} did not {what} within its deadline{words}", gateway.key()),
-        hint.unwrap_or_else(|| format!("See kubectl phasegate status {}.", gateway.name_or_empty())),
+        hint.unwrap_or_else(|| format!("See {}", cause::command("status", gateway))),
     )
 }
 
@@ -169,7 +169,7 @@ fn progress(gateway: &ApiGateway, now: Timestamp) -> String {
         (Some(phase), _) => phase.to_string(),
     };
     if gateway.spec.suspend {
-        return format!("{phase}, and suspended (kubectl phasegate resume {})", gateway.name_or_empty());
+        return format!("{phase}, and suspended ({})", cause::command("resume", gateway));
     }
     if !is_current(gateway) && place(gateway).0.is_some() {
         return format!("{phase}; the operator has not taken up the last request yet");
@@ -233,7 +233,8 @@ pub async fn until(
             _ = clock.tick() => {
                 let waited = begun.elapsed();
                 if waited >= timeout {
-                    return Err(too_late(&format!("{namespace}/{name}"), goal, timeout, away.as_deref().unwrap_or(&words)));
+                    let seen = away.as_deref().unwrap_or(&words);
+                    return Err(too_late(namespace, name, goal, timeout, seen));
                 }
                 let now = away.as_deref().unwrap_or(&words);
                 progress.show(&format!("{namespace}/{name} to be {}, {}: {now}", goal.words(), human(waited)));
@@ -250,11 +251,12 @@ pub async fn until(
     }
 }
 
-fn too_late(key: &str, goal: Goal, timeout: Duration, words: &str) -> Failure {
+fn too_late(namespace: &str, name: &str, goal: Goal, timeout: Duration, seen: &str) -> Failure {
+    let (goal, timeout) = (goal.words(), human(timeout));
     Failure::new(
         TOO_LATE,
-        format!("ApiGateway {key} was not {} within {}; last seen: {words}", goal.words(), human(timeout)),
-        "See kubectl phasegate status, or wait for longer with --timeout.",
+        format!("ApiGateway {namespace}/{name} was not {goal} within {timeout}; last seen: {seen}"),
+        format!("See kubectl phasegate status {name} -n {namespace}, or wait for longer with --timeout."),
     )
 }
 
@@ -350,7 +352,10 @@ mod tests {
             failure.sentence,
             "ApiGateway tenants/shop did not start within its deadline: pod shop-1: image \"acme/gateway:1\" cannot be pulled"
         );
-        assert_eq!(failure.advice, "Check spec.image. Then change the spec, or: kubectl phasegate retry shop");
+        assert_eq!(
+            failure.advice,
+            "Check spec.image. Then change the spec, or: kubectl phasegate retry shop -n tenants"
+        );
     }
 
     #[test]
@@ -359,7 +364,7 @@ mod tests {
         suspended.spec.suspend = true;
         let words = |gateway: &ApiGateway| progress(gateway, NOW);
         assert_eq!(words(&samples::starting()), "Starting");
-        assert_eq!(words(&suspended), "Starting, and suspended (kubectl phasegate resume shop)");
+        assert_eq!(words(&suspended), "Starting, and suspended (kubectl phasegate resume shop -n tenants)");
         assert_eq!(
             words(&samples::failing()),
             "Starting: pod shop-1: image \"acme/gateway:1\" cannot be pulled. Check spec.image."

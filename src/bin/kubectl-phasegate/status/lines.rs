@@ -116,7 +116,7 @@ fn phases(report: &Report) -> Vec<Line> {
     let mut lines = section("Phases", &rows);
     let earlier = report.earlier + i64::try_from(hidden).unwrap_or_default();
     if earlier > 0 && !lines.is_empty() {
-        let words = format!("  {earlier} earlier: kubectl phasegate history {}", report.name);
+        let words = format!("  {earlier} earlier: kubectl phasegate history {} -n {}", report.name, report.namespace);
         lines.insert(2, Line(vec![piece(words, Tone::Faint)]));
     }
     lines

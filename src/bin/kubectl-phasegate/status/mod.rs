@@ -16,7 +16,7 @@ use crate::output::{self, Data};
 /// Examples for the help.
 pub const EXAMPLES: &str = "Examples:
   kubectl phasegate status shop
-  kubectl phasegate status shop -o json | jq .cause    # {\"reason\", \"message\", \"hint\"}; null: nothing is wrong
+  kubectl phasegate status shop -o json | jq .cause    # null: nothing is known to be wrong
 
 What you may not read is said in its place, and the rest is shown.";
 

@@ -173,7 +173,7 @@ fn after_a_timeout_the_cause_and_the_way_on_are_said_though_nothing_is_left() {
     let expected = "\
 ApiGateway tenants/shop  ✖ ImagePullFailed
 Cause     pod shop-1: image \"acme/gateway:1\" cannot be pulled
-Hint      Check spec.image. Then change the spec, or: kubectl phasegate retry shop
+Hint      Check spec.image. Then change the spec, or: kubectl phasegate retry shop -n tenants
 Phase     Stopped; asked: Running, held to: Stopped
 Attempt   1
 Image     acme/gateway:1
