@@ -237,11 +237,17 @@ mod tests {
             attempt.held_since = Some(attempt.started_at.clone());
             gateway
         };
+        let was_held = || {
+            let mut gateway = samples::starting();
+            gateway.status.as_mut().unwrap().attempt.as_mut().unwrap().held_seconds = 3_600;
+            gateway
+        };
         // (gateway, now, an hour later)
         for (what, gateway, expected) in [
             ("started", samples::started(), [false, false]),
             ("starting, with nobody to end it", samples::starting(), [false, true]),
             ("starting, its clock held", held(), [false, false]),
+            ("starting, its clock was held for long", was_held(), [false, false]),
             ("failing, within its deadline", samples::failing(), [false, true]),
             ("timed out", samples::timed_out(), [true, true]),
             ("tried again by the operator", samples::retry_scheduled(), [false, false]),

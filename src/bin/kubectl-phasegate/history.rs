@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::cluster::{Cluster, ClusterArguments};
 use crate::failure::Failure;
 use crate::output::{self, Data, Line, Tone, piece, plain};
+use crate::selection;
 use crate::times;
 
 /// Examples for the help.
@@ -18,6 +19,7 @@ pub const EXAMPLES: &str = "Examples:
 #[derive(Debug, clap::Args)]
 pub struct History {
     /// The gateway
+    #[arg(value_parser = selection::name)]
     name: String,
 
     /// Print it for a program

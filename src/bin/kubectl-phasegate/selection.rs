@@ -17,7 +17,7 @@ pub type Guarded = DeserializeGuard<ApiGateway>;
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Selection {
     /// The gateways
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", value_parser = name)]
     pub names: Vec<String>,
 
     /// Those with these labels (`tier=test`, `shard!=a`, `owner`, separated by commas)
@@ -48,10 +48,7 @@ impl Selection {
 
     /// What a watch has to ask for.
     pub fn watch(&self) -> watcher::Config {
-        let mut config = watcher::Config::default();
-        config.label_selector = self.selector.clone();
-        config.field_selector = self.field();
-        config
+        watcher::Config { label_selector: self.selector.clone(), field_selector: self.field(), ..Default::default() }
     }
 
     fn field(&self) -> Option<String> {
@@ -76,6 +73,20 @@ impl Selection {
         let missing = self.names.iter().filter(|name| !found.iter().any(|gateway| key(gateway).1 == name.as_str()));
         let missing = missing.map(|name| failure::not_found(&cluster.namespace, name)).collect();
         Ok((found, missing))
+    }
+}
+
+/// The name of a gateway, alone or after its kind as `-o name` prints it and kubectl takes it.
+///
+/// # Errors
+/// When another kind is named.
+pub fn name(text: &str) -> Result<String, String> {
+    const KINDS: [&str; 5] =
+        ["agw", "apigateway", "apigateways", "apigateway.phasegate.dev", "apigateways.phasegate.dev"];
+    match text.split_once('/') {
+        None => Ok(text.to_owned()),
+        Some((kind, name)) if KINDS.contains(&kind) => Ok(name.to_owned()),
+        Some((kind, _)) => Err(format!("{kind:?} is not the kind ApiGateway, the only one that is meant here")),
     }
 }
 
@@ -108,4 +119,17 @@ pub fn tell_all(failures: &[Failure]) -> Result<(), Failure> {
     }
     let worst = failures.iter().find(|failure| failure.code != NOT_FOUND).or(failures.first());
     worst.map_or(Ok(()), |failure| Err(Failure::new(failure.code, "", "")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_may_be_named_after_its_kind() {
+        for named in ["shop", "agw/shop", "apigateway/shop", "apigateways/shop", "apigateway.phasegate.dev/shop"] {
+            assert_eq!(name(named).as_deref(), Ok("shop"), "{named}");
+        }
+        assert!(name("deploy/shop").is_err());
+    }
 }

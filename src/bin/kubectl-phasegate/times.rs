@@ -21,11 +21,11 @@ pub fn age(age: Duration) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match (days, hours, minutes) {
         (0, 0, 0..=1) => format!("{seconds}s"),
-        (0, 0, 2..=9) if seconds % 60 != 0 => format!("{minutes}m{}s", seconds % 60),
+        (0, 0, 2..=9) if !seconds.is_multiple_of(60) => format!("{minutes}m{}s", seconds % 60),
         (0, 0, _) | (0, 1..=2, _) => format!("{minutes}m"),
-        (0, 3..=7, _) if minutes % 60 != 0 => format!("{hours}h{}m", minutes % 60),
+        (0, 3..=7, _) if !minutes.is_multiple_of(60) => format!("{hours}h{}m", minutes % 60),
         (0, _, _) | (1, _, _) => format!("{hours}h"),
-        (2..=7, _, _) if hours % 24 != 0 => format!("{days}d{}h", hours % 24),
+        (2..=7, _, _) if !hours.is_multiple_of(24) => format!("{days}d{}h", hours % 24),
         _ => format!("{days}d"),
     }
 }

@@ -10,14 +10,15 @@ use phasegate::api::{ApiGateway, Phase, Reason, State, condition};
 use phasegate::config;
 use phasegate::decide::conditions::human;
 use phasegate::decide::requests::Requests;
+use serde::Serialize;
 
 use crate::cause;
 use crate::cluster::{Cluster, ClusterArguments};
 use crate::failure::{self, Failure, NOT_FOUND, STOPPED, TIMED_OUT, TOO_LATE};
 use crate::live::{Live, News};
-use crate::output;
+use crate::output::{self, Data};
 use crate::progress::Progress;
-use crate::selection::unreadable;
+use crate::selection::{self, unreadable};
 
 /// Examples for the help.
 pub const EXAMPLES: &str = "Examples:
@@ -40,6 +41,7 @@ wait sees what became of that.";
 #[derive(Debug, clap::Args)]
 pub struct Wait {
     /// The gateway
+    #[arg(value_parser = selection::name)]
     name: String,
 
     /// What is waited for
@@ -49,6 +51,20 @@ pub struct Wait {
     /// How long (`90s`, `5m`, `1h30m`)
     #[arg(long, default_value = "10m", value_parser = config::duration)]
     timeout: Duration,
+
+    /// Print for a program that it was reached
+    #[arg(short, long)]
+    output: Option<Data>,
+}
+
+/// What `-o json` prints.
+#[derive(Debug, Serialize)]
+struct Waited<'a> {
+    namespace: &'a str,
+    name: &'a str,
+    /// `available`, `stopped` or `gone`.
+    reached: &'a str,
+    seconds: u64,
 }
 
 /// What can be waited for by name.
@@ -194,8 +210,11 @@ pub async fn run(arguments: &Wait, cluster: &ClusterArguments) -> Result<(), Fai
     let (namespace, name) = (cluster.namespace.as_str(), arguments.name.as_str());
     let begun = Instant::now();
     until(&cluster, namespace, name, goal, arguments.timeout, &Progress::new()).await?;
-    let lasted = human(begun.elapsed());
-    output::print(&format!("{namespace}/{name} is {} after {lasted}\n", goal.words()))
+    let (reached, lasted) = (goal.words(), begun.elapsed());
+    match arguments.output {
+        Some(data) => output::print(&data.text(&Waited { namespace, name, reached, seconds: lasted.as_secs() })?),
+        None => output::print(&format!("{namespace}/{name} is {reached} after {}\n", human(lasted))),
+    }
 }
 
 /// Waits until a gateway is as it is to be.

@@ -114,7 +114,8 @@ async fn many_are_asked_by_labels_and_only_after_a_yes() {
     let told = [none, refused, sorted(&dry), sorted(&stopped), started.stdout, started.stderr].concat();
     assert_snapshot("many", &masked(&world, &told));
 
-    said(&world, &["restart", "a"]).await.ok();
+    // As get -o name prints it.
+    said(&world, &["restart", "apigateway.phasegate.dev/a"]).await.ok();
     said(&world, &["suspend", "--all", "--yes"]).await.ok();
     let a = world.gateway("a").await;
     assert!(a.spec.suspend && a.annotation(RESTART_ANNOTATION).is_some() && a.annotation(RETRY_ANNOTATION).is_none());

@@ -36,6 +36,7 @@ fn what_is_no_argument_is_refused_with_one_and_a_hint() {
         &["wait", "shop", "--for", "godot"],
         &["wait", "shop", "--for", "gone", "--timeout", "soon"],
         &["stop", "shop", "--all"],
+        &["stop", "deploy/shop"],
         &["restart", "shop", "--max-parallel", "0"],
         &["stop", "shop", "--dry-run", "--wait"],
         &["suspend", "shop", "--wait"],

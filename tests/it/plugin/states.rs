@@ -109,7 +109,9 @@ async fn structured(world: &World) {
     let steps: Vec<_> =
         history["transitions"].as_array().unwrap().iter().map(|step| step["phase"].as_str().unwrap()).collect();
     assert_eq!(steps, ["Starting", "Started", "Stopping", "Stopped"]);
-    documented(&[&broken, &late, &fleet, &fleet["items"][0], &history, &history["transitions"][0]]);
+    let waited = json(&["wait", "up", "--for", "available", "-o", "json"]).await;
+    assert_eq!(waited["reached"], "available");
+    documented(&[&waited, &broken, &late, &fleet, &fleet["items"][0], &history, &history["transitions"][0]]);
     let yaml = said(world, &["get", "off", "-o", "yaml"]).await.ok();
     assert!(yaml.starts_with("items:\n") && yaml.contains("name: \"off\"\n"), "{yaml}");
 }

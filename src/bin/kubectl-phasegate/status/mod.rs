@@ -12,6 +12,7 @@ use k8s_openapi::jiff::Timestamp;
 use crate::cluster::{Cluster, ClusterArguments};
 use crate::failure::Failure;
 use crate::output::{self, Data};
+use crate::selection;
 
 /// Examples for the help.
 pub const EXAMPLES: &str = "Examples:
@@ -24,6 +25,7 @@ What you may not read is said in its place, and the rest is shown.";
 #[derive(Debug, clap::Args)]
 pub struct Status {
     /// The gateway
+    #[arg(value_parser = selection::name)]
     name: String,
 
     /// Print it for a program
