@@ -6,8 +6,6 @@ use phasegate::api::{ApiGateway, Reason, condition};
 use phasegate::decide::conditions::find;
 use serde::Serialize;
 
-use crate::times;
-
 /// After how long without a status somebody should look at the operator.
 pub const UNSEEN: SignedDuration = SignedDuration::from_secs(30);
 
@@ -81,7 +79,7 @@ fn unseen(gateway: &ApiGateway, now: Timestamp) -> Option<Cause> {
     let created = gateway.metadata.creation_timestamp.as_ref()?.0;
     (now.duration_since(created) > UNSEEN).then(|| Cause {
         reason: "Unseen".to_owned(),
-        message: format!("no operator has looked at it for {}", times::age(times::since(created, now))),
+        message: "no operator has looked at it since it was created".to_owned(),
         hint: Some(
             "See that the operator runs (kubectl get pods -n phasegate-system) and watches this namespace.".to_owned(),
         ),

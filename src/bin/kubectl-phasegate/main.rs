@@ -1,7 +1,7 @@
 //! `kubectl phasegate`: what a user of gateways asks and tells every day.
 //!
-//! Each command has a file of its own, whose upper half decides and words, as functions of plain data and a
-//! moment, and whose lower half reads, writes and prints.
+//! Each command has a file or folder of its own. What decides and words are functions of plain data and a
+//! moment; what reads, writes and prints comes after them.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 

@@ -74,6 +74,7 @@ async fn a_thousand_gateways_are_followed_closely_and_over_an_outage() {
     set_phase(&world, "gw-002", "Stopping").await;
     watching.until(&["gw-002", "Stopping"]).await;
     assert!(watching.heard.iter().any(|line| line.starts_with("gw-001") && line.contains("Gone")));
+    assert!(watching.heard.len() < GATEWAYS + 50, "what did not change is printed again");
     assert_eq!(waiting.ended().await, 0);
     signal(watching.child.id(), "TERM");
 }

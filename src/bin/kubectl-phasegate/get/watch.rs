@@ -1,103 +1,20 @@
-//! `get`: the fleet as a table, once or live.
+//! `get -w`: the fleet, live. On a terminal a page that is drawn anew where it changed; elsewhere a line for each change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, stdout};
 use std::time::Duration;
 
-use clap::ValueEnum;
 use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::cluster::{Cluster, ClusterArguments};
+use super::{Form, Get, Look, names};
+use crate::cluster::Cluster;
 use crate::failure::Failure;
 use crate::fleet::{self, Row};
 use crate::live::{Key, Live, News};
-use crate::output::{self, Data, Line, Piece, Table, Tone, piece, plain};
+use crate::output::{self, Data, Line, Table, Tone, piece, plain};
 use crate::screen::Screen;
-use crate::selection::{Selection, tell_all};
-
-/// Examples for the help.
-pub const EXAMPLES: &str = "Examples:
-  kubectl phasegate get                    # the gateways of the namespace
-  kubectl phasegate get -A --stuck         # those of all namespaces that need somebody
-  kubectl phasegate get -l tier=prod -w    # live, until Ctrl-C
-  kubectl phasegate get shop -o wide       # with image, environments and cause
-  kubectl phasegate get -A -o json | jq '.items[] | select(.stuck)'
-
-A gateway is stuck when nothing moves until somebody acts: it timed out, is suspended, waits for a
-host or name that another has, or is looked at by no operator.";
-
-/// The arguments of `get`.
-#[derive(Debug, clap::Args)]
-pub struct Get {
-    #[command(flatten)]
-    selection: Selection,
-
-    /// Only those that need somebody
-    #[arg(long)]
-    stuck: bool,
-
-    /// Go on showing what changes
-    #[arg(short, long)]
-    watch: bool,
-
-    /// How to print them: with more columns, for a program, or only the names
-    #[arg(short, long)]
-    output: Option<Form>,
-}
-
-/// Forms of a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Form {
-    Wide,
-    Json,
-    Yaml,
-    Name,
-}
-
-impl Form {
-    fn data(self) -> Option<Data> {
-        match self {
-            Self::Json => Some(Data::Json),
-            Self::Yaml => Some(Data::Yaml),
-            Self::Wide | Self::Name => None,
-        }
-    }
-}
-
-/// What `-o json` prints.
-#[derive(Debug, Serialize)]
-struct Items<'a> {
-    items: Vec<&'a Row>,
-}
-
-/// How rows become lines.
-struct Look {
-    namespaces: bool,
-    wide: bool,
-    now: Timestamp,
-}
-
-impl Look {
-    fn titles(&self) -> Vec<Piece> {
-        let namespace = self.namespaces.then_some("NAMESPACE");
-        let wide = fleet::WIDE_TITLES.into_iter().filter(|_| self.wide);
-        namespace.into_iter().chain(fleet::TITLES).chain(wide).map(|title| piece(title, Tone::Title)).collect()
-    }
-
-    fn cells(&self, row: &Row) -> Vec<Piece> {
-        let namespace = self.namespaces.then(|| plain(&row.namespace));
-        namespace.into_iter().chain(row.cells(self.wide, self.now)).collect()
-    }
-
-    /// The titles and the rows, in columns that fit them.
-    fn table(&self, rows: &[&Row], columns: &mut Table) -> Vec<Line> {
-        let cells: Vec<_> = std::iter::once(self.titles()).chain(rows.iter().map(|row| self.cells(row))).collect();
-        columns.fit(&cells);
-        cells.iter().map(|cells| columns.line(cells)).collect()
-    }
-}
 
 /// The rows that have room on a terminal, and a line that says how many there are.
 fn page(mut rows: Vec<&Row>, look: &Look, height: usize, trouble: Option<&str>, columns: &mut Table) -> Vec<Line> {
@@ -117,54 +34,6 @@ fn page(mut rows: Vec<&Row>, look: &Look, height: usize, trouble: Option<&str>, 
     lines
 }
 
-/// Reads and prints.
-///
-/// # Errors
-/// When gateways cannot be read, or one that was named does not exist.
-pub async fn run(arguments: &Get, cluster: &ClusterArguments) -> Result<(), Failure> {
-    let cluster = Cluster::find(cluster).await?;
-    if arguments.watch {
-        return watch(arguments, &cluster).await;
-    }
-    let (found, missing) = arguments.selection.read(&cluster).await?;
-    let now = Timestamp::now();
-    let rows: Vec<Row> = found.iter().map(|gateway| Row::of(gateway, now)).collect();
-    let rows: Vec<&Row> = rows.iter().filter(|row| row.stuck || !arguments.stuck).collect();
-    match arguments.output {
-        Some(form) if form.data().is_some() => {
-            let data = form.data().unwrap_or(Data::Json);
-            output::print(&data.text(&Items { items: rows })?)?;
-        }
-        Some(Form::Name) => output::print(&names(&rows))?,
-        _ if rows.is_empty() && missing.is_empty() => {
-            let which = if arguments.stuck { "stuck ApiGateways" } else { "ApiGateways" };
-            eprintln!("No {which} in {}.", arguments.selection.place(&cluster));
-        }
-        _ if rows.is_empty() => {}
-        form => {
-            let look = arguments.look(form, now);
-            let lines = look.table(&rows, &mut Table::default());
-            output::print(&output::text(&lines, output::colours()))?;
-        }
-    }
-    tell_all(&missing)
-}
-
-fn names(rows: &[&Row]) -> String {
-    rows.iter().map(|row| format!("apigateway.phasegate.dev/{}\n", row.name)).collect()
-}
-
-impl Get {
-    /// Whether what is printed depends on whether a gateway is stuck.
-    fn tells_stuck(&self) -> bool {
-        self.stuck || self.output.is_some_and(|form| form.data().is_some())
-    }
-
-    fn look(&self, form: Option<Form>, now: Timestamp) -> Look {
-        Look { namespaces: self.selection.all_namespaces, wide: form == Some(Form::Wide), now }
-    }
-}
-
 /// What is known, and what was shown of it.
 struct Following<'a> {
     arguments: &'a Get,
@@ -178,7 +47,11 @@ struct Following<'a> {
     columns: Table,
 }
 
-async fn watch(arguments: &Get, cluster: &Cluster) -> Result<(), Failure> {
+/// Follows the fleet until somebody ends it.
+///
+/// # Errors
+/// When the gateways cannot be listed at first, or nothing can be printed.
+pub async fn run(arguments: &Get, cluster: &Cluster) -> Result<(), Failure> {
     let selection = &arguments.selection;
     let mut live = Live::follow(cluster, selection.api(cluster), selection.watch());
     let mut following = Following {
@@ -204,8 +77,7 @@ async fn watch(arguments: &Get, cluster: &Cluster) -> Result<(), Failure> {
                 due = true;
             }
             _ = clock.tick() => {
-                following.tick();
-                due |= on_screen;
+                due |= following.tick() || on_screen;
             }
             _ = redraw.tick(), if due && following.listed => {
                 due = false;
@@ -261,20 +133,23 @@ impl Following<'_> {
         }
     }
 
-    fn tick(&mut self) {
+    /// Lets time pass, and says whether that alone is worth printing.
+    fn tick(&mut self) -> bool {
+        let before = self.changed.len();
         let now = Timestamp::now();
         for (key, row) in &mut self.rows {
-            let before = row.stuck;
+            let was_stuck = row.stuck;
             row.tick(now);
-            if row.stuck != before && self.arguments.tells_stuck() {
+            if row.stuck != was_stuck && self.arguments.tells_stuck() {
                 self.changed.insert(key.clone());
             }
         }
+        self.changed.len() > before
     }
 
     fn page(&mut self, size: Option<(u16, u16)>) -> Vec<String> {
         let (width, height) = size.unwrap_or((80, 24));
-        let look = self.arguments.look(self.arguments.output, Timestamp::now());
+        let look = self.arguments.look(Timestamp::now());
         self.changed.clear();
         let asked_for = self.rows.values().filter(|row| row.stuck || !self.arguments.stuck);
         let lines = page(asked_for.collect(), &look, height.into(), self.trouble.as_deref(), &mut self.columns);
@@ -308,16 +183,12 @@ impl Following<'_> {
         if self.arguments.output == Some(Form::Name) {
             return Ok(names(&changed.iter().filter_map(|(_, row)| row.as_ref()).collect::<Vec<_>>()));
         }
-        let look = self.arguments.look(self.arguments.output, Timestamp::now());
+        let look = self.arguments.look(Timestamp::now());
         let begins = self.columns.is_empty();
         let titles = look.titles();
         let cells = changed.iter().map(|((namespace, name), row)| match row {
             Some(row) => look.cells(row),
-            None => {
-                let namespace = look.namespaces.then(|| plain(namespace));
-                let gone = [plain(name), plain("-"), piece("Gone", Tone::Faint)];
-                namespace.into_iter().chain(gone).collect()
-            }
+            None => look.namespaced(namespace, vec![plain(name), plain("-"), piece("Gone", Tone::Faint)]),
         });
         let cells: Vec<_> = begins.then_some(titles).into_iter().chain(cells).collect();
         if begins {
