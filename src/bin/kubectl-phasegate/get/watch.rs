@@ -73,7 +73,7 @@ pub async fn run(arguments: &Get, cluster: &Cluster) -> Result<(), Failure> {
     loop {
         tokio::select! {
             news = live.next() => {
-                following.take(news?, on_screen);
+                following.take(news?, on_screen, Timestamp::now());
                 due = true;
             }
             _ = clock.tick() => {
@@ -102,10 +102,10 @@ fn ticks(every: Duration) -> Interval {
 }
 
 impl Following<'_> {
-    fn take(&mut self, news: News, on_screen: bool) {
+    fn take(&mut self, news: News, on_screen: bool, now: Timestamp) {
         match news {
             News::Is(gateway) => {
-                let row = Row::of(&gateway, Timestamp::now());
+                let row = Row::of(&gateway, now);
                 let key = (row.namespace.clone(), row.name.clone());
                 if self.arguments.selection.names(&row.name) && self.rows.get(&key) != Some(&row) {
                     self.changed.insert(key.clone());
@@ -205,4 +205,96 @@ struct Gone {
     namespace: String,
     name: String,
     gone: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use kube::core::DeserializeGuard;
+    use phasegate::api::ApiGateway;
+
+    use super::*;
+    use crate::arguments::{Arguments, Command};
+    use crate::samples;
+
+    fn asked(flags: &[&str]) -> Get {
+        let words = ["kubectl-phasegate", "get", "-w"].iter().chain(flags);
+        match Arguments::try_parse_from(words).unwrap().command {
+            Command::Get(get) => get,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn following(arguments: &Get) -> Following<'_> {
+        Following {
+            arguments,
+            rows: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            printed: BTreeSet::new(),
+            listed: true,
+            trouble: None,
+            columns: Table::default(),
+        }
+    }
+
+    fn is(name: &str, mut gateway: ApiGateway) -> News {
+        gateway.metadata.name = Some(name.to_owned());
+        News::Is(Box::new(DeserializeGuard(Ok(gateway))))
+    }
+
+    /// The names and phases of what is printed.
+    fn printed(following: &mut Following<'_>) -> Vec<String> {
+        let text = following.changes().unwrap();
+        let word = |line: &str, number: usize| line.split_whitespace().nth(number).unwrap_or_default().to_owned();
+        text.lines().map(|line| format!("{} {}", word(line, 0), word(line, 2))).collect()
+    }
+
+    #[test]
+    fn what_is_no_longer_stuck_is_printed_once_more_and_then_no_longer() {
+        let get = asked(&["--stuck"]);
+        let mut following = following(&get);
+        following.take(is("a", samples::timed_out()), false, samples::NOW);
+        following.take(is("b", samples::stopped()), false, samples::NOW);
+        assert_eq!(printed(&mut following), ["NAME PHASE", "a Stopped"]);
+        following.take(is("a", samples::restarting()), false, samples::NOW);
+        assert_eq!(printed(&mut following), ["a Starting"]);
+        following.take(is("a", samples::started()), false, samples::NOW);
+        assert_eq!(printed(&mut following), [] as [&str; 0]);
+        following.take(is("b", samples::timed_out()), false, samples::NOW);
+        following.take(News::Gone(("tenants".to_owned(), "b".to_owned())), false, samples::NOW);
+        following.take(is("a", samples::timed_out()), false, samples::NOW);
+        assert_eq!(printed(&mut following), ["a Stopped"]);
+    }
+
+    #[test]
+    fn what_is_told_again_unchanged_is_not_printed_again() {
+        let get = asked(&[]);
+        let mut following = following(&get);
+        following.take(is("a", samples::started()), false, samples::NOW);
+        assert_eq!(printed(&mut following), ["NAME PHASE", "a Started"]);
+        following.take(is("a", samples::started()), false, samples::NOW);
+        assert_eq!(printed(&mut following), [] as [&str; 0]);
+        following.take(News::Gone(("tenants".to_owned(), "a".to_owned())), false, samples::NOW);
+        assert_eq!(printed(&mut following), ["a Gone"]);
+    }
+
+    #[test]
+    fn of_more_than_fit_those_in_trouble_have_the_room() {
+        let get = asked(&[]);
+        let mut following = following(&get);
+        for (name, gateway) in [
+            ("a", samples::started()),
+            ("b", samples::restarting()),
+            ("c", samples::started()),
+            ("d", samples::timed_out()),
+        ] {
+            following.take(is(name, gateway), true, samples::NOW);
+        }
+        let page = following.page(Some((200, 5)));
+        let first: Vec<_> = page.iter().map(|line| line.split_whitespace().next().unwrap()).collect();
+        assert_eq!(first, ["NAME", "d", "b", "4"]);
+        assert_eq!(page[3], "4 gateways: 2 ready, 1 on their way, 1 stuck; 2 have no room (--stuck, -l)");
+        following.take(News::Away("the API server cannot be reached".to_owned()), true, samples::NOW);
+        assert!(following.page(Some((200, 10)))[5].ends_with("1 stuck; the API server cannot be reached"));
+    }
 }
