@@ -65,8 +65,8 @@ cluster: $(CLUSTER) ## Start a local control plane in the background
 cluster-down: $(CLUSTER) ## End the local control plane
 	@cd tests/cluster && $(CLUSTER) down
 
-generate: ## Write crds/ and the README's diagram anew from the types
-	PHASEGATE_GENERATE=1 cargo test --locked --test it -- crds_are_those_of_the_types readmes_diagram_is_that_of_the_edges
+generate: tools ## Write crds/, the README's diagram and the plugin's snapshots anew
+	PHASEGATE_GENERATE=1 cargo test --locked --test it -- crds_are_those_of_the_types readmes_diagram_is_that_of_the_edges plugin::
 
 $(CLUSTER): tools $(wildcard tests/cluster/*.go tests/cluster/*.yaml)
 	@mkdir -p $(CACHE) && cd tests/cluster && CGO_ENABLED=0 go build -o $@.new . && mv $@.new $@

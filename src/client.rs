@@ -27,20 +27,7 @@ use crate::outage::LastHeard;
 /// When there is no usable kubeconfig and no service account.
 pub async fn client_config(run: &Run) -> anyhow::Result<Config> {
     let options = KubeConfigOptions { context: run.context.clone(), ..KubeConfigOptions::default() };
-    let mut config = match &run.kubeconfig {
-        Some(path) => match Kubeconfig::read_from(path) {
-            Ok(kubeconfig) => Config::from_custom_kubeconfig(kubeconfig, &options).await,
-            Err(error) => Err(error),
-        },
-        None => Config::from_kubeconfig(&options).await,
-    }
-    .or_else(|error| {
-        let in_a_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-        match (&run.kubeconfig, &run.context) {
-            (None, None) if in_a_pod => Config::incluster().context("the pod's service account cannot be used"),
-            (path, _) => Err(complaint(error, path.as_deref())),
-        }
-    })?;
+    let mut config = read_config(run.kubeconfig.as_deref(), &options).await?;
     config.default_retry = false;
     config.headers.push((HeaderName::from_static("user-agent"), user_agent(&run.identity)?));
     config.connect_timeout = Some(Duration::from_secs(5));
@@ -48,6 +35,29 @@ pub async fn client_config(run: &Run) -> anyhow::Result<Config> {
     config.read_timeout = Some(Duration::from_secs(90));
     config.reset_reader_on_write = true;
     Ok(config)
+}
+
+/// Reads a kubeconfig, found as kubectl finds it, or in a pod its service account where neither a kubeconfig nor
+/// anything of one is named.
+///
+/// # Errors
+/// When there is no usable kubeconfig and no service account.
+pub async fn read_config(path: Option<&Path>, options: &KubeConfigOptions) -> anyhow::Result<Config> {
+    match path {
+        Some(path) => match Kubeconfig::read_from(path) {
+            Ok(kubeconfig) => Config::from_custom_kubeconfig(kubeconfig, options).await,
+            Err(error) => Err(error),
+        },
+        None => Config::from_kubeconfig(options).await,
+    }
+    .or_else(|error| {
+        let in_a_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+        let named = options.context.is_some() || options.cluster.is_some() || options.user.is_some();
+        if path.is_none() && !named && in_a_pod {
+            return Config::incluster().context("the pod's service account cannot be used");
+        }
+        Err(complaint(error, path))
+    })
 }
 
 /// What is wrong with the kubeconfig, and with which; never what else is in it.

@@ -211,7 +211,11 @@ impl Run {
     }
 }
 
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+/// A duration as the API writes it (`90s`, `5m`, `1h30m`), of at least a second.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let no_duration = || "it is no duration such as 90s, 5m or 1h30m".to_owned();
     // The bounds of the spec, which also keep the parser from overflowing.
     let bounded = text.len() <= 20

@@ -25,6 +25,7 @@ mod monitoring;
 mod names;
 mod outages;
 mod permissions;
+mod plugin;
 mod policy;
 mod quiet;
 mod random;

@@ -1,0 +1,87 @@
+//! Why a gateway is not as asked, in a sentence, and what to do: read from its status alone.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use phasegate::api::{ApiGateway, Reason, condition};
+use phasegate::decide::conditions::find;
+use serde::Serialize;
+
+/// After how long without a status somebody should look at the operator.
+pub const UNSEEN: SignedDuration = SignedDuration::from_secs(30);
+
+/// What is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cause {
+    /// In one word of the closed set.
+    pub reason: String,
+    /// In a sentence that names the object and what it said.
+    pub message: String,
+    /// What to do about it, where that is not part of the message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// A condition of a gateway.
+pub fn condition_of<'a>(gateway: &'a ApiGateway, type_: &str) -> Option<&'a Condition> {
+    find(&gateway.status.as_ref()?.conditions, type_)
+}
+
+/// Whether a condition of a gateway is true.
+pub fn is(gateway: &ApiGateway, type_: &str) -> bool {
+    condition_of(gateway, type_).is_some_and(|condition| condition.status == "True")
+}
+
+/// The reason of `Ready`, in one word.
+pub fn reason_of(gateway: &ApiGateway) -> &str {
+    condition_of(gateway, condition::READY).map_or("", |ready| ready.reason.as_str())
+}
+
+/// Whether an attempt was given up at its deadline, and nothing was asked or is tried since.
+pub fn gave_up(gateway: &ApiGateway) -> bool {
+    let given_up = [Reason::StartDeadlineExceeded, Reason::RestartDeadlineExceeded].map(Reason::as_str);
+    condition_of(gateway, condition::STALLED)
+        .is_some_and(|stalled| stalled.status == "True" && given_up.contains(&stalled.reason.as_str()))
+}
+
+/// What is wrong with a gateway, if anything is known to be.
+pub fn of(gateway: &ApiGateway, now: Timestamp) -> Option<Cause> {
+    let Some(ready) = condition_of(gateway, condition::READY) else { return unseen(gateway, now) };
+    if ready.status == "True" && ready.reason != Reason::Suspended.as_str() {
+        return None;
+    }
+    let failure = gateway.status.as_ref().and_then(|status| status.last_failure.as_ref());
+    match (failure, ready.reason.as_str()) {
+        // On its way, and nothing is known to be wrong.
+        (_, "Pending" | "Starting" | "Restarting" | "RollingOut" | "Stopping" | "Deleting") => None,
+        (Some(failure), "StartDeadlineExceeded" | "RestartDeadlineExceeded") => {
+            let verb = if ready.reason == Reason::RestartDeadlineExceeded.as_str() { "restart" } else { "retry" };
+            let next = if gave_up(gateway) {
+                format!("Then change the spec, or: {}", command(verb, gateway))
+            } else {
+                "The operator tries again by itself.".to_owned()
+            };
+            Some(Cause {
+                reason: failure.reason.to_string(),
+                message: failure.message.clone(),
+                hint: Some(format!("{} {next}", failure.hint)),
+            })
+        }
+        (_, reason) => Some(Cause { reason: reason.to_owned(), message: ready.message.clone(), hint: None }),
+    }
+}
+
+/// A command of this plugin about a gateway, to be copied.
+pub fn command(verb: &str, gateway: &ApiGateway) -> String {
+    format!("kubectl phasegate {verb} {} -n {}", gateway.name_or_empty(), gateway.namespace_or_empty())
+}
+
+fn unseen(gateway: &ApiGateway, now: Timestamp) -> Option<Cause> {
+    let created = gateway.metadata.creation_timestamp.as_ref()?.0;
+    (now.duration_since(created) > UNSEEN).then(|| Cause {
+        reason: "Unseen".to_owned(),
+        message: "no operator has looked at it since it was created".to_owned(),
+        hint: Some(
+            "See that the operator runs (kubectl get pods -n phasegate-system) and watches this namespace.".to_owned(),
+        ),
+    })
+}

@@ -1,0 +1,272 @@
+//! A gateway as a row of a table: all that is kept of it.
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use phasegate::api::{ApiGateway, Phase, Reason, condition};
+use serde::Serialize;
+
+use crate::cause::{self, Cause};
+use crate::output::{Piece, Tone, piece, plain};
+use crate::selection::{Guarded, key};
+use crate::times;
+
+/// How long after its deadline a start that nobody ended is called stuck.
+const GRACE: SignedDuration = SignedDuration::from_secs(30);
+/// How long a start may take where the spec does not say, at the most that is likely: the operator's default is not
+/// known here, and a gateway must not be called stuck that is not.
+const LONGEST_DEFAULT: SignedDuration = SignedDuration::from_mins(30);
+
+/// What `get` shows of a gateway, and `get -o json` prints in `items`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Row {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// What the user asks (`spec.state`).
+    pub asked: String,
+    /// What the operator holds it to.
+    pub state: String,
+    /// What the operator is doing.
+    pub phase: String,
+    /// Whether what is observed matches what is asked.
+    pub ready: bool,
+    /// Why it is, or is not, ready, in one word.
+    pub reason: String,
+    /// What is wrong, if anything is known to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+    /// Whether nothing moves until somebody acts.
+    pub stuck: bool,
+    /// The number of the current or last attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<i64>,
+    /// The host that is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The image that is asked for.
+    pub image: String,
+    /// Ready pods, as of the last transition.
+    pub ready_replicas: i32,
+    /// Pods, as of the last transition.
+    pub replicas: i32,
+    /// Active environments.
+    pub active_environments: i32,
+    /// Environments.
+    pub environments: i32,
+    /// When it was created.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<Timestamp>,
+    /// When the current start should have ended.
+    #[serde(skip)]
+    due: Option<Timestamp>,
+}
+
+/// The titles of the columns.
+pub const TITLES: [&str; 8] = ["NAME", "STATE", "PHASE", "READY", "REASON", "ATTEMPT", "HOST", "AGE"];
+/// The titles of those that `-o wide` adds.
+pub const WIDE_TITLES: [&str; 4] = ["REPLICAS", "ENVIRONMENTS", "IMAGE", "CAUSE"];
+
+impl Row {
+    /// What is kept of a gateway.
+    pub fn of(gateway: &Guarded, now: Timestamp) -> Self {
+        let (namespace, name) = key(gateway);
+        match &gateway.0 {
+            Ok(gateway) => Self::readable(gateway, now),
+            Err(error) => Self {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+                asked: String::new(),
+                state: String::new(),
+                phase: String::new(),
+                ready: false,
+                reason: Reason::Undecodable.to_string(),
+                cause: Some(Cause {
+                    reason: Reason::Undecodable.to_string(),
+                    message: error.error.clone(),
+                    hint: Some("Use the kubectl-phasegate of the operator's version.".to_owned()),
+                }),
+                stuck: true,
+                attempt: None,
+                host: None,
+                image: String::new(),
+                ready_replicas: 0,
+                replicas: 0,
+                active_environments: 0,
+                environments: 0,
+                created: error.metadata.creation_timestamp.as_ref().map(|at| at.0),
+                due: None,
+            },
+        }
+    }
+
+    fn readable(gateway: &ApiGateway, now: Timestamp) -> Self {
+        let status = gateway.status.as_ref();
+        let cause = cause::of(gateway, now);
+        let due = due(gateway);
+        let environments = status.and_then(|status| status.environments.as_ref());
+        let mut row = Self {
+            namespace: gateway.namespace_or_empty().to_owned(),
+            name: gateway.name_or_empty().to_owned(),
+            asked: format!("{:?}", gateway.spec.state),
+            state: status.and_then(|status| status.state).map(|state| format!("{state:?}")).unwrap_or_default(),
+            phase: phase(gateway),
+            ready: cause::is(gateway, condition::READY),
+            reason: cause::reason_of(gateway).to_owned(),
+            stuck: cause::is(gateway, condition::STALLED) || gateway.spec.suspend,
+            cause,
+            attempt: status.and_then(|status| status.attempt.as_ref()).map(|attempt| attempt.number),
+            host: gateway.spec.host.clone(),
+            image: gateway.spec.image.clone(),
+            ready_replicas: status.and_then(|status| status.ready_replicas).unwrap_or_default(),
+            replicas: status.and_then(|status| status.replicas).unwrap_or_default(),
+            active_environments: environments.map_or(0, |count| count.active),
+            environments: environments.map_or(0, |count| count.total),
+            created: gateway.metadata.creation_timestamp.as_ref().map(|at| at.0),
+            due,
+        };
+        row.tick(now);
+        row
+    }
+
+    /// What time alone changes.
+    pub fn tick(&mut self, now: Timestamp) {
+        self.stuck = !self.ready && (self.stuck || self.due.is_some_and(|due| due < now));
+    }
+
+    /// The columns, without the namespace.
+    pub fn cells(&self, wide: bool, now: Timestamp) -> Vec<Piece> {
+        let dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
+        let tone = self.tone();
+        let age = self.created.map_or_else(|| "-".to_owned(), |at| times::age(times::since(at, now)));
+        let mut cells = vec![
+            plain(&self.name),
+            plain(dash(&self.state)),
+            piece(dash(&self.phase), tone),
+            piece(if self.ready { "True" } else { "False" }, tone),
+            piece(dash(&self.reason), tone),
+            plain(self.attempt.map_or_else(|| "-".to_owned(), |number| number.to_string())),
+            plain(dash(self.host.as_deref().unwrap_or_default())),
+            plain(age),
+        ];
+        if wide {
+            cells.extend([
+                plain(format!("{}/{}", self.ready_replicas, self.replicas)),
+                plain(format!("{}/{}", self.active_environments, self.environments)),
+                plain(dash(&self.image)),
+                plain(self.cause.as_ref().map_or("-", |cause| cause.message.as_str())),
+            ]);
+        }
+        cells
+    }
+
+    fn tone(&self) -> Tone {
+        match (self.ready, self.stuck, self.cause.is_some()) {
+            (true, _, _) => Tone::Good,
+            (false, true, _) | (false, _, true) => Tone::Bad,
+            (false, false, false) => Tone::Busy,
+        }
+    }
+
+    /// What is looked at first where not all have room: trouble, then what moves.
+    pub fn urgency(&self) -> u8 {
+        match self.tone() {
+            Tone::Bad => 0,
+            Tone::Busy => 1,
+            _ => 2,
+        }
+    }
+}
+
+fn phase(gateway: &ApiGateway) -> String {
+    if gateway.is_being_deleted() {
+        return Phase::Deleting.to_string();
+    }
+    let phase = gateway.status.as_ref().and_then(|status| status.phase.as_ref());
+    phase.map(ToString::to_string).unwrap_or_default()
+}
+
+/// When somebody should have done something: looked at a new gateway, or ended a start whose clock runs.
+fn due(gateway: &ApiGateway) -> Option<Timestamp> {
+    if cause::condition_of(gateway, condition::READY).is_none() {
+        let created = gateway.metadata.creation_timestamp.as_ref()?.0;
+        return created.checked_add(cause::UNSEEN).ok();
+    }
+    let status = gateway.status.as_ref().filter(|status| status.phase == Some(Phase::Starting))?;
+    let attempt = status.attempt.as_ref().filter(|attempt| attempt.held_since.is_none())?;
+    let limit = gateway.spec.start_deadline.map(std::time::Duration::from);
+    let limit = limit.and_then(|limit| SignedDuration::try_from(limit).ok()).unwrap_or(LONGEST_DEFAULT);
+    let held = SignedDuration::from_secs(attempt.held_seconds);
+    attempt.started_at.0.checked_add(limit).ok()?.checked_add(held).ok()?.checked_add(GRACE).ok()
+}
+
+/// How many there are, in words.
+pub fn summary<'a>(rows: impl IntoIterator<Item = &'a Row>) -> String {
+    let (mut all, mut ready, mut stuck) = (0_usize, 0, 0);
+    for row in rows {
+        all += 1;
+        ready += usize::from(row.ready);
+        stuck += usize::from(row.stuck);
+    }
+    format!("{all} gateways: {ready} ready, {} on their way, {stuck} stuck", all - ready - stuck)
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::DeserializeGuard;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::samples::{self, NOW, shop};
+
+    fn row(gateway: ApiGateway) -> Row {
+        Row::of(&DeserializeGuard(Ok(gateway)), NOW)
+    }
+
+    #[test]
+    fn stuck_is_what_does_not_move_until_somebody_acts() {
+        let suspended = |mut gateway: ApiGateway| {
+            gateway.spec.suspend = true;
+            gateway
+        };
+        let hour = NOW + SignedDuration::from_hours(1);
+        let bare = || shop(json!({}), Value::Null);
+        let held = || {
+            let mut gateway = samples::starting();
+            let attempt = gateway.status.as_mut().unwrap().attempt.as_mut().unwrap();
+            attempt.held_since = Some(attempt.started_at.clone());
+            gateway
+        };
+        let was_held = || {
+            let mut gateway = samples::starting();
+            gateway.status.as_mut().unwrap().attempt.as_mut().unwrap().held_seconds = 3_600;
+            gateway
+        };
+        // (gateway, now, an hour later)
+        for (what, gateway, expected) in [
+            ("started", samples::started(), [false, false]),
+            ("starting, with nobody to end it", samples::starting(), [false, true]),
+            ("starting, its clock held", held(), [false, false]),
+            ("starting, its clock was held for long", was_held(), [false, false]),
+            ("failing, within its deadline", samples::failing(), [false, true]),
+            ("timed out", samples::timed_out(), [true, true]),
+            ("tried again by the operator", samples::retry_scheduled(), [false, false]),
+            ("stopped as asked", samples::stopped(), [false, false]),
+            ("its restart failed", samples::restart_failed(), [true, true]),
+            ("seen by no operator", bare(), [true, true]),
+            ("suspended while it starts", suspended(samples::starting()), [true, true]),
+            ("suspended while it serves", suspended(samples::started()), [false, false]),
+        ] {
+            let mut row = row(gateway);
+            let now = row.stuck;
+            row.tick(hour);
+            assert_eq!([now, row.stuck], expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_fleet_is_counted_in_three_groups() {
+        let rows = [samples::started(), samples::starting(), samples::failing(), samples::timed_out()].map(row);
+        assert_eq!(summary(&rows), "4 gateways: 1 ready, 2 on their way, 1 stuck");
+    }
+}

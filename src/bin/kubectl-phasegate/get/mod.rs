@@ -1,0 +1,141 @@
+//! `get`: the fleet as a table, once or live.
+
+mod watch;
+
+use clap::ValueEnum;
+use k8s_openapi::jiff::Timestamp;
+use serde::Serialize;
+
+use crate::cluster::{Cluster, ClusterArguments};
+use crate::failure::Failure;
+use crate::fleet::{self, Row};
+use crate::output::{self, Data, Line, Piece, Table, Tone, piece, plain};
+use crate::selection::{Selection, tell_all};
+
+/// Examples for the help.
+pub const EXAMPLES: &str = "Examples:
+  kubectl phasegate get                    # the gateways of the namespace
+  kubectl phasegate get -A --stuck         # those of all namespaces that need somebody
+  kubectl phasegate get -l tier=prod -w    # live, until Ctrl-C
+  kubectl phasegate get shop -o wide       # with image, environments and cause
+  kubectl phasegate get -A -o json | jq '.items[] | select(.stuck)'
+
+A gateway is stuck when nothing moves until somebody acts: it timed out, is suspended, waits for a
+host or name that another has, or is looked at by no operator.";
+
+/// The arguments of `get`.
+#[derive(Debug, clap::Args)]
+pub struct Get {
+    #[command(flatten)]
+    selection: Selection,
+
+    /// Only those that need somebody
+    #[arg(long)]
+    stuck: bool,
+
+    /// Go on showing what changes
+    #[arg(short, long)]
+    watch: bool,
+
+    /// How to print them: with more columns, for a program, or only the names
+    #[arg(short, long)]
+    output: Option<Form>,
+}
+
+/// Forms of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    Wide,
+    Json,
+    Yaml,
+    Name,
+}
+
+impl Form {
+    fn data(self) -> Option<Data> {
+        match self {
+            Self::Json => Some(Data::Json),
+            Self::Yaml => Some(Data::Yaml),
+            Self::Wide | Self::Name => None,
+        }
+    }
+}
+
+/// What `-o json` prints.
+#[derive(Debug, Serialize)]
+struct Items<'a> {
+    items: Vec<&'a Row>,
+}
+
+/// How rows become lines.
+struct Look {
+    namespaces: bool,
+    wide: bool,
+    now: Timestamp,
+}
+
+impl Look {
+    fn titles(&self) -> Vec<Piece> {
+        let namespace = self.namespaces.then_some("NAMESPACE");
+        let wide = fleet::WIDE_TITLES.into_iter().filter(|_| self.wide);
+        namespace.into_iter().chain(fleet::TITLES).chain(wide).map(|title| piece(title, Tone::Title)).collect()
+    }
+
+    fn cells(&self, row: &Row) -> Vec<Piece> {
+        self.namespaced(&row.namespace, row.cells(self.wide, self.now))
+    }
+
+    fn namespaced(&self, namespace: &str, cells: Vec<Piece>) -> Vec<Piece> {
+        let namespace = self.namespaces.then(|| plain(namespace));
+        namespace.into_iter().chain(cells).collect()
+    }
+
+    /// The titles and the rows, in columns that fit them.
+    fn table(&self, rows: &[&Row], columns: &mut Table) -> Vec<Line> {
+        let cells: Vec<_> = std::iter::once(self.titles()).chain(rows.iter().map(|row| self.cells(row))).collect();
+        columns.fit(&cells);
+        cells.iter().map(|cells| columns.line(cells)).collect()
+    }
+}
+
+/// Reads and prints.
+///
+/// # Errors
+/// When gateways cannot be read, or one that was named does not exist.
+pub async fn run(arguments: &Get, cluster: &ClusterArguments) -> Result<(), Failure> {
+    let cluster = Cluster::find(cluster).await?;
+    if arguments.watch {
+        return watch::run(arguments, &cluster).await;
+    }
+    let (found, missing) = arguments.selection.read(&cluster).await?;
+    let now = Timestamp::now();
+    let rows: Vec<Row> = found.iter().map(|gateway| Row::of(gateway, now)).collect();
+    let rows: Vec<&Row> = rows.iter().filter(|row| row.stuck || !arguments.stuck).collect();
+    if let Some(data) = arguments.output.and_then(Form::data) {
+        output::print(&data.text(&Items { items: rows })?)?;
+    } else if arguments.output == Some(Form::Name) {
+        output::print(&names(&rows))?;
+    } else if !rows.is_empty() {
+        let lines = arguments.look(now).table(&rows, &mut Table::default());
+        output::print(&output::text(&lines, output::colours()))?;
+    } else if missing.is_empty() {
+        let which = if arguments.stuck { "stuck ApiGateways" } else { "ApiGateways" };
+        eprintln!("No {which} in {}.", arguments.selection.place(&cluster));
+    }
+    tell_all(&missing)
+}
+
+fn names(rows: &[&Row]) -> String {
+    rows.iter().map(|row| format!("apigateway.phasegate.dev/{}\n", row.name)).collect()
+}
+
+impl Get {
+    /// Whether what is printed depends on whether a gateway is stuck.
+    fn tells_stuck(&self) -> bool {
+        self.stuck || self.output.is_some_and(|form| form.data().is_some())
+    }
+
+    fn look(&self, now: Timestamp) -> Look {
+        Look { namespaces: self.selection.all_namespaces, wide: self.output == Some(Form::Wide), now }
+    }
+}

@@ -1,0 +1,267 @@
+//! The children of a gateway as a tree, each with its state in a few words and, where something is wrong, why.
+
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, Service};
+use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::{Resource, ResourceExt};
+use phasegate::api::ApiGateway;
+use serde::Serialize;
+
+use super::facts::{Facts, Found};
+use crate::output::Tone;
+
+/// How many pods of a ReplicaSet are shown; those in trouble come first.
+const PODS: usize = 10;
+
+/// One object of the tree.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Node {
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Its state, in a few words.
+    pub state: String,
+    /// What is wrong with it, in its own or its controller's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// What belongs to it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<Self>,
+    /// How that is.
+    #[serde(skip)]
+    pub tone: Tone,
+}
+
+fn node(kind: &str, name: String, state: impl Into<String>, tone: Tone) -> Node {
+    Node { kind: kind.to_owned(), name, state: state.into(), cause: None, children: Vec::new(), tone }
+}
+
+/// The children that there are, and those that could not be read.
+pub fn of(facts: &Facts) -> Vec<Node> {
+    let gateway = &facts.gateway;
+    let mut nodes = Vec::new();
+    nodes.extend(child(gateway, &facts.deployment, |deployment| workload(facts, deployment)));
+    nodes.extend(child(gateway, &facts.service, service));
+    nodes.extend(child(gateway, &facts.ingress, ingress));
+    nodes.extend(child(gateway, &facts.disruption_budget, disruption_budget));
+    // They outlive their Deployment for a moment, or for longer where something holds them.
+    if matches!(facts.deployment, Ok(None)) {
+        nodes.extend(facts.pods.iter().flatten().map(pod));
+    }
+    nodes
+}
+
+fn child<K>(gateway: &ApiGateway, found: &Found<Option<K>>, described: impl Fn(&K) -> Node) -> Option<Node>
+where
+    K: Resource<DynamicType = ()>,
+{
+    let kind = K::kind(&());
+    match found {
+        Err(why) => Some(unreadable(&kind, gateway.name_or_empty(), why)),
+        Ok(None) => None,
+        Ok(Some(object)) => {
+            let ours = object.owner_references().iter().any(|owner| owner.uid == gateway.uid());
+            let name = object.name_any();
+            if !ours {
+                return Some(node(&kind, name, "not this gateway's", Tone::Bad));
+            }
+            let mut node = described(object);
+            if object.meta().deletion_timestamp.is_some() {
+                let finalizers = object.finalizers();
+                node.state = "being deleted".to_owned();
+                node.cause = (!finalizers.is_empty()).then(|| format!("finalizers: {}", finalizers.join(", ")));
+                node.tone = Tone::Busy;
+            }
+            Some(node)
+        }
+    }
+}
+
+fn unreadable(kind: &str, name: &str, why: &str) -> Node {
+    let mut node = node(kind, name.to_owned(), "unknown", Tone::Bad);
+    node.cause = Some(why.to_owned());
+    node
+}
+
+fn workload(facts: &Facts, deployment: &Deployment) -> Node {
+    let status = deployment.status.clone().unwrap_or_default();
+    let desired = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let available = status.available_replicas.unwrap_or_default();
+    let updated = status.updated_replicas.unwrap_or_default();
+    let tone = if available >= desired && updated >= desired { Tone::Good } else { Tone::Busy };
+    let mut state = format!("{available} of {desired} available");
+    if updated < desired && status.replicas.unwrap_or_default() > updated {
+        state = format!("{state}, {updated} of the new version");
+    }
+    let mut root = node("Deployment", deployment.name_any(), state, tone);
+    for condition in status.conditions.iter().flatten() {
+        let failed = condition.type_ == "ReplicaFailure" && condition.status == "True";
+        let stands_still = condition.type_ == "Progressing" && condition.status == "False";
+        if failed || (stands_still && root.cause.is_none()) {
+            root.cause = condition.message.clone();
+            root.tone = Tone::Bad;
+        }
+    }
+    let pods = match &facts.pods {
+        Ok(pods) => pods.as_slice(),
+        Err(why) => {
+            root.children.push(unreadable("Pod", "", why));
+            &[]
+        }
+    };
+    match &facts.replica_sets {
+        Ok(sets) => root.children.extend(replica_sets(sets, pods)),
+        // The pods are shown all the same.
+        Err(why) => {
+            root.children.push(unreadable("ReplicaSet", "", why));
+            root.children.extend(few(pods.iter()));
+        }
+    }
+    root
+}
+
+/// Those that have pods or should have, the newest first.
+fn replica_sets(sets: &[ReplicaSet], pods: &[Pod]) -> Vec<Node> {
+    let revision = |set: &ReplicaSet| -> i64 {
+        let text = set.annotations().get("deployment.kubernetes.io/revision");
+        text.and_then(|text| text.parse().ok()).unwrap_or_default()
+    };
+    let mut sets: Vec<&ReplicaSet> = sets.iter().collect();
+    sets.sort_by_key(|set| std::cmp::Reverse(revision(set)));
+    let newest = sets.first().map(|set| set.name_any());
+    let wanted = |set: &ReplicaSet| set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    sets.retain(|set| {
+        wanted(set) > 0 || set.status.as_ref().is_some_and(|s| s.replicas > 0) || Some(set.name_any()) == newest
+    });
+    let described = |set: &&ReplicaSet| {
+        let status = set.status.clone().unwrap_or_default();
+        let (ready, desired) = (status.ready_replicas.unwrap_or_default(), wanted(set));
+        let newness = if Some(set.name_any()) == newest { "" } else { ", an old version" };
+        let tone = if ready >= desired { Tone::Good } else { Tone::Busy };
+        let state = format!("revision {}: {ready} of {desired} ready{newness}", revision(set));
+        let mut node = node("ReplicaSet", set.name_any(), state, tone);
+        let refused = status.conditions.iter().flatten().find(|c| c.type_ == "ReplicaFailure" && c.status == "True");
+        if let Some(refused) = refused {
+            node.cause = refused.message.clone();
+            node.tone = Tone::Bad;
+        }
+        let uid = set.uid().unwrap_or_default();
+        node.children = few(pods.iter().filter(|pod| pod.owner_references().iter().any(|owner| owner.uid == uid)));
+        node
+    };
+    sets.iter().map(described).collect()
+}
+
+/// Pods in trouble first, and of many only some.
+fn few<'a>(pods: impl Iterator<Item = &'a Pod>) -> Vec<Node> {
+    let mut nodes: Vec<Node> = pods.map(pod).collect();
+    nodes.sort_by_key(|node| (node.tone == Tone::Good, node.name.clone()));
+    if nodes.len() > PODS {
+        let more = nodes.len() - PODS;
+        let rest_tone = if nodes[PODS..].iter().all(|node| node.tone == Tone::Good) { Tone::Good } else { Tone::Busy };
+        nodes.truncate(PODS);
+        nodes.push(node("Pod", format!("and {more} more"), "", rest_tone));
+    }
+    nodes
+}
+
+/// Whether a pod says that it is ready.
+pub fn is_ready(pod: &Pod) -> bool {
+    pod_condition(pod, "Ready").is_some_and(|(status, _)| status == "True")
+}
+
+fn pod_condition<'a>(pod: &'a Pod, type_: &str) -> Option<(&'a str, Option<&'a str>)> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let found = conditions.iter().find(|condition| condition.type_ == type_)?;
+    Some((&found.status, found.message.as_deref()))
+}
+
+fn pod(pod: &Pod) -> Node {
+    let status = pod.status.clone().unwrap_or_default();
+    let restarts: i32 = status.container_statuses.iter().flatten().map(|container| container.restart_count).sum();
+    let (state, cause, tone) = state_of(pod);
+    let state = match restarts {
+        0 => state,
+        1 => format!("{state}, restarted once"),
+        _ => format!("{state}, restarted {restarts} times"),
+    };
+    Node { cause, ..node("Pod", pod.name_any(), state, tone) }
+}
+
+fn state_of(pod: &Pod) -> (String, Option<String>, Tone) {
+    let status = pod.status.clone().unwrap_or_default();
+    if pod.metadata.deletion_timestamp.is_some() {
+        let finalizers = pod.finalizers();
+        let held = (!finalizers.is_empty()).then(|| format!("finalizers: {}", finalizers.join(", ")));
+        return ("ending".to_owned(), held, Tone::Busy);
+    }
+    let containers = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
+    if let Some((state, cause)) = containers.clone().find_map(trouble) {
+        return (state, cause, Tone::Bad);
+    }
+    if let Some(("False", message)) = pod_condition(pod, "PodScheduled") {
+        return ("not scheduled".to_owned(), message.map(str::to_owned), Tone::Bad);
+    }
+    match status.phase.as_deref() {
+        Some("Running") if is_ready(pod) => ("ready".to_owned(), None, Tone::Good),
+        Some("Running") => {
+            let message = pod_condition(pod, "Ready").and_then(|(_, message)| message);
+            ("running, not ready".to_owned(), message.map(str::to_owned), Tone::Busy)
+        }
+        Some("Failed") => {
+            let words = status.message.or(status.reason);
+            ("failed".to_owned(), words, Tone::Bad)
+        }
+        Some(phase) => (phase.to_lowercase(), None, Tone::Busy),
+        None => ("unknown".to_owned(), None, Tone::Busy),
+    }
+}
+
+/// Why a container does not run, if something is wrong with it.
+fn trouble(container: &ContainerStatus) -> Option<(String, Option<String>)> {
+    let ended = |state: Option<&ContainerState>| {
+        let terminated = state?.terminated.as_ref()?;
+        if terminated.exit_code == 0 {
+            return None;
+        }
+        let why = terminated.reason.as_deref().filter(|reason| *reason != "Error");
+        let why = why.map_or_else(String::new, |reason| format!(" ({reason})"));
+        let words = terminated.message.as_deref().map(str::trim).filter(|message| !message.is_empty());
+        let words = words.map_or_else(String::new, |message| format!(": {message}"));
+        Some(format!("container {} ended with exit code {}{why}{words}", container.name, terminated.exit_code))
+    };
+    let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
+    if let Some(waiting) = waiting {
+        let reason = waiting.reason.as_deref().unwrap_or("waiting");
+        if matches!(reason, "ContainerCreating" | "PodInitializing" | "waiting") {
+            return None;
+        }
+        return Some((reason.to_owned(), ended(container.last_state.as_ref()).or_else(|| waiting.message.clone())));
+    }
+    ended(container.state.as_ref()).map(|words| ("failed".to_owned(), Some(words)))
+}
+
+fn service(service: &Service) -> Node {
+    let spec = service.spec.clone().unwrap_or_default();
+    let address = spec.cluster_ip.as_deref().filter(|ip| !ip.is_empty()).unwrap_or("no address");
+    let ports: Vec<String> = spec.ports.iter().flatten().map(|port| port.port.to_string()).collect();
+    node("Service", service.name_any(), format!("{address}:{}", ports.join(",")), Tone::Good)
+}
+
+fn ingress(ingress: &Ingress) -> Node {
+    let rules = ingress.spec.iter().flat_map(|spec| spec.rules.iter().flatten());
+    let hosts: Vec<&str> = rules.filter_map(|rule| rule.host.as_deref()).collect();
+    let balancer = ingress.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let entries = balancer.iter().flat_map(|balancer| balancer.ingress.iter().flatten());
+    let addresses: Vec<&str> = entries.filter_map(|entry| entry.hostname.as_deref().or(entry.ip.as_deref())).collect();
+    let at = if addresses.is_empty() { "no address yet".to_owned() } else { format!("at {}", addresses.join(", ")) };
+    node("Ingress", ingress.name_any(), format!("{} {at}", hosts.join(", ")), Tone::Good)
+}
+
+fn disruption_budget(budget: &PodDisruptionBudget) -> Node {
+    let allowed = budget.status.as_ref().map_or(0, |status| status.disruptions_allowed);
+    let state = format!("{allowed} pods may be disrupted");
+    node("PodDisruptionBudget", budget.name_any(), state, Tone::Plain)
+}

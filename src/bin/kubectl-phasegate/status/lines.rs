@@ -1,0 +1,201 @@
+//! A report as lines for people.
+
+use k8s_openapi::jiff::Timestamp;
+use phasegate::api::State;
+
+use super::children::Node;
+use super::report::{Report, Try};
+use crate::history;
+use crate::output::{Line, Piece, Table, Tone, piece, plain};
+use crate::times;
+
+/// How many phases are shown; `history` shows the rest.
+const PHASES: usize = 8;
+
+/// The lines.
+pub fn of(report: &Report, now: Timestamp) -> Vec<Line> {
+    let mut lines = vec![Line(vec![
+        piece(format!("ApiGateway {}/{}", report.namespace, report.name), Tone::Title),
+        plain("  "),
+        verdict(report),
+    ])];
+    lines.extend(facts(report));
+    lines.extend(phases(report));
+    lines.extend(section("Children", &tree(&report.children)));
+    lines.extend(section("Environments", &environments(report)));
+    lines.extend(section("Conditions", &conditions(report, now)));
+    lines.extend(section("Events", &events(report, now)));
+    let unreadable: Vec<_> = report.unreadable.iter().map(|why| vec![piece(why, Tone::Bad)]).collect();
+    lines.extend(section("Not shown", &unreadable));
+    lines
+}
+
+fn verdict(report: &Report) -> Piece {
+    match (report.ready, &report.cause) {
+        (true, None) => piece(format!("✔ {}", report.reason), Tone::Good),
+        (_, Some(cause)) => piece(format!("✖ {}", cause.reason), Tone::Bad),
+        (false, None) if report.reason.is_empty() => piece("◌ not looked at by an operator yet", Tone::Busy),
+        (false, None) => piece(format!("◌ {}", report.reason), Tone::Busy),
+    }
+}
+
+fn facts(report: &Report) -> Vec<Line> {
+    let mut rows = Vec::new();
+    let mut row = |title: &str, text: Piece| rows.push(vec![piece(title, Tone::Faint), text]);
+    if let Some(cause) = &report.cause {
+        row("Cause", piece(&cause.message, Tone::Bad));
+        if let Some(hint) = &cause.hint {
+            row("Hint", plain(hint));
+        }
+    }
+    if let Some(failure) = &report.last_failure {
+        let words = format!("attempt {} failed: {}: {}", failure.attempt, failure.reason, failure.message);
+        row("Before", piece(words, Tone::Faint));
+    }
+    if report.outdated {
+        row("Note", piece("the spec has changed, and the operator has not looked at it yet", Tone::Busy));
+    }
+    let mut words = format!("{}; asked: {}", report.phase.as_deref().unwrap_or("-"), report.asked);
+    // Restarting is asked once, and held to as long as it lasts.
+    let held_to = report.state.as_deref().filter(|state| *state != report.asked);
+    if let Some(held_to) = held_to {
+        words.push_str(&format!(", held to: {held_to}"));
+    }
+    if report.suspended {
+        words.push_str("; suspended");
+    }
+    row("Phase", plain(words));
+    if let Some(attempt) = &report.attempt {
+        row("Attempt", tried(attempt));
+    }
+    row("Image", plain(&report.image));
+    if let Some(url) = &report.url {
+        row("URL", plain(url));
+    }
+    columns("", &rows)
+}
+
+fn tried(attempt: &Try) -> Piece {
+    let number = attempt.number;
+    let seconds = |seconds: u64| times::seconds(i64::try_from(seconds).unwrap_or(i64::MAX));
+    let limit = seconds(attempt.deadline_seconds);
+    let whose = if attempt.deadline_is_default { " (the operator's default)" } else { "" };
+    let more = match attempt.retries_left {
+        0 => String::new(),
+        left => format!("; {left} more by the operator itself"),
+    };
+    if !attempt.running {
+        return plain(format!("{number}{more}"));
+    }
+    let held = if attempt.held { ", clock held" } else { "" };
+    let tone = if attempt.left_seconds == 0 { Tone::Bad } else { Tone::Busy };
+    piece(format!("{number}, {} left of {limit}{whose}{held}{more}", seconds(attempt.left_seconds)), tone)
+}
+
+fn phases(report: &Report) -> Vec<Line> {
+    let hidden = report.phases.len().saturating_sub(PHASES);
+    let shown = report.phases.get(hidden..).unwrap_or_default();
+    let rows: Vec<_> = shown
+        .iter()
+        .map(|step| {
+            let lasted = times::seconds(step.seconds);
+            let state = match (step.phase.as_str(), step.state) {
+                // The state goes without saying.
+                ("Started" | "Starting" | "Created", State::Running) | ("Stopping" | "Stopped", State::Stopped) => {
+                    String::new()
+                }
+                (_, state) => format!(" ({state:?})"),
+            };
+            vec![
+                piece(format!("{}{state}", step.phase), history::tone(&step.phase, step.state)),
+                plain(if step.current { format!("{lasted} so far") } else { lasted }),
+                plain(&step.reason),
+            ]
+        })
+        .collect();
+    let mut lines = section("Phases", &rows);
+    let earlier = report.earlier + i64::try_from(hidden).unwrap_or_default();
+    if earlier > 0 && !lines.is_empty() {
+        let words = format!("  {earlier} earlier: kubectl phasegate history {} -n {}", report.name, report.namespace);
+        lines.insert(2, Line(vec![piece(words, Tone::Faint)]));
+    }
+    lines
+}
+
+/// The rows of a tree, whose first cell shows what belongs to what.
+fn tree(nodes: &[Node]) -> Vec<Vec<Piece>> {
+    let mut rows = Vec::new();
+    for node in nodes {
+        branch(node, "", "", &mut rows);
+    }
+    rows
+}
+
+fn branch(node: &Node, stem: &str, below: &str, rows: &mut Vec<Vec<Piece>>) {
+    let mut row = vec![plain(format!("{stem}{} {}", node.kind, node.name)), piece(&node.state, node.tone)];
+    row.extend(node.cause.as_ref().map(|cause| piece(cause, Tone::Bad)));
+    rows.push(row);
+    for (number, child) in node.children.iter().enumerate() {
+        let last = number + 1 == node.children.len();
+        let (stem, rest) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+        branch(child, &format!("{below}{stem}"), &format!("{below}{rest}"), rows);
+    }
+}
+
+fn environments(report: &Report) -> Vec<Vec<Piece>> {
+    let row = |environment: &super::report::EnvironmentLine| {
+        let (state, tone) = if environment.active { ("Active", Tone::Good) } else { ("Inactive", Tone::Plain) };
+        let mut row =
+            vec![plain(&environment.name), piece(state, tone), plain(environment.host.as_deref().unwrap_or("-"))];
+        row.extend(environment.cause.as_ref().map(plain));
+        row
+    };
+    report.environments.iter().map(row).collect()
+}
+
+fn conditions(report: &Report, now: Timestamp) -> Vec<Vec<Piece>> {
+    let row = |condition: &super::report::ConditionLine| {
+        vec![
+            plain(&condition.type_),
+            plain(&condition.status),
+            plain(&condition.reason),
+            plain(format!("for {}", times::age(times::since(condition.since, now)))),
+        ]
+    };
+    report.conditions.iter().map(row).collect()
+}
+
+fn events(report: &Report, now: Timestamp) -> Vec<Vec<Piece>> {
+    let row = |event: &super::report::EventLine| {
+        let tone = if event.warning { Tone::Bad } else { Tone::Plain };
+        let times = if event.count > 1 { format!(" (x{})", event.count) } else { String::new() };
+        vec![
+            plain(format!("{} ago{times}", times::age(times::since(event.last, now)))),
+            piece(&event.reason, tone),
+            plain(&event.about),
+            plain(&event.message),
+        ]
+    };
+    report.events.iter().map(row).collect()
+}
+
+/// A title and what is below it; nothing where there is nothing.
+fn section(title: &str, rows: &[Vec<Piece>]) -> Vec<Line> {
+    if rows.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![Line::default(), Line(vec![piece(title, Tone::Title)])];
+    lines.extend(columns("  ", rows));
+    lines
+}
+
+fn columns(margin: &str, rows: &[Vec<Piece>]) -> Vec<Line> {
+    let mut table = Table::default();
+    table.fit(rows);
+    let line = |row: &Vec<Piece>| {
+        let Line(mut pieces) = table.line(row);
+        pieces.insert(0, plain(margin));
+        Line(pieces)
+    };
+    rows.iter().map(line).collect()
+}

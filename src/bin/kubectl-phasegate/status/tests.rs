@@ -1,0 +1,293 @@
+//! `status` as it is read, for gateways that are in trouble and for those that are not.
+
+use k8s_openapi::jiff::SignedDuration;
+use phasegate::api::ApiGateway;
+use serde_json::{Value, json};
+
+use super::facts::Facts;
+use super::{lines, report};
+use crate::output;
+use crate::samples::{self, NOW};
+
+fn read<T: serde::de::DeserializeOwned>(object: Value) -> T {
+    serde_json::from_value(object).unwrap()
+}
+
+fn alone(gateway: ApiGateway) -> Facts {
+    Facts {
+        gateway,
+        deployment: Ok(None),
+        replica_sets: Ok(Vec::new()),
+        pods: Ok(Vec::new()),
+        service: Ok(None),
+        ingress: Ok(None),
+        disruption_budget: Ok(None),
+        environments: Ok(Vec::new()),
+        events: Ok(Vec::new()),
+    }
+}
+
+fn text(facts: &Facts) -> String {
+    output::text(&lines::of(&report::of(facts, NOW), NOW), false)
+}
+
+fn owned(name: &str, owner: &str) -> Value {
+    let owner = json!({ "apiVersion": "v1", "kind": "Any", "name": "any", "uid": owner });
+    json!({ "name": name, "uid": name, "ownerReferences": [owner] })
+}
+
+/// A set of the gateway's Deployment.
+fn set(name: &str, revision: &str, replicas: i32, ready: i32) -> Value {
+    let mut metadata = owned(name, "shop");
+    metadata["annotations"] = json!({ "deployment.kubernetes.io/revision": revision });
+    json!({
+        "metadata": metadata,
+        "spec": { "replicas": replicas, "selector": {} },
+        "status": { "replicas": replicas, "readyReplicas": ready },
+    })
+}
+
+fn pod(name: &str, set: &str, status: Value) -> Value {
+    json!({ "metadata": owned(name, set), "status": status })
+}
+
+fn waiting(reason: &str, message: &str) -> Value {
+    json!({
+        "phase": "Pending",
+        "containerStatuses": [{
+            "name": "gateway", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+            "state": { "waiting": { "reason": reason, "message": message } },
+        }],
+    })
+}
+
+fn failing() -> Facts {
+    let event = |name: &str, at: &str, type_: &str, about: [&str; 3], reason: &str, message: &str| {
+        let [kind, object, uid] = about;
+        json!({
+            "metadata": { "name": name }, "type": type_, "reason": reason, "message": message, "lastTimestamp": at,
+            "involvedObject": { "kind": kind, "name": object, "uid": uid },
+        })
+    };
+    let mut deployment = json!({
+        "metadata": owned("shop", "u1"),
+        "spec": { "replicas": 2, "selector": {}, "template": {} },
+        "status": { "replicas": 3, "updatedReplicas": 1, "availableReplicas": 2 },
+    });
+    deployment["metadata"]["uid"] = json!("shop");
+    let ready = json!({ "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] });
+    Facts {
+        deployment: Ok(Some(read(deployment))),
+        replica_sets: Ok(vec![
+            read(set("shop-new", "2", 1, 0)),
+            read(set("shop-old", "1", 2, 2)),
+            read(set("shop-older", "0", 0, 0)),
+        ]),
+        pods: Ok(vec![
+            read(pod("shop-old-a", "shop-old", ready.clone())),
+            read(pod("shop-old-b", "shop-old", ready)),
+            read(pod("shop-new-c", "shop-new", waiting("ImagePullBackOff", "not found"))),
+        ]),
+        service: Ok(Some(read(json!({
+            "metadata": owned("shop", "u1"), "spec": { "clusterIP": "10.96.0.7", "ports": [{ "port": 80 }] },
+        })))),
+        ingress: Ok(Some(read(json!({
+            "metadata": owned("shop", "u1"), "spec": { "rules": [{ "host": "shop.example.com" }] },
+            "status": { "loadBalancer": { "ingress": [{ "ip": "203.0.113.7" }] } },
+        })))),
+        environments: Ok(vec![
+            read(json!({
+                "apiVersion": "phasegate.dev/v1alpha1", "kind": "Environment", "metadata": { "name": "dev" },
+                "spec": { "gatewayRef": { "name": "shop" }, "host": "dev.shop.example.com" },
+                "status": { "state": "Active" },
+            })),
+            read(json!({
+                "apiVersion": "phasegate.dev/v1alpha1", "kind": "Environment", "metadata": { "name": "staging" },
+                "spec": { "gatewayRef": { "name": "shop" } },
+                "status": { "state": "Inactive", "conditions": [{
+                    "type": "Ready", "status": "False", "reason": "GatewayNotStarted", "message": "it does not serve",
+                    "lastTransitionTime": "2026-01-01T10:00:00Z",
+                }] },
+            })),
+        ]),
+        events: Ok(vec![
+            read(event("1", "2026-01-01T10:00:30Z", "Warning", ["Pod", "shop-new-c", "p"], "Failed", "not\nfound")),
+            read(event("2", "2026-01-01T10:00:10Z", "Warning", ["Pod", "shop-new-c", "p"], "Failed", "not\nfound")),
+            read(event("3", "2026-01-01T10:00:20Z", "Normal", ["ApiGateway", "shop", "u1"], "Started", "it serves")),
+            read(event(
+                "4",
+                "2026-01-01T09:00:00Z",
+                "Normal",
+                ["ApiGateway", "shop", "u0"],
+                "Stopped",
+                "an earlier one",
+            )),
+        ]),
+        ..alone(samples::failing())
+    }
+}
+
+#[test]
+fn a_gateway_that_is_not_up_is_explained_from_its_cause_to_its_events() {
+    let expected = "\
+ApiGateway tenants/shop  ✖ ImagePullFailed
+Cause     pod shop-1: image \"acme/gateway:1\" cannot be pulled. Check spec.image.
+Phase     Starting; asked: Running
+Attempt   1, 2m left of 3m
+Image     acme/gateway:1
+
+Phases
+  Starting   1m so far   StartRequested
+
+Children
+  Deployment shop          2 of 2 available, 1 of the new version
+  ├─ ReplicaSet shop-new   revision 2: 0 of 1 ready
+  │  └─ Pod shop-new-c     ImagePullBackOff                           not found
+  └─ ReplicaSet shop-old   revision 1: 2 of 2 ready, an old version
+     ├─ Pod shop-old-a     ready
+     └─ Pod shop-old-b     ready
+  Service shop             10.96.0.7:80
+  Ingress shop             shop.example.com at 203.0.113.7
+
+Environments
+  dev       Active     dev.shop.example.com
+  staging   Inactive   -                      GatewayNotStarted: it does not serve
+
+Conditions
+  Ready       False   ImagePullFailed   for 60s
+  Available   False   ImagePullFailed   for 60s
+  Stalled     False   ImagePullFailed   for 60s
+
+Events
+  40s ago        Started   ApiGateway/shop   it serves
+  30s ago (x2)   Failed    Pod/shop-new-c    not found
+";
+    let text = text(&failing());
+    assert!(text == expected, "{text}");
+    let readme = include_str!("../../../../README.md");
+    assert!(readme.contains(&format!("```\n{expected}```\n")), "the README shows another status");
+}
+
+#[test]
+fn after_a_timeout_the_cause_and_the_way_on_are_said_though_nothing_is_left() {
+    let expected = "\
+ApiGateway tenants/shop  ✖ ImagePullFailed
+Cause     pod shop-1: image \"acme/gateway:1\" cannot be pulled
+Hint      Check spec.image. Then change the spec, or: kubectl phasegate retry shop -n tenants
+Phase     Stopped; asked: Running, held to: Stopped
+Attempt   1
+Image     acme/gateway:1
+
+Phases
+  Starting            40s          StartRequested
+  Started (Stopped)   0s           StartDeadlineExceeded
+  Stopping            2s           StartDeadlineExceeded
+  Stopped             18s so far   Stopped
+
+Conditions
+  Ready       False   StartDeadlineExceeded   for 60s
+  Available   False   StartDeadlineExceeded   for 60s
+  Stalled     True    StartDeadlineExceeded   for 60s
+";
+    let text = text(&alone(samples::timed_out()));
+    assert!(text == expected, "{text}");
+}
+
+#[test]
+fn what_may_not_be_read_is_said_and_the_rest_is_shown() {
+    let mut facts = failing();
+    facts.ingress = Err("Ingress shop cannot be read: you may not".to_owned());
+    facts.disruption_budget = Ok(Some(read(json!({ "metadata": owned("shop", "somebody") }))));
+    facts.pods = Err("pods cannot be listed: you may not".to_owned());
+    facts.replica_sets = Err("replicasets cannot be listed: you may not".to_owned());
+    facts.events = Err("events cannot be listed: you may not".to_owned());
+    let text = text(&facts);
+    for expected in [
+        "  ├─ Pod                     unknown",
+        "  └─ ReplicaSet              unknown",
+        "Ingress shop cannot be read: you may not",
+        "  PodDisruptionBudget shop   not this gateway's",
+        "pods cannot be listed: you may not",
+        "replicasets cannot be listed: you may not",
+        "\nNot shown\n  events cannot be listed: you may not\n",
+        "  Service shop               10.96.0.7:80",
+    ] {
+        assert!(text.contains(expected), "{expected:?} is not in {text}");
+    }
+}
+
+#[test]
+fn the_time_left_of_an_attempt_is_that_of_its_own_clock() {
+    let tried = |held_seconds: i64, held_since: Value, deadline: Value, state: &str| {
+        let mut gateway = samples::starting();
+        let attempt = gateway.status.as_mut().unwrap().attempt.as_mut().unwrap();
+        attempt.held_seconds = held_seconds;
+        attempt.held_since = read(held_since);
+        gateway.spec.start_deadline = read(deadline);
+        gateway.spec.suspend = state == "suspended";
+        text(&alone(gateway)).lines().find(|line| line.starts_with("Attempt")).unwrap().to_owned()
+    };
+    assert_eq!(tried(0, Value::Null, json!("90s"), ""), "Attempt   1, 30s left of 1m30s");
+    assert_eq!(tried(20, Value::Null, json!("90s"), ""), "Attempt   1, 50s left of 1m30s");
+    assert_eq!(
+        tried(0, json!("2026-01-01T10:00:15Z"), json!("90s"), ""),
+        "Attempt   1, 1m15s left of 1m30s, clock held"
+    );
+    assert_eq!(tried(0, Value::Null, Value::Null, ""), "Attempt   1, 4m left of 5m (the operator's default)");
+    assert_eq!(tried(0, Value::Null, json!("10s"), ""), "Attempt   1, 0s left of 10s");
+}
+
+#[test]
+fn a_pod_says_why_it_does_not_run() {
+    let running = |ready: &str, message: &str| json!({ "phase": "Running", "conditions": [{ "type": "Ready", "status": ready, "message": message }] });
+    let container = |state: Value, last: Value, restarts: i32| {
+        json!({ "phase": "Running", "containerStatuses": [{
+            "name": "gateway", "image": "i", "imageID": "", "ready": false, "restartCount": restarts,
+            "state": state, "lastState": last,
+        }] })
+    };
+    let ended = |code: i32, reason: &str, message: &str| json!({ "terminated": { "exitCode": code, "reason": reason, "message": message } });
+    let backoff = json!({ "waiting": { "reason": "CrashLoopBackOff", "message": "back-off 40s" } });
+    let unscheduled = json!({ "phase": "Pending", "conditions": [
+        { "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: no cpu" },
+    ] });
+    for (status, state, cause) in [
+        (running("True", ""), "ready", None),
+        (running("False", "not ready: [gateway]"), "running, not ready", Some("not ready: [gateway]")),
+        (unscheduled, "not scheduled", Some("0/1 nodes: no cpu")),
+        (waiting("ContainerCreating", ""), "pending", None),
+        (
+            waiting("CreateContainerConfigError", "secret \"s\" not found"),
+            "CreateContainerConfigError",
+            Some("secret \"s\" not found"),
+        ),
+        (
+            container(backoff.clone(), ended(137, "OOMKilled", ""), 3),
+            "CrashLoopBackOff, restarted 3 times",
+            Some("container gateway ended with exit code 137 (OOMKilled)"),
+        ),
+        (
+            container(backoff, ended(1, "Error", "panic: no configuration\n"), 1),
+            "CrashLoopBackOff, restarted once",
+            Some("container gateway ended with exit code 1: panic: no configuration"),
+        ),
+        (container(ended(2, "Error", ""), json!({}), 0), "failed", Some("container gateway ended with exit code 2")),
+    ] {
+        let facts = Facts { pods: Ok(vec![read(pod("p", "none", status))]), ..alone(samples::starting()) };
+        let report = report::of(&facts, NOW);
+        let [found] = report.children.as_slice() else { panic!("{:?}", report.children) };
+        assert_eq!((found.state.as_str(), found.cause.as_deref()), (state, cause));
+    }
+}
+
+#[test]
+fn a_gateway_that_no_operator_looks_at_says_so_after_a_while() {
+    let gateway = samples::shop(json!({}), Value::Null);
+    let at = |seconds: i64| {
+        let created = gateway.metadata.creation_timestamp.clone().unwrap().0;
+        let now = created + SignedDuration::from_secs(seconds);
+        output::text(&lines::of(&report::of(&alone(gateway.clone()), now), now), false)
+    };
+    assert!(at(5).starts_with("ApiGateway tenants/shop  ◌ not looked at by an operator yet\n"), "{}", at(5));
+    assert!(at(45).contains("\nCause   no operator has looked at it since it was created\n"), "{}", at(45));
+}

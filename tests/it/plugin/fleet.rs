@@ -1,0 +1,100 @@
+//! A thousand gateways, watched, on a control plane of their own: no operator runs, their statuses are written here.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, stream};
+use phasegate::api::ApiGateway;
+use serde_json::json;
+
+use super::{Running, assert_snapshot, masked, plugin, said};
+use crate::harness::cluster::Cluster;
+use crate::harness::components::{Component, child_of, signal, until_ready};
+use crate::harness::{World, gateway, private_world_on};
+
+const GATEWAYS: usize = 1_000;
+
+/// Processor time that a process has used.
+#[cfg(target_os = "linux")]
+fn used(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // The program's name, in parentheses, may have blanks.
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    Duration::from_millis(ticks * 10)
+}
+
+async fn set_phase(world: &World, name: &str, phase: &str) {
+    world.patch_status(name, json!({ "status": { "phase": phase, "state": "Running", "transitions": 1 } })).await;
+}
+
+#[tokio::test]
+async fn a_thousand_gateways_are_followed_closely_and_over_an_outage() {
+    let world = private_world_on("fleet", Cluster::private).await;
+    let unknown = said(&world, &["get"]).await.failed(1);
+    assert_snapshot("error-no-definitions", &masked(&world, &unknown));
+    world.cluster.install_crds().unwrap();
+    let names: Vec<String> = (0..GATEWAYS).map(|number| format!("gw-{number:03}")).collect();
+    let apply = async |name: &String| drop(world.apply(&gateway(name, json!({ "image": "acme/gateway:1" }))).await);
+    stream::iter(&names).for_each_concurrent(16, apply).await;
+
+    let mut watching = Running::start(plugin(&world, &["get", "-w"]));
+    watching.until(&["NAME", "STATE", "PHASE"]).await;
+    watching.until(&["gw-999"]).await;
+    assert_eq!(watching.heard.len(), GATEWAYS + 1);
+    let waiting = Running::start(plugin(&world, &["wait", "gw-001", "--for", "gone"]));
+    #[cfg(target_os = "linux")]
+    let before = used(watching.child.id());
+    let mut delays = Vec::new();
+    for name in names.iter().step_by(50) {
+        let since = Instant::now();
+        set_phase(&world, name, "Starting").await;
+        watching.until(&[name, "Starting"]).await;
+        delays.push(since.elapsed());
+    }
+    delays.sort_unstable();
+    assert!(delays[delays.len() / 2] < Duration::from_secs(2), "{delays:?}");
+    assert_eq!(watching.heard.len(), GATEWAYS + 1 + delays.len(), "only what changed is printed");
+    #[cfg(target_os = "linux")]
+    {
+        let cpu = used(watching.child.id()) - before;
+        assert!(cpu < Duration::from_secs(5), "{cpu:?} for {} changes", delays.len());
+    }
+
+    #[cfg(target_os = "linux")]
+    a_terminal_has_a_page_of_them(&world).await;
+
+    let down = Component::of(&world.cluster, "kube-apiserver").take_down().await;
+    watching.until(&["cannot be reached", "trying again"]).await;
+    drop(down);
+    until_ready(&world.client).await;
+    // Nothing has happened that a watch could tell.
+    watching.until(&["the API server answers again"]).await;
+    world.api::<ApiGateway>().delete("gw-001", &Default::default()).await.unwrap();
+    set_phase(&world, "gw-002", "Stopping").await;
+    watching.until(&["gw-002", "Stopping"]).await;
+    assert!(watching.heard.iter().any(|line| line.starts_with("gw-001") && line.contains("Gone")));
+    assert!(watching.heard.len() < GATEWAYS + 50, "what did not change is printed again");
+    assert_eq!(waiting.ended().await, 0);
+    signal(watching.child.id(), "TERM");
+}
+
+/// Where `script` is the terminal, of 12 lines with 60 columns.
+#[cfg(target_os = "linux")]
+async fn a_terminal_has_a_page_of_them(world: &World) {
+    let get = plugin(world, &["get", "-w"]);
+    let words: Vec<_> = std::iter::once(get.get_program()).chain(get.get_args()).collect();
+    let words = words.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ");
+    let mut script = Command::new("script");
+    let line = format!("stty rows 12 cols 60; exec {words}");
+    script.args(["--quiet", "--flush", "--command", &line, "/dev/null"]);
+    script.env("KUBECONFIG", &world.cluster.kubeconfig).env("NO_COLOR", "1").stdin(Stdio::piped());
+    let mut screen = Running::start(script);
+    screen.until(&["1000 gateways: 0 ready", "stuck"]).await;
+    // Titles, nine rows and the line below.
+    assert_eq!(screen.heard.len(), 11, "{:?}", screen.heard);
+    assert!(screen.heard.iter().all(|line| line.trim_end().chars().count() <= 60), "{:?}", screen.heard);
+    // Ctrl-C reaches a terminal's program as this does.
+    signal(child_of(screen.child.id()), "INT");
+    drop(screen.child.stdin.take());
+}

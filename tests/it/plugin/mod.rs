@@ -1,0 +1,207 @@
+//! `kubectl phasegate`: what the real program prints, does, and ends with.
+
+mod changes;
+mod connection;
+mod fleet;
+mod help;
+mod quick_start;
+mod states;
+mod waves;
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use crate::contract::generates;
+use crate::harness::World;
+use crate::harness::cluster::root;
+
+/// The longest that a line of output is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The plugin with nothing from our own environment: no kubeconfig, no home, no variables.
+fn bare(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-phasegate"));
+    command.args(arguments).env_clear().env("HOME", "/nowhere").stdin(Stdio::null());
+    command
+}
+
+/// The plugin as an administrator of a world's cluster, in its namespace.
+fn plugin(world: &World, arguments: &[&str]) -> Command {
+    let mut command = bare(arguments);
+    command.env("KUBECONFIG", &world.cluster.kubeconfig).args(["-n", &world.namespace]);
+    command
+}
+
+/// What a run ended with, and said.
+#[derive(Debug)]
+struct Said {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().expect("it ended by itself"),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Said {
+    /// Asserts that all went well, and returns what was printed.
+    fn ok(self) -> String {
+        assert!(self.code == 0 && self.stderr.is_empty(), "{self:?}");
+        self.stdout
+    }
+
+    /// Asserts that it ended with this code and printed nothing, and returns what it said was wrong and what to do.
+    fn failed(self, code: i32) -> String {
+        assert!(self.code == code && self.stdout.is_empty(), "{self:?}");
+        let (error, hint) = self.stderr.split_once('\n').unwrap_or_else(|| panic!("no hint: {self:?}"));
+        assert!(error.starts_with("error: ") && hint.starts_with("hint: "), "{self:?}");
+        self.stderr
+    }
+}
+
+/// Runs the plugin beside the other tests.
+async fn run(mut command: Command) -> Said {
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap().into()
+}
+
+/// What the plugin says in a world, run to its end.
+async fn said(world: &World, arguments: &[&str]) -> Said {
+    run(plugin(world, arguments)).await
+}
+
+/// A run that goes on, and its lines as they come.
+struct Running {
+    child: Child,
+    lines: UnboundedReceiver<String>,
+    /// All lines so far.
+    heard: Vec<String>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (sender, lines) = unbounded_channel();
+        let streams: [Box<dyn Read + Send>; 2] =
+            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
+        for stream in streams {
+            let sender = sender.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    let _ = sender.send(line);
+                }
+            });
+        }
+        Self { child, lines, heard: Vec::new() }
+    }
+
+    /// The next line that has all these words.
+    async fn until(&mut self, words: &[&str]) -> String {
+        let waited = tokio::time::timeout(PATIENCE, async {
+            while let Some(line) = self.lines.recv().await {
+                self.heard.push(line.clone());
+                if words.iter().all(|word| line.contains(word)) {
+                    return line;
+                }
+            }
+            panic!("it ended without a line with {words:?}: {:?}", self.heard)
+        });
+        waited.await.unwrap_or_else(|_| panic!("no line with {words:?}: {:?}", self.heard))
+    }
+
+    /// The exit code, once it has ended.
+    async fn ended(mut self) -> i32 {
+        tokio::task::spawn_blocking(move || self.child.wait().unwrap().code().unwrap()).await.unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+    }
+}
+
+/// Asserts that a text is what the file of this name holds. `make generate` writes the files anew.
+fn assert_snapshot(name: &str, text: &str) {
+    let path = root().join("tests/it/plugin/snapshots").join(format!("{name}.txt"));
+    if generates() {
+        std::fs::write(&path, text).unwrap();
+        return;
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert!(kept == text, "{} does not have what was printed (make generate writes it anew):\n{text}", path.display());
+}
+
+/// A text in which what differs from run to run has fixed words: the namespace, the names that the cluster makes,
+/// durations, addresses of Services, and the blanks between columns, whose number depends on them.
+fn masked(world: &World, text: &str) -> String {
+    text.replace(&world.namespace, "tenants").lines().map(masked_line).collect()
+}
+
+fn masked_line(line: &str) -> String {
+    let text = line.trim_start_matches([' ', '├', '─', '└', '│']);
+    let margin = &line[..line.len() - text.len()];
+    let mut masked = String::new();
+    for word in text.split(' ') {
+        // A run of blanks splits into empty words.
+        if word.is_empty() {
+            masked.truncate(masked.trim_end().len());
+            masked.push_str("  ");
+        } else {
+            let bare = word.trim_end_matches([',', ';', '.', ':']);
+            masked.push_str(&format!("{}{} ", masked_word(bare), &word[bare.len()..]));
+        }
+    }
+    format!("{margin}{}\n", masked.trim_end())
+}
+
+fn masked_word(word: &str) -> String {
+    let made = |part: &str, sizes: std::ops::RangeInclusive<usize>| {
+        sizes.contains(&part.len()) && part.chars().all(|c| "bcdfghjklmnpqrstvwxz2456789".contains(c))
+    };
+    match word.rsplitn(3, '-').collect::<Vec<_>>().as_slice() {
+        _ if is_duration(word) => "T".to_owned(),
+        _ if is_address(word) => "IP".to_owned(),
+        [pod, set, name] if made(pod, 5..=5) && made(set, 8..=10) => format!("{name}-SET-POD"),
+        [set, name @ ..] if made(set, 8..=10) => {
+            let name: Vec<&str> = name.iter().rev().copied().collect();
+            format!("{}-SET", name.join("-"))
+        }
+        _ => word.to_owned(),
+    }
+}
+
+/// Whether a word is an IPv4 address, with or without a port.
+fn is_address(word: &str) -> bool {
+    word.split_once(':').map_or(word, |(ip, _)| ip).parse::<std::net::Ipv4Addr>().is_ok()
+}
+
+/// Whether a word is numbers, each with a unit.
+fn is_duration(word: &str) -> bool {
+    let mut digits = false;
+    let pairs = word.chars().all(|c| {
+        let fits = c.is_ascii_digit() || (digits && matches!(c, 's' | 'm' | 'h' | 'd'));
+        digits = c.is_ascii_digit();
+        fits
+    });
+    !word.is_empty() && pairs && !digits
+}
+
+/// A file with this content, for one test.
+fn file(name: &str, content: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugin");
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join(name);
+    std::fs::write(&path, content).unwrap();
+    path
+}
