@@ -21,9 +21,9 @@ pub const EXAMPLES: &str = "Examples:
   kubectl phasegate render -f shop.yaml | kubectl diff -f -        # what a new spec would change
   kubectl phasegate render -f shop.yaml --start-deadline 10m --ingress-annotation example.com/cdn=on
 
-Children are printed in the order in which the operator creates them, with the defaults of the spec. The hosts of
-environments in the same files are in the Ingress. What only a cluster gives is left out where the gateway was not read from
-one: its uid, the owner reference to it, and the hash over both. Which hosts are taken cannot be known here either.";
+Children are printed in the order in which the operator creates them, with the defaults of the spec. The hosts of \
+environments in the same files are in the Ingress. What only a cluster gives is left out where the gateway was not read \
+from one: its uid, the owner reference to it, and the hash over both. Which hosts are taken cannot be known here either.";
 
 /// The arguments of `render`.
 #[derive(Debug, clap::Args)]

@@ -17,6 +17,7 @@ use crate::cluster::{Cluster, ClusterArguments};
 use crate::failure::{self, Failure};
 use crate::offline;
 use crate::output::{self, Data};
+use crate::progress::Progress;
 use crate::redact::Redactor;
 
 /// Examples for the help.
@@ -25,9 +26,10 @@ pub const EXAMPLES: &str = "Examples:
   kubectl phasegate report shop bank         # these two
   kubectl phasegate report -A --since 2h -o incident.zip
 
-The file holds gateways, environments, their children, pods and events as YAML, and the operator's pods with their logs. Values
-of variables, arguments and annotations are left out, and whatever looks like a credential; Secrets and ConfigMaps are never
-read, nor are the logs of gateways. What you may not read is listed in not-read.txt. Look through it before you hand it on.";
+The file holds gateways, environments, their children, pods and events as YAML, and the operator's pods with their \
+logs. Values of variables, arguments and annotations are left out, and whatever looks like a credential; Secrets and \
+ConfigMaps are never read, nor are the logs of gateways. What you may not read is listed in not-read.txt. Look through it \
+before you hand it on.";
 
 /// The label of the operator's own objects.
 const OPERATOR: &str = "app.kubernetes.io/name=phasegate";
@@ -108,6 +110,7 @@ impl Kind {
 struct Writer<'a> {
     cluster: &'a Cluster,
     archive: Archive,
+    progress: Progress,
     redactor: Redactor,
     /// The uids of what was written, whose events are wanted.
     uids: BTreeSet<String>,
@@ -128,6 +131,7 @@ impl Writer<'_> {
         wanted: impl Fn(&Value) -> bool,
     ) -> Result<(), Failure> {
         let api = kind.api(self.cluster, namespace);
+        self.progress.show(&format!("reading {}", kind.plural));
         let mut params = ListParams::default().labels(labels).limit(PAGE);
         let mut count = 0;
         self.archive.begin(file)?;
@@ -189,6 +193,7 @@ impl Writer<'_> {
                         timestamps: true,
                         ..LogParams::default()
                     };
+                    self.progress.show("reading the operator's logs");
                     let name = format!("{}-{container}{}", pod.name_any(), if previous { "-previous" } else { "" });
                     match pods.logs(&pod.name_any(), &params).await {
                         Ok(log) => {
@@ -255,6 +260,7 @@ pub async fn run(arguments: &Report, cluster: &ClusterArguments) -> Result<(), F
     let mut writer = Writer {
         cluster: &cluster,
         archive: Archive::create(&path)?,
+        progress: Progress::new(),
         redactor: Redactor::default(),
         uids: BTreeSet::new(),
         counts: Vec::new(),

@@ -14,9 +14,9 @@ pub const EXAMPLES: &str = "Examples:
   kubectl phasegate validate -f deploy/ -R        # in a pipeline: ends with 1 where an object is not valid
   helm template . | kubectl phasegate validate -f -
 
-It says what the API server would say to `kubectl create`: types, bounds, missing and unknown fields, and the rules of the
-definitions that this plugin was built with. Objects of other kinds are left out. What it cannot know is what the cluster's
-own policies and quotas say, whether a host is taken, and what is compared with the stored object.";
+It says what the API server would say to `kubectl create`: types, bounds, missing and unknown fields, and the rules of \
+the definitions that this plugin was built with. Objects of other kinds are left out. What it cannot know is what the \
+cluster's own policies and quotas say, whether a host is taken, and what is compared with the stored object.";
 
 /// The arguments of `validate`.
 #[derive(Debug, clap::Args)]

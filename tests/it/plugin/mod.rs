@@ -4,7 +4,9 @@ mod changes;
 mod connection;
 mod fleet;
 mod help;
+mod offline;
 mod quick_start;
+mod report;
 mod states;
 mod waves;
 
