@@ -18,7 +18,7 @@ source <(kubectl-phasegate completion bash)
 COMP_WORDS=(kubectl-phasegate "$@")
 COMP_CWORD=$#
 COMPREPLY=()
-_kubectl-phasegate kubectl-phasegate "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+_kubectl_phasegate kubectl-phasegate "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
 if [ "${#COMPREPLY[@]}" -gt 0 ]; then
     printf '%s\n' "${COMPREPLY[@]}" :4
 else
@@ -59,6 +59,16 @@ enum Shell {
     Zsh,
 }
 
+/// clap_complete calls the commands of a program with a dash in its name by two names, and then finds none of them. So the
+/// script is made for a name without one, and serves the real one.
+fn for_bash(command: &mut clap::Command) -> String {
+    const WITHOUT_DASH: &str = "kubectl_phasegate";
+    let mut script = Vec::new();
+    generate(Bash, command, WITHOUT_DASH, &mut script);
+    let served = |name: &str| format!(" -o default {name}\n");
+    String::from_utf8_lossy(&script).replace(&served(WITHOUT_DASH), &served(PROGRAM))
+}
+
 /// Prints a script.
 ///
 /// # Errors
@@ -67,7 +77,7 @@ pub fn run(arguments: &Completion) -> Result<(), Failure> {
     let mut command = Arguments::command();
     let mut script = Vec::new();
     match arguments.shell {
-        Shell::Bash => generate(Bash, &mut command, PROGRAM, &mut script),
+        Shell::Bash => script = for_bash(&mut command).into_bytes(),
         Shell::Fish => generate(Fish, &mut command, PROGRAM, &mut script),
         Shell::Kubectl => script.extend_from_slice(KUBECTL.as_bytes()),
         Shell::Powershell => generate(PowerShell, &mut command, PROGRAM, &mut script),

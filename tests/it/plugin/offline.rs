@@ -212,7 +212,7 @@ fn a_child_that_differs_from_what_is_rendered_is_noticed() {
 fn completed(script: &str, words: &[&str]) -> Vec<String> {
     let last = words.len() - 1;
     let ask = format!(
-        "{script}\nCOMP_WORDS=({}); COMP_CWORD={last}\n_kubectl-phasegate kubectl-phasegate '{}' '{}'\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        "{script}\nCOMP_WORDS=({}); COMP_CWORD={last}\n_kubectl_phasegate kubectl-phasegate '{}' '{}'\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"",
         words.join(" "),
         words[last],
         words[last - 1]

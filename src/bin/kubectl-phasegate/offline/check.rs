@@ -89,7 +89,7 @@ impl Definitions {
             let missing = ["apiVersion", "kind"].into_iter().filter(|field| !object[*field].is_string());
             let faults =
                 missing.map(|field| Fault::new(field, Weight::Blocking, "Required value: every object has it"));
-            return Verdict::Checked { object: object.clone(), faults: faults.collect(), rules_left_out: true };
+            return Verdict::Checked { object: object.clone(), faults: faults.collect(), rules_left_out: false };
         };
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         if !self.0.iter().any(|definition| definition.group == group) {
@@ -102,7 +102,7 @@ impl Definitions {
                     self.0.iter().map(|known| format!("{} of {}/{}", known.kind, known.group, known.version)).collect();
                 let message = format!("no such kind: {kind} of {api_version}; there are {}", known.join(" and "));
                 let faults = vec![Fault::new("kind", Weight::Blocking, message)];
-                Verdict::Checked { object: object.clone(), faults, rules_left_out: true }
+                Verdict::Checked { object: object.clone(), faults, rules_left_out: false }
             }
         }
     }
@@ -131,7 +131,11 @@ impl Definition {
         let rules_left_out = faults.iter().any(|fault| fault.weight == Weight::Blocking);
         if !rules_left_out {
             let broken = Validator::new().validate_compiled(&self.rules, &with_a_name(&object), None);
-            faults.extend(broken.err().into_iter().flatten().map(|broken| of_rule(&broken, &object)));
+            let mut broken: Vec<Fault> =
+                broken.err().into_iter().flatten().map(|broken| of_rule(&broken, &object)).collect();
+            // They come in any order.
+            broken.sort_by(|one, other| one.field.cmp(&other.field));
+            faults.extend(broken);
         }
         Verdict::Checked { object, faults, rules_left_out }
     }
@@ -183,11 +187,16 @@ fn is_label(text: &str) -> bool {
 }
 
 fn of_rule(broken: &ValidationError, object: &Value) -> Fault {
-    let field = broken.field_path.trim_start_matches('.');
+    // A rule of the whole object that points at a field is told without the field's value.
+    let (of_object, field) = match broken.field_path.strip_prefix('.') {
+        Some(field) => (true, field),
+        None => (false, broken.field_path.as_str()),
+    };
+    let scalar = |value: &&Value| !of_object && !value.is_object() && !value.is_array();
     let message = match broken.reason.as_deref() {
         Some("FieldValueRequired") => format!("Required value: {}", broken.message),
         Some("FieldValueForbidden") => format!("Forbidden: {}", broken.message),
-        _ => match at(object, field).filter(|value| !value.is_object() && !value.is_array()) {
+        _ => match at(object, field).filter(scalar) {
             Some(value) => format!("Invalid value: {value}: {}", broken.message),
             None => format!("Invalid value: {}", broken.message),
         },
@@ -251,7 +260,7 @@ mod tests {
             faults(gateway(json!({ "name": "1" }), spec)),
             [
                 "spec.port: Invalid value: 0: spec.port in body should be greater than or equal to 1",
-                "metadata.name: Invalid value: \"1\": metadata.name must start with a lower-case letter, end with a letter or digit and hold only lower-case letters, digits and '-': the Service carries the same name",
+                "metadata.name: Invalid value: metadata.name must start with a lower-case letter, end with a letter or digit and hold only lower-case letters, digits and '-': the Service carries the same name",
                 "spec.host: Invalid value: \"Shop\": host must be a lower-case DNS name such as shop.example.com: no IP address, and no scheme, port or path",
                 "spec.image: Invalid value: \"Acme\": image must be an image reference such as ghcr.io/acme/gateway:1.4, its registry and repository in lower case",
             ]

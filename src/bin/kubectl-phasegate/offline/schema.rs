@@ -81,17 +81,23 @@ fn join(path: &str, key: &str) -> String {
 }
 
 fn wrong_type(schema: &Value, value: &Value, path: &str) -> Option<Fault> {
-    let wanted = if schema["x-kubernetes-int-or-string"] == true {
-        "integer,string"
-    } else {
-        // Without a type there is nothing to say.
-        schema["type"].as_str()?
-    };
+    // Without a type there is nothing to say.
+    let mut wanted = schema["type"].as_str();
+    if schema["x-kubernetes-int-or-string"] == true {
+        wanted = Some("integer,string");
+    }
+    let mut wanted = wanted?;
     let found = match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
-        Value::Number(number) if number.is_f64() && number.as_f64().is_some_and(|number| number.fract() != 0.0) => {
-            "number"
+        Value::Number(number) if number.as_f64().is_some_and(|number| number.fract() != 0.0) => {
+            match schema["format"].as_str() {
+                Some(format) => {
+                    wanted = format;
+                    "float64"
+                }
+                None => "number",
+            }
         }
         Value::Number(_) => "integer",
         Value::String(_) => "string",
