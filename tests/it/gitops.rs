@@ -51,7 +51,7 @@ fn yaml(path: &str) -> Value {
 /// Judges objects by the published rules, with Argo CD's and Flux's own interpreters.
 fn judged(objects: &[Value]) -> Vec<Verdict> {
     let argo = &yaml("deploy/argocd/argocd-cm.yaml")["data"];
-    let flux = &yaml("deploy/flux/kustomization.yaml")["spec"]["healthCheckExprs"];
+    let flux = &yaml("deploy/flux/gateways.yaml")["spec"]["healthCheckExprs"];
     let lua = |kind: &str| argo[format!("resource.customizations.health.phasegate.dev_{kind}")].clone();
     let cel = |kind: &str| {
         let found = flux.as_array().unwrap().iter().find(|rules| rules["kind"] == kind).unwrap();

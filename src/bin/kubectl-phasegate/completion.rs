@@ -44,18 +44,14 @@ pub struct Completion {
     shell: Shell,
 }
 
-/// Who completes.
+/// Who completes; kubectl asks a script of its own for its plugins.
+// Variants without doc comments: with them the help would take three lines for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Shell {
-    /// Bash
     Bash,
-    /// Fish
     Fish,
-    /// kubectl, which asks a script of its own for its plugins
     Kubectl,
-    /// PowerShell
     Powershell,
-    /// Zsh
     Zsh,
 }
 

@@ -44,6 +44,7 @@ const LOG_LINES: i64 = 50_000;
 #[derive(Debug, clap::Args)]
 pub struct Report {
     /// The gateways. None: all of the namespace
+    #[arg(value_name = "NAME")]
     names: Vec<String>,
 
     /// All namespaces
