@@ -256,5 +256,6 @@ async fn kubectl_completes_the_plugin_as_its_own_command() {
         String::from_utf8(output.unwrap().stdout).unwrap()
     };
     assert_eq!(complete(&["val"]), "validate\n:4\n");
-    assert_eq!(complete(&["validate", "-f", ""]), ":0\n");
+    assert_eq!(complete(&["validate", "-o", ""]), "json\nyaml\n:4\n");
+    assert_eq!(complete(&["nothing"]), ":0\n");
 }
