@@ -43,6 +43,7 @@ check: ## Formatting and lints
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cd tests/cluster && go vet .
+	cd tests/health && go vet .
 
 deny: ## Licences, banned crates and sources of the dependencies
 	$(call need,cargo-deny,cargo install --locked cargo-deny --no-default-features)
@@ -65,8 +66,9 @@ cluster: $(CLUSTER) ## Start a local control plane in the background
 cluster-down: $(CLUSTER) ## End the local control plane
 	@cd tests/cluster && $(CLUSTER) down
 
-generate: tools ## Write crds/, the README's diagram and the plugin's snapshots anew
-	PHASEGATE_GENERATE=1 cargo test --locked --test it -- crds_are_those_of_the_types readmes_diagram_is_that_of_the_edges plugin::
+generate: tools ## Write anew what follows from the code: crds/, the README's diagram, the plugin's printed texts, recorded objects
+	PHASEGATE_GENERATE=1 cargo test --locked --test it -- crds_are_those_of_the_types readmes_diagram_is_that_of_the_edges \
+		plugin:: gitops::objects_of_a_cluster
 
 $(CLUSTER): tools $(wildcard tests/cluster/*.go tests/cluster/*.yaml)
 	@mkdir -p $(CACHE) && cd tests/cluster && CGO_ENABLED=0 go build -o $@.new . && mv $@.new $@

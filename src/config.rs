@@ -242,7 +242,11 @@ fn identity(text: &str) -> Result<String, String> {
     if valid { Ok(text.to_owned()) } else { Err("it is not 1 to 253 visible ASCII characters".to_owned()) }
 }
 
-fn annotation(text: &str) -> Result<(String, String), String> {
+/// `KEY=VALUE`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn annotation(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("it is not KEY=VALUE".to_owned()),

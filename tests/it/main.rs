@@ -16,6 +16,7 @@ mod diagram;
 mod drift;
 mod environments;
 mod fairness;
+mod gitops;
 mod health;
 mod hosts;
 mod leadership;

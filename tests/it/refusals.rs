@@ -7,6 +7,7 @@ use phasegate::api::Environment;
 use serde_json::{Value, json};
 
 use crate::harness::{World, gateway};
+use crate::plugin;
 
 /// A faulty object, what is said about it, and the same object without the fault.
 struct Row {
@@ -66,10 +67,35 @@ fn causes<K: std::fmt::Debug>(answer: Result<K, Error>, object: &Value) -> Vec<S
     causes.into_iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect()
 }
 
+/// What `kubectl phasegate validate` has against each object of a file, as `field: sentence`.
+fn offline_causes(test: &str, objects: &[&Value]) -> Vec<Vec<String>> {
+    let documents: String = objects.iter().map(|object| format!("---\n{object}\n")).collect();
+    let file = plugin::file(&format!("refused-{test}.yaml"), &documents);
+    let said = plugin::bare(&["validate", "-o", "json", "-f", file.to_str().unwrap()]).output().unwrap();
+    let told: Vec<Value> = serde_json::from_slice(&said.stdout).unwrap_or_else(|_| panic!("{said:?}"));
+    assert_eq!(told.len(), objects.len());
+    let text = |fault: &Value, key: &str| fault[key].as_str().unwrap().to_owned();
+    let causes = |object: &Value| {
+        let faults = object["faults"].as_array().unwrap();
+        faults.iter().map(|fault| format!("{}: {}", text(fault, "field"), text(fault, "message"))).collect()
+    };
+    told.iter().map(causes).collect()
+}
+
+/// Asserts that each object is refused for the reason given, by the API server as by the plugin without it, which says the
+/// same; and that both accept it without the fault.
 async fn each_is_refused(test: &str, rows: Vec<Row>) {
     let world = World::new(test).await;
-    for Row { fault, field, sentence, mended } in rows {
-        let causes = causes(create(&world, &fault).await, &fault);
+    let offline = offline_causes(test, &rows.iter().flat_map(|row| [&row.fault, &row.mended]).collect::<Vec<_>>());
+    for (Row { fault, field, sentence, mended }, offline) in rows.into_iter().zip(offline.chunks(2)) {
+        let mut causes = causes(create(&world, &fault).await, &fault);
+        // That its rules were not asked, and what the scale subresource says of the same field.
+        causes.retain(|cause| !cause.starts_with("<nil>: ") && !cause.starts_with('.'));
+        causes.sort();
+        let mut said = offline[0].clone();
+        said.sort();
+        assert_eq!(said, causes, "{fault}: the plugin and the API server");
+        assert!(offline[1].is_empty(), "{mended} was to be accepted by the plugin: {:?}", offline[1]);
         let told = |cause: &String| cause.starts_with(&format!("{field}: ")) && cause.ends_with(sentence);
         assert!(causes.iter().any(told), "{fault} was to be refused with {field}: {sentence}, not with {causes:#?}");
         let accepted = create(&world, &mended).await;
@@ -163,6 +189,54 @@ async fn a_time_that_is_no_duration_is_refused() {
             slow("0s", "backoff must be at least 1s"),
             slow("banana", NO_BACKOFF),
             slow("9999999h", NO_BACKOFF),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_value_of_another_type_is_refused() {
+    let one_more = |field: &str, value: Value| with(json!({ field: value }));
+    let of_type = |field: &str, value: Value, path, sentence, mended| {
+        row(one_more(field, value), path, sentence, one_more(field, mended))
+    };
+    each_is_refused(
+        "types",
+        vec![
+            of_type("port", json!("80"), "spec.port", "must be of type integer: \"string\"", json!(80)),
+            of_type("replicas", json!(1.5), "spec.replicas", "must be of type int32: \"float64\"", json!(1)),
+            of_type("suspend", json!("yes"), "spec.suspend", "must be of type boolean: \"string\"", json!(null)),
+            of_type("args", json!("-v"), "spec.args", "must be of type array: \"string\"", json!(["-v"])),
+            of_type("host", json!(["a"]), "spec.host", "must be of type string: \"array\"", json!("a")),
+            of_type(
+                "nodeSelector",
+                json!({ "a": true }),
+                "spec.nodeSelector.a",
+                "must be of type string: \"boolean\"",
+                json!({ "a": "true" }),
+            ),
+            of_type(
+                "env",
+                json!([{ "name": "A", "value": 1 }]),
+                "spec.env[0].value",
+                "must be of type string: \"integer\"",
+                json!([{ "name": "A", "value": "1" }]),
+            ),
+            of_type(
+                "resources",
+                json!({ "limits": { "cpu": [] } }),
+                "spec.resources.limits.cpu",
+                "must be of type integer,string: \"array\"",
+                json!({ "limits": { "cpu": 1 } }),
+            ),
+            of_type(
+                "startRetries",
+                json!({ "backoff": "1m" }),
+                "spec.startRetries.limit",
+                "Required value",
+                json!({ "limit": 1 }),
+            ),
+            of_type("host", json!(""), "spec.host", "should be at least 1 chars long", json!("a")),
         ],
     )
     .await;

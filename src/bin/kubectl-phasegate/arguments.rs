@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::cluster::ClusterArguments;
-use crate::{change, get, history, status, wait};
+use crate::{change, completion, get, history, render, report, status, validate, wait};
 
 /// Starts, stops, follows and explains tenant API gateways.
 #[derive(Debug, Parser)]
@@ -58,4 +58,16 @@ pub enum Command {
     /// End a suspension
     #[command(after_help = change::RESUME)]
     Resume(change::Change),
+    /// Print the children that the operator would create for the gateways of files
+    #[command(after_help = render::EXAMPLES)]
+    Render(render::Render),
+    /// Check gateways and environments of files without a cluster
+    #[command(after_help = validate::EXAMPLES)]
+    Validate(validate::Validate),
+    /// Write what support needs to know to a zip file, secrets left out
+    #[command(after_help = report::EXAMPLES)]
+    Report(report::Report),
+    /// Print a script that lets a shell complete what is typed
+    #[command(after_help = completion::EXAMPLES)]
+    Completion(completion::Completion),
 }

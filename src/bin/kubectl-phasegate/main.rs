@@ -24,6 +24,16 @@ mod history;
 mod status;
 mod wait;
 
+mod offline;
+mod render;
+mod validate;
+
+mod archive;
+mod redact;
+mod report;
+
+mod completion;
+
 #[cfg(test)]
 mod samples;
 
@@ -60,5 +70,9 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
         Command::Retry(arguments) => change::wave(Verb::Retry, &arguments, &cluster).await,
         Command::Suspend(arguments) => change::at_once(Verb::Suspend, &arguments, &cluster).await,
         Command::Resume(arguments) => change::at_once(Verb::Resume, &arguments, &cluster).await,
+        Command::Render(arguments) => render::run(&arguments, &cluster),
+        Command::Validate(arguments) => validate::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments, &cluster).await,
+        Command::Completion(arguments) => completion::run(&arguments),
     }
 }

@@ -4,7 +4,9 @@ mod changes;
 mod connection;
 mod fleet;
 mod help;
+mod offline;
 mod quick_start;
+mod report;
 mod states;
 mod waves;
 
@@ -23,7 +25,7 @@ use crate::harness::cluster::root;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The plugin with nothing from our own environment: no kubeconfig, no home, no variables.
-fn bare(arguments: &[&str]) -> Command {
+pub fn bare(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-phasegate"));
     command.args(arguments).env_clear().env("HOME", "/nowhere").stdin(Stdio::null());
     command
@@ -198,7 +200,7 @@ fn is_duration(word: &str) -> bool {
 }
 
 /// A file with this content, for one test.
-fn file(name: &str, content: &str) -> PathBuf {
+pub fn file(name: &str, content: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugin");
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join(name);

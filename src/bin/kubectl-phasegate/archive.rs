@@ -1,0 +1,84 @@
+//! A zip file that is written entry by entry, and is no zip file of somebody else's.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+use crate::failure::{FAILED, Failure};
+
+/// A zip file in the making. Where it is not finished it is removed.
+pub struct Archive {
+    path: PathBuf,
+    writer: Option<ZipWriter<File>>,
+}
+
+impl Archive {
+    /// Creates the file, for its owner's eyes only.
+    ///
+    /// # Errors
+    /// When there is one already, or it cannot be created.
+    pub fn create(path: &Path) -> Result<Self, Failure> {
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+            Ok(file) => Ok(Self { path: path.to_owned(), writer: Some(ZipWriter::new(file)) }),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(Failure::new(
+                FAILED,
+                format!("{} is there already and is not overwritten", path.display()),
+                "Name another file with -o, or remove that one.",
+            )),
+            Err(error) => Err(unwritable(path, &error)),
+        }
+    }
+
+    /// Begins a file in the archive; what is written from now on is its content.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn begin(&mut self, name: &str) -> Result<(), Failure> {
+        let options = SimpleFileOptions::default().large_file(true);
+        self.write(|writer| Ok(writer.start_file(name, options)?))
+    }
+
+    /// Adds to the file that was begun last.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn add(&mut self, text: &str) -> Result<(), Failure> {
+        self.write(|writer| writer.write_all(text.as_bytes()))
+    }
+
+    /// Ends the archive.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn finish(mut self) -> Result<(), Failure> {
+        let Some(writer) = self.writer.take() else { return Ok(()) };
+        let finished = writer.finish().map_err(io::Error::from).and_then(|file| file.sync_all());
+        finished.map_err(|error| self.failed(&error))
+    }
+
+    fn write(&mut self, act: impl FnOnce(&mut ZipWriter<File>) -> io::Result<()>) -> Result<(), Failure> {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        act(writer).map_err(|error| unwritable(&self.path, &error))
+    }
+
+    fn failed(&self, error: &io::Error) -> Failure {
+        let _ = std::fs::remove_file(&self.path);
+        unwritable(&self.path, error)
+    }
+}
+
+impl Drop for Archive {
+    fn drop(&mut self) {
+        if self.writer.take().is_some() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(FAILED, format!("{} cannot be written: {error}", path.display()), "Name another file with -o.")
+}
