@@ -7,7 +7,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
 use super::{ReasonLabels, gauge};
-use crate::api::{ApiGateway, ApiGatewayStatus, Phase, State};
+use crate::api::{ApiGateway, ApiGatewayStatus, Phase, Reason, State};
 use crate::decide::conditions;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -36,6 +36,9 @@ pub fn register<'a>(registry: &mut Registry, gateways: impl Iterator<Item = Opti
         drop(places.get_or_create(&Place { state, phase }));
     }
     let failing = Family::<ReasonLabels, Gauge>::default();
+    for reason in Reason::ALL.iter().filter(|reason| conditions::is_cause(**reason)) {
+        drop(failing.get_or_create(&(*reason).into()));
+    }
     let (mut given_up, mut oldest_start) = (0, SignedDuration::ZERO);
     for gateway in gateways {
         places.get_or_create(&place(gateway)).inc();

@@ -14,6 +14,7 @@ use phasegate::api::{ApiGateway, Phase, Reason, State, condition};
 use serde_json::{Value, json};
 
 use crate::harness::{Health, World, gateway, is_true};
+use crate::plugin::said;
 
 /// How a cause is made, and what is told of it.
 pub struct Row {
@@ -151,6 +152,13 @@ impl Row {
         self.words.iter().all(|words| told.contains(&words.replace('%', namespace)))
     }
 
+    /// `kubectl phasegate status` has it.
+    async fn is_read(&self, world: &World) {
+        let status = said(world, &["status", self.name]).await.ok();
+        let told = status.contains(self.reason.as_str()) && self.says_all(&world.namespace, &status);
+        assert!(told, "{}: {status}", self.name);
+    }
+
     /// Nothing was begun: no pod has it, and there is no clock.
     fn is_before_the_start(&self) -> bool {
         matches!(self.reason, Reason::HostTaken | Reason::NameTaken)
@@ -212,6 +220,7 @@ async fn is_told(world: &World, row: &Row) {
     assert!(is_true(&told, type_), "{}: {:#?}", row.name, status.conditions);
     let found = status.conditions.iter().find(|condition| condition.type_ == type_).unwrap();
     assert!(row.says_all(&world.namespace, &found.message), "{}: {}", row.name, found.message);
+    row.is_read(world).await;
     let event = event_of(world, row).await;
     assert_eq!(event.type_.as_deref(), Some("Warning"));
     let note = event.note.unwrap();
@@ -230,6 +239,7 @@ async fn outlasts_the_clean_up(world: &World, row: &Row) {
     assert_eq!(failure.reason, row.reason, "{}: {failure:?}", row.name);
     let told = format!("{}. {}", failure.message, failure.hint);
     assert!(row.says_all(&world.namespace, &told), "{}: {told}", row.name);
+    row.is_read(world).await;
 }
 
 async fn goes_when_it_is_mended(world: &World, row: &Row) {
@@ -268,7 +278,12 @@ async fn each_cause_is_told_before_the_deadline_and_after_the_clean_up_and_goes_
     has(counted("phasegate_gateways_failing", |_| true)).await;
 
     join_all(ROWS.iter().map(|row| goes_when_it_is_mended(&world, row))).await;
-    health.until_without("/metrics", "phasegate_gateways_failing{").await;
+    for row in ROWS {
+        for count in 1..=ROWS.len() {
+            let failing = format!("phasegate_gateways_failing{{reason=\"{}\"}} {count}\n", row.reason);
+            health.until_without("/metrics", &failing).await;
+        }
+    }
 }
 
 /// The old pods are in trouble as well, which says nothing about the image that is asked now.

@@ -40,7 +40,7 @@ fn plugin(world: &World, arguments: &[&str]) -> Command {
 
 /// What a run ended with, and said.
 #[derive(Debug)]
-struct Said {
+pub struct Said {
     code: i32,
     stdout: String,
     stderr: String,
@@ -58,7 +58,7 @@ impl From<Output> for Said {
 
 impl Said {
     /// Asserts that all went well, and returns what was printed.
-    fn ok(self) -> String {
+    pub fn ok(self) -> String {
         assert!(self.code == 0 && self.stderr.is_empty(), "{self:?}");
         self.stdout
     }
@@ -78,7 +78,7 @@ async fn run(mut command: Command) -> Said {
 }
 
 /// What the plugin says in a world, run to its end.
-async fn said(world: &World, arguments: &[&str]) -> Said {
+pub async fn said(world: &World, arguments: &[&str]) -> Said {
     run(plugin(world, arguments)).await
 }
 
@@ -105,6 +105,13 @@ impl Running {
             });
         }
         Self { child, lines, heard: Vec::new() }
+    }
+
+    /// Waits until there is a line that has all these words, if there was none yet.
+    async fn hears(&mut self, words: &[&str]) {
+        if !self.heard.iter().any(|line| words.iter().all(|word| line.contains(word))) {
+            self.until(words).await;
+        }
     }
 
     /// The next line that has all these words.

@@ -90,7 +90,7 @@ async fn a_report_that_is_on_its_way_when_the_platform_writes_does_not_overwrite
     let _operator = platform.operator_at(&platform.database.uri_through(&proxy), &["--registry-timeout", "60s"]);
     for (id, write) in [("late", Write::TimedOut), ("again", Write::Restarted)] {
         let spec = match write {
-            Write::TimedOut => doc! { "image": "acme/unpullable:1", "startDeadline": "3s" },
+            Write::TimedOut => doc! { "image": "acme/unpullable:1", "startDeadline": "8s" },
             Write::Started | Write::Restarted => doc! {},
         };
         platform.insert(asking(id, spec)).await;
@@ -100,6 +100,10 @@ async fn a_report_that_is_on_its_way_when_the_platform_writes_does_not_overwrite
         }
         let begun = |document: &Document| text(document, "phase") == "Starting";
         platform.database.until(GATEWAYS, doc! { "gatewayId": id }, "Starting", begun).await;
+        // By the time that another document was told of, the answer to this report is back.
+        let next = format!("{id}-next");
+        platform.insert(doc! { "gatewayId": &next, "state": "Stopped" }).await;
+        platform.until_said(&next, "Stopped", "Stopped").await;
         proxy.set(Way::Hang).await;
         write.is_due(&platform, id).await;
 
