@@ -105,7 +105,8 @@ pub fn is_cause(reason: Reason) -> bool {
 pub fn trouble<'a>(status: &'a ApiGatewayStatus, type_: &str) -> Option<(Reason, &'a str)> {
     let found = find(&status.conditions, type_).filter(|found| found.status == "True")?;
     let reason = *Reason::ALL.iter().find(|reason| reason.as_str() == found.reason)?;
-    let told = type_ == condition::STALLED || is_cause(reason);
+    // A registry that is away heals by waiting, but not by itself.
+    let told = type_ == condition::STALLED || is_cause(reason) || reason == Reason::RegistryUnavailable;
     told.then_some((reason, found.message.as_str()))
 }
 

@@ -113,8 +113,13 @@ fn each_deeper_cause_warns_and_the_same_in_newer_words_does_not() {
 
 #[test]
 fn what_heals_by_waiting_is_no_event() {
-    let waiting = [(predecessor_goes(nothing()), after(0)), (registry_away(nothing()), after(1))];
-    assert_eq!(told(&mut fresh(), &waiting), Vec::<String>::new());
+    assert_eq!(told(&mut fresh(), &[(predecessor_goes(nothing()), after(0))]), Vec::<String>::new());
     assert_eq!(told(&mut started(), &[(rolling_out(), after(1))]), Vec::<String>::new());
     assert_eq!(told(&mut but(started(), suspends), &[(rolling_out(), after(1))]), Vec::<String>::new());
+}
+
+#[test]
+fn a_registry_that_is_away_warns_once_those_who_wait_for_it() {
+    let waiting = [(registry_away(nothing()), after(0)), (registry_away(nothing()), after(1))];
+    assert_eq!(told(&mut fresh(), &waiting), ["Warning RegistryUnavailable"]);
 }

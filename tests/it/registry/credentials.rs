@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{Platform, ancestor};
 use crate::harness::{Database, Health, gateway};
+use crate::plugin::said;
 
 const UP: &str = "phasegate_registry_up{registry=\"mongodb\"} 1";
 
@@ -15,6 +16,9 @@ async fn until_unavailable(platform: &Platform, words: &str) -> String {
     let conditions = shop.status.unwrap().conditions;
     let message = conditions.into_iter().find(|condition| condition.type_ == condition::READY).unwrap().message;
     assert!(message.contains(words), "{message}");
+    platform.world.until_event("mine", "RegistryUnavailable").await;
+    let status = said(&platform.world, &["status", "mine"]).await.ok();
+    assert!(status.contains("RegistryUnavailable") && status.contains(words), "{status}");
     message
 }
 
@@ -32,6 +36,9 @@ async fn a_database_that_refuses_the_credentials_is_named_without_them_and_start
     let message = until_unavailable(&platform, "refuses the credentials").await;
     assert!(!message.contains("s3cret") && !message.contains("operator:"), "{message}");
     health.until("/readyz", 200, &["ok"]).await;
+    let (told, failing) = ("phasegate_failures_total", "phasegate_gateways_failing");
+    let counted = [told, failing].map(|metric| format!("{metric}{{reason=\"RegistryUnavailable\"}} 1\n"));
+    health.until("/metrics", 200, &counted.each_ref().map(String::as_str)).await;
     assert!(!platform.world.operator_log().contains("s3cret"));
 
     platform.database.kill();
