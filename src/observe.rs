@@ -158,11 +158,13 @@ pub fn around(ctx: &Context, environment: &Environment, gateway: Option<ApiGatew
     let namespace = environment.metadata.namespace.clone().unwrap_or_default();
     let name = environment.spec.gateway_ref.name.clone();
     let unreadable = ctx.caches.cannot_read_gateway(&namespace, &name);
-    let ingress = ctx.caches.ingresses.child_of(&(namespace, name)).and_then(|seen| seen.object().ok());
+    let holder = (namespace, name);
     let routed = environment.spec.host.as_ref().is_none_or(|host| {
-        ingress.as_ref().is_some_and(|ingress| {
-            gateway.as_ref().is_some_and(|gateway| resources::owner_of(&ingress.metadata, gateway) == Owner::Ours)
-                && resources::routes(ingress, host)
+        let ingress = || ctx.caches.ingresses.child_of(&holder)?.object().ok();
+        gateway.as_ref().is_some_and(|gateway| {
+            ingress().is_some_and(|ingress| {
+                resources::owner_of(&ingress.metadata, gateway) == Owner::Ours && resources::routes(&ingress, host)
+            })
         })
     });
     let facts = gateway.map(|gateway| {
