@@ -2,7 +2,7 @@
 //! plane of its own. docs/benchmarks.md says how to read what it prints.
 //!
 //! N is the number of gateways (300), RUNS the number of pairs (3), AT_ONCE the raw
-//! client's concurrency (found by trying); FLEET=0 leaves out what comes after
+//! client's concurrency (found by trying); RAW=0 leaves out the raw client, FLEET=0 what comes after
 //! the bursts, ANCESTOR=0 the ancestor. A target that is missed is reported; only what broke fails the program.
 
 #[path = "../../tests/it/harness/cluster.rs"]
@@ -74,7 +74,7 @@ async fn bench() -> Result<()> {
 /// The operator's bursts and the raw client's, and what comes after.
 async fn beside_the_raw_client(stage: &Stage, settings: &Settings) -> Result<()> {
     let at_once = match settings.at_once {
-        0 => tune(stage, settings.gateways).await?,
+        0 if settings.raw => tune(stage, settings.gateways).await?,
         given => given,
     };
 
@@ -85,7 +85,7 @@ async fn beside_the_raw_client(stage: &Stage, settings: &Settings) -> Result<()>
         // Who is first changes from pair to pair; the last burst's fleet is needed afterwards.
         let raw_is_first = left % 2 == 0;
         let mut raw = None;
-        if raw_is_first {
+        if settings.raw && raw_is_first {
             raw = Some(raw_burst(stage, &format!("raw-{left}"), settings.gateways, at_once).await?);
         }
         let namespace = format!("phasegate-{left}");
@@ -96,10 +96,9 @@ async fn beside_the_raw_client(stage: &Stage, settings: &Settings) -> Result<()>
             operator.end()?;
             stage.clear(&namespace).await?;
         }
-        let raw = match raw {
-            Some(raw) => raw,
-            None => raw_burst(stage, &format!("raw-{left}"), settings.gateways, at_once).await?,
-        };
+        if settings.raw && !raw_is_first {
+            raw = Some(raw_burst(stage, &format!("raw-{left}"), settings.gateways, at_once).await?);
+        }
         pairs.push((raw, burst));
         costs.push(cost);
     }
@@ -246,7 +245,7 @@ async fn afterwards(
     let listed = begun.elapsed();
     let settled = operator.until_settled().await?;
     let restart = Requests::read(&stage.user).await?.since(&before);
-    let restart_cpu = operator.usage()?.cpu;
+    let restarted = operator.usage()?;
 
     say("all are stopped, started again and deleted");
     let begun = Instant::now();
@@ -263,7 +262,7 @@ async fn afterwards(
 
     let delete = user::delete_all(&stage.user, namespace).await?;
     operator.end()?;
-    Ok(Fleet { quiet, quiet_for: QUIET, restart, listed, settled, restart_cpu, stop, start_again, delete })
+    Ok(Fleet { quiet, quiet_for: QUIET, restart, listed, settled, restarted, stop, start_again, delete })
 }
 
 async fn ancestors_burst(stage: &Stage, gateways: usize) -> Result<Ancestor> {

@@ -42,8 +42,8 @@ pub struct Fleet {
     pub listed: Duration,
     /// From its start until it was last at work.
     pub settled: Duration,
-    /// The processor time that this took.
-    pub restart_cpu: Duration,
+    /// What this cost.
+    pub restarted: Usage,
     /// From the first write of `spec.state` to the last gateway Stopped.
     pub stop: Duration,
     /// The same for Started again.
@@ -68,8 +68,8 @@ pub struct Ancestor {
 pub struct Results {
     /// Gateways of a burst.
     pub gateways: usize,
-    /// Of each pair, the raw client's burst and the operator's.
-    pub pairs: Vec<(Burst, Burst)>,
+    /// Of each pair, the raw client's burst, where it takes part, and the operator's.
+    pub pairs: Vec<(Option<Burst>, Burst)>,
     /// What the operator's burst of each pair cost.
     pub costs: Vec<Cost>,
     /// What came after, where it was followed.
@@ -168,7 +168,10 @@ impl Results {
     }
 
     fn ratios(&self) -> Vec<f64> {
-        self.pairs.iter().map(|(raw, operator)| operator.took.as_secs_f64() / raw.took.as_secs_f64()).collect()
+        let ratio = |(raw, operator): &(Option<Burst>, Burst)| {
+            Some(operator.took.as_secs_f64() / raw.as_ref()?.took.as_secs_f64())
+        };
+        self.pairs.iter().filter_map(ratio).collect()
     }
 
     /// Prints the table.
@@ -190,19 +193,20 @@ impl Results {
 
     fn print_burst(&self) {
         println!("\nBurst of {} gateways", self.gateways);
-        for ((raw, operator), ratio) in self.pairs.iter().zip(self.ratios()) {
-            println!("  {}", raw.line("raw client"));
-            println!("  {}   ratio {ratio:.3}", operator.line("phasegate"));
+        for (raw, operator) in &self.pairs {
+            raw.iter().for_each(|raw| println!("  {}", raw.line("raw client")));
+            println!("  {}", operator.line("phasegate"));
         }
-        let seconds =
-            |of: fn(&(Burst, Burst)) -> &Burst| median(self.pairs.iter().map(|pair| of(pair).took.as_secs_f64()));
-        println!(
-            "  median: raw client {:.1} s, phasegate {:.1} s, ratio {:.3} (of each pair: {})",
-            seconds(|pair| &pair.0),
-            seconds(|pair| &pair.1),
-            median(self.ratios()),
-            self.ratios().iter().map(|ratio| format!("{ratio:.3}")).collect::<Vec<_>>().join(", "),
-        );
+        let ratios = self.ratios();
+        if !ratios.is_empty() {
+            println!(
+                "  median: raw client {:.1} s, phasegate {:.1} s, ratio {:.3} (of each pair: {})",
+                median(self.pairs.iter().filter_map(|(raw, _)| Some(raw.as_ref()?.took.as_secs_f64()))),
+                median(self.pairs.iter().map(|(_, operator)| operator.took.as_secs_f64())),
+                median(ratios.iter().copied()),
+                ratios.iter().map(|ratio| format!("{ratio:.3}")).collect::<Vec<_>>().join(", "),
+            );
+        }
         println!("\nThe operator's cost per gateway");
         if let Some(cost) = self.costs.last() {
             for (target, count) in cost.requests.rows() {
@@ -229,15 +233,16 @@ impl Results {
     }
 
     fn print_fleet(&self, fleet: &Fleet) {
-        let Fleet { quiet, quiet_for, restart, listed, settled, restart_cpu, stop, start_again, delete } = fleet;
+        let Fleet { quiet, quiet_for, restart, listed, settled, restarted, stop, start_again, delete } = fleet;
         println!("\nThe fleet of {} afterwards", self.gateways);
         println!("  {} s of quiet: {} writes, {} reads", quiet_for.as_secs(), quiet.writes(), quiet.reads());
         quiet.rows().for_each(|(target, count)| println!("    {target} {count}"));
         println!(
-            "  killed and started again: listed after {:.2} s, at rest after {:.2} s and {:.2} s of processor time; {} writes",
+            "  killed and started again: listed after {:.2} s, at rest after {:.2} s, {:.2} s of processor time and {:.1} MB at most; {} writes",
             listed.as_secs_f64(),
             settled.as_secs_f64(),
-            restart_cpu.as_secs_f64(),
+            restarted.cpu.as_secs_f64(),
+            restarted.peak as f64 / 1024.0,
             restart.writes()
         );
         restart.rows().for_each(|(target, count)| println!("    {target} {count}"));
@@ -248,8 +253,10 @@ impl Results {
 
     fn print_targets(&self) {
         println!("\n{:<58} {:>12} {:>12}", "Target", "wanted", "measured");
-        let ratio = median(self.ratios());
-        line("burst, times the raw client's", "<= 1.10", &format!("{ratio:.3}"), ratio <= 1.10);
+        if !self.ratios().is_empty() {
+            let ratio = median(self.ratios());
+            line("burst, times the raw client's", "<= 1.10", &format!("{ratio:.3}"), ratio <= 1.10);
+        }
         let lost: usize = self.pairs.iter().map(|(_, operator)| operator.timed_out).sum();
         line("gateways that took the timeout", "0", &lost.to_string(), lost == 0);
         let writes = self.each(|cost| self.per_gateway(cost.requests.writes()));

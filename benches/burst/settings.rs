@@ -36,6 +36,8 @@ pub struct Settings {
     pub runs: usize,
     /// How many gateways the raw client starts at once; 0: what is best is found by trying.
     pub at_once: usize,
+    /// Whether the raw client takes part. A fleet that is large enough to be measured alone takes its time.
+    pub raw: bool,
     /// Whether the fleet of the last burst is followed further.
     pub fleet: bool,
     /// Whether the ancestor's model runs as well.
@@ -43,13 +45,14 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// `REGISTRY`, `N`, `RUNS`, `AT_ONCE`, `FLEET` and `ANCESTOR` of the environment.
+    /// `REGISTRY`, `N`, `RUNS`, `AT_ONCE`, `RAW`, `FLEET` and `ANCESTOR` of the environment.
     pub fn from_env() -> Result<Self> {
         Ok(Self {
             registry: variable("REGISTRY", Registry::Kubernetes)?,
             gateways: variable("N", 300)?.max(1),
             runs: variable("RUNS", 3)?.max(1),
             at_once: variable("AT_ONCE", 0)?,
+            raw: variable::<u8>("RAW", 1)? != 0,
             fleet: variable::<u8>("FLEET", 1)? != 0,
             ancestor: variable::<u8>("ANCESTOR", 1)? != 0,
         })
