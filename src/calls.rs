@@ -5,12 +5,13 @@
 
 use std::fmt::Debug;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::Request;
 use kube::{Api, Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -127,7 +128,8 @@ impl Calls {
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
     {
-        self.bounded(self.api(namespace).get_opt(name)).await
+        let api = self.api(namespace);
+        self.within(self.timeout, pin!(api.get_opt(name))).await
     }
 
     /// Reads the objects of a namespace that a field selector selects.
@@ -136,24 +138,42 @@ impl Calls {
     /// When the API server refuses or does not answer.
     pub async fn list<K: Object>(&self, namespace: &str, fields: &str) -> Result<Vec<K>, CallError> {
         let params = ListParams::default().fields(fields);
-        Ok(self.bounded(self.api(namespace).list(&params)).await?.items)
+        let api = self.api(namespace);
+        Ok(self.within(self.timeout, pin!(api.list(&params))).await?.items)
     }
 
     /// Creates an object.
     ///
     /// # Errors
     /// When the API server refuses or does not answer.
-    pub async fn create<K: Object>(&self, object: &K) -> Result<K, CallError> {
-        self.write(self.api_of(object).create(&post(), object)).await
+    pub async fn create<K: Object>(&self, object: &K) -> Result<(), CallError> {
+        let call = async {
+            let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
+            let request = path_of(object).create(&post(), body).map_err(kube::Error::BuildRequest)?;
+            self.unread("create", request).await
+        };
+        self.write(pin!(call)).await
     }
 
     /// Replaces an object, if it is still of the uid and version that `object` carries.
     ///
     /// # Errors
     /// When the API server refuses or does not answer.
-    pub async fn replace<K: Object>(&self, object: &K) -> Result<K, CallError> {
-        let name = object.meta().name.clone().unwrap_or_default();
-        self.write(self.api_of(object).replace(&name, &post(), object)).await
+    pub async fn replace<K: Object>(&self, object: &K) -> Result<(), CallError> {
+        let call = async {
+            let name = object.meta().name.as_deref().unwrap_or_default();
+            let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
+            let request = path_of(object).replace(name, &post(), body).map_err(kube::Error::BuildRequest)?;
+            self.unread("replace", request).await
+        };
+        self.write(pin!(call)).await
+    }
+
+    /// Sends a request of which nothing but its success counts: the answer repeats the object, and decoding it
+    /// takes longer than writing it.
+    async fn unread(&self, verb: &'static str, mut request: axum::http::Request<Vec<u8>>) -> Result<(), kube::Error> {
+        request.extensions_mut().insert(verb);
+        self.client.request_text(request).await.map(drop)
     }
 
     /// Replaces an object's status, if it is still of the version that `object` carries.
@@ -162,7 +182,8 @@ impl Calls {
     /// When the API server refuses or does not answer.
     pub async fn replace_status<K: Object>(&self, object: &K) -> Result<K, CallError> {
         let name = object.meta().name.clone().unwrap_or_default();
-        self.write(self.api_of(object).replace_status(&name, &post(), object)).await
+        let api = self.api_of(object);
+        self.write(pin!(api.replace_status(&name, &post(), object))).await
     }
 
     /// Merges a patch into an object's status.
@@ -178,7 +199,7 @@ impl Calls {
         let resource = kube::api::ApiResource::erase::<K>(&());
         let api: Api<kube::api::DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        self.write(api.patch_status(name, &params, &Patch::Merge(patch))).await
+        self.write(pin!(api.patch_status(name, &params, &Patch::Merge(patch)))).await
     }
 
     /// Merges a patch into an object.
@@ -192,7 +213,8 @@ impl Calls {
         patch: &serde_json::Value,
     ) -> Result<K, CallError> {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        self.write(self.api(namespace).patch(name, &params, &Patch::Merge(patch))).await
+        let api = self.api(namespace);
+        self.write(pin!(api.patch(name, &params, &Patch::Merge(patch)))).await
     }
 
     /// Applies an object for `manager`, whose fields it is to have from then on, whoever had them before.
@@ -207,7 +229,8 @@ impl Calls {
         object: &serde_json::Value,
     ) -> Result<K, CallError> {
         let params = PatchParams::apply(manager).force().validation_strict();
-        self.write(self.api(namespace).patch(name, &params, &Patch::Apply(object))).await
+        let api = self.api(namespace);
+        self.write(pin!(api.patch(name, &params, &Patch::Apply(object)))).await
     }
 
     /// Deletes the object of this uid; one that is gone already counts as deleted.
@@ -217,7 +240,8 @@ impl Calls {
     pub async fn delete<K: Object>(&self, namespace: &str, name: &str, uid: &str) -> Result<(), CallError> {
         let this = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let params = DeleteParams::background().preconditions(this);
-        match self.write(self.api::<K>(namespace).delete(name, &params)).await {
+        let api = self.api::<K>(namespace);
+        match self.write(pin!(api.delete(name, &params))).await {
             Ok(_) => Ok(()),
             Err(error) if error.code() == Some(404) => Ok(()),
             Err(error) => Err(error),
@@ -233,7 +257,7 @@ impl Calls {
     }
 
     /// Nothing is sent unless this process is leader at this moment.
-    async fn write<T>(&self, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, CallError> {
+    async fn write<T>(&self, call: Pin<&mut impl Future<Output = Result<T, kube::Error>>>) -> Result<T, CallError> {
         // A write that hangs ends before another may lead.
         let limit = self.claim.remaining().map_or(self.timeout, |left| left.min(self.timeout));
         let mut call = pin!(self.within(limit, call));
@@ -245,14 +269,10 @@ impl Calls {
         .await
     }
 
-    async fn bounded<T>(&self, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, CallError> {
-        self.within(self.timeout, call).await
-    }
-
     async fn within<T>(
         &self,
         limit: Duration,
-        call: impl Future<Output = Result<T, kube::Error>>,
+        call: Pin<&mut impl Future<Output = Result<T, kube::Error>>>,
     ) -> Result<T, CallError> {
         match tokio::time::timeout(limit, call).await {
             Ok(Ok(answer)) => Ok(answer),
@@ -275,6 +295,11 @@ pub fn is_out_of_reach(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::ReadEvents(_))
 }
 
+/// Where objects like this one are kept.
+fn path_of<K: Object>(object: &K) -> Request {
+    Request::new(K::url_path(&(), object.meta().namespace.as_deref()))
+}
+
 fn post() -> PostParams {
     PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
 }
@@ -289,7 +314,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Context;
 
-    use axum::http::{Request, Response};
+    use axum::http::{self, Response};
     use k8s_openapi::api::core::v1::Service;
     use kube::client::Body;
 
@@ -301,7 +326,7 @@ mod tests {
     #[derive(Clone, Default)]
     struct Counting(Arc<AtomicUsize>);
 
-    impl tower::Service<Request<Body>> for Counting {
+    impl tower::Service<http::Request<Body>> for Counting {
         type Response = Response<Body>;
         type Error = Infallible;
         type Future = Ready<Result<Response<Body>, Infallible>>;
@@ -310,13 +335,13 @@ mod tests {
             Poll::Ready(Ok(()))
         }
 
-        fn call(&mut self, request: Request<Body>) -> Self::Future {
+        fn call(&mut self, request: http::Request<Body>) -> Self::Future {
             self.0.fetch_add(1, Ordering::SeqCst);
             ready(Ok(Response::new(request.into_body())))
         }
     }
 
-    async fn created_with(claim: Claim) -> (Result<Service, CallError>, usize) {
+    async fn created_with(claim: Claim) -> (Result<(), CallError>, usize) {
         let server = Counting::default();
         let client = Client::new(server.clone(), "a");
         let outages = Outages::new(client.clone(), LastHeard::default(), Health::default());

@@ -173,8 +173,8 @@ impl Candidate {
         }
         let lease = self.lease(found.clone());
         let outcome = match found {
-            None => self.calls.create(&lease).await.map(drop),
-            Some(_) => self.calls.replace(&lease).await.map(drop),
+            None => self.calls.create(&lease).await,
+            Some(_) => self.calls.replace(&lease).await,
         };
         match outcome {
             Ok(()) => {
