@@ -26,6 +26,8 @@ use crate::seen::Part;
 pub enum Outcome {
     /// All of them succeeded.
     Done,
+    /// Those that others have most to do about succeeded. The rest can wait a moment.
+    HalfWay,
     /// An object was not as the cache had it: what it is.
     Surprise(Child, Presence),
     /// The cache lags; it will catch up and wake the gateway.
@@ -38,6 +40,17 @@ pub enum Outcome {
     RegistryFailed(String),
 }
 
+impl Outcome {
+    fn is_done(&self) -> bool {
+        matches!(self, Self::Done)
+    }
+}
+
+/// Whether children are to be created after this step.
+fn more(steps: &[Step], index: usize) -> bool {
+    steps.iter().skip(index + 1).any(|step| matches!(step, Step::Create(_)))
+}
+
 /// Carries out `steps` for a gateway, which were decided from `observed`.
 pub async fn carry_out(
     ctx: &Context,
@@ -47,13 +60,16 @@ pub async fn carry_out(
     observed: &Observed,
 ) -> Outcome {
     let mut worst = Outcome::Done;
-    for step in steps {
+    for (index, step) in steps.iter().enumerate() {
         match one(ctx, gateway, *step, desired, observed).await {
+            Outcome::Done if *step == Step::Create(Child::Deployment) && worst.is_done() && more(steps, index) => {
+                return Outcome::HalfWay;
+            }
             Outcome::Done => {}
             // One child that is refused does not keep the others from being repaired, nor does a registry that
             // does not answer.
             failed @ (Outcome::Refused(_) | Outcome::RegistryFailed(_)) => {
-                if matches!(worst, Outcome::Done) {
+                if worst.is_done() {
                     worst = failed;
                 }
             }
@@ -141,7 +157,7 @@ async fn patch_finalizers(ctx: &Context, meta: &ObjectMeta, finalizers: &[String
 async fn create<K: Part>(ctx: &Context, gateway: &ApiGateway, desired: &Desired<'_>) -> Outcome {
     let Some(desired) = K::desired(desired.children()) else { return Outcome::Done };
     match ctx.calls.create(desired).await {
-        Ok(_) => {
+        Ok(()) => {
             ctx.memory.expect(gateway, K::CHILD, Expectation::Created);
             Outcome::Done
         }
@@ -189,7 +205,7 @@ async fn update<K: Part>(ctx: &Context, gateway: &ApiGateway, desired: &Desired<
         Err(error) => return Outcome::Failed(CallError::Kube(kube::Error::SerdeError(error))),
     };
     match ctx.calls.replace(&merged).await {
-        Ok(_) => Outcome::Done,
+        Ok(()) => Outcome::Done,
         Err(error) => failure(K::CHILD, error),
     }
 }

@@ -49,17 +49,40 @@ impl Kind {
 pub enum Stage {
     /// Somebody asks for something about which nothing has been done yet.
     New,
-    /// Something has been done.
+    /// What takes others longest was begun, and our own part is not done.
+    HalfWay,
+    /// Our own part was done, and something came of it.
     UnderWay,
 }
 
-/// What is new comes first: the earlier all of a mass start is created, the more the controllers behind us can
-/// do at once. What is under way is in no danger from waiting, since readiness is judged before the deadline, but
-/// it waits no longer than this, ...
+/// When an object is worked on again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Without anything happening before.
+    AtOnce,
+    /// When others have had their turn: it is half-way.
+    InTurn,
+    /// After a time, if nothing happens before.
+    After(Duration),
+    /// When something happens.
+    WhenWoken,
+}
+
+impl From<Option<Duration>> for Next {
+    fn from(later: Option<Duration>) -> Self {
+        later.map_or(Self::WhenWoken, Self::After)
+    }
+}
+
+/// What is new comes first: the earlier all Deployments of a mass start are there, the more the controllers behind us
+/// can do at once. But a clock runs for what is half-way, so that it waits no longer than this behind the new, ...
+const HALF_WAY_WAITS: Duration = Duration::from_secs(4);
+
+/// ... and what is under way no longer than this, which is in no danger: readiness is judged before the deadline.
 const UNDER_WAY_WAITS: Duration = Duration::from_secs(120);
 
-/// ... and even then every so many turns of a namespace are for the new.
-const NEW_HAVE_EVERY: usize = 4;
+/// Of so many turns of a namespace one is for the new, and another for what is under way, however much is overdue.
+const TURNS: usize = 4;
 
 /// A namespace may take up to this many times as many places as are free. So one alone leaves a
 /// quarter of them to whoever comes next, and the more are busy the less each of them has.
@@ -83,25 +106,41 @@ pub struct Queue {
 
 #[derive(Default)]
 struct Lane {
-    under_way: VecDeque<Key>,
     new: VecDeque<Key>,
+    half_way: VecDeque<Key>,
+    under_way: VecDeque<Key>,
     running: usize,
     turns: usize,
 }
 
 impl Lane {
     fn is_empty(&self) -> bool {
-        self.under_way.is_empty() && self.new.is_empty()
+        self.new.is_empty() && self.half_way.is_empty() && self.under_way.is_empty()
+    }
+
+    fn of(&mut self, stage: Stage) -> &mut VecDeque<Key> {
+        match stage {
+            Stage::New => &mut self.new,
+            Stage::HalfWay => &mut self.half_way,
+            Stage::UnderWay => &mut self.under_way,
+        }
     }
 
     fn next(&mut self, waiting: &HashMap<Key, Instant>, now: Instant) -> Option<Key> {
-        self.turns = (self.turns + 1) % NEW_HAVE_EVERY;
-        let since = self.under_way.front().and_then(|key| waiting.get(key));
-        let overdue = since.is_some_and(|since| now.saturating_duration_since(*since) >= UNDER_WAY_WAITS);
-        if overdue && self.turns != 0 {
-            return self.under_way.pop_front();
+        self.turns = (self.turns + 1) % TURNS;
+        let overdue: &[(Stage, Duration)] = match self.turns {
+            0 => &[],
+            1 => &[(Stage::UnderWay, UNDER_WAY_WAITS), (Stage::HalfWay, HALF_WAY_WAITS)],
+            _ => &[(Stage::HalfWay, HALF_WAY_WAITS), (Stage::UnderWay, UNDER_WAY_WAITS)],
+        };
+        for (stage, limit) in overdue {
+            let keys = self.of(*stage);
+            let since = keys.front().and_then(|key| waiting.get(key));
+            if since.is_some_and(|since| now.saturating_duration_since(*since) >= *limit) {
+                return keys.pop_front();
+            }
         }
-        self.new.pop_front().or_else(|| self.under_way.pop_front())
+        [Stage::New, Stage::HalfWay, Stage::UnderWay].into_iter().find_map(|stage| self.of(stage).pop_front())
     }
 }
 
@@ -175,9 +214,8 @@ impl Queue {
         None
     }
 
-    /// Work on an object has ended. It is worked on again after `later`, if nothing wakes it
-    /// before.
-    pub fn end(&mut self, key: &Key, later: Option<Duration>, now: Instant) {
+    /// Work on an object has ended. It is worked on again as `next` says.
+    pub fn end(&mut self, key: &Key, next: Next, now: Instant) {
         self.running.remove(key);
         self.moved = now;
         if let Some(lane) = self.lanes.get_mut(&key.namespace) {
@@ -186,12 +224,19 @@ impl Queue {
                 self.lanes.remove(&key.namespace);
             }
         }
-        if self.again.remove(key) || later == Some(Duration::ZERO) {
-            self.enqueue(key.clone(), Stage::UnderWay, now);
-        } else if let Some(at) = later.and_then(|later| now.checked_add(later)) {
-            self.unset(key);
-            self.timers.insert((at, key.clone()));
-            self.due.insert(key.clone(), at);
+        let again = self.again.remove(key);
+        match next {
+            Next::InTurn => self.enqueue(key.clone(), Stage::HalfWay, now),
+            _ if again => self.enqueue(key.clone(), Stage::UnderWay, now),
+            Next::AtOnce => self.enqueue(key.clone(), Stage::UnderWay, now),
+            Next::After(later) => {
+                if let Some(at) = now.checked_add(later) {
+                    self.unset(key);
+                    self.timers.insert((at, key.clone()));
+                    self.due.insert(key.clone(), at);
+                }
+            }
+            Next::WhenWoken => {}
         }
     }
 
@@ -218,10 +263,7 @@ impl Queue {
         if lane.is_empty() {
             self.turns.push_back(key.namespace.clone());
         }
-        match stage {
-            Stage::New => lane.new.push_back(key.clone()),
-            Stage::UnderWay => lane.under_way.push_back(key.clone()),
-        }
+        lane.of(stage).push_back(key.clone());
         self.waiting.insert(key, now);
     }
 
@@ -290,9 +332,9 @@ mod tests {
         queue.wake(shop.clone(), Stage::New, now);
         queue.wake(shop.clone(), Stage::New, now);
         assert_eq!(queue.begin(now), None);
-        queue.end(&shop, None, now);
+        queue.end(&shop, Next::WhenWoken, now);
         assert_eq!(queue.begin(now), Some(shop.clone()));
-        queue.end(&shop, None, now);
+        queue.end(&shop, Next::WhenWoken, now);
         assert_eq!(queue.begin(now), None);
     }
 
@@ -311,7 +353,7 @@ mod tests {
         let now = Instant::now();
         let mut queue = filled(4, now, &[("a", 1)]);
         let shop = queue.begin(now).unwrap();
-        queue.end(&shop, Some(5 * SECOND), now);
+        queue.end(&shop, Next::After(5 * SECOND), now);
         assert_eq!(queue.next_due(), Some(now + 5 * SECOND));
         assert_eq!(queue.begin(now + 4 * SECOND), None);
         assert_eq!(queue.begin(now + 5 * SECOND), Some(shop));
@@ -323,11 +365,11 @@ mod tests {
         let now = Instant::now();
         let mut queue = filled(4, now, &[("a", 1)]);
         let shop = queue.begin(now).unwrap();
-        queue.end(&shop, Some(5 * SECOND), now);
+        queue.end(&shop, Next::After(5 * SECOND), now);
         queue.wake(shop.clone(), Stage::New, now + SECOND);
         assert_eq!(queue.next_due(), None);
         assert_eq!(queue.begin(now + SECOND), Some(shop.clone()));
-        queue.end(&shop, None, now + SECOND);
+        queue.end(&shop, Next::WhenWoken, now + SECOND);
         assert_eq!(queue.begin(now + 9 * SECOND), None);
     }
 
@@ -338,10 +380,10 @@ mod tests {
         queue.wake(key("a", "shop"), Stage::UnderWay, now);
         queue.wake(key("a", "bank"), Stage::UnderWay, now);
         let first = queue.begin(now).unwrap();
-        queue.end(&first, Some(Duration::ZERO), now);
+        queue.end(&first, Next::AtOnce, now);
         let second = queue.begin(now).unwrap();
         assert_ne!(second, first);
-        queue.end(&second, None, now);
+        queue.end(&second, Next::WhenWoken, now);
         assert_eq!(queue.begin(now), Some(first));
     }
 
@@ -370,7 +412,7 @@ mod tests {
         let mut queue = filled(1, now, &[("a", 3), ("b", 1), ("c", 2)]);
         let mut order = Vec::new();
         while let Some(key) = queue.begin(now) {
-            queue.end(&key, None, now);
+            queue.end(&key, Next::WhenWoken, now);
             order.push(key.namespace);
         }
         assert_eq!(order, ["a", "b", "c", "a", "c", "a"]);
@@ -382,10 +424,53 @@ mod tests {
         let mut queue = filled(1, now, &[("a", 3)]);
         queue.wake(key("a", "going"), Stage::UnderWay, now);
         assert_eq!(queue.begin(now + 119 * SECOND), Some(key("a", "0")));
-        queue.end(&key("a", "0"), None, now + 119 * SECOND);
+        queue.end(&key("a", "0"), Next::WhenWoken, now + 119 * SECOND);
         assert_eq!(queue.begin(now + 120 * SECOND), Some(key("a", "going")));
-        queue.end(&key("a", "going"), None, now + 120 * SECOND);
+        queue.end(&key("a", "going"), Next::WhenWoken, now + 120 * SECOND);
         assert_eq!(queue.begin(now + 120 * SECOND), Some(key("a", "1")));
+    }
+
+    #[test]
+    fn what_is_half_way_waits_for_four_seconds_behind_what_is_new_and_never_behind_what_is_under_way() {
+        let now = Instant::now();
+        let mut queue = filled(1, now, &[("a", 3)]);
+        let half_way = queue.begin(now).unwrap();
+        // Woken by its own first child.
+        queue.wake(half_way.clone(), Stage::New, now);
+        queue.end(&half_way, Next::InTurn, now);
+        queue.wake(key("a", "going"), Stage::UnderWay, now);
+        assert_eq!(queue.begin(now + 3 * SECOND), Some(key("a", "1")));
+        queue.end(&key("a", "1"), Next::WhenWoken, now + 3 * SECOND);
+        assert_eq!(queue.begin(now + 4 * SECOND), Some(half_way.clone()));
+        queue.end(&half_way, Next::InTurn, now + 4 * SECOND);
+        assert_eq!(queue.begin(now + 4 * SECOND), Some(key("a", "2")));
+        queue.end(&key("a", "2"), Next::WhenWoken, now + 4 * SECOND);
+        assert_eq!(queue.begin(now + 4 * SECOND), Some(half_way));
+    }
+
+    #[test]
+    fn where_everything_is_overdue_the_new_have_a_turn_what_is_half_way_two_and_what_is_under_way_one() {
+        let now = Instant::now();
+        let mut queue = Queue::new(1, now);
+        for number in 0..2 {
+            let half_way = key("a", &format!("half-way-{number}"));
+            queue.wake(half_way.clone(), Stage::New, now);
+            queue.begin(now);
+            queue.end(&half_way, Next::InTurn, now);
+        }
+        for name in ["new-0", "new-1"] {
+            queue.wake(key("a", name), Stage::New, now);
+        }
+        for name in ["going-0", "going-1"] {
+            queue.wake(key("a", name), Stage::UnderWay, now);
+        }
+        let later = now + 120 * SECOND;
+        let mut begun = Vec::new();
+        while let Some(key) = queue.begin(later) {
+            queue.end(&key, Next::WhenWoken, later);
+            begun.push(key.name);
+        }
+        assert_eq!(begun, ["half-way-0", "half-way-1", "new-0", "going-0", "going-1", "new-1"]);
     }
 
     #[test]
@@ -398,7 +483,7 @@ mod tests {
         let later = now + 120 * SECOND;
         let mut begun = Vec::new();
         while let Some(key) = queue.begin(later) {
-            queue.end(&key, None, later);
+            queue.end(&key, Next::WhenWoken, later);
             begun.push(key.name);
         }
         let new: Vec<usize> = (0..begun.len()).filter(|turn| !begun[*turn].starts_with("going")).collect();
@@ -413,7 +498,7 @@ mod tests {
         for _ in 0..3 {
             let key = queue.begin(now).unwrap();
             assert_eq!(queue.begin(now), None);
-            queue.end(&key, None, now);
+            queue.end(&key, Next::WhenWoken, now);
         }
         assert_eq!(queue.begin(now), None);
     }
@@ -423,7 +508,7 @@ mod tests {
         let now = Instant::now();
         let mut queue = filled(4, now, &[("a", 10)]);
         assert_eq!(begun(&mut queue, now).values().sum::<usize>(), 3);
-        queue.end(&key("a", "0"), None, now);
+        queue.end(&key("a", "0"), Next::WhenWoken, now);
         assert_eq!(queue.begin(now), Some(key("a", "3")));
     }
 

@@ -1,5 +1,6 @@
 //! One reconcile: observe, decide, act, record.
 
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -16,6 +17,7 @@ use crate::decide::{Plan, Step, decide};
 use crate::desired::Desired;
 use crate::memory::CACHE_LAG;
 use crate::observe;
+use crate::queue::Next;
 use crate::record;
 use crate::watch::Guarded;
 
@@ -74,16 +76,15 @@ impl Error {
     }
 }
 
-/// Brings one gateway a step nearer to what is asked. Returns when to look again although
-/// nothing happens.
+/// Brings one gateway a step nearer to what is asked. Returns when to look again.
 ///
 /// # Errors
 /// When it has to be done again.
-pub async fn reconcile(object: &Guarded<ApiGateway>, ctx: &Context) -> Result<Option<Duration>, Error> {
+pub async fn reconcile(object: &Guarded<ApiGateway>, ctx: &Context) -> Result<Next, Error> {
     if !ctx.is_mine(object.meta()) || !ctx.knows_namespace_of(object.meta()) {
-        return Ok(None);
+        return Ok(Next::WhenWoken);
     }
-    let later = match &object.0 {
+    let next = match &object.0 {
         Ok(cached) => {
             let newer = ctx.memory.newer_than(cached);
             one_pass(ctx, newer.as_deref().unwrap_or(cached)).await?
@@ -96,40 +97,41 @@ pub async fn reconcile(object: &Guarded<ApiGateway>, ctx: &Context) -> Result<Op
                 ended(act::let_go(ctx, meta).await)?;
             }
             record::undecodable::<ApiGateway>(ctx, unreadable).await?;
-            None
+            Next::WhenWoken
         }
     };
     ctx.memory.succeeded(&object.uid().unwrap_or_default());
-    Ok(later)
+    Ok(next)
 }
 
 /// Brings one environment to what is decided about it.
 ///
 /// # Errors
 /// When it has to be done again.
-pub async fn reconcile_environment(object: &Guarded<Environment>, ctx: &Context) -> Result<Option<Duration>, Error> {
+pub async fn reconcile_environment(object: &Guarded<Environment>, ctx: &Context) -> Result<Next, Error> {
     match &object.0 {
         Ok(environment) => {
             let gateway = observe::gateway_of(ctx, environment);
             let others = gateway.as_ref().is_some_and(|gateway| !ctx.is_mine(&gateway.metadata));
             if others || !ctx.knows_namespace_of(&environment.metadata) {
-                return Ok(None);
+                return Ok(Next::WhenWoken);
             }
             let around = observe::around(ctx, environment, gateway);
             if let Some(status) = environment::decide(environment, &around, Timestamp::now()) {
                 let before = environment.status.as_ref().map(|status| &status.hosts);
                 let claims = claims_newly(before, &status.hosts);
                 let next = Environment { status: Some(status), ..environment.clone() };
-                with_host_reserved(ctx, environment, claims, ctx.calls.replace_status(&next)).await?;
+                let write = pin!(ctx.calls.replace_status(&next));
+                with_host_reserved(ctx, environment, claims, write).await?;
             }
         }
         Err(unreadable) => record::undecodable::<Environment>(ctx, unreadable).await?,
     }
     ctx.memory.succeeded(&object.uid().unwrap_or_default());
-    Ok(None)
+    Ok(Next::WhenWoken)
 }
 
-async fn one_pass(ctx: &Context, gateway: &ApiGateway) -> Result<Option<Duration>, Error> {
+async fn one_pass(ctx: &Context, gateway: &ApiGateway) -> Result<Next, Error> {
     let moment = ctx.memory.moment(gateway, &ctx.outages);
     let mut desired = Desired::of(ctx, gateway, observe::cached(ctx, gateway));
     let mut observed = observe::facts(ctx, gateway, &desired);
@@ -148,23 +150,29 @@ async fn one_pass(ctx: &Context, gateway: &ApiGateway) -> Result<Option<Duration
         Outcome::Surprise(child, presence) => *observed.child_mut(*child) = presence.clone(),
         Outcome::Refused(refusal) => observed.refusal = Some(refusal.clone()),
         Outcome::RegistryFailed(words) => observed.registry.unavailable = Some(words.clone()),
-        Outcome::Done | Outcome::Stale | Outcome::Failed(_) => {}
+        Outcome::Done | Outcome::HalfWay | Outcome::Stale | Outcome::Failed(_) => {}
     }
     if matches!(outcome, Outcome::Surprise(..) | Outcome::Refused(_) | Outcome::RegistryFailed(_)) {
         plan = decide(gateway, &observed, &moment, &ctx.settings);
     }
     let before = gateway.status.as_ref().map(|status| &status.hosts);
     let claims = plan.status.as_ref().is_some_and(|status| claims_newly(before, &status.hosts));
-    with_host_reserved(ctx, gateway, claims, record::record(ctx, gateway, &plan)).await?;
+    let write = pin!(record::record(ctx, gateway, &plan));
+    with_host_reserved(ctx, gateway, claims, write).await?;
 
+    let half_way = matches!(outcome, Outcome::HalfWay);
     ended(outcome)?;
-    Ok(if plan.moves { Some(Duration::ZERO) } else { wake(&plan, &observed) })
+    Ok(match plan.moves {
+        true => Next::AtOnce,
+        false if half_way => Next::InTurn,
+        false => wake(&plan, &observed).into(),
+    })
 }
 
 /// Whether steps came to their end.
 fn ended(outcome: Outcome) -> Result<(), Error> {
     match outcome {
-        Outcome::Done => Ok(()),
+        Outcome::Done | Outcome::HalfWay => Ok(()),
         Outcome::Surprise(..) | Outcome::Stale => Err(Error::Stale),
         Outcome::Refused(refusal) => Err(Error::Refused { kind: refusal.child.kind(), message: refusal.message }),
         Outcome::Failed(error) => Err(error.into()),
@@ -178,12 +186,13 @@ fn claims_newly(before: Option<&Vec<HostClaim>>, after: &[HostClaim]) -> bool {
 }
 
 /// Writes a status. Where it claims a host, the host is kept for it while it is written: of two
-/// that found the host free at the same moment, one claims it and the other looks again.
+/// that found the host free at the same moment, one claims it and the other looks again. A future that is
+/// handed over by value would take its room twice, in each of many reconciles.
 async fn with_host_reserved<'a, K, T>(
     ctx: &Context,
     claimant: &'a K,
     claims: bool,
-    write: impl Future<Output = Result<T, CallError>>,
+    write: Pin<&mut impl Future<Output = Result<T, CallError>>>,
 ) -> Result<T, Error>
 where
     Stake: From<&'a K>,
@@ -217,7 +226,7 @@ fn remember_attempt(ctx: &Context, gateway: &ApiGateway, plan: &Plan, outcome: &
         Outcome::Refused(refusal) => Some(refusal.clone()),
         // The children were written to, whatever the registry did.
         Outcome::RegistryFailed(_) => None,
-        Outcome::Surprise(..) | Outcome::Stale | Outcome::Failed(_) => return,
+        Outcome::HalfWay | Outcome::Surprise(..) | Outcome::Stale | Outcome::Failed(_) => return,
     };
     ctx.memory.refused(gateway, refusal);
     if plan.steps.iter().any(|step| !step.is_registrys() && *step != Step::ReadEvents) {

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::backoff;
 use crate::context::Context;
-use crate::queue::{Key, Kind, Load, Queue, Stage};
+use crate::queue::{Key, Kind, Load, Next, Queue, Stage};
 use crate::reconcile::{Error, reconcile, reconcile_environment};
 use crate::registry::{Registry, intake};
 use crate::watch::Scope;
@@ -83,7 +83,7 @@ pub async fn work(queue: &WorkQueue, contexts: &Contexts, ended: impl Future<Out
             let Some(key) = queue.lock().begin(Instant::now()) else { break };
             match contexts.of(&key) {
                 Some(context) => drop(running.spawn(one(key, Arc::clone(context)))),
-                None => queue.lock().end(&key, None, Instant::now()),
+                None => queue.lock().end(&key, Next::WhenWoken, Instant::now()),
             }
         }
         let due = queue.lock().next_due();
@@ -108,62 +108,62 @@ async fn until(due: Option<Instant>) {
 }
 
 /// A task ends without its key only when it is aborted, which ends the queue too.
-fn end(queue: &WorkQueue, finished: Option<(Key, Option<Duration>)>) {
-    if let Some((key, later)) = finished {
-        queue.lock().end(&key, later, Instant::now());
+fn end(queue: &WorkQueue, finished: Option<(Key, Next)>) {
+    if let Some((key, next)) = finished {
+        queue.lock().end(&key, next, Instant::now());
     }
 }
 
-/// Works on one object once. Returns when to look again although nothing happens.
-async fn one(key: Key, ctx: Arc<Context>) -> (Key, Option<Duration>) {
+/// Works on one object once.
+async fn one(key: Key, ctx: Arc<Context>) -> (Key, Next) {
     let begun = Instant::now();
     // A defect met by one object must not end the work on all others.
     let outcome = AssertUnwindSafe(several_looks(&key, &ctx)).catch_unwind().await;
-    let (result, later) = match outcome {
-        Ok(Ok(later)) => ("ok", later),
-        Ok(Err((uid, error))) => (error.kind(), Some(failed(&key, &ctx, &uid, &error))),
+    let (result, next) = match outcome {
+        Ok(Ok(next)) => ("ok", next),
+        Ok(Err((uid, error))) => (error.kind(), Next::After(failed(&key, &ctx, &uid, &error))),
         Err(_) => {
             tracing::error!(object = %format_args!("{}/{}", key.namespace, key.name), "a defect: the reconcile panicked");
-            ("panicked", Some(LONGEST))
+            ("panicked", Next::After(LONGEST))
         }
     };
     ctx.metrics.reconciled(key.kind, result, begun.elapsed());
-    (key, later)
+    (key, next)
 }
 
 /// A transition that was recorded is acted on without standing in line again: the clock of an
 /// attempt runs from its first write.
-async fn several_looks(key: &Key, ctx: &Arc<Context>) -> Result<Option<Duration>, (String, Error)> {
+async fn several_looks(key: &Key, ctx: &Arc<Context>) -> Result<Next, (String, Error)> {
     const AT_MOST: usize = 3;
     for _ in 1..AT_MOST {
-        let later = look_at(key, ctx).await?;
-        if later != Some(Duration::ZERO) {
-            return Ok(later);
+        let next = look_at(key, ctx).await?;
+        if next != Next::AtOnce {
+            return Ok(next);
         }
     }
     look_at(key, ctx).await
 }
 
-async fn look_at(key: &Key, ctx: &Arc<Context>) -> Result<Option<Duration>, (String, Error)> {
+async fn look_at(key: &Key, ctx: &Arc<Context>) -> Result<Next, (String, Error)> {
     let uid = |meta: &kube::core::ObjectMeta| meta.uid.clone().unwrap_or_default();
     // One that is gone needs no look.
     match key.kind {
         Kind::Gateway => {
             let reference = ObjectRef::new(&key.name).within(&key.namespace);
-            let Some(gateway) = ctx.caches.gateways.get(&reference) else { return Ok(None) };
+            let Some(gateway) = ctx.caches.gateways.get(&reference) else { return Ok(Next::WhenWoken) };
             reconcile(&gateway, ctx).await.map_err(|error| (uid(gateway.meta()), error))
         }
         Kind::Environment => {
             let reference = ObjectRef::new(&key.name).within(&key.namespace);
-            let Some(environment) = ctx.caches.all_environments.get(&reference) else { return Ok(None) };
+            let Some(environment) = ctx.caches.all_environments.get(&reference) else { return Ok(Next::WhenWoken) };
             reconcile_environment(&environment, ctx).await.map_err(|error| (uid(environment.meta()), error))
         }
         Kind::Document => {
-            let Registry::MongoDb(mongo) = &ctx.registry else { return Ok(None) };
+            let Registry::MongoDb(mongo) = &ctx.registry else { return Ok(Next::WhenWoken) };
             let memory_key = format!("document {}", key.name);
             let later = intake::reconcile(mongo, &key.name, ctx).await.map_err(|error| (memory_key.clone(), error))?;
             ctx.memory.forget(&memory_key);
-            Ok(later)
+            Ok(later.into())
         }
     }
 }

@@ -132,3 +132,32 @@ async fn a_deleted_or_edited_child_comes_back() {
         })
         .await;
 }
+
+/// Pods take longest, and the controllers behind us do more at once the more there is for them to do.
+#[tokio::test]
+async fn in_a_mass_start_every_deployment_is_there_before_the_first_service() {
+    let world = World::new("mass").await;
+    let names = ["one", "two", "three"];
+    for name in names {
+        world.apply(&gateway(name, json!({ "image": "acme/gateway:1" }))).await;
+    }
+    let mut deployments = Vec::new();
+    let mut services = Vec::new();
+    for name in names {
+        deployments.push(world.record::<Deployment>(name).await);
+        services.push(world.record::<Service>(name).await);
+    }
+    let _operator = world.operator_with(&["--concurrency", "1"]);
+
+    let mut last_deployment = 0;
+    for versions in &mut deployments {
+        last_deployment = last_deployment.max(versions.first("created", |_| true).await.revision());
+    }
+    for versions in &mut services {
+        let service = versions.first("created", |_| true).await.revision();
+        assert!(last_deployment < service, "{last_deployment} < {service}");
+    }
+    for name in names {
+        world.until_started(name).await;
+    }
+}
