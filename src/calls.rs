@@ -283,7 +283,7 @@ impl Calls {
                 Err(error.into())
             }
             Err(_) => {
-                self.outages.began();
+                self.outages.unanswered(limit);
                 Err(CallError::TimedOut(limit))
             }
         }

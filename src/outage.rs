@@ -56,7 +56,15 @@ impl Outages {
         Self { client, heard, health, periods: Arc::default() }
     }
 
-    /// A request was not answered, or a watch broke. From when the API server was last heard of it
+    /// A request was not answered for as long as `waited`. Where something else was heard meanwhile, the API server is
+    /// slow and not out of reach.
+    pub fn unanswered(&self, waited: Duration) {
+        if self.heard.at().elapsed() >= waited {
+            self.began();
+        }
+    }
+
+    /// A request could not be sent or its answer not be read, or a watch broke. From when the API server was last heard of it
     /// counts as out of reach, until it answers a probe and everything is watched again. An API server that hangs is noticed
     /// only by the first request to it, which may come much later.
     pub fn began(&self) {
@@ -128,6 +136,21 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test]
+    async fn a_request_that_is_not_answered_while_others_are_is_no_outage() {
+        let nobody = tower::service_fn(|_: axum::http::Request<kube::client::Body>| {
+            std::future::pending::<Result<axum::http::Response<kube::client::Body>, std::convert::Infallible>>()
+        });
+        let heard = LastHeard::default();
+        let outages = Outages::new(Client::new(nobody, "a"), heard.clone(), Health::default());
+
+        heard.now();
+        outages.unanswered(3_600 * SECOND);
+        assert_eq!(outages.ongoing(), None);
+        outages.unanswered(Duration::ZERO);
+        assert!(outages.ongoing().is_some());
+    }
 
     #[test]
     fn only_what_falls_into_the_time_asked_for_counts() {

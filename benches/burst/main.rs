@@ -235,6 +235,7 @@ async fn afterwards(
     let before = Requests::read(&stage.user).await?;
     tokio::time::sleep(QUIET).await;
     let quiet = Requests::read(&stage.user).await?.since(&before);
+    say(&format!("{} writes, {} reads in it", quiet.writes(), quiet.reads()));
 
     say("the operator is killed and started again");
     operator.kill().await?;
@@ -246,21 +247,25 @@ async fn afterwards(
     let settled = operator.until_settled().await?;
     let restart = Requests::read(&stage.user).await?.since(&before);
     let restarted = operator.usage()?;
+    // What comes next takes long for a large fleet, and may break.
+    say(&format!("at rest after {settled:.2?}, {} writes", restart.writes()));
 
     say("all are stopped, started again and deleted");
     let begun = Instant::now();
     user::ask(&stage.user, namespace, gateways, "Stopped").await?;
     observer.until(PATIENCE, |seen| seen.stopped == gateways).await?;
     let stop = begun.elapsed();
+    say(&format!("all stopped after {stop:.1?}"));
     Requests::until_quiet(&stage.user, Duration::from_secs(4)).await?;
 
     let begun = Instant::now();
     user::ask(&stage.user, namespace, gateways, "Running").await?;
     observer.until(PATIENCE, |seen| seen.running == gateways).await?;
     let start_again = begun.elapsed();
+    say(&format!("all started again after {start_again:.1?}"));
     Requests::until_quiet(&stage.user, Duration::from_secs(4)).await?;
 
-    let delete = user::delete_all(&stage.user, namespace).await?;
+    let delete = user::delete_all(&stage.user, namespace, gateways).await?;
     operator.end()?;
     Ok(Fleet { quiet, quiet_for: QUIET, restart, listed, settled, restarted, stop, start_again, delete })
 }

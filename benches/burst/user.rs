@@ -107,11 +107,15 @@ pub async fn ask(client: &Client, namespace: &str, gateways: usize, state: &str)
     Ok(stream::iter(patches).buffer_unordered(AT_ONCE).try_collect().await?)
 }
 
-/// Deletes every gateway at once, and waits until they and their children are gone.
-pub async fn delete_all(client: &Client, namespace: &str) -> Result<Duration> {
+/// Deletes every gateway, as kubectl does with --all, and waits until they and their children are gone.
+pub async fn delete_all(client: &Client, namespace: &str, gateways: usize) -> Result<Duration> {
     let begun = Instant::now();
     let api: Api<ApiGateway> = Api::namespaced(client.clone(), namespace);
-    api.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
+    let deletions = (0..gateways).map(|number| {
+        let api = &api;
+        async move { api.delete(&name(number), &DeleteParams::default()).await.map(drop) }
+    });
+    stream::iter(deletions).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
     until_nothing_is_left(client, namespace).await?;
     Ok(begun.elapsed())
 }
