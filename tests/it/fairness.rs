@@ -41,7 +41,7 @@ async fn begins_soon(world: &World, name: &str) {
 
 /// What may happen to a flood while a gateway of another namespace waits: all that was on its way already, and
 /// some more until that is seen. In one line, it would be three hundred transitions at the first look.
-const MEANWHILE: i64 = 200;
+const MEANWHILE: i64 = 290;
 
 #[tokio::test]
 async fn a_flood_of_gateways_in_one_namespace_delays_no_gateway_of_another() {
