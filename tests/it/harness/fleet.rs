@@ -51,6 +51,14 @@ impl<'a> Fleet<'a> {
         gateways.values().filter_map(|gateway| gateway.status.as_ref()).map(|status| status.transitions).sum()
     }
 
+    /// How many began their first start later than `other`, by the operator's clock.
+    pub async fn begun_after(&self, other: &ApiGateway) -> usize {
+        let begun = |gateway: &ApiGateway| Some(gateway.status.as_ref()?.history.first()?.at.0);
+        let moment = begun(other);
+        let gateways = self.gateways(&ListParams::default()).await;
+        gateways.values().filter(|gateway| begun(gateway).is_none_or(|at| Some(at) > moment)).count()
+    }
+
     async fn gateways(&self, list: &ListParams) -> BTreeMap<String, ApiGateway> {
         let all = self.world.api::<ApiGateway>().list(list).await.unwrap();
         let ours = all.items.into_iter().filter(|gateway| self.names.contains(&gateway.name_any()));
