@@ -21,7 +21,7 @@ demo-mongodb: tools mongo ## Show documents of MongoDB that become gateways, and
 	cargo run --locked --quiet --example demo-mongodb
 
 test: tools mongo promtool ## Run all tests that need no root
-	cargo test --locked --lib --bins --examples
+	cargo test --locked --workspace --lib --bins --examples
 	cargo test --locked --test it -- --test-threads=6
 
 proof: tools mongo ## Long runs: random sequences, kills in a burst of 300, a flood of 5,000, a database that dies
@@ -40,8 +40,8 @@ e2e-kind: ## The integration tests, and the operator from its image, on a kind c
 	tests/e2e-kind.sh
 
 check: ## Formatting and lints
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cd tests/cluster && go vet .
 	cd tests/health && go vet .
 

@@ -5,8 +5,10 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use phasegate::config::{Arguments, Command, Run};
-use phasegate::{api, client, run, telemetry};
+use phasegate::api;
+use phasegate::cluster::client;
+use phasegate::service::args::{Arguments, Command, Run};
+use phasegate::service::{run, telemetry};
 
 /// The operator failed while it ran.
 const FAILED: u8 = 1;

@@ -17,7 +17,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, PostParams};
 use kube::{Client, Resource, ResourceExt};
 use phasegate::api::{ApiGateway, ApiGatewayStatus, Phase, State};
-use phasegate::resources::Children;
+use phasegate::children::Children;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

@@ -17,9 +17,9 @@ use kube::api::{Api, PostParams};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, ResourceExt};
 use phasegate::api::ApiGateway;
+use phasegate::children::{self, Children, Surroundings};
 use phasegate::decide::decide;
 use phasegate::decide::observed::{HostVerdict, Moment, Observed, Pods, Presence, RegistryFacts, Rollout, Settings};
-use phasegate::resources::{self, Children, Surroundings};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -136,7 +136,7 @@ impl Start {
 
 /// The children of a gateway, as the operator renders them.
 pub fn children(gateway: &ApiGateway) -> Children {
-    resources::render(gateway, &Surroundings { start_deadline: DEADLINE, ..Surroundings::default() })
+    children::render(gateway, &Surroundings { start_deadline: DEADLINE, ..Surroundings::default() })
 }
 
 /// When the operator, too, takes a Deployment for complete.

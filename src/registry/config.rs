@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use mongodb::options::{ConnectionString, HostInfo};
 
 use super::intent::Defaults;
-use crate::config::{duration, namespace, namespace_or_nothing};
+use crate::parse::{duration, namespace, namespace_or_nothing};
 
 /// Where gateways are recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

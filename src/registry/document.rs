@@ -7,7 +7,7 @@ use mongodb::bson::{self, Bson, DateTime, Document, doc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::resources;
+use crate::children;
 
 /// The collection of gateways.
 pub const GATEWAYS: &str = "ApiGateway";
@@ -263,7 +263,7 @@ impl GatewayDocument {
 
     /// The hash of the platform's fields.
     pub fn spec_hash(&self) -> String {
-        resources::hash(&self.spec_json())
+        children::hash(&self.spec_json())
     }
 }
 

@@ -14,13 +14,13 @@ use super::mongo::{Mongo, document_key};
 use super::report::platforms_id;
 use super::store::{Change, RegistryError, Stored};
 use crate::api::{ApiGateway, Environment, Reason, namespace_and_name};
-use crate::backoff;
-use crate::calls::{CallError, Object};
-use crate::context::Context;
+use crate::cluster::backoff;
+use crate::cluster::calls::{CallError, Object};
+use crate::control::context::Context;
+use crate::control::reconcile::Error;
+use crate::control::watch::Scope;
 use crate::decide::hosts::Holder;
 use crate::decide::{Note, say};
-use crate::reconcile::Error;
-use crate::watch::Scope;
 
 /// The field manager of what documents ask for.
 const FIELD_MANAGER: &str = "phasegate-registry";

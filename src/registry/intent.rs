@@ -18,9 +18,9 @@ use crate::api::{
     ApiGateway, Environment, GATEWAY_ID_ANNOTATION, INTENT_ANNOTATION, REGISTRY_FINALIZER, REGISTRY_LABEL,
     REGISTRY_MONGODB, RESTART_ANNOTATION, RETRY_ANNOTATION, namespace_and_name,
 };
+use crate::children;
 use crate::decide::hosts::Holder;
 use crate::decide::say;
-use crate::resources;
 
 /// What the flags say about documents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -474,7 +474,7 @@ impl Decision<'_> {
         if let Some(host) = document.host.clone().or_else(made_up) {
             spec.insert("host".to_owned(), json!(host));
         }
-        let token = resources::hash(&spec);
+        let token = children::hash(&spec);
         let object = json!({
             "apiVersion": Environment::api_version(&()),
             "kind": Environment::kind(&()),

@@ -20,15 +20,15 @@ use super::known::{self, Begun, Concerned, Known, Shelved};
 use super::report::{self, EnvironmentView, Identity, Situation, mirrored_id};
 use super::store::{RegistryError, Store, Stored};
 use crate::api::{ApiGateway, Environment, GATEWAY_ID_ANNOTATION, Phase};
+use crate::children;
+use crate::cluster::lease::Claim;
+use crate::control::watch::{Caches, Scope};
+use crate::control::work::WorkQueue;
 use crate::decide::Step;
 use crate::decide::hosts::Holder;
 use crate::decide::observed::RegistryFacts;
-use crate::lease::Claim;
 use crate::metrics::Metrics;
 use crate::queue::{Key, Kind, Stage};
-use crate::resources;
-use crate::watch::{Caches, Scope};
-use crate::work::WorkQueue;
 
 /// A platform's MongoDB.
 pub struct Mongo {
@@ -539,7 +539,7 @@ impl Made {
         for_: Option<Duration>,
     ) {
         let until = for_.map(|time| Instant::now() + time);
-        let refused = Refused { object: resources::hash(object), answer, until };
+        let refused = Refused { object: children::hash(object), answer, until };
         self.refused.insert((collection, holder.clone()), refused);
     }
 
@@ -548,7 +548,7 @@ impl Made {
         let key = (collection, holder.clone());
         let refused = self.refused.get(&key)?;
         let over = refused.until.is_some_and(|until| until <= Instant::now());
-        if over || refused.object != resources::hash(object) {
+        if over || refused.object != children::hash(object) {
             self.refused.remove(&key);
             return None;
         }

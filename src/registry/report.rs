@@ -12,10 +12,10 @@ use super::intent::{self, Defaults};
 use crate::api::{
     ApiGateway, GATEWAY_ID_ANNOTATION, INTENT_ANNOTATION, Phase, REGISTRY_LABEL, REGISTRY_MONGODB, State,
 };
+use crate::children;
 use crate::decide::observed::RegistryFacts;
 use crate::decide::requests::Requests;
 use crate::decide::say;
-use crate::resources;
 
 /// `Environment.state` of one that is served.
 pub const ACTIVE: &str = "Active";
@@ -284,7 +284,7 @@ impl Situation<'_> {
     fn word(&self, state: &str, spec: Option<Map<String, Value>>, seq: i64, now: Timestamp) -> Document {
         let at = moment(now);
         let hash = match &spec {
-            Some(spec) => resources::hash(spec),
+            Some(spec) => children::hash(spec),
             None => self.own_document().map(GatewayDocument::spec_hash).unwrap_or_default(),
         };
         let by = By {

@@ -17,7 +17,7 @@ use super::breaker::Breaker;
 use super::config::Settings;
 use super::document::{ENVIRONMENTS, EnvironmentDocument, GATEWAYS, GatewayDocument, Kept, Read, projection};
 use super::known::Shelved;
-use crate::lease::Claim;
+use crate::cluster::lease::Claim;
 use crate::metrics::Metrics;
 
 /// The operator's own collection: where its change streams go on.

@@ -188,7 +188,7 @@ fn decisions_and_children_are_computed_without_a_cluster_or_a_clock() {
         "crate::context",
     ];
     let mut files = Vec::new();
-    for folder in ["src/decide", "src/resources"] {
+    for folder in ["core/src/decide", "core/src/children"] {
         sources(&root().join(folder), &mut files);
     }
     assert!(files.len() > 10, "only {files:?}");

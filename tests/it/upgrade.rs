@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
-use phasegate::resources::{RENDERER, RENDERER_ANNOTATION};
+use phasegate::children::{RENDERER, RENDERER_ANNOTATION};
 use serde_json::json;
 
 use crate::harness::{World, gateway};

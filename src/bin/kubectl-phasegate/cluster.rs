@@ -8,7 +8,7 @@ use kube::api::Api;
 use kube::config::KubeConfigOptions;
 use kube::{Client, Resource};
 use phasegate::api::ApiGateway;
-use phasegate::client;
+use phasegate::cluster::kubeconfig;
 
 use crate::failure::{self, Failure};
 
@@ -63,7 +63,7 @@ impl Cluster {
             cluster: arguments.cluster.clone(),
             user: arguments.user.clone(),
         };
-        let mut config = client::read_config(arguments.kubeconfig.as_deref(), &options)
+        let mut config = kubeconfig::read(arguments.kubeconfig.as_deref(), &options)
             .await
             .map_err(|error| failure::no_kubeconfig(&error))?;
         config.default_retry = false;

@@ -9,7 +9,7 @@ use futures::{Stream, StreamExt};
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
-use phasegate::backoff::WatchBackoff;
+use phasegate::cluster::backoff::WatchBackoff;
 
 use crate::cluster::Cluster;
 use crate::failure::{self, Failure};

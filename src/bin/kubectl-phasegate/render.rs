@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use phasegate::api::{ApiGateway, DesiredState, Environment};
-use phasegate::config;
-use phasegate::resources::{self, DESIRED_ANNOTATION, Surroundings, UID_LABEL};
+use phasegate::children::{self, DESIRED_ANNOTATION, Surroundings, UID_LABEL};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -33,11 +32,11 @@ pub struct Render {
     files: Files,
 
     /// The operator's flag: how long a start may take, where the spec does not say
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = config::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = phasegate::parse::duration)]
     start_deadline: Duration,
 
     /// The operator's flag: an annotation for every Ingress. May be repeated
-    #[arg(long = "ingress-annotation", value_name = "KEY=VALUE", value_parser = config::annotation)]
+    #[arg(long = "ingress-annotation", value_name = "KEY=VALUE", value_parser = phasegate::parse::annotation)]
     ingress_annotations: Vec<(String, String)>,
 
     /// In which form: yaml, or json for one List
@@ -148,7 +147,7 @@ fn children(gateway: &ApiGateway, around: &Surroundings) -> serde_json::Result<V
     if gateway.spec.suspend || !gateway.spec.state.asks_to_run() {
         return Ok(Vec::new());
     }
-    let resources::Children { deployment, service, ingress, disruption_budget } = resources::render(gateway, around);
+    let children::Children { deployment, service, ingress, disruption_budget } = children::render(gateway, around);
     let all = [
         Some(serde_json::to_value(deployment)?),
         Some(serde_json::to_value(service)?),

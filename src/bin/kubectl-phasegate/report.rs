@@ -9,7 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{ApiResource, DynamicObject, ListParams, LogParams};
 use kube::core::GroupVersionKind;
 use kube::{Api, ResourceExt};
-use phasegate::resources::NAME_LABEL;
+use phasegate::children::NAME_LABEL;
 use serde_json::Value;
 
 use crate::archive::Archive;
@@ -64,7 +64,7 @@ pub struct Report {
     no_logs: bool,
 
     /// Logs that are no older (90s, 5m, 1h30m)
-    #[arg(long, value_name = "DURATION", value_parser = phasegate::config::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = phasegate::parse::duration)]
     since: Option<Duration>,
 }
 

@@ -7,7 +7,6 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::runtime::watcher;
 use phasegate::api::{ApiGateway, Phase, Reason, State, condition};
-use phasegate::config;
 use phasegate::decide::conditions::human;
 use phasegate::decide::requests::Requests;
 use serde::Serialize;
@@ -49,7 +48,7 @@ pub struct Wait {
     goal: Asked,
 
     /// How long (`90s`, `5m`, `1h30m`)
-    #[arg(long, default_value = "10m", value_parser = config::duration)]
+    #[arg(long, default_value = "10m", value_parser = phasegate::parse::duration)]
     timeout: Duration,
 
     /// Print for a program that it was reached

@@ -10,7 +10,6 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use phasegate::api::ApiGateway;
-use phasegate::config;
 use phasegate::decide::conditions::human;
 use serde::Serialize;
 use serde_json::Value;
@@ -99,7 +98,7 @@ pub struct Wave {
     max_parallel: Option<u16>,
 
     /// How long each gateway is waited for (`90s`, `5m`, `1h30m`)
-    #[arg(long, default_value = "10m", value_parser = config::duration)]
+    #[arg(long, default_value = "10m", value_parser = phasegate::parse::duration)]
     timeout: Duration,
 }
 

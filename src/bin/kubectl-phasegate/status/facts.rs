@@ -9,7 +9,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::ListParams;
 use kube::{Resource, ResourceExt};
 use phasegate::api::{ApiGateway, Environment};
-use phasegate::resources;
+use phasegate::children;
 use serde::de::DeserializeOwned;
 use tokio::join;
 
@@ -43,7 +43,7 @@ pub struct Facts {
 /// Reads what belongs to a gateway.
 pub async fn read(cluster: &Cluster, gateway: ApiGateway) -> Facts {
     let name = gateway.name_or_empty();
-    let selector = resources::selector(&gateway);
+    let selector = children::selector(&gateway);
     let of_gateway = ListParams::default().labels(&selector);
     let everything = ListParams::default();
     let (deployment, replica_sets, pods, service, ingress, disruption_budget, environments, events) = join!(

@@ -1,0 +1,57 @@
+//! Texts that flags, documents and manifests have in common, parsed in one place.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A duration as the API writes it (`90s`, `5m`, `1h30m`), of at least a second.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let no_duration = || "it is no duration such as 90s, 5m or 1h30m".to_owned();
+    // The bounds of the spec, which also keep the parser from overflowing.
+    let bounded = text.len() <= 20
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '.')
+        && text.split(|c: char| !c.is_ascii_digit()).all(|digits| digits.len() <= 6);
+    if !bounded {
+        return Err(no_duration());
+    }
+    let parsed = kube::core::Duration::from_str(text).map_err(|_| no_duration())?;
+    if Duration::from(parsed) < Duration::from_secs(1) {
+        return Err("it must be at least 1s".to_owned());
+    }
+    Ok(parsed.into())
+}
+
+/// `KEY=VALUE`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn annotation(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("it is not KEY=VALUE".to_owned()),
+    }
+}
+
+/// The name of a namespace, or nothing: an empty variable is one that is not set.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn namespace_or_nothing(text: &str) -> Result<String, String> {
+    if text.is_empty() { Ok(String::new()) } else { namespace(text) }
+}
+
+/// The name of a namespace: a DNS-1123 label.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn namespace(text: &str) -> Result<String, String> {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let valid = !text.is_empty()
+        && text.len() <= 63
+        && text.chars().all(inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-');
+    if valid { Ok(text.to_owned()) } else { Err("it is no name of a namespace".to_owned()) }
+}

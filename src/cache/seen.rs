@@ -1,0 +1,273 @@
+//! A child as it was last seen.
+//!
+//! Once a child was found as desired, hardly anything of it is looked at again until it changes. So it is
+//! kept as its text, which takes a fifth of the room of the decoded object, beside the little that
+//! every decision needs.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::marker::PhantomData;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Resource, ResourceExt};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::cache::watched::{Watchable, Watched};
+use crate::children::Children;
+use crate::cluster::calls::Object;
+use crate::control::gather::Found;
+use crate::decide::observed::{Child, Rollout};
+
+/// A kind of child.
+pub trait Part: Object + Watchable<Spec = Box<RawValue>> {
+    /// Which one.
+    const CHILD: Child;
+
+    /// The child that is desired, if one is.
+    fn desired(children: &Children) -> Option<&Self>;
+
+    /// The child that was found, if one was.
+    fn found(found: &Found) -> Option<&Seen<Self>>;
+
+    /// A hash of everything by which a comparison with what is desired could come out differently.
+    fn print(meta: &ObjectMeta) -> u64 {
+        hash(&(&meta.uid, &meta.resource_version))
+    }
+
+    /// How far the child's rollout is, where it has one.
+    fn rollout(_: &Watched<Self>) -> Rollout {
+        Rollout::default()
+    }
+}
+
+macro_rules! part {
+    ($kind:ident, $field:ident, $desired:expr $(, { $($more:tt)+ })?) => {
+        impl Part for $kind {
+            const CHILD: Child = Child::$kind;
+
+            fn desired(children: &Children) -> Option<&Self> {
+                $desired(&children.$field)
+            }
+
+            fn found(found: &Found) -> Option<&Seen<Self>> {
+                found.$field.as_deref()
+            }
+
+            $($($more)+)?
+        }
+    };
+}
+
+part!(Service, service, Some);
+part!(Ingress, ingress, Option::as_ref);
+part!(PodDisruptionBudget, disruption_budget, Option::as_ref);
+part!(Deployment, deployment, Some, {
+    /// The status of a Deployment changes often, and the generation with everything else but the metadata.
+    fn print(meta: &ObjectMeta) -> u64 {
+        let ObjectMeta { uid, generation, labels, annotations, deletion_timestamp, owner_references, .. } = meta;
+        let owners: Vec<_> = owner_references
+            .iter()
+            .flatten()
+            .map(|owner| (&owner.uid, &owner.name, owner.controller, owner.block_owner_deletion))
+            .collect();
+        hash(&(uid, generation, labels, annotations, deletion_timestamp.is_some(), owners))
+    }
+
+    fn rollout(watched: &Watched<Self>) -> Rollout {
+        rollout(watched)
+    }
+});
+
+/// A child as it was last seen.
+pub struct Seen<K: Part> {
+    /// Its uid.
+    pub uid: Option<String>,
+    /// Its resourceVersion.
+    pub version: Option<String>,
+    /// See [`Part::print`].
+    pub print: u64,
+    /// How far its rollout is, where it has one.
+    pub rollout: Rollout,
+    text: Box<str>,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K: Part> Seen<K> {
+    /// The object itself, without its status.
+    ///
+    /// # Errors
+    /// When it is of another shape than its kind has in this version.
+    pub fn object(&self) -> Result<K, serde_json::Error> {
+        serde_json::from_str(&self.text)
+    }
+}
+
+impl<K: Part> From<Watched<K>> for Seen<K> {
+    fn from(watched: Watched<K>) -> Self {
+        /// The text of an object.
+        #[derive(Serialize)]
+        struct Text<'a> {
+            metadata: &'a ObjectMeta,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            spec: &'a Option<Box<RawValue>>,
+        }
+
+        let meta = watched.meta();
+        let text = Text { metadata: meta, spec: &watched.spec };
+        Self {
+            uid: meta.uid.clone(),
+            version: meta.resource_version.clone(),
+            print: K::print(meta),
+            rollout: K::rollout(&watched),
+            // What was read from JSON can always be written as JSON.
+            text: serde_json::to_string(&text).unwrap_or_default().into_boxed_str(),
+            kind: PhantomData,
+        }
+    }
+}
+
+fn hash(of: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn rollout(deployment: &Watched<Deployment>) -> Rollout {
+    /// The one field of a Deployment's specification that counts here.
+    #[derive(Default, Deserialize)]
+    struct Size {
+        replicas: Option<i32>,
+    }
+
+    let size: Option<Size> = deployment.spec.as_ref().and_then(|spec| serde_json::from_str(spec.get()).ok());
+    let desired = size.unwrap_or_default().replicas.unwrap_or(1);
+    let Some(status) = &deployment.status else {
+        return Rollout { desired, behind: true, ..Rollout::default() };
+    };
+    let condition = |type_: &str| status.conditions.iter().flatten().find(|condition| condition.type_ == type_);
+    let says = |type_: &str, value: &str, reason: Option<&str>| {
+        condition(type_)
+            .filter(|condition| {
+                condition.status == value && reason.is_none_or(|reason| condition.reason.as_deref() == Some(reason))
+            })
+            .map(|condition| condition.message.clone().unwrap_or_default())
+    };
+    let current = status.observed_generation >= deployment.meta().generation;
+    let (replicas, updated) = (status.replicas.unwrap_or(0), status.updated_replicas.unwrap_or(0));
+    let available = status.available_replicas.unwrap_or(0);
+    Rollout {
+        complete: current && replicas == desired && updated == desired && available == desired,
+        desired,
+        replicas,
+        ready: status.ready_replicas.unwrap_or(0),
+        available,
+        progress_deadline_exceeded: says("Progressing", "False", Some("ProgressDeadlineExceeded")),
+        replica_failure: says("ReplicaFailure", "True", None),
+        updated,
+        behind: !current,
+        template: condition("Progressing")
+            .and_then(|condition| newest_template(&deployment.name_any(), condition.message.as_deref()?)),
+    }
+}
+
+/// The `pod-template-hash` of the ReplicaSet that a Deployment speaks of: its name is the Deployment's and the
+/// hash. Watching ReplicaSets for this alone would cost as much as watching Deployments.
+fn newest_template(deployment: &str, words: &str) -> Option<String> {
+    let replica_set = words.split('"').nth(1)?;
+    Some(replica_set.strip_prefix(deployment)?.strip_prefix('-')?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn seen(object: &Value) -> Seen<Deployment> {
+        // From text, as a watch reads it: a specification cannot be taken as text from a tree of values.
+        serde_json::from_str::<Watched<Deployment>>(&object.to_string()).unwrap().into()
+    }
+
+    fn deployment() -> Value {
+        json!({
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {
+                "name": "shop", "namespace": "a", "uid": "u", "resourceVersion": "7", "generation": 3,
+                "labels": { "l": "1" }, "annotations": { "a": "1" }, "finalizers": ["f"],
+                "ownerReferences": [{ "apiVersion": "v1", "kind": "Node", "name": "n", "uid": "o" }],
+                "creationTimestamp": "2026-01-02T03:04:05Z", "deletionTimestamp": "2026-01-02T03:04:06Z",
+                "managedFields": [{ "manager": "m", "operation": "Update" }],
+            },
+            "spec": { "replicas": 2, "selector": {}, "template": { "metadata": { "labels": { "l": "1" } } } },
+            "status": { "replicas": 2, "observedGeneration": 3, "availableReplicas": 2, "updatedReplicas": 2 },
+        })
+    }
+
+    #[test]
+    fn a_child_is_kept_whole_but_for_its_status_and_managed_fields() {
+        let mut whole: Deployment = serde_json::from_value(deployment()).unwrap();
+        let seen = seen(&deployment());
+
+        whole.metadata.managed_fields = None;
+        whole.status = None;
+        assert_eq!(seen.object().unwrap(), whole);
+        assert_eq!(seen.uid.as_deref(), Some("u"));
+        assert_eq!(seen.version.as_deref(), Some("7"));
+        assert!(seen.rollout.complete);
+        assert_eq!(seen.rollout.desired, 2);
+    }
+
+    #[test]
+    fn a_deployments_print_changes_with_all_that_is_compared_and_not_with_its_status() {
+        let print = |pointer: &str, value: Value| {
+            let mut changed = deployment();
+            *changed.pointer_mut(pointer).unwrap() = value;
+            seen(&changed).print
+        };
+        let before = seen(&deployment()).print;
+        assert_eq!(before, print("/status/availableReplicas", json!(1)));
+        assert_eq!(before, print("/metadata/resourceVersion", json!("8")));
+        for (pointer, value) in [
+            ("/metadata/uid", json!("v")),
+            ("/metadata/generation", json!(4)),
+            ("/metadata/labels/l", json!("2")),
+            ("/metadata/annotations/a", json!("2")),
+            ("/metadata/ownerReferences/0/uid", json!("p")),
+            ("/metadata/ownerReferences", json!([])),
+            ("/metadata/deletionTimestamp", Value::Null),
+        ] {
+            assert_ne!(before, print(pointer, value), "{pointer}");
+        }
+    }
+
+    #[test]
+    fn a_rollout_is_complete_at_the_current_generation_only() {
+        let mut older = deployment();
+        older["status"]["observedGeneration"] = json!(2);
+        assert!(!seen(&older).rollout.complete);
+    }
+
+    /// The words of every version of the Deployment controller that is supported.
+    #[test]
+    fn the_newest_template_is_told_by_what_the_deployment_says_of_its_progress() {
+        for words in [
+            "Created new replica set \"shop-7d9f8b6c5\"",
+            "Found new replica set \"shop-7d9f8b6c5\"",
+            "ReplicaSet \"shop-7d9f8b6c5\" is progressing.",
+            "ReplicaSet \"shop-7d9f8b6c5\" has successfully progressed.",
+            "ReplicaSet \"shop-7d9f8b6c5\" has timed out progressing.",
+        ] {
+            assert_eq!(newest_template("shop", words).as_deref(), Some("7d9f8b6c5"), "{words}");
+        }
+        for words in ["Deployment \"shop\" is progressing.", "Deployment is paused", ""] {
+            assert_eq!(newest_template("shop", words), None, "{words}");
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! Calls to the API server: each is bounded in time, and none is repeated here.
+//!
+//! kube's own client would repeat 429, 503 and 504 up to fifteen times and obey any
+//! `Retry-After`; it is switched off, and the controller's backoff repeats instead.
+
+use std::fmt::Debug;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::Request;
+use kube::{Api, Client, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::cluster::lease::Claim;
+use crate::cluster::reachability::Outages;
+
+/// The field manager of our writes.
+pub const FIELD_MANAGER: &str = "phasegate";
+
+/// Why a call did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// No answer in time. Whether a write was carried out is not known.
+    #[error("the API server did not answer within {0:?}")]
+    TimedOut(Duration),
+    /// Another operator is leader, or this one's claim has expired; nothing was sent.
+    #[error("this operator is not leader")]
+    NotLeader,
+    /// The API server refused, or could not be reached.
+    #[error("{}", words(.0))]
+    Kube(#[from] kube::Error),
+}
+
+/// An API server's refusal in its own words, without the debug form that kube appends.
+fn words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
+impl CallError {
+    /// The HTTP status, where the API server answered.
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            Self::Kube(kube::Error::Api(status)) => Some(status.code),
+            _ => None,
+        }
+    }
+
+    /// The machine-readable reason, where the API server answered.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Kube(kube::Error::Api(status)) => Some(&status.reason),
+            _ => None,
+        }
+    }
+
+    /// How long the API server asked to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let Self::Kube(kube::Error::Api(status)) = self else { return None };
+        let seconds = status.details.as_ref()?.retry_after_seconds;
+        (seconds > 0).then(|| Duration::from_secs(seconds.into()))
+    }
+
+    /// The object changed, appeared or disappeared since it was read.
+    pub fn is_stale(&self) -> bool {
+        matches!(self.code(), Some(404 | 409 | 410))
+    }
+
+    /// The API server, or a webhook that it asked, will not have the object; not one that was
+    /// too busy to look at it.
+    pub fn is_refusal(&self) -> bool {
+        self.code().is_some_and(|code| !matches!(code, 401 | 429 | 503 | 504)) && !self.is_stale()
+    }
+
+    /// The object's namespace is being deleted.
+    pub fn is_in_a_namespace_that_goes(&self) -> bool {
+        let Self::Kube(kube::Error::Api(status)) = self else { return false };
+        let causes = status.details.iter().flat_map(|details| &details.causes);
+        causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+    }
+
+    /// A field was to be changed that cannot be.
+    pub fn names_an_immutable_field(&self) -> bool {
+        let Self::Kube(kube::Error::Api(status)) = self else { return false };
+        let causes = status.details.iter().flat_map(|details| &details.causes);
+        causes.into_iter().any(|cause| cause.message.ends_with("field is immutable"))
+    }
+}
+
+/// A bounded client.
+#[derive(Clone)]
+pub struct Calls {
+    client: Client,
+    timeout: Duration,
+    claim: Claim,
+    outages: Outages,
+}
+
+/// What every namespaced object offers that is read and written here.
+pub trait Object:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Serialize + Debug
+{
+}
+
+impl<K> Object for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Serialize + Debug
+{
+}
+
+impl Calls {
+    /// Bounds every call of `client` by `timeout`, and every write by `claim` as well.
+    pub fn new(client: Client, timeout: Duration, claim: Claim, outages: Outages) -> Self {
+        Self { client, timeout, claim, outages }
+    }
+
+    /// Reads an object; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the API server refuses or does not answer.
+    pub async fn get<K>(&self, namespace: &str, name: &str) -> Result<Option<K>, CallError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    {
+        let api = self.api(namespace);
+        self.within(self.timeout, pin!(api.get_opt(name))).await
+    }
+
+    /// Reads the objects of a namespace that a field selector selects.
+    ///
+    /// # Errors
+    /// When the API server refuses or does not answer.
+    pub async fn list<K: Object>(&self, namespace: &str, fields: &str) -> Result<Vec<K>, CallError> {
+        let params = ListParams::default().fields(fields);
+        let api = self.api(namespace);
+        Ok(self.within(self.timeout, pin!(api.list(&params))).await?.items)
+    }
+
+    /// Creates an object.
+    ///
+    /// # Errors
+    /// When the API server refuses or does not answer.
+    pub async fn create<K: Object>(&self, object: &K) -> Result<(), CallError> {
+        let call = async {
+            let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
+            let request = path_of(object).create(&post(), body).map_err(kube::Error::BuildRequest)?;
+            self.unread("create", request).await
+        };
+        self.write(pin!(call)).await
+    }
+
+    /// Replaces an object, if it is still of the uid and version that `object` carries.
+    ///
+    /// # Errors
+    /// When the API server refuses or does not answer.
+    pub async fn replace<K: Object>(&self, object: &K) -> Result<(), CallError> {
+        let call = async {
+            let name = object.meta().name.as_deref().unwrap_or_default();
+            let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
+            let request = path_of(object).replace(name, &post(), body).map_err(kube::Error::BuildRequest)?;
+            self.unread("replace", request).await
+        };
+        self.write(pin!(call)).await
+    }
+
+    /// Sends a request of which nothing but its success counts: the answer repeats the object, and decoding it
+    /// takes longer than writing it.
+    async fn unread(&self, verb: &'static str, mut request: axum::http::Request<Vec<u8>>) -> Result<(), kube::Error> {
+        request.extensions_mut().insert(verb);
+        self.client.request_text(request).await.map(drop)
+    }
+
+    /// Replaces an object's status, if it is still of the version that `object` carries.
+    ///
+    /// # Errors
+    /// When the API server refuses or does not answer.
+    pub async fn replace_status<K: Object>(&self, object: &K) -> Result<K, CallError> {
+        let name = object.meta().name.clone().unwrap_or_default();
+        let api = self.api_of(object);
+        self.write(pin!(api.replace_status(&name, &post(), object))).await
+    }
+
+    /// Merges a patch into an object's status.
+    ///
+    /// # Errors
+    /// When the API server refuses or does not answer.
+    pub async fn merge_status<K: Object>(
+        &self,
+        namespace: &str,
+        name: &str,
+        patch: &serde_json::Value,
+    ) -> Result<kube::api::DynamicObject, CallError> {
+        let resource = kube::api::ApiResource::erase::<K>(&());
+        let api: Api<kube::api::DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        self.write(pin!(api.patch_status(name, &params, &Patch::Merge(patch)))).await
+    }
+
+    /// Merges a patch into an object.
+    ///
+    /// # Errors
+    /// When the API server refuses or does not answer.
+    pub async fn merge<K: Object>(
+        &self,
+        namespace: &str,
+        name: &str,
+        patch: &serde_json::Value,
+    ) -> Result<K, CallError> {
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let api = self.api(namespace);
+        self.write(pin!(api.patch(name, &params, &Patch::Merge(patch)))).await
+    }
+
+    /// Applies an object for `manager`, whose fields it is to have from then on, whoever had them before.
+    ///
+    /// # Errors
+    /// When the API server refuses or does not answer.
+    pub async fn apply<K: Object>(
+        &self,
+        manager: &str,
+        namespace: &str,
+        name: &str,
+        object: &serde_json::Value,
+    ) -> Result<K, CallError> {
+        let params = PatchParams::apply(manager).force().validation_strict();
+        let api = self.api(namespace);
+        self.write(pin!(api.patch(name, &params, &Patch::Apply(object)))).await
+    }
+
+    /// Deletes the object of this uid; one that is gone already counts as deleted.
+    ///
+    /// # Errors
+    /// When the API server refuses or does not answer.
+    pub async fn delete<K: Object>(&self, namespace: &str, name: &str, uid: &str) -> Result<(), CallError> {
+        let this = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+        let params = DeleteParams::background().preconditions(this);
+        let api = self.api::<K>(namespace);
+        match self.write(pin!(api.delete(name, &params))).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.code() == Some(404) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self, namespace: &str) -> Api<K> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    fn api_of<K: Object>(&self, object: &K) -> Api<K> {
+        self.api(object.meta().namespace.as_deref().unwrap_or_default())
+    }
+
+    /// Nothing is sent unless this process is leader at this moment.
+    async fn write<T>(&self, call: Pin<&mut impl Future<Output = Result<T, kube::Error>>>) -> Result<T, CallError> {
+        // A write that hangs ends before another may lead.
+        let limit = self.claim.remaining().map_or(self.timeout, |left| left.min(self.timeout));
+        let mut call = pin!(self.within(limit, call));
+        // Asked at every step and not once: between the first step and the sending a connection
+        // may have to be made, and the process may have been frozen meanwhile.
+        poll_fn(
+            |cx| if self.claim.is_valid() { call.as_mut().poll(cx) } else { Poll::Ready(Err(CallError::NotLeader)) },
+        )
+        .await
+    }
+
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        call: Pin<&mut impl Future<Output = Result<T, kube::Error>>>,
+    ) -> Result<T, CallError> {
+        match tokio::time::timeout(limit, call).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                if is_out_of_reach(&error) {
+                    self.outages.began();
+                }
+                Err(error.into())
+            }
+            Err(_) => {
+                self.outages.unanswered(limit);
+                Err(CallError::TimedOut(limit))
+            }
+        }
+    }
+}
+
+/// Whether no API server answered.
+pub fn is_out_of_reach(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::ReadEvents(_))
+}
+
+/// Where objects like this one are kept.
+fn path_of<K: Object>(object: &K) -> Request {
+    Request::new(K::url_path(&(), object.meta().namespace.as_deref()))
+}
+
+fn post() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::convert::Infallible;
+    use std::future::{Ready, ready};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Context;
+
+    use axum::http::{self, Response};
+    use k8s_openapi::api::core::v1::Service;
+    use kube::client::Body;
+
+    use super::*;
+    use crate::cluster::reachability::LastHeard;
+    use crate::service::health::Health;
+
+    /// An API server that counts requests and gives back what it is sent.
+    #[derive(Clone, Default)]
+    struct Counting(Arc<AtomicUsize>);
+
+    impl tower::Service<http::Request<Body>> for Counting {
+        type Response = Response<Body>;
+        type Error = Infallible;
+        type Future = Ready<Result<Response<Body>, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            ready(Ok(Response::new(request.into_body())))
+        }
+    }
+
+    async fn created_with(claim: Claim) -> (Result<(), CallError>, usize) {
+        let server = Counting::default();
+        let client = Client::new(server.clone(), "a");
+        let outages = Outages::new(client.clone(), LastHeard::default(), Health::default());
+        let calls = Calls::new(client, Duration::from_secs(10), claim, outages);
+        let mut service = Service::default();
+        service.metadata.namespace = Some("a".to_owned());
+        (calls.create(&service).await, server.0.load(Ordering::SeqCst))
+    }
+
+    #[tokio::test]
+    async fn without_a_claim_no_write_leaves_the_process() {
+        let (refused, requests) = created_with(Claim::none()).await;
+        assert!(matches!(refused, Err(CallError::NotLeader)), "{refused:?}");
+        assert_eq!(requests, 0);
+        let (created, requests) = created_with(Claim::unconditional()).await;
+        created.unwrap();
+        assert_eq!(requests, 1);
+    }
+}

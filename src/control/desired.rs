@@ -1,0 +1,227 @@
+//! What is desired of a gateway, and how its children compare with that.
+//!
+//! Rendering and comparing are most of a reconcile's work, and most reconciles find that neither the
+//! gateway nor a child has changed since everything was last found as desired. So both are done
+//! only where that is not known.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, OnceLock};
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use serde::Serialize;
+
+use crate::api::{ADOPT_ANNOTATION, ApiGateway, Environment};
+use crate::cache::seen::{Part, Seen};
+use crate::children::{self, Children, Owner, Surroundings};
+use crate::control::context::Context;
+use crate::control::gather::{self, Found};
+use crate::decide::deadline;
+use crate::decide::observed::{EnvironmentFacts, HostVerdict, Presence};
+
+/// What is desired of a gateway whose children were found as they are here. Rendered when
+/// somebody looks.
+pub struct Desired<'a> {
+    gateway: &'a ApiGateway,
+    /// The children that it is compared with.
+    pub found: Found,
+    /// Whether the gateway may have its host.
+    pub host: HostVerdict,
+    /// The environments of the gateway that are not being deleted.
+    pub environments: Vec<(Arc<Environment>, EnvironmentFacts)>,
+    surroundings: Surroundings,
+    may_have_what_it_asks: bool,
+    rendered: OnceLock<Children>,
+}
+
+/// Each child, compared with what is desired of it.
+pub struct Compared {
+    /// The Deployment.
+    pub deployment: Presence,
+    /// The Service.
+    pub service: Presence,
+    /// The Ingress.
+    pub ingress: Presence,
+    /// The PodDisruptionBudget.
+    pub disruption_budget: Presence,
+}
+
+impl<'a> Desired<'a> {
+    /// What is desired of a gateway whose children are `found`.
+    pub fn of(ctx: &Context, gateway: &'a ApiGateway, found: Found) -> Self {
+        let environments = gather::environments(ctx, gateway);
+        let mut hosts: Vec<String> = environments
+            .iter()
+            .filter(|(_, facts)| facts.claimed && !facts.refused)
+            .filter_map(|(environment, _)| environment.spec.host.clone())
+            .collect();
+        hosts.sort();
+        hosts.dedup();
+        let host = gather::host_verdict(ctx, gateway);
+        Self {
+            gateway,
+            found,
+            may_have_what_it_asks: host == HostVerdict::Free && ctx.settings.allows_ingress_class_of(gateway),
+            host,
+            environments,
+            surroundings: Surroundings {
+                start_deadline: deadline::limit(gateway, &ctx.settings),
+                environment_hosts: hosts,
+                ingress_annotations: ctx.settings.ingress_annotations.clone(),
+            },
+            rendered: OnceLock::new(),
+        }
+    }
+
+    /// The children that are desired.
+    pub fn children(&self) -> &Children {
+        self.rendered.get_or_init(|| {
+            let mut children = children::render(self.gateway, &self.surroundings);
+            if let Some(found) = object(self.found.deployment.as_deref()) {
+                children::keep_pods_of_other_renderer(&mut children.deployment, &found);
+            }
+            if !self.may_have_what_it_asks {
+                self.keep_routed_hosts(&mut children);
+            }
+            children
+        })
+    }
+
+    /// A gateway that may not have what its spec asks keeps the Ingress that it has, whatever else
+    /// changes, with the rules of those hosts that are its own and its environments'.
+    fn keep_routed_hosts(&self, children: &mut Children) {
+        let gateway = self.gateway;
+        if let Some(ingress) = object(self.found.ingress.as_deref())
+            && children::owner_of(&ingress.metadata, gateway) == Owner::Ours
+        {
+            let lost = |host: &String| {
+                matches!(self.host, HostVerdict::Taken { .. }) && gateway.spec.host.as_ref() == Some(host)
+            };
+            let claims = gateway.status.iter().flat_map(|status| &status.hosts).map(|claim| claim.host.clone());
+            let mut hosts: Vec<String> = claims.filter(|host| !lost(host)).collect();
+            hosts.extend_from_slice(&self.surroundings.environment_hosts);
+            children.ingress = children::keep_routes(&ingress, children.ingress.as_ref(), &hosts);
+        }
+    }
+
+    /// Compares the children that were found with those that are desired.
+    pub fn compared(&self, ctx: &Context) -> Compared {
+        let print = self.fingerprint();
+        if print.is_some() && print == ctx.memory.settled(self.gateway) {
+            return self.each(Presence::Equal);
+        }
+        let compared = self.compare();
+        let settled = compared.deployment == Presence::Equal
+            && compared.service == Presence::Equal
+            && compared.ingress.is_settled()
+            && compared.disruption_budget.is_settled();
+        if settled && let Some(print) = print {
+            ctx.memory.found_settled(self.gateway, print);
+        }
+        compared
+    }
+
+    fn compare(&self) -> Compared {
+        let Found { deployment, service, ingress, disruption_budget } = &self.found;
+        if deployment.is_none() && service.is_none() && ingress.is_none() && disruption_budget.is_none() {
+            return self.each(Presence::Missing);
+        }
+        Compared {
+            deployment: self.presence::<Deployment>(),
+            service: self.presence::<Service>(),
+            ingress: self.presence::<Ingress>(),
+            disruption_budget: self.presence::<PodDisruptionBudget>(),
+        }
+    }
+
+    fn presence<K: Part>(&self) -> Presence {
+        let desired = K::desired(self.children());
+        match K::found(&self.found).map(Seen::object) {
+            // What cannot be read is read once more before it is written.
+            Some(Err(_)) => Presence::Different("/".to_owned()),
+            Some(Ok(found)) => presence(self.gateway, desired, Some(&found)),
+            None => presence(self.gateway, desired, None),
+        }
+    }
+
+    /// Every child that is wanted, found alike.
+    fn each(&self, presence: Presence) -> Compared {
+        let optional = |wanted: bool| if wanted { presence.clone() } else { Presence::NotWanted };
+        Compared {
+            ingress: optional(children::wants_ingress(self.gateway, &self.surroundings)),
+            disruption_budget: optional(children::wants_disruption_budget(self.gateway)),
+            deployment: presence.clone(),
+            service: presence,
+        }
+    }
+
+    /// A hash of everything that the comparison depends on; `None` where that is more than what is
+    /// named here.
+    fn fingerprint(&self) -> Option<u64> {
+        let generation = self.gateway.metadata.generation?;
+        if !self.may_have_what_it_asks || self.gateway.is_being_deleted() {
+            return None;
+        }
+        let mut hasher = DefaultHasher::new();
+        generation.hash(&mut hasher);
+        self.gateway.status.as_ref().map(|status| status.restarts).hash(&mut hasher);
+        self.surroundings.environment_hosts.hash(&mut hasher);
+        let Found { deployment, service, ingress, disruption_budget } = &self.found;
+        let prints = (print(deployment), print(service), print(ingress), print(disruption_budget));
+        prints.hash(&mut hasher);
+        Some(hasher.finish())
+    }
+}
+
+fn print<K: Part>(found: &Option<Arc<Seen<K>>>) -> Option<u64> {
+    found.as_ref().map(|seen| seen.print)
+}
+
+/// A child, decoded. One that cannot be is another version's, and nothing of it is kept.
+fn object<K: Part>(found: Option<&Seen<K>>) -> Option<K> {
+    found?.object().ok()
+}
+
+/// Compares one child with what is desired of it.
+pub fn presence<K: Resource + Serialize>(gateway: &ApiGateway, desired: Option<&K>, found: Option<&K>) -> Presence {
+    let Some(found) = found else {
+        return if desired.is_some() { Presence::Missing } else { Presence::NotWanted };
+    };
+    match (children::owner_of(found.meta(), gateway), desired) {
+        // What nobody desires is in nobody's way.
+        (Owner::Stranger(_) | Owner::Predecessor, None) => Presence::NotWanted,
+        (Owner::Stranger(who), Some(_)) => Presence::Stranger(who),
+        (Owner::Predecessor, Some(_)) if adopts(gateway) && found.meta().deletion_timestamp.is_none() => {
+            Presence::Different("/metadata/ownerReferences".to_owned())
+        }
+        (Owner::Predecessor, Some(_)) => Presence::Predecessor,
+        // `kubectl delete --cascade=orphan` left it behind.
+        (Owner::Ours, _) if gateway.is_being_deleted() && !names_its_owner(found.meta(), gateway) => {
+            Presence::NotWanted
+        }
+        (Owner::Ours, _) if found.meta().deletion_timestamp.is_some() => Presence::Terminating,
+        (Owner::Ours, None) => Presence::Unwanted,
+        (Owner::Ours, Some(desired)) => match (serde_json::to_value(desired), serde_json::to_value(found)) {
+            (Ok(desired), Ok(found)) => match children::difference(&desired, &found) {
+                None => Presence::Equal,
+                Some(path) => Presence::Different(path),
+            },
+            // An object that came as JSON can be written as JSON.
+            _ => Presence::Different("/".to_owned()),
+        },
+    }
+}
+
+/// Whether a child names the gateway as an owner.
+pub fn names_its_owner(child: &ObjectMeta, gateway: &ApiGateway) -> bool {
+    child.owner_references.iter().flatten().any(|owner| owner.uid == gateway.uid())
+}
+
+/// Whether a gateway takes over the children of an earlier one of its name.
+fn adopts(gateway: &ApiGateway) -> bool {
+    gateway.annotation(ADOPT_ANNOTATION) == Some("true")
+}

@@ -1,0 +1,342 @@
+//! What Prometheus is told. No label carries a tenant's words: every set of values is closed.
+//!
+//! What has a small set of labels is there from the beginning, with 0: the first failure is then an increase
+//! that a rule can see. README.md's table has every metric; a test compares it with a scrape.
+
+mod fleet;
+mod process;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use k8s_openapi::jiff::Timestamp;
+use prometheus_client::encoding::{EncodeLabelSet, prometheus_text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Metric, Registry};
+
+use crate::api::{ApiGateway, Reason};
+use crate::cluster::client::VERBS;
+use crate::control::reconcile::RESULTS;
+use crate::control::watch::Guarded;
+use crate::decide::conditions::is_cause;
+use crate::queue::{Kind, Load};
+
+/// The metrics of this process. Clones share them.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    process_began: SystemTime,
+    reconciles: Family<ReconcileLabels, Counter>,
+    reconcile_duration: Histograms<KindLabels>,
+    requests: Family<RequestLabels, Counter>,
+    request_duration: Histograms<VerbLabels>,
+    start_attempts: Family<ReasonLabels, Counter>,
+    start_duration: Histogram,
+    start_timeouts: Family<ReasonLabels, Counter>,
+    failures: Family<ReasonLabels, Counter>,
+    watch_restarts: Family<ResourceLabels, Counter>,
+    registry_requests: Family<OperationLabels, Counter>,
+    registry_duration: Histograms<OperationNameLabels>,
+    registry_up: Family<RegistryLabels, Gauge>,
+    registry_missing_indexes: Family<RegistryLabels, Gauge>,
+}
+
+type Histograms<L> = Family<L, Histogram, Doubling>;
+
+/// Buckets from a millisecond on, each twice as wide as the one before it.
+#[derive(Clone, Copy)]
+struct Doubling {
+    buckets: u16,
+}
+
+impl MetricConstructor<Histogram> for Doubling {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(exponential_buckets(0.001, 2.0, self.buckets))
+    }
+}
+
+/// Seconds. Finer about the minutes that most starts are given; up to an hour, for deadlines are the users'.
+const START_BUCKETS: [f64; 15] =
+    [1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 90.0, 120.0, 180.0, 240.0, 300.0, 600.0, 1_800.0, 3_600.0];
+
+/// Why an attempt begins.
+const BEGINNINGS: [Reason; 4] =
+    [Reason::StartRequested, Reason::RestartRequested, Reason::RetryScheduled, Reason::Resumed];
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReconcileLabels {
+    kind: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct KindLabels {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RequestLabels {
+    verb: &'static str,
+    resource: &'static str,
+    code: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct VerbLabels {
+    verb: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+impl From<Reason> for ReasonLabels {
+    fn from(reason: Reason) -> Self {
+        Self { reason: reason.as_str() }
+    }
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ResourceLabels {
+    resource: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OperationLabels {
+    registry: &'static str,
+    operation: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OperationNameLabels {
+    registry: &'static str,
+    operation: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RegistryLabels {
+    registry: &'static str,
+}
+
+const MONGODB: &str = "mongodb";
+
+/// What is counted at the moment of a scrape.
+#[derive(Default)]
+pub struct Scrape {
+    /// Whether this process works, or stands by.
+    pub leads: bool,
+    /// The queue; that of a process that stands by is empty.
+    pub load: Load,
+    /// The gateways, where this process works and has listed them.
+    pub gateways: Option<Vec<Arc<Guarded<ApiGateway>>>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut all = Registry::with_prefix("phasegate");
+        let metrics = Self {
+            process_began: SystemTime::now(),
+            reconciles: add(&mut all, "reconciles", "Reconciles by kind and result", Family::default()),
+            reconcile_duration: add(
+                &mut all,
+                "reconcile_duration_seconds",
+                "How long one reconcile took, its requests included",
+                Family::new_with_constructor(Doubling { buckets: 16 }),
+            ),
+            requests: add(
+                &mut all,
+                "api_requests",
+                "Requests to the API server by verb, resource and HTTP status; none: no answer",
+                Family::default(),
+            ),
+            request_duration: add(
+                &mut all,
+                "api_request_duration_seconds",
+                "How long the API server took to begin its answer, or was waited for",
+                Family::new_with_constructor(Doubling { buckets: 15 }),
+            ),
+            start_attempts: add(
+                &mut all,
+                "start_attempts",
+                "Attempts to start or restart that began, by what asked for them",
+                Family::default(),
+            ),
+            start_duration: add(
+                &mut all,
+                "start_duration_seconds",
+                "From the beginning of an attempt to Started",
+                Histogram::new(START_BUCKETS),
+            ),
+            start_timeouts: add(
+                &mut all,
+                "start_timeouts",
+                "Attempts that were given up at their deadline, by the diagnosed cause",
+                Family::default(),
+            ),
+            failures: add(
+                &mut all,
+                "failures",
+                "Causes that became visible and kept a gateway from being as asked",
+                Family::default(),
+            ),
+            watch_restarts: add(&mut all, "watch_restarts", "Interrupted watches by resource", Family::default()),
+            registry_requests: add(
+                &mut all,
+                "registry_requests",
+                "Requests to the registry outside Kubernetes by operation and result",
+                Family::default(),
+            ),
+            registry_duration: add(
+                &mut all,
+                "registry_request_duration_seconds",
+                "How long requests to the registry took, answered or not",
+                Family::new_with_constructor(Doubling { buckets: 14 }),
+            ),
+            registry_up: add(&mut all, "registry_up", "Whether the registry answers", Family::default()),
+            registry_missing_indexes: add(
+                &mut all,
+                "registry_missing_indexes",
+                "Indexes that the platform's data does not allow, duplicates mostly",
+                Family::default(),
+            ),
+            registry: {
+                let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+                all.register("build", "The version of the operator", version);
+                Arc::new(all)
+            },
+        };
+        metrics.begin_at_zero();
+        metrics
+    }
+}
+
+/// Registers a metric, and keeps a handle to it.
+fn add<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+impl Metrics {
+    fn begin_at_zero(&self) {
+        for kind in Kind::ALL.map(Kind::as_str) {
+            for result in RESULTS {
+                drop(self.reconciles.get_or_create(&ReconcileLabels { kind, result }));
+            }
+            drop(self.reconcile_duration.get_or_create(&KindLabels { kind }));
+        }
+        for verb in VERBS {
+            drop(self.request_duration.get_or_create(&VerbLabels { verb }));
+        }
+        for reason in BEGINNINGS {
+            drop(self.start_attempts.get_or_create(&reason.into()));
+        }
+        for reason in Reason::ALL.iter().filter(|reason| is_cause(**reason) || **reason == Reason::SlowStart) {
+            drop(self.start_timeouts.get_or_create(&(*reason).into()));
+            drop(self.failures.get_or_create(&(*reason).into()));
+        }
+    }
+
+    /// A reconcile ended.
+    pub fn reconciled(&self, kind: Kind, result: &'static str, took: Duration) {
+        let kind = kind.as_str();
+        self.reconciles.get_or_create(&ReconcileLabels { kind, result }).inc();
+        self.reconcile_duration.get_or_create(&KindLabels { kind }).observe(took.as_secs_f64());
+    }
+
+    /// A request was answered with an HTTP status, or with `none`, after so long.
+    pub fn requested(&self, verb: &'static str, resource: &'static str, code: &str, took: Duration) {
+        self.requests.get_or_create(&RequestLabels { verb, resource, code: code.to_owned() }).inc();
+        self.request_duration.get_or_create(&VerbLabels { verb }).observe(took.as_secs_f64());
+    }
+
+    /// An attempt began.
+    pub fn attempt_began(&self, why: Reason) {
+        self.start_attempts.get_or_create(&why.into()).inc();
+    }
+
+    /// An attempt ended in Started after `seconds`.
+    pub fn started(&self, seconds: f64) {
+        self.start_duration.observe(seconds);
+    }
+
+    /// An attempt was given up.
+    pub fn timed_out(&self, cause: Reason) {
+        self.start_timeouts.get_or_create(&cause.into()).inc();
+    }
+
+    /// A watch begins; none of its interruptions are known yet.
+    pub fn watches(&self, resource: &str) {
+        drop(self.watch_restarts.get_or_create(&ResourceLabels { resource: resource.to_owned() }));
+    }
+
+    /// A cause became visible.
+    pub fn failed(&self, cause: Reason) {
+        self.failures.get_or_create(&cause.into()).inc();
+    }
+
+    /// A watch was interrupted.
+    pub fn watch_restarted(&self, resource: &str) {
+        self.watch_restarts.get_or_create(&ResourceLabels { resource: resource.to_owned() }).inc();
+    }
+
+    /// A request to the registry came to its end.
+    pub fn registry_requested(&self, operation: &'static str, result: &'static str, took: Duration) {
+        let registry = MONGODB;
+        self.registry_requests.get_or_create(&OperationLabels { registry, operation, result }).inc();
+        self.registry_duration.get_or_create(&OperationNameLabels { registry, operation }).observe(took.as_secs_f64());
+    }
+
+    /// The registry answers, or does not.
+    pub fn registry_is(&self, up: bool) {
+        self.registry_up.get_or_create(&RegistryLabels { registry: MONGODB }).set(i64::from(up));
+    }
+
+    /// So many indexes are missing.
+    pub fn registry_misses_indexes(&self, count: usize) {
+        let missing = self.registry_missing_indexes.get_or_create(&RegistryLabels { registry: MONGODB });
+        missing.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// This process has lost its leadership: how the registry is, it does not know any more.
+    pub fn stands_by(&self) {
+        self.registry_up.clear();
+        self.registry_missing_indexes.clear();
+    }
+
+    /// All metrics in Prometheus' text format.
+    ///
+    /// # Errors
+    /// When they cannot be written down.
+    pub fn text(&self, scrape: &Scrape, now: Timestamp) -> Result<String, std::fmt::Error> {
+        let Scrape { leads, load, gateways } = scrape;
+        let mut text = String::new();
+        prometheus_text::encode(&mut text, &self.registry)?;
+        let mut counted = Registry::with_prefix("phasegate");
+        counted.register("leader", "Whether this process works; 0: it stands by", ConstGauge::new(i64::from(*leads)));
+        counted.register("queue_waiting", "Objects that wait for a reconcile", gauge(load.waiting));
+        counted.register("queue_running", "Objects that are being reconciled", gauge(load.running));
+        counted.register(
+            "queue_oldest_wait_seconds",
+            "How long the object that waits longest has been waiting",
+            ConstGauge::new(load.oldest_wait.as_secs_f64()),
+        );
+        if let Some(gateways) = gateways {
+            fleet::register(&mut counted, gateways.iter().map(|gateway| gateway.0.as_ref().ok()), now);
+        }
+        prometheus_text::encode(&mut text, &counted)?;
+        let mut costs = Registry::default();
+        process::register(&mut costs, self.process_began);
+        prometheus_text::encode(&mut text, &costs)?;
+        Ok(text)
+    }
+}
+
+fn gauge(value: usize) -> ConstGauge<i64> {
+    ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
+}

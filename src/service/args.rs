@@ -1,0 +1,341 @@
+//! Arguments and environment, parsed once into a configuration that is valid.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use kube::core::{Expression, Selector};
+
+use crate::cluster::lease::Election;
+use crate::control::watch::Scope;
+use crate::decide::observed::Settings;
+use crate::parse::{annotation, duration, namespace, namespace_or_nothing};
+use crate::registry;
+
+/// Starts, stops and explains tenant API gateways on Kubernetes.
+#[derive(Debug, Parser)]
+#[command(name = "phasegate", version, max_term_width = 100)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the operator until it is told to end (SIGTERM or Ctrl-C).
+    Run(Box<Run>),
+    /// Print the custom resource definitions as YAML, for `kubectl apply -f -`.
+    Crds,
+}
+
+/// The operator's flags.
+#[derive(Debug, clap::Args)]
+pub struct Run {
+    /// The namespaces to watch, separated by commas. None: all.
+    #[arg(long, env = "PHASEGATE_NAMESPACES", value_delimiter = ',', value_parser = namespace_or_nothing)]
+    pub namespaces: Vec<String>,
+
+    /// Work only on ApiGateways with these labels (`shard=a`, `tier!=test`, `shard`, separated by
+    /// commas). Operators with different selectors share a fleet between them; all are watched,
+    /// so that hosts are compared over the whole fleet.
+    #[arg(long, env = "PHASEGATE_SELECTOR", value_parser = selector)]
+    pub selector: Option<Selector>,
+
+    /// How many gateways are worked on at once.
+    #[arg(long, env = "PHASEGATE_CONCURRENCY", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub concurrency: u16,
+
+    /// How long a start may take, where the gateway's spec does not say (`90s`, `5m`, `1h30m`).
+    #[arg(long, env = "PHASEGATE_START_DEADLINE", default_value = "5m", value_parser = duration)]
+    pub start_deadline: Duration,
+
+    /// After how long a stop that does not end is called stuck.
+    #[arg(long, env = "PHASEGATE_CLEANUP_STUCK_AFTER", default_value = "5m", value_parser = duration)]
+    pub cleanup_stuck_after: Duration,
+
+    /// The ingress classes that a gateway may name, separated by commas. None: any.
+    #[arg(long, env = "PHASEGATE_INGRESS_CLASSES", value_delimiter = ',')]
+    pub ingress_classes: Vec<String>,
+
+    /// An annotation `KEY=VALUE` for every Ingress. Tenants cannot set any. May be repeated.
+    #[arg(long = "ingress-annotation", env = "PHASEGATE_INGRESS_ANNOTATIONS", value_delimiter = '\n', value_parser = annotation)]
+    pub ingress_annotations: Vec<(String, String)>,
+
+    /// How long one call to the API server may take.
+    #[arg(long, env = "PHASEGATE_CALL_TIMEOUT", default_value = "10s", value_parser = duration)]
+    pub call_timeout: Duration,
+
+    /// Take part in an election: of several operators one works, and another takes over when it
+    /// is gone.
+    #[arg(long, env = "PHASEGATE_LEADER_ELECTION")]
+    pub leader_election: bool,
+
+    /// The namespace of the Lease. None: the pod's own, or that of the kubeconfig's context.
+    #[arg(long, env = "PHASEGATE_LEASE_NAMESPACE", value_parser = namespace)]
+    pub lease_namespace: Option<String>,
+
+    /// The name of the Lease. Operators of different shards need different names.
+    #[arg(long, env = "PHASEGATE_LEASE_NAME", default_value = "phasegate", value_parser = namespace)]
+    pub lease_name: String,
+
+    /// How long others wait for a leader that says nothing.
+    #[arg(long, env = "PHASEGATE_LEASE_DURATION", default_value = "15s", value_parser = duration)]
+    pub lease_duration: Duration,
+
+    /// How long a leader that cannot renew its Lease goes on. None: two thirds of the duration.
+    #[arg(long, env = "PHASEGATE_LEASE_RENEW_DEADLINE", value_parser = duration)]
+    pub lease_renew_deadline: Option<Duration>,
+
+    /// How often the Lease is renewed, or looked at. None: a fifth of the duration.
+    #[arg(long, env = "PHASEGATE_LEASE_RETRY_PERIOD", value_parser = duration)]
+    pub lease_retry_period: Option<Duration>,
+
+    /// Who this process is: the Lease's holder, and part of the user agent. No two processes may be
+    /// the same. None: the host's name and a random number.
+    #[arg(long, env = "PHASEGATE_IDENTITY", value_parser = identity, default_value_t = some_identity(), hide_default_value = true)]
+    pub identity: String,
+
+    /// The address and port that serve /livez, /readyz and /metrics, such as 0.0.0.0:8080. None:
+    /// they are not served.
+    #[arg(long, env = "PHASEGATE_HTTP_BIND")]
+    pub http_bind: Option<SocketAddr>,
+
+    /// For how long a reconcile may run, or a watch be silent, before /livez says so. Watches are
+    /// silent for a minute when nothing happens.
+    #[arg(long, env = "PHASEGATE_LIVE_WITHIN", default_value = "3m", value_parser = duration)]
+    pub live_within: Duration,
+
+    /// How log lines are written.
+    #[arg(long, env = "PHASEGATE_LOG_FORMAT", value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+
+    /// What is logged: a level, or a filter such as `info,phasegate=debug`.
+    #[arg(long, env = "PHASEGATE_LOG", default_value = "info,kube=warn")]
+    pub log: String,
+
+    /// The kubeconfig file. None: the one that kubectl would use, and in a pod its service account.
+    #[arg(long)]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// The context of the kubeconfig. None: its current one.
+    #[arg(long)]
+    pub context: Option<String>,
+
+    /// Where gateways are recorded.
+    #[command(flatten)]
+    pub registry: registry::config::Arguments,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Run {
+    /// What decisions depend on.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            start_deadline: self.start_deadline,
+            cleanup_stuck_after: self.cleanup_stuck_after,
+            ingress_classes: self.ingress_classes.iter().filter(|class| !class.is_empty()).cloned().collect(),
+            ingress_annotations: self.ingress_annotations.iter().cloned().collect(),
+            registry_deletion_timeout: self.registry.registry_deletion_timeout,
+        }
+    }
+
+    /// The election to take part in, if any. `namespace` is the client's own.
+    pub fn election(&self, namespace: &str) -> Option<Election> {
+        self.leader_election.then(|| Election {
+            namespace: self.lease_namespace.clone().unwrap_or_else(|| namespace.to_owned()),
+            name: self.lease_name.clone(),
+            identity: self.identity.clone(),
+            duration: self.lease_duration,
+            renew_deadline: self.lease_renew_deadline.unwrap_or(self.lease_duration * 2 / 3),
+            retry_period: self.lease_retry_period.unwrap_or(self.lease_duration / 5),
+        })
+    }
+
+    /// What single values cannot show: whether they fit each other.
+    ///
+    /// # Errors
+    /// A sentence that names the flags.
+    pub fn check(&self) -> Result<(), String> {
+        if self.registry()?.is_some() && self.selector.is_some() {
+            return Err("--selector cannot be used with --registry mongodb: what documents ask for has no labels to \
+                        select by"
+                .to_owned());
+        }
+        let Some(Election { duration, renew_deadline, retry_period, .. }) = self.election("") else { return Ok(()) };
+        if renew_deadline >= duration {
+            return Err(format!(
+                "--lease-renew-deadline ({renew_deadline:?}) must be shorter than --lease-duration ({duration:?}), or \
+                 two operators would lead at once"
+            ));
+        }
+        if retry_period * 2 > renew_deadline {
+            return Err(format!(
+                "--lease-retry-period ({retry_period:?}) must be at most half of --lease-renew-deadline \
+                 ({renew_deadline:?}), or one slow answer would cost the leadership"
+            ));
+        }
+        Ok(())
+    }
+
+    /// The registry outside Kubernetes, if there is one.
+    ///
+    /// # Errors
+    /// A sentence that names the flags.
+    pub fn registry(&self) -> Result<Option<registry::config::Settings>, String> {
+        let watched: Vec<String> = self.namespaces.iter().filter(|name| !name.is_empty()).cloned().collect();
+        self.registry.settings(&watched, &self.identity)
+    }
+
+    /// Where gateways are watched.
+    pub fn scopes(&self) -> Vec<Scope> {
+        // An empty variable is one that is not set.
+        let mut namespaces: Vec<String> = self.namespaces.iter().filter(|name| !name.is_empty()).cloned().collect();
+        if namespaces.is_empty() {
+            return vec![Scope::Cluster];
+        }
+        namespaces.sort();
+        namespaces.dedup();
+        namespaces.into_iter().map(Scope::Namespace).collect()
+    }
+}
+
+/// Two processes of one host are two candidates, and so is one that was restarted.
+fn some_identity() -> String {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "phasegate".to_owned());
+    format!("{host}_{:016x}", RandomState::new().hash_one(std::process::id()))
+}
+
+fn identity(text: &str) -> Result<String, String> {
+    let valid = !text.is_empty() && text.len() <= 253 && text.chars().all(|c| c.is_ascii_graphic());
+    if valid { Ok(text.to_owned()) } else { Err("it is not 1 to 253 visible ASCII characters".to_owned()) }
+}
+
+fn selector(text: &str) -> Result<Selector, String> {
+    let mut selector = Selector::default();
+    for part in text.split(',').map(str::trim) {
+        let (key, value, expression): (&str, &str, fn(String, String) -> Expression) =
+            if let Some((key, value)) = part.split_once("!=") {
+                (key, value, Expression::NotEqual)
+            } else if let Some((key, value)) = part.split_once('=') {
+                (key, value, Expression::Equal)
+            } else {
+                (part, "", |key, _| Expression::Exists(key))
+            };
+        if key.is_empty() || !is_label_part(key) || !is_label_part(value) {
+            return Err("it is no label selector such as shard=a".to_owned());
+        }
+        selector.extend(expression(key.to_owned(), value.to_owned()));
+    }
+    Ok(selector)
+}
+
+fn is_label_part(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use kube::core::SelectorExt;
+
+    fn run(arguments: &[&str]) -> Result<Run, clap::Error> {
+        let all = ["phasegate", "run"].iter().chain(arguments);
+        match Arguments::try_parse_from(all)?.command {
+            Command::Run(run) => Ok(*run),
+            Command::Crds => unreachable!("the first argument is run"),
+        }
+    }
+
+    #[test]
+    fn the_flags_are_well_formed() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn namespaces_are_watched_once_each() {
+        let run = run(&["--namespaces", "b,a,b"]).unwrap();
+        assert_eq!(run.scopes(), [Scope::Namespace("a".into()), Scope::Namespace("b".into())]);
+    }
+
+    #[test]
+    fn no_namespaces_are_all_namespaces() {
+        assert_eq!(run(&[]).unwrap().scopes(), [Scope::Cluster]);
+    }
+
+    #[test]
+    fn durations_are_those_of_the_spec() {
+        assert_eq!(run(&["--start-deadline", "1h30m"]).unwrap().start_deadline, Duration::from_secs(5400));
+        let long = "9".repeat(30) + "h";
+        for wrong in ["0s", "banana", "3 days", "-5m", "5m-3s", "500ms", "9999999h", &long, ""] {
+            assert!(run(&["--start-deadline", wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_selector_picks_by_labels() {
+        let selector = run(&["--selector", "shard=a,tier!=test,owner"]).unwrap().selector.unwrap();
+        let picks = |labels: &[(&str, &str)]| {
+            selector.matches(&labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect())
+        };
+        assert!(picks(&[("shard", "a"), ("owner", "me")]));
+        assert!(!picks(&[("shard", "b"), ("owner", "me")]));
+        assert!(!picks(&[("shard", "a"), ("owner", "me"), ("tier", "test")]));
+        assert!(!picks(&[("shard", "a")]));
+        for wrong in ["=", "a=b c", "a in (b)", ",", "=a"] {
+            assert!(run(&["--selector", wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_times_of_the_lease_are_derived_from_its_duration_where_they_are_not_given() {
+        let times = |arguments: &[&str]| {
+            let election = run(arguments).unwrap().election("here").unwrap();
+            [election.duration, election.renew_deadline, election.retry_period].map(|time| time.as_secs())
+        };
+        assert_eq!(times(&["--leader-election"]), [15, 10, 3]);
+        assert_eq!(times(&["--leader-election", "--lease-duration", "30s"]), [30, 20, 6]);
+        let all = ["--leader-election", "--lease-renew-deadline", "9s", "--lease-retry-period", "2s"];
+        assert_eq!(times(&all), [15, 9, 2]);
+    }
+
+    #[test]
+    fn times_of_the_lease_that_do_not_fit_each_other_are_refused() {
+        let check = |arguments: &[&str]| run(arguments).unwrap().check();
+        let late = check(&["--leader-election", "--lease-renew-deadline", "15s"]).unwrap_err();
+        assert!(late.starts_with("--lease-renew-deadline (15s) must be shorter than --lease-duration (15s)"), "{late}");
+        let slow = check(&["--leader-election", "--lease-retry-period", "6s"]).unwrap_err();
+        assert!(slow.starts_with("--lease-retry-period (6s) must be at most half of"), "{slow}");
+        assert_eq!(check(&["--leader-election"]), Ok(()));
+        assert_eq!(check(&["--lease-renew-deadline", "15s"]), Ok(()));
+    }
+
+    #[test]
+    fn an_identity_can_be_sent_in_a_header() {
+        assert_eq!(run(&["--identity", "pod-1"]).unwrap().identity, "pod-1");
+        assert!(run(&[]).unwrap().identity.contains('_'));
+        for wrong in ["", "a b", "a\nb", "ä"] {
+            assert!(run(&["--identity", wrong]).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_concurrency_of_zero_is_refused() {
+        assert!(run(&["--concurrency", "0"]).is_err());
+        assert_eq!(run(&["--concurrency", "8"]).unwrap().concurrency, 8);
+    }
+}
