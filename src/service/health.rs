@@ -28,19 +28,6 @@ pub struct Standing {
     pub unreachable: Option<Duration>,
 }
 
-/// How one watch is doing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WatchStanding {
-    /// What is watched, such as `pods of namespace a`.
-    pub what: String,
-    /// For how long nothing was heard, not even an error.
-    pub silent: Duration,
-    /// Whether everything was listed once.
-    pub listed: bool,
-    /// What its last try ended with, unless it goes on.
-    pub trouble: Option<String>,
-}
-
 /// What only a restart could mend. Nothing: alive.
 pub fn not_alive(standing: &Standing, within: Duration) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -84,62 +71,6 @@ pub fn not_ready(standing: &Standing) -> Vec<String> {
         }
     }
     wrong
-}
-
-/// The sign of life of one watch.
-pub struct Pulse {
-    what: String,
-    /// Where it asks, such as `/api/v1/pods`.
-    path: String,
-    beat: Mutex<Beat>,
-}
-
-struct Beat {
-    at: Instant,
-    listed: bool,
-    trouble: Option<String>,
-}
-
-impl Pulse {
-    /// A watch that begins now.
-    pub fn new(what: String, path: String) -> Self {
-        Self { what, path, beat: Mutex::new(Beat { at: Instant::now(), listed: false, trouble: None }) }
-    }
-
-    /// Something was heard, if only that the connection lives. Returns whether the watch goes
-    /// well: after a failure that takes an event.
-    pub fn beat(&self) -> bool {
-        let mut beat = self.lock();
-        beat.at = Instant::now();
-        beat.trouble.is_none()
-    }
-
-    /// The watch goes well.
-    pub fn goes_on(&self) {
-        if self.lock().trouble.take().is_some() {
-            tracing::info!("{} are watched again", self.what);
-        }
-    }
-
-    /// Everything was listed.
-    pub fn listed(&self) {
-        self.lock().listed = true;
-    }
-
-    /// The watch failed. Returns whether it did so in the same words before.
-    pub fn fails(&self, trouble: &str) -> bool {
-        self.lock().trouble.replace(trouble.to_owned()).as_deref() == Some(trouble)
-    }
-
-    fn standing(&self) -> WatchStanding {
-        let Beat { at, listed, trouble } = &*self.lock();
-        WatchStanding { what: self.what.clone(), silent: at.elapsed(), listed: *listed, trouble: trouble.clone() }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Beat> {
-        // Each use is one assignment.
-        self.beat.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// What is to be shown, kept up to date by whoever does the work.
