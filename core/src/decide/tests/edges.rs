@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::builders::*;
 use crate::api::{ApiGateway, DesiredState, Phase, Reason};
+use crate::decide::Place;
 use crate::decide::observed::{Child, Moment, Observed, Presence};
-use crate::decide::phase::{EDGES, Place};
+use crate::decide::phase::EDGES;
 use crate::decide::{Plan, Step, decide, diagram};
 
 type Edge = (Place, Place);

@@ -14,9 +14,9 @@ use super::builders::*;
 use crate::api::{ApiGateway, Phase, Reason, State};
 use crate::decide::Step;
 use crate::decide::observed::{Child, Moment, Observed};
-use crate::decide::phase::{Situation, Verdict, judge};
+use crate::decide::phase::judge;
 use crate::decide::requests::Requests;
-use crate::decide::{Plan, decide};
+use crate::decide::{Plan, Situation, Verdict, decide};
 
 /// One line of the table: a situation, and what is to happen.
 struct Row {
