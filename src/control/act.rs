@@ -16,10 +16,10 @@ use crate::control::context::Context;
 use crate::control::desired::{self, Desired};
 use crate::control::gather;
 use crate::control::memory::Expectation;
-use crate::decide::Step;
 use crate::decide::diagnosis::is_quota;
 use crate::decide::environment as decide_environment;
 use crate::decide::observed::{Child, Observed, Presence, Refusal};
+use crate::decide::{Plan, Step};
 
 /// How far the steps came.
 #[derive(Debug)]
@@ -46,25 +46,18 @@ impl Outcome {
     }
 }
 
-/// Whether children are to be created after this step.
-fn more(steps: &[Step], index: usize) -> bool {
-    steps.iter().skip(index + 1).any(|step| matches!(step, Step::Create(_)))
-}
-
-/// Carries out `steps` for a gateway, which were decided from `observed`.
+/// Carries out the steps of a plan, which was decided from `observed`.
 pub async fn carry_out(
     ctx: &Context,
     gateway: &ApiGateway,
-    steps: &[Step],
+    plan: &Plan,
     desired: &Desired<'_>,
     observed: &Observed,
 ) -> Outcome {
     let mut worst = Outcome::Done;
-    for (index, step) in steps.iter().enumerate() {
+    for step in &plan.steps {
         match one(ctx, gateway, *step, desired, observed).await {
-            Outcome::Done if *step == Step::Create(Child::Deployment) && worst.is_done() && more(steps, index) => {
-                return Outcome::HalfWay;
-            }
+            Outcome::Done if plan.yields_after == Some(*step) && worst.is_done() => return Outcome::HalfWay,
             Outcome::Done => {}
             // One child that is refused does not keep the others from being repaired, nor does a registry that
             // does not answer.

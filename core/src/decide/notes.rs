@@ -1,12 +1,12 @@
 //! The Events that go with a status: few, and each once.
 
 use super::conditions;
-use super::plan::{Note, Verdict};
+use super::plan::{Move, Note};
 use crate::api::{ApiGatewayStatus, Phase, Reason, condition};
 
-pub(super) fn of(verdict: &Verdict, before: &ApiGatewayStatus, after: &ApiGatewayStatus) -> Vec<Note> {
+pub(super) fn of(movement: Option<&Move>, before: &ApiGatewayStatus, after: &ApiGatewayStatus) -> Vec<Note> {
     let mut notes = Vec::new();
-    if let (Verdict::Go(movement), Some(last)) = (verdict, after.history.last()) {
+    if let (Some(movement), Some(last)) = (movement, after.history.last()) {
         let warning = match (movement.reason, &movement.phase) {
             (Reason::Started | Reason::Stopped | Reason::Resumed | Reason::RetryScheduled, _) => Some(false),
             (Reason::StartDeadlineExceeded | Reason::RestartDeadlineExceeded, Phase::Started) => Some(true),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::observed::{Child, EnvironmentFacts, Presence};
 use super::place::Place;
-use super::plan::{Move, NextAttempt, Step, Verdict};
+use super::plan::{Move, NextAttempt, Stay, Step, Verdict};
 use super::situation::{DueStart, Situation};
 use super::{deadline, diagnosis, readiness};
 use crate::api::{Phase, Reason, State};
@@ -52,23 +52,34 @@ pub fn judge(s: &Situation<'_>) -> Verdict {
         return rest();
     }
     if s.observed.registry.answers() && !s.has_finalizer() {
-        return at_once(vec![Step::AddFinalizer]);
+        return Verdict::Stay(Stay { status_after: Some(Step::AddFinalizer), ..at_once(vec![Step::AddFinalizer]) });
     }
     let verdict = if s.gateway.spec.suspend { rest() } else { by_phase(s) };
+    let registry = &s.observed.registry;
     match verdict {
-        Verdict::Stay { mut steps, wake } => {
-            let owed = owed(s);
-            // What is told unblocks nothing; the rest is looked at again once it is done.
-            let wake = if owed.iter().any(|step| *step != Step::Report) { Some(Duration::ZERO) } else { wake };
-            steps.extend(owed);
-            Verdict::Stay { steps, wake }
-        }
+        Verdict::Stay(stay) => Verdict::Stay(with_what_is_owed(s, stay)),
         // The platform is to see that its gateway timed out before it sees it being stopped.
-        Verdict::Go(_) if is_timed_out(s) && s.observed.registry.answers() && !s.observed.registry.reported => {
-            at_once(vec![Step::Report])
+        Verdict::Go(movement) if is_timed_out(s) && registry.answers() && !registry.reported => {
+            Verdict::Stay(Stay { if_registry_fails: Some(movement), ..at_once(vec![Step::Report]) })
         }
         moves => moves,
     }
+}
+
+/// What is to be written to the registry comes after the other steps.
+fn with_what_is_owed(s: &Situation<'_>, mut stay: Stay) -> Stay {
+    for step in owed(s) {
+        // What is told unblocks nothing; the rest is looked at again once it is done.
+        if step != Step::Report {
+            stay.wake = Some(Duration::ZERO);
+        }
+        // A new gateway is recorded before its first transition.
+        if step == Step::Record && s.phase().is_none() {
+            stay.status_after = Some(step);
+        }
+        stay.steps.push(step);
+    }
+    stay
 }
 
 fn by_phase(s: &Situation<'_>) -> Verdict {
@@ -131,7 +142,7 @@ fn deleting(s: &Situation<'_>) -> Verdict {
                 steps.extend(owed(s).into_iter().filter(|step| *step != Step::Record));
             }
             let until_stuck = s.settings.cleanup_stuck_after.saturating_sub(s.moment.phase);
-            return Verdict::Stay { steps, wake: (!until_stuck.is_zero()).then_some(until_stuck) };
+            return stay(steps, (!until_stuck.is_zero()).then_some(until_stuck));
         }
     }
     let left = s.settings.registry_deletion_timeout.saturating_sub(s.moment.deletion);
@@ -140,8 +151,8 @@ fn deleting(s: &Situation<'_>) -> Verdict {
         // What is left behind is removed by intake later.
         (Some(_), _) if left.is_zero() => let_go(Vec::new()),
         (None, false) if left.is_zero() => let_go(vec![Step::Forget]),
-        (Some(_), _) => Verdict::Stay { steps: Vec::new(), wake: Some(left) },
-        (None, false) => at_once(vec![Step::Forget]),
+        (Some(_), _) => stay(Vec::new(), Some(left)),
+        (None, false) => Verdict::Stay(at_once(vec![Step::Forget])),
     }
 }
 
@@ -156,7 +167,12 @@ fn begin(s: &Situation<'_>) -> Verdict {
     match held_by {
         Some(reason) if s.phase().is_none() => go(Phase::Created, State::Running, reason),
         Some(_) => rest(),
-        None if !s.observed.registry.recorded => rest(),
+        // It is recorded first. Where that fails, the gateway waits for the registry like one that found it away.
+        None if !s.observed.registry.recorded => {
+            let waits = Move::to(Phase::Created, State::Running, Reason::RegistryUnavailable);
+            let if_registry_fails = s.phase().is_none().then_some(waits);
+            Verdict::Stay(Stay { if_registry_fails, ..Stay::default() })
+        }
         None => start(State::Running, Reason::StartRequested, NextAttempt::Asked),
     }
 }
@@ -171,19 +187,14 @@ fn starting(s: &Situation<'_>) -> Verdict {
     }
     if s.requests.start || s.requests.restart {
         let reason = if s.requests.restart { Reason::RestartRequested } else { Reason::StartRequested };
-        return Verdict::Go(Move {
-            phase: Phase::Starting,
-            state,
-            reason,
-            attempt: NextAttempt::Asked,
-            restarts_pods: s.requests.restart,
-        });
+        let begins = Move::to(Phase::Starting, state, reason);
+        return Verdict::Go(Move { attempt: NextAttempt::Asked, restarts_pods: s.requests.restart, ..begins });
     }
     if s.obstacle().is_some() {
-        return Verdict::Stay { steps: withdraw_routes(s), wake: None };
+        return stay(withdraw_routes(s), None);
     }
     if s.observed.registry.unavailable.is_some() {
-        return Verdict::Stay { steps: apply(s), wake: None };
+        return Verdict::Stay(apply(s));
     }
     let left = deadline::left(s.gateway, s.moment, s.settings);
     if left.is_zero() {
@@ -191,9 +202,9 @@ fn starting(s: &Situation<'_>) -> Verdict {
             return start(state, Reason::Resumed, NextAttempt::Resumed);
         }
         if state == State::Restarting && s.observed.rollout.available >= 1 {
-            return go(Phase::Started, State::Running, Reason::RestartDeadlineExceeded);
+            return give_up(State::Running, Reason::RestartDeadlineExceeded);
         }
-        return go(Phase::Started, State::Stopped, Reason::StartDeadlineExceeded);
+        return give_up(State::Stopped, Reason::StartDeadlineExceeded);
     }
     listening(s, Some(left))
 }
@@ -210,27 +221,20 @@ fn started(s: &Situation<'_>) -> Verdict {
         return go(Phase::Stopping, State::Stopped, Reason::StopRequested);
     }
     if s.requests.restart {
-        return Verdict::Go(Move {
-            phase: Phase::Starting,
-            state: State::Restarting,
-            reason: Reason::RestartRequested,
-            attempt: NextAttempt::Asked,
-            restarts_pods: true,
-        });
+        let begins = Move::to(Phase::Starting, State::Restarting, Reason::RestartRequested);
+        return Verdict::Go(Move { attempt: NextAttempt::Asked, restarts_pods: true, ..begins });
     }
     listening(s, None)
 }
 
 /// The children are written where they differ, and pods are listened to that do not say why they are not ready.
 fn listening(s: &Situation<'_>, wake: Option<Duration>) -> Verdict {
-    let mut steps = apply(s);
-    match diagnosis::silence_is_to_be_broken_in(s.observed) {
-        Some(Duration::ZERO) => {
-            steps.push(Step::ReadEvents);
-            at_once(steps)
-        }
-        later => Verdict::Stay { steps, wake: wake.into_iter().chain(later).min() },
+    let mut stay = apply(s);
+    let silence = diagnosis::silence_is_to_be_broken_in(s.observed);
+    if silence == Some(Duration::ZERO) {
+        stay.steps.push(Step::ReadEvents);
     }
+    Verdict::Stay(Stay { wake: wake.into_iter().chain(silence).min(), ..stay })
 }
 
 fn stopping(s: &Situation<'_>) -> Verdict {
@@ -244,12 +248,12 @@ fn stopping(s: &Situation<'_>) -> Verdict {
         }
     }
     let until_stuck = s.settings.cleanup_stuck_after.saturating_sub(s.moment.phase);
-    Verdict::Stay { steps: teardown(s), wake: (!until_stuck.is_zero()).then_some(until_stuck) }
+    stay(teardown(s), (!until_stuck.is_zero()).then_some(until_stuck))
 }
 
 fn stopped(s: &Situation<'_>) -> Verdict {
     if s.observed.children().iter().any(|(_, presence)| presence.is_ours()) {
-        return Verdict::Stay { steps: teardown(s), wake: None };
+        return stay(teardown(s), None);
     }
     let due = match s.due_start() {
         Some(due) => due,
@@ -261,17 +265,24 @@ fn stopped(s: &Situation<'_>) -> Verdict {
     match due {
         DueStart::Asked => start(State::Running, Reason::StartRequested, NextAttempt::Asked),
         DueStart::Retry { wait } if wait.is_zero() => start(State::Running, Reason::RetryScheduled, NextAttempt::Retry),
-        DueStart::Retry { wait } => Verdict::Stay { steps: Vec::new(), wake: Some(wait) },
+        DueStart::Retry { wait } => stay(Vec::new(), Some(wait)),
     }
 }
 
 /// What has to be written so that the children are as desired.
-fn apply(s: &Situation<'_>) -> Vec<Step> {
+fn apply(s: &Situation<'_>) -> Stay {
     let mut steps = Vec::new();
+    let mut yields_after = None;
     for (child, presence) in s.observed.children() {
         let may_route = child != Child::Ingress || s.may_route();
         match presence {
-            Presence::Missing if may_route => steps.push(Step::Create(child)),
+            Presence::Missing if may_route => {
+                // The pods start while others have their turn; what remains can wait a moment.
+                if steps.first() == Some(&Step::Create(Child::Deployment)) {
+                    yields_after = Some(Step::Create(Child::Deployment));
+                }
+                steps.push(Step::Create(child));
+            }
             Presence::Different(_) if may_route || s.keeps_routes() => steps.push(Step::Update(child)),
             // It comes back as Missing.
             Presence::Unwanted | Presence::Immutable => steps.push(Step::Delete(child)),
@@ -286,7 +297,7 @@ fn apply(s: &Situation<'_>) -> Vec<Step> {
     {
         steps.push(Step::ActivateEnvironments);
     }
-    steps
+    Stay { steps, yields_after, ..Stay::default() }
 }
 
 /// What has to be written so that a gateway that may not have what its spec asks routes nothing
@@ -325,24 +336,33 @@ fn teardown(s: &Situation<'_>) -> Vec<Step> {
 }
 
 fn rest() -> Verdict {
-    Verdict::Stay { steps: Vec::new(), wake: None }
+    Verdict::Stay(Stay::default())
 }
 
-/// The last step of a gateway, after which there is nothing to look at.
+fn stay(steps: Vec<Step>, wake: Option<Duration>) -> Verdict {
+    Verdict::Stay(Stay { steps, wake, ..Stay::default() })
+}
+
+/// The last step of a gateway, after which there is nothing to look at and nothing to be written.
 fn let_go(mut steps: Vec<Step>) -> Verdict {
     steps.push(Step::RemoveFinalizer);
-    Verdict::Stay { steps, wake: None }
+    Verdict::Stay(Stay { steps, status_after: Some(Step::RemoveFinalizer), ..Stay::default() })
 }
 
 /// These steps, and another look once they are done.
-fn at_once(steps: Vec<Step>) -> Verdict {
-    Verdict::Stay { steps, wake: Some(Duration::ZERO) }
+fn at_once(steps: Vec<Step>) -> Stay {
+    Stay { steps, wake: Some(Duration::ZERO), ..Stay::default() }
 }
 
 fn go(phase: Phase, state: State, reason: Reason) -> Verdict {
-    Verdict::Go(Move { phase, state, reason, attempt: NextAttempt::None, restarts_pods: false })
+    Verdict::Go(Move::to(phase, state, reason))
 }
 
 fn start(state: State, reason: Reason, attempt: NextAttempt) -> Verdict {
-    Verdict::Go(Move { phase: Phase::Starting, state, reason, attempt, restarts_pods: false })
+    Verdict::Go(Move { attempt, ..Move::to(Phase::Starting, state, reason) })
+}
+
+/// The attempt is over, and failed.
+fn give_up(state: State, reason: Reason) -> Verdict {
+    Verdict::Go(Move { gives_up: true, ..Move::to(Phase::Started, state, reason) })
 }

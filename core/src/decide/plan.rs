@@ -56,15 +56,25 @@ impl Step {
 /// What the state machine says.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// The phase stays; carry out `steps`, and look again after `wake`.
-    Stay {
-        /// Acts on children and environments, in this order.
-        steps: Vec<Step>,
-        /// When time alone changes the verdict.
-        wake: Option<Duration>,
-    },
+    /// The phase stays.
+    Stay(Stay),
     /// The phase changes; nothing else is done in the same plan.
     Go(Move),
+}
+
+/// What is done while the phase stays.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Stay {
+    /// Acts on children and environments, in this order.
+    pub steps: Vec<Step>,
+    /// When time alone changes the verdict.
+    pub wake: Option<Duration>,
+    /// The step after which others have their turn, where more is to be done.
+    pub yields_after: Option<Step>,
+    /// The step that the status waits for: it changes the object itself, or comes before its first transition.
+    pub status_after: Option<Step>,
+    /// The change of phase that is made where these steps' writes to the registry fail.
+    pub if_registry_fails: Option<Move>,
 }
 
 /// A change of phase, of state, or of attempt.
@@ -80,6 +90,15 @@ pub struct Move {
     pub attempt: NextAttempt,
     /// Whether the pods are to be replaced by new ones.
     pub restarts_pods: bool,
+    /// Whether it gives up an attempt.
+    pub gives_up: bool,
+}
+
+impl Move {
+    /// A move to a phase and a state, and nothing more.
+    pub(super) fn to(phase: Phase, state: State, reason: Reason) -> Self {
+        Self { phase, state, reason, attempt: NextAttempt::None, restarts_pods: false, gives_up: false }
+    }
 }
 
 /// Whether a move begins a new attempt.
@@ -97,9 +116,10 @@ pub enum NextAttempt {
 
 /// What is to be done now. A plan that changes the phase has no steps: the transition is
 /// recorded first, and the next decision acts on it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// Acts, in this order; the first that fails ends them.
+    /// Acts, in this order. One that the API server refuses, or that the registry does not take, does not keep
+    /// the others from being done; any other failure ends them.
     pub steps: Vec<Step>,
     /// The status to be recorded, if it says anything new.
     pub status: Option<ApiGatewayStatus>,
@@ -109,6 +129,32 @@ pub struct Plan {
     pub wake: Option<Duration>,
     /// Whether the phase, the state or the attempt changes.
     pub moves: bool,
+    /// Whether it gives up an attempt. Such a plan is decided again on a live read before it is carried out: a
+    /// cache may be behind.
+    pub confirm: bool,
+    /// The step after whose success the gateway gives its place in the queue to others, with the rest still to
+    /// be done.
+    pub yields_after: Option<Step>,
+    /// The step that the status waits for: it is decided in the pass after.
+    pub(super) status_after: Option<Step>,
+    /// The change of phase, which the status records.
+    pub(super) movement: Option<Move>,
+    /// The change of phase that the status records instead of none, where the registry fails.
+    pub(super) if_registry_fails: Option<Move>,
+}
+
+impl Plan {
+    /// The plan of a verdict, before anything is said about it.
+    pub(super) fn of(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Stay(Stay { steps, wake, yields_after, status_after, if_registry_fails }) => {
+                Self { steps, wake, yields_after, status_after, if_registry_fails, ..Self::default() }
+            }
+            Verdict::Go(movement) => {
+                Self { moves: true, confirm: movement.gives_up, movement: Some(movement), ..Self::default() }
+            }
+        }
+    }
 }
 
 /// An Event.
@@ -120,17 +166,4 @@ pub struct Note {
     pub reason: Reason,
     /// In words.
     pub message: String,
-}
-
-impl Plan {
-    /// Whether this plan gives up an attempt. Such a plan is made again from a live read
-    /// before it is carried out: a cache may be behind.
-    pub fn gives_up(&self) -> bool {
-        let last = self.status.as_ref().and_then(|status| status.history.last());
-        self.moves
-            && last.is_some_and(|last| {
-                matches!(last.reason, Reason::StartDeadlineExceeded | Reason::RestartDeadlineExceeded)
-                    && last.to == Phase::Started
-            })
-    }
 }

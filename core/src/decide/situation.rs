@@ -84,6 +84,13 @@ pub enum DueStart {
     },
 }
 
+impl<'a> Situation<'a> {
+    /// A gateway, what was observed and when, with what the user asks by the object.
+    pub fn of(gateway: &'a ApiGateway, observed: &'a Observed, moment: &'a Moment, settings: &'a Settings) -> Self {
+        Self { gateway, observed, moment, settings, requests: Requests::of(gateway) }
+    }
+}
+
 impl Situation<'_> {
     /// `status.phase`.
     pub fn phase(&self) -> Option<&Phase> {

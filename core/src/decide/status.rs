@@ -1,9 +1,9 @@
-//! The status after a verdict: what is recorded of the move, the requests, the clock, the host and the workload.
+//! The status after a decision: what is recorded of the move, the requests, the clock, the host and the workload.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::observed::{self, HostVerdict};
-use super::plan::{Move, NextAttempt, Verdict};
+use super::plan::{Move, NextAttempt};
 use super::situation::Situation;
 use super::{conditions, deadline, diagnosis, readiness, requests, words};
 use crate::api::{
@@ -11,19 +11,19 @@ use crate::api::{
 };
 use crate::children;
 
-/// The status after a verdict.
-pub(super) fn fold(s: &Situation<'_>, verdict: &Verdict, before: &ApiGatewayStatus) -> ApiGatewayStatus {
+/// The status after a decision, which may move.
+pub(super) fn fold(s: &Situation<'_>, movement: Option<&Move>, before: &ApiGatewayStatus) -> ApiGatewayStatus {
     let mut status = before.clone();
     if matches!(before.phase, Some(Phase::Unknown(_))) {
         // Whatever else it says is for the version that wrote it.
         status.conditions = conditions::of(s, &status);
         return status;
     }
-    if let Verdict::Go(movement) = verdict {
+    if let Some(movement) = movement {
         transition(s, movement, &mut status);
     }
     forget_failure(s, &mut status);
-    take_up_requests(s, verdict, &mut status);
+    take_up_requests(s, movement, &mut status);
     hold_clock(s, &mut status);
     claim_host(s, &mut status);
     report_workload(s, &mut status);
@@ -122,7 +122,7 @@ fn forget_failure(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
 
 /// Tokens are taken up on every entry into Starting, on every spec change while the gateway
 /// serves, and always while the user asks for a stop; else they wait.
-fn take_up_requests(s: &Situation<'_>, verdict: &Verdict, status: &mut ApiGatewayStatus) {
+fn take_up_requests(s: &Situation<'_>, movement: Option<&Move>, status: &mut ApiGatewayStatus) {
     // A stop that was asked is taken up whatever else holds.
     if s.gateway.spec.suspend && s.asked_to_run() {
         return;
@@ -132,7 +132,7 @@ fn take_up_requests(s: &Situation<'_>, verdict: &Verdict, status: &mut ApiGatewa
         status.handled = Some(now);
         return;
     };
-    let begins = matches!(verdict, Verdict::Go(movement) if movement.phase == Phase::Starting);
+    let begins = movement.is_some_and(|movement| movement.phase == Phase::Starting);
     let serves = status.phase == Some(Phase::Started) && status.state == Some(State::Running);
     let changed = handled.spec_hash != now.spec_hash || handled.state != now.state;
     if begins || !s.asked_to_run() || (serves && changed && !s.requests.restart) {

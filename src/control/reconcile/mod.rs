@@ -136,13 +136,13 @@ async fn one_pass(ctx: &Context, gateway: &ApiGateway) -> Result<Next, Error> {
     let mut desired = Desired::of(ctx, gateway, gather::cached(ctx, gateway));
     let mut observed = gather::facts(ctx, gateway, &desired);
     let mut plan = decide(gateway, &observed, &moment, &ctx.settings);
-    if plan.gives_up() {
+    if plan.confirm {
         desired = Desired::of(ctx, gateway, gather::live(ctx, gateway).await?);
         observed = gather::facts(ctx, gateway, &desired);
         plan = decide(gateway, &observed, &moment, &ctx.settings);
     }
 
-    let outcome = act::carry_out(ctx, gateway, &plan.steps, &desired, &observed).await;
+    let outcome = act::carry_out(ctx, gateway, &plan, &desired, &observed).await;
 
     remember_attempt(ctx, gateway, &plan, &outcome);
     // What was learned on the way belongs into the status too; its steps wait for the next pass.

@@ -223,7 +223,7 @@ fn nobody_is_started_who_is_asked_to_be_stopped(case: &Case<'_>) {
 }
 
 fn nobody_is_given_up_before_the_deadline_or_untried(case: &Case<'_>) {
-    if case.plan.gives_up() {
+    if case.plan.confirm {
         assert!(case.moment.attempt >= SETTINGS.start_deadline);
         assert!(case.observed.tried || case.observed.deployment != Presence::Missing);
     }
@@ -234,7 +234,7 @@ fn only_a_failed_attempt_is_told_as_given_up(case: &Case<'_>) {
     let last = case.plan.status.as_ref().and_then(|status| status.history.last());
     let reasons = [Reason::StartDeadlineExceeded, Reason::RestartDeadlineExceeded];
     let failed = last.is_some_and(|last| last.to == Phase::Started && reasons.contains(&last.reason));
-    assert_eq!(case.plan.gives_up(), case.plan.moves && failed);
+    assert_eq!(case.plan.confirm, case.plan.moves && failed);
 }
 
 fn a_decision_that_was_recorded_has_nothing_new_to_say(case: &Case<'_>) {
