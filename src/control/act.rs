@@ -19,7 +19,7 @@ use crate::control::memory::Expectation;
 use crate::decide::diagnosis::is_quota;
 use crate::decide::environment as decide_environment;
 use crate::decide::observed::{Child, Observed, Presence, Refusal};
-use crate::decide::{Plan, Step};
+use crate::decide::{Learned, Plan, Step};
 
 /// How far the steps came.
 #[derive(Debug)]
@@ -43,6 +43,16 @@ pub enum Outcome {
 impl Outcome {
     fn is_done(&self) -> bool {
         matches!(self, Self::Done)
+    }
+
+    /// What belongs into the status of the same pass.
+    pub fn taught(&self) -> Option<Learned> {
+        match self {
+            Self::Surprise(child, presence) => Some(Learned::Surprise(*child, presence.clone())),
+            Self::Refused(refusal) => Some(Learned::Refused(refusal.clone())),
+            Self::RegistryFailed(words) => Some(Learned::RegistryFailed(words.clone())),
+            Self::Done | Self::HalfWay | Self::Stale | Self::Failed(_) => None,
+        }
     }
 }
 

@@ -1,7 +1,11 @@
-//! The decision: a gateway, what was observed and a moment in, a plan out. Pure.
+//! The decision: a gateway, what was observed and a moment in, a plan out.
 //!
-//! `phase` judges, `diagnosis` explains, `conditions` says it, and this module folds the
-//! verdict into the status that is to be written. Nothing here reads a clock or knows a client.
+//! [`observed`] holds the facts and `situation` what follows from them alone. `phase` judges, [`diagnosis`] explains,
+//! [`conditions`] says it, `status` and `notes` fold that into what is recorded. `learned` is what acting taught.
+//! [`hosts`] and [`environment`] decide for themselves.
+//!
+//! May import `api`, `children` and `parse`. Invariants: pure, the same arguments give the same plan; a plan that moves
+//! has no steps; and every change of phase is one of [`phase::EDGES`].
 
 pub mod conditions;
 pub mod deadline;
@@ -9,6 +13,7 @@ pub mod diagnosis;
 pub mod diagram;
 pub mod environment;
 pub mod hosts;
+mod learned;
 mod notes;
 pub mod observed;
 pub mod phase;
@@ -23,6 +28,7 @@ mod words;
 use crate::api::ApiGateway;
 use observed::{Moment, Observed, Settings};
 
+pub use learned::Learned;
 pub use place::Place;
 pub use plan::{Move, NextAttempt, Note, Plan, Stay, Step, Verdict};
 pub use situation::{DueStart, Obstacle, Situation};

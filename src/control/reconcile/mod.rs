@@ -145,15 +145,10 @@ async fn one_pass(ctx: &Context, gateway: &ApiGateway) -> Result<Next, Error> {
     let outcome = act::carry_out(ctx, gateway, &plan, &desired, &observed).await;
 
     remember_attempt(ctx, gateway, &plan, &outcome);
-    // What was learned on the way belongs into the status too; its steps wait for the next pass.
-    match &outcome {
-        Outcome::Surprise(child, presence) => *observed.child_mut(*child) = presence.clone(),
-        Outcome::Refused(refusal) => observed.refusal = Some(refusal.clone()),
-        Outcome::RegistryFailed(words) => observed.registry.unavailable = Some(words.clone()),
-        Outcome::Done | Outcome::HalfWay | Outcome::Stale | Outcome::Failed(_) => {}
-    }
-    if matches!(outcome, Outcome::Surprise(..) | Outcome::Refused(_) | Outcome::RegistryFailed(_)) {
-        plan = decide(gateway, &observed, &moment, &ctx.settings);
+    // Its steps wait for the next pass.
+    if let Some(learned) = outcome.taught() {
+        observed.learn(learned);
+        plan = plan.in_the_light_of(gateway, &observed, &moment, &ctx.settings);
     }
     let before = gateway.status.as_ref().map(|status| &status.hosts);
     let claims = plan.status.as_ref().is_some_and(|status| claims_newly(before, &status.hosts));

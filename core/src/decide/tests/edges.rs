@@ -18,7 +18,7 @@ fn place(gateway: &ApiGateway) -> Option<Place> {
     Place::of(status.phase.as_ref(), status.state)
 }
 
-fn gateways() -> Vec<ApiGateway> {
+pub fn gateways() -> Vec<ApiGateway> {
     let mut all: Vec<ApiGateway> = in_every_phase().into_iter().map(|(_, gateway)| gateway).collect();
     all.push(with_retries(timed_out(), 1, None));
     all.push(with_retries(stopping_after_timeout(), 1, None));
@@ -29,13 +29,13 @@ fn gateways() -> Vec<ApiGateway> {
 }
 
 /// The same, as a registry outside Kubernetes keeps them, and as somebody deleted them.
-fn kept_gateways() -> Vec<ApiGateway> {
+pub fn kept_gateways() -> Vec<ApiGateway> {
     let kept = gateways().into_iter().map(|gateway| but(gateway, is_kept));
     kept.flat_map(|gateway| [gateway.clone(), but(gateway, deletes)]).collect()
 }
 
 /// What the user may have done since: every state with every request.
-fn asked(gateway: &ApiGateway) -> Vec<ApiGateway> {
+pub fn asked(gateway: &ApiGateway) -> Vec<ApiGateway> {
     let edits: [fn(&mut ApiGateway); 6] = [
         |_| {},
         changes_the_image,
@@ -51,7 +51,7 @@ fn asked(gateway: &ApiGateway) -> Vec<ApiGateway> {
         .collect()
 }
 
-fn worlds() -> Vec<Observed> {
+pub fn worlds() -> Vec<Observed> {
     let stranger = || Presence::Stranger("nobody".to_owned());
     let mut worlds = vec![
         nothing(),
@@ -89,7 +89,7 @@ fn worlds() -> Vec<Observed> {
 }
 
 /// What a registry outside Kubernetes may have of a gateway.
-fn external_worlds() -> Vec<Observed> {
+pub fn external_worlds() -> Vec<Observed> {
     vec![
         unrecorded(nothing()),
         untold(coming_up()),
@@ -108,7 +108,7 @@ fn external_worlds() -> Vec<Observed> {
     ]
 }
 
-fn moments() -> [Moment; 3] {
+pub fn moments() -> [Moment; 3] {
     [after(60), Moment { failure: secs(200), ..after(400) }, Moment { failure: secs(1), ..after(5_000) }]
 }
 
