@@ -47,11 +47,45 @@ pub fn namespace_or_nothing(text: &str) -> Result<String, String> {
 /// # Errors
 /// What is wrong with it.
 pub fn namespace(text: &str) -> Result<String, String> {
+    if is_dns_1123_label(text) { Ok(text.to_owned()) } else { Err("it is no name of a namespace".to_owned()) }
+}
+
+/// A name that begins with a letter, as a Service's must: a DNS-1035 label.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn label(text: &str) -> Result<String, String> {
+    let valid = is_dns_1123_label(text) && text.starts_with(|c: char| c.is_ascii_lowercase());
+    let wrong = || {
+        "it must be at most 63 lower-case letters, digits and '-', begin with a letter and end with a letter or digit"
+            .to_owned()
+    };
+    if valid { Ok(text.to_owned()) } else { Err(wrong()) }
+}
+
+fn is_dns_1123_label(text: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let valid = !text.is_empty()
-        && text.len() <= 63
-        && text.chars().all(inner)
-        && !text.starts_with('-')
-        && !text.ends_with('-');
-    if valid { Ok(text.to_owned()) } else { Err("it is no name of a namespace".to_owned()) }
+    !text.is_empty() && text.len() <= 63 && text.chars().all(inner) && !text.starts_with('-') && !text.ends_with('-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_begins_with_a_letter_and_a_namespace_may_begin_with_a_digit() {
+        for text in ["a", "shop", "shop-1", "a--b", &"a".repeat(63)] {
+            assert_eq!((namespace(text), label(text)), (Ok(text.to_owned()), Ok(text.to_owned())));
+        }
+        assert_eq!(namespace("1-shop"), Ok("1-shop".to_owned()));
+        assert!(label("1-shop").is_err());
+    }
+
+    #[test]
+    fn what_kubernetes_does_not_take_as_a_name_is_neither_a_label_nor_a_namespace() {
+        for text in ["", "-a", "a-", "-", "Shop", "a_b", "a.b", "ä", "a b", &"a".repeat(64)] {
+            assert!(label(text).is_err(), "{text}");
+            assert!(namespace(text).is_err(), "{text}");
+        }
+    }
 }

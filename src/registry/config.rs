@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use mongodb::options::{ConnectionString, HostInfo};
 
-use super::intent::Defaults;
+use super::document::Defaults;
 use crate::parse::{duration, namespace, namespace_or_nothing};
 
 /// Where gateways are recorded.

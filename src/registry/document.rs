@@ -3,6 +3,7 @@
 //! Only the fields below are read and written; whatever else a platform keeps in its documents stays as
 //! it is.
 
+use k8s_openapi::jiff::Timestamp;
 use mongodb::bson::{self, Bson, DateTime, Document, doc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -13,6 +14,22 @@ use crate::children;
 pub const GATEWAYS: &str = "ApiGateway";
 /// The collection of environments.
 pub const ENVIRONMENTS: &str = "Environment";
+
+/// One of the two collections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Collection {
+    /// Of gateways.
+    Gateways,
+    /// Of environments.
+    Environments,
+}
+
+/// `Environment.state` of one that is served.
+pub const ACTIVE: &str = "Active";
+/// `Environment.state` of one that is not.
+pub const INACTIVE: &str = "Inactive";
+/// The one word by which a platform has a gateway or an environment removed.
+pub const DELETED: &str = "Deleted";
 
 /// The fields that are read.
 const GATEWAY_FIELDS: &[&str] = &[
@@ -338,6 +355,33 @@ impl From<&By> for Bson {
             "specHash": &by.spec_hash,
         })
     }
+}
+
+/// A moment as documents carry it: in milliseconds.
+pub fn moment(at: Timestamp) -> DateTime {
+    DateTime::from_millis(at.as_millisecond())
+}
+
+/// A value as a filter asks for it: null where it is absent.
+pub fn or_null<T: Clone + Into<Bson>>(value: Option<&T>) -> Bson {
+    value.map_or(Bson::Null, |value| value.clone().into())
+}
+
+/// What the flags say about documents.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Defaults {
+    /// The namespace of gateways whose documents name none.
+    pub namespace: String,
+    /// The namespaces that a document may name.
+    pub allowed: Vec<String>,
+    /// The image of gateways whose documents name none.
+    pub image: Option<String>,
+    /// The port of gateways whose documents name none.
+    pub port: Option<u16>,
+    /// Below which hosts are made up: `<gatewayId>.<domain>`.
+    pub domain: Option<String>,
+    /// Who writes, in the mark on the operator's own word.
+    pub operator: String,
 }
 
 /// All that is known of one gateway id.

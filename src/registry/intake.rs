@@ -8,10 +8,10 @@ use kube::Resource;
 use mongodb::bson::{Bson, Document, doc};
 use tokio::task::JoinSet;
 
-use super::document::{Answer, Documents, EnvironmentDocument, GatewayDocument};
-use super::intent::{self, Act, AnswerIn, Apply, Collection, Objects, REFUSED};
+use super::document::{Answer, Collection, Documents, EnvironmentDocument, GatewayDocument};
+use super::identity::{self, platforms_id};
+use super::intent::{self, Act, AnswerIn, Apply, Objects, REFUSED};
 use super::mongo::{Mongo, document_key};
-use super::report::platforms_id;
 use super::store::{Change, RegistryError, Stored};
 use crate::api::{ApiGateway, Environment, ObjectKey, Reason};
 use crate::cluster::backoff;
@@ -280,9 +280,9 @@ enum Done {
 /// The objects that have to do with a gateway id.
 fn gather(mongo: &Mongo, ctx: &Context, gateway_id: &str, documents: &Documents) -> Objects {
     let places = documents.gateways.iter().filter_map(|read| read.as_ref().ok());
-    let mut holders: Vec<ObjectKey> = places.map(|document| intent::place(document, &mongo.defaults)).collect();
+    let mut holders: Vec<ObjectKey> = places.map(|document| identity::place(document, &mongo.defaults)).collect();
     holders.extend(mongo.made().places_of(gateway_id));
-    holders.extend(intent::mirrored(gateway_id));
+    holders.extend(identity::mirrored(gateway_id));
     holders.sort();
     holders.dedup();
     let gateways: Vec<ApiGateway> = holders.iter().filter_map(|holder| gateway_at(mongo, ctx, holder)).collect();
@@ -290,7 +290,7 @@ fn gather(mongo: &Mongo, ctx: &Context, gateway_id: &str, documents: &Documents)
     for gateway in &gateways {
         let (namespace, name) = (gateway.namespace_or_empty(), gateway.name_or_empty());
         for document in documents.environments() {
-            let holder = ObjectKey::new(namespace, intent::environment_name(name, &document.name));
+            let holder = ObjectKey::new(namespace, identity::environment_name(name, &document.name));
             environments.extend(environment_at(mongo, &holder));
         }
     }
@@ -327,7 +327,8 @@ fn wait_for_strangers(mongo: &Mongo, gateway_id: &str, objects: &Objects) {
     for gateway in objects.gateways.iter().filter(|gateway| platforms_id(gateway) != Some(gateway_id)) {
         made.block(Collection::Gateways, ObjectKey::of(gateway), gateway_id);
     }
-    let strangers = objects.environments.iter().filter(|environment| !intent::carries(environment.meta(), gateway_id));
+    let strangers =
+        objects.environments.iter().filter(|environment| !identity::carries(environment.meta(), gateway_id));
     for environment in strangers {
         made.block(Collection::Environments, ObjectKey::of(environment), gateway_id);
     }
@@ -434,7 +435,7 @@ async fn apply<K: Asked>(mongo: &Mongo, ctx: &Context, gateway_id: &str, apply: 
     // The cache may not have yet what somebody else made a moment ago.
     if !exists
         && let Some(found) = ctx.calls.get::<K>(&place.namespace, &place.name).await?
-        && !intent::carries(found.meta(), gateway_id)
+        && !identity::carries(found.meta(), gateway_id)
     {
         return Err(Error::Stale);
     }

@@ -12,31 +12,17 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use super::document::{Answer, Documents, EnvironmentDocument, GatewayDocument, Read, Unreadable};
-use super::report::{DELETED, platforms_id, read};
+use super::document::{
+    Answer, Collection, DELETED, Defaults, Documents, EnvironmentDocument, GatewayDocument, Read, Unreadable, or_null,
+};
+use super::identity::{carries, environment_name, mirrored, place, platforms_id};
 use crate::api::{
     ApiGateway, Environment, GATEWAY_ID_ANNOTATION, INTENT_ANNOTATION, ObjectKey, REGISTRY_FINALIZER, REGISTRY_LABEL,
     REGISTRY_MONGODB, RESTART_ANNOTATION, RETRY_ANNOTATION,
 };
 use crate::children;
 use crate::decide::say;
-
-/// What the flags say about documents.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Defaults {
-    /// The namespace of gateways whose documents name none.
-    pub namespace: String,
-    /// The namespaces that a document may name.
-    pub allowed: Vec<String>,
-    /// The image of gateways whose documents name none.
-    pub image: Option<String>,
-    /// The port of gateways whose documents name none.
-    pub port: Option<u16>,
-    /// Below which hosts are made up: `<gatewayId>.<domain>`.
-    pub domain: Option<String>,
-    /// Who writes, in the mark on the operator's own word.
-    pub operator: String,
-}
+use crate::parse;
 
 /// What is to be done about one gateway id.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,15 +39,6 @@ pub enum Act {
     Remove(Collection, Document),
     /// Let the gateway itself be looked at: its mirror may have been edited.
     Look(ObjectKey),
-}
-
-/// One of the two collections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Collection {
-    /// Of gateways.
-    Gateways,
-    /// Of environments.
-    Environments,
 }
 
 /// An answer in a document, which is the one that it was read as.
@@ -119,24 +96,6 @@ pub const REFUSED: &str = "ObjectRefused";
 /// Whether an answer is one of intake's.
 pub fn is_answer(answer: &Answer) -> bool {
     ANSWERS.contains(&answer.reason.as_str())
-}
-
-/// Where the object of a document is to be.
-pub fn place(document: &GatewayDocument, defaults: &Defaults) -> ObjectKey {
-    let namespace = document.namespace.as_deref().unwrap_or(&defaults.namespace);
-    let name = document.name.as_deref().unwrap_or(&document.gateway_id);
-    ObjectKey::new(namespace, name)
-}
-
-/// The name of the object of an environment.
-pub fn environment_name(gateway: &str, name: &str) -> String {
-    format!("{gateway}-{name}")
-}
-
-/// Namespace and name in the id of a gateway that is mirrored.
-pub fn mirrored(gateway_id: &str) -> Option<ObjectKey> {
-    let (namespace, name) = gateway_id.split_once('.')?;
-    (is_namespace(namespace) && is_label(name)).then(|| ObjectKey::new(namespace, name))
 }
 
 fn refusal(reason: &str, message: String) -> Answer {
@@ -232,7 +191,7 @@ impl Decision<'_> {
                 let watched = self.objects.watched.as_ref().is_none_or(|watched| watched.contains(&holder.namespace));
                 let gone = watched && self.gateway_at(holder).is_none();
                 return if gone {
-                    self.remove(document, doc! { "uid": read(document.uid.as_ref()) })
+                    self.remove(document, doc! { "uid": or_null(document.uid.as_ref()) })
                 } else {
                     Vec::new()
                 };
@@ -295,8 +254,7 @@ impl Decision<'_> {
         if let Some(found) = found {
             if platforms_id(found) != Some(self.gateway_id) {
                 let owner = platforms_id(found).map_or("kubectl".to_owned(), |id| format!("the gateway {id:?}"));
-                let message =
-                    format!("the ApiGateway {}/{} is there already, and {owner}'s", place.namespace, place.name);
+                let message = format!("the ApiGateway {place} is there already, and {owner}'s");
                 return Err(refusal(OBJECT_TAKEN, message));
             }
             if found.is_being_deleted() {
@@ -338,7 +296,7 @@ impl Decision<'_> {
             return Err(refusal(UNKNOWN_STATE, message));
         }
         let ObjectKey { namespace, name } = place(document, self.defaults);
-        if !is_label(&name) || name.len() > 50 {
+        if parse::label(&name).is_err() || name.len() > 50 {
             let what = if document.name.is_some() {
                 "the name"
             } else {
@@ -452,7 +410,7 @@ impl Decision<'_> {
                 None => Act::Remove(Collection::Environments, doc! { "_id": document.id.clone(), "state": DELETED }),
             }));
         }
-        if !is_label(&place.name) || place.name.len() > 50 {
+        if parse::label(&place.name).is_err() || place.name.len() > 50 {
             let message = format!(
                 "the name {:?} must be lower-case letters, digits and '-', end with a letter or digit, and have at most \
                  50 characters together with the gateway's",
@@ -461,8 +419,7 @@ impl Decision<'_> {
             return Err(refusal(INVALID_NAME, message));
         }
         if !ours {
-            let message =
-                format!("the Environment {}/{} is there already, and somebody else's", place.namespace, place.name);
+            let message = format!("the Environment {place} is there already, and somebody else's");
             return Err(refusal(OBJECT_TAKEN, message));
         }
         if found.is_some_and(|found| found.metadata.deletion_timestamp.is_some()) {
@@ -522,24 +479,6 @@ fn unreadable<T>(documents: &[Read<T>]) -> impl Iterator<Item = &Unreadable> {
 
 fn is_at(meta: &ObjectMeta, ObjectKey { namespace, name }: &ObjectKey) -> bool {
     meta.namespace.as_ref() == Some(namespace) && meta.name.as_ref() == Some(name)
-}
-
-/// Whether an object was made from the documents of a gateway id.
-pub fn carries(meta: &ObjectMeta, gateway_id: &str) -> bool {
-    let label = meta.labels.as_ref().and_then(|labels| labels.get(REGISTRY_LABEL));
-    let id = meta.annotations.as_ref().and_then(|annotations| annotations.get(GATEWAY_ID_ANNOTATION));
-    label.is_some_and(|label| label == REGISTRY_MONGODB) && id.is_some_and(|id| id == gateway_id)
-}
-
-fn is_namespace(text: &str) -> bool {
-    // A namespace may begin with a digit.
-    is_label(&format!("a{text}"))
-}
-
-/// A name that Kubernetes takes: lower-case letters, digits and '-', with a letter first.
-fn is_label(text: &str) -> bool {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(inner) && !text.ends_with('-')
 }
 
 /// Where an object is not as it is wanted: the path of the first difference.
@@ -631,8 +570,8 @@ fn answer_unreadable(collection: Collection, document: &Unreadable) -> Option<Ac
     }
     let filter = doc! {
         "_id": document.id.clone(),
-        "state": read(document.state.as_ref()),
-        "updatedAt": read(document.updated_at.as_ref()),
+        "state": or_null(document.state.as_ref()),
+        "updatedAt": or_null(document.updated_at.as_ref()),
     };
     Some(Act::Answer(AnswerIn { collection, filter, answer: Some(answer) }))
 }
@@ -640,13 +579,13 @@ fn answer_unreadable(collection: Collection, document: &Unreadable) -> Option<Ac
 fn gateway_as_read(document: &GatewayDocument) -> Document {
     doc! {
         "_id": document.id.clone(),
-        "state": read(document.state.as_ref()),
-        "updatedAt": read(document.updated_at.as_ref()),
+        "state": or_null(document.state.as_ref()),
+        "updatedAt": or_null(document.updated_at.as_ref()),
     }
 }
 
 fn environment_as_read(document: &EnvironmentDocument) -> Document {
-    doc! { "_id": document.id.clone(), "name": &document.name, "host": read(document.host.as_ref()) }
+    doc! { "_id": document.id.clone(), "name": &document.name, "host": or_null(document.host.as_ref()) }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 pub mod breaker;
 pub mod config;
 pub mod document;
+pub mod identity;
 pub mod intake;
 pub mod intent;
 pub mod known;

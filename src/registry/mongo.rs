@@ -14,10 +14,12 @@ use serde_json::Value;
 
 use super::breaker::Breaker;
 use super::config::Settings;
-use super::document::{Answer, Documents, EnvironmentDocument, GatewayDocument, Read};
-use super::intent::{Collection, Defaults, mirrored};
+use super::document::{
+    ACTIVE, Answer, Collection, Defaults, Documents, EnvironmentDocument, GatewayDocument, INACTIVE, Read,
+};
+use super::identity::{self, Identity, mirrored, mirrored_id};
 use super::known::{self, Begun, Concerned, Known, Shelved};
-use super::report::{self, EnvironmentView, Identity, Situation, mirrored_id};
+use super::report::{self, EnvironmentView, Situation};
 use super::store::{RegistryError, Store, Stored};
 use crate::api::{ApiGateway, Environment, GATEWAY_ID_ANNOTATION, ObjectKey, Phase};
 use crate::children;
@@ -255,7 +257,7 @@ impl Mongo {
         if usize::try_from(written).is_ok_and(|written| written == names) {
             for document in documents.environments().filter(|document| write.names.contains(&document.name)) {
                 let now = EnvironmentDocument {
-                    state: Some(if active { report::ACTIVE } else { report::INACTIVE }.to_owned()),
+                    state: Some(if active { ACTIVE } else { INACTIVE }.to_owned()),
                     uid: Some(gateway.uid().to_owned()),
                     seq: Some(report::seq(gateway)),
                     ..document.clone()
@@ -378,7 +380,7 @@ impl Mongo {
     pub fn applied(&self, holder: &ObjectKey, gateway: ApiGateway) {
         let cached = self.caches(&holder.namespace).is_some_and(|caches| caches.gateway(holder).is_some());
         let mut made = self.made();
-        if let Some(id) = report::platforms_id(&gateway).map(str::to_owned) {
+        if let Some(id) = identity::platforms_id(&gateway).map(str::to_owned) {
             made.of_id.entry(id.clone()).or_default().entry(holder.clone()).or_insert(0);
             made.ids.insert(holder.clone(), id);
         }
@@ -440,7 +442,7 @@ impl Mongo {
         let mut made = self.made();
         made.fresh_gateways.remove(&holder);
         let mut concerned = made.unblock(Collection::Gateways, &holder);
-        match report::platforms_id(gateway) {
+        match identity::platforms_id(gateway) {
             Some(id) => {
                 let now = seen(&gateway.metadata);
                 concerned.extend(made.moved(&holder, Some(id)));
@@ -464,7 +466,7 @@ impl Mongo {
         concerned.extend(made.moved(holder, None));
         drop(made);
         // One that was kubectl's may have left its mirror behind.
-        concerned.insert(mirrored_id(&holder.namespace, &holder.name));
+        concerned.insert(mirrored_id(holder));
         self.wake_documents(&concerned);
     }
 

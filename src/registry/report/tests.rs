@@ -1,15 +1,18 @@
 #![allow(clippy::unwrap_used)]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
-use mongodb::bson::doc;
+use k8s_openapi::jiff::Timestamp;
+use mongodb::bson::{DateTime, doc};
 use serde_json::json;
 
-use super::super::document::{Kept, Read};
+use super::fences::{reports, switches, takes_over};
 use super::*;
 use crate::api::{
-    ApiGatewayStatus, Attempt, DesiredState, Failure, REGISTRY_FINALIZER, RETRY_ANNOTATION, Reason, Transition,
+    ApiGatewayStatus, Attempt, DesiredState, Failure, GATEWAY_ID_ANNOTATION, INTENT_ANNOTATION, Phase,
+    REGISTRY_FINALIZER, REGISTRY_LABEL, REGISTRY_MONGODB, RETRY_ANNOTATION, Reason, State, Transition,
 };
 use crate::decide::requests;
+use crate::registry::document::{ACTIVE, EnvironmentDocument, INACTIVE, Kept, Read, moment};
 
 const ID: &str = "g1";
 const UID: &str = "uid-1";

@@ -1,80 +1,28 @@
 //! Calls to MongoDB: each is bounded in time and by leadership, and none is repeated here.
 
+mod errors;
+mod stream;
+
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use mongodb::bson::{self, Bson, Document, doc};
-use mongodb::change_stream::ChangeStream;
-use mongodb::change_stream::event::{ChangeStreamEvent, ResumeToken};
-use mongodb::error::{Error as MongoError, ErrorKind, WriteFailure};
-use mongodb::options::{ClientOptions, Credential, FullDocumentType, IndexOptions, ReturnDocument, WriteConcern};
+use mongodb::bson::{Document, doc};
+use mongodb::error::Error as MongoError;
+use mongodb::options::{ClientOptions, Credential, IndexOptions, ReturnDocument, WriteConcern};
 use mongodb::{Client, Collection, Database, IndexModel};
 use tokio::sync::OnceCell;
 
 use super::breaker::Breaker;
 use super::config::Settings;
-use super::document::{ENVIRONMENTS, EnvironmentDocument, GATEWAYS, GatewayDocument, Kept, Read, projection};
+use super::document::{ENVIRONMENTS, EnvironmentDocument, GATEWAYS, GatewayDocument, Read, projection};
 use super::known::Shelved;
 use crate::cluster::lease::Claim;
 use crate::metrics::Metrics;
 
-/// The operator's own collection: where its change streams go on.
-const OWN: &str = "phasegate";
-
-/// For how long the server waits for a change before it says that there was none.
-pub const AWAIT: Duration = Duration::from_secs(10);
-
-/// Why a call to the registry did not succeed.
-#[derive(Debug, thiserror::Error)]
-pub enum RegistryError {
-    /// It is away.
-    #[error("{0}")]
-    Unavailable(String),
-    /// Another operator is leader, or this one's claim has expired; nothing was sent.
-    #[error("this operator is not leader")]
-    NotLeader,
-    /// A document of this key is there already.
-    #[error("a document of this key is there already: {0}")]
-    Duplicate(String),
-    /// It answered, and did not do it.
-    #[error("the database refused: {message}")]
-    Refused {
-        /// Its error code.
-        code: i32,
-        /// Its words.
-        message: String,
-    },
-    /// The documents changed meanwhile.
-    #[error("the document changed meanwhile")]
-    Changed,
-}
-
-impl RegistryError {
-    /// A metric's label.
-    fn label(&self) -> &'static str {
-        match self {
-            Self::Unavailable(_) => "unavailable",
-            Self::NotLeader => "not_leader",
-            Self::Duplicate(_) => "duplicate",
-            Self::Refused { .. } => "refused",
-            Self::Changed => "changed",
-        }
-    }
-}
-
-/// What a change stream tells.
-pub enum Change<T> {
-    /// A document as it is now.
-    Is(Box<Read<T>>),
-    /// A document is gone.
-    Gone(Bson),
-    /// The stream ends: the collection was dropped or renamed.
-    Ends,
-    /// Nothing that concerns anybody.
-    Nothing,
-}
+pub use errors::RegistryError;
+pub use stream::Change;
 
 /// A kind of document, with its collection.
 pub trait Stored: Shelved + Sync {
@@ -277,92 +225,6 @@ impl Store {
         Ok(self.write("remove", remove).await?.deleted_count)
     }
 
-    /// Opens a change stream, from where an earlier one ended.
-    ///
-    /// # Errors
-    /// When it cannot be opened: refused, where the server has none or does not know the token any more.
-    pub async fn watch<T: Stored>(
-        &self,
-        after: Option<ResumeToken>,
-    ) -> Result<ChangeStream<ChangeStreamEvent<Document>>, RegistryError> {
-        let collection = self.collection::<T>()?;
-        let watch = async {
-            collection
-                .watch()
-                .full_document(FullDocumentType::UpdateLookup)
-                .max_await_time(AWAIT)
-                .resume_after(after)
-                .await
-        };
-        self.read("watch", watch).await
-    }
-
-    /// The next change, or that there was none for a while.
-    ///
-    /// # Errors
-    /// When the stream does not go on.
-    pub async fn next<T: Stored>(
-        &self,
-        stream: &mut ChangeStream<ChangeStreamEvent<Document>>,
-    ) -> Result<Change<T>, RegistryError> {
-        use mongodb::change_stream::event::OperationType as Type;
-        let event = match tokio::time::timeout(AWAIT + self.settings.timeout, stream.next_if_any()).await {
-            Ok(Ok(Some(event))) => event,
-            Ok(Ok(None)) if stream.is_alive() => return Ok(Change::Nothing),
-            Ok(Ok(None)) => return Ok(Change::Ends),
-            Ok(Err(error)) => return Err(self.away(self.error(&error))),
-            Err(_) => return Err(self.away(self.timed_out())),
-        };
-        let id = || event.document_key.as_ref().and_then(|key| key.get("_id").cloned());
-        Ok(match (&event.operation_type, &event.full_document) {
-            // Looked up when the event was fetched.
-            (Type::Update, Some(document)) if document.contains_key("_id") => {
-                Change::Is(Box::new(T::read(kept_of::<T>(document))))
-            }
-            // An insertion, a replacement or a removal may be long past where a stream goes on from an earlier
-            // place: it says which document to look at, and not how it is.
-            (Type::Insert | Type::Replace | Type::Update | Type::Delete, _) => match id() {
-                None => Change::Nothing,
-                Some(id) => match self.find::<T>(doc! { "_id": id.clone() }).await?.into_iter().next() {
-                    Some(read) => Change::Is(Box::new(read)),
-                    None => Change::Gone(id),
-                },
-            },
-            (Type::Drop | Type::Rename | Type::DropDatabase | Type::Invalidate, _) => Change::Ends,
-            _ => Change::Nothing,
-        })
-    }
-
-    /// Where the change stream of a collection is to go on.
-    ///
-    /// # Errors
-    /// When it cannot be asked.
-    pub async fn token<T: Stored>(&self) -> Result<Option<ResumeToken>, RegistryError> {
-        let own: Collection<Document> = self.database()?.collection(OWN);
-        let find = async { own.find_one(doc! { "_id": token_id::<T>() }).await };
-        let found = self.read("find", find).await?;
-        let token = found.and_then(|found| found.get("token").cloned());
-        // One that another version wrote is as good as none.
-        Ok(token.and_then(|token| bson::deserialize_from_bson(token).ok()))
-    }
-
-    /// Keeps where the change stream of a collection is to go on.
-    ///
-    /// # Errors
-    /// When it cannot be kept.
-    pub async fn keep_token<T: Stored>(&self, token: Option<&ResumeToken>) -> Result<(), RegistryError> {
-        let own: Collection<Document> = self.database()?.collection(OWN);
-        let id = token_id::<T>();
-        let Some(Ok(token)) = token.map(bson::serialize_to_bson) else {
-            return self.write("token", async { own.delete_one(doc! { "_id": id }).await.map(drop) }).await;
-        };
-        let keep = async {
-            let set = doc! { "$set": { "token": token } };
-            own.update_one(doc! { "_id": id }, set).upsert(true).await.map(drop)
-        };
-        self.write("token", keep).await
-    }
-
     /// Nothing is sent unless this process is leader at this moment.
     async fn write<T>(
         &self,
@@ -438,118 +300,7 @@ impl Store {
         RegistryError::Unavailable(format!("{} did not answer within {:?}", self.settings.hosts, self.settings.timeout))
     }
 
-    /// The driver's error in words that hold no secret and do not change from call to call.
     fn error(&self, error: &MongoError) -> RegistryError {
-        let hosts = &self.settings.hosts;
-        let unavailable = |words: String| RegistryError::Unavailable(words);
-        match error.kind.as_ref() {
-            ErrorKind::ServerSelection { message, .. } | ErrorKind::ConnectionPoolCleared { message, .. } => {
-                unavailable(unreachable(hosts, message))
-            }
-            ErrorKind::Io(error) => unavailable(format!("{hosts}: {error}")),
-            ErrorKind::DnsResolve { .. } => unavailable(format!("the name {hosts} cannot be resolved")),
-            ErrorKind::Authentication { .. } => unavailable(refuses_credentials(hosts)),
-            ErrorKind::InvalidTlsConfig { message, .. } => unavailable(format!("{hosts}: {message}")),
-            ErrorKind::Shutdown => unavailable(format!("the connection to {hosts} was closed")),
-            ErrorKind::Command(error) if is_away(error.code) => unavailable(format!("{hosts}: {}", error.message)),
-            ErrorKind::Command(error) if error.code == DUPLICATE_KEY => RegistryError::Duplicate(error.message.clone()),
-            ErrorKind::Command(error) => RegistryError::Refused { code: error.code, message: error.message.clone() },
-            ErrorKind::Write(WriteFailure::WriteError(error)) if error.code == DUPLICATE_KEY => {
-                RegistryError::Duplicate(error.message.clone())
-            }
-            ErrorKind::Write(WriteFailure::WriteError(error)) => {
-                RegistryError::Refused { code: error.code, message: error.message.clone() }
-            }
-            // The write may be lost with the server that has it.
-            ErrorKind::Write(WriteFailure::WriteConcernError(error)) => {
-                unavailable(format!("{hosts}: {}", error.message))
-            }
-            other => RegistryError::Refused { code: 0, message: other.to_string() },
-        }
-    }
-}
-
-fn refuses_credentials(hosts: &str) -> String {
-    format!("{hosts} refuses the credentials")
-}
-
-/// What the driver says when it finds no server to ask holds what went wrong with each that it tried, in the form
-/// of its errors: `Kind: …, labels: …`.
-fn unreachable(hosts: &str, message: &str) -> String {
-    let cause = message.split_once("Kind: ").map(|(_, error)| error.split(", labels: ").next().unwrap_or(error));
-    match cause {
-        Some(cause) if cause.contains(" failure: ") => refuses_credentials(hosts),
-        Some(cause) => format!("no server of {hosts} can be reached: {}", cause.trim_start_matches("I/O error: ")),
-        None => format!("no server of {hosts} can be reached"),
-    }
-}
-
-const DUPLICATE_KEY: i32 = 11_000;
-
-/// Whether an error code says that the server cannot serve anybody like us now: it is no primary, is going or
-/// coming, does not know the user, or does not allow what the user needs.
-fn is_away(code: i32) -> bool {
-    const CODES: &[i32] = &[
-        6, 7, 13, 18, 50, 63, 89, 91, 133, 134, 150, 189, 202, 234, 262, 391, 9001, 10_058, 10_107, 11_600, 11_602,
-        13_388, 13_435, 13_436,
-    ];
-    CODES.contains(&code)
-}
-
-fn token_id<T: Stored>() -> String {
-    format!("resume-{}", T::COLLECTION)
-}
-
-/// Only the fields that are read: what else a document has is the platform's, and may be large.
-fn kept_of<T: Kept>(document: &Document) -> Document {
-    let fields = ["_id"].iter().chain(T::FIELDS);
-    fields.filter_map(|field| Some(((*field).to_owned(), document.get(field)?.clone()))).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_keeps_the_driver_from_a_server_is_said_and_no_credentials() {
-        let pool = "Connection pool for db:27017 cleared because another operation failed with: ";
-        let selection = "Server selection timeout: No available servers. Topology: { Type: Single, Servers: \
-                         [ { Address: db:27017, Type: Unknown, Error: ";
-        for (message, words) in [
-            (
-                format!("{pool}Kind: SCRAM failure: Authentication failed., labels: {{}}"),
-                "db:27017 refuses the credentials",
-            ),
-            (
-                format!("{selection}Kind: SCRAM failure: Authentication failed., labels: {{}} }} ] }}"),
-                "db:27017 refuses the credentials",
-            ),
-            (
-                format!("{selection}Kind: I/O error: Connection refused (os error 111), labels: {{}} }} ] }}"),
-                "no server of db:27017 can be reached: Connection refused (os error 111)",
-            ),
-            ("Server selection timeout".to_owned(), "no server of db:27017 can be reached"),
-        ] {
-            assert_eq!(unreachable("db:27017", &message), words);
-        }
-    }
-
-    #[test]
-    fn a_server_that_fails_over_is_away_and_one_that_refuses_what_is_written_is_not() {
-        let fails_over = [
-            ("ShutdownInProgress", 91),
-            ("PrimarySteppedDown", 189),
-            ("NotWritablePrimary", 10_107),
-            ("InterruptedAtShutdown", 11_600),
-            ("InterruptedDueToReplStateChange", 11_602),
-            ("NotPrimaryNoSecondaryOk", 13_435),
-            ("NotPrimaryOrSecondary", 13_436),
-        ];
-        for (name, code) in fails_over {
-            assert!(is_away(code), "{name}");
-        }
-        for (name, code) in [("BadValue", 2), ("DocumentValidationFailure", 121), ("DuplicateKey", DUPLICATE_KEY)] {
-            assert!(!is_away(code), "{name}");
-        }
+        errors::translated(&self.settings.hosts, error)
     }
 }

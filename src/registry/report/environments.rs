@@ -1,0 +1,109 @@
+//! What the documents of a gateway's environments are to say.
+
+use k8s_openapi::jiff::Timestamp;
+use mongodb::bson::{Document, doc};
+
+use super::Situation;
+use super::fences::switches;
+use crate::registry::document::{ACTIVE, DELETED, EnvironmentDocument, INACTIVE, moment};
+use crate::registry::identity;
+
+/// An environment as Kubernetes has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvironmentView {
+    /// The object's name.
+    pub name: String,
+    /// Its host.
+    pub host: Option<String>,
+    /// Whether it is Active.
+    pub active: bool,
+}
+
+/// One write to documents of environments.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Switch {
+    /// What they must be like, the fence included.
+    pub filter: Document,
+    /// What is written.
+    pub update: Document,
+    /// Their names.
+    pub names: Vec<String>,
+}
+
+impl Situation<'_> {
+    /// The environments' documents whose state is behind that of their object.
+    pub(super) fn to_switch(&self, active: bool) -> impl Iterator<Item = &EnvironmentDocument> {
+        self.documents.environments().filter(move |document| {
+            let state = document.state.as_deref();
+            let is = state == Some(ACTIVE);
+            let newer = document.uid.as_deref() == Some(self.gateway.uid()) && document.seq > Some(self.seq());
+            is != active && state != Some(DELETED) && !newer && self.is_active(document) == active
+                // What says nothing is inactive.
+                && (active || is)
+        })
+    }
+
+    fn is_active(&self, document: &EnvironmentDocument) -> bool {
+        self.view_of(document).is_some_and(|view| view.active)
+    }
+
+    fn view_of(&self, document: &EnvironmentDocument) -> Option<&EnvironmentView> {
+        let platforms = self.identity().platforms;
+        let of = |view: &&EnvironmentView| {
+            if platforms {
+                view.name == identity::environment_name(self.gateway.name_or_empty(), &document.name)
+            } else {
+                view.name == document.name
+            }
+        };
+        self.environments.iter().find(of)
+    }
+
+    /// Switches the documents of those environments that were switched, in one write. `None`: there are none.
+    pub fn switch(&self, active: bool) -> Option<Switch> {
+        let names: Vec<String> = self.to_switch(active).map(|document| document.name.clone()).collect();
+        if names.is_empty() {
+            return None;
+        }
+        let gateway_id = self.identity().gateway_id;
+        let (uid, seq) = (self.gateway.uid(), self.seq());
+        Some(Switch {
+            filter: switches(&gateway_id, &names, active, uid, seq),
+            update: doc! { "$set": { "state": if active { ACTIVE } else { INACTIVE }, "uid": uid, "seq": seq } },
+            names,
+        })
+    }
+
+    /// The environments of a gateway that is kubectl's whose documents are to be written: the name, the host,
+    /// and the host that the document has, where there is one.
+    pub fn unrecorded_environments(&self) -> Vec<(&EnvironmentView, Option<&EnvironmentDocument>)> {
+        if self.identity().platforms {
+            return Vec::new();
+        }
+        let document_of = |name: &str| self.documents.environments().find(|document| document.name == name);
+        let views = self.environments.iter().map(|view| (view, document_of(&view.name)));
+        views.filter(|(view, document)| document.is_none_or(|document| document.host != view.host)).collect()
+    }
+
+    /// The documents of a gateway that is kubectl's whose environments are gone.
+    pub fn surplus_environments(&self) -> Vec<&EnvironmentDocument> {
+        if self.identity().platforms {
+            return Vec::new();
+        }
+        self.documents.environments().filter(|document| self.view_of(document).is_none()).collect()
+    }
+
+    /// The first document of an environment of a gateway that is kubectl's.
+    pub fn first_environment(&self, view: &EnvironmentView, now: Timestamp) -> Document {
+        let mut document = doc! {
+            "gatewayId": self.identity().gateway_id,
+            "name": &view.name,
+            "state": INACTIVE,
+            "createdAt": moment(now),
+        };
+        if let Some(host) = &view.host {
+            document.insert("host", host);
+        }
+        document
+    }
+}

@@ -1,0 +1,147 @@
+//! What the documents are to say of a gateway, and the fences of every write. Pure.
+//!
+//! A fence is part of the filter: a write that comes too late, or from an operator that is no longer
+//! leader, finds nothing to write to.
+
+mod environments;
+mod fences;
+mod words;
+
+use mongodb::bson::{Bson, Document, doc};
+
+use super::document::{DELETED, Defaults, Documents, GatewayDocument};
+use super::identity::{self, Identity};
+use crate::api::{ApiGateway, ObjectKey};
+use crate::decide::observed::RegistryFacts;
+pub use environments::{EnvironmentView, Switch};
+
+/// A gateway, its environments and what the registry says of them.
+pub struct Situation<'a> {
+    /// The object, with the status that was recorded.
+    pub gateway: &'a ApiGateway,
+    /// Its environments.
+    pub environments: &'a [EnvironmentView],
+    /// What is known of its id.
+    pub documents: &'a Documents,
+    /// What the flags say.
+    pub defaults: &'a Defaults,
+}
+
+/// One write to one document.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Write {
+    /// What it must be like, the fence included.
+    pub filter: Document,
+    /// What is written.
+    pub update: Document,
+}
+
+/// The documents that go with a gateway.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Forget {
+    /// Its own.
+    pub gateway: Option<Document>,
+    /// Its environments'.
+    pub environments: Option<Document>,
+}
+
+impl Situation<'_> {
+    fn identity(&self) -> Identity {
+        Identity::of(self.gateway)
+    }
+
+    /// The gateway's document, unless it speaks of an object elsewhere.
+    fn document(&self) -> Option<&GatewayDocument> {
+        self.documents.gateway(self.gateway.uid())
+    }
+
+    /// Whether the registry has nothing to do with this gateway: a platform's document that is gone, or that
+    /// is about an object of another place. Nobody takes a document over by copying its id.
+    fn is_nobodys(&self) -> bool {
+        if !self.identity().platforms {
+            return false;
+        }
+        self.document().is_none_or(|document| {
+            let mine = document.uid.as_deref() == Some(self.gateway.uid());
+            !mine && identity::place(document, self.defaults) != ObjectKey::of(self.gateway)
+        })
+    }
+
+    /// Whether somebody deleted the object although the platform did not ask for it.
+    fn is_deleted_by_others(&self) -> bool {
+        let asked = self.document().is_some_and(|document| document.state.as_deref() == Some(DELETED));
+        self.identity().platforms && self.gateway.is_being_deleted() && !asked
+    }
+
+    /// What a decision needs to know.
+    pub fn facts(&self) -> RegistryFacts {
+        let settled = RegistryFacts { external: true, ..RegistryFacts::settled() };
+        if self.is_nobodys() || self.is_deleted_by_others() {
+            return settled;
+        }
+        let to = |active| self.to_switch(active).next().is_some();
+        RegistryFacts {
+            recorded: self.is_recorded(),
+            reported: self.is_reported(),
+            to_activate: to(true),
+            to_deactivate: to(false),
+            forgotten: self.to_forget().is_none(),
+            ..settled
+        }
+    }
+
+    /// Whether the gateway's own document records this object.
+    pub fn is_gateway_recorded(&self) -> bool {
+        self.own_document().is_some_and(|document| document.seq.is_some())
+    }
+
+    fn is_recorded(&self) -> bool {
+        self.is_gateway_recorded()
+            && self.unrecorded_environments().is_empty()
+            && self.surplus_environments().is_empty()
+    }
+
+    /// The gateway's document, where it records this object.
+    fn own_document(&self) -> Option<&GatewayDocument> {
+        self.document().filter(|document| document.uid.as_deref() == Some(self.gateway.uid()))
+    }
+
+    fn is_reported(&self) -> bool {
+        let Some(document) = self.own_document() else { return true };
+        let told = self.gateway.status.is_none() || document.seq >= Some(self.seq());
+        told && !self.is_to_be_put_back(document)
+    }
+
+    fn seq(&self) -> i64 {
+        seq(self.gateway)
+    }
+
+    /// What goes with the gateway. `None`: it stays, or is gone.
+    pub fn to_forget(&self) -> Option<Forget> {
+        if self.is_nobodys() || self.is_deleted_by_others() {
+            return None;
+        }
+        let platforms = self.identity().platforms;
+        let gateway = self.own_document().map(|document| {
+            let mut filter = doc! { "_id": document.id.clone(), "uid": self.gateway.uid() };
+            if platforms {
+                filter.insert("state", DELETED);
+            }
+            filter
+        });
+        if gateway.is_none() && platforms {
+            return None;
+        }
+        let ids: Vec<Bson> = self.documents.environments().map(|document| document.id.clone()).collect();
+        let environments = (!ids.is_empty()).then(|| doc! { "_id": { "$in": ids } });
+        (gateway.is_some() || environments.is_some()).then_some(Forget { gateway, environments })
+    }
+}
+
+/// The number of a gateway's last transition.
+pub fn seq(gateway: &ApiGateway) -> i64 {
+    gateway.status.as_ref().map_or(0, |status| status.transitions)
+}
+
+#[cfg(test)]
+mod tests;

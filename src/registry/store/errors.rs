@@ -1,0 +1,204 @@
+//! Why a call to MongoDB did not succeed: the driver's errors in the registry's own words.
+
+use mongodb::error::{Error as MongoError, ErrorKind, WriteFailure};
+
+/// Why a call to the registry did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// It is away.
+    #[error("{0}")]
+    Unavailable(String),
+    /// Another operator is leader, or this one's claim has expired; nothing was sent.
+    #[error("this operator is not leader")]
+    NotLeader,
+    /// A document of this key is there already.
+    #[error("a document of this key is there already: {0}")]
+    Duplicate(String),
+    /// It answered, and did not do it.
+    #[error("the database refused: {message}")]
+    Refused {
+        /// Its error code.
+        code: i32,
+        /// Its words.
+        message: String,
+    },
+    /// The documents changed meanwhile.
+    #[error("the document changed meanwhile")]
+    Changed,
+}
+
+impl RegistryError {
+    /// A metric's label.
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::NotLeader => "not_leader",
+            Self::Duplicate(_) => "duplicate",
+            Self::Refused { .. } => "refused",
+            Self::Changed => "changed",
+        }
+    }
+}
+
+/// The driver's error in words that hold no secret and do not change from call to call.
+pub(super) fn translated(hosts: &str, error: &MongoError) -> RegistryError {
+    let unavailable = |words: String| RegistryError::Unavailable(words);
+    match error.kind.as_ref() {
+        ErrorKind::ServerSelection { message, .. } | ErrorKind::ConnectionPoolCleared { message, .. } => {
+            unavailable(unreachable(hosts, message))
+        }
+        ErrorKind::Io(error) => unavailable(format!("{hosts}: {error}")),
+        ErrorKind::DnsResolve { .. } => unavailable(format!("the name {hosts} cannot be resolved")),
+        ErrorKind::Authentication { .. } => unavailable(refuses_credentials(hosts)),
+        ErrorKind::InvalidTlsConfig { message, .. } => unavailable(format!("{hosts}: {message}")),
+        ErrorKind::Shutdown => unavailable(format!("the connection to {hosts} was closed")),
+        ErrorKind::Command(error) if is_away(error.code) => unavailable(format!("{hosts}: {}", error.message)),
+        ErrorKind::Command(error) if error.code == DUPLICATE_KEY => RegistryError::Duplicate(error.message.clone()),
+        ErrorKind::Command(error) => RegistryError::Refused { code: error.code, message: error.message.clone() },
+        ErrorKind::Write(WriteFailure::WriteError(error)) if error.code == DUPLICATE_KEY => {
+            RegistryError::Duplicate(error.message.clone())
+        }
+        ErrorKind::Write(WriteFailure::WriteError(error)) => {
+            RegistryError::Refused { code: error.code, message: error.message.clone() }
+        }
+        // The write may be lost with the server that has it.
+        ErrorKind::Write(WriteFailure::WriteConcernError(error)) => unavailable(format!("{hosts}: {}", error.message)),
+        other => RegistryError::Refused { code: 0, message: other.to_string() },
+    }
+}
+
+fn refuses_credentials(hosts: &str) -> String {
+    format!("{hosts} refuses the credentials")
+}
+
+/// What the driver says when it finds no server to ask holds what went wrong with each that it tried, in the form
+/// of its errors: `Kind: …, labels: …`.
+fn unreachable(hosts: &str, message: &str) -> String {
+    let cause = message.split_once("Kind: ").map(|(_, error)| error.split(", labels: ").next().unwrap_or(error));
+    match cause {
+        Some(cause) if cause.contains(" failure: ") => refuses_credentials(hosts),
+        Some(cause) => format!("no server of {hosts} can be reached: {}", cause.trim_start_matches("I/O error: ")),
+        None => format!("no server of {hosts} can be reached"),
+    }
+}
+
+const DUPLICATE_KEY: i32 = 11_000;
+
+/// The error codes by which a server says that it cannot serve anybody like us now, with their names in MongoDB.
+const AWAY: &[(i32, &str)] = &[
+    // It is no primary, or is going or coming.
+    (91, "ShutdownInProgress"),
+    (189, "PrimarySteppedDown"),
+    (10_058, "LegacyNotPrimary"),
+    (10_107, "NotWritablePrimary"),
+    (11_600, "InterruptedAtShutdown"),
+    (11_602, "InterruptedDueToReplStateChange"),
+    (13_435, "NotPrimaryNoSecondaryOk"),
+    (13_436, "NotPrimaryOrSecondary"),
+    // It does not reach others that it needs, or not in time.
+    (6, "HostUnreachable"),
+    (7, "HostNotFound"),
+    (50, "MaxTimeMSExpired"),
+    (89, "NetworkTimeout"),
+    (133, "FailedToSatisfyReadPreference"),
+    (134, "ReadConcernMajorityNotAvailableYet"),
+    (202, "NetworkInterfaceExceededTimeLimit"),
+    (262, "ExceededTimeLimit"),
+    (9_001, "SocketException"),
+    // It learns where data is, and is to be asked again.
+    (63, "StaleShardVersion"),
+    (150, "StaleEpoch"),
+    (234, "RetryChangeStream"),
+    (13_388, "StaleConfig"),
+    // It does not know the user, or does not allow what the user needs.
+    (13, "Unauthorized"),
+    (18, "AuthenticationFailed"),
+    (391, "ReauthenticationRequired"),
+];
+
+fn is_away(code: i32) -> bool {
+    AWAY.iter().any(|(away, _)| *away == code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_keeps_the_driver_from_a_server_is_said_and_no_credentials() {
+        let pool = "Connection pool for db:27017 cleared because another operation failed with: ";
+        let selection = "Server selection timeout: No available servers. Topology: { Type: Single, Servers: \
+                         [ { Address: db:27017, Type: Unknown, Error: ";
+        for (message, words) in [
+            (
+                format!("{pool}Kind: SCRAM failure: Authentication failed., labels: {{}}"),
+                "db:27017 refuses the credentials",
+            ),
+            (
+                format!("{selection}Kind: SCRAM failure: Authentication failed., labels: {{}} }} ] }}"),
+                "db:27017 refuses the credentials",
+            ),
+            (
+                format!("{selection}Kind: I/O error: Connection refused (os error 111), labels: {{}} }} ] }}"),
+                "no server of db:27017 can be reached: Connection refused (os error 111)",
+            ),
+            ("Server selection timeout".to_owned(), "no server of db:27017 can be reached"),
+        ] {
+            assert_eq!(unreachable("db:27017", &message), words);
+        }
+    }
+
+    #[test]
+    fn a_server_that_fails_over_is_away_and_one_that_refuses_what_is_written_is_not() {
+        let fails_over = [
+            ("ShutdownInProgress", 91),
+            ("PrimarySteppedDown", 189),
+            ("NotWritablePrimary", 10_107),
+            ("InterruptedAtShutdown", 11_600),
+            ("InterruptedDueToReplStateChange", 11_602),
+            ("NotPrimaryNoSecondaryOk", 13_435),
+            ("NotPrimaryOrSecondary", 13_436),
+        ];
+        for (name, code) in fails_over {
+            assert!(is_away(code), "{name}");
+        }
+        for (name, code) in [("BadValue", 2), ("DocumentValidationFailure", 121), ("DuplicateKey", DUPLICATE_KEY)] {
+            assert!(!is_away(code), "{name}");
+        }
+    }
+    #[test]
+    fn every_code_by_which_a_server_is_away_has_its_name() {
+        // As the server's own table, `error_codes.yml`, has them.
+        let names = [
+            ("HostUnreachable", 6),
+            ("HostNotFound", 7),
+            ("Unauthorized", 13),
+            ("AuthenticationFailed", 18),
+            ("MaxTimeMSExpired", 50),
+            ("StaleShardVersion", 63),
+            ("NetworkTimeout", 89),
+            ("ShutdownInProgress", 91),
+            ("FailedToSatisfyReadPreference", 133),
+            ("ReadConcernMajorityNotAvailableYet", 134),
+            ("StaleEpoch", 150),
+            ("PrimarySteppedDown", 189),
+            ("NetworkInterfaceExceededTimeLimit", 202),
+            ("RetryChangeStream", 234),
+            ("ExceededTimeLimit", 262),
+            ("ReauthenticationRequired", 391),
+            ("SocketException", 9_001),
+            ("LegacyNotPrimary", 10_058),
+            ("NotWritablePrimary", 10_107),
+            ("InterruptedAtShutdown", 11_600),
+            ("InterruptedDueToReplStateChange", 11_602),
+            ("StaleConfig", 13_388),
+            ("NotPrimaryNoSecondaryOk", 13_435),
+            ("NotPrimaryOrSecondary", 13_436),
+        ];
+        for (name, code) in names {
+            assert!(AWAY.contains(&(code, name)), "{name}");
+            assert!(is_away(code), "{name}");
+        }
+        assert_eq!(AWAY.len(), names.len());
+    }
+}

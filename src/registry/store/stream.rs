@@ -1,0 +1,133 @@
+//! Change streams: what they tell, and where they go on.
+
+use std::time::Duration;
+
+use mongodb::Collection;
+use mongodb::bson::{self, Bson, Document, doc};
+use mongodb::change_stream::ChangeStream;
+use mongodb::change_stream::event::{ChangeStreamEvent, OperationType, ResumeToken};
+use mongodb::options::FullDocumentType;
+
+use super::{RegistryError, Store, Stored};
+use crate::registry::document::{Kept, Read};
+
+/// The operator's own collection: where its change streams go on.
+const OWN: &str = "phasegate";
+
+/// For how long the server waits for a change before it says that there was none.
+const AWAIT: Duration = Duration::from_secs(10);
+
+/// A change stream of one collection.
+type Stream = ChangeStream<ChangeStreamEvent<Document>>;
+
+/// What a change stream tells.
+pub enum Change<T> {
+    /// A document as it is now.
+    Is(Box<Read<T>>),
+    /// A document is gone.
+    Gone(Bson),
+    /// The stream ends: the collection was dropped or renamed.
+    Ends,
+    /// Nothing that concerns anybody.
+    Nothing,
+}
+
+impl Store {
+    /// Opens a change stream, from where an earlier one ended.
+    ///
+    /// # Errors
+    /// When it cannot be opened: refused, where the server has none or does not know the token any more.
+    pub async fn watch<T: Stored>(&self, after: Option<ResumeToken>) -> Result<Stream, RegistryError> {
+        let collection = self.collection::<T>()?;
+        let watch = async {
+            collection
+                .watch()
+                .full_document(FullDocumentType::UpdateLookup)
+                .max_await_time(AWAIT)
+                .resume_after(after)
+                .await
+        };
+        self.read("watch", watch).await
+    }
+
+    /// The next change, or that there was none for a while.
+    ///
+    /// # Errors
+    /// When the stream does not go on.
+    pub async fn next<T: Stored>(&self, stream: &mut Stream) -> Result<Change<T>, RegistryError> {
+        match tokio::time::timeout(AWAIT + self.settings.timeout, stream.next_if_any()).await {
+            Ok(Ok(Some(event))) => self.change_of(&event).await,
+            Ok(Ok(None)) if stream.is_alive() => Ok(Change::Nothing),
+            Ok(Ok(None)) => Ok(Change::Ends),
+            Ok(Err(error)) => Err(self.away(self.error(&error))),
+            Err(_) => Err(self.away(self.timed_out())),
+        }
+    }
+
+    async fn change_of<T: Stored>(&self, event: &ChangeStreamEvent<Document>) -> Result<Change<T>, RegistryError> {
+        match (&event.operation_type, &event.full_document) {
+            // Looked up when the event was fetched.
+            (OperationType::Update, Some(document)) if document.contains_key("_id") => {
+                Ok(Change::Is(Box::new(T::read(kept_of::<T>(document)))))
+            }
+            // An insertion, a replacement or a removal may be long past where a stream goes on from an earlier
+            // place: it says which document to look at, and not how it is.
+            (OperationType::Insert | OperationType::Replace | OperationType::Update | OperationType::Delete, _) => {
+                match event.document_key.as_ref().and_then(|key| key.get("_id")) {
+                    Some(id) => self.look_up(id).await,
+                    None => Ok(Change::Nothing),
+                }
+            }
+            (
+                OperationType::Drop | OperationType::Rename | OperationType::DropDatabase | OperationType::Invalidate,
+                _,
+            ) => Ok(Change::Ends),
+            _ => Ok(Change::Nothing),
+        }
+    }
+
+    async fn look_up<T: Stored>(&self, id: &Bson) -> Result<Change<T>, RegistryError> {
+        let found = self.find::<T>(doc! { "_id": id.clone() }).await?.into_iter().next();
+        Ok(found.map_or_else(|| Change::Gone(id.clone()), |read| Change::Is(Box::new(read))))
+    }
+
+    /// Where the change stream of a collection is to go on.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn token<T: Stored>(&self) -> Result<Option<ResumeToken>, RegistryError> {
+        let own: Collection<Document> = self.database()?.collection(OWN);
+        let find = async { own.find_one(doc! { "_id": token_id::<T>() }).await };
+        let found = self.read("find", find).await?;
+        let token = found.and_then(|found| found.get("token").cloned());
+        // One that another version wrote is as good as none.
+        Ok(token.and_then(|token| bson::deserialize_from_bson(token).ok()))
+    }
+
+    /// Keeps where the change stream of a collection is to go on.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub async fn keep_token<T: Stored>(&self, token: Option<&ResumeToken>) -> Result<(), RegistryError> {
+        let own: Collection<Document> = self.database()?.collection(OWN);
+        let id = token_id::<T>();
+        let Some(Ok(token)) = token.map(bson::serialize_to_bson) else {
+            return self.write("token", async { own.delete_one(doc! { "_id": id }).await.map(drop) }).await;
+        };
+        let keep = async {
+            let set = doc! { "$set": { "token": token } };
+            own.update_one(doc! { "_id": id }, set).upsert(true).await.map(drop)
+        };
+        self.write("token", keep).await
+    }
+}
+
+fn token_id<T: Stored>() -> String {
+    format!("resume-{}", T::COLLECTION)
+}
+
+/// Only the fields that are read: what else a document has is the platform's, and may be large.
+fn kept_of<T: Kept>(document: &Document) -> Document {
+    let fields = ["_id"].iter().chain(T::FIELDS);
+    fields.filter_map(|field| Some(((*field).to_owned(), document.get(field)?.clone()))).collect()
+}
