@@ -16,9 +16,9 @@ use crate::api::{ApiGateway, Environment, EnvironmentState, ObjectKey, REGISTRY_
 use crate::cache::seen::Part;
 use crate::children;
 use crate::cluster::calls::{CallError, Object};
+use crate::decide::Learned;
 use crate::decide::diagnosis::is_quota;
 use crate::decide::environment as decide_environment;
-use crate::decide::learned::Learned;
 use crate::decide::observed::{Child, Presence, Refusal};
 use crate::decide::{Plan, Step};
 

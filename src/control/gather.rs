@@ -20,9 +20,9 @@ use crate::cache::seen::{Found, Part, Seen};
 use crate::cache::watched::Watched;
 use crate::children::{self, Owner};
 use crate::cluster::calls::CallError;
+use crate::decide::Learned;
 use crate::decide::environment::{Around, GatewayFacts};
 use crate::decide::hosts::{self, Stake};
-use crate::decide::learned::Learned;
 use crate::decide::observed::{Child, EnvironmentFacts, HostVerdict, Moment, Observed, Presence, Settings};
 use crate::decide::{self, Plan};
 
@@ -92,7 +92,7 @@ pub async fn live(ctx: &Context, gathered: &mut Gathered<'_>) -> Result<(), Call
 }
 
 async fn read<K: Part>(ctx: &Context, gateway: &ApiGateway) -> Result<Option<Arc<Seen<K>>>, CallError> {
-    let found = ctx.calls.get::<Watched<K>>(gateway.namespace_or_empty(), gateway.name_or_empty()).await?;
+    let found = ctx.calls.get::<Watched<K>>(&ObjectKey::of(gateway)).await?;
     Ok(found.map(|watched| Arc::new(watched.into())))
 }
 
@@ -105,13 +105,8 @@ fn facts<'a>(
     mut remembered: Remembered,
     now: Now,
 ) -> Gathered<'a> {
-    let desired = Desired::of(
-        gateway,
-        found,
-        host_verdict(caches, gateway),
-        environments(caches, gateway),
-        &ctx.settings,
-    );
+    let desired =
+        Desired::of(gateway, found, host_verdict(caches, gateway), environments(caches, gateway), &ctx.settings);
     let compared = desired.compared(remembered.settled());
     let phase = gateway.status.as_ref().and_then(|status| status.phase.as_ref());
     let expected = Expected { gateway, found: &desired.found, remembered: &remembered, now };

@@ -259,7 +259,11 @@ mod tests {
         remembered.heard(&silence, Some(Complaint::Probe("another's".to_owned())));
         assert_eq!(told(&mut remembered, &[&first], 9), Some(("shop-1".to_owned(), SECOND, None, None)));
         let set_up = pod("shop-1", Trouble::SettingUp);
-        assert_eq!(told(&mut remembered, &[&set_up], 9), Some(("shop-1".to_owned(), Duration::ZERO, None, None)), "in another way");
+        assert_eq!(
+            told(&mut remembered, &[&set_up], 9),
+            Some(("shop-1".to_owned(), Duration::ZERO, None, None)),
+            "in another way"
+        );
         assert_eq!(told(&mut remembered, &[], 10), None);
         assert_eq!(told(&mut remembered, &[&set_up], 11), Some(("shop-1".to_owned(), Duration::ZERO, None, None)));
     }

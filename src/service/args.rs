@@ -9,8 +9,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use kube::core::{Expression, Selector};
 
 use crate::api::ObjectKey;
-use crate::cluster::lease::Election;
 use crate::cache::scopes::Scope;
+use crate::cluster::lease::Election;
 use crate::decide::observed::Settings;
 use crate::parse::{annotation, duration, namespace, namespace_or_nothing};
 use crate::registry;

@@ -144,10 +144,8 @@ async fn lead(process: &Process<'_>) {
         registry: registry.clone(),
     };
     // The watches go on until the work has ended.
-    let _watches: Vec<JoinSet<()>> = to_fill
-        .into_iter()
-        .map(|(scope, caches, writers)| watch::start(&shared, &scope, &caches, writers))
-        .collect();
+    let _watches: Vec<JoinSet<()>> =
+        to_fill.into_iter().map(|(scope, caches, writers)| watch::start(&shared, &scope, &caches, writers)).collect();
     // All scopes are listed before any is worked on: they share their hosts.
     tokio::select! {
         _ = future::join_all(shared.scopes.all().map(|caches| caches.wait_until_ready())) => {}
@@ -185,8 +183,7 @@ fn registry(process: &Process<'_>, queue: &WorkQueue) -> Registry {
     match &process.registry_settings {
         None => Registry::Kubernetes,
         Some(settings) => {
-            let mongo =
-                Mongo::new(settings.clone(), process.claim.clone(), queue.clone(), process.metrics.clone());
+            let mongo = Mongo::new(settings.clone(), process.claim.clone(), queue.clone(), process.metrics.clone());
             Registry::MongoDb(Arc::new(mongo))
         }
     }

@@ -80,7 +80,12 @@ pub fn start(shared: &Shared, scope: &Scope, caches: &Arc<Caches>, writers: Writ
     let client = &shared.client;
     watchers.add(scope.api(client), all.clone(), prune::metadata, gateways);
     watchers.add(scope.api(client), all.clone(), prune::metadata, environments);
-    watchers.add(scope.api(client), all.clone(), prune::child, events::into(&wake, |caches| &caches.deployments, child));
+    watchers.add(
+        scope.api(client),
+        all.clone(),
+        prune::child,
+        events::into(&wake, |caches| &caches.deployments, child),
+    );
     watchers.add(scope.api(client), all.clone(), prune::child, events::into(&wake, |caches| &caches.services, child));
     let budgets = events::into(&wake, |caches| &caches.disruption_budgets, child);
     watchers.add(scope.api(client), all.clone(), prune::child, budgets);
