@@ -55,7 +55,7 @@ advisories: ## Known vulnerabilities of the dependencies (asks the advisory data
 
 sbom: ## A CycloneDX bill of materials of the operator: phasegate.cdx.json
 	$(call need,cargo-cyclonedx,cargo install --locked cargo-cyclonedx)
-	cargo cyclonedx --format json --spec-version 1.5 --target x86_64-unknown-linux-musl
+	cargo cyclonedx --no-default-features --features operator --format json --spec-version 1.5 --target x86_64-unknown-linux-musl
 
 run: ## Run the operator in the foreground against the current cluster
 	cargo run --locked --bin phasegate -- run
