@@ -34,7 +34,7 @@ proof: tools mongo ## Long runs: random sequences, kills in a burst of 300, a fl
 	PHASEGATE_QUIET=60 cargo test --locked --test it -- registry::mirrors::a_fleet
 
 bench: tools $(if $(filter mongodb,$(REGISTRY)),mongo) ## A burst beside a raw client and the ancestor's loop: N=300 RUNS=3 ANCESTOR=1; or REGISTRY=mongodb
-	cargo bench --locked --bench burst
+	cargo bench --locked --profile dist --bench burst --no-default-features --features operator
 
 e2e-kind: ## The integration tests, and the operator from its image, on a kind cluster (docker, kind)
 	tests/e2e-kind.sh
