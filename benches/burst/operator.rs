@@ -1,4 +1,4 @@
-//! The operator under test: the release binary with its default flags, and what it costs.
+//! The operator under test: the binary that the image holds, with its default flags, and what it costs.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

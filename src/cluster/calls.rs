@@ -172,7 +172,7 @@ impl Calls {
 
     /// Sends a request of which nothing but its success counts: the answer repeats the object, and decoding it
     /// takes longer than writing it.
-    async fn unread(&self, verb: &'static str, mut request: axum::http::Request<Vec<u8>>) -> Result<(), kube::Error> {
+    async fn unread(&self, verb: &'static str, mut request: http::Request<Vec<u8>>) -> Result<(), kube::Error> {
         request.extensions_mut().insert(verb);
         self.client.request_text(request).await.map(drop)
     }
@@ -308,7 +308,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Context;
 
-    use axum::http::{self, Response};
+    use http::Response;
     use k8s_openapi::api::core::v1::Service;
     use kube::client::Body;
 
