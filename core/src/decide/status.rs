@@ -16,7 +16,7 @@ pub(super) fn fold(s: &Situation<'_>, movement: Option<&Move>, before: &ApiGatew
     let mut status = before.clone();
     if matches!(before.phase, Some(Phase::Unknown(_))) {
         // Whatever else it says is for the version that wrote it.
-        status.conditions = conditions::of(s, &status);
+        status.conditions = conditions::outlook(s, &status).conditions(s, &before.conditions, true);
         return status;
     }
     if let Some(movement) = movement {
@@ -28,8 +28,24 @@ pub(super) fn fold(s: &Situation<'_>, movement: Option<&Move>, before: &ApiGatew
     claim_host(s, &mut status);
     report_workload(s, &mut status);
     status.observed_generation = s.gateway.metadata.generation;
-    status.conditions = conditions::of(s, &status);
+    tell(s, before, &mut status);
     status
+}
+
+/// Says how the gateway is. Others' words are kept as long as they are about the same.
+fn tell(s: &Situation<'_>, before: &ApiGatewayStatus, status: &mut ApiGatewayStatus) {
+    let outlook = conditions::outlook(s, status);
+    let unknown = before.subject.is_none();
+    let conditions = |keeps_words| outlook.conditions(s, &before.conditions, keeps_words);
+    status.conditions = conditions(unknown || before.subject == outlook.subject);
+    if unknown && outlook.subject.is_some() {
+        // The last release did not record what its messages are about. That alone is no write.
+        if !says_something_new(before, status) {
+            return;
+        }
+        status.conditions = conditions(false);
+    }
+    status.subject = outlook.subject;
 }
 
 fn transition(s: &Situation<'_>, movement: &Move, status: &mut ApiGatewayStatus) {
@@ -37,7 +53,7 @@ fn transition(s: &Situation<'_>, movement: &Move, status: &mut ApiGatewayStatus)
     match movement.reason {
         Reason::Started => status.last_failure = None,
         Reason::StartDeadlineExceeded | Reason::RestartDeadlineExceeded if movement.phase == Phase::Started => {
-            let diagnosis::Cause { reason, message, hint } = diagnosis::cause_of_failure(s);
+            let diagnosis::Cause { reason, message, hint, image: _ } = diagnosis::cause_of_failure(s);
             let attempt = status.attempt.as_ref().map_or(0, |attempt| attempt.number);
             status.last_failure = Some(Failure { reason, message, hint, at: now.clone(), attempt });
         }
