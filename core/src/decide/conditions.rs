@@ -153,7 +153,7 @@ fn no(reason: Reason, message: impl Into<String>) -> Claim {
 
 /// What is said of a gateway whose status will be `status`.
 pub(super) fn outlook(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
-    let place = Place::of(status.phase.as_ref(), status.state);
+    let place = Place::of_status(status);
     let mut outlook = match place {
         None => unknown_phase(status),
         Some(Place::New | Place::Created) => pending(s),
@@ -363,7 +363,7 @@ fn stopping_or_stopped(s: &Situation<'_>, status: &ApiGatewayStatus, place: Opti
     let late = stopped && s.observed.children().iter().any(|(_, presence)| presence.is_ours());
     let mut outlook = if let (true, Some(cause)) = (due, obstacle(s)) {
         obstructed(&cause)
-    } else if s.asked_to_run() && s.is_held_stopped() {
+    } else if s.asked_to_run() && s.was_asked_to_run() {
         timed_out(s, status, stopped)
     } else if stopped && !late && !s.asked_to_run() {
         Outlook {
