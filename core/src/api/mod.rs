@@ -19,7 +19,8 @@ pub use guarded::Guarded;
 pub use key::ObjectKey;
 pub use reason::Reason;
 pub use status::{
-    ApiGatewayStatus, Attempt, EnvironmentCount, Failure, HISTORY_LENGTH, Handled, HostClaim, Phase, State, Transition,
+    ApiGatewayStatus, Attempt, EnvironmentCount, Failure, HISTORY_LENGTH, Handled, HostClaim, Phase, Serving, State,
+    Subject, Transition,
 };
 
 /// Annotation whose every new value asks for another try after a timeout.

@@ -80,6 +80,10 @@ pub struct ApiGatewayStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 
+    /// What the messages of the conditions are about, so that they are rewritten only when that changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Subject>,
+
     /// Why the last start or restart failed. It outlives the clean-up and goes with the
     /// next successful start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -237,6 +241,28 @@ pub struct EnvironmentCount {
     pub active: i32,
     /// All environments that name this gateway.
     pub total: i32,
+}
+
+/// What messages are about that quote others, who say the same thing in changing words.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The image that cannot be pulled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Who serves meanwhile: `OldPods`, `OtherPods` or `NoPod`. Absent during a first start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<Serving>,
+}
+
+/// Who serves while pods do not come up.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serving {
+    /// The last good pods.
+    OldPods,
+    /// Other pods of the same template.
+    OtherPods,
+    /// Nobody.
+    NoPod,
 }
 
 /// Why a start or restart failed.

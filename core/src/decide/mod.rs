@@ -12,6 +12,7 @@ pub mod deadline;
 pub mod diagnosis;
 pub mod diagram;
 pub mod environment;
+pub mod held;
 pub mod hosts;
 mod learned;
 mod notes;
