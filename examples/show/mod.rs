@@ -13,8 +13,8 @@ use k8s_openapi::api::networking::v1::Ingress;
 use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt};
 use phasegate::api::{ApiGateway, Phase};
-
-use crate::cluster::{Cluster, Supervised};
+use phasegate_harness::cluster::Cluster;
+use phasegate_harness::{Supervised, operator_program};
 
 /// Tells what happens next.
 pub fn say(line: &str) {
@@ -43,8 +43,7 @@ impl Operator {
     /// Starts the operator as the user of a kubeconfig.
     pub fn start(cluster: &Cluster, account: &Path, arguments: &[&str]) -> Result<Self> {
         let log = std::env::temp_dir().join(format!("phasegate-demo-{}.log", std::process::id()));
-        let program = std::env::current_exe()?.with_file_name("../phasegate").canonicalize()?;
-        let process = cluster.supervise(account, &program, arguments, File::create(&log)?)?;
+        let process = cluster.supervise(account, &operator_program()?, arguments, File::create(&log)?)?;
         Ok(Self { process, log })
     }
 
@@ -87,12 +86,6 @@ impl Transitions {
             );
         }
     }
-}
-
-/// Whether a condition is True.
-pub fn is_true(gateway: &ApiGateway, type_: &str) -> bool {
-    let conditions = gateway.status.iter().flat_map(|status| &status.conditions);
-    conditions.into_iter().any(|condition| condition.type_ == type_ && condition.status == "True")
 }
 
 /// What the API server still has of a gateway.

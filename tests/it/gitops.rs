@@ -12,8 +12,7 @@ use phasegate::api::{ApiGateway, Environment, Phase, State};
 use serde_json::{Value, json};
 
 use crate::contract::generates;
-use crate::harness::cluster::{output, root, run};
-use crate::harness::{World, environment, gateway};
+use crate::harness::{World, environment, gateway, output, root, run};
 
 /// An object by its name, and what Argo CD and Flux are to say of it.
 const ROWS: [(&str, &str, &str, &str); 13] = [

@@ -9,8 +9,8 @@ use kube::api::{Patch, PatchParams};
 use phasegate::api::{Phase, State};
 use serde_json::{Value, json};
 
-use crate::harness::cluster::{kustomized, root, run};
-use crate::harness::{Health, World, gateway};
+use crate::harness::cluster::kustomized;
+use crate::harness::{Health, World, gateway, root, run};
 
 /// What a scrape says of one metric.
 #[derive(Default)]

@@ -9,8 +9,7 @@ use kube::{Api, Client, Config};
 use phasegate::api::ApiGateway;
 use serde_json::{Value, json};
 
-use crate::harness::cluster::{root, run};
-use crate::harness::{World, gateway};
+use crate::harness::{World, gateway, root, run};
 
 /// A namespace of a cluster that has the policies, and people who may write gateways there.
 struct Tenancy {

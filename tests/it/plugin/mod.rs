@@ -18,8 +18,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::contract::generates;
-use crate::harness::World;
-use crate::harness::cluster::root;
+use crate::harness::{World, root};
 
 /// The longest that a line of output is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::cluster::{Cluster, run};
-use super::health::plain_client;
+use crate::cluster::Cluster;
+use crate::command::run;
+use crate::health::plain_client;
 
 /// The longest that a process is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -2,17 +2,18 @@
 //! on the real server that `MONGODB_URI` names.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mongodb::bson::Document;
 use mongodb::{Client, Collection};
 
-use super::cluster::run_id;
-use super::components::{child_of, signal};
-use super::tcp::TcpProxy;
-use super::wire::{Changes, Server, Storage, client_of, uri_of};
+use crate::cluster::run_id;
+use crate::components::{child_of, signal};
+use crate::places::scratch;
+use crate::tcp::TcpProxy;
+use crate::wire::{Changes, Server, Storage, client_of, uri_of};
 
 /// The longest that any condition is waited for.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -178,7 +179,7 @@ impl Drop for Database {
 }
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("mongo")
+    scratch("mongo").unwrap()
 }
 
 async fn started(name: &str, storage: Storage, changes: Changes, flags: Vec<String>) -> Server {

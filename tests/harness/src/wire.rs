@@ -12,7 +12,9 @@ use anyhow::{Context, Result};
 use mongodb::Client;
 use mongodb::options::{ClientOptions, WriteConcern};
 
-use super::cluster::{Supervised, output, root, supervised};
+use crate::command::output;
+use crate::places::root;
+use crate::supervised::{Supervised, supervised};
 
 /// What a server remembers when it is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
