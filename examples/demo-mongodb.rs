@@ -25,11 +25,11 @@ use mongodb::options::FullDocumentType;
 use mongodb::{Collection, Database};
 use phasegate::api::{ApiGateway, Environment, EnvironmentState, Phase, State, condition};
 use phasegate_harness::cluster::{Cluster, RUN_LABEL, run_id};
-use phasegate_harness::wire::{self, Changes, Server, Storage};
-use phasegate_harness::{is_true, output, run};
+use phasegate_harness::wire::{self, Changes, Server, Storage, text};
+use phasegate_harness::{children, is_true, output, run};
 use serde_json::json;
 
-use show::{Operator, Transitions, children, say};
+use show::{Operator, Transitions, say};
 
 const NAMESPACE: &str = "phasegate-demo-mongodb";
 const DATABASE: &str = "platform";
@@ -133,7 +133,7 @@ async fn tell(scene: &mut Scene, cluster: &Cluster, folder: &Path) -> Result<()>
                 && scene.objects.get("shop").is_some_and(|object| is(object, &Phase::Stopped, State::Stopped))
         })
         .await?;
-    let left = children(&scene.client, NAMESPACE, "shop").await?;
+    let left = children(&scene.client, NAMESPACE, "phasegate.dev/gateway=shop").await?;
     ensure!(left.is_empty(), "shop is stopped, and left behind: {}", left.join(", "));
 
     say("and state: Running again");
@@ -177,7 +177,7 @@ async fn tell(scene: &mut Scene, cluster: &Cluster, folder: &Path) -> Result<()>
     let mut every = tokio::time::interval(Duration::from_millis(100));
     for name in ["shop", "till"] {
         scene.awaited = format!("nothing is left of {name}");
-        while !children(&scene.client, NAMESPACE, name).await?.is_empty() {
+        while !children(&scene.client, NAMESPACE, &format!("phasegate.dev/gateway={name}")).await?.is_empty() {
             every.tick().await;
         }
     }
@@ -210,10 +210,6 @@ fn shown(document: &Document) -> String {
     });
     let more = if document.contains_key("updatedAt") { ", …" } else { "" };
     format!("{{ {}{more} }}", told.collect::<Vec<_>>().join(", "))
-}
-
-fn text<'a>(document: &'a Document, field: &str) -> &'a str {
-    document.get_str(field).unwrap_or_default()
 }
 
 fn is(object: &ApiGateway, phase: &Phase, state: State) -> bool {

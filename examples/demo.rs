@@ -16,9 +16,9 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use phasegate::api::{ApiGateway, Phase, Reason, State, condition};
 use phasegate_harness::cluster::{Cluster, RUN_LABEL, run_id};
-use phasegate_harness::{is_true, root, run};
+use phasegate_harness::{children, is_true, root, run};
 
-use show::{Operator, Transitions, children, say};
+use show::{Operator, Transitions, say};
 
 const NAMESPACES: [&str; 2] = ["phasegate-demo", "phasegate-demo-small"];
 const LONGEST: Duration = Duration::from_secs(180);
@@ -165,7 +165,8 @@ async fn check(client: &Client, gateway: &ApiGateway, expected: Expected) -> Res
             let failure = status.last_failure.as_ref().context("it does not say why")?;
             ensure!(failure.reason == cause, "its cause is {}: {}", failure.reason, failure.message);
             ensure!(!is_true(gateway, condition::AVAILABLE), "it is still Available");
-            let left = children(client, &gateway.namespace().unwrap_or_default(), &gateway.name_any()).await?;
+            let of_gateway = format!("phasegate.dev/gateway={}", gateway.name_any());
+            let left = children(client, &gateway.namespace().unwrap_or_default(), &of_gateway).await?;
             ensure!(left.is_empty(), "left behind: {}", left.join(", "));
         }
     }

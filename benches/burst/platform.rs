@@ -11,7 +11,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use kube::{Client, Config};
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use mongodb::{Collection, Database};
-use phasegate_harness::wire::{self, Changes, Server, Storage};
+use phasegate_harness::wire::{self, Changes, Server, Storage, text};
 
 use crate::observer::{Observer, Place};
 use crate::operator::Operator;
@@ -147,10 +147,6 @@ impl Documents {
         drop((gateways, environments));
         Ok(database.drop().await?)
     }
-}
-
-fn text<'a>(document: &'a Document, field: &str) -> &'a str {
-    document.get_str(field).unwrap_or_default()
 }
 
 /// Where an operator tells what it did.

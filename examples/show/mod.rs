@@ -7,11 +7,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Pod, Service};
-use k8s_openapi::api::networking::v1::Ingress;
-use kube::api::{Api, ListParams};
-use kube::{Client, ResourceExt};
+use kube::ResourceExt;
 use phasegate::api::{ApiGateway, Phase};
 use phasegate_harness::cluster::Cluster;
 use phasegate_harness::{Supervised, operator_program};
@@ -86,18 +82,4 @@ impl Transitions {
             );
         }
     }
-}
-
-/// What the API server still has of a gateway.
-pub async fn children(client: &Client, namespace: &str, gateway: &str) -> Result<Vec<String>> {
-    let selector = ListParams::default().labels(&format!("phasegate.dev/gateway={gateway}"));
-    let mut left = Vec::new();
-    macro_rules! list {
-        ($($kind:ty),+) => {$(
-            let api = Api::<$kind>::namespaced(client.clone(), namespace);
-            left.extend(api.list(&selector).await?.iter().map(|object| format!("{} {}", stringify!($kind), object.name_any())));
-        )+};
-    }
-    list!(Deployment, Service, Ingress, Pod);
-    Ok(left)
 }

@@ -13,10 +13,8 @@ use crate::cluster::run_id;
 use crate::components::{child_of, signal};
 use crate::places::scratch;
 use crate::tcp::TcpProxy;
+use crate::wait::{PATIENCE, eventually};
 use crate::wire::{Changes, Server, Storage, client_of, uri_of};
-
-/// The longest that any condition is waited for.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A database that no other test uses. It ends with this value.
 pub struct Database {
@@ -108,17 +106,15 @@ impl Database {
     ) -> Document {
         let documents = self.collection(collection);
         let mut last = None;
-        let waited = tokio::time::timeout(PATIENCE, async {
-            loop {
-                match documents.find_one(filter.clone()).await {
-                    Ok(Some(document)) if wanted(&document) => return document,
-                    found => last = Some(found),
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
+        let waited = eventually(Duration::from_millis(50), async || match documents.find_one(filter.clone()).await {
+            Ok(Some(document)) if wanted(&document) => Some(document),
+            found => {
+                last = Some(found);
+                None
             }
         })
         .await;
-        waited.unwrap_or_else(|_| {
+        waited.unwrap_or_else(|| {
             panic!("{collection} {filter} did not come to {what} within {PATIENCE:?}; last: {last:?}")
         })
     }

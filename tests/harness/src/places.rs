@@ -1,5 +1,8 @@
 //! Where things are.
 
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -21,6 +24,14 @@ pub fn scratch(name: &str) -> Result<PathBuf> {
     let folder = operator_program()?.with_file_name("scratch").join(name);
     std::fs::create_dir_all(&folder)?;
     Ok(folder)
+}
+
+/// A file in such a folder, for its owner's eyes only.
+pub fn file(folder: &str, name: &str, content: &str) -> Result<PathBuf> {
+    let path = scratch(folder)?.join(name);
+    let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&path)?;
+    file.write_all(content.as_bytes())?;
+    Ok(path)
 }
 
 /// The folder of the programs that are built once for all runs.

@@ -35,3 +35,17 @@ where
         panic!("{place}/{name} did not come to {what} within {PATIENCE:?}; it is {last}")
     })
 }
+
+/// Looks every so often until there is something to see. `None`: there was nothing for as long as anything is waited for.
+pub async fn eventually<T>(every: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> Option<T> {
+    let seen = async {
+        let mut every = tokio::time::interval(every);
+        loop {
+            every.tick().await;
+            if let Some(seen) = look().await {
+                return seen;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, seen).await.ok()
+}

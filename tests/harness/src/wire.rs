@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use mongodb::Client;
+use mongodb::bson::Document;
 use mongodb::options::{ClientOptions, WriteConcern};
 
 use crate::command::output;
@@ -110,6 +111,11 @@ pub async fn client_of(uri: &str) -> Result<Client> {
     options.server_selection_timeout = Some(Duration::from_secs(5));
     options.write_concern = Some(WriteConcern::majority());
     Ok(Client::with_options(options)?)
+}
+
+/// A text in a document; empty where there is none.
+pub fn text<'a>(document: &'a Document, field: &str) -> &'a str {
+    document.get_str(field).unwrap_or_default()
 }
 
 /// Starts a server, and returns when it listens.

@@ -13,7 +13,7 @@ use k8s_openapi::{NamespaceResourceScope, api};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::watcher;
 use kube::{Client, Resource, ResourceExt};
-use phasegate_core::api::{ApiGateway, Phase, State};
+use phasegate_core::api::{ApiGateway, Phase, State, condition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -21,9 +21,10 @@ use serde_json::{Value, json};
 use crate::cluster::{Cluster, RUN_LABEL, operator_namespace, run_id};
 use crate::command::run;
 use crate::hosting::{Hosting, audited, shared};
+use crate::objects::{children, is_true};
 use crate::operator::{Operator, log_of};
 use crate::recording::Recording;
-use crate::wait::{PATIENCE, until};
+use crate::wait::{PATIENCE, eventually, until};
 
 /// A namespace of its own on a cluster that other tests may use as well.
 pub struct World {
@@ -219,6 +220,15 @@ impl World {
         self.until_phase(name, Phase::Started, State::Running).await
     }
 
+    /// Waits until a gateway is Ready in the generation of `changed`, which somebody wrote.
+    pub async fn until_ready_again(&self, changed: &ApiGateway) -> ApiGateway {
+        self.until(&changed.name_any(), "the new generation, ready", |gateway: &ApiGateway| {
+            is_true(gateway, condition::READY)
+                && gateway.status.as_ref().unwrap().observed_generation == changed.metadata.generation
+        })
+        .await
+    }
+
     /// Waits until a condition of a gateway has a status and a reason.
     pub async fn until_condition(&self, name: &str, type_: &str, status: &str, reason: &str) -> ApiGateway {
         self.until(name, &format!("{type_}={status} {reason}"), |gateway: &ApiGateway| {
@@ -255,34 +265,14 @@ impl World {
 
     /// Everything that the API server has of this namespace's gateways, as `Kind name`.
     pub async fn children(&self) -> Vec<String> {
-        let mut children = Vec::new();
-        macro_rules! list {
-            ($($kind:ty),+) => {$(
-                let found = self.api::<$kind>().list(&ListParams::default().labels("phasegate.dev/gateway")).await.unwrap();
-                children.extend(found.iter().map(|object| format!("{} {}", <$kind>::kind(&()), object.name_any())));
-            )+};
-        }
-        list!(
-            api::apps::v1::Deployment,
-            api::core::v1::Service,
-            api::networking::v1::Ingress,
-            api::policy::v1::PodDisruptionBudget,
-            api::apps::v1::ReplicaSet,
-            Pod
-        );
-        children
+        children(&self.client, &self.namespace, "phasegate.dev/gateway").await.unwrap()
     }
 
     /// Waits until nothing of any gateway of this namespace is left.
     pub async fn until_nothing_is_left(&self) {
-        let waited = tokio::time::timeout(PATIENCE, async {
-            let mut every = tokio::time::interval(Duration::from_millis(200));
-            while !self.children().await.is_empty() {
-                every.tick().await;
-            }
-        })
-        .await;
-        assert!(waited.is_ok(), "left behind: {:?}", self.children().await);
+        let gone = async || self.children().await.is_empty().then_some(());
+        let waited = eventually(Duration::from_millis(200), gone).await;
+        assert!(waited.is_some(), "left behind: {:?}", self.children().await);
     }
 
     /// The Events about a gateway, as `Type Reason`, once at least one has this reason.
@@ -304,18 +294,12 @@ impl World {
 
     /// The Events about an object of any kind, as `Type Reason`, once at least one has this reason.
     pub async fn until_event_about(&self, kind: &str, name: &str, reason: &str) -> Vec<String> {
-        let waited = tokio::time::timeout(PATIENCE, async {
-            let mut every = tokio::time::interval(Duration::from_millis(200));
-            loop {
-                let events = self.events_about(kind, name).await;
-                if events.iter().any(|event| event.ends_with(&format!(" {reason}"))) {
-                    return events;
-                }
-                every.tick().await;
-            }
+        let waited = eventually(Duration::from_millis(200), async || {
+            let events = self.events_about(kind, name).await;
+            events.iter().any(|event| event.ends_with(&format!(" {reason}"))).then_some(events)
         })
         .await;
-        waited.unwrap_or_else(|_| panic!("no Event {reason} about {kind} {name}"))
+        waited.unwrap_or_else(|| panic!("no Event {reason} about {kind} {name}"))
     }
 
     /// Merges a patch into an object of any kind, as an administrator does.
