@@ -60,8 +60,9 @@ fn judged(objects: &[Value]) -> Vec<Verdict> {
         |rule: &dyn Fn(&str) -> Value| json!({ "ApiGateway": rule("ApiGateway"), "Environment": rule("Environment") });
     let asked = json!({ "lua": of_each(&lua), "cel": of_each(&cel), "objects": objects });
 
-    let folder = scratch(&format!("health-{}", std::process::id())).unwrap();
-    let program = folder.join(format!("judge-{:?}", std::thread::current().id()));
+    // One for each judge: it is removed at its end, while others may be building theirs.
+    let folder = scratch(&format!("health-{}-{:?}", std::process::id(), std::thread::current().id())).unwrap();
+    let program = folder.join("judge");
     run(Command::new("go")
         .args(["build", "-o"])
         .arg(&program)
