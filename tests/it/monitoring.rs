@@ -10,7 +10,7 @@ use phasegate::api::{Phase, State};
 use serde_json::{Value, json};
 
 use crate::harness::cluster::kustomized;
-use crate::harness::{Health, World, file, gateway, root, run, scratch};
+use crate::harness::{self, Health, World, file, gateway, root, run, scratch};
 
 /// What a scrape says of one metric.
 #[derive(Default)]
@@ -173,7 +173,7 @@ fn check_metrics(text: &str) {
 }
 
 fn promtool(arguments: &[&str]) -> Command {
-    let mut command = Command::new("promtool");
+    let mut command = Command::new(harness::promtool().unwrap());
     command.args(arguments);
     command
 }

@@ -4,8 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -13,8 +12,7 @@ use mongodb::Client;
 use mongodb::bson::Document;
 use mongodb::options::{ClientOptions, WriteConcern};
 
-use crate::command::output;
-use crate::places::root;
+use crate::made::Made;
 use crate::supervised::{Supervised, supervised};
 
 /// What a server remembers when it is killed.
@@ -136,18 +134,9 @@ fn start_process(port: u16, flags: &[String], log: &Path) -> Result<(Supervised,
     Ok((process, port))
 }
 
-/// The wire server's programs, fetched once.
+/// The wire server's programs.
 fn class_path() -> Result<String> {
-    static FOLDER: Mutex<Option<String>> = Mutex::new(None);
-    let mut folder = FOLDER.lock().unwrap_or_else(PoisonError::into_inner);
-    let folder = match &*folder {
-        Some(folder) => folder.clone(),
-        None => {
-            let mut fetch = Command::new(root().join("tests/mongo/fetch"));
-            // It shows how far it is.
-            let said = output(fetch.stderr(Stdio::inherit()))?;
-            folder.insert(said.trim().to_owned()).clone()
-        }
-    };
+    static FOLDER: Made = Made::by("tests/mongo/fetch");
+    let folder = FOLDER.path()?.display();
     Ok(format!("{folder}:{folder}/*"))
 }
