@@ -76,8 +76,8 @@ $(CLUSTER): tools $(wildcard tests/cluster/*.go tests/cluster/*.yaml)
 mongo: ## Fetch the tests' MongoDB wire server
 	@tests/mongo/fetch >/dev/null
 
-promtool:
-	$(call need,promtool,apt-get install --no-install-recommends prometheus (2.42 or newer))
+promtool: tools ## Build promtool, which the tests check the alerts with
+	@tests/promtool/build >/dev/null
 
 tools:
 	$(call need,cargo,curl https://sh.rustup.rs -sSf | sh (Rust 1.89 or newer))

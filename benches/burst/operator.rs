@@ -5,8 +5,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use phasegate_harness::Supervised;
 
-use crate::cluster::Supervised;
 use crate::stage::Stage;
 
 /// How long the operator may take to list everything, or to come to rest.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use phasegate::api::{self, Environment};
 use serde_json::{Value, json};
 
-use crate::harness::{World, cluster::root, gateway};
+use crate::harness::{World, gateway, root};
 
 /// Whether files that follow from the code are written anew, as `make generate` does.
 pub fn generates() -> bool {
