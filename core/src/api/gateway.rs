@@ -8,6 +8,7 @@ use kube::core::Duration;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use super::key::uid_of;
 use super::status::ApiGatewayStatus;
 
 /// What the user wants of the gateway.
@@ -340,7 +341,7 @@ impl ApiGateway {
 
     /// The uid that children carry and that tells this gateway from an earlier one of its name.
     pub fn uid(&self) -> &str {
-        self.metadata.uid.as_deref().unwrap_or_default()
+        uid_of(&self.metadata)
     }
 
     /// The status, or an empty one before the first write.

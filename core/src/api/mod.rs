@@ -16,7 +16,7 @@ pub use gateway::{
     Volume, WhenUnsatisfiable,
 };
 pub use guarded::Guarded;
-pub use key::ObjectKey;
+pub use key::{ObjectKey, uid_of};
 pub use reason::Reason;
 pub use status::{
     ApiGatewayStatus, Attempt, EnvironmentCount, Failure, HISTORY_LENGTH, Handled, HostClaim, Phase, Serving, State,
