@@ -15,7 +15,6 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::utils::ResetTimerBackoff;
@@ -24,7 +23,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
-use crate::api::{ApiGateway, Environment, namespace_and_name};
+use crate::api::{ApiGateway, Environment, Guarded, namespace_and_name};
 use crate::cache::index::{AllowedHosts, Cache, Kept, PodFacts};
 use crate::cache::seen::Seen;
 use crate::cache::watched::{Watchable, Watched};
@@ -39,9 +38,6 @@ use crate::metrics::Metrics;
 use crate::queue::{Key, Kind, Stage};
 use crate::registry::Registry;
 use crate::service::health::{Health, Pulse};
-
-/// An object that may be of another version: one that cannot be read stops nobody else.
-pub type Guarded<K> = DeserializeGuard<K>;
 
 /// After how long without any event a watch is taken for dead. The default of five minutes
 /// would be as long as a start may take.

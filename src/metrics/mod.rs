@@ -18,10 +18,9 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
-use crate::api::{ApiGateway, Reason};
+use crate::api::{ApiGateway, Guarded, Reason};
 use crate::cluster::client::VERBS;
 use crate::control::reconcile::RESULTS;
-use crate::control::watch::Guarded;
 use crate::decide::conditions::is_cause;
 use crate::queue::{Kind, Load};
 

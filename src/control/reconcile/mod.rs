@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
-use crate::api::{ApiGateway, Environment, HostClaim, REGISTRY_FINALIZER};
+use crate::api::{ApiGateway, Environment, Guarded, HostClaim, REGISTRY_FINALIZER};
 use crate::cluster::calls::CallError;
 use crate::control::act::{self, Outcome};
 use crate::control::context::Context;
@@ -14,7 +14,6 @@ use crate::control::desired::Desired;
 use crate::control::gather;
 use crate::control::memory::CACHE_LAG;
 use crate::control::record;
-use crate::control::watch::Guarded;
 use crate::decide::environment;
 use crate::decide::hosts::Stake;
 use crate::decide::observed::{Observed, Presence};
