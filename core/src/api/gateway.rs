@@ -9,6 +9,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use super::key::uid_of;
+use super::state::DesiredState;
 use super::status::ApiGatewayStatus;
 
 /// What the user wants of the gateway.
@@ -190,25 +191,6 @@ pub struct ApiGatewaySpec {
 
 fn default_port() -> i32 {
     8080
-}
-
-/// What the user asks the gateway to do.
-#[derive(Serialize, Deserialize, schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DesiredState {
-    /// Serve.
-    #[default]
-    Running,
-    /// Do not serve; nothing of the gateway runs.
-    Stopped,
-    /// Serve, and restart once, without downtime, on the change to this value.
-    Restarting,
-}
-
-impl DesiredState {
-    /// Running and Restarting both ask for a gateway that serves.
-    pub fn asks_to_run(self) -> bool {
-        !matches!(self, Self::Stopped)
-    }
 }
 
 /// CPU, memory and other resources of a pod.
