@@ -7,11 +7,10 @@ mod crds;
 mod environment;
 mod gateway;
 mod guarded;
+mod key;
 mod reason;
 mod state;
 mod status;
-
-use kube::Resource;
 
 pub use crds::{crds, crds_yaml};
 pub use environment::{Environment, EnvironmentSpec, EnvironmentState, EnvironmentStatus, GatewayRef};
@@ -20,6 +19,7 @@ pub use gateway::{
     WhenUnsatisfiable,
 };
 pub use guarded::Guarded;
+pub use key::ObjectKey;
 pub use reason::Reason;
 pub use state::{DesiredState, Phase, State};
 pub use status::{
@@ -62,10 +62,4 @@ pub mod condition {
     pub const STALLED: &str = "Stalled";
     /// Something of a stopped gateway does not go away.
     pub const CLEANUP_STUCK: &str = "CleanupStuck";
-}
-
-/// Namespace and name of an object.
-pub fn namespace_and_name<K: Resource>(object: &K) -> (String, String) {
-    let meta = object.meta();
-    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }
