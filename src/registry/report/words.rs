@@ -10,7 +10,7 @@ use crate::api::{INTENT_ANNOTATION, Phase, State};
 use crate::children;
 use crate::decide::requests::Requests;
 use crate::decide::say;
-use crate::registry::document::{Answer, By, GatewayDocument, document_of, moment, or_null};
+use crate::registry::document::{Answer, By, GatewayDocument, document_of, moment, or_null, word};
 use crate::registry::intent;
 
 impl Situation<'_> {
@@ -187,13 +187,5 @@ impl Situation<'_> {
             update.insert("$unset", unset);
         }
         Some(Write { filter, update })
-    }
-}
-
-fn word(state: State) -> &'static str {
-    match state {
-        State::Running => "Running",
-        State::Stopped => "Stopped",
-        State::Restarting => "Restarting",
     }
 }
