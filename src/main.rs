@@ -52,7 +52,7 @@ async fn carry_out(command: Command) -> Result<(), Failure> {
 async fn operate(arguments: &Run) -> Result<(), Failure> {
     telemetry::start(arguments.log_format, &arguments.log).map_err(|sentence| (BAD_VALUE, sentence))?;
     arguments.check().map_err(|sentence| (BAD_VALUE, sentence))?;
-    let config = client::client_config(arguments)
+    let config = client::client_config(arguments.kubeconfig.as_deref(), arguments.context.clone(), &arguments.identity)
         .await
         .map_err(|error| (NO_CLUSTER, format!("no way to the API server: {}", one_line(&error))))?;
     run::run(arguments, config).await.map_err(|error| (FAILED, one_line(&error)))

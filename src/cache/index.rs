@@ -1,4 +1,4 @@
-//! Caches of watched objects that tell whom a change concerns.
+//! A cache of watched objects that tells whom a change concerns.
 //!
 //! kube's reflector store does the keeping as well, but says nothing about an object that
 //! disappeared while the watch was interrupted; drift repair needs to know.
@@ -6,18 +6,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kube::core::DeserializeGuard;
+use kube::Resource;
 use kube::runtime::watcher::Event;
-use kube::{Resource, ResourceExt};
 use tokio::sync::watch;
 
-use crate::api::{ALLOWED_HOSTS_ANNOTATION, Environment, ObjectKey};
-use crate::cache::seen::{Part, Seen};
-use crate::cache::trouble;
-use crate::cache::watched::Watched;
-use crate::children::NAME_LABEL;
-use crate::decide::observed::{PodTrouble, Pods};
+use crate::api::ObjectKey;
 
 /// What a cache keeps of a watched object.
 pub trait Kept: Sized {
@@ -190,152 +183,5 @@ impl<T: Kept> Cache<T> {
     pub async fn wait_until_ready(&self) {
         // The sender lives as long as this cache, so waiting cannot fail.
         let _ = self.ready.subscribe().wait_for(|ready| *ready).await;
-    }
-}
-
-/// A child carries its gateway's name, so its own name says whom it concerns, stranger or not.
-impl<K: Part> Kept for Seen<K> {
-    type Object = Watched<K>;
-
-    fn keep(object: Self::Object) -> Option<(ObjectKey, Self)> {
-        Some((ObjectKey::of(&object), object.into()))
-    }
-
-    fn says_the_same(&self, newer: &Self) -> bool {
-        self.version == newer.version
-    }
-}
-
-impl Kept for Environment {
-    type Object = DeserializeGuard<Self>;
-
-    fn keep(object: Self::Object) -> Option<(ObjectKey, Self)> {
-        let environment = object.0.ok()?;
-        Some((environment.gateway_key(), environment))
-    }
-
-    fn says_the_same(&self, newer: &Self) -> bool {
-        self.metadata.resource_version == newer.metadata.resource_version
-    }
-}
-
-/// The hosts that a namespace allows; `None` for any.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AllowedHosts(pub Option<Vec<String>>);
-
-impl Kept for AllowedHosts {
-    type Object = Namespace;
-
-    fn keep(namespace: Namespace) -> Option<(ObjectKey, Self)> {
-        let name = namespace.name_any();
-        let allowed = namespace.annotations().get(ALLOWED_HOSTS_ANNOTATION).map(|suffixes| {
-            suffixes.split(',').map(str::trim).filter(|suffix| !suffix.is_empty()).map(str::to_owned).collect()
-        });
-        Some((ObjectKey::new(&name, &name), Self(allowed)))
-    }
-
-    fn says_the_same(&self, newer: &Self) -> bool {
-        self == newer
-    }
-}
-
-/// What a decision needs of a pod. Of a pod in good order little is said.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PodFacts {
-    terminating: bool,
-    // A box: most pods have none.
-    trouble: Option<Box<trouble::Found>>,
-}
-
-impl Kept for PodFacts {
-    type Object = Watched<Pod>;
-
-    fn keep(pod: Watched<Pod>) -> Option<(ObjectKey, Self)> {
-        let label = |name: &str| pod.meta().labels.as_ref()?.get(name).cloned();
-        let holder = ObjectKey::new(pod.namespace().unwrap_or_default(), label(NAME_LABEL)?);
-        let trouble = trouble::of(&pod).map(Box::new);
-        let facts = Self { terminating: pod.meta().deletion_timestamp.is_some(), trouble };
-        Some((holder, facts))
-    }
-
-    fn says_the_same(&self, newer: &Self) -> bool {
-        self == newer || (newer.is_quiet() && !self.terminating && !self.is_loud())
-    }
-
-    /// That a healthy pod appeared is the Deployment's to tell.
-    fn is_quiet(&self) -> bool {
-        !self.terminating && self.trouble.is_none()
-    }
-}
-
-impl PodFacts {
-    fn is_loud(&self) -> bool {
-        self.trouble.as_ref().is_some_and(|found| !found.trouble.is_silent())
-    }
-}
-
-/// The pods of a gateway.
-pub fn pods(cache: &Cache<PodFacts>, holder: &ObjectKey) -> Pods {
-    let pods = cache.of(holder);
-    Pods {
-        total: pods.len(),
-        terminating: pods.iter().filter(|(_, facts)| facts.terminating).count(),
-        troubles: pods
-            .into_iter()
-            .filter(|(_, facts)| !facts.terminating)
-            .filter_map(|(pod, facts)| {
-                let trouble::Found { template, container, trouble } = facts.trouble.as_deref()?.clone();
-                Some(PodTrouble { pod, template, container, trouble })
-            })
-            .collect(),
-        silence: None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    /// A pod of the gateway `shop`, whose only container is in this state, or ready.
-    fn pod(state: Option<Value>) -> Event<Watched<Pod>> {
-        let ready = state.is_none();
-        let container = json!({ "name": "gateway", "image": "acme/gateway:1", "imageID": "", "restartCount": 0,
-            "ready": ready, "state": state.unwrap_or_else(|| json!({ "running": {} })) });
-        let status = json!({
-            "phase": "Running",
-            "conditions": [{ "type": "Ready", "status": if ready { "True" } else { "False" } }],
-            "containerStatuses": [container],
-        });
-        let metadata = json!({ "name": "shop-1", "namespace": "a", "labels": { NAME_LABEL: "shop" } });
-        Event::Apply(serde_json::from_value(json!({ "metadata": metadata, "status": status })).unwrap())
-    }
-
-    fn waiting(reason: &str, message: &str) -> Option<Value> {
-        Some(json!({ "waiting": { "reason": reason, "message": message } }))
-    }
-
-    /// Each event, and whether the gateway looks again for it.
-    #[test]
-    fn every_trouble_of_a_pod_wakes_its_gateway_and_its_getting_ready_is_left_to_the_deployment() {
-        let cache = Cache::<PodFacts>::default();
-        let running = || Some(json!({ "running": {} }));
-        let steps = [
-            ("a healthy pod appears", pod(None), false),
-            ("it is not ready", pod(running()), true),
-            ("still not", pod(running()), false),
-            ("it is ready", pod(None), false),
-            ("it is made anew", pod(waiting("ContainerCreating", "")), true),
-            ("it cannot be pulled", pod(waiting("ErrImagePull", "not found")), true),
-            ("in other words", pod(waiting("ImagePullBackOff", "Back-off: not found")), true),
-            ("in the same words", pod(waiting("ImagePullBackOff", "Back-off: not found")), false),
-            ("that is over", pod(None), true),
-        ];
-        for (what, event, wakes) in steps {
-            assert_eq!(!cache.absorb(event).is_empty(), wakes, "{what}");
-        }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
@@ -16,11 +17,32 @@ use kube::{Resource, ResourceExt};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::cache::watched::{Watchable, Watched};
+use super::index::Kept;
+use super::watched::{Watchable, Watched};
+use crate::api::ObjectKey;
 use crate::children::Children;
 use crate::cluster::calls::Object;
-use crate::control::gather::Found;
 use crate::decide::observed::{Child, Rollout};
+
+/// The children of a gateway as they are, wherever they were read.
+pub struct Found {
+    /// The Deployment.
+    pub deployment: Option<Arc<Seen<Deployment>>>,
+    /// The Service.
+    pub service: Option<Arc<Seen<Service>>>,
+    /// The Ingress.
+    pub ingress: Option<Arc<Seen<Ingress>>>,
+    /// The PodDisruptionBudget.
+    pub disruption_budget: Option<Arc<Seen<PodDisruptionBudget>>>,
+}
+
+impl Found {
+    /// Whether no child is there.
+    pub fn is_empty(&self) -> bool {
+        let Self { deployment, service, ingress, disruption_budget } = self;
+        deployment.is_none() && service.is_none() && ingress.is_none() && disruption_budget.is_none()
+    }
+}
 
 /// A kind of child.
 pub trait Part: Object + Watchable<Spec = Box<RawValue>> {
@@ -127,6 +149,19 @@ impl<K: Part> From<Watched<K>> for Seen<K> {
             text: serde_json::to_string(&text).unwrap_or_default().into_boxed_str(),
             kind: PhantomData,
         }
+    }
+}
+
+/// A child carries its gateway's name, so its own name says whom it concerns, stranger or not.
+impl<K: Part> Kept for Seen<K> {
+    type Object = Watched<K>;
+
+    fn keep(object: Self::Object) -> Option<(ObjectKey, Self)> {
+        Some((ObjectKey::of(&object), object.into()))
+    }
+
+    fn says_the_same(&self, newer: &Self) -> bool {
+        self.version == newer.version
     }
 }
 

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod,
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 
-use crate::cache::watched::Watched;
+use super::watched::Watched;
 use crate::decide::observed::Trouble;
 
 /// A trouble, and what it is with.

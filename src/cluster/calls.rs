@@ -16,8 +16,9 @@ use kube::{Api, Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::cluster::lease::Claim;
-use crate::cluster::reachability::Outages;
+use super::claim::Claim;
+use super::reachability::Outages;
+use crate::api::ObjectKey;
 
 /// The field manager of our writes.
 pub const FIELD_MANAGER: &str = "phasegate";
@@ -124,12 +125,12 @@ impl Calls {
     ///
     /// # Errors
     /// When the API server refuses or does not answer.
-    pub async fn get<K>(&self, namespace: &str, name: &str) -> Result<Option<K>, CallError>
+    pub async fn get<K>(&self, key: &ObjectKey) -> Result<Option<K>, CallError>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
     {
-        let api = self.api(namespace);
-        self.within(self.timeout, pin!(api.get_opt(name))).await
+        let api = self.api(&key.namespace);
+        self.within(self.timeout, pin!(api.get_opt(&key.name))).await
     }
 
     /// Reads the objects of a namespace that a field selector selects.
@@ -192,29 +193,23 @@ impl Calls {
     /// When the API server refuses or does not answer.
     pub async fn merge_status<K: Object>(
         &self,
-        namespace: &str,
-        name: &str,
+        key: &ObjectKey,
         patch: &serde_json::Value,
     ) -> Result<kube::api::DynamicObject, CallError> {
         let resource = kube::api::ApiResource::erase::<K>(&());
-        let api: Api<kube::api::DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
+        let api: Api<kube::api::DynamicObject> = Api::namespaced_with(self.client.clone(), &key.namespace, &resource);
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        self.write(pin!(api.patch_status(name, &params, &Patch::Merge(patch)))).await
+        self.write(pin!(api.patch_status(&key.name, &params, &Patch::Merge(patch)))).await
     }
 
     /// Merges a patch into an object.
     ///
     /// # Errors
     /// When the API server refuses or does not answer.
-    pub async fn merge<K: Object>(
-        &self,
-        namespace: &str,
-        name: &str,
-        patch: &serde_json::Value,
-    ) -> Result<K, CallError> {
+    pub async fn merge<K: Object>(&self, key: &ObjectKey, patch: &serde_json::Value) -> Result<K, CallError> {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        let api = self.api(namespace);
-        self.write(pin!(api.patch(name, &params, &Patch::Merge(patch)))).await
+        let api = self.api(&key.namespace);
+        self.write(pin!(api.patch(&key.name, &params, &Patch::Merge(patch)))).await
     }
 
     /// Applies an object for `manager`, whose fields it is to have from then on, whoever had them before.
@@ -224,24 +219,23 @@ impl Calls {
     pub async fn apply<K: Object>(
         &self,
         manager: &str,
-        namespace: &str,
-        name: &str,
+        key: &ObjectKey,
         object: &serde_json::Value,
     ) -> Result<K, CallError> {
         let params = PatchParams::apply(manager).force().validation_strict();
-        let api = self.api(namespace);
-        self.write(pin!(api.patch(name, &params, &Patch::Apply(object)))).await
+        let api = self.api(&key.namespace);
+        self.write(pin!(api.patch(&key.name, &params, &Patch::Apply(object)))).await
     }
 
     /// Deletes the object of this uid; one that is gone already counts as deleted.
     ///
     /// # Errors
     /// When the API server refuses or does not answer.
-    pub async fn delete<K: Object>(&self, namespace: &str, name: &str, uid: &str) -> Result<(), CallError> {
+    pub async fn delete<K: Object>(&self, key: &ObjectKey, uid: &str) -> Result<(), CallError> {
         let this = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let params = DeleteParams::background().preconditions(this);
-        let api = self.api::<K>(namespace);
-        match self.write(pin!(api.delete(name, &params))).await {
+        let api = self.api::<K>(&key.namespace);
+        match self.write(pin!(api.delete(&key.name, &params))).await {
             Ok(_) => Ok(()),
             Err(error) if error.code() == Some(404) => Ok(()),
             Err(error) => Err(error),
@@ -319,8 +313,8 @@ mod tests {
     use kube::client::Body;
 
     use super::*;
+    use crate::cluster::pulse::Pulses;
     use crate::cluster::reachability::LastHeard;
-    use crate::service::health::Health;
 
     /// An API server that counts requests and gives back what it is sent.
     #[derive(Clone, Default)]
@@ -344,7 +338,7 @@ mod tests {
     async fn created_with(claim: Claim) -> (Result<(), CallError>, usize) {
         let server = Counting::default();
         let client = Client::new(server.clone(), "a");
-        let outages = Outages::new(client.clone(), LastHeard::default(), Health::default());
+        let outages = Outages::new(client.clone(), LastHeard::default(), Pulses::default());
         let calls = Calls::new(client, Duration::from_secs(10), claim, outages);
         let mut service = Service::default();
         service.metadata.namespace = Some("a".to_owned());

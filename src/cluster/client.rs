@@ -1,6 +1,7 @@
 //! The way to the API server: how it is found, and what is noted of every request.
 
 use std::future::poll_fn;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
@@ -14,22 +15,26 @@ use kube::{Client, Config};
 use tower::layer::layer_fn;
 use tower::{BoxError, Service};
 
-use crate::cluster::kubeconfig;
-use crate::cluster::lease::Claim;
-use crate::cluster::reachability::LastHeard;
+use super::claim::Claim;
+use super::kubeconfig;
+use super::pulse::Pulses;
+use super::reachability::LastHeard;
 use crate::metrics::Metrics;
-use crate::service::args::Run;
-use crate::service::health::Health;
+use crate::metrics::labels::{Resource, Verb};
 
-/// Reads how the API server is reached, without asking it.
+/// Reads how the API server is reached, without asking it. `identity` is who asks.
 ///
 /// # Errors
 /// When there is no usable kubeconfig and no service account.
-pub async fn client_config(run: &Run) -> anyhow::Result<Config> {
-    let options = KubeConfigOptions { context: run.context.clone(), ..KubeConfigOptions::default() };
-    let mut config = kubeconfig::read(run.kubeconfig.as_deref(), &options).await?;
+pub async fn client_config(
+    kubeconfig: Option<&Path>,
+    context: Option<String>,
+    identity: &str,
+) -> anyhow::Result<Config> {
+    let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
+    let mut config = kubeconfig::read(kubeconfig, &options).await?;
     config.default_retry = false;
-    config.headers.push((HeaderName::from_static("user-agent"), user_agent(&run.identity)?));
+    config.headers.push((HeaderName::from_static("user-agent"), user_agent(identity)?));
     config.connect_timeout = Some(Duration::from_secs(5));
     // Longer than a watch lasts, so that only a connection that is dead ends by it.
     config.read_timeout = Some(Duration::from_secs(90));
@@ -53,12 +58,12 @@ pub fn connect(
     claim: &Claim,
     metrics: &Metrics,
     heard: &LastHeard,
-    health: &Health,
+    pulses: &Pulses,
 ) -> anyhow::Result<Client> {
     let builder = ClientBuilder::try_from((config, Fence { claim: claim.clone() }))
         .context("the API server's address or credentials cannot be used")?;
     let noted =
-        layer_fn(|inner| Noted { inner, metrics: metrics.clone(), heard: heard.clone(), health: health.clone() });
+        layer_fn(|inner| Noted { inner, metrics: metrics.clone(), heard: heard.clone(), pulses: pulses.clone() });
     Ok(builder.with_layer(&noted).build())
 }
 
@@ -81,7 +86,7 @@ struct Noted<S> {
     inner: S,
     metrics: Metrics,
     heard: LastHeard,
-    health: Health,
+    pulses: Pulses,
 }
 
 impl<S, B> Service<Request<Body>> for Noted<S>
@@ -103,15 +108,15 @@ where
         let path = request.uri().path().to_owned();
         let asked =
             Asked { metrics: self.metrics.clone(), verb, resource: resource(&path), code: None, began: Instant::now() };
-        let (heard, health) = (self.heard.clone(), self.health.clone());
+        let (heard, pulses) = (self.heard.clone(), self.pulses.clone());
         let answer = self.inner.call(request);
         Box::pin(async move {
             let mut asked = asked;
             let answer = answer.await?;
             heard.now();
             asked.code = Some(answer.status());
-            if matches!(verb, "list" | "watch") && answer.status().is_success() {
-                health.answered(&path);
+            if matches!(verb, Verb::List | Verb::Watch) && answer.status().is_success() {
+                pulses.answered(&path);
             }
             Ok(answer)
         })
@@ -121,8 +126,8 @@ where
 /// A request, which is counted when it is answered or given up.
 struct Asked {
     metrics: Metrics,
-    verb: &'static str,
-    resource: &'static str,
+    verb: Verb,
+    resource: Resource,
     code: Option<StatusCode>,
     began: Instant,
 }
@@ -134,41 +139,28 @@ impl Drop for Asked {
     }
 }
 
-/// What is asked of the API server.
-pub const VERBS: [&str; 7] = ["get", "list", "watch", "create", "update", "patch", "delete"];
-
 /// The verb as RBAC names it, from what kube says that a request is.
-fn verb(request: &Request<Body>) -> &'static str {
+fn verb(request: &Request<Body>) -> Verb {
     match request.extensions().get::<&'static str>().copied() {
-        Some("replace" | "replace_status") => "update",
-        Some("patch_status") => "patch",
-        Some(verb) => verb,
-        None => "get",
+        Some("list") => Verb::List,
+        Some("watch") => Verb::Watch,
+        Some("create") => Verb::Create,
+        Some("replace" | "replace_status") => Verb::Update,
+        Some("patch" | "patch_status") => Verb::Patch,
+        Some("delete") => Verb::Delete,
+        _ => Verb::Get,
     }
 }
 
 /// The resource that a path is about: one of those that the operator knows, so that no name
 /// becomes a label.
-fn resource(path: &str) -> &'static str {
-    const KNOWN: [&str; 10] = [
-        "apigateways",
-        "environments",
-        "deployments",
-        "services",
-        "ingresses",
-        "poddisruptionbudgets",
-        "pods",
-        "events",
-        "leases",
-        "namespaces",
-    ];
+fn resource(path: &str) -> Resource {
     // /api/v1/… or /apis/GROUP/VERSION/…, then for what is in a namespace namespaces/NAME/….
     let after_version = if path.starts_with("/apis/") { 3 } else { 2 };
     let mut parts = path.split('/').filter(|part| !part.is_empty()).skip(after_version);
     let first = parts.next().unwrap_or_default();
     let inner = if first == "namespaces" { parts.nth(1) } else { None };
-    let resource = inner.unwrap_or(first);
-    KNOWN.into_iter().find(|known| *known == resource).unwrap_or("other")
+    Resource::of(inner.unwrap_or(first))
 }
 
 #[cfg(test)]
@@ -188,7 +180,7 @@ mod tests {
             ("/version", "other"),
             ("/api/v1/namespaces/a/secrets/shop", "other"),
         ] {
-            assert_eq!(resource(path), expected, "{path}");
+            assert_eq!(resource(path).as_str(), expected, "{path}");
         }
     }
 }

@@ -5,23 +5,22 @@
 //! *before* the renewal was sent; every write asks for it first. A process that was frozen, or
 //! cut off, finds its claim expired when it comes back, whatever the Lease says meanwhile.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
 
-use crate::cluster::calls::{CallError, Calls};
-use crate::service::health::Health;
+use super::calls::{CallError, Calls};
+use super::claim::Claim;
+use crate::api::ObjectKey;
 
 /// How leadership is decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Election {
-    /// The namespace of the Lease.
-    pub namespace: String,
-    /// The name of the Lease.
-    pub name: String,
+    /// The Lease.
+    pub lease: ObjectKey,
     /// Who we are. No two processes may be the same.
     pub identity: String,
     /// How long others wait for a leader that says nothing.
@@ -33,55 +32,34 @@ pub struct Election {
     pub retry_period: Duration,
 }
 
-/// Whether this process may write, asked before every write.
-#[derive(Clone, Debug)]
-pub struct Claim(Arc<Mutex<Until>>);
+/// How the last try to get or keep the Lease ended, for whoever shows it.
+#[derive(Clone, Default)]
+pub struct LeaseStanding(Arc<Mutex<Tried>>);
 
-#[derive(Clone, Copy, Debug)]
-enum Until {
-    /// There is no election: nobody else writes.
-    Always,
-    /// Leader until then.
-    Instant(Instant),
-    /// Not leader.
-    Never,
+#[derive(Clone, Default)]
+struct Tried {
+    once: bool,
+    trouble: Option<String>,
 }
 
-impl Claim {
-    /// The claim of the only operator.
-    pub fn unconditional() -> Self {
-        Self(Arc::new(Mutex::new(Until::Always)))
+impl LeaseStanding {
+    /// Whether the Lease was looked at in the last try, so that this process could take over.
+    pub fn stands_by(&self) -> bool {
+        let tried = self.lock();
+        tried.once && tried.trouble.is_none()
     }
 
-    /// A claim that is yet to be won.
-    pub fn none() -> Self {
-        Self(Arc::new(Mutex::new(Until::Never)))
+    /// What keeps this process from the Lease.
+    pub fn trouble(&self) -> Option<String> {
+        self.lock().trouble.clone()
     }
 
-    /// For how long writes may still be under way; `None`: for ever.
-    pub fn remaining(&self) -> Option<Duration> {
-        match *self.lock() {
-            Until::Always => None,
-            Until::Instant(until) => Some(until.saturating_duration_since(Instant::now())),
-            Until::Never => Some(Duration::ZERO),
-        }
+    fn tried(&self, trouble: Option<String>) {
+        *self.lock() = Tried { once: true, trouble };
     }
 
-    /// Whether a write may begin now.
-    pub fn is_valid(&self) -> bool {
-        self.remaining().is_none_or(|left| !left.is_zero())
-    }
-
-    fn extend(&self, until: Instant) {
-        *self.lock() = Until::Instant(until);
-    }
-
-    fn give_up(&self) {
-        *self.lock() = Until::Never;
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Until> {
-        // One assignment: a panic elsewhere cannot leave it half-written.
+    fn lock(&self) -> MutexGuard<'_, Tried> {
+        // Each use is one assignment.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -91,7 +69,7 @@ pub struct Candidate {
     calls: Calls,
     election: Election,
     claim: Claim,
-    health: Health,
+    standing: LeaseStanding,
     seen: Option<Seen>,
 }
 
@@ -103,8 +81,8 @@ struct Seen {
 
 impl Candidate {
     /// A candidate who is not leader yet. `calls` are not themselves bound to the claim.
-    pub fn new(calls: Calls, election: Election, claim: Claim, health: Health) -> Self {
-        Self { calls, election, claim, health, seen: None }
+    pub fn new(calls: Calls, election: Election, claim: Claim, standing: LeaseStanding) -> Self {
+        Self { calls, election, claim, standing, seen: None }
     }
 
     /// Returns once this process is leader.
@@ -148,7 +126,7 @@ impl Candidate {
     }
 
     async fn try_to_release(&self) -> Result<(), CallError> {
-        let Some(mut lease) = self.calls.get::<Lease>(&self.election.namespace, &self.election.name).await? else {
+        let Some(mut lease) = self.calls.get::<Lease>(&self.election.lease).await? else {
             return Ok(());
         };
         if holder(&lease) == Some(&self.election.identity) {
@@ -161,13 +139,13 @@ impl Candidate {
     /// Tries once to write the Lease, if it is as `wanted`, and shows how it went. True: leader.
     async fn attempt(&mut self, wanted: fn(&mut Self, Option<&Lease>) -> bool) -> Result<bool, CallError> {
         let outcome = self.try_once(wanted).await;
-        self.health.lease(outcome.as_ref().err().map(ToString::to_string));
+        self.standing.tried(outcome.as_ref().err().map(ToString::to_string));
         outcome
     }
 
     async fn try_once(&mut self, wanted: fn(&mut Self, Option<&Lease>) -> bool) -> Result<bool, CallError> {
         let before = Instant::now();
-        let found = self.calls.get::<Lease>(&self.election.namespace, &self.election.name).await?;
+        let found = self.calls.get::<Lease>(&self.election.lease).await?;
         if !wanted(self, found.as_ref()) {
             return Ok(false);
         }
@@ -221,8 +199,8 @@ impl Candidate {
         let ours = spec.holder_identity.as_ref() == Some(&self.election.identity);
         let metadata = before.map_or_else(
             || ObjectMeta {
-                name: Some(self.election.name.clone()),
-                namespace: Some(self.election.namespace.clone()),
+                name: Some(self.election.lease.name.clone()),
+                namespace: Some(self.election.lease.namespace.clone()),
                 ..ObjectMeta::default()
             },
             |lease| lease.metadata,

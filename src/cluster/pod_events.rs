@@ -13,7 +13,7 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::jiff::Timestamp;
 use tokio::sync::Mutex as AsyncMutex;
 
-use crate::cluster::calls::Calls;
+use super::calls::Calls;
 use crate::decide::observed::{Complaint, Silence};
 
 /// What is asked for: not what the status of a pod says as well.
@@ -129,9 +129,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cluster::lease::Claim;
+    use crate::cluster::claim::Claim;
+    use crate::cluster::pulse::Pulses;
     use crate::cluster::reachability::{LastHeard, Outages};
-    use crate::service::health::Health;
 
     fn event(pod: &str, reason: &str, second: u32, words: &str) -> Event {
         serde_json::from_value(json!({
@@ -198,7 +198,7 @@ mod tests {
             async move { if refused { (StatusCode::FORBIDDEN, String::new()) } else { (StatusCode::OK, list) } }
         });
         let client = Client::new(server, "a");
-        let outages = Outages::new(client.clone(), LastHeard::default(), Health::default());
+        let outages = Outages::new(client.clone(), LastHeard::default(), Pulses::default());
         let calls = Calls::new(client, Duration::from_secs(10), Claim::none(), outages);
         let complaints = Complaints::default();
         let (first, second, third) = (silent("shop-1"), silent("shop-2"), silent("shop-3"));

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kube::Client;
+use tokio::sync::Notify;
 
-use crate::service::health::Health;
+use super::pulse::Pulses;
 
 /// When the API server was last heard of, by an answer or by a watch.
 #[derive(Clone)]
@@ -33,8 +34,9 @@ impl LastHeard {
 pub struct Outages {
     client: Client,
     heard: LastHeard,
-    health: Health,
+    pulses: Pulses,
     periods: Arc<Mutex<Vec<Period>>>,
+    noticed: Arc<Notify>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,8 +54,8 @@ const MEMORY: Duration = Duration::from_secs(24 * 3600);
 
 impl Outages {
     /// None yet.
-    pub fn new(client: Client, heard: LastHeard, health: Health) -> Self {
-        Self { client, heard, health, periods: Arc::default() }
+    pub fn new(client: Client, heard: LastHeard, pulses: Pulses) -> Self {
+        Self { client, heard, pulses, periods: Arc::default(), noticed: Arc::default() }
     }
 
     /// A request was not answered for as long as `waited`. Where something else was heard meanwhile, the API server is
@@ -77,21 +79,26 @@ impl Outages {
         periods.push(Period { began: at, ended: None });
         drop(periods);
         tracing::warn!("the API server is out of reach; the clocks of all starts are held");
-        let outages = self.clone();
-        tokio::spawn(async move {
-            while !outages.answers().await {
+        self.noticed.notify_one();
+    }
+
+    /// Finds the end of every outage that was noticed. Whoever makes this runs it for as long as outages count.
+    pub async fn end_them(self) {
+        loop {
+            self.noticed.notified().await;
+            while !self.answers().await {
                 tokio::time::sleep(PROBE).await;
             }
             // What happened meanwhile is not known before the watches go on.
             let answered = Instant::now();
-            while !outages.health.watches_go_well() && answered.elapsed() < CATCHING_UP {
+            while !self.pulses.all_go_well() && answered.elapsed() < CATCHING_UP {
                 tokio::time::sleep(PROBE).await;
             }
-            if let Some(last) = outages.lock().last_mut() {
+            if let Some(last) = self.lock().last_mut() {
                 last.ended = Some(Instant::now());
                 tracing::warn!(seconds = last.began.elapsed().as_secs(), "the API server is back");
             }
-        });
+        }
     }
 
     async fn answers(&self) -> bool {
@@ -143,7 +150,7 @@ mod tests {
             std::future::pending::<Result<axum::http::Response<kube::client::Body>, std::convert::Infallible>>()
         });
         let heard = LastHeard::default();
-        let outages = Outages::new(Client::new(nobody, "a"), heard.clone(), Health::default());
+        let outages = Outages::new(Client::new(nobody, "a"), heard.clone(), Pulses::default());
 
         heard.now();
         outages.unanswered(3_600 * SECOND);

@@ -1,4 +1,4 @@
-//! Carries out a plan's steps, in order.
+//! Third of a pass: the steps of the plan, in order. How a step becomes calls, and not whether it is right.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
@@ -8,18 +8,19 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
-use crate::api::{ApiGateway, Environment, EnvironmentState, REGISTRY_FINALIZER};
+use super::context::Context;
+use super::desired;
+use super::gather::Gathered;
+use super::memory::Expectation;
+use crate::api::{ApiGateway, Environment, EnvironmentState, ObjectKey, REGISTRY_FINALIZER};
 use crate::cache::seen::Part;
 use crate::children;
 use crate::cluster::calls::{CallError, Object};
-use crate::control::context::Context;
-use crate::control::desired::{self, Desired};
-use crate::control::gather;
-use crate::control::memory::Expectation;
-use crate::decide::Step;
+use crate::decide::Learned;
 use crate::decide::diagnosis::is_quota;
 use crate::decide::environment as decide_environment;
-use crate::decide::observed::{Child, Observed, Presence, Refusal};
+use crate::decide::observed::{Child, Presence, Refusal};
+use crate::decide::{Plan, Step};
 
 /// How far the steps came.
 #[derive(Debug)]
@@ -28,48 +29,51 @@ pub enum Outcome {
     Done,
     /// Those that others have most to do about succeeded. The rest can wait a moment.
     HalfWay,
-    /// An object was not as the cache had it: what it is.
-    Surprise(Child, Presence),
     /// The cache lags; it will catch up and wake the gateway.
-    Stale,
-    /// The API server refused.
-    Refused(Refusal),
+    Behind,
+    /// Something was learned that the facts did not say.
+    Learned(Learned),
     /// The API server could not be asked.
     Failed(CallError),
-    /// The registry could not be written to: why.
-    RegistryFailed(String),
 }
 
-impl Outcome {
-    fn is_done(&self) -> bool {
-        matches!(self, Self::Done)
+/// Carries out a plan's steps. What they leave to be remembered goes into `gathered`.
+pub async fn carry_out(ctx: &Context, plan: &Plan, gathered: &mut Gathered<'_>) -> Outcome {
+    let outcome = steps(ctx, plan, gathered).await;
+    remember(gathered, plan, &outcome);
+    outcome
+}
+
+/// Remembers that steps were tried and what refused them. A call that the API server did not answer is no try:
+/// the gateway is not to blame for it.
+fn remember(gathered: &mut Gathered<'_>, plan: &Plan, outcome: &Outcome) {
+    if plan.moves {
+        return;
+    }
+    let refusal = match outcome {
+        // The children were written to, whatever the registry did.
+        Outcome::Done | Outcome::Learned(Learned::RegistryFailed(_)) => None,
+        Outcome::Learned(Learned::Refused(refusal)) => Some(refusal.clone()),
+        Outcome::HalfWay | Outcome::Behind | Outcome::Learned(Learned::Surprise(..)) | Outcome::Failed(_) => return,
+    };
+    gathered.remembered.refused(gathered.gateway, refusal);
+    if plan.steps.iter().any(|step| !step.is_registrys() && *step != Step::ReadEvents) {
+        gathered.remembered.tried(gathered.gateway);
     }
 }
 
-/// Whether children are to be created after this step.
-fn more(steps: &[Step], index: usize) -> bool {
-    steps.iter().skip(index + 1).any(|step| matches!(step, Step::Create(_)))
-}
-
-/// Carries out `steps` for a gateway, which were decided from `observed`.
-pub async fn carry_out(
-    ctx: &Context,
-    gateway: &ApiGateway,
-    steps: &[Step],
-    desired: &Desired<'_>,
-    observed: &Observed,
-) -> Outcome {
+async fn steps(ctx: &Context, plan: &Plan, gathered: &mut Gathered<'_>) -> Outcome {
     let mut worst = Outcome::Done;
-    for (index, step) in steps.iter().enumerate() {
-        match one(ctx, gateway, *step, desired, observed).await {
-            Outcome::Done if *step == Step::Create(Child::Deployment) && worst.is_done() && more(steps, index) => {
+    for step in &plan.steps {
+        match one(ctx, *step, gathered).await {
+            Outcome::Done if plan.yields_after == Some(*step) && matches!(worst, Outcome::Done) => {
                 return Outcome::HalfWay;
             }
             Outcome::Done => {}
             // One child that is refused does not keep the others from being repaired, nor does a registry that
             // does not answer.
-            failed @ (Outcome::Refused(_) | Outcome::RegistryFailed(_)) => {
-                if worst.is_done() {
+            failed @ Outcome::Learned(Learned::Refused(_) | Learned::RegistryFailed(_)) => {
+                if matches!(worst, Outcome::Done) {
                     worst = failed;
                 }
             }
@@ -91,46 +95,45 @@ macro_rules! with_kind {
     };
 }
 
-async fn one(ctx: &Context, gateway: &ApiGateway, step: Step, desired: &Desired<'_>, observed: &Observed) -> Outcome {
+async fn one(ctx: &Context, step: Step, gathered: &mut Gathered<'_>) -> Outcome {
     match step {
-        Step::Create(child) => with_kind!(child, create(ctx, gateway, desired)),
-        Step::Update(child) => with_kind!(child, update(ctx, gateway, desired)),
-        Step::Delete(child) => with_kind!(child, delete(ctx, gateway, desired)),
-        Step::ActivateEnvironments => switch(ctx, desired, EnvironmentState::Active).await,
-        Step::DeactivateEnvironments => switch(ctx, desired, EnvironmentState::Inactive).await,
-        Step::AddFinalizer => keep(ctx, gateway).await,
-        Step::RemoveFinalizer => let_go(ctx, &gateway.metadata).await,
-        Step::ReadEvents => {
-            read_events(ctx, gateway, observed).await;
-            Outcome::Done
-        }
+        Step::Create(child) => with_kind!(child, create(ctx, gathered)),
+        Step::Update(child) => with_kind!(child, update(ctx, gathered)),
+        Step::Delete(child) => with_kind!(child, delete(ctx, gathered)),
+        Step::ActivateEnvironments => switch(ctx, gathered, EnvironmentState::Active).await,
+        Step::DeactivateEnvironments => switch(ctx, gathered, EnvironmentState::Inactive).await,
+        Step::AddFinalizer => keep(ctx, gathered).await,
+        Step::RemoveFinalizer => let_go(ctx, &gathered.gateway.metadata).await,
+        Step::ReadEvents => read_events(ctx, gathered).await,
         Step::Record | Step::ActivateDocuments | Step::DeactivateDocuments | Step::Report | Step::Forget => {
-            match ctx.registry.carry_out(gateway, &gather::environment_views(desired), step).await {
+            let views = gathered.desired.environment_views();
+            match ctx.registry.carry_out(gathered.gateway, &views, step).await {
                 Ok(()) => Outcome::Done,
-                Err(error) => Outcome::RegistryFailed(error.to_string()),
+                Err(error) => Outcome::Learned(Learned::RegistryFailed(error.to_string())),
             }
         }
     }
 }
 
-/// What cannot be read is as if nothing were said: it only explains.
-async fn read_events(ctx: &Context, gateway: &ApiGateway, observed: &Observed) {
-    if let Some(silence) = &observed.pods.silence {
-        let complaint = ctx.complaints.about(&ctx.calls, gateway.namespace_or_empty(), silence).await;
-        ctx.memory.heard(gateway, silence, complaint);
+/// Asks the Events of a pod why it is not ready.
+async fn read_events(ctx: &Context, gathered: &mut Gathered<'_>) -> Outcome {
+    if let Some(silence) = &gathered.observed.pods.silence {
+        let complaint = ctx.complaints.about(&ctx.calls, gathered.gateway.namespace_or_empty(), silence).await;
+        gathered.remembered.heard(silence, complaint);
     }
+    Outcome::Done
 }
 
 /// Keeps a gateway until it was forgotten in the registry.
-async fn keep(ctx: &Context, gateway: &ApiGateway) -> Outcome {
-    let mut finalizers = gateway.metadata.finalizers.clone().unwrap_or_default();
-    finalizers.push(REGISTRY_FINALIZER.to_owned());
-    match patch_finalizers(ctx, &gateway.metadata, &finalizers).await {
+async fn keep(ctx: &Context, gathered: &mut Gathered<'_>) -> Outcome {
+    let meta = &gathered.gateway.metadata;
+    let finalizers = meta.finalizers.iter().flatten().cloned().chain([REGISTRY_FINALIZER.to_owned()]);
+    match patch_finalizers(ctx, meta, &finalizers.collect::<Vec<_>>()).await {
         Ok(written) => {
-            ctx.memory.wrote(gateway, written, false);
+            gathered.written = Some(written);
             Outcome::Done
         }
-        Err(error) if error.is_stale() => Outcome::Stale,
+        Err(error) if error.is_stale() => Outcome::Behind,
         Err(error) => Outcome::Failed(error),
     }
 }
@@ -142,7 +145,7 @@ pub async fn let_go(ctx: &Context, meta: &ObjectMeta) -> Outcome {
         Ok(_) => Outcome::Done,
         // It is gone.
         Err(error) if error.code() == Some(404) => Outcome::Done,
-        Err(error) if error.is_stale() => Outcome::Stale,
+        Err(error) if error.is_stale() => Outcome::Behind,
         Err(error) => Outcome::Failed(error),
     }
 }
@@ -150,29 +153,28 @@ pub async fn let_go(ctx: &Context, meta: &ObjectMeta) -> Outcome {
 /// Replaces the finalizers of the version that was read.
 async fn patch_finalizers(ctx: &Context, meta: &ObjectMeta, finalizers: &[String]) -> Result<ApiGateway, CallError> {
     let patch = json!({ "metadata": { "resourceVersion": meta.resource_version, "finalizers": finalizers } });
-    let (namespace, name) = (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
-    ctx.calls.merge(namespace, name, &patch).await
+    ctx.calls.merge(&ObjectKey::of_meta(meta), &patch).await
 }
 
-async fn create<K: Part>(ctx: &Context, gateway: &ApiGateway, desired: &Desired<'_>) -> Outcome {
-    let Some(desired) = K::desired(desired.children()) else { return Outcome::Done };
+async fn create<K: Part>(ctx: &Context, gathered: &mut Gathered<'_>) -> Outcome {
+    let Some(desired) = K::desired(gathered.desired.children()) else { return Outcome::Done };
     match ctx.calls.create(desired).await {
         Ok(()) => {
-            ctx.memory.expect(gateway, K::CHILD, Expectation::Created);
+            gathered.remembered.expect(K::CHILD, Expectation::Created);
             Outcome::Done
         }
-        Err(error) if error.reason() == Some("AlreadyExists") => already_exists(ctx, gateway, desired).await,
+        Err(error) if error.reason() == Some("AlreadyExists") => already_exists(ctx, gathered.gateway, desired).await,
         Err(error) => failure(K::CHILD, error),
     }
 }
 
 /// Somebody was first: ourselves, as the cache does not know yet, or a stranger.
 async fn already_exists<K: Part>(ctx: &Context, gateway: &ApiGateway, desired: &K) -> Outcome {
-    match ctx.calls.get::<K>(gateway.namespace_or_empty(), gateway.name_or_empty()).await {
-        Ok(None) => Outcome::Stale,
+    match ctx.calls.get::<K>(&ObjectKey::of(gateway)).await {
+        Ok(None) => Outcome::Behind,
         Ok(Some(found)) => match desired::presence(gateway, Some(desired), Some(&found)) {
-            presence if is_in_the_way(&presence) => Outcome::Surprise(K::CHILD, presence),
-            _ => Outcome::Stale,
+            presence if is_in_the_way(&presence) => Outcome::Learned(Learned::Surprise(K::CHILD, presence)),
+            _ => Outcome::Behind,
         },
         Err(error) => failure(K::CHILD, error),
     }
@@ -183,21 +185,22 @@ fn is_in_the_way(presence: &Presence) -> bool {
     matches!(presence, Presence::Stranger(_) | Presence::Predecessor | Presence::Terminating)
 }
 
-async fn update<K: Part>(ctx: &Context, gateway: &ApiGateway, desired: &Desired<'_>) -> Outcome {
-    let Some(desired) = K::desired(desired.children()) else { return Outcome::Done };
-    let fresh = match ctx.calls.get::<K>(gateway.namespace_or_empty(), gateway.name_or_empty()).await {
+async fn update<K: Part>(ctx: &Context, gathered: &mut Gathered<'_>) -> Outcome {
+    let Some(desired) = K::desired(gathered.desired.children()) else { return Outcome::Done };
+    let gateway = gathered.gateway;
+    let fresh = match ctx.calls.get::<K>(&ObjectKey::of(gateway)).await {
         Ok(Some(fresh)) => fresh,
-        Ok(None) => return Outcome::Stale,
+        Ok(None) => return Outcome::Behind,
         Err(error) => return failure(K::CHILD, error),
     };
     match desired::presence(gateway, Some(desired), Some(&fresh)) {
         Presence::Equal => return Outcome::Done,
-        presence if is_in_the_way(&presence) => return Outcome::Surprise(K::CHILD, presence),
+        presence if is_in_the_way(&presence) => return Outcome::Learned(Learned::Surprise(K::CHILD, presence)),
         _ => {}
     }
     match orphaned_on_purpose(ctx, gateway, fresh.meta()).await {
         Ok(false) => {}
-        Ok(true) => return Outcome::Stale,
+        Ok(true) => return Outcome::Behind,
         Err(error) => return Outcome::Failed(error),
     }
     let merged = match merged(&fresh, desired) {
@@ -217,7 +220,7 @@ async fn orphaned_on_purpose(ctx: &Context, gateway: &ApiGateway, child: &Object
     if desired::names_its_owner(child, gateway) {
         return Ok(false);
     }
-    let live = ctx.calls.get::<ApiGateway>(gateway.namespace_or_empty(), gateway.name_or_empty()).await?;
+    let live = ctx.calls.get::<ApiGateway>(&ObjectKey::of(gateway)).await?;
     Ok(live.is_none_or(|live| live.is_being_deleted() || live.uid() != gateway.uid()))
 }
 
@@ -226,12 +229,12 @@ fn merged<K: Object>(fresh: &K, desired: &K) -> Result<K, serde_json::Error> {
     serde_json::from_value(merged)
 }
 
-async fn delete<K: Part>(ctx: &Context, gateway: &ApiGateway, desired: &Desired<'_>) -> Outcome {
-    let Some(found) = K::found(&desired.found) else { return Outcome::Done };
+async fn delete<K: Part>(ctx: &Context, gathered: &mut Gathered<'_>) -> Outcome {
+    let Some(found) = K::found(&gathered.desired.found) else { return Outcome::Done };
     let uid = found.uid.clone().unwrap_or_default();
-    match ctx.calls.delete::<K>(gateway.namespace_or_empty(), gateway.name_or_empty(), &uid).await {
+    match ctx.calls.delete::<K>(&ObjectKey::of(gathered.gateway), &uid).await {
         Ok(()) => {
-            ctx.memory.expect(gateway, K::CHILD, Expectation::Deleted(uid));
+            gathered.remembered.expect(K::CHILD, Expectation::Deleted(uid));
             Outcome::Done
         }
         Err(error) => failure(K::CHILD, error),
@@ -240,22 +243,22 @@ async fn delete<K: Part>(ctx: &Context, gateway: &ApiGateway, desired: &Desired<
 
 fn failure(child: Child, error: CallError) -> Outcome {
     if error.is_stale() {
-        Outcome::Stale
+        Outcome::Behind
     } else if error.is_refusal() {
         let message = error.to_string();
-        Outcome::Refused(Refusal {
+        Outcome::Learned(Learned::Refused(Refusal {
             child,
             quota: is_quota(&message),
             immutable: error.names_an_immutable_field(),
             message,
-        })
+        }))
     } else {
         Outcome::Failed(error)
     }
 }
 
-async fn switch(ctx: &Context, desired: &Desired<'_>, to: EnvironmentState) -> Outcome {
-    for (environment, facts) in &desired.environments {
+async fn switch(ctx: &Context, gathered: &Gathered<'_>, to: EnvironmentState) -> Outcome {
+    for (environment, facts) in &gathered.desired.environments {
         let due = match to {
             EnvironmentState::Active => facts.is_to_be_activated(),
             EnvironmentState::Inactive => facts.active,
@@ -267,7 +270,7 @@ async fn switch(ctx: &Context, desired: &Desired<'_>, to: EnvironmentState) -> O
         let next = Environment { status: Some(status), ..Environment::clone(environment) };
         match ctx.calls.replace_status(&next).await {
             Ok(_) => {}
-            Err(error) if error.is_stale() => return Outcome::Stale,
+            Err(error) if error.is_stale() => return Outcome::Behind,
             Err(error) => return Outcome::Failed(error),
         }
     }

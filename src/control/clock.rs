@@ -4,14 +4,34 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
 
+use crate::api::ApiGateway;
+use crate::cluster::reachability::Outages;
+use crate::decide::observed::Moment;
+
+/// Both clocks, read once for a whole pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// The wall clock: what is written down.
+    pub wall: Timestamp,
+    /// The monotonic clock: what is judged by.
+    pub monotonic: Instant,
+}
+
+impl Now {
+    /// Reads both clocks.
+    pub fn read() -> Self {
+        Self { wall: Timestamp::now(), monotonic: Instant::now() }
+    }
+}
+
 /// Remembers when it first met each of a gateway's stored moments, and from then on counts
 /// on the monotonic clock.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Stopwatches {
     met: Vec<Met>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Met {
     stamp: Timestamp,
     at: Instant,
@@ -19,6 +39,22 @@ struct Met {
 }
 
 impl Stopwatches {
+    /// The moment of a decision about a gateway. Time in which no API server answered is no part of an attempt.
+    pub fn moment(&mut self, gateway: &ApiGateway, now: Now, outages: &Outages) -> Moment {
+        let status = gateway.status.as_ref();
+        let attempt = status.and_then(|status| status.attempt.as_ref());
+        let stamps = [
+            attempt.map(|attempt| attempt.started_at.0),
+            attempt.and_then(|attempt| attempt.held_since.as_ref()).map(|since| since.0),
+            status.and_then(|status| status.history.last()).map(|last| last.at.0),
+            status.and_then(|status| status.last_failure.as_ref()).map(|failure| failure.at.0),
+            gateway.metadata.deletion_timestamp.as_ref().map(|asked| asked.0),
+        ];
+        let [attempt, held, phase, failure, deletion] = self.read(stamps, now.wall, now.monotonic);
+        let attempt = attempt.saturating_sub(outages.within(attempt, now.monotonic));
+        Moment { now: now.wall, attempt, held, phase, failure, deletion }
+    }
+
     /// How long ago each of `stamps` is; zero for one that is absent or in the future.
     /// Moments that are not asked for any more are forgotten.
     pub fn read<const N: usize>(

@@ -16,12 +16,14 @@ use kube::Resource;
 use serde::Serialize;
 
 use crate::api::{ADOPT_ANNOTATION, ApiGateway, Environment};
-use crate::cache::seen::{Part, Seen};
+use crate::cache::seen::{Found, Part, Seen};
 use crate::children::{self, Children, Owner, Surroundings};
-use crate::control::context::Context;
-use crate::control::gather::{self, Found};
 use crate::decide::deadline;
-use crate::decide::observed::{EnvironmentFacts, HostVerdict, Presence};
+use crate::decide::observed::{EnvironmentFacts, HostVerdict, Presence, Settings};
+use crate::registry::report::EnvironmentView;
+
+/// An environment of a gateway, with what a decision looks at.
+pub type EnvironmentOf = (Arc<Environment>, EnvironmentFacts);
 
 /// What is desired of a gateway whose children were found as they are here. Rendered when
 /// somebody looks.
@@ -32,7 +34,7 @@ pub struct Desired<'a> {
     /// Whether the gateway may have its host.
     pub host: HostVerdict,
     /// The environments of the gateway that are not being deleted.
-    pub environments: Vec<(Arc<Environment>, EnvironmentFacts)>,
+    pub environments: Vec<EnvironmentOf>,
     surroundings: Surroundings,
     may_have_what_it_asks: bool,
     rendered: OnceLock<Children>,
@@ -48,12 +50,19 @@ pub struct Compared {
     pub ingress: Presence,
     /// The PodDisruptionBudget.
     pub disruption_budget: Presence,
+    /// The fingerprint with which everything was found as desired, if it was.
+    pub settled: Option<u64>,
 }
 
 impl<'a> Desired<'a> {
     /// What is desired of a gateway whose children are `found`.
-    pub fn of(ctx: &Context, gateway: &'a ApiGateway, found: Found) -> Self {
-        let environments = gather::environments(ctx, gateway);
+    pub fn of(
+        gateway: &'a ApiGateway,
+        found: Found,
+        host: HostVerdict,
+        environments: Vec<EnvironmentOf>,
+        settings: &Settings,
+    ) -> Self {
         let mut hosts: Vec<String> = environments
             .iter()
             .filter(|(_, facts)| facts.claimed && !facts.refused)
@@ -61,20 +70,29 @@ impl<'a> Desired<'a> {
             .collect();
         hosts.sort();
         hosts.dedup();
-        let host = gather::host_verdict(ctx, gateway);
         Self {
             gateway,
             found,
-            may_have_what_it_asks: host == HostVerdict::Free && ctx.settings.allows_ingress_class_of(gateway),
+            may_have_what_it_asks: host == HostVerdict::Free && settings.allows_ingress_class_of(gateway),
             host,
             environments,
             surroundings: Surroundings {
-                start_deadline: deadline::limit(gateway, &ctx.settings),
+                start_deadline: deadline::limit(gateway, settings),
                 environment_hosts: hosts,
-                ingress_annotations: ctx.settings.ingress_annotations.clone(),
+                ingress_annotations: settings.ingress_annotations.clone(),
             },
             rendered: OnceLock::new(),
         }
+    }
+
+    /// The environments of the gateway, as the registry mirrors them.
+    pub fn environment_views(&self) -> Vec<EnvironmentView> {
+        let views = self.environments.iter().map(|(environment, facts)| EnvironmentView {
+            name: facts.name.clone(),
+            host: environment.spec.host.clone(),
+            active: facts.active,
+        });
+        views.collect()
     }
 
     /// The children that are desired.
@@ -108,26 +126,23 @@ impl<'a> Desired<'a> {
         }
     }
 
-    /// Compares the children that were found with those that are desired.
-    pub fn compared(&self, ctx: &Context) -> Compared {
+    /// Compares the children that were found with those that are desired. `settled` is the fingerprint with which
+    /// everything was found as desired before.
+    pub fn compared(&self, settled: Option<u64>) -> Compared {
         let print = self.fingerprint();
-        if print.is_some() && print == ctx.memory.settled(self.gateway) {
-            return self.each(Presence::Equal);
+        if print.is_some() && print == settled {
+            return Compared { settled, ..self.each(Presence::Equal) };
         }
         let compared = self.compare();
-        let settled = compared.deployment == Presence::Equal
+        let is_settled = compared.deployment == Presence::Equal
             && compared.service == Presence::Equal
             && compared.ingress.is_settled()
             && compared.disruption_budget.is_settled();
-        if settled && let Some(print) = print {
-            ctx.memory.found_settled(self.gateway, print);
-        }
-        compared
+        Compared { settled: print.filter(|_| is_settled).or(settled), ..compared }
     }
 
     fn compare(&self) -> Compared {
-        let Found { deployment, service, ingress, disruption_budget } = &self.found;
-        if deployment.is_none() && service.is_none() && ingress.is_none() && disruption_budget.is_none() {
+        if self.found.is_empty() {
             return self.each(Presence::Missing);
         }
         Compared {
@@ -135,6 +150,7 @@ impl<'a> Desired<'a> {
             service: self.presence::<Service>(),
             ingress: self.presence::<Ingress>(),
             disruption_budget: self.presence::<PodDisruptionBudget>(),
+            settled: None,
         }
     }
 
@@ -156,6 +172,7 @@ impl<'a> Desired<'a> {
             disruption_budget: optional(children::wants_disruption_budget(self.gateway)),
             deployment: presence.clone(),
             service: presence,
+            settled: None,
         }
     }
 
@@ -171,14 +188,19 @@ impl<'a> Desired<'a> {
         self.gateway.status.as_ref().map(|status| status.restarts).hash(&mut hasher);
         self.surroundings.environment_hosts.hash(&mut hasher);
         let Found { deployment, service, ingress, disruption_budget } = &self.found;
-        let prints = (print(deployment), print(service), print(ingress), print(disruption_budget));
+        let prints = (
+            print(deployment.as_ref()),
+            print(service.as_ref()),
+            print(ingress.as_ref()),
+            print(disruption_budget.as_ref()),
+        );
         prints.hash(&mut hasher);
         Some(hasher.finish())
     }
 }
 
-fn print<K: Part>(found: &Option<Arc<Seen<K>>>) -> Option<u64> {
-    found.as_ref().map(|seen| seen.print)
+fn print<K: Part>(found: Option<&Arc<Seen<K>>>) -> Option<u64> {
+    found.map(|seen| seen.print)
 }
 
 /// A child, decoded. One that cannot be is another version's, and nothing of it is kept.

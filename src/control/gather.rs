@@ -1,124 +1,178 @@
-//! From caches, or from a live read, to the plain facts that a decision is made from.
+//! First of a pass: the facts. It only reads, from the caches and from what is remembered, and where a cache is not
+//! enough from the API server.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
+use super::clock::Now;
+use super::context::Context;
+use super::desired::{Desired, EnvironmentOf};
+use super::memory::{Expectation, Remembered};
 use crate::api::{ApiGateway, Environment, EnvironmentState, ObjectKey};
-use crate::cache::index::{self, AllowedHosts};
-use crate::cache::seen::{Part, Seen};
+use crate::cache::caches::Caches;
+use crate::cache::hosts::AllowedHosts;
+use crate::cache::pods;
+use crate::cache::seen::{Found, Part, Seen};
 use crate::cache::watched::Watched;
 use crate::children::{self, Owner};
 use crate::cluster::calls::CallError;
-use crate::control::context::Context;
-use crate::control::desired::Desired;
-use crate::control::memory::Expectation;
+use crate::decide::Learned;
 use crate::decide::environment::{Around, GatewayFacts};
 use crate::decide::hosts::{self, Stake};
-use crate::decide::observed::{Child, EnvironmentFacts, HostVerdict, Observed, Presence};
-use crate::registry::report::EnvironmentView;
+use crate::decide::observed::{Child, EnvironmentFacts, HostVerdict, Moment, Observed, Presence, Settings};
+use crate::decide::{self, Plan};
 
-/// The children as they are, wherever they were read.
-pub struct Found {
-    /// The Deployment.
-    pub deployment: Option<Arc<Seen<Deployment>>>,
-    /// The Service.
-    pub service: Option<Arc<Seen<Service>>>,
-    /// The Ingress.
-    pub ingress: Option<Arc<Seen<Ingress>>>,
-    /// The PodDisruptionBudget.
-    pub disruption_budget: Option<Arc<Seen<PodDisruptionBudget>>>,
+/// All that a pass over one gateway works on.
+pub struct Gathered<'a> {
+    /// The gateway.
+    pub gateway: &'a ApiGateway,
+    /// The caches of its scope.
+    pub caches: &'a Caches,
+    /// When the pass is.
+    pub moment: Moment,
+    /// What is desired, and the children that it was compared with.
+    pub desired: Desired<'a>,
+    /// The facts.
+    pub observed: Observed,
+    /// What is remembered of the gateway, as this pass will leave it.
+    pub remembered: Remembered,
+    /// Whether the registry could not be asked.
+    pub waits_for_registry: bool,
+    /// The gateway as a step of this pass wrote it.
+    pub written: Option<ApiGateway>,
+    now: Now,
 }
 
-/// The children in the caches.
-pub fn cached(ctx: &Context, gateway: &ApiGateway) -> Found {
-    let holder = ObjectKey::of(gateway);
-    Found {
-        deployment: ctx.caches.deployments.child_of(&holder),
-        service: ctx.caches.services.child_of(&holder),
-        ingress: ctx.caches.ingresses.child_of(&holder),
-        disruption_budget: ctx.caches.disruption_budgets.child_of(&holder),
+impl Gathered<'_> {
+    /// What is to be done about it.
+    pub fn decide(&self, settings: &Settings) -> Plan {
+        decide::decide(self.gateway, &self.observed, &self.moment, settings)
+    }
+
+    /// Folds into the facts what acting taught. Returns the plan that was carried out, with the status that they lead to.
+    pub fn learn(&mut self, learned: Learned, plan: Plan, settings: &Settings) -> Plan {
+        self.observed.learn(learned);
+        plan.in_the_light_of(self.gateway, &self.observed, &self.moment, settings)
     }
 }
 
-/// The children as the API server has them now.
+/// Gathers what the caches know of a gateway.
+pub fn cached<'a>(
+    ctx: &Context,
+    caches: &'a Caches,
+    gateway: &'a ApiGateway,
+    mut remembered: Remembered,
+    now: Now,
+) -> Gathered<'a> {
+    let moment = remembered.stopwatches.moment(gateway, now, &ctx.outages);
+    let found = caches.children_of(&ObjectKey::of(gateway));
+    facts(ctx, caches, gateway, found, moment, remembered, now)
+}
+
+/// Gathers the same once more, with the children as the API server has them now: a cache may be behind.
 ///
 /// # Errors
-/// When the API server does not answer.
-pub async fn live(ctx: &Context, gateway: &ApiGateway) -> Result<Found, CallError> {
-    Ok(Found {
-        deployment: read(ctx, gateway).await?,
-        service: read(ctx, gateway).await?,
-        ingress: read(ctx, gateway).await?,
-        disruption_budget: read(ctx, gateway).await?,
-    })
+/// When the API server does not answer. Then nothing has changed.
+pub async fn live(ctx: &Context, gathered: &mut Gathered<'_>) -> Result<(), CallError> {
+    let gateway = gathered.gateway;
+    let (deployment, service, ingress, disruption_budget) = tokio::try_join!(
+        read::<Deployment>(ctx, gateway),
+        read::<Service>(ctx, gateway),
+        read::<Ingress>(ctx, gateway),
+        read::<PodDisruptionBudget>(ctx, gateway),
+    )?;
+    let found = Found { deployment, service, ingress, disruption_budget };
+    let remembered = std::mem::take(&mut gathered.remembered);
+    *gathered = facts(ctx, gathered.caches, gateway, found, gathered.moment, remembered, gathered.now);
+    Ok(())
 }
 
 async fn read<K: Part>(ctx: &Context, gateway: &ApiGateway) -> Result<Option<Arc<Seen<K>>>, CallError> {
-    let found = ctx.calls.get::<Watched<K>>(gateway.namespace_or_empty(), gateway.name_or_empty()).await?;
+    let found = ctx.calls.get::<Watched<K>>(&ObjectKey::of(gateway)).await?;
     Ok(found.map(|watched| Arc::new(watched.into())))
 }
 
-/// Facts about a gateway, whose children are those that `desired` was made for.
-pub fn facts(ctx: &Context, gateway: &ApiGateway, desired: &Desired<'_>) -> Observed {
-    let compared = desired.compared(ctx);
+fn facts<'a>(
+    ctx: &Context,
+    caches: &'a Caches,
+    gateway: &'a ApiGateway,
+    found: Found,
+    moment: Moment,
+    mut remembered: Remembered,
+    now: Now,
+) -> Gathered<'a> {
+    let desired =
+        Desired::of(gateway, found, host_verdict(caches, gateway), environments(caches, gateway), &ctx.settings);
+    let compared = desired.compared(remembered.settled());
     let phase = gateway.status.as_ref().and_then(|status| status.phase.as_ref());
+    let expected = Expected { gateway, found: &desired.found, remembered: &remembered, now };
     let mut observed = Observed {
-        deployment: expected::<Deployment>(ctx, gateway, desired, compared.deployment),
-        service: expected::<Service>(ctx, gateway, desired, compared.service),
-        ingress: expected::<Ingress>(ctx, gateway, desired, compared.ingress),
-        disruption_budget: expected::<PodDisruptionBudget>(ctx, gateway, desired, compared.disruption_budget),
+        deployment: expected.presence::<Deployment>(compared.deployment),
+        service: expected.presence::<Service>(compared.service),
+        ingress: expected.presence::<Ingress>(compared.ingress),
+        disruption_budget: expected.presence::<PodDisruptionBudget>(compared.disruption_budget),
         rollout: desired.found.deployment.as_ref().map(|seen| seen.rollout.clone()).unwrap_or_default(),
-        pods: index::pods(&ctx.caches.pods, &ObjectKey::of(gateway)).seen_in(phase),
+        pods: pods::of(&caches.pods, &ObjectKey::of(gateway)).seen_in(phase),
         environments: desired.environments.iter().map(|(_, facts)| facts.clone()).collect(),
         host: desired.host.clone(),
-        registry: ctx.registry.facts(gateway, || environment_views(desired)),
-        refusal: ctx.memory.refusal(gateway),
-        tried: ctx.memory.has_tried(gateway),
+        registry: ctx.registry.facts(gateway, || desired.environment_views()),
+        refusal: remembered.refusal(gateway).cloned(),
+        tried: remembered.has_tried(gateway),
     };
-    let silent = observed.troubles().filter(|pod| pod.trouble.is_silent());
-    let silence = ctx.memory.silence(gateway, &silent.collect::<Vec<_>>(), Instant::now());
+    remembered.found_settled(compared.settled);
+    let silent: Vec<_> = observed.troubles().filter(|pod| pod.trouble.is_silent()).collect();
+    let silence = remembered.silence(&silent, now);
     observed.pods.silence = silence;
-    observed
+    let waits_for_registry = observed.registry.unavailable.is_some();
+    Gathered { gateway, caches, moment, desired, observed, remembered, waits_for_registry, written: None, now }
 }
 
-/// A child as our own last call left it, where the cache is behind.
-fn expected<K: Part>(ctx: &Context, gateway: &ApiGateway, desired: &Desired<'_>, presence: Presence) -> Presence {
-    match (ctx.memory.expectation(gateway, K::CHILD), K::found(&desired.found)) {
-        (Some(Expectation::Created), None) if presence == Presence::Missing => Presence::Expected,
-        (Some(Expectation::Deleted(uid)), Some(found)) if found.uid.as_ref() == Some(&uid) => Presence::Terminating,
-        _ if cannot_be_changed(ctx, gateway, K::CHILD, &presence) => Presence::Immutable,
-        _ => presence,
+/// What is remembered of our own calls, where the cache may be behind them.
+struct Expected<'a> {
+    gateway: &'a ApiGateway,
+    found: &'a Found,
+    remembered: &'a Remembered,
+    now: Now,
+}
+
+impl Expected<'_> {
+    /// A child as our own last call left it.
+    fn presence<K: Part>(&self, presence: Presence) -> Presence {
+        match (self.remembered.expectation(K::CHILD, self.now), K::found(self.found)) {
+            (Some(Expectation::Created), None) if presence == Presence::Missing => Presence::Expected,
+            (Some(Expectation::Deleted(uid)), Some(found)) if found.uid.as_ref() == Some(uid) => Presence::Terminating,
+            _ if self.cannot_be_changed(K::CHILD, &presence) => Presence::Immutable,
+            _ => presence,
+        }
+    }
+
+    /// Whether the API server said that the child has to be made anew to be as desired.
+    fn cannot_be_changed(&self, child: Child, presence: &Presence) -> bool {
+        let refusal = self.remembered.refusal(self.gateway);
+        matches!(presence, Presence::Different(_))
+            && refusal.is_some_and(|refusal| refusal.child == child && refusal.immutable)
     }
 }
 
-/// Whether the API server said that the child has to be made anew to be as desired.
-fn cannot_be_changed(ctx: &Context, gateway: &ApiGateway, kind: Child, presence: &Presence) -> bool {
-    let refusal = ctx.memory.refusal(gateway);
-    matches!(presence, Presence::Different(_))
-        && refusal.is_some_and(|refusal| refusal.child == kind && refusal.immutable)
-}
-
 /// Whether somebody may have the host that their spec names.
-pub fn host_verdict(ctx: &Context, claimant: impl Into<Stake>) -> HostVerdict {
+fn host_verdict(caches: &Caches, claimant: impl Into<Stake>) -> HostVerdict {
     let stake = claimant.into();
-    let namespace = stake.claimant.object.namespace.clone();
-    let allowed = ctx.caches.allowed_hosts.child_of(&ObjectKey::new(&namespace, &namespace));
+    let allowed = caches.allowed_in(&stake.claimant.object.namespace);
     if let (Some(host), Some(AllowedHosts(Some(suffixes)))) = (&stake.wanted, allowed.as_deref())
         && !hosts::is_allowed(host, suffixes)
     {
         return HostVerdict::NotAllowed { host: host.clone(), allowed: suffixes.join(", ") };
     }
-    ctx.caches.claims().verdict(stake)
+    caches.claims().verdict(stake)
 }
 
 /// The environments of a gateway that are not being deleted, with what a decision looks at.
-pub fn environments(ctx: &Context, gateway: &ApiGateway) -> Vec<(Arc<Environment>, EnvironmentFacts)> {
-    ctx.caches
+fn environments(caches: &Caches, gateway: &ApiGateway) -> Vec<EnvironmentOf> {
+    caches
         .environments
         .of(&ObjectKey::of(gateway))
         .into_iter()
@@ -129,35 +183,25 @@ pub fn environments(ctx: &Context, gateway: &ApiGateway) -> Vec<(Arc<Environment
                 name,
                 active: environment.status.as_ref().is_some_and(|status| status.state == EnvironmentState::Active),
                 claimed: stake.is_recorded(),
-                refused: host_verdict(ctx, stake) != HostVerdict::Free,
+                refused: host_verdict(caches, stake) != HostVerdict::Free,
             };
             (environment, facts)
         })
         .collect()
 }
 
-/// The environments of a gateway, as the registry mirrors them.
-pub fn environment_views(desired: &Desired<'_>) -> Vec<EnvironmentView> {
-    let views = desired.environments.iter().map(|(environment, facts)| EnvironmentView {
-        name: facts.name.clone(),
-        host: environment.spec.host.clone(),
-        active: facts.active,
-    });
-    views.collect()
-}
-
 /// The gateway of an environment; one that is being deleted is gone already.
-pub fn gateway_of(ctx: &Context, environment: &Environment) -> Option<ApiGateway> {
-    let gateway = ctx.caches.gateway(&environment.gateway_key())?;
+pub fn gateway_of(caches: &Caches, environment: &Environment) -> Option<ApiGateway> {
+    let gateway = caches.gateway(&environment.gateway_key())?;
     (!gateway.is_being_deleted()).then_some(gateway)
 }
 
 /// What is known around an environment of `gateway`.
-pub fn around(ctx: &Context, environment: &Environment, gateway: Option<ApiGateway>) -> Around {
-    let holder = environment.gateway_key();
-    let unreadable = ctx.caches.cannot_read_gateway(&holder);
+pub fn around(caches: &Caches, environment: &Environment, gateway: Option<ApiGateway>) -> Around {
+    let key = environment.gateway_key();
+    let unreadable = caches.cannot_read_gateway(&key);
     let routed = environment.spec.host.as_ref().is_none_or(|host| {
-        let ingress = || ctx.caches.ingresses.child_of(&holder)?.object().ok();
+        let ingress = || caches.ingresses.child_of(&key)?.object().ok();
         gateway.as_ref().is_some_and(|gateway| {
             ingress().is_some_and(|ingress| {
                 children::owner_of(&ingress.metadata, gateway) == Owner::Ours && children::routes(&ingress, host)
@@ -169,5 +213,5 @@ pub fn around(ctx: &Context, environment: &Environment, gateway: Option<ApiGatew
         GatewayFacts { phase: status.phase, state: status.state, suspended: gateway.spec.suspend }
     });
     let facts = facts.or_else(|| unreadable.then_some(GatewayFacts { phase: None, state: None, suspended: true }));
-    Around { gateway: facts, host: host_verdict(ctx, environment), routed }
+    Around { gateway: facts, host: host_verdict(caches, environment), routed }
 }

@@ -1,37 +1,43 @@
 //! What this process knows about each gateway and does not store: it can be lost at any time.
+//!
+//! A pass takes out one snapshot at its beginning ([`Memory::recall`]), works on that, and puts it back at its end
+//! ([`Memory::keep`]). Of a gateway that went meanwhile nothing is kept.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use k8s_openapi::jiff::Timestamp;
-
+use super::clock::{Now, Stopwatches};
 use crate::api::ApiGateway;
-use crate::cluster::reachability::Outages;
-use crate::control::clock::Stopwatches;
-use crate::decide::observed::{Child, Complaint, Moment, PodTrouble, Refusal, Silence, Trouble};
+use crate::decide::observed::{Child, Complaint, PodTrouble, Refusal, Silence, Trouble};
 
-/// Per gateway uid, what this process remembers.
+/// Per object uid, what this process remembers.
 #[derive(Default)]
 pub struct Memory {
     gateways: Mutex<HashMap<String, Entry>>,
+    reported: Mutex<HashMap<String, String>>,
 }
 
 #[derive(Default)]
 struct Entry {
-    stopwatches: Stopwatches,
+    remembered: Remembered,
     written: Option<Written>,
+}
+
+/// What is remembered of one gateway between passes.
+#[derive(Clone, Debug, Default)]
+pub struct Remembered {
+    pub(super) stopwatches: Stopwatches,
     tried: Option<i64>,
     refusal: Option<(i64, Refusal)>,
-    expected: HashMap<Child, Expected>,
+    expected: Vec<Expected>,
     settled: Option<u64>,
-    failures: u32,
-    reported: Option<String>,
     // A box: most have none.
     silence: Option<Box<Silent>>,
 }
 
 /// A pod that is not ready and whose status does not say why.
+#[derive(Clone, Debug)]
 struct Silent {
     pod: String,
     trouble: Trouble,
@@ -49,7 +55,9 @@ pub enum Expectation {
     Deleted(String),
 }
 
+#[derive(Clone, Debug)]
 struct Expected {
+    child: Child,
     what: Expectation,
     until: Instant,
 }
@@ -70,174 +78,142 @@ impl Memory {
         self.gateways.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn with<T>(&self, uid: &str, act: impl FnOnce(&mut Entry) -> T) -> T {
-        act(self.entries().entry(uid.to_owned()).or_default())
+    fn reports(&self) -> MutexGuard<'_, HashMap<String, String>> {
+        self.reported.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is remembered of a gateway that is there.
+    pub fn recall(&self, gateway: &ApiGateway) -> Remembered {
+        self.entries().entry(gateway.uid().to_owned()).or_default().remembered.clone()
+    }
+
+    /// Keeps what a pass over a gateway leaves behind.
+    pub fn keep(&self, gateway: &ApiGateway, remembered: Remembered) {
+        if let Some(entry) = self.entries().get_mut(gateway.uid()) {
+            entry.remembered = remembered;
+        }
     }
 
     /// Our own last write of an object, if the cached version is one that it has overtaken. A
     /// cache lags behind our writes; deciding on it again would only end in a conflict.
     pub fn newer_than(&self, cached: &ApiGateway) -> Option<Arc<ApiGateway>> {
-        self.with(cached.uid(), |entry| {
-            entry.written.take_if(|written| !overtakes(written, cached));
-            entry.written.as_ref().map(|written| Arc::clone(&written.object))
-        })
+        let mut entries = self.entries();
+        let entry = entries.get_mut(cached.uid())?;
+        entry.written.take_if(|written| !overtakes(written, cached));
+        entry.written.as_ref().map(|written| Arc::clone(&written.object))
     }
 
     /// Remembers our write over the version `before`, and whether it was a transition.
     pub fn wrote(&self, before: &ApiGateway, after: ApiGateway, moved: bool) {
-        self.with(before.uid(), |entry| {
+        if let Some(entry) = self.entries().get_mut(before.uid()) {
             let mut overtaken = entry.written.take().map(|written| written.overtaken).unwrap_or_default();
             overtaken.extend(before.metadata.resource_version.clone());
             entry.written = Some(Written { overtaken, object: Arc::new(after), moved });
-        });
+        }
     }
 
     /// Whether the cache has caught up with a transition of ours, which was acted on when it was
     /// written: its echo says nothing new.
     pub fn is_echo(&self, cached: &ApiGateway) -> bool {
-        self.with(cached.uid(), |entry| {
-            let same = |written: &mut Written| {
-                written.moved && written.object.metadata.resource_version == cached.metadata.resource_version
-            };
-            entry.written.take_if(same).is_some()
-        })
+        let same = |written: &mut Written| {
+            written.moved && written.object.metadata.resource_version == cached.metadata.resource_version
+        };
+        self.entries().get_mut(cached.uid()).is_some_and(|entry| entry.written.take_if(same).is_some())
     }
 
     /// Forgets our last write: somebody else's came between.
-    pub fn lost_a_race(&self, uid: &str) {
-        self.with(uid, |entry| entry.written = None);
-    }
-
-    /// When a decision about this gateway is made.
-    pub fn moment(&self, gateway: &ApiGateway, outages: &Outages) -> Moment {
-        let status = gateway.status.as_ref();
-        let attempt = status.and_then(|status| status.attempt.as_ref());
-        let stamps = [
-            attempt.map(|attempt| attempt.started_at.0),
-            attempt.and_then(|attempt| attempt.held_since.as_ref()).map(|since| since.0),
-            status.and_then(|status| status.history.last()).map(|last| last.at.0),
-            status.and_then(|status| status.last_failure.as_ref()).map(|failure| failure.at.0),
-            gateway.metadata.deletion_timestamp.as_ref().map(|asked| asked.0),
-        ];
-        let now = Timestamp::now();
-        let instant = Instant::now();
-        let [attempt, held, phase, failure, deletion] =
-            self.with(gateway.uid(), |entry| entry.stopwatches.read(stamps, now, instant));
-        let attempt = attempt.saturating_sub(outages.within(attempt, instant));
-        Moment { now, attempt, held, phase, failure, deletion }
-    }
-
-    /// Remembers that the steps of an attempt were tried.
-    pub fn tried(&self, gateway: &ApiGateway) {
-        self.with(gateway.uid(), |entry| entry.tried = Some(attempt_number(gateway)));
-    }
-
-    /// Remembers what refused the last steps, or that nothing did.
-    pub fn refused(&self, gateway: &ApiGateway, refusal: Option<Refusal>) {
-        let attempt = attempt_number(gateway);
-        self.with(gateway.uid(), |entry| entry.refusal = refusal.map(|refusal| (attempt, refusal)));
-    }
-
-    /// Whether this process has tried the steps of the current attempt.
-    pub fn has_tried(&self, gateway: &ApiGateway) -> bool {
-        self.with(gateway.uid(), |entry| entry.tried == Some(attempt_number(gateway)))
-    }
-
-    /// What the API server refused in the current attempt.
-    pub fn refusal(&self, gateway: &ApiGateway) -> Option<Refusal> {
-        let attempt = attempt_number(gateway);
-        self.with(gateway.uid(), |entry| {
-            entry.refusal.as_ref().filter(|(number, _)| *number == attempt).map(|(_, refusal)| refusal.clone())
-        })
-    }
-
-    /// Remembers what our call did to a child.
-    pub fn expect(&self, gateway: &ApiGateway, child: Child, what: Expectation) {
-        let until = Instant::now() + CACHE_LAG;
-        self.with(gateway.uid(), |entry| entry.expected.insert(child, Expected { what, until }));
-    }
-
-    /// What our last call did to a child, if it was a moment ago.
-    pub fn expectation(&self, gateway: &ApiGateway, child: Child) -> Option<Expectation> {
-        self.with(gateway.uid(), |entry| {
-            let expected = entry.expected.get(&child)?;
-            if expected.until < Instant::now() {
-                entry.expected.remove(&child);
-                return None;
-            }
-            Some(expected.what.clone())
-        })
-    }
-
-    /// Remembers that every child was found as desired, where everything that the comparison
-    /// depends on had this fingerprint.
-    pub fn found_settled(&self, gateway: &ApiGateway, fingerprint: u64) {
-        self.with(gateway.uid(), |entry| entry.settled = Some(fingerprint));
-    }
-
-    /// The fingerprint with which every child was last found as desired.
-    pub fn settled(&self, gateway: &ApiGateway) -> Option<u64> {
-        self.with(gateway.uid(), |entry| entry.settled)
-    }
-
-    /// One of the silent pods of a gateway, and what was heard of it: always the same one, for as long as it
-    /// is silent in the same way.
-    pub fn silence(&self, gateway: &ApiGateway, silent: &[&PodTrouble], now: Instant) -> Option<Silence> {
-        self.with(gateway.uid(), |entry| {
-            let is_still =
-                |kept: &mut Box<Silent>| silent.iter().any(|pod| pod.pod == kept.pod && pod.trouble == kept.trouble);
-            entry.silence = entry.silence.take_if(is_still).or_else(|| {
-                let PodTrouble { pod, trouble, .. } = PodTrouble::clone(silent.first()?);
-                Some(Box::new(Silent { pod, trouble, since: now, read_at: None, complaint: None }))
-            });
-            entry.silence.as_ref().map(|kept| Silence {
-                pod: kept.pod.clone(),
-                runs: kept.trouble == Trouble::Unready,
-                lasted: now.saturating_duration_since(kept.since),
-                read_at: kept.read_at,
-                complaint: kept.complaint.clone(),
-            })
-        })
-    }
-
-    /// Remembers what the Events of a silent pod said, if anything.
-    pub fn heard(&self, gateway: &ApiGateway, silence: &Silence, complaint: Option<Complaint>) {
-        self.with(gateway.uid(), |entry| {
-            if let Some(kept) = entry.silence.as_mut().filter(|kept| kept.pod == silence.pod) {
-                kept.read_at = Some(silence.lasted);
-                kept.complaint = complaint;
-            }
-        });
-    }
-
-    /// Counts another failed reconcile in a row.
-    pub fn failed(&self, uid: &str) -> u32 {
-        self.with(uid, |entry| {
-            entry.failures = entry.failures.saturating_add(1);
-            entry.failures
-        })
-    }
-
-    /// A reconcile went through.
-    pub fn succeeded(&self, uid: &str) {
-        if let Some(entry) = self.entries().get_mut(uid) {
-            entry.failures = 0;
+    pub fn lost_a_race(&self, gateway: &ApiGateway) {
+        if let Some(entry) = self.entries().get_mut(gateway.uid()) {
+            entry.written = None;
         }
     }
 
     /// Whether this process has reported this fault of an object.
     pub fn has_reported(&self, uid: &str, fault: &str) -> bool {
-        self.with(uid, |entry| entry.reported.as_deref() == Some(fault))
+        self.reports().get(uid).is_some_and(|reported| reported == fault)
     }
 
     /// Remembers that a fault of an object was reported.
     pub fn reported(&self, uid: &str, fault: String) {
-        self.with(uid, |entry| entry.reported = Some(fault));
+        self.reports().insert(uid.to_owned(), fault);
     }
 
-    /// Forgets a gateway that is gone.
+    /// Forgets an object that is gone.
     pub fn forget(&self, uid: &str) {
         self.entries().remove(uid);
+        self.reports().remove(uid);
+    }
+}
+
+impl Remembered {
+    /// The steps of an attempt were tried.
+    pub fn tried(&mut self, gateway: &ApiGateway) {
+        self.tried = Some(attempt_number(gateway));
+    }
+
+    /// What refused the last steps, or that nothing did.
+    pub fn refused(&mut self, gateway: &ApiGateway, refusal: Option<Refusal>) {
+        self.refusal = refusal.map(|refusal| (attempt_number(gateway), refusal));
+    }
+
+    /// Whether this process has tried the steps of the current attempt.
+    pub fn has_tried(&self, gateway: &ApiGateway) -> bool {
+        self.tried == Some(attempt_number(gateway))
+    }
+
+    /// What the API server refused in the current attempt.
+    pub fn refusal(&self, gateway: &ApiGateway) -> Option<&Refusal> {
+        let attempt = attempt_number(gateway);
+        self.refusal.as_ref().filter(|(number, _)| *number == attempt).map(|(_, refusal)| refusal)
+    }
+
+    /// What our call did to a child just now.
+    pub fn expect(&mut self, child: Child, what: Expectation) {
+        let now = Instant::now();
+        self.expected.retain(|expected| expected.child != child && expected.until >= now);
+        self.expected.push(Expected { child, what, until: now + CACHE_LAG });
+    }
+
+    /// What our last call did to a child, if it was a moment ago.
+    pub fn expectation(&self, child: Child, now: Now) -> Option<&Expectation> {
+        let expected = self.expected.iter().find(|expected| expected.child == child)?;
+        (expected.until >= now.monotonic).then_some(&expected.what)
+    }
+
+    /// The fingerprint, of everything that the comparison depends on, with which every child was last found as desired.
+    pub fn found_settled(&mut self, fingerprint: Option<u64>) {
+        self.settled = fingerprint;
+    }
+
+    /// The fingerprint with which every child was last found as desired.
+    pub fn settled(&self) -> Option<u64> {
+        self.settled
+    }
+
+    /// One of the silent pods of a gateway, and what was heard of it: always the same one, for as long as it
+    /// is silent in the same way.
+    pub fn silence(&mut self, silent: &[&PodTrouble], now: Now) -> Option<Silence> {
+        let is_still =
+            |kept: &mut Box<Silent>| silent.iter().any(|pod| pod.pod == kept.pod && pod.trouble == kept.trouble);
+        self.silence = self.silence.take_if(is_still).or_else(|| {
+            let PodTrouble { pod, trouble, .. } = PodTrouble::clone(silent.first()?);
+            Some(Box::new(Silent { pod, trouble, since: now.monotonic, read_at: None, complaint: None }))
+        });
+        self.silence.as_ref().map(|kept| Silence {
+            pod: kept.pod.clone(),
+            runs: kept.trouble == Trouble::Unready,
+            lasted: now.monotonic.saturating_duration_since(kept.since),
+            read_at: kept.read_at,
+            complaint: kept.complaint.clone(),
+        })
+    }
+
+    /// What the Events of a silent pod said, if anything.
+    pub fn heard(&mut self, silence: &Silence, complaint: Option<Complaint>) {
+        if let Some(kept) = self.silence.as_mut().filter(|kept| kept.pod == silence.pod) {
+            kept.read_at = Some(silence.lasted);
+            kept.complaint = complaint;
+        }
     }
 }
 
@@ -262,28 +238,33 @@ mod tests {
     #[test]
     fn a_silent_pod_is_followed_until_it_is_silent_no_more_whoever_else_is() {
         const SECOND: Duration = Duration::from_secs(1);
-        let spec = serde_json::from_value(serde_json::json!({ "image": "acme/gateway:1" })).unwrap();
-        let (memory, gateway, start) = (Memory::default(), ApiGateway::new("shop", spec), Instant::now());
+        let start = Now::read();
+        let at = |after: u32| Now { monotonic: start.monotonic + after * SECOND, ..start };
+        let mut remembered = Remembered::default();
         let (first, second) = (pod("shop-1", Trouble::Unready), pod("shop-2", Trouble::Unready));
-        let told = |pods: &[&PodTrouble], after: u32| {
-            let silence = memory.silence(&gateway, pods, start + after * SECOND)?;
+        let told = |remembered: &mut Remembered, pods: &[&PodTrouble], after: u32| {
+            let silence = remembered.silence(pods, at(after))?;
             Some((silence.pod.clone(), silence.lasted, silence.read_at, silence.complaint))
         };
 
-        assert_eq!(told(&[], 0), None);
-        assert_eq!(told(&[&second], 0), Some(("shop-2".to_owned(), Duration::ZERO, None, None)));
-        let silence = memory.silence(&gateway, &[&first, &second], start + 6 * SECOND).unwrap();
+        assert_eq!(told(&mut remembered, &[], 0), None);
+        assert_eq!(told(&mut remembered, &[&second], 0), Some(("shop-2".to_owned(), Duration::ZERO, None, None)));
+        let silence = remembered.silence(&[&first, &second], at(6)).unwrap();
         let answer = Some(Complaint::Probe("503".to_owned()));
-        memory.heard(&gateway, &silence, answer.clone());
+        remembered.heard(&silence, answer.clone());
         let heard = ("shop-2".to_owned(), 7 * SECOND, Some(6 * SECOND), answer);
-        assert_eq!(told(&[&first, &second], 7), Some(heard));
+        assert_eq!(told(&mut remembered, &[&first, &second], 7), Some(heard));
 
-        assert_eq!(told(&[&first], 8), Some(("shop-1".to_owned(), Duration::ZERO, None, None)));
-        memory.heard(&gateway, &silence, Some(Complaint::Probe("another's".to_owned())));
-        assert_eq!(told(&[&first], 9), Some(("shop-1".to_owned(), SECOND, None, None)));
+        assert_eq!(told(&mut remembered, &[&first], 8), Some(("shop-1".to_owned(), Duration::ZERO, None, None)));
+        remembered.heard(&silence, Some(Complaint::Probe("another's".to_owned())));
+        assert_eq!(told(&mut remembered, &[&first], 9), Some(("shop-1".to_owned(), SECOND, None, None)));
         let set_up = pod("shop-1", Trouble::SettingUp);
-        assert_eq!(told(&[&set_up], 9), Some(("shop-1".to_owned(), Duration::ZERO, None, None)), "in another way");
-        assert_eq!(told(&[], 10), None);
-        assert_eq!(told(&[&set_up], 11), Some(("shop-1".to_owned(), Duration::ZERO, None, None)));
+        assert_eq!(
+            told(&mut remembered, &[&set_up], 9),
+            Some(("shop-1".to_owned(), Duration::ZERO, None, None)),
+            "in another way"
+        );
+        assert_eq!(told(&mut remembered, &[], 10), None);
+        assert_eq!(told(&mut remembered, &[&set_up], 11), Some(("shop-1".to_owned(), Duration::ZERO, None, None)));
     }
 }

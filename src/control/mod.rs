@@ -1,9 +1,10 @@
-//! One pass over an object: gather, decide, act, record.
+//! One pass: gather, decide, act, record; and what makes it happen.
 
 pub mod act;
 pub mod clock;
 pub mod context;
 pub mod desired;
+pub mod error;
 pub mod gather;
 pub mod memory;
 pub mod reconcile;

@@ -1,129 +1,147 @@
-//! Records what was decided: the status by compare-and-swap, then Events and a log line.
+//! Last of a pass: the status by compare-and-swap, then Events, counts and a log line. It is the only way out of a pass.
 
-use std::sync::Arc;
+use std::pin::{Pin, pin};
+use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
-use kube::core::error_boundary::InvalidObject;
 use serde_json::json;
-use tokio::sync::mpsc;
 
-use crate::api::{ApiGateway, ApiGatewayStatus, Phase, Reason, Transition, condition};
-use crate::cluster::calls::{CallError, Calls, FIELD_MANAGER, Object};
-use crate::control::context::Context;
-use crate::decide::{Note, Plan, say};
+use super::act::Outcome;
+use super::context::Context;
+use super::error::Error;
+use super::gather::Gathered;
+use super::memory::CACHE_LAG;
+use crate::api::{ApiGateway, ApiGatewayStatus, HostClaim, ObjectKey, Phase, Reason, Transition};
+use crate::cache::caches::Caches;
+use crate::cluster::calls::CallError;
+use crate::decide::Learned;
+use crate::decide::hosts::Stake;
+use crate::decide::observed::{Observed, Presence};
+use crate::decide::{Plan, Step};
+use crate::queue::{Key, Kind, Next};
 
-/// Tells Events in the background: a slow or failing Event delays no reconcile.
-///
-/// kube's own Recorder repeats the first words for a reason where the same reason comes again
-/// within minutes; here the second failure of a gateway is told in its own words.
-#[derive(Clone)]
-pub struct Herald {
-    events: mpsc::Sender<Event>,
-    identity: Arc<str>,
-}
-
-impl Herald {
-    /// Starts telling Events. When many are waiting, further ones are dropped.
-    pub fn start(calls: Calls, identity: &str) -> Self {
-        const WAITING: usize = 1_000;
-        let (sender, mut receiver) = mpsc::channel::<Event>(WAITING);
-        tokio::spawn(async move {
-            while let Some(event) = receiver.recv().await {
-                if let Err(error) = calls.create(&event).await {
-                    tracing::warn!(%error, reason = event.reason, "an Event could not be told");
-                }
-            }
-        });
-        Self { events: sender, identity: identity.into() }
-    }
-
-    /// Tells an Event about an object.
-    pub fn tell(&self, note: &Note, about: ObjectReference) {
-        let now = Timestamp::now();
-        let event = Event {
-            metadata: ObjectMeta {
-                // As client-go names them: unique for an object and a moment.
-                name: Some(format!("{}.{:x}", about.name.as_deref().unwrap_or_default(), now.as_nanosecond())),
-                namespace: about.namespace.clone(),
-                ..ObjectMeta::default()
-            },
-            type_: Some(if note.warning { "Warning" } else { "Normal" }.to_owned()),
-            reason: Some(note.reason.to_string()),
-            note: Some(shortened(&note.message)),
-            action: Some("Reconcile".to_owned()),
-            event_time: Some(MicroTime(now)),
-            regarding: Some(about),
-            reporting_controller: Some(FIELD_MANAGER.to_owned()),
-            // An Event's field may have 128 characters.
-            reporting_instance: Some(self.identity.chars().take(128).collect()),
-            ..Event::default()
-        };
-        if self.events.try_send(event).is_err() {
-            tracing::warn!(reason = %note.reason, "too many Events are waiting; one was dropped");
-        }
-    }
-}
-
-/// An Event's note may have 1,024 bytes.
-fn shortened(message: &str) -> String {
-    let mut end = message.len().min(1_000);
-    while !message.is_char_boundary(end) {
-        end -= 1;
-    }
-    message[..end].to_owned()
-}
-
-/// Writes the plan's status, if it says anything new, and tells its Events.
+/// Keeps what the pass leaves to be remembered, writes the plan's status if it says anything new, and tells its Events.
+/// Returns when to look again.
 ///
 /// # Errors
-/// When the write did not succeed; a conflict means that the object changed meanwhile and
-/// that the decision has to be made again.
-pub async fn record(ctx: &Context, gateway: &ApiGateway, plan: &Plan) -> Result<(), CallError> {
-    let Some(status) = &plan.status else { return Ok(()) };
+/// When the status was not written, or a step did not come to its end: the pass has to be done again.
+pub async fn record(ctx: &Context, gathered: Gathered<'_>, plan: Plan, outcome: Outcome) -> Result<Next, Error> {
+    let Gathered { gateway, caches, observed, remembered, written, waits_for_registry, .. } = gathered;
+    ctx.memory.keep(gateway, remembered);
+    if let Some(written) = written {
+        ctx.memory.wrote(gateway, written, false);
+    }
+    if waits_for_registry {
+        ctx.registry.wait(Key { object: ObjectKey::of(gateway), kind: Kind::Gateway });
+    }
+    if let Some(status) = &plan.status {
+        let before = gateway.status.as_ref().map(|status| status.hosts.as_slice()).unwrap_or_default();
+        let claims = claims_newly(before, &status.hosts);
+        let write = pin!(write(ctx, gateway, &plan, status));
+        match with_host_reserved(caches, gateway, claims, write).await {
+            Ok(()) => {}
+            Err(Unwritten::HostLost) => return Ok(Next::Behind),
+            Err(Unwritten::Failed(error)) => return again(error),
+        }
+    }
+    ended(outcome, || next(&plan, &observed))
+}
+
+/// When to look again after steps that came to their end; `next` is asked where they did.
+fn ended(outcome: Outcome, next: impl FnOnce() -> Next) -> Result<Next, Error> {
+    match outcome {
+        Outcome::Done => Ok(next()),
+        Outcome::HalfWay => Ok(Next::InTurn),
+        Outcome::Behind | Outcome::Learned(Learned::Surprise(..)) => Ok(Next::Behind),
+        Outcome::Learned(Learned::Refused(refusal)) => {
+            Err(Error::Refused { kind: refusal.child.kind(), message: refusal.message })
+        }
+        Outcome::Learned(Learned::RegistryFailed(words)) => Err(Error::Registry(words)),
+        Outcome::Failed(error) => again(error),
+    }
+}
+
+/// Whoever wrote first is found by the next look; any other failure is one.
+pub(super) fn again(error: CallError) -> Result<Next, Error> {
+    if error.is_stale() { Ok(Next::Behind) } else { Err(error.into()) }
+}
+
+/// When to look again although nothing happened: at once after a transition, when the plan says so, and when the
+/// cache should have shown what we created.
+fn next(plan: &Plan, observed: &Observed) -> Next {
+    if plan.moves {
+        return Next::AtOnce;
+    }
+    let behind = plan.steps.iter().any(|step| matches!(step, Step::Create(_)))
+        || observed.children().iter().any(|(_, presence)| **presence == Presence::Expected);
+    let wakes: Option<Duration> = plan.wake.into_iter().chain(behind.then_some(CACHE_LAG)).min();
+    wakes.into()
+}
+
+/// Whether a status claims a host that was not claimed before.
+pub(super) fn claims_newly(before: &[HostClaim], after: &[HostClaim]) -> bool {
+    let held = |host: &String| before.iter().any(|claim| claim.host == *host);
+    after.iter().any(|claim| !held(&claim.host))
+}
+
+/// Why a status was not written.
+pub(super) enum Unwritten {
+    /// Another claims the host at the same moment.
+    HostLost,
+    /// The API server did not carry it out.
+    Failed(CallError),
+}
+
+/// Writes a status. Where it claims a host, the host is kept for it while it is written: of two
+/// that found the host free at the same moment, one claims it and the other looks again. A future that is
+/// handed over by value would take its room twice, in each of many reconciles.
+pub(super) async fn with_host_reserved<'a, K, T>(
+    caches: &Caches,
+    claimant: &'a K,
+    claims: bool,
+    write: Pin<&mut impl Future<Output = Result<T, CallError>>>,
+) -> Result<T, Unwritten>
+where
+    Stake: From<&'a K>,
+{
+    if claims && !caches.claims().reserve(claimant) {
+        return Err(Unwritten::HostLost);
+    }
+    let written = write.await;
+    if claims && written.is_err() {
+        caches.claims().release(claimant);
+    }
+    written.map_err(Unwritten::Failed)
+}
+
+async fn write(ctx: &Context, gateway: &ApiGateway, plan: &Plan, status: &ApiGatewayStatus) -> Result<(), CallError> {
     if matches!(status.phase, Some(Phase::Unknown(_))) {
         // The rest of such a status may have fields that this version would drop.
         let patch = json!({
             "metadata": { "resourceVersion": gateway.metadata.resource_version },
             "status": { "conditions": status.conditions },
         });
-        let (namespace, name) = (gateway.namespace_or_empty(), gateway.name_or_empty());
-        ctx.calls.merge_status::<ApiGateway>(namespace, name, &patch).await?;
+        ctx.calls.merge_status::<ApiGateway>(&ObjectKey::of(gateway), &patch).await?;
         plan.notes.iter().for_each(|note| ctx.herald.tell(note, gateway.object_ref(&())));
         return Ok(());
     }
     let next =
         ApiGateway { metadata: gateway.metadata.clone(), spec: gateway.spec.clone(), status: Some(status.clone()) };
-    let written = match ctx.calls.replace_status(&next).await {
-        Ok(written) => written,
+    match ctx.calls.replace_status(&next).await {
+        Ok(written) => ctx.memory.wrote(gateway, written, plan.moves),
         Err(error) => {
             if error.is_stale() {
-                ctx.memory.lost_a_race(gateway.uid());
+                ctx.memory.lost_a_race(gateway);
             }
             return Err(error);
         }
-    };
-    ctx.memory.wrote(gateway, written, plan.moves);
-    if plan.moves
-        && let Some(last) = status.history.last()
-    {
-        count(ctx, status, last);
-        tracing::info!(
-            gateway = gateway.key(),
-            phase = %last.to,
-            state = ?last.state,
-            attempt = status.attempt.as_ref().map(|attempt| attempt.number),
-            reason = %last.reason,
-            "{}",
-            last.message
-        );
+    }
+    if let Some(last) = status.history.last().filter(|_| plan.moves) {
+        tell_transition(ctx, gateway, status, last);
     }
     for note in &plan.notes {
         ctx.herald.tell(note, gateway.object_ref(&()));
-        // Attempts that were given up are counted by their causes, above.
+        // Attempts that were given up are counted by their causes, with their transition.
         if note.warning && !matches!(note.reason, Reason::StartDeadlineExceeded | Reason::RestartDeadlineExceeded) {
             ctx.metrics.failed(note.reason);
         }
@@ -131,7 +149,8 @@ pub async fn record(ctx: &Context, gateway: &ApiGateway, plan: &Plan) -> Result<
     Ok(())
 }
 
-fn count(ctx: &Context, status: &ApiGatewayStatus, last: &Transition) {
+/// Counts a transition and logs it.
+fn tell_transition(ctx: &Context, gateway: &ApiGateway, status: &ApiGatewayStatus, last: &Transition) {
     match (last.reason, &last.to) {
         (why, Phase::Starting) => ctx.metrics.attempt_began(why),
         (Reason::Started, Phase::Started) => {
@@ -144,51 +163,13 @@ fn count(ctx: &Context, status: &ApiGatewayStatus, last: &Transition) {
         }
         _ => {}
     }
-}
-
-/// Reports an object that this version cannot read: as conditions, which any version can,
-/// and as an Event. The rest of the object is left alone.
-///
-/// # Errors
-/// When the write did not succeed.
-pub async fn undecodable<K: Object>(ctx: &Context, object: &InvalidObject) -> Result<(), CallError> {
-    let meta = &object.metadata;
-    let (namespace, name) = (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
-    let uid = meta.uid.clone().unwrap_or_default();
-    let fault = format!("{}:{}", meta.generation.unwrap_or_default(), object.error);
-    if meta.deletion_timestamp.is_some() || ctx.memory.has_reported(&uid, &fault) {
-        return Ok(());
-    }
-    let message = format!(
-        "this version of the operator cannot read the object: {}. Nothing is done. \
-         Correct it, run the version that wrote it, or delete it.",
-        say(&object.error)
+    tracing::info!(
+        gateway = gateway.key(),
+        phase = %last.to,
+        state = ?last.state,
+        attempt = status.attempt.as_ref().map(|attempt| attempt.number),
+        reason = %last.reason,
+        "{}",
+        last.message
     );
-    tracing::error!(kind = %K::kind(&()), object = format!("{namespace}/{name}"), "{message}");
-    let reason = Reason::Undecodable;
-    let condition = |type_: &str, status: &str| {
-        json!({
-            "type": type_,
-            "status": status,
-            "reason": reason,
-            "message": message,
-            "observedGeneration": meta.generation,
-            // The moment of its creation, so that reporting the same fault again is no write.
-            "lastTransitionTime": meta.creation_timestamp,
-        })
-    };
-    let conditions = [condition(condition::READY, "False"), condition(condition::STALLED, "True")];
-    let patch = json!({ "status": { "conditions": conditions } });
-    ctx.calls.merge_status::<K>(&namespace, &name, &patch).await?;
-    ctx.memory.reported(&uid, fault);
-    let about = ObjectReference {
-        api_version: Some(K::api_version(&()).into_owned()),
-        kind: Some(K::kind(&()).into_owned()),
-        namespace: meta.namespace.clone(),
-        name: meta.name.clone(),
-        uid: meta.uid.clone(),
-        ..ObjectReference::default()
-    };
-    ctx.herald.tell(&Note { warning: true, reason, message }, about);
-    Ok(())
 }

@@ -6,7 +6,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
-use super::{ReasonLabels, gauge};
+use super::gauge;
+use super::labels::ReasonLabels;
 use crate::api::{ApiGateway, ApiGatewayStatus, Phase, Reason, State};
 use crate::decide::conditions;
 

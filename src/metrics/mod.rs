@@ -4,13 +4,14 @@
 //! that a rule can see. README.md's table has every metric; a test compares it with a scrape.
 
 mod fleet;
+pub mod labels;
 mod process;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use k8s_openapi::jiff::Timestamp;
-use prometheus_client::encoding::{EncodeLabelSet, prometheus_text};
+use prometheus_client::encoding::prometheus_text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
@@ -18,12 +19,13 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
-use crate::api::{ApiGateway, Reason};
-use crate::cluster::client::VERBS;
-use crate::control::reconcile::RESULTS;
-use crate::control::watch::Guarded;
+use crate::api::{ApiGateway, Guarded, Reason};
 use crate::decide::conditions::is_cause;
 use crate::queue::{Kind, Load};
+use labels::{
+    KindLabels, MONGODB, OperationLabels, OperationNameLabels, Outcome, ReasonLabels, ReconcileLabels, RegistryLabels,
+    RequestLabels, Resource, ResourceLabels, Verb, VerbLabels,
+};
 
 /// The metrics of this process. Clones share them.
 #[derive(Clone)]
@@ -66,65 +68,6 @@ const START_BUCKETS: [f64; 15] =
 /// Why an attempt begins.
 const BEGINNINGS: [Reason; 4] =
     [Reason::StartRequested, Reason::RestartRequested, Reason::RetryScheduled, Reason::Resumed];
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ReconcileLabels {
-    kind: &'static str,
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct KindLabels {
-    kind: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct RequestLabels {
-    verb: &'static str,
-    resource: &'static str,
-    code: String,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct VerbLabels {
-    verb: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ReasonLabels {
-    reason: &'static str,
-}
-
-impl From<Reason> for ReasonLabels {
-    fn from(reason: Reason) -> Self {
-        Self { reason: reason.as_str() }
-    }
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ResourceLabels {
-    resource: String,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct OperationLabels {
-    registry: &'static str,
-    operation: &'static str,
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct OperationNameLabels {
-    registry: &'static str,
-    operation: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct RegistryLabels {
-    registry: &'static str,
-}
-
-const MONGODB: &str = "mongodb";
 
 /// What is counted at the moment of a scrape.
 #[derive(Default)]
@@ -225,12 +168,12 @@ fn add<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metri
 impl Metrics {
     fn begin_at_zero(&self) {
         for kind in Kind::ALL.map(Kind::as_str) {
-            for result in RESULTS {
+            for result in Outcome::ALL.iter().map(|outcome| outcome.as_str()) {
                 drop(self.reconciles.get_or_create(&ReconcileLabels { kind, result }));
             }
             drop(self.reconcile_duration.get_or_create(&KindLabels { kind }));
         }
-        for verb in VERBS {
+        for verb in Verb::ALL.iter().map(|verb| verb.as_str()) {
             drop(self.request_duration.get_or_create(&VerbLabels { verb }));
         }
         for reason in BEGINNINGS {
@@ -243,14 +186,15 @@ impl Metrics {
     }
 
     /// A reconcile ended.
-    pub fn reconciled(&self, kind: Kind, result: &'static str, took: Duration) {
-        let kind = kind.as_str();
+    pub fn reconciled(&self, kind: Kind, outcome: Outcome, took: Duration) {
+        let (kind, result) = (kind.as_str(), outcome.as_str());
         self.reconciles.get_or_create(&ReconcileLabels { kind, result }).inc();
         self.reconcile_duration.get_or_create(&KindLabels { kind }).observe(took.as_secs_f64());
     }
 
     /// A request was answered with an HTTP status, or with `none`, after so long.
-    pub fn requested(&self, verb: &'static str, resource: &'static str, code: &str, took: Duration) {
+    pub fn requested(&self, verb: Verb, resource: Resource, code: &str, took: Duration) {
+        let (verb, resource) = (verb.as_str(), resource.as_str());
         self.requests.get_or_create(&RequestLabels { verb, resource, code: code.to_owned() }).inc();
         self.request_duration.get_or_create(&VerbLabels { verb }).observe(took.as_secs_f64());
     }
@@ -271,8 +215,8 @@ impl Metrics {
     }
 
     /// A watch begins; none of its interruptions are known yet.
-    pub fn watches(&self, resource: &str) {
-        drop(self.watch_restarts.get_or_create(&ResourceLabels { resource: resource.to_owned() }));
+    pub fn watches(&self, resource: Resource) {
+        drop(self.watch_restarts.get_or_create(&ResourceLabels { resource: resource.as_str() }));
     }
 
     /// A cause became visible.
@@ -281,8 +225,8 @@ impl Metrics {
     }
 
     /// A watch was interrupted.
-    pub fn watch_restarted(&self, resource: &str) {
-        self.watch_restarts.get_or_create(&ResourceLabels { resource: resource.to_owned() }).inc();
+    pub fn watch_restarted(&self, resource: Resource) {
+        self.watch_restarts.get_or_create(&ResourceLabels { resource: resource.as_str() }).inc();
     }
 
     /// A request to the registry came to its end.

@@ -7,8 +7,8 @@
 pub mod breaker;
 pub mod config;
 pub mod document;
+pub mod follow;
 pub mod identity;
-pub mod intake;
 pub mod intent;
 pub mod known;
 pub mod mongo;
@@ -20,6 +20,7 @@ use std::sync::Arc;
 use crate::api::{ApiGateway, Environment, ObjectKey};
 use crate::decide::Step;
 use crate::decide::observed::RegistryFacts;
+use crate::queue::Key;
 use mongo::Mongo;
 use report::EnvironmentView;
 pub use store::RegistryError;
@@ -55,6 +56,13 @@ impl Registry {
         match self {
             Self::Kubernetes => Ok(()),
             Self::MongoDb(mongo) => mongo.carry_out(gateway, environments, step).await,
+        }
+    }
+
+    /// An object that waits for the registry is woken when it answers: at once where it does by now.
+    pub fn wait(&self, key: Key) {
+        if let Self::MongoDb(mongo) = self {
+            mongo.wait(key);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{Hash, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -23,13 +23,11 @@ use super::report::{self, EnvironmentView, Situation};
 use super::store::{RegistryError, Store, Stored};
 use crate::api::{ApiGateway, Environment, GATEWAY_ID_ANNOTATION, ObjectKey, Phase};
 use crate::children;
-use crate::cluster::lease::Claim;
-use crate::control::watch::{Caches, Scope};
-use crate::control::work::WorkQueue;
+use crate::cluster::claim::Claim;
 use crate::decide::Step;
 use crate::decide::observed::RegistryFacts;
 use crate::metrics::Metrics;
-use crate::queue::{Key, Kind, Stage};
+use crate::queue::{Key, Kind, Stage, WorkQueue};
 
 /// A platform's MongoDB.
 pub struct Mongo {
@@ -43,8 +41,6 @@ pub struct Mongo {
     pub defaults: Defaults,
     /// How often the collections are read where there are no change streams.
     pub scan_interval: Duration,
-    /// What is watched, once everything was listed.
-    pub scopes: OnceLock<Vec<(Scope, Arc<Caches>)>>,
     /// What of the documents became objects.
     pub objects: Mutex<Made>,
     /// Shows whether the database answers.
@@ -95,7 +91,6 @@ impl Mongo {
             store: Store::new(settings, claim, breaker.clone(), metrics.clone()),
             breaker,
             known: Known::default(),
-            scopes: OnceLock::new(),
             objects: Mutex::default(),
             metrics,
             queue,
@@ -109,15 +104,6 @@ impl Mongo {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The caches of the scope that a namespace is in.
-    pub fn caches(&self, namespace: &str) -> Option<&Arc<Caches>> {
-        let in_scope = |(scope, _): &&(Scope, Arc<Caches>)| match scope {
-            Scope::Cluster => true,
-            Scope::Namespace(name) => name == namespace,
-        };
-        self.scopes.get()?.iter().find(in_scope).map(|(_, caches)| caches)
-    }
-
     /// Why it cannot be asked now.
     pub fn unavailable(&self) -> Option<String> {
         let unread = || (!self.known.is_complete()).then(|| "its documents have not been read yet".to_owned());
@@ -129,9 +115,6 @@ impl Mongo {
     /// What is known of a gateway.
     pub fn facts(&self, gateway: &ApiGateway, environments: &[EnvironmentView]) -> RegistryFacts {
         let unavailable = self.unavailable();
-        if unavailable.is_some() {
-            self.waits(gateway_key(&ObjectKey::of(gateway)));
-        }
         let facts = if self.known.is_complete() {
             let documents = self.known.of(&Identity::of(gateway).gateway_id);
             self.situation(gateway, environments, &documents).facts()
@@ -377,8 +360,7 @@ impl Mongo {
     }
 
     /// A gateway was applied: its place is known from now on, whatever the cache says.
-    pub fn applied(&self, holder: &ObjectKey, gateway: ApiGateway) {
-        let cached = self.caches(&holder.namespace).is_some_and(|caches| caches.gateway(holder).is_some());
+    pub fn applied(&self, holder: &ObjectKey, gateway: ApiGateway, cached: bool) {
         let mut made = self.made();
         if let Some(id) = identity::platforms_id(&gateway).map(str::to_owned) {
             made.of_id.entry(id.clone()).or_default().entry(holder.clone()).or_insert(0);
@@ -423,9 +405,13 @@ impl Mongo {
         self.queue.wake(key, stage);
     }
 
-    /// Somebody waits until the database answers.
-    pub fn waits(&self, key: Key) {
+    /// An object waits until the database answers. It is woken at once where the database does by now: that it does may
+    /// have been noticed after the object looked and before it came to wait.
+    pub fn wait(&self, key: Key) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+        if self.unavailable().is_none() {
+            self.wake_waiting();
+        }
     }
 
     /// Wakes whoever waits for the database.

@@ -8,8 +8,9 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use kube::core::{Expression, Selector};
 
+use crate::api::ObjectKey;
+use crate::cache::scopes::Scope;
 use crate::cluster::lease::Election;
-use crate::control::watch::Scope;
 use crate::decide::observed::Settings;
 use crate::parse::{annotation, duration, namespace, namespace_or_nothing};
 use crate::registry;
@@ -154,8 +155,7 @@ impl Run {
     /// The election to take part in, if any. `namespace` is the client's own.
     pub fn election(&self, namespace: &str) -> Option<Election> {
         self.leader_election.then(|| Election {
-            namespace: self.lease_namespace.clone().unwrap_or_else(|| namespace.to_owned()),
-            name: self.lease_name.clone(),
+            lease: ObjectKey::new(self.lease_namespace.as_deref().unwrap_or(namespace), &self.lease_name),
             identity: self.identity.clone(),
             duration: self.lease_duration,
             renew_deadline: self.lease_renew_deadline.unwrap_or(self.lease_duration * 2 / 3),

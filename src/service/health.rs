@@ -2,15 +2,11 @@
 //!
 //! Alive is what only a restart could mend: a reconcile that never ends, a watch that says
 //! nothing any more. An API server that is away is no reason to restart the operator; it is not
-//! ready then.
+//! ready then. Pure: what is judged is gathered by [`super::view`].
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::cluster::reachability::Outages;
-use crate::control::context::Context;
-use crate::control::work::WorkQueue;
-use crate::metrics::Scrape;
+use crate::cluster::pulse::WatchStanding;
 use crate::queue::Load;
 
 /// What a process has to show of itself, as plain data.
@@ -26,19 +22,6 @@ pub struct Standing {
     pub load: Option<Load>,
     /// For how long the API server has been out of reach.
     pub unreachable: Option<Duration>,
-}
-
-/// How one watch is doing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WatchStanding {
-    /// What is watched, such as `pods of namespace a`.
-    pub what: String,
-    /// For how long nothing was heard, not even an error.
-    pub silent: Duration,
-    /// Whether everything was listed once.
-    pub listed: bool,
-    /// What its last try ended with, unless it goes on.
-    pub trouble: Option<String>,
 }
 
 /// What only a restart could mend. Nothing: alive.
@@ -84,166 +67,6 @@ pub fn not_ready(standing: &Standing) -> Vec<String> {
         }
     }
     wrong
-}
-
-/// The sign of life of one watch.
-pub struct Pulse {
-    what: String,
-    /// Where it asks, such as `/api/v1/pods`.
-    path: String,
-    beat: Mutex<Beat>,
-}
-
-struct Beat {
-    at: Instant,
-    listed: bool,
-    trouble: Option<String>,
-}
-
-impl Pulse {
-    /// A watch that begins now.
-    pub fn new(what: String, path: String) -> Self {
-        Self { what, path, beat: Mutex::new(Beat { at: Instant::now(), listed: false, trouble: None }) }
-    }
-
-    /// Something was heard, if only that the connection lives. Returns whether the watch goes
-    /// well: after a failure that takes an event.
-    pub fn beat(&self) -> bool {
-        let mut beat = self.lock();
-        beat.at = Instant::now();
-        beat.trouble.is_none()
-    }
-
-    /// The watch goes well.
-    pub fn goes_on(&self) {
-        if self.lock().trouble.take().is_some() {
-            tracing::info!("{} are watched again", self.what);
-        }
-    }
-
-    /// Everything was listed.
-    pub fn listed(&self) {
-        self.lock().listed = true;
-    }
-
-    /// The watch failed. Returns whether it did so in the same words before.
-    pub fn fails(&self, trouble: &str) -> bool {
-        self.lock().trouble.replace(trouble.to_owned()).as_deref() == Some(trouble)
-    }
-
-    fn standing(&self) -> WatchStanding {
-        let Beat { at, listed, trouble } = &*self.lock();
-        WatchStanding { what: self.what.clone(), silent: at.elapsed(), listed: *listed, trouble: trouble.clone() }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Beat> {
-        // Each use is one assignment.
-        self.beat.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What is to be shown, kept up to date by whoever does the work.
-#[derive(Clone, Default)]
-pub struct Health(Arc<Mutex<View>>);
-
-#[derive(Default)]
-struct View {
-    stands_by: bool,
-    lease_trouble: Option<String>,
-    work: Option<Work>,
-}
-
-/// What a process that works has to show.
-struct Work {
-    queue: WorkQueue,
-    outages: Outages,
-    pulses: Vec<Arc<Pulse>>,
-    contexts: Vec<Arc<Context>>,
-}
-
-/// This process works, for as long as this is kept.
-pub struct Working(Health);
-
-impl Drop for Working {
-    fn drop(&mut self) {
-        self.0.lock().work = None;
-    }
-}
-
-impl Health {
-    /// This process works from now on.
-    #[must_use]
-    pub fn works(&self, queue: WorkQueue, outages: Outages) -> Working {
-        self.lock().work = Some(Work { queue, outages, pulses: Vec::new(), contexts: Vec::new() });
-        Working(self.clone())
-    }
-
-    /// One more watch has begun.
-    pub fn watches(&self, pulse: Arc<Pulse>) {
-        if let Some(work) = &mut self.lock().work {
-            work.pulses.push(pulse);
-        }
-    }
-
-    /// A list or watch was answered. A watch that was interrupted and goes on tells nothing by itself
-    /// until something changes.
-    pub fn answered(&self, path: &str) {
-        let view = self.lock();
-        let pulses = view.work.iter().flat_map(|work| &work.pulses);
-        pulses.filter(|pulse| pulse.path == path).for_each(|pulse| pulse.goes_on());
-    }
-
-    /// Whether no watch is interrupted.
-    pub fn watches_go_well(&self) -> bool {
-        let view = self.lock();
-        view.work.iter().flat_map(|work| &work.pulses).all(|pulse| pulse.lock().trouble.is_none())
-    }
-
-    /// What is worked with: the gateways in its caches are counted.
-    pub fn knows(&self, context: Arc<Context>) {
-        if let Some(work) = &mut self.lock().work {
-            work.contexts.push(context);
-        }
-    }
-
-    /// The last try to get or keep the Lease ended so.
-    pub fn lease(&self, trouble: Option<String>) {
-        let mut view = self.lock();
-        view.stands_by = trouble.is_none();
-        view.lease_trouble = trouble;
-    }
-
-    /// How this process stands now.
-    pub fn standing(&self) -> Standing {
-        let view = self.lock();
-        let work = view.work.as_ref();
-        Standing {
-            stands_by: view.stands_by,
-            lease_trouble: view.lease_trouble.clone(),
-            watches: work.iter().flat_map(|work| &work.pulses).map(|pulse| pulse.standing()).collect(),
-            load: work.map(|work| work.queue.load()),
-            unreachable: work.and_then(|work| work.outages.ongoing()),
-        }
-    }
-
-    /// What a scrape counts now.
-    pub fn scrape(&self) -> Scrape {
-        let view = self.lock();
-        let Some(work) = &view.work else { return Scrape::default() };
-        let mine = |context: &Arc<Context>| {
-            let gateways = context.caches.gateways.state();
-            gateways.into_iter().filter(|gateway| context.is_mine(kube::Resource::meta(&**gateway))).collect::<Vec<_>>()
-        };
-        // Before everything was listed it is not known what there is.
-        let listed = !work.contexts.is_empty();
-        let gateways = listed.then(|| work.contexts.iter().flat_map(mine).collect());
-        Scrape { leads: true, load: work.queue.load(), gateways }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, View> {
-        // Each use is one assignment.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,14 @@
-//! The process: arguments, health, serving, running.
+//! The process: its arguments, what it shows of itself, and what makes it run.
+//!
+//! May import everything. Invariant: nothing is decided here, and every task that is started here or below has an owner
+//! that ends it.
 
 pub mod args;
-pub mod health;
-pub mod run;
-pub mod serve;
 pub mod telemetry;
+
+pub mod health;
+pub mod view;
+
+pub mod serve;
+
+pub mod run;

@@ -9,22 +9,26 @@ use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
+use super::args::Run;
+use super::serve;
+use super::view::View;
+use crate::cache::scopes::Scopes;
 use crate::cluster::calls::Calls;
+use crate::cluster::claim::Claim;
 use crate::cluster::client;
-use crate::cluster::lease::{Candidate, Claim, Election};
+use crate::cluster::events::Herald;
+use crate::cluster::lease::{Candidate, Election};
 use crate::cluster::pod_events::Complaints;
 use crate::cluster::reachability::{LastHeard, Outages};
 use crate::control::context::Context;
-use crate::control::record::Herald;
-use crate::control::watch::{Shared, Watches};
-use crate::control::work::{Contexts, WorkQueue, work};
+use crate::control::memory::Memory;
+use crate::control::watch::{self, Shared};
+use crate::control::work::work;
 use crate::metrics::Metrics;
+use crate::queue::WorkQueue;
 use crate::registry::config::Settings;
 use crate::registry::mongo::Mongo;
-use crate::registry::{Registry, intake};
-use crate::service::args::Run;
-use crate::service::health::Health;
-use crate::service::serve;
+use crate::registry::{Registry, follow};
 
 /// How long what is on its way may take to finish when the process is told to end, and how long
 /// letting go of the Lease may take then. Together less than the ten seconds that are promised.
@@ -43,7 +47,7 @@ struct Process<'a> {
     worker: Client,
     claim: Claim,
     heard: LastHeard,
-    health: Health,
+    view: View,
     metrics: Metrics,
     registry_settings: Option<Settings>,
     ended: Ended,
@@ -56,13 +60,14 @@ struct Process<'a> {
 pub async fn run(run: &Run, config: Config) -> anyhow::Result<()> {
     let server = config.cluster_url.to_string();
     let election = run.election(&config.default_namespace);
-    let (heard, health, metrics) = (LastHeard::default(), Health::default(), Metrics::default());
+    let (heard, view, metrics) = (LastHeard::default(), View::default(), Metrics::default());
     let claim = if election.is_some() { Claim::none() } else { Claim::unconditional() };
-    let connect = |claim: &Claim| client::connect(config.clone(), claim, &metrics, &heard, &health);
+    let connect = |claim: &Claim| client::connect(config.clone(), claim, &metrics, &heard, &view.pulses);
     let (client, worker) = (connect(&Claim::unconditional())?, connect(&claim)?);
     let ended = ended()?;
+    let mut serving = JoinSet::new();
     if let Some(address) = run.http_bind {
-        serve::serve(address, run.live_within, health.clone(), metrics.clone()).await?;
+        serving.spawn(serve::serve(address, run.live_within, view.clone(), metrics.clone()).await?);
     }
     tracing::info!(
         server,
@@ -79,7 +84,7 @@ pub async fn run(run: &Run, config: Config) -> anyhow::Result<()> {
             "gateways are recorded in MongoDB as well"
         );
     }
-    let process = Process { run, client, worker, claim, heard, health, metrics, registry_settings, ended };
+    let process = Process { run, client, worker, claim, heard, view, metrics, registry_settings, ended };
     match election {
         None => lead(&process).await,
         Some(election) => take_part(&process, election).await,
@@ -90,18 +95,21 @@ pub async fn run(run: &Run, config: Config) -> anyhow::Result<()> {
 
 /// Works whenever this process is leader.
 async fn take_part(process: &Process<'_>, election: Election) {
-    let outages = Outages::new(process.client.clone(), process.heard.clone(), process.health.clone());
+    let Process { client, claim, heard, view, metrics, ended, .. } = process;
+    let outages = Outages::new(client.clone(), heard.clone(), view.pulses.clone());
+    let mut background = JoinSet::new();
+    background.spawn(outages.clone().end_them());
     // Two tries fit into the time for which a claim that is not renewed is believed in.
-    let calls = Calls::new(process.client.clone(), election.renew_deadline / 2, Claim::unconditional(), outages);
-    let mut candidate = Candidate::new(calls, election, process.claim.clone(), process.health.clone());
+    let calls = Calls::new(client.clone(), election.renew_deadline / 2, Claim::unconditional(), outages);
+    let mut candidate = Candidate::new(calls, election, claim.clone(), view.lease.clone());
     loop {
         tokio::select! {
             () = candidate.win() => {}
-            () = process.ended.clone() => break,
+            () = ended.clone() => break,
         }
         // What is dropped with a lost leadership is everything: caches, memory, reconciles.
         tokio::select! {
-            () = candidate.keep() => process.metrics.stands_by(),
+            () = candidate.keep() => metrics.stands_by(),
             () = lead(process) => break,
         }
     }
@@ -113,43 +121,38 @@ async fn take_part(process: &Process<'_>, election: Election) {
 
 /// Works on gateways until the process is told to end.
 async fn lead(process: &Process<'_>) {
-    let Process { run, client, worker, claim, heard, health, metrics, registry_settings, ended } = process;
-    let outages = Outages::new(client.clone(), heard.clone(), health.clone());
+    let Process { run, client, worker, claim, heard, view, metrics, ended, .. } = process;
+    let outages = Outages::new(client.clone(), heard.clone(), view.pulses.clone());
     let calls = Calls::new(worker.clone(), run.call_timeout, claim.clone(), outages.clone());
     let queue = WorkQueue::new(run.concurrency);
-    let _working = health.works(queue.clone(), outages.clone());
-    let registry = match registry_settings {
-        None => Registry::Kubernetes,
-        Some(settings) => {
-            let mongo = Mongo::new(settings.clone(), claim.clone(), queue.clone(), metrics.clone());
-            Registry::MongoDb(Arc::new(mongo))
-        }
-    };
+    let _working = view.works(queue.clone(), outages.clone());
+    // Everything in here ends with this, and so with a lost leadership.
+    let mut background = JoinSet::new();
+    background.spawn(outages.clone().end_them());
+
+    let registry = registry(process, &queue);
+    let (scopes, to_fill) = Scopes::new(&run.scopes());
     let shared = Shared {
         client: client.clone(),
-        space: Arc::default(),
-        memory: Arc::default(),
+        scopes: Arc::new(scopes),
+        memory: Arc::<Memory>::default(),
         outages: outages.clone(),
         heard: heard.clone(),
         queue: queue.clone(),
-        health: health.clone(),
+        pulses: view.pulses.clone(),
         metrics: metrics.clone(),
         registry: registry.clone(),
     };
-    let scopes = run.scopes();
+    // The watches go on until the work has ended.
+    let _watches: Vec<JoinSet<()>> =
+        to_fill.into_iter().map(|(scope, caches, writers)| watch::start(&shared, &scope, &caches, writers)).collect();
     // All scopes are listed before any is worked on: they share their hosts.
-    let listed = future::join_all(scopes.iter().map(|scope| Watches::start(&shared, scope)));
-    let watches = tokio::select! {
-        watches = listed => watches,
+    tokio::select! {
+        _ = future::join_all(shared.scopes.all().map(|caches| caches.wait_until_ready())) => {}
         () = ended.clone() => return,
-    };
-    // Ends with this: a lost leadership ends what follows documents as well.
-    let mut following = JoinSet::new();
+    }
     if let Registry::MongoDb(mongo) = &registry {
-        let caches = watches.iter().map(|watches| Arc::clone(&watches.caches));
-        // It is set nowhere else.
-        let _ = mongo.scopes.set(scopes.iter().cloned().zip(caches).collect());
-        intake::follow(mongo, &mut following);
+        follow::follow(mongo, &mut background);
         // A database that answers is known at once; one that is away is not waited for.
         let first_look = tokio::time::timeout(FIRST_LOOK, mongo.known.wait_until_complete());
         tokio::select! {
@@ -158,27 +161,32 @@ async fn lead(process: &Process<'_>) {
         }
     }
     tracing::info!("everything was listed; gateways are worked on");
-    let herald = Herald::start(calls.clone(), &run.identity);
-    let complaints = Arc::new(Complaints::default());
-    let context = |watches: &Watches| {
-        let context = Arc::new(Context {
-            calls: calls.clone(),
-            outages: outages.clone(),
-            caches: Arc::clone(&watches.caches),
-            complaints: Arc::clone(&complaints),
-            memory: Arc::clone(&shared.memory),
-            settings: run.settings(),
-            selector: run.selector.clone().unwrap_or_default(),
-            herald: herald.clone(),
-            metrics: metrics.clone(),
-            registry: registry.clone(),
-        });
-        health.knows(Arc::clone(&context));
-        context
-    };
-    let contexts = Contexts::new(scopes.iter().cloned().zip(watches.iter().map(context)));
-    // The watches go on until the work has ended.
-    work(&queue, &contexts, ended.clone(), DRAIN).await;
+    let (herald, telling) = Herald::new(calls.clone(), &run.identity);
+    background.spawn(telling);
+    let context = Arc::new(Context {
+        calls,
+        scopes: shared.scopes,
+        complaints: Complaints::default(),
+        memory: shared.memory,
+        outages,
+        settings: run.settings(),
+        selector: run.selector.clone().unwrap_or_default(),
+        herald,
+        metrics: metrics.clone(),
+        registry,
+    });
+    view.knows(Arc::clone(&context));
+    work(&queue, &context, ended.clone(), DRAIN).await;
+}
+
+fn registry(process: &Process<'_>, queue: &WorkQueue) -> Registry {
+    match &process.registry_settings {
+        None => Registry::Kubernetes,
+        Some(settings) => {
+            let mongo = Mongo::new(settings.clone(), process.claim.clone(), queue.clone(), process.metrics.clone());
+            Registry::MongoDb(Arc::new(mongo))
+        }
+    }
 }
 
 type Ended = SharedFuture<future::BoxFuture<'static, ()>>;

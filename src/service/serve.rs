@@ -11,28 +11,33 @@ use axum::routing::get;
 use k8s_openapi::jiff::Timestamp;
 use tokio::net::TcpListener;
 
+use super::health::{not_alive, not_ready};
+use super::view::View;
 use crate::metrics::Metrics;
-use crate::service::health::{Health, not_alive, not_ready};
 
-/// Serves `/livez`, `/readyz` and `/metrics` until the process ends.
+/// What serves `/livez`, `/readyz` and `/metrics` for as long as somebody runs it. The address is listened on already.
 ///
 /// # Errors
 /// When the address cannot be listened on.
-pub async fn serve(address: SocketAddr, live_within: Duration, health: Health, metrics: Metrics) -> anyhow::Result<()> {
+pub async fn serve(
+    address: SocketAddr,
+    live_within: Duration,
+    view: View,
+    metrics: Metrics,
+) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
     let listener =
         TcpListener::bind(address).await.with_context(|| format!("--http-bind {address} cannot be listened on"))?;
-    let (alive, ready) = (health.clone(), health.clone());
+    let (alive, ready) = (view.clone(), view.clone());
     let routes = Router::new()
         .route("/livez", get(async move || verdict(&not_alive(&alive.standing(), live_within))))
         .route("/readyz", get(async move || verdict(&not_ready(&ready.standing()))))
-        .route("/metrics", get(async move || exposition(&metrics, &health)));
+        .route("/metrics", get(async move || exposition(&metrics, &view)));
     tracing::info!(address = %listener.local_addr()?, "health and metrics are served");
-    tokio::spawn(async move {
+    Ok(async move {
         if let Err(error) = axum::serve(listener, routes).await {
             tracing::error!(%error, "health and metrics are not served any more");
         }
-    });
-    Ok(())
+    })
 }
 
 /// `ok`, or a line for everything that is wrong.
@@ -43,8 +48,8 @@ fn verdict(wrong: &[String]) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, wrong.join("\n") + "\n").into_response()
 }
 
-fn exposition(metrics: &Metrics, health: &Health) -> Response {
-    match metrics.text(&health.scrape(), Timestamp::now()) {
+fn exposition(metrics: &Metrics, view: &View) -> Response {
+    match metrics.text(&view.scrape(), Timestamp::now()) {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }

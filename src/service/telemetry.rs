@@ -2,7 +2,7 @@
 
 use tracing_subscriber::EnvFilter;
 
-use crate::service::args::LogFormat;
+use super::args::LogFormat;
 
 /// Sends log lines to stderr.
 ///

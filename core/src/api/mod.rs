@@ -2,6 +2,7 @@
 
 mod environment;
 mod gateway;
+mod guarded;
 mod key;
 mod reason;
 mod status;
@@ -14,6 +15,7 @@ pub use gateway::{
     ApiGateway, ApiGatewaySpec, DesiredState, EmptyDir, FilesFrom, Resources, StartRetries, Tls, TopologySpread,
     Volume, WhenUnsatisfiable,
 };
+pub use guarded::Guarded;
 pub use key::ObjectKey;
 pub use reason::Reason;
 pub use status::{

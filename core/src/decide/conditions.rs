@@ -5,8 +5,10 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::diagnosis::{self, Cause};
 use super::observed::{Child, Presence};
-use super::phase::{self, DueStart, Place, Situation};
-use super::{deadline, readiness, say};
+use super::place::Place;
+use super::situation::{DueStart, Situation};
+use super::words::{ended, human, say};
+use super::{deadline, readiness};
 use crate::api::{ApiGatewayStatus, Reason, condition};
 
 /// One condition's new status, reason and message.
@@ -225,7 +227,7 @@ fn deleting(s: &Situation<'_>) -> Outlook {
         }
         _ => heals_by_waiting(Reason::Deleting, "the gateway is being deleted"),
     };
-    if left && phase::is_stuck(s) {
+    if left && s.is_stuck() {
         let message = format!("the deletion waits for {}", remaining(s));
         outlook.cleanup_stuck = Some(yes(Reason::CleanupStuck, message.clone()));
         outlook.stalled = yes(Reason::CleanupStuck, message);
@@ -357,7 +359,7 @@ fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
 
 fn stopping_or_stopped(s: &Situation<'_>, status: &ApiGatewayStatus, place: Option<Place>) -> Outlook {
     let stopped = place == Some(Place::Stopped);
-    let due = stopped && phase::due_start(s).is_some();
+    let due = stopped && s.due_start().is_some();
     let late = stopped && s.observed.children().iter().any(|(_, presence)| presence.is_ours());
     let mut outlook = if let (true, Some(cause)) = (due, obstacle(s)) {
         obstructed(&cause)
@@ -374,7 +376,7 @@ fn stopping_or_stopped(s: &Situation<'_>, status: &ApiGatewayStatus, place: Opti
     } else {
         heals_by_waiting(if stopped { Reason::Pending } else { Reason::Stopping }, "the gateway is being stopped")
     };
-    if !stopped && phase::is_stuck(s) {
+    if !stopped && s.is_stuck() {
         let message = format!("the stop waits for {}", remaining(s));
         outlook.cleanup_stuck = Some(yes(Reason::CleanupStuck, message.clone()));
         outlook.stalled = yes(Reason::CleanupStuck, message);
@@ -389,7 +391,7 @@ fn timed_out(s: &Situation<'_>, status: &ApiGatewayStatus, stopped: bool) -> Out
         .as_ref()
         .map_or_else(String::new, |failure| format!(": {}. {}", failure.message.trim_end_matches('.'), failure.hint));
     let failed = format!("the gateway did not start within {limit}{cause}");
-    let due = phase::due_start(s);
+    let due = s.due_start();
     let next = match due {
         Some(DueStart::Retry { .. }) => "The operator tries again by itself.".to_owned(),
         Some(DueStart::Asked) => "The next attempt begins once this is cleaned up.".to_owned(),
@@ -407,10 +409,6 @@ fn timed_out(s: &Situation<'_>, status: &ApiGatewayStatus, stopped: bool) -> Out
         stalled: Claim { is: due.is_none(), reason: Reason::StartDeadlineExceeded, message },
         cleanup_stuck: None,
     }
-}
-
-fn ended(text: &str) -> String {
-    format!("{}.", text.trim_end_matches('.'))
 }
 
 /// What a stop waits for: the first in the order in which things are taken away.
@@ -434,18 +432,5 @@ fn remaining(s: &Situation<'_>) -> String {
         (None, Some(environment)) => format!("Environment {:?} to be switched off", environment.name),
         // No numbers: they would be a write per pod.
         (None, None) => "its last pods to end: look at their finalizers and their nodes".to_owned(),
-    }
-}
-
-/// A duration as a user would write it.
-pub fn human(duration: std::time::Duration) -> String {
-    let seconds = duration.as_secs();
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, s) => format!("{s}s"),
-        (0, m, 0) => format!("{m}m"),
-        (0, m, s) => format!("{m}m{s}s"),
-        (h, 0, 0) => format!("{h}h"),
-        (h, m, 0) => format!("{h}h{m}m"),
-        (h, m, s) => format!("{h}h{m}m{s}s"),
     }
 }

@@ -5,8 +5,9 @@ mod pods;
 use std::time::Duration;
 
 use super::observed::{Child, Observed, Presence, Silence};
-use super::phase::{Obstacle, Situation};
-use super::{deadline, readiness, say};
+use super::situation::{Obstacle, Situation};
+use super::words::say;
+use super::{deadline, readiness};
 use crate::api::{ADOPT_ANNOTATION, RETRY_ANNOTATION, Reason};
 
 /// A cause, in words for the user.

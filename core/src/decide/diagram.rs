@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use super::phase::{EDGES, Place};
+use super::phase::EDGES;
+use super::place::Place;
 
 /// The diagram. The same edges give the same text, so a test can hold the README to it.
 pub fn mermaid() -> String {

@@ -2,36 +2,15 @@
 
 use std::time::Duration;
 
-use super::observed::{Child, EnvironmentFacts, HostVerdict, Moment, Observed, Presence, Settings};
-use super::requests::Requests;
-use super::{Step, deadline, diagnosis, readiness};
-use crate::api::{ApiGateway, Phase, REGISTRY_FINALIZER, Reason, State};
+use super::observed::{Child, EnvironmentFacts, Presence};
+use super::place::Place;
+use super::plan::{Move, NextAttempt, Stay, Step, Verdict};
+use super::situation::{DueStart, Situation};
+use super::{deadline, diagnosis, readiness};
+use crate::api::{Phase, Reason, State};
 
 /// Kubernetes' own, while a deletion lets go of what it is to leave behind.
 const ORPHAN_FINALIZER: &str = "orphan";
-
-/// A place in the state machine, as the diagram names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Place {
-    /// Not yet met.
-    New,
-    /// Seen, not begun.
-    Created,
-    /// Starting, state Running.
-    Starting,
-    /// Starting, state Restarting.
-    Restarting,
-    /// Started, state Running.
-    Started,
-    /// Started, state Stopped.
-    TimedOut,
-    /// Stopping.
-    Stopping,
-    /// Stopped.
-    Stopped,
-    /// Deleting.
-    Deleting,
-}
 
 /// Every transition that there is. Anything else in a history is a fault.
 pub const EDGES: &[(Place, Place)] = &[
@@ -64,217 +43,6 @@ pub const EDGES: &[(Place, Place)] = &[
     (Place::Stopped, Place::Deleting),
 ];
 
-impl Place {
-    /// Where a phase and a state are on the diagram; `None` for a phase of another version.
-    pub fn of(phase: Option<&Phase>, state: Option<State>) -> Option<Self> {
-        match (phase, state) {
-            (None, _) => Some(Self::New),
-            (Some(Phase::Created), _) => Some(Self::Created),
-            (Some(Phase::Starting), Some(State::Restarting)) => Some(Self::Restarting),
-            (Some(Phase::Starting), _) => Some(Self::Starting),
-            (Some(Phase::Started), Some(State::Stopped)) => Some(Self::TimedOut),
-            (Some(Phase::Started), _) => Some(Self::Started),
-            (Some(Phase::Stopping), _) => Some(Self::Stopping),
-            (Some(Phase::Stopped), _) => Some(Self::Stopped),
-            (Some(Phase::Deleting), _) => Some(Self::Deleting),
-            (Some(Phase::Unknown(_)), _) => None,
-        }
-    }
-}
-
-/// What the state machine says.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Verdict {
-    /// The phase stays; carry out `steps`, and look again after `wake`.
-    Stay {
-        /// Acts on children and environments, in this order.
-        steps: Vec<Step>,
-        /// When time alone changes the verdict.
-        wake: Option<Duration>,
-    },
-    /// The phase changes; nothing else is done in the same plan.
-    Go(Move),
-}
-
-/// A change of phase, of state, or of attempt.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Move {
-    /// The phase after.
-    pub phase: Phase,
-    /// `status.state` after.
-    pub state: State,
-    /// Why.
-    pub reason: Reason,
-    /// Whether a new attempt begins.
-    pub attempt: NextAttempt,
-    /// Whether the pods are to be replaced by new ones.
-    pub restarts_pods: bool,
-}
-
-/// Whether a move begins a new attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NextAttempt {
-    /// It does not.
-    None,
-    /// It does, with the retries that the spec grants.
-    Asked,
-    /// It does, and retries left are as they were.
-    Resumed,
-    /// It does, and is one of the retries.
-    Retry,
-}
-
-/// A gateway and all that is known about it.
-pub struct Situation<'a> {
-    /// The object.
-    pub gateway: &'a ApiGateway,
-    /// What was observed.
-    pub observed: &'a Observed,
-    /// When.
-    pub moment: &'a Moment,
-    /// The operator's flags.
-    pub settings: &'a Settings,
-    /// What the user asked since.
-    pub requests: Requests,
-}
-
-/// Why a gateway can neither begin nor go on by itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Obstacle {
-    /// Another holds the host.
-    HostTaken {
-        /// The host.
-        host: String,
-        /// Who holds it.
-        by: String,
-    },
-    /// The namespace is not allowed to have the host.
-    HostNotAllowed {
-        /// The host.
-        host: String,
-        /// What it may have.
-        allowed: String,
-    },
-    /// Gateways are not allowed to name the ingress class.
-    IngressClassNotAllowed {
-        /// The class.
-        class: String,
-        /// Those that they may name.
-        allowed: String,
-    },
-    /// A child's name is another's.
-    NameTaken {
-        /// The child.
-        child: Child,
-        /// Whose it is.
-        by: String,
-    },
-    /// A child of an earlier gateway of this name is still there.
-    WaitingForDeletion {
-        /// The child.
-        child: Child,
-    },
-}
-
-impl Situation<'_> {
-    /// `status.phase`.
-    pub fn phase(&self) -> Option<&Phase> {
-        self.gateway.status.as_ref()?.phase.as_ref()
-    }
-
-    /// `status.state`.
-    pub fn state(&self) -> Option<State> {
-        self.gateway.status.as_ref()?.state
-    }
-
-    /// Whether the user wants the gateway to serve.
-    pub fn asked_to_run(&self) -> bool {
-        self.gateway.spec.state.asks_to_run()
-    }
-
-    /// Who or what is in the way, if anybody.
-    pub fn obstacle(&self) -> Option<Obstacle> {
-        for (child, presence) in self.observed.children() {
-            match presence {
-                Presence::Stranger(by) => return Some(Obstacle::NameTaken { child, by: by.clone() }),
-                Presence::Predecessor => return Some(Obstacle::WaitingForDeletion { child }),
-                _ => {}
-            }
-        }
-        if let Some(class) = &self.gateway.spec.ingress_class_name
-            && !self.settings.allows_ingress_class_of(self.gateway)
-        {
-            let allowed = self.settings.ingress_classes.join(", ");
-            return Some(Obstacle::IngressClassNotAllowed { class: class.clone(), allowed });
-        }
-        match self.observed.host.clone() {
-            HostVerdict::Taken { host, by } => Some(Obstacle::HostTaken { host, by }),
-            HostVerdict::NotAllowed { host, allowed } => Some(Obstacle::HostNotAllowed { host, allowed }),
-            HostVerdict::Free => None,
-        }
-    }
-
-    /// Whether the clock of the attempt stands still.
-    pub fn clock_is_held(&self) -> bool {
-        self.phase() == Some(&Phase::Starting)
-            && (self.gateway.spec.suspend || self.obstacle().is_some() || self.observed.registry.unavailable.is_some())
-            && !self.gateway.is_being_deleted()
-    }
-
-    /// Whether a timeout holds the gateway stopped although the user asked it to run: the
-    /// last request taken up was one to run.
-    pub fn is_held_stopped(&self) -> bool {
-        self.gateway
-            .status
-            .as_ref()
-            .and_then(|status| status.handled.as_ref())
-            .is_some_and(|handled| handled.state.asks_to_run())
-    }
-
-    /// Whether the claim on the gateway's host is recorded and stands: only then is the
-    /// Ingress written, so that two gateways never route one host.
-    pub fn may_route(&self) -> bool {
-        if matches!(self.obstacle(), Some(Obstacle::IngressClassNotAllowed { .. })) {
-            return false;
-        }
-        let recorded = |host: &String| {
-            self.gateway.status.as_ref().is_some_and(|status| status.hosts.iter().any(|claim| claim.host == *host))
-        };
-        self.observed.host == HostVerdict::Free && self.gateway.spec.host.as_ref().is_none_or(recorded)
-    }
-
-    /// Whether what is desired of the Ingress is what is there, less the rules that may not stay
-    /// and with those of environments: the gateway may not have what its spec asks.
-    fn keeps_routes(&self) -> bool {
-        self.observed.host != HostVerdict::Free || !self.settings.allows_ingress_class_of(self.gateway)
-    }
-
-    fn ready(&self) -> bool {
-        readiness::workload_ready(self.observed)
-            && readiness::environments_active(self.observed)
-            && !self.observed.registry.to_activate
-    }
-
-    /// Whether the gateway stays until it was forgotten in a registry outside Kubernetes.
-    pub fn has_finalizer(&self) -> bool {
-        self.has(REGISTRY_FINALIZER)
-    }
-
-    fn has(&self, finalizer: &str) -> bool {
-        self.gateway.metadata.finalizers.iter().flatten().any(|other| other == finalizer)
-    }
-
-    fn retries_left(&self) -> i32 {
-        let granted = self.gateway.spec.start_retries.as_ref().map_or(0, |retries| retries.limit);
-        self.gateway
-            .status
-            .as_ref()
-            .and_then(|status| status.attempt.as_ref())
-            .and_then(|attempt| attempt.retries_left)
-            .map_or(0, |left| left.min(granted))
-    }
-}
-
 /// Judges one gateway.
 pub fn judge(s: &Situation<'_>) -> Verdict {
     if s.gateway.is_being_deleted() {
@@ -284,23 +52,34 @@ pub fn judge(s: &Situation<'_>) -> Verdict {
         return rest();
     }
     if s.observed.registry.answers() && !s.has_finalizer() {
-        return at_once(vec![Step::AddFinalizer]);
+        return Verdict::Stay(Stay { status_after: Some(Step::AddFinalizer), ..at_once(vec![Step::AddFinalizer]) });
     }
     let verdict = if s.gateway.spec.suspend { rest() } else { by_phase(s) };
+    let registry = &s.observed.registry;
     match verdict {
-        Verdict::Stay { mut steps, wake } => {
-            let owed = owed(s);
-            // What is told unblocks nothing; the rest is looked at again once it is done.
-            let wake = if owed.iter().any(|step| *step != Step::Report) { Some(Duration::ZERO) } else { wake };
-            steps.extend(owed);
-            Verdict::Stay { steps, wake }
-        }
+        Verdict::Stay(stay) => Verdict::Stay(with_what_is_owed(s, stay)),
         // The platform is to see that its gateway timed out before it sees it being stopped.
-        Verdict::Go(_) if is_timed_out(s) && s.observed.registry.answers() && !s.observed.registry.reported => {
-            at_once(vec![Step::Report])
+        Verdict::Go(movement) if is_timed_out(s) && registry.answers() && !registry.reported => {
+            Verdict::Stay(Stay { if_registry_fails: Some(movement), ..at_once(vec![Step::Report]) })
         }
         moves => moves,
     }
+}
+
+/// What is to be written to the registry comes after the other steps.
+fn with_what_is_owed(s: &Situation<'_>, mut stay: Stay) -> Stay {
+    for step in owed(s) {
+        // What is told unblocks nothing; the rest is looked at again once it is done.
+        if step != Step::Report {
+            stay.wake = Some(Duration::ZERO);
+        }
+        // A new gateway is recorded before its first transition.
+        if step == Step::Record && s.phase().is_none() {
+            stay.status_after = Some(step);
+        }
+        stay.steps.push(step);
+    }
+    stay
 }
 
 fn by_phase(s: &Situation<'_>) -> Verdict {
@@ -357,13 +136,13 @@ fn deleting(s: &Situation<'_>) -> Verdict {
         }
         let pods = &s.observed.pods;
         let children_gone = !s.observed.children().iter().any(|(_, presence)| presence.is_ours());
-        if !children_gone || (pods.total > 0 && !is_stuck(s)) {
+        if !children_gone || (pods.total > 0 && !s.is_stuck()) {
             let mut steps = teardown(s);
             if !s.observed.ingress.is_ours() {
                 steps.extend(owed(s).into_iter().filter(|step| *step != Step::Record));
             }
             let until_stuck = s.settings.cleanup_stuck_after.saturating_sub(s.moment.phase);
-            return Verdict::Stay { steps, wake: (!until_stuck.is_zero()).then_some(until_stuck) };
+            return stay(steps, (!until_stuck.is_zero()).then_some(until_stuck));
         }
     }
     let left = s.settings.registry_deletion_timeout.saturating_sub(s.moment.deletion);
@@ -372,8 +151,8 @@ fn deleting(s: &Situation<'_>) -> Verdict {
         // What is left behind is removed by intake later.
         (Some(_), _) if left.is_zero() => let_go(Vec::new()),
         (None, false) if left.is_zero() => let_go(vec![Step::Forget]),
-        (Some(_), _) => Verdict::Stay { steps: Vec::new(), wake: Some(left) },
-        (None, false) => at_once(vec![Step::Forget]),
+        (Some(_), _) => stay(Vec::new(), Some(left)),
+        (None, false) => Verdict::Stay(at_once(vec![Step::Forget])),
     }
 }
 
@@ -388,7 +167,12 @@ fn begin(s: &Situation<'_>) -> Verdict {
     match held_by {
         Some(reason) if s.phase().is_none() => go(Phase::Created, State::Running, reason),
         Some(_) => rest(),
-        None if !s.observed.registry.recorded => rest(),
+        // It is recorded first. Where that fails, the gateway waits for the registry like one that found it away.
+        None if !s.observed.registry.recorded => {
+            let waits = Move::to(Phase::Created, State::Running, Reason::RegistryUnavailable);
+            let if_registry_fails = s.phase().is_none().then_some(waits);
+            Verdict::Stay(Stay { if_registry_fails, ..Stay::default() })
+        }
         None => start(State::Running, Reason::StartRequested, NextAttempt::Asked),
     }
 }
@@ -403,19 +187,14 @@ fn starting(s: &Situation<'_>) -> Verdict {
     }
     if s.requests.start || s.requests.restart {
         let reason = if s.requests.restart { Reason::RestartRequested } else { Reason::StartRequested };
-        return Verdict::Go(Move {
-            phase: Phase::Starting,
-            state,
-            reason,
-            attempt: NextAttempt::Asked,
-            restarts_pods: s.requests.restart,
-        });
+        let begins = Move::to(Phase::Starting, state, reason);
+        return Verdict::Go(Move { attempt: NextAttempt::Asked, restarts_pods: s.requests.restart, ..begins });
     }
     if s.obstacle().is_some() {
-        return Verdict::Stay { steps: withdraw_routes(s), wake: None };
+        return stay(withdraw_routes(s), None);
     }
     if s.observed.registry.unavailable.is_some() {
-        return Verdict::Stay { steps: apply(s), wake: None };
+        return Verdict::Stay(apply(s));
     }
     let left = deadline::left(s.gateway, s.moment, s.settings);
     if left.is_zero() {
@@ -423,9 +202,9 @@ fn starting(s: &Situation<'_>) -> Verdict {
             return start(state, Reason::Resumed, NextAttempt::Resumed);
         }
         if state == State::Restarting && s.observed.rollout.available >= 1 {
-            return go(Phase::Started, State::Running, Reason::RestartDeadlineExceeded);
+            return give_up(State::Running, Reason::RestartDeadlineExceeded);
         }
-        return go(Phase::Started, State::Stopped, Reason::StartDeadlineExceeded);
+        return give_up(State::Stopped, Reason::StartDeadlineExceeded);
     }
     listening(s, Some(left))
 }
@@ -442,27 +221,20 @@ fn started(s: &Situation<'_>) -> Verdict {
         return go(Phase::Stopping, State::Stopped, Reason::StopRequested);
     }
     if s.requests.restart {
-        return Verdict::Go(Move {
-            phase: Phase::Starting,
-            state: State::Restarting,
-            reason: Reason::RestartRequested,
-            attempt: NextAttempt::Asked,
-            restarts_pods: true,
-        });
+        let begins = Move::to(Phase::Starting, State::Restarting, Reason::RestartRequested);
+        return Verdict::Go(Move { attempt: NextAttempt::Asked, restarts_pods: true, ..begins });
     }
     listening(s, None)
 }
 
 /// The children are written where they differ, and pods are listened to that do not say why they are not ready.
 fn listening(s: &Situation<'_>, wake: Option<Duration>) -> Verdict {
-    let mut steps = apply(s);
-    match diagnosis::silence_is_to_be_broken_in(s.observed) {
-        Some(Duration::ZERO) => {
-            steps.push(Step::ReadEvents);
-            at_once(steps)
-        }
-        later => Verdict::Stay { steps, wake: wake.into_iter().chain(later).min() },
+    let mut stay = apply(s);
+    let silence = diagnosis::silence_is_to_be_broken_in(s.observed);
+    if silence == Some(Duration::ZERO) {
+        stay.steps.push(Step::ReadEvents);
     }
+    Verdict::Stay(Stay { wake: wake.into_iter().chain(silence).min(), ..stay })
 }
 
 fn stopping(s: &Situation<'_>) -> Verdict {
@@ -471,24 +243,19 @@ fn stopping(s: &Situation<'_>) -> Verdict {
     if children_gone && environments_inactive && !s.observed.registry.to_deactivate {
         let pods = &s.observed.pods;
         let only_terminating = pods.terminating == pods.total;
-        if pods.total == 0 || (only_terminating && is_stuck(s) && s.asked_to_run()) {
+        if pods.total == 0 || (only_terminating && s.is_stuck() && s.asked_to_run()) {
             return go(Phase::Stopped, State::Stopped, Reason::Stopped);
         }
     }
     let until_stuck = s.settings.cleanup_stuck_after.saturating_sub(s.moment.phase);
-    Verdict::Stay { steps: teardown(s), wake: (!until_stuck.is_zero()).then_some(until_stuck) }
-}
-
-/// Whether a stop takes longer than a stop should.
-pub fn is_stuck(s: &Situation<'_>) -> bool {
-    matches!(s.phase(), Some(Phase::Stopping | Phase::Deleting)) && s.moment.phase >= s.settings.cleanup_stuck_after
+    stay(teardown(s), (!until_stuck.is_zero()).then_some(until_stuck))
 }
 
 fn stopped(s: &Situation<'_>) -> Verdict {
     if s.observed.children().iter().any(|(_, presence)| presence.is_ours()) {
-        return Verdict::Stay { steps: teardown(s), wake: None };
+        return stay(teardown(s), None);
     }
-    let due = match due_start(s) {
+    let due = match s.due_start() {
         Some(due) => due,
         None => return rest(),
     };
@@ -498,41 +265,24 @@ fn stopped(s: &Situation<'_>) -> Verdict {
     match due {
         DueStart::Asked => start(State::Running, Reason::StartRequested, NextAttempt::Asked),
         DueStart::Retry { wait } if wait.is_zero() => start(State::Running, Reason::RetryScheduled, NextAttempt::Retry),
-        DueStart::Retry { wait } => Verdict::Stay { steps: Vec::new(), wake: Some(wait) },
+        DueStart::Retry { wait } => stay(Vec::new(), Some(wait)),
     }
-}
-
-/// Why a stopped gateway is to start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DueStart {
-    /// The user asked for it since it was stopped.
-    Asked,
-    /// The operator tries again, after so long.
-    Retry {
-        /// What is left of the backoff.
-        wait: Duration,
-    },
-}
-
-/// Whether a gateway that a timeout or the user stopped is to start, and why.
-pub fn due_start(s: &Situation<'_>) -> Option<DueStart> {
-    if !s.asked_to_run() {
-        return None;
-    }
-    if s.requests.start || s.requests.restart || !s.is_held_stopped() {
-        return Some(DueStart::Asked);
-    }
-    (s.retries_left() > 0)
-        .then(|| DueStart::Retry { wait: deadline::backoff(s.gateway).saturating_sub(s.moment.failure) })
 }
 
 /// What has to be written so that the children are as desired.
-fn apply(s: &Situation<'_>) -> Vec<Step> {
+fn apply(s: &Situation<'_>) -> Stay {
     let mut steps = Vec::new();
+    let mut yields_after = None;
     for (child, presence) in s.observed.children() {
         let may_route = child != Child::Ingress || s.may_route();
         match presence {
-            Presence::Missing if may_route => steps.push(Step::Create(child)),
+            Presence::Missing if may_route => {
+                // The pods start while others have their turn; what remains can wait a moment.
+                if steps.first() == Some(&Step::Create(Child::Deployment)) {
+                    yields_after = Some(Step::Create(Child::Deployment));
+                }
+                steps.push(Step::Create(child));
+            }
             Presence::Different(_) if may_route || s.keeps_routes() => steps.push(Step::Update(child)),
             // It comes back as Missing.
             Presence::Unwanted | Presence::Immutable => steps.push(Step::Delete(child)),
@@ -547,7 +297,7 @@ fn apply(s: &Situation<'_>) -> Vec<Step> {
     {
         steps.push(Step::ActivateEnvironments);
     }
-    steps
+    Stay { steps, yields_after, ..Stay::default() }
 }
 
 /// What has to be written so that a gateway that may not have what its spec asks routes nothing
@@ -585,38 +335,34 @@ fn teardown(s: &Situation<'_>) -> Vec<Step> {
     steps
 }
 
-impl Obstacle {
-    /// The obstacle as one word.
-    pub fn reason(&self) -> Reason {
-        match self {
-            Self::HostTaken { .. } => Reason::HostTaken,
-            Self::HostNotAllowed { .. } => Reason::HostNotAllowed,
-            Self::IngressClassNotAllowed { .. } => Reason::IngressClassNotAllowed,
-            Self::NameTaken { .. } => Reason::NameTaken,
-            Self::WaitingForDeletion { .. } => Reason::WaitingForDeletion,
-        }
-    }
-}
-
 fn rest() -> Verdict {
-    Verdict::Stay { steps: Vec::new(), wake: None }
+    Verdict::Stay(Stay::default())
 }
 
-/// The last step of a gateway, after which there is nothing to look at.
+fn stay(steps: Vec<Step>, wake: Option<Duration>) -> Verdict {
+    Verdict::Stay(Stay { steps, wake, ..Stay::default() })
+}
+
+/// The last step of a gateway, after which there is nothing to look at and nothing to be written.
 fn let_go(mut steps: Vec<Step>) -> Verdict {
     steps.push(Step::RemoveFinalizer);
-    Verdict::Stay { steps, wake: None }
+    Verdict::Stay(Stay { steps, status_after: Some(Step::RemoveFinalizer), ..Stay::default() })
 }
 
 /// These steps, and another look once they are done.
-fn at_once(steps: Vec<Step>) -> Verdict {
-    Verdict::Stay { steps, wake: Some(Duration::ZERO) }
+fn at_once(steps: Vec<Step>) -> Stay {
+    Stay { steps, wake: Some(Duration::ZERO), ..Stay::default() }
 }
 
 fn go(phase: Phase, state: State, reason: Reason) -> Verdict {
-    Verdict::Go(Move { phase, state, reason, attempt: NextAttempt::None, restarts_pods: false })
+    Verdict::Go(Move::to(phase, state, reason))
 }
 
 fn start(state: State, reason: Reason, attempt: NextAttempt) -> Verdict {
-    Verdict::Go(Move { phase: Phase::Starting, state, reason, attempt, restarts_pods: false })
+    Verdict::Go(Move { attempt, ..Move::to(Phase::Starting, state, reason) })
+}
+
+/// The attempt is over, and failed.
+fn give_up(state: State, reason: Reason) -> Verdict {
+    Verdict::Go(Move { gives_up: true, ..Move::to(Phase::Started, state, reason) })
 }

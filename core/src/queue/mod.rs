@@ -58,12 +58,14 @@ pub enum Stage {
 /// When an object is worked on again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Without anything happening before.
+    /// At once: a transition was recorded, and its clock runs.
     AtOnce,
     /// When others have had their turn: it is half-way.
     InTurn,
     /// After a time, if nothing happens before.
     After(Duration),
+    /// Soon, and later every time: the cache is behind the API server, which the next look finds.
+    Behind,
     /// When something happens.
     WhenWoken,
 }
@@ -228,7 +230,7 @@ impl Queue {
         match next {
             Next::InTurn => self.enqueue(key.clone(), Stage::HalfWay, now),
             _ if again => self.enqueue(key.clone(), Stage::UnderWay, now),
-            Next::AtOnce => self.enqueue(key.clone(), Stage::UnderWay, now),
+            Next::AtOnce | Next::Behind => self.enqueue(key.clone(), Stage::UnderWay, now),
             Next::After(later) => {
                 if let Some(at) = now.checked_add(later) {
                     self.unset(key);

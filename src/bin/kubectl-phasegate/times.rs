@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use phasegate::decide::conditions::human;
+use phasegate::decide::human;
 
 /// How long ago a moment is; zero for one in the future.
 pub fn since(at: Timestamp, now: Timestamp) -> Duration {

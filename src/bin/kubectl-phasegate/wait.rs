@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::runtime::watcher;
 use phasegate::api::{ApiGateway, Phase, Reason, State, condition};
-use phasegate::decide::conditions::human;
+use phasegate::decide::human;
 use phasegate::decide::requests::Requests;
 use serde::Serialize;
 

@@ -18,7 +18,7 @@ use super::breaker::Breaker;
 use super::config::Settings;
 use super::document::{ENVIRONMENTS, EnvironmentDocument, GATEWAYS, GatewayDocument, Read, projection};
 use super::known::Shelved;
-use crate::cluster::lease::Claim;
+use crate::cluster::claim::Claim;
 use crate::metrics::Metrics;
 
 pub use errors::RegistryError;

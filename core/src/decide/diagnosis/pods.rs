@@ -4,7 +4,7 @@ use super::Cause;
 use crate::api::Reason;
 use crate::children;
 use crate::decide::observed::{Complaint, Observed, PodTrouble, Silence, Trouble};
-use crate::decide::say;
+use crate::decide::words::say;
 
 /// The first trouble of a kind: pods come in the order of their names, so that the same pods give the same words.
 fn first(observed: &Observed, tell: impl Fn(&PodTrouble) -> Option<Cause>) -> Option<Cause> {

@@ -6,9 +6,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::builders::*;
 use crate::api::condition::{AVAILABLE, CLEANUP_STUCK, READY, RECONCILING, STALLED};
 use crate::api::{ApiGateway, ApiGatewayStatus, Reason};
-use crate::decide::conditions::{failing, find, human};
-use crate::decide::decide;
+use crate::decide::conditions::{failing, find};
 use crate::decide::observed::{Child, Moment, Observed, Presence};
+use crate::decide::{decide, human};
 
 /// Ready, Available, Reconciling, Stalled.
 type Said = [&'static str; 4];

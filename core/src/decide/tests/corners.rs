@@ -6,8 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::builders::*;
 use crate::api::{ApiGateway, Attempt, Phase, RETRY_ANNOTATION, Reason, State};
+use crate::decide::Situation;
 use crate::decide::observed::{Child, Moment, Observed, Settings};
-use crate::decide::phase::Situation;
 use crate::decide::requests::Requests;
 use crate::decide::{Plan, Step, decide};
 

@@ -7,8 +7,8 @@ use crate::decide::diagnosis::{
     Cause, cause_of_failure, how_to_retry, is_quota, obstacle_cause, silence_is_to_be_broken_in, visible_cause,
 };
 use crate::decide::observed::{Child, Complaint, Moment, Observed, Presence, Refusal, Trouble};
-use crate::decide::phase::{Obstacle, Situation};
 use crate::decide::requests::Requests;
+use crate::decide::{Obstacle, Situation};
 use crate::decide::{decide, say};
 
 fn pods_refused(observed: Observed, words: &str) -> Observed {

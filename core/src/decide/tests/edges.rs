@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::builders::*;
 use crate::api::{ApiGateway, DesiredState, Phase, Reason};
+use crate::decide::Place;
 use crate::decide::observed::{Child, Moment, Observed, Presence};
-use crate::decide::phase::{EDGES, Place};
+use crate::decide::phase::EDGES;
 use crate::decide::{Plan, Step, decide, diagram};
 
 type Edge = (Place, Place);
@@ -17,7 +18,7 @@ fn place(gateway: &ApiGateway) -> Option<Place> {
     Place::of(status.phase.as_ref(), status.state)
 }
 
-fn gateways() -> Vec<ApiGateway> {
+pub fn gateways() -> Vec<ApiGateway> {
     let mut all: Vec<ApiGateway> = in_every_phase().into_iter().map(|(_, gateway)| gateway).collect();
     all.push(with_retries(timed_out(), 1, None));
     all.push(with_retries(stopping_after_timeout(), 1, None));
@@ -28,13 +29,13 @@ fn gateways() -> Vec<ApiGateway> {
 }
 
 /// The same, as a registry outside Kubernetes keeps them, and as somebody deleted them.
-fn kept_gateways() -> Vec<ApiGateway> {
+pub fn kept_gateways() -> Vec<ApiGateway> {
     let kept = gateways().into_iter().map(|gateway| but(gateway, is_kept));
     kept.flat_map(|gateway| [gateway.clone(), but(gateway, deletes)]).collect()
 }
 
 /// What the user may have done since: every state with every request.
-fn asked(gateway: &ApiGateway) -> Vec<ApiGateway> {
+pub fn asked(gateway: &ApiGateway) -> Vec<ApiGateway> {
     let edits: [fn(&mut ApiGateway); 6] = [
         |_| {},
         changes_the_image,
@@ -50,7 +51,7 @@ fn asked(gateway: &ApiGateway) -> Vec<ApiGateway> {
         .collect()
 }
 
-fn worlds() -> Vec<Observed> {
+pub fn worlds() -> Vec<Observed> {
     let stranger = || Presence::Stranger("nobody".to_owned());
     let mut worlds = vec![
         nothing(),
@@ -88,7 +89,7 @@ fn worlds() -> Vec<Observed> {
 }
 
 /// What a registry outside Kubernetes may have of a gateway.
-fn external_worlds() -> Vec<Observed> {
+pub fn external_worlds() -> Vec<Observed> {
     vec![
         unrecorded(nothing()),
         untold(coming_up()),
@@ -107,7 +108,7 @@ fn external_worlds() -> Vec<Observed> {
     ]
 }
 
-fn moments() -> [Moment; 3] {
+pub fn moments() -> [Moment; 3] {
     [after(60), Moment { failure: secs(200), ..after(400) }, Moment { failure: secs(1), ..after(5_000) }]
 }
 
@@ -222,7 +223,7 @@ fn nobody_is_started_who_is_asked_to_be_stopped(case: &Case<'_>) {
 }
 
 fn nobody_is_given_up_before_the_deadline_or_untried(case: &Case<'_>) {
-    if case.plan.gives_up() {
+    if case.plan.confirm {
         assert!(case.moment.attempt >= SETTINGS.start_deadline);
         assert!(case.observed.tried || case.observed.deployment != Presence::Missing);
     }
@@ -233,7 +234,7 @@ fn only_a_failed_attempt_is_told_as_given_up(case: &Case<'_>) {
     let last = case.plan.status.as_ref().and_then(|status| status.history.last());
     let reasons = [Reason::StartDeadlineExceeded, Reason::RestartDeadlineExceeded];
     let failed = last.is_some_and(|last| last.to == Phase::Started && reasons.contains(&last.reason));
-    assert_eq!(case.plan.gives_up(), case.plan.moves && failed);
+    assert_eq!(case.plan.confirm, case.plan.moves && failed);
 }
 
 fn a_decision_that_was_recorded_has_nothing_new_to_say(case: &Case<'_>) {

@@ -9,6 +9,7 @@ mod diagnosis;
 mod edges;
 mod environment;
 mod hosts;
+mod learned;
 mod notes;
 mod promises;
 mod requests;

@@ -10,7 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use phasegate::api::ApiGateway;
-use phasegate::decide::conditions::human;
+use phasegate::decide::human;
 use serde::Serialize;
 use serde_json::Value;
 

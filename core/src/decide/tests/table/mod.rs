@@ -14,9 +14,9 @@ use super::builders::*;
 use crate::api::{ApiGateway, Phase, Reason, State};
 use crate::decide::Step;
 use crate::decide::observed::{Child, Moment, Observed};
-use crate::decide::phase::{Situation, Verdict, judge};
+use crate::decide::phase::judge;
 use crate::decide::requests::Requests;
-use crate::decide::{Plan, decide};
+use crate::decide::{Plan, Situation, Stay, Verdict, decide};
 
 /// One line of the table: a situation, and what is to happen.
 struct Row {
@@ -123,7 +123,7 @@ fn fault(row: &Row, plan: &Plan) -> Option<String> {
             })
         }
         Expect::Nothing => {
-            let nothing = Plan { steps: Vec::new(), status: None, notes: Vec::new(), wake: None, moves: false };
+            let nothing = Plan::default();
             (*plan != nothing).then(|| format!("expected nothing, got {plan:?}"))
         }
     }
@@ -153,7 +153,7 @@ fn any_phase_the_machine_itself_rests_when_a_gateway_is_being_deleted() {
             let requests = Requests::of(&gateway);
             let situation =
                 Situation { gateway: &gateway, observed: &observed, moment: &moment, settings: &SETTINGS, requests };
-            assert_eq!(judge(&situation), Verdict::Stay { steps: Vec::new(), wake: None }, "{phase}");
+            assert_eq!(judge(&situation), Verdict::Stay(Stay::default()), "{phase}");
         }
     }
 }

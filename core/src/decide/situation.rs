@@ -1,0 +1,209 @@
+//! A gateway and all that is known about it, and what follows from that alone.
+
+use std::time::Duration;
+
+use super::observed::{Child, HostVerdict, Moment, Observed, Presence, Settings};
+use super::requests::Requests;
+use super::{deadline, readiness};
+use crate::api::{ApiGateway, Phase, REGISTRY_FINALIZER, Reason, State};
+
+/// A gateway and all that is known about it.
+pub struct Situation<'a> {
+    /// The object.
+    pub gateway: &'a ApiGateway,
+    /// What was observed.
+    pub observed: &'a Observed,
+    /// When.
+    pub moment: &'a Moment,
+    /// The operator's flags.
+    pub settings: &'a Settings,
+    /// What the user asked since.
+    pub requests: Requests,
+}
+
+/// Why a gateway can neither begin nor go on by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Another holds the host.
+    HostTaken {
+        /// The host.
+        host: String,
+        /// Who holds it.
+        by: String,
+    },
+    /// The namespace is not allowed to have the host.
+    HostNotAllowed {
+        /// The host.
+        host: String,
+        /// What it may have.
+        allowed: String,
+    },
+    /// Gateways are not allowed to name the ingress class.
+    IngressClassNotAllowed {
+        /// The class.
+        class: String,
+        /// Those that they may name.
+        allowed: String,
+    },
+    /// A child's name is another'self.
+    NameTaken {
+        /// The child.
+        child: Child,
+        /// Whose it is.
+        by: String,
+    },
+    /// A child of an earlier gateway of this name is still there.
+    WaitingForDeletion {
+        /// The child.
+        child: Child,
+    },
+}
+
+impl Obstacle {
+    /// The obstacle as one word.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::HostTaken { .. } => Reason::HostTaken,
+            Self::HostNotAllowed { .. } => Reason::HostNotAllowed,
+            Self::IngressClassNotAllowed { .. } => Reason::IngressClassNotAllowed,
+            Self::NameTaken { .. } => Reason::NameTaken,
+            Self::WaitingForDeletion { .. } => Reason::WaitingForDeletion,
+        }
+    }
+}
+
+/// Why a stopped gateway is to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DueStart {
+    /// The user asked for it since it was stopped.
+    Asked,
+    /// The operator tries again, after so long.
+    Retry {
+        /// What is left of the backoff.
+        wait: Duration,
+    },
+}
+
+impl<'a> Situation<'a> {
+    /// A gateway, what was observed and when, with what the user asks by the object.
+    pub fn of(gateway: &'a ApiGateway, observed: &'a Observed, moment: &'a Moment, settings: &'a Settings) -> Self {
+        Self { gateway, observed, moment, settings, requests: Requests::of(gateway) }
+    }
+}
+
+impl Situation<'_> {
+    /// `status.phase`.
+    pub fn phase(&self) -> Option<&Phase> {
+        self.gateway.status.as_ref()?.phase.as_ref()
+    }
+
+    /// `status.state`.
+    pub fn state(&self) -> Option<State> {
+        self.gateway.status.as_ref()?.state
+    }
+
+    /// Whether the user wants the gateway to serve.
+    pub fn asked_to_run(&self) -> bool {
+        self.gateway.spec.state.asks_to_run()
+    }
+
+    /// Who or what is in the way, if anybody.
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        for (child, presence) in self.observed.children() {
+            match presence {
+                Presence::Stranger(by) => return Some(Obstacle::NameTaken { child, by: by.clone() }),
+                Presence::Predecessor => return Some(Obstacle::WaitingForDeletion { child }),
+                _ => {}
+            }
+        }
+        if let Some(class) = &self.gateway.spec.ingress_class_name
+            && !self.settings.allows_ingress_class_of(self.gateway)
+        {
+            let allowed = self.settings.ingress_classes.join(", ");
+            return Some(Obstacle::IngressClassNotAllowed { class: class.clone(), allowed });
+        }
+        match self.observed.host.clone() {
+            HostVerdict::Taken { host, by } => Some(Obstacle::HostTaken { host, by }),
+            HostVerdict::NotAllowed { host, allowed } => Some(Obstacle::HostNotAllowed { host, allowed }),
+            HostVerdict::Free => None,
+        }
+    }
+
+    /// Whether the clock of the attempt stands still.
+    pub fn clock_is_held(&self) -> bool {
+        self.phase() == Some(&Phase::Starting)
+            && (self.gateway.spec.suspend || self.obstacle().is_some() || self.observed.registry.unavailable.is_some())
+            && !self.gateway.is_being_deleted()
+    }
+
+    /// Whether a timeout holds the gateway stopped although the user asked it to run: the
+    /// last request taken up was one to run.
+    pub fn is_held_stopped(&self) -> bool {
+        self.gateway
+            .status
+            .as_ref()
+            .and_then(|status| status.handled.as_ref())
+            .is_some_and(|handled| handled.state.asks_to_run())
+    }
+
+    /// Whether the claim on the gateway's host is recorded and stands: only then is the
+    /// Ingress written, so that two gateways never route one host.
+    pub fn may_route(&self) -> bool {
+        if matches!(self.obstacle(), Some(Obstacle::IngressClassNotAllowed { .. })) {
+            return false;
+        }
+        let recorded = |host: &String| {
+            self.gateway.status.as_ref().is_some_and(|status| status.hosts.iter().any(|claim| claim.host == *host))
+        };
+        self.observed.host == HostVerdict::Free && self.gateway.spec.host.as_ref().is_none_or(recorded)
+    }
+
+    /// Whether what is desired of the Ingress is what is there, less the rules that may not stay
+    /// and with those of environments: the gateway may not have what its spec asks.
+    pub(super) fn keeps_routes(&self) -> bool {
+        self.observed.host != HostVerdict::Free || !self.settings.allows_ingress_class_of(self.gateway)
+    }
+
+    pub(super) fn ready(&self) -> bool {
+        readiness::workload_ready(self.observed)
+            && readiness::environments_active(self.observed)
+            && !self.observed.registry.to_activate
+    }
+
+    /// Whether the gateway stays until it was forgotten in a registry outside Kubernetes.
+    pub fn has_finalizer(&self) -> bool {
+        self.has(REGISTRY_FINALIZER)
+    }
+
+    pub(super) fn has(&self, finalizer: &str) -> bool {
+        self.gateway.metadata.finalizers.iter().flatten().any(|other| other == finalizer)
+    }
+
+    fn retries_left(&self) -> i32 {
+        let granted = self.gateway.spec.start_retries.as_ref().map_or(0, |retries| retries.limit);
+        self.gateway
+            .status
+            .as_ref()
+            .and_then(|status| status.attempt.as_ref())
+            .and_then(|attempt| attempt.retries_left)
+            .map_or(0, |left| left.min(granted))
+    }
+
+    /// Whether a stop takes longer than a stop should.
+    pub fn is_stuck(&self) -> bool {
+        matches!(self.phase(), Some(Phase::Stopping | Phase::Deleting))
+            && self.moment.phase >= self.settings.cleanup_stuck_after
+    }
+
+    /// Whether a gateway that a timeout or the user stopped is to start, and why.
+    pub fn due_start(&self) -> Option<DueStart> {
+        if !self.asked_to_run() {
+            return None;
+        }
+        if self.requests.start || self.requests.restart || !self.is_held_stopped() {
+            return Some(DueStart::Asked);
+        }
+        (self.retries_left() > 0)
+            .then(|| DueStart::Retry { wait: deadline::backoff(self.gateway).saturating_sub(self.moment.failure) })
+    }
+}

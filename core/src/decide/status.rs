@@ -1,0 +1,221 @@
+//! The status after a decision: what is recorded of the move, the requests, the clock, the host and the workload.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
+use super::observed::{self, HostVerdict};
+use super::plan::{Move, NextAttempt};
+use super::situation::Situation;
+use super::{conditions, deadline, diagnosis, readiness, requests, words};
+use crate::api::{
+    ApiGatewayStatus, Attempt, EnvironmentCount, Failure, HISTORY_LENGTH, HostClaim, Phase, Reason, State, Transition,
+};
+use crate::children;
+
+/// The status after a decision, which may move.
+pub(super) fn fold(s: &Situation<'_>, movement: Option<&Move>, before: &ApiGatewayStatus) -> ApiGatewayStatus {
+    let mut status = before.clone();
+    if matches!(before.phase, Some(Phase::Unknown(_))) {
+        // Whatever else it says is for the version that wrote it.
+        status.conditions = conditions::of(s, &status);
+        return status;
+    }
+    if let Some(movement) = movement {
+        transition(s, movement, &mut status);
+    }
+    forget_failure(s, &mut status);
+    take_up_requests(s, movement, &mut status);
+    hold_clock(s, &mut status);
+    claim_host(s, &mut status);
+    report_workload(s, &mut status);
+    status.observed_generation = s.gateway.metadata.generation;
+    status.conditions = conditions::of(s, &status);
+    status
+}
+
+fn transition(s: &Situation<'_>, movement: &Move, status: &mut ApiGatewayStatus) {
+    let now = MicroTime(s.moment.now);
+    match movement.reason {
+        Reason::Started => status.last_failure = None,
+        Reason::StartDeadlineExceeded | Reason::RestartDeadlineExceeded if movement.phase == Phase::Started => {
+            let diagnosis::Cause { reason, message, hint } = diagnosis::cause_of_failure(s);
+            let attempt = status.attempt.as_ref().map_or(0, |attempt| attempt.number);
+            status.last_failure = Some(Failure { reason, message, hint, at: now.clone(), attempt });
+        }
+        _ => {}
+    }
+    if movement.attempt != NextAttempt::None {
+        let last = status.attempt.as_ref();
+        let left = last.and_then(|attempt| attempt.retries_left);
+        status.attempt = Some(Attempt {
+            number: last.map_or(0, |attempt| attempt.number) + 1,
+            started_at: now.clone(),
+            held_seconds: 0,
+            held_since: None,
+            retries_left: match movement.attempt {
+                NextAttempt::Asked => s.gateway.spec.start_retries.as_ref().map(|retries| retries.limit),
+                NextAttempt::Retry => left.map(|left| left - 1),
+                NextAttempt::Resumed | NextAttempt::None => left,
+            },
+        });
+    }
+    if movement.restarts_pods {
+        status.restarts += 1;
+    }
+    status.history.push(Transition {
+        at: now,
+        from: status.phase.take(),
+        to: movement.phase.clone(),
+        state: movement.state,
+        reason: movement.reason,
+        message: story(s, movement, status),
+        seconds: i64::try_from(s.moment.phase.as_secs()).unwrap_or(i64::MAX),
+    });
+    let surplus = status.history.len().saturating_sub(HISTORY_LENGTH);
+    status.history.drain(..surplus);
+    status.phase = Some(movement.phase.clone());
+    status.state = Some(movement.state);
+    status.transitions += 1;
+}
+
+/// A transition in words, for the history.
+fn story(s: &Situation<'_>, movement: &Move, status: &ApiGatewayStatus) -> String {
+    let number = status.attempt.as_ref().map_or(0, |attempt| attempt.number);
+    let limit = words::human(deadline::limit(s.gateway, s.settings));
+    match (movement.reason, &movement.phase) {
+        (Reason::StartRequested, _) => format!("attempt {number} begins; it may take {limit}"),
+        (Reason::RestartRequested, _) => format!("restart as attempt {number}; it may take {limit}"),
+        (Reason::RetryScheduled, _) => format!("the operator tries again: attempt {number}"),
+        (Reason::Resumed, _) => {
+            format!("the operator was away when the deadline passed: attempt {number} gets its {limit}")
+        }
+        (Reason::Started, _) => format!("attempt {number} succeeded"),
+        (Reason::StartDeadlineExceeded, Phase::Started) => {
+            let cause = status.last_failure.as_ref().map_or("", |failure| failure.message.as_str());
+            format!("attempt {number} did not finish within {limit}: {cause}")
+        }
+        (Reason::StartDeadlineExceeded, _) => "what the failed attempt created is removed".to_owned(),
+        (Reason::RestartDeadlineExceeded, _) => {
+            format!("the restart did not finish within {limit}; the old pods go on serving")
+        }
+        (Reason::StopRequested, _) => "spec.state is Stopped".to_owned(),
+        (Reason::Stopped, _) => "nothing of the gateway runs any more".to_owned(),
+        (Reason::Deleting, _) => "somebody deleted it".to_owned(),
+        (Reason::RegistryUnavailable, _) => {
+            let words = s.observed.registry.unavailable.as_deref().unwrap_or_default();
+            format!("the registry does not answer: {words}")
+        }
+        (reason, _) => match s.obstacle() {
+            Some(obstacle) => diagnosis::obstacle_cause(s, &obstacle).message,
+            None => reason.to_string(),
+        },
+    }
+}
+
+/// The failure of a restart is over when the workload is ready, or when the user asks for
+/// something new. That of a start is over with the next successful one.
+fn forget_failure(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
+    let served_before = s.phase() == Some(&Phase::Started) && s.state() == Some(State::Running);
+    if served_before && (readiness::workload_ready(s.observed) || s.requests.start) {
+        status.last_failure = None;
+    }
+}
+
+/// Tokens are taken up on every entry into Starting, on every spec change while the gateway
+/// serves, and always while the user asks for a stop; else they wait.
+fn take_up_requests(s: &Situation<'_>, movement: Option<&Move>, status: &mut ApiGatewayStatus) {
+    // A stop that was asked is taken up whatever else holds.
+    if s.gateway.spec.suspend && s.asked_to_run() {
+        return;
+    }
+    let now = requests::tokens(s.gateway);
+    let Some(handled) = &mut status.handled else {
+        status.handled = Some(now);
+        return;
+    };
+    let begins = movement.is_some_and(|movement| movement.phase == Phase::Starting);
+    let serves = status.phase == Some(Phase::Started) && status.state == Some(State::Running);
+    let changed = handled.spec_hash != now.spec_hash || handled.state != now.state;
+    if begins || !s.asked_to_run() || (serves && changed && !s.requests.restart) {
+        *handled = now;
+    } else if !s.requests.start {
+        // Of another version of the hash, or equal.
+        handled.spec_hash = now.spec_hash;
+    }
+}
+
+fn hold_clock(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
+    let starting = status.phase == Some(Phase::Starting);
+    let Some(attempt) = &mut status.attempt else { return };
+    match (starting && s.clock_is_held(), &attempt.held_since) {
+        (true, None) => attempt.held_since = Some(MicroTime(s.moment.now)),
+        (false, Some(_)) => {
+            // Rounded up: a clock that was held never runs faster for it.
+            let held = s.moment.held.as_millis().div_ceil(1000);
+            attempt.held_seconds += i64::try_from(held).unwrap_or(i64::MAX);
+            attempt.held_since = None;
+        }
+        _ => {}
+    }
+}
+
+/// A claim is recorded with the start, or when the spec names another free host. It lasts
+/// until the spec drops the host, while the gateway is stopped too.
+fn claim_host(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
+    if s.gateway.spec.suspend {
+        return;
+    }
+    match &s.gateway.spec.host {
+        None => status.hosts.clear(),
+        Some(host) => {
+            let begun =
+                matches!(status.phase, Some(Phase::Starting | Phase::Started)) && status.state != Some(State::Stopped);
+            let held = status.hosts.iter().any(|claim| claim.host == *host);
+            if status.phase == Some(Phase::Stopped) && !s.gateway.spec.suspend {
+                // Nothing routes the host that it had.
+                status.hosts.retain(|claim| claim.host == *host);
+            }
+            if begun && !held && !s.gateway.spec.suspend && s.observed.host == HostVerdict::Free {
+                status.hosts = vec![HostClaim { host: host.clone(), since: MicroTime(s.moment.now) }];
+            }
+        }
+    }
+}
+
+fn report_workload(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
+    let observed = s.observed;
+    status.selector = Some(children::selector(s.gateway));
+    let running = match (&status.phase, status.state) {
+        (Some(Phase::Starting), Some(State::Restarting)) => true,
+        (Some(Phase::Started), state) => state != Some(State::Stopped),
+        _ => false,
+    };
+    let stopped = matches!(status.phase, Some(Phase::Stopped));
+    if running {
+        status.url = observed.ingress.is_ours().then(|| children::url(s.gateway)).flatten();
+        status.replicas = Some(observed.rollout.replicas);
+        status.ready_replicas = Some(observed.rollout.ready);
+    } else {
+        status.url = None;
+        if stopped {
+            status.replicas = Some(0);
+            status.ready_replicas = Some(0);
+        }
+    }
+    if running || stopped {
+        let count = |wanted: fn(&observed::EnvironmentFacts) -> bool| {
+            i32::try_from(observed.environments.iter().filter(|environment| wanted(environment)).count())
+                .unwrap_or(i32::MAX)
+        };
+        status.environments = (!observed.environments.is_empty())
+            .then(|| EnvironmentCount { active: count(|environment| environment.active), total: count(|_| true) });
+    }
+}
+
+/// Whether a status is worth a write: all of it but the replica counts, which go along with
+/// something else.
+pub(super) fn says_something_new(before: &ApiGatewayStatus, after: &ApiGatewayStatus) -> bool {
+    let mut same = after.clone();
+    same.replicas = before.replicas;
+    same.ready_replicas = before.ready_replicas;
+    same != *before
+}

@@ -1,0 +1,485 @@
+//! What acting taught, and what is recorded of it.
+
+use super::builders::*;
+use super::edges;
+use crate::api::condition::{READY, RECONCILING, STALLED};
+use crate::api::{ApiGateway, Reason};
+use crate::decide::observed::{Child, Moment, Observed, Presence, Refusal};
+use crate::decide::{Learned, Plan, Step, decide};
+
+use Child::{Deployment, Ingress, Service};
+use Step::{ActivateDocuments, Create, DeactivateDocuments, Delete, Forget, Record, RemoveFinalizer, Report, Update};
+
+/// The phase, Ready, Reconciling, Stalled, and the Events.
+type Told = (&'static str, [&'static str; 3], &'static [Reason]);
+/// What is wrong, the situation, the steps that were decided, and what one of them taught.
+type Row = (&'static str, ApiGateway, Observed, Moment, Vec<Step>, Learned, Option<Told>);
+
+fn refused(child: Child) -> Learned {
+    let message = "admission webhook denied the request".to_owned();
+    Learned::Refused(Refusal { child, message, quota: false, immutable: false })
+}
+
+fn over_quota(child: Child) -> Learned {
+    let message = "exceeded quota: compute".to_owned();
+    Learned::Refused(Refusal { child, message, quota: true, immutable: false })
+}
+
+fn is_strangers(child: Child) -> Learned {
+    Learned::Surprise(child, Presence::Stranger("Helm release \"shop\"".to_owned()))
+}
+
+fn registry_failed() -> Learned {
+    Learned::RegistryFailed("connection reset".to_owned())
+}
+
+fn kept(gateway: ApiGateway) -> ApiGateway {
+    but(gateway, is_kept)
+}
+
+fn without(child_: Child, observed: Observed) -> Observed {
+    child(observed, child_, Presence::Missing)
+}
+
+/// The plan for a situation, and as it is recorded after what acting taught.
+fn told(gateway: &ApiGateway, observed: &Observed, moment: &Moment, learned: Learned) -> (Plan, Plan) {
+    let plan = decide(gateway, observed, moment, &SETTINGS);
+    let mut observed = observed.clone();
+    observed.learn(learned);
+    (plan.clone(), plan.in_the_light_of(gateway, &observed, moment, &SETTINGS))
+}
+
+fn check(rows: Vec<Row>) {
+    let mut faults = Vec::new();
+    for (name, gateway, observed, moment, steps, learned, expected) in rows {
+        let (plan, recorded) = told(&gateway, &observed, &moment, learned);
+        assert_eq!(plan.steps, steps, "{name}");
+        assert_eq!((&recorded.steps, recorded.wake), (&plan.steps, plan.wake), "{name}: they were carried out");
+        let moved = recorded.status.as_ref().map(|status| status.transitions > gateway.status_or_default().transitions);
+        assert_eq!(moved.unwrap_or_default(), recorded.moves, "{name}");
+        let got = recorded.status.as_ref().map(|status| {
+            let phase = status.phase.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+            (phase, [READY, RECONCILING, STALLED].map(|type_| said(status, type_)))
+        });
+        let notes: Vec<Reason> = recorded.notes.iter().map(|note| note.reason).collect();
+        let wanted = expected.map(|(phase, said, _)| (phase.to_owned(), said.map(str::to_owned)));
+        let events = expected.map_or(&[][..], |(_, _, events)| events);
+        if (&got, &notes[..]) != (&wanted, events) {
+            faults.push(format!("- {name}:\n  expected {wanted:?} {events:?}\n  got      {got:?} {notes:?}"));
+        }
+    }
+    assert!(faults.is_empty(), "{} rows fail:\n{}", faults.len(), faults.join("\n"));
+}
+
+#[test]
+fn a_child_that_is_in_the_way_is_told_in_the_same_pass() {
+    let name_taken = ["False NameTaken", "False NameTaken", "True NameTaken"];
+    let all = || vec![Create(Deployment), Create(Service), Create(Ingress)];
+    check(vec![
+        (
+            "a start whose Service is a stranger's is held",
+            starting(),
+            nothing(),
+            after(1),
+            all(),
+            is_strangers(Service),
+            Some(("Starting", name_taken, &[Reason::NameTaken])),
+        ),
+        (
+            "a restart too",
+            restarting(),
+            without(Service, rolling_out()),
+            after(1),
+            vec![Create(Service)],
+            is_strangers(Service),
+            Some(("Starting", name_taken, &[Reason::NameTaken])),
+        ),
+        (
+            "a gateway that serves says so",
+            started(),
+            without(Service, serving()),
+            after(1),
+            vec![Create(Service)],
+            is_strangers(Service),
+            Some(("Started", name_taken, &[Reason::NameTaken])),
+        ),
+        (
+            "so does one whose child became a stranger's before it was repaired",
+            started(),
+            child(serving(), Deployment, different()),
+            after(1),
+            vec![Update(Deployment)],
+            is_strangers(Deployment),
+            Some(("Started", name_taken, &[Reason::NameTaken])),
+        ),
+        (
+            "an earlier gateway's child heals by waiting",
+            starting(),
+            nothing(),
+            after(1),
+            all(),
+            Learned::Surprise(Deployment, Presence::Predecessor),
+            Some((
+                "Starting",
+                ["False WaitingForDeletion", "True WaitingForDeletion", "False WaitingForDeletion"],
+                &[],
+            )),
+        ),
+        (
+            "one that is going is no obstacle",
+            starting(),
+            nothing(),
+            after(1),
+            all(),
+            Learned::Surprise(Deployment, Presence::Terminating),
+            Some(("Starting", ["False Starting", "True Starting", "False Starting"], &[])),
+        ),
+        (
+            "a held start keeps its obstacle while the Ingress that is to be withdrawn goes",
+            starting(),
+            host_taken(child(coming_up(), Ingress, different())),
+            after(1),
+            vec![Update(Ingress)],
+            Learned::Surprise(Ingress, Presence::Terminating),
+            Some(("Starting", ["False HostTaken", "False HostTaken", "True HostTaken"], &[Reason::HostTaken])),
+        ),
+    ]);
+}
+
+#[test]
+fn a_refusal_is_told_in_the_same_pass() {
+    let all = || vec![Create(Deployment), Create(Service), Create(Ingress)];
+    check(vec![
+        (
+            "a start whose Deployment is refused says so and goes on",
+            starting(),
+            nothing(),
+            after(1),
+            all(),
+            refused(Deployment),
+            Some((
+                "Starting",
+                ["False AdmissionRefused", "True AdmissionRefused", "False AdmissionRefused"],
+                &[Reason::AdmissionRefused],
+            )),
+        ),
+        (
+            "a quota has a reason of its own",
+            starting(),
+            nothing(),
+            after(1),
+            all(),
+            over_quota(Deployment),
+            Some((
+                "Starting",
+                ["False QuotaExceeded", "True QuotaExceeded", "False QuotaExceeded"],
+                &[Reason::QuotaExceeded],
+            )),
+        ),
+        (
+            "a restart says so",
+            restarting(),
+            child(rolling_out(), Deployment, different()),
+            after(1),
+            vec![Update(Deployment)],
+            refused(Deployment),
+            Some((
+                "Starting",
+                ["False AdmissionRefused", "True AdmissionRefused", "False AdmissionRefused"],
+                &[Reason::AdmissionRefused],
+            )),
+        ),
+        (
+            "a gateway that serves says so",
+            started(),
+            child(serving(), Deployment, different()),
+            after(1),
+            vec![Update(Deployment)],
+            refused(Deployment),
+            Some((
+                "Started",
+                ["False AdmissionRefused", "True AdmissionRefused", "False AdmissionRefused"],
+                &[Reason::AdmissionRefused],
+            )),
+        ),
+        (
+            "what is held up by another's host says that",
+            starting(),
+            host_taken(child(coming_up(), Ingress, different())),
+            after(1),
+            vec![Update(Ingress)],
+            refused(Ingress),
+            Some(("Starting", ["False HostTaken", "False HostTaken", "True HostTaken"], &[Reason::HostTaken])),
+        ),
+        (
+            "a stop goes on",
+            stopping_as_asked(),
+            serving(),
+            after(1),
+            vec![Delete(Ingress)],
+            refused(Ingress),
+            Some(("Stopping", ["False Stopping", "True Stopping", "False Stopping"], &[])),
+        ),
+        (
+            "so does the clean-up of a stopped gateway",
+            stopped_as_asked(),
+            child(nothing(), Deployment, Presence::Equal),
+            after(1),
+            vec![Delete(Deployment)],
+            refused(Deployment),
+            Some(("Stopped", ["False Pending", "True Pending", "False Pending"], &[])),
+        ),
+        (
+            "so does a deletion",
+            deleting(),
+            remembered(serving()),
+            after(1),
+            vec![Delete(Ingress)],
+            refused(Ingress),
+            Some(("Deleting", ["False Deleting", "True Deleting", "False Deleting"], &[])),
+        ),
+    ]);
+}
+
+const AWAY: [&str; 3] = ["False RegistryUnavailable", "True RegistryUnavailable", "False RegistryUnavailable"];
+
+/// The same, of a gateway of which the condition Stalled has nothing else to say than where it is.
+fn away(stalled: &'static str) -> [&'static str; 3] {
+    [AWAY[0], AWAY[1], stalled]
+}
+
+const WARNED: &[Reason] = &[Reason::RegistryUnavailable];
+
+#[test]
+fn a_registry_that_fails_before_a_start_leaves_the_gateway_created() {
+    check(vec![
+        (
+            "a new gateway is Created",
+            kept(fresh()),
+            unrecorded(nothing()),
+            after(0),
+            vec![Record],
+            registry_failed(),
+            Some(("Created", AWAY, WARNED)),
+        ),
+        (
+            "a new gateway that is suspended stays where it is",
+            but(kept(fresh()), suspends),
+            unrecorded(nothing()),
+            after(0),
+            vec![Record],
+            registry_failed(),
+            Some(("none", ["False Suspended"; 3], &[])),
+        ),
+        (
+            "a Created gateway stays Created",
+            kept(created()),
+            unrecorded(nothing()),
+            after(60),
+            vec![Record],
+            registry_failed(),
+            Some(("Created", AWAY, WARNED)),
+        ),
+        (
+            "one that is held by another's host says that",
+            kept(created()),
+            host_taken(unrecorded(nothing())),
+            after(60),
+            vec![Record],
+            registry_failed(),
+            Some(("Created", ["False HostTaken", "False HostTaken", "True HostTaken"], &[Reason::HostTaken])),
+        ),
+    ]);
+}
+
+#[test]
+fn a_registry_that_fails_during_a_start_or_while_the_gateway_serves_is_told() {
+    let to_activate = |observed| registry(observed, |r| r.to_activate = true);
+    check(vec![
+        (
+            "a start waits for it",
+            kept(starting()),
+            unrecorded(coming_up()),
+            after(1),
+            vec![Record],
+            registry_failed(),
+            Some(("Starting", away("False Starting"), WARNED)),
+        ),
+        (
+            "whose last step is a document",
+            kept(starting()),
+            to_activate(environments(serving(), &[true])),
+            after(1),
+            vec![ActivateDocuments],
+            registry_failed(),
+            Some(("Starting", away("False Starting"), WARNED)),
+        ),
+        (
+            "a start that is to be told waits for it",
+            kept(starting()),
+            untold(coming_up()),
+            after(1),
+            vec![Report],
+            registry_failed(),
+            Some(("Starting", away("False Starting"), WARNED)),
+        ),
+        (
+            "a restart serves meanwhile",
+            kept(restarting()),
+            untold(rolling_out()),
+            after(1),
+            vec![Report],
+            registry_failed(),
+            Some(("Starting", away("False Restarting"), WARNED)),
+        ),
+        (
+            "a gateway that serves owes it what it did not take",
+            kept(started()),
+            untold(serving()),
+            after(1),
+            vec![Report],
+            registry_failed(),
+            Some(("Started", away("False Started"), WARNED)),
+        ),
+    ]);
+}
+
+#[test]
+fn a_registry_that_fails_does_not_keep_a_timed_out_gateway_from_its_clean_up() {
+    let failed = "False StartDeadlineExceeded";
+    check(vec![
+        (
+            "the stop begins without its being told",
+            kept(timed_out()),
+            untold(coming_up()),
+            after(1),
+            vec![Report],
+            registry_failed(),
+            Some((
+                "Stopping",
+                [failed, "True Stopping", "True StartDeadlineExceeded"],
+                &[Reason::StartDeadlineExceeded],
+            )),
+        ),
+        (
+            "or the next attempt that was asked",
+            but(kept(timed_out()), asks_for_a_retry),
+            untold(coming_up()),
+            after(1),
+            vec![Report],
+            registry_failed(),
+            Some(("Starting", away("False Starting"), WARNED)),
+        ),
+        (
+            "suspended it stays where it is",
+            but(kept(timed_out()), suspends),
+            untold(coming_up()),
+            after(1),
+            vec![Report],
+            registry_failed(),
+            Some(("Started", ["False Suspended"; 3], &[])),
+        ),
+    ]);
+}
+
+#[test]
+fn a_registry_that_fails_during_a_stop_is_told() {
+    let to_deactivate = |observed| registry(observed, |r| r.to_deactivate = true);
+    check(vec![
+        (
+            "the stop waits for it",
+            kept(stopping_as_asked()),
+            to_deactivate(nothing()),
+            after(1),
+            vec![DeactivateDocuments],
+            registry_failed(),
+            Some(("Stopping", away("False Stopping"), WARNED)),
+        ),
+        (
+            "a stopped gateway owes it what it did not take",
+            kept(stopped_as_asked()),
+            untold(nothing()),
+            after(1),
+            vec![Report],
+            registry_failed(),
+            Some(("Stopped", away("False Stopped"), WARNED)),
+        ),
+    ]);
+}
+
+#[test]
+fn a_registry_that_fails_during_a_deletion_is_told_while_there_is_an_object() {
+    let since = |seconds| Moment { deletion: secs(seconds), ..after(1) };
+    check(vec![
+        (
+            "the gateway waits to be forgotten",
+            deleting(),
+            remembered(nothing()),
+            since(1),
+            vec![Forget],
+            registry_failed(),
+            Some(("Deleting", AWAY, WARNED)),
+        ),
+        (
+            "while children are there it is only being deleted",
+            deleting(),
+            registry(without(Ingress, serving()), |r| r.reported = false),
+            since(1),
+            vec![Delete(Service), Delete(Deployment), Report],
+            registry_failed(),
+            Some(("Deleting", ["False Deleting", "True Deleting", "False Deleting"], &[])),
+        ),
+        (
+            "of one that has gone without it there is no status",
+            deleting(),
+            remembered(nothing()),
+            since(900),
+            vec![Forget, RemoveFinalizer],
+            registry_failed(),
+            None,
+        ),
+    ]);
+    let (_, recorded) = told(&deleting(), &remembered(nothing()), &since(1), registry_failed());
+    let words = message(&recorded.status.unwrap(), READY);
+    assert!(words.contains("connection reset") && words.contains("it goes without it 15m after"), "{words}");
+}
+
+/// What a step may teach.
+fn lessons(step: Step) -> Vec<Learned> {
+    let presences = [Presence::Stranger("nobody".to_owned()), Presence::Predecessor, Presence::Terminating];
+    match step {
+        Create(child) | Update(child) => {
+            let surprises = presences.map(|presence| Learned::Surprise(child, presence));
+            surprises.into_iter().chain([refused(child), over_quota(child)]).collect()
+        }
+        Delete(child) => vec![refused(child)],
+        step if step.is_registrys() => vec![registry_failed()],
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn what_was_learned_is_told_in_the_words_of_who_had_known_it_and_nothing_else_is_done() {
+    let mut learned_something = 0;
+    for (gateways, worlds) in [(edges::gateways(), edges::worlds()), (edges::kept_gateways(), edges::external_worlds())]
+    {
+        let suspended = gateways.iter().cloned().map(|gateway| but(gateway, suspends));
+        for gateway in gateways.iter().flat_map(edges::asked).chain(suspended) {
+            let late = gateway.is_being_deleted().then_some(Moment { deletion: secs(1_000), ..after(5_000) });
+            let moments: Vec<Moment> = [after(60), after(5_000)].into_iter().chain(late).collect();
+            for (observed, moment) in worlds.iter().flat_map(|o| moments.iter().map(move |m| (o, m))) {
+                let plan = decide(&gateway, observed, moment, &SETTINGS);
+                for learned in plan.steps.iter().copied().flat_map(lessons) {
+                    let known = but(observed.clone(), |o| o.learn(learned.clone()));
+                    let again = decide(&gateway, &known, moment, &SETTINGS);
+                    let recorded = plan.clone().in_the_light_of(&gateway, &known, moment, &SETTINGS);
+                    let told = |plan: Plan| (plan.status, plan.notes, plan.moves);
+                    assert_eq!((&recorded.steps, recorded.wake), (&plan.steps, plan.wake));
+                    assert_eq!(told(recorded), told(again), "{learned:?} of {:?}", plan.steps);
+                    learned_something += 1;
+                }
+            }
+        }
+    }
+    assert!(learned_something > 1_000, "only {learned_something}");
+}

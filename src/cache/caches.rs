@@ -1,0 +1,140 @@
+//! What decisions are made from, in one scope.
+
+use std::sync::{Arc, MutexGuard};
+
+use futures::FutureExt;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::Resource;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{self, ObjectRef, Store};
+
+use super::hosts::{AllowedHosts, HostSpace};
+use super::index::Cache;
+use super::pods::PodFacts;
+use super::seen::{Found, Seen};
+use crate::api::{ApiGateway, Environment, Guarded, ObjectKey};
+use crate::decide::hosts::Claims;
+
+/// The caches of one scope.
+pub struct Caches {
+    /// The gateways.
+    pub gateways: Store<Guarded<ApiGateway>>,
+    /// The environments, those that cannot be read included.
+    pub all_environments: Store<Guarded<Environment>>,
+    /// The environments, by their gateway.
+    pub environments: Cache<Environment>,
+    /// Deployments, strangers' too: they may be in the way.
+    pub deployments: Cache<Seen<Deployment>>,
+    /// Services, strangers' too.
+    pub services: Cache<Seen<Service>>,
+    /// Ingresses, strangers' too.
+    pub ingresses: Cache<Seen<Ingress>>,
+    /// PodDisruptionBudgets, strangers' too.
+    pub disruption_budgets: Cache<Seen<PodDisruptionBudget>>,
+    /// The gateways' pods.
+    pub pods: Cache<PodFacts>,
+    /// What the namespaces allow.
+    pub allowed_hosts: Cache<AllowedHosts>,
+    space: Arc<HostSpace>,
+}
+
+/// What fills those caches that are kube's stores.
+pub struct Writers {
+    /// Fills [`Caches::gateways`].
+    pub gateways: Writer<Guarded<ApiGateway>>,
+    /// Fills [`Caches::all_environments`].
+    pub environments: Writer<Guarded<Environment>>,
+}
+
+impl Caches {
+    /// Empty caches, and what fills them.
+    pub fn new(space: Arc<HostSpace>) -> (Self, Writers) {
+        let (gateways, gateway_writer) = reflector::store();
+        let (all_environments, environment_writer) = reflector::store();
+        let caches = Self {
+            gateways,
+            all_environments,
+            environments: Cache::default(),
+            deployments: Cache::default(),
+            services: Cache::default(),
+            ingresses: Cache::default(),
+            disruption_budgets: Cache::default(),
+            pods: Cache::default(),
+            allowed_hosts: Cache::default(),
+            space,
+        };
+        (caches, Writers { gateways: gateway_writer, environments: environment_writer })
+    }
+
+    /// Who holds which host, over all scopes.
+    pub fn claims(&self) -> MutexGuard<'_, Claims> {
+        self.space.claims()
+    }
+
+    /// The gateway of a key, whether it can be read or not.
+    pub fn guarded_gateway(&self, key: &ObjectKey) -> Option<Arc<Guarded<ApiGateway>>> {
+        self.gateways.get(&reference(key))
+    }
+
+    /// The environment of a key, whether it can be read or not.
+    pub fn guarded_environment(&self, key: &ObjectKey) -> Option<Arc<Guarded<Environment>>> {
+        self.all_environments.get(&reference(key))
+    }
+
+    /// The gateway of a key, if it exists and can be read.
+    pub fn gateway(&self, key: &ObjectKey) -> Option<ApiGateway> {
+        self.guarded_gateway(key)?.0.clone().ok()
+    }
+
+    /// The environment of a key, if it exists and can be read.
+    pub fn environment(&self, key: &ObjectKey) -> Option<Environment> {
+        self.guarded_environment(key)?.0.clone().ok()
+    }
+
+    /// Whether there is a gateway of this key that cannot be read.
+    pub fn cannot_read_gateway(&self, key: &ObjectKey) -> bool {
+        self.guarded_gateway(key).is_some_and(|gateway| gateway.0.is_err())
+    }
+
+    /// The children of a gateway.
+    pub fn children_of(&self, gateway: &ObjectKey) -> Found {
+        Found {
+            deployment: self.deployments.child_of(gateway),
+            service: self.services.child_of(gateway),
+            ingress: self.ingresses.child_of(gateway),
+            disruption_budget: self.disruption_budgets.child_of(gateway),
+        }
+    }
+
+    /// What a namespace allows; `None` where that is not known.
+    pub fn allowed_in(&self, namespace: &str) -> Option<Arc<AllowedHosts>> {
+        self.allowed_hosts.child_of(&ObjectKey::new(namespace, namespace))
+    }
+
+    /// Returns when everything was listed: a decision from half a view would create what is there.
+    pub async fn wait_until_ready(&self) {
+        let gateways = self.gateways.wait_until_ready().map(drop);
+        let waits = [
+            ("apigateways", gateways.boxed()),
+            ("environments", self.environments.wait_until_ready().boxed()),
+            ("deployments", self.deployments.wait_until_ready().boxed()),
+            ("services", self.services.wait_until_ready().boxed()),
+            ("ingresses", self.ingresses.wait_until_ready().boxed()),
+            ("poddisruptionbudgets", self.disruption_budgets.wait_until_ready().boxed()),
+            ("pods", self.pods.wait_until_ready().boxed()),
+            ("namespaces", self.allowed_hosts.wait_until_ready().boxed()),
+        ];
+        for (kind, wait) in waits {
+            wait.await;
+            tracing::debug!(kind, "listed");
+        }
+    }
+}
+
+/// A key as kube's store has it.
+fn reference<K: Resource<DynamicType = ()>>(key: &ObjectKey) -> ObjectRef<K> {
+    ObjectRef::new(&key.name).within(&key.namespace)
+}

@@ -1,0 +1,45 @@
+//! Why a pass has to be done again.
+
+use std::time::Duration;
+
+use crate::cluster::calls::CallError;
+use crate::metrics::labels;
+
+/// Why a reconcile has to be done again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server refused a child. The status says so too.
+    #[error("the {kind} was refused: {message}")]
+    Refused {
+        /// The child's kind.
+        kind: &'static str,
+        /// The API server's words.
+        message: String,
+    },
+    /// The registry could not be written to. The status says so too.
+    #[error("the registry could not be asked: {0}")]
+    Registry(String),
+    /// The API server did not carry out a call.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+impl Error {
+    /// How long the API server asked to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { .. } | Self::Registry(_) => None,
+            Self::Call(call) => call.retry_after(),
+        }
+    }
+
+    /// What kind of failure it is, for a metric's label.
+    pub fn label(&self) -> labels::Outcome {
+        match self {
+            Self::Refused { .. } => labels::Outcome::Refused,
+            Self::Registry(_) => labels::Outcome::Registry,
+            Self::Call(CallError::NotLeader) => labels::Outcome::NotLeader,
+            Self::Call(_) => labels::Outcome::Failed,
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! What the documents of one gateway id ask for: gather, decide, carry out.
+
+use std::time::Duration;
+
+use kube::Resource;
+use mongodb::bson::{Bson, Document, doc};
+
+use crate::api::{ApiGateway, Environment, ObjectKey, Reason};
+use crate::cluster::calls::{CallError, Object};
+use crate::control::context::Context;
+use crate::control::error::Error;
+use crate::control::record;
+use crate::decide::{Note, say};
+use crate::queue::Next;
+use crate::registry::document::{Answer, Collection, Documents, EnvironmentDocument, GatewayDocument};
+use crate::registry::identity::{self, platforms_id};
+use crate::registry::intent::{self, Act, AnswerIn, Apply, Objects, REFUSED};
+use crate::registry::mongo::{Mongo, document_key};
+use crate::registry::store::RegistryError;
+
+/// The field manager of what documents ask for.
+const FIELD_MANAGER: &str = "phasegate-registry";
+
+/// For how long a refusal that may not be the document's fault stands: a quota, a policy.
+const FORBIDDEN_FOR: Duration = Duration::from_secs(300);
+
+/// Does what the documents of one gateway id ask for. Returns when to look again.
+///
+/// # Errors
+/// When it has to be done again.
+pub async fn reconcile(ctx: &Context, mongo: &Mongo, gateway_id: &str) -> Result<Next, Error> {
+    if !mongo.known.is_complete() {
+        mongo.wait(document_key(gateway_id));
+        return Ok(Next::WhenWoken);
+    }
+    match several_looks(mongo, gateway_id, ctx).await {
+        // Woken when it is back.
+        Err(Error::Registry(words)) if mongo.breaker.words().is_some() => {
+            tracing::debug!(gateway_id, "its documents wait for the registry: {words}");
+            Ok(Next::WhenWoken)
+        }
+        Err(Error::Call(error)) => record::again(error),
+        outcome => outcome,
+    }
+}
+
+/// An object that was applied is looked at once more: its environments follow.
+async fn several_looks(mongo: &Mongo, gateway_id: &str, ctx: &Context) -> Result<Next, Error> {
+    const LOOKS: usize = 3;
+    let mut later = None;
+    for _ in 0..LOOKS {
+        let documents = mongo.known.of(gateway_id);
+        let objects = gather(mongo, ctx, gateway_id, &documents);
+        wait_for_strangers(mongo, gateway_id, &objects);
+        let acts = intent::decide(gateway_id, &documents, &objects, &mongo.defaults);
+        let mut applied = false;
+        for act in acts {
+            match carry_out(mongo, ctx, gateway_id, &objects, act).await? {
+                Done::Applied => applied = true,
+                Done::Refused(again) => later = again.or(later),
+                Done::Behind => return Ok(Next::Behind),
+                Done::Else => {}
+            }
+        }
+        if !applied {
+            break;
+        }
+    }
+    Ok(later.into())
+}
+
+/// What came of an act.
+enum Done {
+    /// An object was applied.
+    Applied,
+    /// An object was refused; perhaps it is not after so long.
+    Refused(Option<Duration>),
+    /// The cache is behind the API server.
+    Behind,
+    /// Something else.
+    Else,
+}
+
+/// The objects that have to do with a gateway id.
+fn gather(mongo: &Mongo, ctx: &Context, gateway_id: &str, documents: &Documents) -> Objects {
+    let places = documents.gateways.iter().filter_map(|read| read.as_ref().ok());
+    let mut holders: Vec<ObjectKey> = places.map(|document| identity::place(document, &mongo.defaults)).collect();
+    holders.extend(mongo.made().places_of(gateway_id));
+    holders.extend(identity::mirrored(gateway_id));
+    holders.sort();
+    holders.dedup();
+    let gateways: Vec<ApiGateway> = holders.iter().filter_map(|holder| gateway_at(mongo, ctx, holder)).collect();
+    let mut environments = Vec::new();
+    for gateway in &gateways {
+        let (namespace, name) = (gateway.namespace_or_empty(), gateway.name_or_empty());
+        for document in documents.environments() {
+            let holder = ObjectKey::new(namespace, identity::environment_name(name, &document.name));
+            environments.extend(environment_at(mongo, ctx, &holder));
+        }
+    }
+    Objects { gateways, environments, watched: ctx.scopes.namespaces() }
+}
+
+fn gateway_at(mongo: &Mongo, ctx: &Context, holder: &ObjectKey) -> Option<ApiGateway> {
+    let cached = ctx.scopes.of(&holder.namespace)?.gateway(holder);
+    match cached {
+        Some(cached) => Some(ctx.memory.newer_than(&cached).map_or(cached, |newer| ApiGateway::clone(&newer))),
+        None => mongo.made().fresh_gateways.get(holder).cloned(),
+    }
+}
+
+fn environment_at(mongo: &Mongo, ctx: &Context, holder: &ObjectKey) -> Option<Environment> {
+    let cached = ctx.scopes.of(&holder.namespace)?.environment(holder);
+    cached.or_else(|| mongo.made().fresh_environments.get(holder).cloned())
+}
+
+/// Whoever is in an object's place is waited for.
+fn wait_for_strangers(mongo: &Mongo, gateway_id: &str, objects: &Objects) {
+    if gateway_id.contains('.') {
+        // That of a mirror is its own.
+        return;
+    }
+    let mut made = mongo.made();
+    for gateway in objects.gateways.iter().filter(|gateway| platforms_id(gateway) != Some(gateway_id)) {
+        made.block(Collection::Gateways, ObjectKey::of(gateway), gateway_id);
+    }
+    let strangers =
+        objects.environments.iter().filter(|environment| !identity::carries(environment.meta(), gateway_id));
+    for environment in strangers {
+        made.block(Collection::Environments, ObjectKey::of(environment), gateway_id);
+    }
+}
+
+async fn carry_out(mongo: &Mongo, ctx: &Context, gateway_id: &str, objects: &Objects, act: Act) -> Result<Done, Error> {
+    match act {
+        Act::Apply(apply) => match apply.collection {
+            Collection::Gateways => self::apply::<ApiGateway>(mongo, ctx, gateway_id, apply).await,
+            Collection::Environments => self::apply::<Environment>(mongo, ctx, gateway_id, apply).await,
+        },
+        Act::DeleteGateway(place) => {
+            if let Some(gateway) = objects.gateways.iter().find(|gateway| ObjectKey::of(*gateway) == place) {
+                ctx.calls.delete::<ApiGateway>(&place, gateway.uid()).await?;
+                tracing::info!(gateway_id, gateway = gateway.key(), "deleted, as its document asks");
+            }
+            Ok(Done::Else)
+        }
+        Act::DeleteEnvironment(place) => {
+            let is_this = |environment: &&Environment| ObjectKey::of(*environment) == place;
+            if let Some(environment) = objects.environments.iter().find(is_this) {
+                let uid = environment.metadata.uid.as_deref().unwrap_or_default();
+                ctx.calls.delete::<Environment>(&place, uid).await?;
+            }
+            Ok(Done::Else)
+        }
+        Act::Answer(answer) => {
+            self::answer(mongo, gateway_id, answer).await?;
+            Ok(Done::Else)
+        }
+        Act::Remove(collection, filter) => {
+            let filters = match collection {
+                Collection::Gateways => (Some(filter), None),
+                Collection::Environments => (None, Some(filter)),
+            };
+            mongo.remove(gateway_id, filters.0, filters.1).await.map_err(|error| waits(mongo, gateway_id, &error))?;
+            Ok(Done::Else)
+        }
+        Act::Look(place) => {
+            mongo.wake_gateway(&place);
+            Ok(Done::Else)
+        }
+    }
+}
+
+/// Who cannot write to a registry that is away waits for it. Any other failure is tried again.
+fn waits(mongo: &Mongo, gateway_id: &str, error: &RegistryError) -> Error {
+    if mongo.unavailable().is_some() {
+        mongo.wait(document_key(gateway_id));
+    }
+    Error::Registry(error.to_string())
+}
+
+async fn answer(mongo: &Mongo, gateway_id: &str, answer: AnswerIn) -> Result<(), Error> {
+    let AnswerIn { collection, filter, answer } = answer;
+    let update = match &answer {
+        Some(answer) => doc! { "$set": { "error": Bson::from(answer) } },
+        None => doc! { "$unset": { "error": "" } },
+    };
+    let missed = match collection {
+        Collection::Gateways => mongo.change::<GatewayDocument>("answer", filter, update).await,
+        Collection::Environments => mongo.change::<EnvironmentDocument>("answer", filter, update).await,
+    };
+    let read = match missed {
+        Ok(true) => {
+            if let Some(Answer { reason, message }) = answer {
+                tracing::warn!(gateway_id, reason, "a document was refused: {message}");
+            }
+            return Ok(());
+        }
+        // The platform wrote meanwhile: what it says now is looked at.
+        Ok(false) => mongo.read_again(gateway_id).await,
+        Err(error) => Err(error),
+    };
+    read.map_err(|error| waits(mongo, gateway_id, &error))
+}
+
+/// An object that documents may ask for.
+trait Asked: Object {
+    fn keep(ctx: &Context, mongo: &Mongo, place: &ObjectKey, object: Self);
+}
+
+impl Asked for ApiGateway {
+    fn keep(ctx: &Context, mongo: &Mongo, place: &ObjectKey, object: Self) {
+        // Its place is known from now on, whatever the cache says.
+        let cached = ctx.scopes.of(&place.namespace).is_some_and(|caches| caches.gateway(place).is_some());
+        mongo.applied(place, object, cached);
+    }
+}
+
+impl Asked for Environment {
+    fn keep(ctx: &Context, mongo: &Mongo, place: &ObjectKey, object: Self) {
+        if ctx.scopes.of(&place.namespace).is_some_and(|caches| caches.environment(place).is_none()) {
+            mongo.made().fresh_environments.insert(place.clone(), object);
+        }
+    }
+}
+
+async fn apply<K: Asked>(mongo: &Mongo, ctx: &Context, gateway_id: &str, apply: Apply) -> Result<Done, Error> {
+    let Apply { collection, holder: place, object, exists, reverts, document } = apply;
+    let refused = mongo.made().refusal(collection, &place, &object);
+    if let Some(refusal) = refused {
+        return refuse(mongo, gateway_id, collection, document, refusal, None).await;
+    }
+    // The cache may not have yet what somebody else made a moment ago.
+    if !exists
+        && let Some(found) = ctx.calls.get::<K>(&place).await?
+        && !identity::carries(found.meta(), gateway_id)
+    {
+        return Ok(Done::Behind);
+    }
+    match ctx.calls.apply::<K>(FIELD_MANAGER, &place, &object).await {
+        Ok(applied) => {
+            if let Some(path) = reverts {
+                let note = Note {
+                    warning: true,
+                    reason: Reason::EditReverted,
+                    message: format!(
+                        "{path} is the platform's: an edit was undone. Change the document {gateway_id:?}"
+                    ),
+                };
+                ctx.herald.tell(&note, applied.object_ref(&()));
+            }
+            K::keep(ctx, mongo, &place, applied);
+            Ok(Done::Applied)
+        }
+        Err(error) if is_refusal(&error) => {
+            let refusal = Answer { reason: REFUSED.to_owned(), message: say(&error.to_string()) };
+            let again = (error.code() == Some(403)).then_some(FORBIDDEN_FOR);
+            mongo.made().refuse(collection, &place, &object, refusal.clone(), again);
+            refuse(mongo, gateway_id, collection, document, refusal, again).await
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether the API server will not have an object, in words that are for the document. A namespace that is
+/// missing or going is no fault of the document.
+fn is_refusal(error: &CallError) -> bool {
+    if error.is_in_a_namespace_that_goes() {
+        return false;
+    }
+    match error.code() {
+        Some(400 | 403 | 422) => true,
+        // What server-side apply cannot type: a field that is not in the schema, or a value of another type.
+        Some(500) => error.to_string().contains("failed to create typed patch object"),
+        _ => false,
+    }
+}
+
+async fn refuse(
+    mongo: &Mongo,
+    gateway_id: &str,
+    collection: Collection,
+    filter: Document,
+    refusal: Answer,
+    again: Option<Duration>,
+) -> Result<Done, Error> {
+    let documents = mongo.known.of(gateway_id);
+    let id = filter.get("_id").cloned().unwrap_or(Bson::Null);
+    let said = match collection {
+        Collection::Gateways => {
+            let mut readable = documents.gateways.iter().filter_map(|read| read.as_ref().ok());
+            readable.find(|document| document.id == id).and_then(|document| document.error.clone())
+        }
+        Collection::Environments => {
+            documents.environments().find(|document| document.id == id).and_then(|document| document.error.clone())
+        }
+    };
+    if said.as_ref() != Some(&refusal) {
+        answer(mongo, gateway_id, AnswerIn { collection, filter, answer: Some(refusal) }).await?;
+    }
+    Ok(Done::Refused(again))
+}

@@ -1,0 +1,45 @@
+//! One pass over a gateway: gather, decide, act, record.
+
+use super::unreadable;
+use crate::api::{ApiGateway, Guarded};
+use crate::cache::caches::Caches;
+use crate::control::act::{self, Outcome};
+use crate::control::clock::Now;
+use crate::control::context::Context;
+use crate::control::error::Error;
+use crate::control::gather;
+use crate::control::record;
+use crate::decide::Plan;
+use crate::queue::Next;
+
+/// Brings one gateway a step nearer to what is asked. Returns when to look again.
+///
+/// # Errors
+/// When it has to be done again.
+pub async fn reconcile(ctx: &Context, caches: &Caches, object: &Guarded<ApiGateway>) -> Result<Next, Error> {
+    match &object.0 {
+        Ok(cached) => {
+            // The cache may lag behind our own writes.
+            let newer = ctx.memory.newer_than(cached);
+            pass(ctx, caches, newer.as_deref().unwrap_or(cached)).await
+        }
+        Err(object) => unreadable::gateway(ctx, object).await,
+    }
+}
+
+async fn pass(ctx: &Context, caches: &Caches, gateway: &ApiGateway) -> Result<Next, Error> {
+    let mut gathered = gather::cached(ctx, caches, gateway, ctx.memory.recall(gateway), Now::read());
+    let mut plan = gathered.decide(&ctx.settings);
+    if plan.confirm {
+        // An attempt is given up on what the API server says, and not on what a cache does.
+        if let Err(error) = Box::pin(gather::live(ctx, &mut gathered)).await {
+            return record::record(ctx, gathered, Plan::default(), Outcome::Failed(error)).await;
+        }
+        plan = gathered.decide(&ctx.settings);
+    }
+    let outcome = act::carry_out(ctx, &plan, &mut gathered).await;
+    if let Outcome::Learned(learned) = &outcome {
+        plan = gathered.learn(learned.clone(), plan, &ctx.settings);
+    }
+    record::record(ctx, gathered, plan, outcome).await
+}

@@ -1,0 +1,103 @@
+//! Whom a change concerns.
+
+use std::sync::Arc;
+
+use kube::{Resource, ResourceExt};
+
+use crate::api::ObjectKey;
+use crate::cache::caches::Caches;
+use crate::cache::scopes::Scopes;
+use crate::decide::hosts::{Claimant, ClaimantKind, Stake};
+use crate::queue::{Key, Kind, Stage, WorkQueue};
+
+/// Wakes whom a change in one scope concerns.
+#[derive(Clone)]
+pub(super) struct Wake {
+    /// The caches of the scope.
+    pub(super) caches: Arc<Caches>,
+    scopes: Arc<Scopes>,
+    queue: WorkQueue,
+}
+
+impl Wake {
+    pub(super) fn new(caches: Arc<Caches>, scopes: Arc<Scopes>, queue: WorkQueue) -> Self {
+        Self { caches, scopes, queue }
+    }
+
+    /// A gateway is looked at, if it exists.
+    pub(super) fn gateway(&self, key: &ObjectKey) {
+        self.gateway_in(&self.caches, key);
+    }
+
+    /// An environment is looked at, if it exists.
+    pub(super) fn environment(&self, key: &ObjectKey) {
+        self.environment_in(&self.caches, key);
+    }
+
+    /// A gateway's environments are looked at.
+    pub(super) fn environments_of(&self, gateway: &ObjectKey) {
+        for (name, _) in self.caches.environments.of(gateway) {
+            self.environment(&ObjectKey::new(&gateway.namespace, name));
+        }
+    }
+
+    /// A gateway and its environments are looked at.
+    pub(super) fn gateway_and_environments(&self, key: &ObjectKey) {
+        self.gateway(key);
+        self.environments_of(key);
+    }
+
+    /// Everything in a namespace is looked at.
+    pub(super) fn namespace(&self, name: &str) {
+        for gateway in self.caches.gateways.state() {
+            if gateway.namespace().as_deref() == Some(name) {
+                self.gateway_and_environments(&ObjectKey::of_meta(gateway.meta()));
+            }
+        }
+    }
+
+    /// What a claimant wants and holds now. Whoever wants a host of which the claims changed is looked at.
+    pub(super) fn learn(&self, stake: impl Into<Stake>) {
+        let concerned = self.caches.claims().learn(stake);
+        self.claimants(concerned);
+    }
+
+    /// A claimant is gone.
+    pub(super) fn forget(&self, claimant: &Claimant) {
+        let concerned = self.caches.claims().forget(claimant);
+        self.claimants(concerned);
+    }
+
+    /// Claimants may be in other scopes.
+    fn claimants(&self, claimants: impl IntoIterator<Item = Claimant>) {
+        for Claimant { object, kind } in claimants {
+            let Some(caches) = self.scopes.of(&object.namespace) else { continue };
+            match kind {
+                ClaimantKind::Gateway => self.gateway_in(caches, &object),
+                ClaimantKind::Environment => self.environment_in(caches, &object),
+            }
+        }
+    }
+
+    fn gateway_in(&self, caches: &Caches, key: &ObjectKey) {
+        if let Some(gateway) = caches.guarded_gateway(key) {
+            let begun = gateway.0.as_ref().is_ok_and(|gateway| {
+                let status = gateway.status.as_ref();
+                status.is_some_and(|status| status.observed_generation == gateway.metadata.generation)
+            });
+            self.wake(key, Kind::Gateway, begun);
+        }
+    }
+
+    fn environment_in(&self, caches: &Caches, key: &ObjectKey) {
+        if let Some(environment) = caches.guarded_environment(key) {
+            let begun = environment.0.as_ref().is_ok_and(|environment| environment.status.is_some());
+            self.wake(key, Kind::Environment, begun);
+        }
+    }
+
+    fn wake(&self, key: &ObjectKey, kind: Kind, begun: bool) {
+        let stage = if begun { Stage::UnderWay } else { Stage::New };
+        self.queue.wake(Key { object: key.clone(), kind }, stage);
+    }
+}

@@ -1,0 +1,161 @@
+//! The labels of metrics. Each set of values is an enum, so that no name and no tenant's word becomes a label.
+
+use prometheus_client::encoding::EncodeLabelSet;
+
+use crate::api::Reason;
+
+macro_rules! label_values {
+    ($(#[doc = $doc:literal])+ $name:ident { $($(#[doc = $variant_doc:literal])+ $variant:ident = $text:literal,)+ }) => {
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[doc = $variant_doc])+ $variant,)+
+        }
+
+        impl $name {
+            /// Every value.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The value as the metric spells it.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
+                }
+            }
+        }
+    };
+}
+
+label_values! {
+    /// What is asked of the API server, as RBAC names it.
+    Verb {
+        /// Read one object.
+        Get = "get",
+        /// Read many.
+        List = "list",
+        /// Follow many.
+        Watch = "watch",
+        /// Create one.
+        Create = "create",
+        /// Replace one, or its status.
+        Update = "update",
+        /// Merge into one, or into its status.
+        Patch = "patch",
+        /// Delete one.
+        Delete = "delete",
+    }
+}
+
+label_values! {
+    /// The resources that the operator asks about.
+    Resource {
+        /// `ApiGateway`.
+        ApiGateways = "apigateways",
+        /// `Environment`.
+        Environments = "environments",
+        /// `Deployment`.
+        Deployments = "deployments",
+        /// `Service`.
+        Services = "services",
+        /// `Ingress`.
+        Ingresses = "ingresses",
+        /// `PodDisruptionBudget`.
+        PodDisruptionBudgets = "poddisruptionbudgets",
+        /// `Pod`.
+        Pods = "pods",
+        /// `Event`.
+        Events = "events",
+        /// `Lease`.
+        Leases = "leases",
+        /// `Namespace`.
+        Namespaces = "namespaces",
+        /// Whatever else.
+        Other = "other",
+    }
+}
+
+impl Resource {
+    /// The resource of this plural.
+    pub fn of(plural: &str) -> Self {
+        Self::ALL.iter().copied().find(|resource| resource.as_str() == plural).unwrap_or(Self::Other)
+    }
+}
+
+label_values! {
+    /// How a reconcile ended.
+    Outcome {
+        /// It went through.
+        Ok = "ok",
+        /// The cache is behind; it is looked at again.
+        Stale = "stale",
+        /// The API server refused a child.
+        Refused = "refused",
+        /// The registry could not be written to.
+        Registry = "registry",
+        /// Another operator is leader.
+        NotLeader = "not_leader",
+        /// The API server did not carry out a call.
+        Failed = "failed",
+        /// A defect.
+        Panicked = "panicked",
+    }
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct ReconcileLabels {
+    pub kind: &'static str,
+    pub result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct KindLabels {
+    pub kind: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct RequestLabels {
+    pub verb: &'static str,
+    pub resource: &'static str,
+    pub code: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct VerbLabels {
+    pub verb: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct ReasonLabels {
+    pub reason: &'static str,
+}
+
+impl From<Reason> for ReasonLabels {
+    fn from(reason: Reason) -> Self {
+        Self { reason: reason.as_str() }
+    }
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct ResourceLabels {
+    pub resource: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct OperationLabels {
+    pub registry: &'static str,
+    pub operation: &'static str,
+    pub result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct OperationNameLabels {
+    pub registry: &'static str,
+    pub operation: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct RegistryLabels {
+    pub registry: &'static str,
+}
+
+pub(super) const MONGODB: &str = "mongodb";
