@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
 use mongodb::bson::{Bson, Document, doc};
 
@@ -234,14 +235,7 @@ async fn apply<K: Asked>(mongo: &Mongo, ctx: &Context, gateway_id: &str, apply: 
     match ctx.calls.apply::<K>(FIELD_MANAGER, &place, &object).await {
         Ok(applied) => {
             if let Some(path) = reverts {
-                let note = Note {
-                    warning: true,
-                    reason: Reason::EditReverted,
-                    message: format!(
-                        "{path} is the platform's: an edit was undone. Change the document {gateway_id:?}"
-                    ),
-                };
-                ctx.herald.tell(&note, applied.object_ref(&()));
+                tell_reverted(ctx, gateway_id, &path, applied.object_ref(&()));
             }
             K::keep(ctx, mongo, &place, applied);
             Ok(Done::Applied)
@@ -255,6 +249,11 @@ async fn apply<K: Asked>(mongo: &Mongo, ctx: &Context, gateway_id: &str, apply: 
         }
         Err(error) => Err(error.into()),
     }
+}
+
+fn tell_reverted(ctx: &Context, gateway_id: &str, path: &str, about: ObjectReference) {
+    let message = format!("{path} is the platform's: an edit was undone. Change the document {gateway_id:?}");
+    ctx.herald.tell(&Note { warning: true, reason: Reason::EditReverted, message }, about);
 }
 
 /// Whether the API server will not have an object, in words that are for the document. A namespace that is
