@@ -34,7 +34,7 @@ proof: tools mongo ## Long runs: random sequences, kills in a burst of 300, a fl
 	PHASEGATE_QUIET=60 cargo test --locked --test it -- registry::mirrors::a_fleet
 
 bench: tools $(if $(filter mongodb,$(REGISTRY)),mongo) ## A burst beside a raw client and the ancestor's loop: N=300 RUNS=3 ANCESTOR=1; or REGISTRY=mongodb
-	cargo bench --locked --bench burst
+	cargo bench --locked --profile dist --bench burst --no-default-features --features operator
 
 e2e-kind: ## The integration tests, and the operator from its image, on a kind cluster (docker, kind)
 	tests/e2e-kind.sh
@@ -55,7 +55,7 @@ advisories: ## Known vulnerabilities of the dependencies (asks the advisory data
 
 sbom: ## A CycloneDX bill of materials of the operator: phasegate.cdx.json
 	$(call need,cargo-cyclonedx,cargo install --locked cargo-cyclonedx)
-	cargo cyclonedx --format json --spec-version 1.5 --target x86_64-unknown-linux-musl
+	cargo cyclonedx --no-default-features --features operator --format json --spec-version 1.5 --target x86_64-unknown-linux-musl
 
 run: ## Run the operator in the foreground against the current cluster
 	cargo run --locked --bin phasegate -- run
@@ -76,8 +76,8 @@ $(CLUSTER): tools $(wildcard tests/cluster/*.go tests/cluster/*.yaml)
 mongo: ## Fetch the tests' MongoDB wire server
 	@tests/mongo/fetch >/dev/null
 
-promtool:
-	$(call need,promtool,apt-get install --no-install-recommends prometheus (2.42 or newer))
+promtool: tools ## Build promtool, which the tests check the alerts with
+	@tests/promtool/build >/dev/null
 
 tools:
 	$(call need,cargo,curl https://sh.rustup.rs -sSf | sh (Rust 1.89 or newer))

@@ -5,13 +5,7 @@
 //! verdict is formed from the documents as a change stream shows them, the objects as a watch
 //! shows them, and the children as the API server returns them.
 
-#[path = "../tests/it/harness/cluster.rs"]
-#[allow(dead_code, reason = "the tests use the rest of it")]
-mod cluster;
 mod show;
-#[path = "../tests/it/harness/wire.rs"]
-#[allow(dead_code, reason = "the tests use the rest of it")]
-mod wire;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,11 +24,12 @@ use mongodb::change_stream::event::ChangeStreamEvent;
 use mongodb::options::FullDocumentType;
 use mongodb::{Collection, Database};
 use phasegate::api::{ApiGateway, Environment, EnvironmentState, Phase, State, condition};
+use phasegate_harness::cluster::{Cluster, RUN_LABEL, run_id};
+use phasegate_harness::wire::{self, Changes, Server, Storage, text};
+use phasegate_harness::{children, is_true, output, run};
 use serde_json::json;
 
-use cluster::Cluster;
-use show::{Operator, Transitions, children, is_true, say};
-use wire::{Changes, Server, Storage};
+use show::{Operator, Transitions, say};
 
 const NAMESPACE: &str = "phasegate-demo-mongodb";
 const DATABASE: &str = "platform";
@@ -104,13 +99,13 @@ fn arguments(uri: &Path) -> Result<[&str; 12]> {
 fn make_namespace(cluster: &Cluster, folder: &Path) -> Result<()> {
     let labels = json!({
         "pod-security.kubernetes.io/enforce": "restricted",
-        cluster::RUN_LABEL: cluster::run_id(),
+        RUN_LABEL: run_id(),
     });
     let metadata = json!({ "name": NAMESPACE, "labels": labels });
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata });
     let file = folder.join("namespace.json");
     std::fs::write(&file, namespace.to_string())?;
-    cluster::run(cluster.kubectl().args(["create", "-f"]).arg(&file))
+    run(cluster.kubectl().args(["create", "-f"]).arg(&file))
         .context("the demo makes this namespace itself, and removes it")
 }
 
@@ -138,7 +133,7 @@ async fn tell(scene: &mut Scene, cluster: &Cluster, folder: &Path) -> Result<()>
                 && scene.objects.get("shop").is_some_and(|object| is(object, &Phase::Stopped, State::Stopped))
         })
         .await?;
-    let left = children(&scene.client, NAMESPACE, "shop").await?;
+    let left = children(&scene.client, NAMESPACE, "phasegate.dev/gateway=shop").await?;
     ensure!(left.is_empty(), "shop is stopped, and left behind: {}", left.join(", "));
 
     say("and state: Running again");
@@ -161,7 +156,7 @@ async fn tell(scene: &mut Scene, cluster: &Cluster, folder: &Path) -> Result<()>
     });
     let file = folder.join("till.json");
     std::fs::write(&file, till.to_string())?;
-    cluster::run(cluster.kubectl().args(["apply", "-f"]).arg(&file))?;
+    run(cluster.kubectl().args(["apply", "-f"]).arg(&file))?;
     let mirror = format!("{NAMESPACE}.till");
     scene
         .until("till is started, and its mirror says so", |scene| {
@@ -174,7 +169,7 @@ async fn tell(scene: &mut Scene, cluster: &Cluster, folder: &Path) -> Result<()>
     say("the platform writes state: Deleted; kubectl's own gateway is deleted with kubectl");
     scene.write("shop", "Deleted").await?;
     scene.write("lost", "Deleted").await?;
-    cluster::run(cluster.kubectl().args(["delete", "--wait=false", "-n", NAMESPACE, "apigateway", "till"]))?;
+    run(cluster.kubectl().args(["delete", "--wait=false", "-n", NAMESPACE, "apigateway", "till"]))?;
     scene
         .until("no object and no document is left", |scene| scene.objects.is_empty() && scene.documents.is_empty())
         .await?;
@@ -182,7 +177,7 @@ async fn tell(scene: &mut Scene, cluster: &Cluster, folder: &Path) -> Result<()>
     let mut every = tokio::time::interval(Duration::from_millis(100));
     for name in ["shop", "till"] {
         scene.awaited = format!("nothing is left of {name}");
-        while !children(&scene.client, NAMESPACE, name).await?.is_empty() {
+        while !children(&scene.client, NAMESPACE, &format!("phasegate.dev/gateway={name}")).await?.is_empty() {
             every.tick().await;
         }
     }
@@ -217,10 +212,6 @@ fn shown(document: &Document) -> String {
     format!("{{ {}{more} }}", told.collect::<Vec<_>>().join(", "))
 }
 
-fn text<'a>(document: &'a Document, field: &str) -> &'a str {
-    document.get_str(field).unwrap_or_default()
-}
-
 fn is(object: &ApiGateway, phase: &Phase, state: State) -> bool {
     object.status.as_ref().is_some_and(|status| status.phase.as_ref() == Some(phase) && status.state == Some(state))
 }
@@ -229,7 +220,7 @@ fn is(object: &ApiGateway, phase: &Phase, state: State) -> bool {
 fn show_objects(cluster: &Cluster) -> Result<()> {
     let mut kubectl = cluster.kubectl();
     kubectl.args(["get", "apigateways,environments", "-n", NAMESPACE]);
-    let said = cluster::output(&mut kubectl)?;
+    let said = output(&mut kubectl)?;
     println!("$ kubectl get apigateways,environments");
     said.lines().for_each(|line| println!("{}", format!("  {line}").trim_end()));
     Ok(())

@@ -3,9 +3,6 @@
 //! `make demo` runs it on a local control plane of its own. The verdict is formed from the
 //! objects' `status` and the children as the API server returns them, and from nothing else.
 
-#[path = "../tests/it/harness/cluster.rs"]
-#[allow(dead_code, reason = "the tests use the rest of it")]
-mod cluster;
 mod show;
 
 use std::collections::BTreeMap;
@@ -18,8 +15,10 @@ use kube::api::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use phasegate::api::{ApiGateway, Phase, Reason, State, condition};
+use phasegate_harness::cluster::{Cluster, RUN_LABEL, run_id};
+use phasegate_harness::{children, is_true, root, run};
 
-use show::{Operator, Transitions, children, is_true, say};
+use show::{Operator, Transitions, say};
 
 const NAMESPACES: [&str; 2] = ["phasegate-demo", "phasegate-demo-small"];
 const LONGEST: Duration = Duration::from_secs(180);
@@ -46,7 +45,7 @@ async fn main() -> ExitCode {
 
 async fn demo() -> Result<()> {
     say("a cluster: etcd, kube-apiserver, controller-manager and scheduler, all real; the node is simulated");
-    let cluster = cluster::Cluster::start()?;
+    let cluster = Cluster::start()?;
     say("the custom resource definitions: kubectl apply -f crds/");
     cluster.install_crds()?;
 
@@ -57,12 +56,12 @@ async fn demo() -> Result<()> {
     let client = cluster.client().await?;
     let watched = tokio::spawn(tokio::time::timeout(LONGEST, follow(client.clone())));
     say("five gateways: kubectl apply -f deploy/samples/");
-    let samples = cluster::root().join("deploy/samples");
-    cluster::run(cluster.kubectl().args(["create", "-f"]).arg(samples.join("namespaces.yaml")))
+    let samples = root().join("deploy/samples");
+    run(cluster.kubectl().args(["create", "-f"]).arg(samples.join("namespaces.yaml")))
         .context("the demo makes these namespaces itself, and removes them")?;
-    let label = format!("{}={}", cluster::RUN_LABEL, cluster::run_id());
-    cluster::run(cluster.kubectl().args(["label", "namespace"]).args(NAMESPACES).arg(label))?;
-    cluster::run(cluster.kubectl().args(["apply", "-f"]).arg(&samples))?;
+    let label = format!("{}={}", RUN_LABEL, run_id());
+    run(cluster.kubectl().args(["label", "namespace"]).args(NAMESPACES).arg(label))?;
+    run(cluster.kubectl().args(["apply", "-f"]).arg(&samples))?;
     if watched.await?.is_err() {
         eprintln!("not everything has settled within {LONGEST:?}; the operator's log is {}", operator.log.display());
     }
@@ -166,7 +165,8 @@ async fn check(client: &Client, gateway: &ApiGateway, expected: Expected) -> Res
             let failure = status.last_failure.as_ref().context("it does not say why")?;
             ensure!(failure.reason == cause, "its cause is {}: {}", failure.reason, failure.message);
             ensure!(!is_true(gateway, condition::AVAILABLE), "it is still Available");
-            let left = children(client, &gateway.namespace().unwrap_or_default(), &gateway.name_any()).await?;
+            let of_gateway = format!("phasegate.dev/gateway={}", gateway.name_any());
+            let left = children(client, &gateway.namespace().unwrap_or_default(), &of_gateway).await?;
             ensure!(left.is_empty(), "left behind: {}", left.join(", "));
         }
     }

@@ -5,10 +5,6 @@
 //! client's concurrency (found by trying); RAW=0 leaves out the raw client, FLEET=0 what comes after
 //! the bursts, ANCESTOR=0 the ancestor. A target that is missed is reported; only what broke fails the program.
 
-#[path = "../../tests/it/harness/cluster.rs"]
-#[allow(dead_code, reason = "the tests use the rest of it")]
-mod cluster;
-
 mod ancestor;
 mod observer;
 mod operator;
@@ -20,9 +16,6 @@ mod requests;
 mod settings;
 mod stage;
 mod user;
-#[path = "../../tests/it/harness/wire.rs"]
-#[allow(dead_code, reason = "the tests use the rest of it")]
-mod wire;
 
 use std::collections::HashMap;
 use std::process::ExitCode;

@@ -1,12 +1,12 @@
-//! The operator under test: the release binary with its default flags, and what it costs.
+//! The operator under test: the binary that the image holds, with its default flags, and what it costs.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use phasegate_harness::Supervised;
 
-use crate::cluster::Supervised;
 use crate::stage::Stage;
 
 /// How long the operator may take to list everything, or to come to rest.

@@ -11,13 +11,13 @@ use futures::{StreamExt, TryStreamExt, stream};
 use kube::{Client, Config};
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use mongodb::{Collection, Database};
+use phasegate_harness::wire::{self, Changes, Server, Storage, text};
 
 use crate::observer::{Observer, Place};
 use crate::operator::Operator;
 use crate::requests::Requests;
 use crate::stage::Stage;
 use crate::user;
-use crate::wire::{self, Changes, Server, Storage};
 
 /// How long the documents may take to go.
 const PATIENCE: Duration = Duration::from_secs(900);
@@ -147,10 +147,6 @@ impl Documents {
         drop((gateways, environments));
         Ok(database.drop().await?)
     }
-}
-
-fn text<'a>(document: &'a Document, field: &str) -> &'a str {
-    document.get_str(field).unwrap_or_default()
 }
 
 /// Where an operator tells what it did.

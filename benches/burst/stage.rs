@@ -7,9 +7,9 @@ use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::Client;
 use kube::api::{Api, DeleteParams, PostParams};
 use kube::runtime::wait::await_condition;
+use phasegate_harness::cluster::{self, Cluster};
 use serde_json::json;
 
-use crate::cluster::{self, Cluster};
 use crate::requests::Requests;
 
 /// The control plane and those who ask it.

@@ -10,7 +10,8 @@ use k8s_openapi::api::core::v1::{Event, Pod, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::Client;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use phasegate::api::{ApiGateway, Environment, EnvironmentState};
+use phasegate::api::{ApiGateway, Environment};
+use phasegate_harness::is_active;
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -80,13 +81,11 @@ pub async fn create_with_environments(
 /// Waits until so many environments are Active, for a while.
 pub async fn until_active(client: &Client, namespace: &str, wanted: usize) -> Result<()> {
     let api: Api<Environment> = Api::namespaced(client.clone(), namespace);
-    let is_active =
-        |found: &&Environment| found.status.as_ref().is_some_and(|status| status.state == EnvironmentState::Active);
     let begun = Instant::now();
     let mut every = tokio::time::interval(Duration::from_millis(500));
     loop {
         every.tick().await;
-        let active = api.list(&ListParams::default()).await?.iter().filter(is_active).count();
+        let active = api.list(&ListParams::default()).await?.iter().filter(|found| is_active(found)).count();
         if active >= wanted {
             return Ok(());
         }

@@ -7,14 +7,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Pod, Service};
-use k8s_openapi::api::networking::v1::Ingress;
-use kube::api::{Api, ListParams};
-use kube::{Client, ResourceExt};
+use kube::ResourceExt;
 use phasegate::api::{ApiGateway, Phase};
-
-use crate::cluster::{Cluster, Supervised};
+use phasegate_harness::cluster::Cluster;
+use phasegate_harness::{Supervised, operator_program};
 
 /// Tells what happens next.
 pub fn say(line: &str) {
@@ -43,8 +39,7 @@ impl Operator {
     /// Starts the operator as the user of a kubeconfig.
     pub fn start(cluster: &Cluster, account: &Path, arguments: &[&str]) -> Result<Self> {
         let log = std::env::temp_dir().join(format!("phasegate-demo-{}.log", std::process::id()));
-        let program = std::env::current_exe()?.with_file_name("../phasegate").canonicalize()?;
-        let process = cluster.supervise(account, &program, arguments, File::create(&log)?)?;
+        let process = cluster.supervise(account, &operator_program()?, arguments, File::create(&log)?)?;
         Ok(Self { process, log })
     }
 
@@ -87,24 +82,4 @@ impl Transitions {
             );
         }
     }
-}
-
-/// Whether a condition is True.
-pub fn is_true(gateway: &ApiGateway, type_: &str) -> bool {
-    let conditions = gateway.status.iter().flat_map(|status| &status.conditions);
-    conditions.into_iter().any(|condition| condition.type_ == type_ && condition.status == "True")
-}
-
-/// What the API server still has of a gateway.
-pub async fn children(client: &Client, namespace: &str, gateway: &str) -> Result<Vec<String>> {
-    let selector = ListParams::default().labels(&format!("phasegate.dev/gateway={gateway}"));
-    let mut left = Vec::new();
-    macro_rules! list {
-        ($($kind:ty),+) => {$(
-            let api = Api::<$kind>::namespaced(client.clone(), namespace);
-            left.extend(api.list(&selector).await?.iter().map(|object| format!("{} {}", stringify!($kind), object.name_any())));
-        )+};
-    }
-    list!(Deployment, Service, Ingress, Pod);
-    Ok(left)
 }

@@ -162,9 +162,9 @@ impl Calls {
     /// When the API server refuses or does not answer.
     pub async fn replace<K: Object>(&self, object: &K) -> Result<(), CallError> {
         let call = async {
-            let name = object.meta().name.as_deref().unwrap_or_default();
+            let name = ObjectKey::of(object).name;
             let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
-            let request = path_of(object).replace(name, &post(), body).map_err(kube::Error::BuildRequest)?;
+            let request = path_of(object).replace(&name, &post(), body).map_err(kube::Error::BuildRequest)?;
             self.unread("replace", request).await
         };
         self.write(pin!(call)).await
@@ -172,7 +172,7 @@ impl Calls {
 
     /// Sends a request of which nothing but its success counts: the answer repeats the object, and decoding it
     /// takes longer than writing it.
-    async fn unread(&self, verb: &'static str, mut request: axum::http::Request<Vec<u8>>) -> Result<(), kube::Error> {
+    async fn unread(&self, verb: &'static str, mut request: http::Request<Vec<u8>>) -> Result<(), kube::Error> {
         request.extensions_mut().insert(verb);
         self.client.request_text(request).await.map(drop)
     }
@@ -182,8 +182,8 @@ impl Calls {
     /// # Errors
     /// When the API server refuses or does not answer.
     pub async fn replace_status<K: Object>(&self, object: &K) -> Result<K, CallError> {
-        let name = object.meta().name.clone().unwrap_or_default();
-        let api = self.api_of(object);
+        let ObjectKey { namespace, name } = ObjectKey::of(object);
+        let api = self.api(&namespace);
         self.write(pin!(api.replace_status(&name, &post(), object))).await
     }
 
@@ -246,10 +246,6 @@ impl Calls {
         Api::namespaced(self.client.clone(), namespace)
     }
 
-    fn api_of<K: Object>(&self, object: &K) -> Api<K> {
-        self.api(object.meta().namespace.as_deref().unwrap_or_default())
-    }
-
     /// Nothing is sent unless this process is leader at this moment.
     async fn write<T>(&self, call: Pin<&mut impl Future<Output = Result<T, kube::Error>>>) -> Result<T, CallError> {
         // A write that hangs ends before another may lead.
@@ -308,7 +304,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Context;
 
-    use axum::http::{self, Response};
+    use http::Response;
     use k8s_openapi::api::core::v1::Service;
     use kube::client::Body;
 

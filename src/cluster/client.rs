@@ -7,7 +7,7 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::rt::Executor;
 use kube::client::{Body, ClientBuilder};
 use kube::config::KubeConfigOptions;

@@ -1,17 +1,26 @@
 //! The way to the API server: what may be sent, what is sent, and what is noted of every answer.
 //!
-//! May import the core and `metrics`. Invariant: every write is bounded in time and by the [`claim`] at every step of its
-//! way, and no call is repeated here.
+//! May import the core, `queue` and `metrics`. Invariant: every write is bounded in time and by the [`claim`] at every step of its
+//! way, and no call is repeated here. The plugin needs of it how the API server is found, and how to wait.
 
 pub mod backoff;
-pub mod claim;
 pub mod kubeconfig;
+
+#[cfg(feature = "operator")]
+pub mod claim;
+#[cfg(feature = "operator")]
 pub mod pulse;
+#[cfg(feature = "operator")]
 pub mod reachability;
 
+#[cfg(feature = "operator")]
 pub mod calls;
+#[cfg(feature = "operator")]
 pub mod client;
 
+#[cfg(feature = "operator")]
 pub mod events;
+#[cfg(feature = "operator")]
 pub mod lease;
+#[cfg(feature = "operator")]
 pub mod pod_events;

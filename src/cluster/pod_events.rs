@@ -124,7 +124,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use axum::Router;
-    use axum::http::{StatusCode, Uri};
+    use http::{StatusCode, Uri};
     use kube::Client;
     use serde_json::json;
 

@@ -146,8 +146,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_that_is_not_answered_while_others_are_is_no_outage() {
-        let nobody = tower::service_fn(|_: axum::http::Request<kube::client::Body>| {
-            std::future::pending::<Result<axum::http::Response<kube::client::Body>, std::convert::Infallible>>()
+        let nobody = tower::service_fn(|_: http::Request<kube::client::Body>| {
+            std::future::pending::<Result<http::Response<kube::client::Body>, std::convert::Infallible>>()
         });
         let heard = LastHeard::default();
         let outages = Outages::new(Client::new(nobody, "a"), heard.clone(), Pulses::default());

@@ -9,32 +9,20 @@ use prometheus_client::registry::Registry;
 use super::gauge;
 use super::labels::ReasonLabels;
 use crate::api::{ApiGateway, ApiGatewayStatus, Phase, Reason, State};
-use crate::decide::conditions;
+use crate::decide::{Place, conditions, held};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Place {
+struct PlaceLabels {
     state: &'static str,
     phase: &'static str,
 }
 
-/// What the state machine knows; these are shown when no gateway is there, too.
-const PLACES: [(&str, &str); 9] = [
-    ("None", "None"),
-    ("Running", "Created"),
-    ("Running", "Starting"),
-    ("Restarting", "Starting"),
-    ("Running", "Started"),
-    ("Stopped", "Started"),
-    ("Stopped", "Stopping"),
-    ("Stopped", "Stopped"),
-    ("Stopped", "Deleting"),
-];
-
 /// Registers what the gateways come to; `None` is one that this version cannot read.
 pub fn register<'a>(registry: &mut Registry, gateways: impl Iterator<Item = Option<&'a ApiGateway>>, now: Timestamp) {
-    let places = Family::<Place, Gauge>::default();
-    for (state, phase) in PLACES {
-        drop(places.get_or_create(&Place { state, phase }));
+    let places = Family::<PlaceLabels, Gauge>::default();
+    // What the state machine knows is shown when no gateway is there, too.
+    for place in Place::ALL {
+        drop(places.get_or_create(&labels(place.phase().as_ref(), place.state())));
     }
     let failing = Family::<ReasonLabels, Gauge>::default();
     for reason in Reason::ALL.iter().filter(|reason| conditions::is_cause(**reason)) {
@@ -43,7 +31,7 @@ pub fn register<'a>(registry: &mut Registry, gateways: impl Iterator<Item = Opti
     let (mut given_up, mut oldest_start) = (0, SignedDuration::ZERO);
     for gateway in gateways {
         places.get_or_create(&place(gateway)).inc();
-        given_up += usize::from(gateway.is_some_and(is_given_up));
+        given_up += usize::from(gateway.is_some_and(held::is_given_up));
         let status = gateway.and_then(|gateway| gateway.status.as_ref());
         if let Some(reason) = status.and_then(conditions::failing) {
             failing.get_or_create(&reason.into()).inc();
@@ -65,17 +53,21 @@ pub fn register<'a>(registry: &mut Registry, gateways: impl Iterator<Item = Opti
     );
 }
 
-fn place(gateway: Option<&ApiGateway>) -> Place {
-    let Some(gateway) = gateway else { return Place { state: "Unknown", phase: "Undecodable" } };
+fn place(gateway: Option<&ApiGateway>) -> PlaceLabels {
+    let Some(gateway) = gateway else { return PlaceLabels { state: "Unknown", phase: "Undecodable" } };
     let status = gateway.status.as_ref();
-    Place {
-        state: match status.and_then(|status| status.state) {
+    labels(status.and_then(|status| status.phase.as_ref()), status.and_then(|status| status.state))
+}
+
+fn labels(phase: Option<&Phase>, state: Option<State>) -> PlaceLabels {
+    PlaceLabels {
+        state: match state {
             None => "None",
             Some(State::Running) => "Running",
             Some(State::Stopped) => "Stopped",
             Some(State::Restarting) => "Restarting",
         },
-        phase: match status.and_then(|status| status.phase.as_ref()) {
+        phase: match phase {
             None => "None",
             // Whatever it says: a label's values are a closed set.
             Some(Phase::Unknown(_)) => "Unknown",
@@ -89,14 +81,8 @@ fn place(gateway: Option<&ApiGateway>) -> Place {
     }
 }
 
-fn is_given_up(gateway: &ApiGateway) -> bool {
-    let stopped_by_us =
-        |status: &ApiGatewayStatus| status.state == Some(State::Stopped) && status.last_failure.is_some();
-    gateway.spec.state.asks_to_run() && gateway.status.as_ref().is_some_and(stopped_by_us)
-}
-
 fn start_age(status: &ApiGatewayStatus, now: Timestamp) -> Option<SignedDuration> {
-    let attempt = status.attempt.as_ref().filter(|_| status.phase == Some(Phase::Starting))?;
+    let attempt = status.attempt.as_ref().filter(|_| Place::of_status(status).is_some_and(Place::is_attempt))?;
     let until = attempt.held_since.as_ref().map_or(now, |since| since.0);
     Some(until.duration_since(attempt.started_at.0) - SignedDuration::from_secs(attempt.held_seconds))
 }

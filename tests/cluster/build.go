@@ -72,7 +72,7 @@ func build(ctx context.Context, names ...string) (*toolbox, error) {
 	key := sha256.Sum256([]byte(string(goSum) + toolchain + strings.Join(buildFlags(), " ")))
 	tools := &toolbox{filepath.Join(cache, fmt.Sprintf("control-plane-%x", key[:8])), map[string]string{}}
 
-	missing := func() (list []component) {
+	missing := func(names ...string) (list []component) {
 		for _, c := range components {
 			if len(names) > 0 && !slices.Contains(names, c.name) || tools.path[c.name] != "" {
 				continue
@@ -89,7 +89,7 @@ func build(ctx context.Context, names ...string) (*toolbox, error) {
 	if err := tools.useEnvironment(); err != nil {
 		return nil, err
 	}
-	if len(missing()) == 0 {
+	if len(missing(names...)) == 0 {
 		return tools, nil
 	}
 
@@ -104,12 +104,14 @@ func build(ctx context.Context, names ...string) (*toolbox, error) {
 		return nil, err
 	}
 	defer lock.Close()
-	for _, c := range missing() {
-		if err := tools.compile(ctx, c); err != nil {
+	for _, c := range missing(names...) {
+		// In the order in which they are built, kubectl first if it was asked for alone: what is there counts.
+		position := len(components) - len(missing()) + 1
+		if err := tools.compile(ctx, c, position); err != nil {
 			return nil, err
 		}
 	}
-	missing()
+	missing(names...)
 	return tools, nil
 }
 
@@ -138,7 +140,7 @@ func (t *toolbox) useEnvironment() error {
 	return nil
 }
 
-func (t *toolbox) compile(ctx context.Context, c component) error {
+func (t *toolbox) compile(ctx context.Context, c component, position int) error {
 	module := filepath.Join(t.dir, "module")
 	if err := os.MkdirAll(module, 0o755); err != nil {
 		return err
@@ -149,7 +151,6 @@ func (t *toolbox) compile(ctx context.Context, c component) error {
 		}
 	}
 
-	position := slices.Index(components, c) + 1
 	started := time.Now()
 	elapsed := func() time.Duration { return time.Since(started).Round(time.Second) }
 	say("[%d/%d] building %s %s (%s on two cores) …", position, len(components), c.name, c.version(), c.takes)

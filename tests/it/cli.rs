@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::json;
 
-use crate::harness::World;
+use crate::harness::{self, World};
 
 /// The program with nothing from our own environment: no kubeconfig, no home, no variables.
 fn phasegate(arguments: &[&str]) -> Command {
@@ -65,11 +65,7 @@ impl Nobody {
 
 /// A file with this content, for one test.
 fn file(test: &str, content: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli");
-    std::fs::create_dir_all(&folder).unwrap();
-    let path = folder.join(test);
-    std::fs::write(&path, content).unwrap();
-    path
+    harness::file("cli", test, content).unwrap()
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use phasegate::api::{self, Environment};
 use serde_json::{Value, json};
 
-use crate::harness::{World, cluster::root, gateway};
+use crate::harness::{World, gateway, root};
 
 /// Whether files that follow from the code are written anew, as `make generate` does.
 pub fn generates() -> bool {
@@ -257,4 +257,26 @@ fn mentions(code: &str, path: &str) -> bool {
         code.split(&format!("{parent}::{{")).skip(1).any(|group| holds(group.split('}').next().unwrap_or(group), name))
     });
     holds(code, path) || grouped
+}
+
+#[test]
+fn each_program_is_built_without_what_only_the_other_needs() {
+    let of_the_operator = ["axum", "mongodb", "prometheus-client", "tracing-subscriber"];
+    let of_the_plugin = ["cel", "clap_complete", "kube-cel", "zip"];
+    for (feature, needed, left_out) in
+        [("operator", &of_the_operator, &of_the_plugin), ("plugin", &of_the_plugin, &of_the_operator)]
+    {
+        let tree = std::process::Command::new(env!("CARGO"))
+            .args(["tree", "--offline", "--locked", "-p", "phasegate", "--no-default-features", "--features", feature])
+            .args(["-e", "normal", "--prefix", "none", "--format", "{p}"])
+            .current_dir(root())
+            .output()
+            .unwrap();
+        assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+        let tree = String::from_utf8(tree.stdout).unwrap();
+        let crates: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+        let missing: Vec<_> = needed.iter().filter(|name| !crates.contains(name)).collect();
+        let superfluous: Vec<_> = left_out.iter().filter(|name| crates.contains(name)).collect();
+        assert!(missing.is_empty() && superfluous.is_empty(), "{feature} lacks {missing:?} and has {superfluous:?}");
+    }
 }

@@ -12,8 +12,8 @@ use kube::api::{ListParams, PostParams};
 use phasegate::api::ApiGateway;
 use serde_json::json;
 
-use crate::harness::cluster::{Cluster, client_of, output, root, run};
-use crate::harness::{World, environment, gateway, private_world, until};
+use crate::harness::cluster::{Cluster, client_of};
+use crate::harness::{World, environment, gateway, output, private_world, root, run, until};
 
 const INSTALLED: &str = "phasegate-system";
 

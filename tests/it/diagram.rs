@@ -4,7 +4,7 @@ use phasegate::api::Reason;
 use phasegate::decide::diagram::mermaid;
 
 use crate::contract::generates;
-use crate::harness::cluster::root;
+use crate::harness::root;
 
 const BEGIN: &str = "<!-- diagram -->\n";
 const END: &str = "<!-- /diagram -->";

@@ -3,10 +3,10 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::api::DeleteParams;
-use phasegate::api::{ApiGateway, Environment, EnvironmentState, Phase, State, condition};
+use phasegate::api::{ApiGateway, Environment, Phase, State, condition};
 use serde_json::json;
 
-use crate::harness::{World, environment, gateway, is_true, path};
+use crate::harness::{World, environment, gateway, is_active, is_true, path};
 
 #[tokio::test]
 async fn environments_become_active_when_their_gateway_starts_and_only_after_their_rule_is_stored() {
@@ -482,10 +482,6 @@ async fn until_counted(world: &World, name: &str, active: i32, total: i32) -> Ap
             counted.is_some_and(|counted| (counted.active, counted.total) == (active, total))
         })
         .await
-}
-
-fn is_active(one: &Environment) -> bool {
-    one.status.as_ref().is_some_and(|status| status.state == EnvironmentState::Active)
 }
 
 /// A condition's status and reason.

@@ -3,7 +3,6 @@
 //! The same table judges objects of a cluster, and what was once recorded of them (tests/health/recorded).
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -12,8 +11,7 @@ use phasegate::api::{ApiGateway, Environment, Phase, State};
 use serde_json::{Value, json};
 
 use crate::contract::generates;
-use crate::harness::cluster::{output, root, run};
-use crate::harness::{World, environment, gateway};
+use crate::harness::{World, environment, gateway, output, root, run, scratch};
 
 /// An object by its name, and what Argo CD and Flux are to say of it.
 const ROWS: [(&str, &str, &str, &str); 13] = [
@@ -62,9 +60,9 @@ fn judged(objects: &[Value]) -> Vec<Verdict> {
         |rule: &dyn Fn(&str) -> Value| json!({ "ApiGateway": rule("ApiGateway"), "Environment": rule("Environment") });
     let asked = json!({ "lua": of_each(&lua), "cel": of_each(&cel), "objects": objects });
 
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("health-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let program = folder.join(format!("judge-{:?}", std::thread::current().id()));
+    // One for each judge: it is removed at its end, while others may be building theirs.
+    let folder = scratch(&format!("health-{}-{:?}", std::process::id(), std::thread::current().id())).unwrap();
+    let program = folder.join("judge");
     run(Command::new("go")
         .args(["build", "-o"])
         .arg(&program)

@@ -9,7 +9,7 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use phasegate::api::{ApiGateway, Environment, EnvironmentState, Phase, State, condition};
 use serde_json::{Value, json};
 
-use crate::harness::{Random, World, gateway, is_true, path};
+use crate::harness::{Random, World, gateway, is_active, is_true, path};
 
 fn on(host: &str) -> Value {
     json!({ "image": "acme/gateway:1", "host": host, "startDeadline": "1m" })
@@ -21,11 +21,7 @@ async fn environment(world: &World, name: &str, of: &str, host: &str) -> Environ
 }
 
 async fn until_active(world: &World, name: &str) -> Environment {
-    world
-        .until(name, "Active", |environment: &Environment| {
-            environment.status.as_ref().is_some_and(|status| status.state == EnvironmentState::Active)
-        })
-        .await
+    world.until(name, "Active", is_active).await
 }
 
 async fn until_refused(world: &World, name: &str, reason: &str) -> Environment {

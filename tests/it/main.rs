@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-mod harness;
+use phasegate_harness as harness;
 
 mod cli;
 mod contract;

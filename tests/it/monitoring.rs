@@ -2,15 +2,15 @@
 //! alerts, runbook and dashboard speak of what there is.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use kube::api::{Patch, PatchParams};
 use phasegate::api::{Phase, State};
 use serde_json::{Value, json};
 
-use crate::harness::cluster::{kustomized, root, run};
-use crate::harness::{Health, World, gateway};
+use crate::harness::cluster::kustomized;
+use crate::harness::{self, Health, World, file, gateway, root, run, scratch};
 
 /// What a scrape says of one metric.
 #[derive(Default)]
@@ -95,8 +95,7 @@ async fn every_metric_is_in_the_readmes_table_and_every_row_of_it_in_a_scrape() 
     let registry = ["--registry", "mongodb", "--mongodb-database", "platform", "--gateway-namespace", &world.namespace];
     let nobody = Health::reserve();
     let uri = format!("mongodb://{}/?serverSelectionTimeoutMS=500", nobody.address());
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.uri", world.namespace));
-    std::fs::write(&file, uri).unwrap();
+    let file = file("mongo", &format!("{}.uri", world.namespace), &uri).unwrap();
     let flags = [&registry[..], &["--mongodb-uri-file", file.to_str().unwrap(), "--http-bind", &address]].concat();
     let _first = world.candidate(&flags);
     leader.until("/metrics", 200, &["phasegate_leader 1"]).await;
@@ -174,7 +173,7 @@ fn check_metrics(text: &str) {
 }
 
 fn promtool(arguments: &[&str]) -> Command {
-    let mut command = Command::new("promtool");
+    let mut command = Command::new(harness::promtool().unwrap());
     command.args(arguments);
     command
 }
@@ -192,12 +191,10 @@ fn alerts(rules: &Value) -> Vec<&Value> {
 
 /// Writes files for promtool, into a folder of their own.
 fn written(test: &str, files: &[(&str, &str)]) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
-    std::fs::create_dir_all(&folder).unwrap();
     for (name, text) in files {
-        std::fs::write(folder.join(name), text).unwrap();
+        file(test, name, text).unwrap();
     }
-    folder
+    scratch(test).unwrap()
 }
 
 #[test]

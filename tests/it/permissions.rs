@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::core::v1::{Service, ServiceAccount};
@@ -219,6 +219,24 @@ async fn refused(all: &[Permission], taken: Option<&Permission>, mut denials: De
     denials.of(&user)
 }
 
+/// Takes nothing away, and then each of these permissions in turn, so many at once: what was refused is what was taken.
+pub async fn assert_each_is_missed<'a, F>(
+    permissions: &[&'a Permission],
+    at_once: usize,
+    refused: impl Fn(Option<&'a Permission>) -> F,
+) where
+    F: Future<Output = BTreeSet<Permission>>,
+{
+    let cases = std::iter::once(None).chain(permissions.iter().copied().map(Some));
+    let outcomes: Vec<(Option<&Permission>, BTreeSet<Permission>)> = futures::stream::iter(cases)
+        .map(|taken| refused(taken).map(move |missed| (taken, missed)))
+        .buffer_unordered(at_once)
+        .collect()
+        .await;
+    let wrong: Vec<_> = outcomes.iter().filter(|(taken, missed)| taken.iter().copied().ne(missed)).collect();
+    assert!(wrong.is_empty(), "taken away, and what was refused for it: {wrong:#?}");
+}
+
 #[tokio::test]
 async fn every_permission_is_used_and_no_other_is_missed() {
     let world = World::audited("roles").await;
@@ -227,18 +245,7 @@ async fn every_permission_is_used_and_no_other_is_missed() {
     let denials = Denials::follow(world.cluster.audit_log());
 
     // As many at once as two cores bear.
-    let cases = std::iter::once(None).chain(all.iter().map(Some));
-    let outcomes: Vec<(Option<&Permission>, BTreeSet<Permission>)> = futures::stream::iter(cases)
-        .map(|taken| {
-            let (all, denials) = (&all, denials.clone());
-            async move { (taken, refused(all, taken, denials).await) }
-        })
-        .buffer_unordered(6)
-        .collect()
-        .await;
-
-    let wrong: Vec<_> = outcomes.iter().filter(|(taken, missed)| taken.iter().copied().ne(missed)).collect();
-    assert!(wrong.is_empty(), "taken away, and what was refused for it: {wrong:#?}");
+    assert_each_is_missed(&all.iter().collect::<Vec<_>>(), 6, |taken| refused(&all, taken, denials.clone())).await;
 }
 
 /// What an operator could use to become somebody else, or to read what is not its business.

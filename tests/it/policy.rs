@@ -9,8 +9,7 @@ use kube::{Api, Client, Config};
 use phasegate::api::ApiGateway;
 use serde_json::{Value, json};
 
-use crate::harness::cluster::{root, run};
-use crate::harness::{World, gateway};
+use crate::harness::{World, eventually, gateway, root, run};
 
 /// A namespace of a cluster that has the policies, and people who may write gateways there.
 struct Tenancy {
@@ -75,21 +74,16 @@ impl Tenancy {
     /// Policies and roles take effect a moment after they were written.
     async fn until_refused(&self) {
         for place in [places().remove(0), places().pop().unwrap()] {
-            self.eventually("refused", || async {
+            self.eventually("refused", async || {
                 self.create("tina", &place.spec).await.is_err_and(|said| said.contains("denied request"))
             })
             .await;
         }
     }
 
-    async fn eventually<F: Future<Output = bool>>(&self, what: &str, holds: impl Fn() -> F) {
-        let waited = tokio::time::timeout(Duration::from_secs(60), async {
-            let mut every = tokio::time::interval(Duration::from_millis(100));
-            while !holds().await {
-                every.tick().await;
-            }
-        });
-        assert!(waited.await.is_ok(), "not {what} within a minute");
+    async fn eventually(&self, what: &str, holds: impl AsyncFn() -> bool) {
+        let waited = eventually(Duration::from_millis(100), async || holds().await.then_some(()));
+        assert!(waited.await.is_some(), "never {what}");
     }
 }
 
@@ -154,7 +148,7 @@ async fn a_name_is_refused_wherever_it_stands_unless_its_author_may_get_that_one
         );
         assert!(said.ends_with(&sentence), "{field}: {said}");
         tenancy
-            .eventually(&format!("allowed: {resource} in {field}"), || async {
+            .eventually(&format!("allowed: {resource} in {field}"), async || {
                 tenancy.create("reader", &spec).await.is_ok()
             })
             .await;
@@ -192,7 +186,7 @@ async fn ten_new_names_are_checked_at_a_time_and_any_number_for_who_may_get_all(
     tenancy.allow_to_get("twenty", "reader", "secrets", &names).await;
     tenancy.allow_to_get("all", "colleague", "secrets", &[]).await;
 
-    tenancy.eventually("ten allowed", || async { tenancy.create("reader", &with_secrets(10)).await.is_ok() }).await;
+    tenancy.eventually("ten allowed", async || tenancy.create("reader", &with_secrets(10)).await.is_ok()).await;
     let said = tenancy.create("reader", &with_secrets(11)).await.unwrap_err();
     assert!(said.contains("spec names 11 Secrets that it did not name before"), "{said}");
     // Ten that are allowed do not hide one that is not.
@@ -201,6 +195,6 @@ async fn ten_new_names_are_checked_at_a_time_and_any_number_for_who_may_get_all(
     let said = tenancy.create("reader", &nine).await.unwrap_err();
     assert!(said.contains("spec.imagePullSecrets: you may not get Secret another"), "{said}");
     tenancy
-        .eventually("a hundred allowed", || async { tenancy.create("colleague", &with_secrets(100)).await.is_ok() })
+        .eventually("a hundred allowed", async || tenancy.create("colleague", &with_secrets(100)).await.is_ok())
         .await;
 }

@@ -5,11 +5,10 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::ListParams;
 use phasegate::api::{ApiGateway, Phase, Reason, State, condition};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::harness::{Health, World, gateway, is_true, path};
+use crate::harness::{Health, STARTED, World, available, gateway, is_true, path, restart};
 
-const STARTED: [&str; 2] = ["Starting/Running StartRequested", "Started/Running Started"];
 const RESTARTED: [&str; 2] = ["Starting/Restarting RestartRequested", "Started/Running Started"];
 
 #[tokio::test]
@@ -57,16 +56,16 @@ async fn the_state_restarts_once_when_it_turns_and_never_again_while_it_stays() 
 
     // A leftover is no request: not with another change, and not for another process.
     let changed = world.patch("shop", json!({ "spec": { "image": "acme/gateway:2" } })).await;
-    until_ready(&world, &changed).await;
+    world.until_ready_again(&changed).await;
     operator.kill();
     let _operator = world.operator();
     let changed = world.patch("shop", json!({ "spec": { "image": "acme/gateway:3" } })).await;
-    let shop = until_ready(&world, &changed).await;
+    let shop = world.until_ready_again(&changed).await;
     assert_eq!(path(&shop), [STARTED, RESTARTED].concat());
 
     // Turning away and back is one.
     let changed = world.patch("shop", json!({ "spec": { "state": "Running" } })).await;
-    let shop = until_ready(&world, &changed).await;
+    let shop = world.until_ready_again(&changed).await;
     assert_eq!(path(&shop), [STARTED, RESTARTED].concat());
     world.patch("shop", json!({ "spec": { "state": "Restarting" } })).await;
     let shop = until_restarted(&world, 2).await;
@@ -82,7 +81,7 @@ async fn a_gateway_created_as_restarting_is_started_and_not_restarted() {
 
     let changed = world.patch("shop", json!({ "spec": { "image": "acme/gateway:2" } })).await;
 
-    let shop = until_ready(&world, &changed).await;
+    let shop = world.until_ready_again(&changed).await;
     assert_eq!(path(&shop), STARTED);
     // Stopped and Restarting again is a start, too.
     world.patch("shop", json!({ "spec": { "state": "Stopped" } })).await;
@@ -90,7 +89,7 @@ async fn a_gateway_created_as_restarting_is_started_and_not_restarted() {
     world.patch("shop", json!({ "spec": { "state": "Restarting" } })).await;
     world.until_started("shop").await;
     let changed = world.patch("shop", json!({ "spec": { "image": "acme/gateway:3" } })).await;
-    let shop = until_ready(&world, &changed).await;
+    let shop = world.until_ready_again(&changed).await;
     let stopped = ["Stopping/Stopped StopRequested", "Stopped/Stopped Stopped"];
     assert_eq!(path(&shop), [STARTED, stopped, STARTED].concat());
 }
@@ -108,7 +107,7 @@ async fn two_restarts_in_a_row_are_two_and_the_same_annotation_again_is_none() {
     let second = until_restarted(&world, 2).await;
     world.patch("shop", restart("two")).await;
     let changed = world.patch("shop", json!({ "spec": { "image": "acme/gateway:2" } })).await;
-    let shop = until_ready(&world, &changed).await;
+    let shop = world.until_ready_again(&changed).await;
 
     assert_eq!(path(&shop), [STARTED, RESTARTED, RESTARTED].concat());
     let number = |shop: &ApiGateway| shop.status.as_ref().unwrap().attempt.as_ref().unwrap().number;
@@ -214,7 +213,7 @@ async fn a_restart_with_a_broken_image_leaves_the_old_pods_serving_until_the_ima
     // A retry is for those that do not serve.
     world.patch("shop", json!({ "metadata": { "annotations": { "phasegate.dev/retry-requested-at": "now" } } })).await;
     let fixed = world.patch("shop", json!({ "spec": { "image": "acme/gateway:2" } })).await;
-    let shop = until_ready(&world, &fixed).await;
+    let shop = world.until_ready_again(&fixed).await;
     assert!(!is_true(&shop, condition::STALLED));
     assert_eq!(path(&shop), [STARTED, given_up].concat());
     let deployment: Deployment = world.api().get("shop").await.unwrap();
@@ -298,14 +297,10 @@ async fn a_retry_request_does_nothing_to_a_gateway_that_serves() {
     // What the operator does next has the annotation before its eyes.
     let changed = world.patch("shop", json!({ "spec": { "replicas": 2 } })).await;
 
-    let shop = until_ready(&world, &changed).await;
+    let shop = world.until_ready_again(&changed).await;
     assert_eq!(path(&shop), STARTED);
     let now = pods(&world).await;
     assert!(before.iter().all(|pod| now.contains(pod)), "{before:?} {now:?}");
-}
-
-fn restart(value: &str) -> Value {
-    json!({ "metadata": { "annotations": { "phasegate.dev/restart-requested-at": value } } })
 }
 
 /// Waits until a gateway has been restarted so often, and serves.
@@ -318,24 +313,10 @@ async fn until_restarted(world: &World, times: i64) -> ApiGateway {
         .await
 }
 
-/// Waits until a gateway is ready at a generation.
-async fn until_ready(world: &World, changed: &ApiGateway) -> ApiGateway {
-    world
-        .until("shop", "the new generation, ready", |shop: &ApiGateway| {
-            is_true(shop, condition::READY)
-                && shop.status.as_ref().unwrap().observed_generation == changed.metadata.generation
-        })
-        .await
-}
-
 /// The names of the pods that are not going away.
 async fn pods(world: &World) -> Vec<String> {
     let pods = world.api::<Pod>().list(&ListParams::default()).await.unwrap();
     pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).map(ResourceExt::name_any).collect()
-}
-
-fn available(deployment: &Deployment) -> i32 {
-    deployment.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0)
 }
 
 fn restart_of(deployment: &Deployment) -> Option<&str> {

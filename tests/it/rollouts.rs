@@ -6,9 +6,7 @@ use kube::api::ListParams;
 use phasegate::api::{ApiGateway, condition};
 use serde_json::json;
 
-use crate::harness::{World, gateway, is_true, path};
-
-const STARTED: [&str; 2] = ["Starting/Running StartRequested", "Started/Running Started"];
+use crate::harness::{STARTED, World, available, gateway, is_true, path};
 
 #[tokio::test]
 async fn image_env_resources_and_replicas_roll_without_another_attempt_and_without_an_interruption() {
@@ -29,7 +27,7 @@ async fn image_env_resources_and_replicas_roll_without_another_attempt_and_witho
     ];
     let mut shop = None;
     for (number, change) in changes.into_iter().enumerate() {
-        shop = Some(until_ready(&world, &world.patch("shop", json!({ "spec": change })).await).await);
+        shop = Some(world.until_ready_again(&world.patch("shop", json!({ "spec": change })).await).await);
         let deployment: Deployment = world.api().get("shop").await.unwrap();
         let container = &template(&deployment).spec.as_ref().unwrap().containers[0];
         let requests = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
@@ -90,7 +88,7 @@ async fn a_bad_image_leaves_the_last_good_pods_serving_and_is_stalled_once_the_d
     assert!(events.contains(&"Warning ProgressDeadlineExceeded".to_owned()), "{events:?}");
 
     let fixed = world.patch("shop", json!({ "spec": { "image": "acme/gateway:2" } })).await;
-    let shop = until_ready(&world, &fixed).await;
+    let shop = world.until_ready_again(&fixed).await;
     assert!(!is_true(&shop, condition::STALLED));
     assert_eq!(path(&shop), STARTED);
     let deployment: Deployment = world.api().get("shop").await.unwrap();
@@ -110,12 +108,12 @@ async fn the_deployments_progress_deadline_is_the_start_deadline_and_follows_it_
     assert_eq!(progress(&first), Some(90));
 
     let changed = world.patch("shop", json!({ "spec": { "startDeadline": "2m" } })).await;
-    until_ready(&world, &changed).await;
+    world.until_ready_again(&changed).await;
     let second: Deployment = world.api().get("shop").await.unwrap();
     assert_eq!(progress(&second), Some(120));
     // Absent: the operator's own.
     let changed = world.patch("shop", json!({ "spec": { "startDeadline": null } })).await;
-    let shop = until_ready(&world, &changed).await;
+    let shop = world.until_ready_again(&changed).await;
     let third: Deployment = world.api().get("shop").await.unwrap();
     assert_eq!(progress(&third), Some(420));
     assert_eq!(template(&third), template(&first));
@@ -163,13 +161,13 @@ async fn replicas_that_the_spec_leaves_out_are_left_to_whoever_scales_the_deploy
 
     world.patch_object::<Deployment>("shop", json!({ "spec": { "replicas": 3 } })).await;
     let changed = world.patch("shop", json!({ "spec": { "image": "acme/gateway:2" } })).await;
-    until_ready(&world, &changed).await;
+    world.until_ready_again(&changed).await;
     let deployment: Deployment = world.api().get("shop").await.unwrap();
     assert_eq!((deployment.spec.as_ref().unwrap().replicas, available(&deployment)), (Some(3), 3));
 
     // Named again, they are the spec's.
     let changed = world.patch("shop", json!({ "spec": { "replicas": 2 } })).await;
-    until_ready(&world, &changed).await;
+    world.until_ready_again(&changed).await;
     world.patch_object::<Deployment>("shop", json!({ "spec": { "replicas": 4 } })).await;
     let two = |deployment: &Deployment| deployment.spec.as_ref().unwrap().replicas == Some(2);
     world.until("shop", "two replicas again", two).await;
@@ -213,7 +211,7 @@ async fn pods_of_an_older_renderer_are_left_alone_until_the_spec_changes() {
     assert_eq!((template(&kept), renderer(&kept)), (template(&older), Some("0")));
 
     let changed = world.patch("shop", json!({ "spec": { "image": "acme/gateway:2" } })).await;
-    until_ready(&world, &changed).await;
+    world.until_ready_again(&changed).await;
     let new: Deployment = world.api().get("shop").await.unwrap();
     let pod = template(&new).spec.as_ref().unwrap();
     assert_eq!(pod.containers[0].image.as_deref(), Some("acme/gateway:2"));
@@ -250,16 +248,6 @@ async fn pods_of_an_older_renderer_are_renewed_by_a_restart() {
     assert_eq!(renderer(&new), renderer(&current));
 }
 
-/// Waits until the gateway is ready at a generation.
-async fn until_ready(world: &World, changed: &ApiGateway) -> ApiGateway {
-    world
-        .until("shop", "the new generation, ready", |shop: &ApiGateway| {
-            is_true(shop, condition::READY)
-                && shop.status.as_ref().unwrap().observed_generation == changed.metadata.generation
-        })
-        .await
-}
-
 /// The ReplicaSets' names, and how many of their pods are available.
 async fn replica_sets(world: &World) -> Vec<(String, i32)> {
     let sets = world.api::<ReplicaSet>().list(&ListParams::default()).await.unwrap();
@@ -277,8 +265,4 @@ fn template(deployment: &Deployment) -> &PodTemplateSpec {
 
 fn renderer(deployment: &Deployment) -> Option<&str> {
     deployment.metadata.annotations.as_ref()?.get("phasegate.dev/renderer").map(String::as_str)
-}
-
-fn available(deployment: &Deployment) -> i32 {
-    deployment.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0)
 }

@@ -1,7 +1,7 @@
 //! Every row of ARCHITECTURE.md's table of the machine is lived through by a test on a real
 //! control plane.
 
-use crate::harness::cluster::root;
+use crate::harness::root;
 
 /// The rows' first two columns, in their order, each with the tests that live through it, as
 /// `module::function`.

@@ -7,7 +7,7 @@ use kube::api::ListParams;
 use phasegate::api::{ApiGateway, Phase, State, condition};
 use serde_json::json;
 
-use crate::harness::{World, gateway, is_true, path};
+use crate::harness::{World, gateway, is_true, message, path};
 
 const FLAGS: [&str; 1] = ["--cleanup-stuck-after=3s"];
 
@@ -149,9 +149,4 @@ async fn hold_pod(world: &World) -> String {
 async fn free_pod(world: &World, name: &str) {
     world.patch_object::<Pod>(name, json!({ "metadata": { "finalizers": null } })).await;
     world.until_gone::<Pod>(name).await;
-}
-
-fn message(gateway: &ApiGateway, type_: &str) -> String {
-    let mut conditions = gateway.status.iter().flat_map(|status| &status.conditions);
-    conditions.find(|condition| condition.type_ == type_).map(|found| found.message.clone()).unwrap_or_default()
 }

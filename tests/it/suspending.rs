@@ -9,9 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use phasegate::api::{ApiGateway, Environment, EnvironmentState, Phase, State, condition};
 use serde_json::{Value, json};
 
-use crate::harness::{World, environment, gateway, is_true, path};
-
-const STARTED: [&str; 2] = ["Starting/Running StartRequested", "Started/Running Started"];
+use crate::harness::{STARTED, World, environment, gateway, is_true, path, restart};
 
 #[tokio::test]
 async fn a_gateway_suspended_from_the_beginning_has_no_child_and_no_phase_until_it_is_resumed() {
@@ -287,10 +285,6 @@ async fn suspending_resuming_and_scaling_a_timed_out_gateway_are_no_requests() {
 
 fn suspend(is: bool) -> Value {
     json!({ "spec": { "suspend": is } })
-}
-
-fn restart(value: &str) -> Value {
-    json!({ "metadata": { "annotations": { "phasegate.dev/restart-requested-at": value } } })
 }
 
 fn replicas(deployment: &Deployment) -> i32 {

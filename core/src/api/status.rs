@@ -1,15 +1,12 @@
 //! `ApiGateway`: what the operator reports (`status`). Only the operator writes it.
 
-use std::borrow::Cow;
-use std::fmt;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
 use kube::KubeSchema;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::gateway::DesiredState;
 use super::reason::Reason;
+use super::state::{DesiredState, Phase, State};
 
 /// How many transitions `status.history` keeps.
 pub const HISTORY_LENGTH: usize = 20;
@@ -80,6 +77,10 @@ pub struct ApiGatewayStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 
+    /// What the messages of the conditions are about, so that they are rewritten only when that changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Subject>,
+
     /// Why the last start or restart failed. It outlives the clean-up and goes with the
     /// next successful start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -92,98 +93,6 @@ pub struct ApiGatewayStatus {
 
 fn is_zero(number: &i64) -> bool {
     *number == 0
-}
-
-/// What the operator holds a gateway to.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum State {
-    /// It serves, or is being started.
-    Running,
-    /// It does not serve: the user asked so, or its start timed out.
-    Stopped,
-    /// It serves and is being restarted.
-    Restarting,
-}
-
-/// What the operator is doing with a gateway.
-///
-/// The schema leaves the set open, so that an object written by another version can be
-/// stored and met; such a phase is [`Phase::Unknown`] and nothing is done to it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Phase {
-    /// Seen, and not yet begun: something must be free or answer first.
-    Created,
-    /// Being started, with a deadline.
-    Starting,
-    /// Started; with `status.state: Stopped`, timed out and about to be stopped.
-    Started,
-    /// Being stopped.
-    Stopping,
-    /// Nothing of it runs.
-    Stopped,
-    /// A finalizer works.
-    Deleting,
-    /// A phase of another version.
-    Unknown(String),
-}
-
-impl Phase {
-    /// The phase as the API spells it.
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Created => "Created",
-            Self::Starting => "Starting",
-            Self::Started => "Started",
-            Self::Stopping => "Stopping",
-            Self::Stopped => "Stopped",
-            Self::Deleting => "Deleting",
-            Self::Unknown(text) => text,
-        }
-    }
-}
-
-impl From<String> for Phase {
-    fn from(text: String) -> Self {
-        match text.as_str() {
-            "Created" => Self::Created,
-            "Starting" => Self::Starting,
-            "Started" => Self::Started,
-            "Stopping" => Self::Stopping,
-            "Stopped" => Self::Stopped,
-            "Deleting" => Self::Deleting,
-            _ => Self::Unknown(text),
-        }
-    }
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl Serialize for Phase {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-impl<'de> Deserialize<'de> for Phase {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self::from)
-    }
-}
-
-impl JsonSchema for Phase {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        "Phase".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "maxLength": 64 })
-    }
 }
 
 /// The tokens of the last request that was taken up.
@@ -237,6 +146,28 @@ pub struct EnvironmentCount {
     pub active: i32,
     /// All environments that name this gateway.
     pub total: i32,
+}
+
+/// What messages are about that quote others, who say the same thing in changing words.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The image that cannot be pulled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Who serves meanwhile: `OldPods`, `OtherPods` or `NoPod`. Absent during a first start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<Serving>,
+}
+
+/// Who serves while pods do not come up.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serving {
+    /// The last good pods.
+    OldPods,
+    /// Other pods of the same template.
+    OtherPods,
+    /// Nobody.
+    NoPod,
 }
 
 /// Why a start or restart failed.

@@ -9,7 +9,7 @@ use super::place::Place;
 use super::situation::{DueStart, Situation};
 use super::words::{ended, human, say};
 use super::{deadline, readiness};
-use crate::api::{ApiGatewayStatus, Reason, condition};
+use crate::api::{ApiGatewayStatus, Reason, Serving, Subject, condition};
 
 /// One condition's new status, reason and message.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,60 +20,54 @@ struct Claim {
 }
 
 /// What is said of a gateway, before it is written as conditions.
-struct Outlook {
+pub(super) struct Outlook {
     ready: Claim,
     available: Claim,
     reconciling: Claim,
     stalled: Claim,
     cleanup_stuck: Option<Claim>,
+    /// What the messages are about that quote others.
+    pub(super) subject: Option<Subject>,
 }
 
-/// The conditions of a gateway whose status will be `status`, keeping the times of those
-/// that do not turn.
-pub fn of(s: &Situation<'_>, status: &ApiGatewayStatus) -> Vec<Condition> {
-    let outlook = outlook(s, status);
-    let Outlook { ready, available, reconciling, stalled, cleanup_stuck } = outlook;
-    [
-        (condition::READY, Some(ready)),
-        (condition::AVAILABLE, Some(available)),
-        (condition::RECONCILING, Some(reconciling)),
-        (condition::STALLED, Some(stalled)),
-        (condition::CLEANUP_STUCK, cleanup_stuck),
-    ]
-    .into_iter()
-    .filter_map(|(type_, claim)| Some((type_, claim?)))
-    .map(|(type_, claim)| render(s, status, type_, claim))
-    .collect()
+impl Outlook {
+    /// The conditions, keeping the times of those that do not turn; and the words of those that say the same,
+    /// where `keeps_words`.
+    pub(super) fn conditions(&self, s: &Situation<'_>, before: &[Condition], keeps_words: bool) -> Vec<Condition> {
+        [
+            (condition::READY, Some(&self.ready)),
+            (condition::AVAILABLE, Some(&self.available)),
+            (condition::RECONCILING, Some(&self.reconciling)),
+            (condition::STALLED, Some(&self.stalled)),
+            (condition::CLEANUP_STUCK, self.cleanup_stuck.as_ref()),
+        ]
+        .into_iter()
+        .filter_map(|(type_, claim)| Some((type_, claim?)))
+        .map(|(type_, claim)| claim.render(s, type_, find(before, type_), keeps_words))
+        .collect()
+    }
 }
 
-fn render(s: &Situation<'_>, status: &ApiGatewayStatus, type_: &str, claim: Claim) -> Condition {
-    let before = find(&status.conditions, type_);
-    let turned = before.is_none_or(|before| (before.status == "True") != claim.is);
-    let since = match before {
-        Some(before) if !turned => before.last_transition_time.0,
-        _ => s.moment.now,
-    };
-    // The same cause seen through another pod, or in newer words, is not news: rewriting
-    // it would be a write per pod. Of another spec it is.
-    let message = match before {
-        Some(before)
-            if !turned
-                && before.reason == claim.reason.as_str()
-                && before.observed_generation == s.gateway.metadata.generation
-                && matter_of(&before.message) == matter_of(&claim.message)
-                && has_others_words(claim.reason) =>
-        {
-            before.message.clone()
+impl Claim {
+    fn render(&self, s: &Situation<'_>, type_: &str, before: Option<&Condition>, keeps_words: bool) -> Condition {
+        let generation = s.gateway.metadata.generation;
+        let unturned = before.filter(|before| (before.status == "True") == self.is);
+        // The same cause seen through another pod, or in newer words, is not news: rewriting
+        // it would be a write per pod. Of another spec it is.
+        let same = unturned.filter(|before| {
+            keeps_words
+                && before.reason == self.reason.as_str()
+                && before.observed_generation == generation
+                && has_others_words(self.reason)
+        });
+        Condition {
+            type_: type_.to_owned(),
+            status: if self.is { "True" } else { "False" }.to_owned(),
+            reason: self.reason.to_string(),
+            message: same.map_or(&self.message, |before| &before.message).clone(),
+            observed_generation: generation,
+            last_transition_time: Time(seconds(unturned.map_or(s.moment.now, |before| before.last_transition_time.0))),
         }
-        _ => claim.message,
-    };
-    Condition {
-        type_: type_.to_owned(),
-        status: if claim.is { "True" } else { "False" }.to_owned(),
-        reason: claim.reason.to_string(),
-        message,
-        observed_generation: s.gateway.metadata.generation,
-        last_transition_time: Time(seconds(since)),
     }
 }
 
@@ -125,33 +119,22 @@ pub fn failing(status: &ApiGatewayStatus) -> Option<Reason> {
     }
 }
 
-/// The image that a message names, if it names one, and who serves meanwhile: of another image, or where fewer
-/// serve, it is another message.
-fn matter_of(message: &str) -> (Option<&str>, Option<&str>) {
-    let image = message.split_once("image \"").and_then(|(_, rest)| rest.split('"').next());
-    (image, SERVERS.into_iter().find(|who| message.contains(who)))
-}
-
-const OLD_PODS_SERVE: &str = "the last good pods go on serving";
-const OTHER_PODS_SERVE: &str = "other pods go on serving";
-const NO_POD_SERVES: &str = "no pod serves";
-const SERVERS: [&str; 3] = [OLD_PODS_SERVE, OTHER_PODS_SERVE, NO_POD_SERVES];
-
 /// Who serves while pods do not come up.
-fn who_serves(s: &Situation<'_>) -> &'static str {
+fn serving(s: &Situation<'_>) -> Serving {
     let rollout = &s.observed.rollout;
     match rollout.available {
-        ..=0 => NO_POD_SERVES,
-        _ if rollout.replicas > rollout.updated => OLD_PODS_SERVE,
-        _ => OTHER_PODS_SERVE,
+        ..=0 => Serving::NoPod,
+        _ if rollout.replicas > rollout.updated => Serving::OldPods,
+        _ => Serving::OtherPods,
     }
 }
 
-/// The visible cause of a gateway that has served, and who serves meanwhile.
-fn visible_while_serving(s: &Situation<'_>) -> Option<Cause> {
-    let cause = diagnosis::visible_cause(s.observed)?;
-    let message = format!("{}; {}", cause.message.trim_end_matches('.'), who_serves(s));
-    Some(Cause { message, ..cause })
+fn who_serves(serving: Serving) -> &'static str {
+    match serving {
+        Serving::OldPods => "the last good pods go on serving",
+        Serving::OtherPods => "other pods go on serving",
+        Serving::NoPod => "no pod serves",
+    }
 }
 
 /// Whether the message of a reason quotes the kubelet, the scheduler or a Deployment, who say the
@@ -168,8 +151,9 @@ fn no(reason: Reason, message: impl Into<String>) -> Claim {
     Claim { is: false, reason, message: message.into() }
 }
 
-fn outlook(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
-    let place = Place::of(status.phase.as_ref(), status.state);
+/// What is said of a gateway whose status will be `status`.
+pub(super) fn outlook(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
+    let place = Place::of_status(status);
     let mut outlook = match place {
         None => unknown_phase(status),
         Some(Place::New | Place::Created) => pending(s),
@@ -194,6 +178,7 @@ fn outlook(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
         let message = "suspended: nothing is written and the clock is held until spec.suspend is false";
         outlook.reconciling = no(Reason::Suspended, message);
         outlook.stalled = no(Reason::Suspended, message);
+        outlook.subject = None;
         outlook.ready = Claim { is: outlook.ready.is, reason: Reason::Suspended, message: message.to_owned() };
     }
     outlook
@@ -251,6 +236,7 @@ fn waits_for_somebody(reason: Reason, message: &str) -> Outlook {
         reconciling: no(reason, message),
         stalled: yes(reason, message),
         cleanup_stuck: None,
+        subject: None,
     }
 }
 
@@ -261,6 +247,7 @@ fn heals_by_waiting(reason: Reason, message: &str) -> Outlook {
         reconciling: yes(reason, message),
         stalled: no(reason, ""),
         cleanup_stuck: None,
+        subject: None,
     }
 }
 
@@ -270,6 +257,17 @@ fn obstructed(cause: &Cause) -> Outlook {
         Reason::WaitingForDeletion => heals_by_waiting(cause.reason, &message),
         _ => waits_for_somebody(cause.reason, &message),
     }
+}
+
+/// A visible cause, and who serves meanwhile.
+fn visible(cause: Cause, serving: Option<Serving>) -> Outlook {
+    let meanwhile = serving.map_or_else(String::new, |serving| format!("; {}", who_serves(serving)));
+    let message = format!("{}{meanwhile}. {}", cause.message.trim_end_matches('.'), cause.hint);
+    Outlook { subject: subject(cause.image, serving), ..heals_by_waiting(cause.reason, &message) }
+}
+
+fn subject(image: Option<String>, serving: Option<Serving>) -> Option<Subject> {
+    (image.is_some() || serving.is_some()).then_some(Subject { image, serving })
 }
 
 fn sentence(cause: &Cause) -> String {
@@ -290,15 +288,11 @@ fn pending(s: &Situation<'_>) -> Outlook {
     }
 }
 
-fn visible_during_start(s: &Situation<'_>, reason: Reason) -> Option<Cause> {
-    if reason == Reason::Restarting { visible_while_serving(s) } else { diagnosis::visible_cause(s.observed) }
-}
-
 fn starting(s: &Situation<'_>, status: &ApiGatewayStatus, reason: Reason) -> Outlook {
     let mut outlook = if let Some(cause) = obstacle(s) {
         obstructed(&cause)
-    } else if let Some(cause) = visible_during_start(s, reason) {
-        heals_by_waiting(cause.reason, &sentence(&cause))
+    } else if let Some(cause) = diagnosis::visible_cause(s.observed) {
+        visible(cause, (reason == Reason::Restarting).then(|| serving(s)))
     } else {
         let limit = deadline::limit(s.gateway, s.settings);
         let number = status.attempt.as_ref().map_or(1, |attempt| attempt.number);
@@ -332,6 +326,7 @@ fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
             reconciling: no(Reason::Started, ""),
             stalled: no(Reason::Started, ""),
             cleanup_stuck: None,
+            subject: None,
             available,
         };
     }
@@ -344,17 +339,22 @@ fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
             &format!("the restart did not finish in time and the old pods go on serving: {cause}"),
         )
     } else if let Some(words) = &s.observed.rollout.progress_deadline_exceeded {
-        let why = diagnosis::visible_cause(s.observed).map_or_else(|| words.clone(), |cause| sentence(&cause));
-        waits_for_somebody(
-            Reason::ProgressDeadlineExceeded,
-            &format!("the rollout makes no progress; {}: {why}", who_serves(s)),
-        )
-    } else if let Some(cause) = visible_while_serving(s) {
-        heals_by_waiting(cause.reason, &sentence(&cause))
+        no_progress(s, words)
+    } else if let Some(cause) = diagnosis::visible_cause(s.observed) {
+        visible(cause, Some(serving(s)))
     } else {
         heals_by_waiting(Reason::RollingOut, "a change is being rolled out or repaired")
     };
     Outlook { available, ..outlook }
+}
+
+/// The Deployment gave up its rollout, in its own words unless a cause is visible.
+fn no_progress(s: &Situation<'_>, words: &str) -> Outlook {
+    let (cause, serving) = (diagnosis::visible_cause(s.observed), serving(s));
+    let why = cause.as_ref().map_or_else(|| words.to_owned(), sentence);
+    let message = format!("the rollout makes no progress; {}: {why}", who_serves(serving));
+    let image = cause.and_then(|cause| cause.image);
+    Outlook { subject: subject(image, Some(serving)), ..waits_for_somebody(Reason::ProgressDeadlineExceeded, &message) }
 }
 
 fn stopping_or_stopped(s: &Situation<'_>, status: &ApiGatewayStatus, place: Option<Place>) -> Outlook {
@@ -363,7 +363,7 @@ fn stopping_or_stopped(s: &Situation<'_>, status: &ApiGatewayStatus, place: Opti
     let late = stopped && s.observed.children().iter().any(|(_, presence)| presence.is_ours());
     let mut outlook = if let (true, Some(cause)) = (due, obstacle(s)) {
         obstructed(&cause)
-    } else if s.asked_to_run() && s.is_held_stopped() {
+    } else if s.asked_to_run() && s.was_asked_to_run() {
         timed_out(s, status, stopped)
     } else if stopped && !late && !s.asked_to_run() {
         Outlook {
@@ -372,6 +372,7 @@ fn stopping_or_stopped(s: &Situation<'_>, status: &ApiGatewayStatus, place: Opti
             reconciling: no(Reason::Stopped, ""),
             stalled: no(Reason::Stopped, ""),
             cleanup_stuck: None,
+            subject: None,
         }
     } else {
         heals_by_waiting(if stopped { Reason::Pending } else { Reason::Stopping }, "the gateway is being stopped")
@@ -408,6 +409,7 @@ fn timed_out(s: &Situation<'_>, status: &ApiGatewayStatus, stopped: bool) -> Out
         },
         stalled: Claim { is: due.is_none(), reason: Reason::StartDeadlineExceeded, message },
         cleanup_stuck: None,
+        subject: None,
     }
 }
 

@@ -19,6 +19,14 @@ pub struct Cause {
     pub message: String,
     /// What to do.
     pub hint: String,
+    /// The image that it is about, if it is about one.
+    pub image: Option<String>,
+}
+
+impl Cause {
+    fn new(reason: Reason, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), hint: hint.into(), image: None }
+    }
 }
 
 type Policy = fn(&Observed) -> Option<Cause>;
@@ -68,18 +76,17 @@ pub fn is_quota(message: &str) -> bool {
 
 fn refusal(what: &str, message: &str, quota: bool) -> Cause {
     if quota {
-        Cause {
-            reason: Reason::QuotaExceeded,
-            message: format!("the namespace's quota refuses {what}: {}", say(message)),
-            hint: "Free or raise the ResourceQuota of the namespace, or lower spec.replicas or spec.resources."
-                .to_owned(),
-        }
+        Cause::new(
+            Reason::QuotaExceeded,
+            format!("the namespace's quota refuses {what}: {}", say(message)),
+            "Free or raise the ResourceQuota of the namespace, or lower spec.replicas or spec.resources.",
+        )
     } else {
-        Cause {
-            reason: Reason::AdmissionRefused,
-            message: format!("the API server refuses {what}: {}", say(message)),
-            hint: "Change the field that the refusal names, or ask who runs the cluster about the rule.".to_owned(),
-        }
+        Cause::new(
+            Reason::AdmissionRefused,
+            format!("the API server refuses {what}: {}", say(message)),
+            "Change the field that the refusal names, or ask who runs the cluster about the rule.",
+        )
     }
 }
 
@@ -88,34 +95,33 @@ pub fn obstacle_cause(s: &Situation<'_>, obstacle: &Obstacle) -> Cause {
     let name = s.gateway.name_or_empty();
     let reason = obstacle.reason();
     match obstacle {
-        Obstacle::HostTaken { host, by } => Cause {
+        Obstacle::HostTaken { host, by } => Cause::new(
             reason,
-            message: format!("host {host:?} is held by {by}"),
-            hint: "Choose another spec.host, or wait until its holder drops it.".to_owned(),
-        },
-        Obstacle::HostNotAllowed { host, allowed } => Cause {
+            format!("host {host:?} is held by {by}"),
+            "Choose another spec.host, or wait until its holder drops it.",
+        ),
+        Obstacle::HostNotAllowed { host, allowed } => Cause::new(
             reason,
-            message: format!("host {host:?} is not below what the namespace allows: {allowed}"),
-            hint: "Choose another spec.host, or ask who runs the cluster about the namespace's allowed hosts."
-                .to_owned(),
-        },
-        Obstacle::IngressClassNotAllowed { class, allowed } => Cause {
+            format!("host {host:?} is not below what the namespace allows: {allowed}"),
+            "Choose another spec.host, or ask who runs the cluster about the namespace's allowed hosts.",
+        ),
+        Obstacle::IngressClassNotAllowed { class, allowed } => Cause::new(
             reason,
-            message: format!("gateways may not use the ingress class {class:?}, only: {allowed}"),
-            hint: "Choose one of them as spec.ingressClassName, or leave it out.".to_owned(),
-        },
-        Obstacle::NameTaken { child, by } => Cause {
+            format!("gateways may not use the ingress class {class:?}, only: {allowed}"),
+            "Choose one of them as spec.ingressClassName, or leave it out.",
+        ),
+        Obstacle::NameTaken { child, by } => Cause::new(
             reason,
-            message: format!("{} {name:?} exists and belongs to {by}; it is left alone", child.kind()),
-            hint: format!("Delete or rename that {}, or give the gateway another name.", child.kind()),
-        },
-        Obstacle::WaitingForDeletion { child } => Cause {
+            format!("{} {name:?} exists and belongs to {by}; it is left alone", child.kind()),
+            format!("Delete or rename that {}, or give the gateway another name.", child.kind()),
+        ),
+        Obstacle::WaitingForDeletion { child } => Cause::new(
             reason,
-            message: format!("{} {name:?} of an earlier gateway of this name is still there", child.kind()),
-            hint: format!(
+            format!("{} {name:?} of an earlier gateway of this name is still there", child.kind()),
+            format!(
                 "It goes on by itself once that is deleted; to take it over instead, set the annotation {ADOPT_ANNOTATION} to \"true\"."
             ),
-        },
+        ),
     }
 }
 
@@ -158,11 +164,11 @@ fn slow_start(s: &Situation<'_>) -> Cause {
         Some(Silence { pod, runs: false, .. }) => format!("pod {pod} is being set up by its node"),
         None => "nothing says why".to_owned(),
     };
-    Cause {
-        reason: Reason::SlowStart,
-        message: format!("{step} after {elapsed} s, and {pod}"),
-        hint: "Look at the pods' logs; if the gateway is only slow, raise spec.startDeadline.".to_owned(),
-    }
+    Cause::new(
+        Reason::SlowStart,
+        format!("{step} after {elapsed} s, and {pod}"),
+        "Look at the pods' logs; if the gateway is only slow, raise spec.startDeadline.",
+    )
 }
 
 /// After how long the Events of a silent pod are to be read, if they are. Not at once: a pod that is in order is

@@ -23,18 +23,13 @@ pub fn mermaid() -> String {
 }
 
 /// What `status.phase` and `status.state` say at a place; nothing before the first transition.
-fn label(place: Place) -> Option<&'static str> {
-    match place {
-        Place::New => None,
-        Place::Created => Some("Created"),
-        Place::Starting => Some("Starting, state Running"),
-        Place::Restarting => Some("Starting, state Restarting"),
-        Place::Started => Some("Started, state Running"),
-        Place::TimedOut => Some("Started, state Stopped"),
-        Place::Stopping => Some("Stopping, state Stopped"),
-        Place::Stopped => Some("Stopped, state Stopped"),
-        Place::Deleting => Some("Deleting, state Stopped"),
-    }
+fn label(place: Place) -> Option<String> {
+    let (phase, state) = (place.phase()?, place.state()?);
+    Some(match place {
+        // A gateway that waits to be begun is not held to anything yet.
+        Place::Created => phase.to_string(),
+        _ => format!("{phase}, state {state:?}"),
+    })
 }
 
 fn node(place: Place) -> String {

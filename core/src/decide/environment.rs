@@ -8,6 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::conditions;
 use super::observed::HostVerdict;
+use super::place::Place;
 use crate::api::{Environment, EnvironmentState, EnvironmentStatus, HostClaim, Phase, Reason, State, condition};
 
 /// What is known about an environment's gateway.
@@ -19,6 +20,12 @@ pub struct GatewayFacts {
     pub state: Option<State>,
     /// Whether it is suspended or cannot be read: then nothing is written for its environments either.
     pub suspended: bool,
+}
+
+impl GatewayFacts {
+    fn place(&self) -> Option<Place> {
+        Place::of(self.phase.as_ref(), self.state)
+    }
 }
 
 /// What is known around an environment.
@@ -35,7 +42,7 @@ pub struct Around {
 /// The status that an environment is to have, if it says anything new.
 pub fn decide(environment: &Environment, around: &Around, now: Timestamp) -> Option<EnvironmentStatus> {
     // Nor is it known what a gateway in a phase of another version does.
-    let left_alone = |gateway: &GatewayFacts| gateway.suspended || matches!(gateway.phase, Some(Phase::Unknown(_)));
+    let left_alone = |gateway: &GatewayFacts| gateway.suspended || gateway.place().is_none();
     if around.gateway.as_ref().is_some_and(left_alone) || environment.metadata.deletion_timestamp.is_some() {
         return None;
     }
@@ -79,13 +86,13 @@ fn judge(environment: &Environment, around: &Around, state: EnvironmentState) ->
     }
     let started = (Active, Reason::Started, "its gateway serves it".to_owned());
     let waiting = |why: &str| (Inactive, Reason::GatewayNotStarted, why.to_owned());
-    match (&gateway.phase, gateway.state) {
-        (Some(Phase::Started), Some(State::Running)) if around.routed => started,
+    match gateway.place() {
+        Some(Place::Started) if around.routed => started,
         // The rule is stored before the environment is Active.
-        (Some(Phase::Started), Some(State::Running)) => waiting("its host is about to be routed"),
+        Some(Place::Started) => waiting("its host is about to be routed"),
         // Switching it off is a step of the gateway's own plan; one that is restarted serves all the while.
-        (Some(Phase::Starting | Phase::Stopping), _) | (Some(Phase::Started), _) if state == Active => started,
-        (Some(Phase::Starting), _) => waiting("its gateway is being started"),
+        Some(Place::Starting | Place::Restarting | Place::TimedOut | Place::Stopping) if state == Active => started,
+        Some(Place::Starting | Place::Restarting) => waiting("its gateway is being started"),
         _ => waiting("its gateway is stopped"),
     }
 }

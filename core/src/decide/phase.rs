@@ -48,7 +48,7 @@ pub fn judge(s: &Situation<'_>) -> Verdict {
     if s.gateway.is_being_deleted() {
         return if s.has_finalizer() { deleting(s) } else { rest() };
     }
-    if matches!(s.phase(), Some(Phase::Unknown(_))) {
+    if s.place().is_none() {
         return rest();
     }
     if s.observed.registry.answers() && !s.has_finalizer() {
@@ -59,7 +59,7 @@ pub fn judge(s: &Situation<'_>) -> Verdict {
     match verdict {
         Verdict::Stay(stay) => Verdict::Stay(with_what_is_owed(s, stay)),
         // The platform is to see that its gateway timed out before it sees it being stopped.
-        Verdict::Go(movement) if is_timed_out(s) && registry.answers() && !registry.reported => {
+        Verdict::Go(movement) if s.place() == Some(Place::TimedOut) && registry.answers() && !registry.reported => {
             Verdict::Stay(Stay { if_registry_fails: Some(movement), ..at_once(vec![Step::Report]) })
         }
         moves => moves,
@@ -74,7 +74,7 @@ fn with_what_is_owed(s: &Situation<'_>, mut stay: Stay) -> Stay {
             stay.wake = Some(Duration::ZERO);
         }
         // A new gateway is recorded before its first transition.
-        if step == Step::Record && s.phase().is_none() {
+        if step == Step::Record && s.place() == Some(Place::New) {
             stay.status_after = Some(step);
         }
         stay.steps.push(step);
@@ -83,19 +83,15 @@ fn with_what_is_owed(s: &Situation<'_>, mut stay: Stay) -> Stay {
 }
 
 fn by_phase(s: &Situation<'_>) -> Verdict {
-    match s.phase() {
-        None | Some(Phase::Created) => begin(s),
-        Some(Phase::Starting) => starting(s),
-        Some(Phase::Started) if is_timed_out(s) => timed_out(s),
-        Some(Phase::Started) => started(s),
-        Some(Phase::Stopping) => stopping(s),
-        Some(Phase::Stopped) => stopped(s),
-        Some(Phase::Deleting | Phase::Unknown(_)) => rest(),
+    match s.place() {
+        Some(Place::New | Place::Created) => begin(s),
+        Some(Place::Starting | Place::Restarting) => starting(s),
+        Some(Place::Started) => started(s),
+        Some(Place::TimedOut) => timed_out(s),
+        Some(Place::Stopping) => stopping(s),
+        Some(Place::Stopped) => stopped(s),
+        Some(Place::Deleting) | None => rest(),
     }
-}
-
-fn is_timed_out(s: &Situation<'_>) -> bool {
-    s.phase() == Some(&Phase::Started) && s.state() == Some(State::Stopped)
 }
 
 /// What is to be written to the registry of a gateway whose phase stays. Documents follow the objects: a
@@ -129,9 +125,9 @@ fn deleting(s: &Situation<'_>) -> Verdict {
     if s.has(ORPHAN_FINALIZER) {
         return rest();
     }
-    let unknown = matches!(s.phase(), Some(Phase::Unknown(_)));
-    if !unknown {
-        if s.phase() != Some(&Phase::Deleting) {
+    // Of a phase of another version it is not known what is there; it is only forgotten.
+    if let Some(place) = s.place() {
+        if place != Place::Deleting {
             return go(Phase::Deleting, State::Stopped, Reason::Deleting);
         }
         let pods = &s.observed.pods;
@@ -164,13 +160,14 @@ fn begin(s: &Situation<'_>) -> Verdict {
         Some(obstacle) => Some(obstacle.reason()),
         None => s.observed.registry.unavailable.as_ref().map(|_| Reason::RegistryUnavailable),
     };
+    let is_new = s.place() == Some(Place::New);
     match held_by {
-        Some(reason) if s.phase().is_none() => go(Phase::Created, State::Running, reason),
+        Some(reason) if is_new => go(Phase::Created, State::Running, reason),
         Some(_) => rest(),
         // It is recorded first. Where that fails, the gateway waits for the registry like one that found it away.
         None if !s.observed.registry.recorded => {
             let waits = Move::to(Phase::Created, State::Running, Reason::RegistryUnavailable);
-            let if_registry_fails = s.phase().is_none().then_some(waits);
+            let if_registry_fails = is_new.then_some(waits);
             Verdict::Stay(Stay { if_registry_fails, ..Stay::default() })
         }
         None => start(State::Running, Reason::StartRequested, NextAttempt::Asked),
@@ -290,8 +287,7 @@ fn apply(s: &Situation<'_>) -> Stay {
         }
     }
     // Those of a started gateway are switched on by their own decision.
-    let starting = s.phase() == Some(&Phase::Starting);
-    if starting
+    if s.place().is_some_and(Place::is_attempt)
         && readiness::workload_ready(s.observed)
         && s.observed.environments.iter().any(EnvironmentFacts::is_to_be_activated)
     {
@@ -320,7 +316,7 @@ fn teardown(s: &Situation<'_>) -> Vec<Step> {
     }
     let mut steps = Vec::new();
     // Those of a gateway that goes are switched off by their own decision.
-    if s.phase() != Some(&Phase::Deleting) && s.observed.environments.iter().any(|environment| environment.active) {
+    if s.place() != Some(Place::Deleting) && s.observed.environments.iter().any(|environment| environment.active) {
         steps.push(Step::DeactivateEnvironments);
     }
     for (child, presence) in [

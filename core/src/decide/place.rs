@@ -1,6 +1,6 @@
 //! Where a gateway is in the state machine.
 
-use crate::api::{Phase, State};
+use crate::api::{ApiGatewayStatus, Phase, State};
 
 /// A place in the state machine, as the diagram names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,6 +26,19 @@ pub enum Place {
 }
 
 impl Place {
+    /// All of them, in the order of a gateway's life.
+    pub const ALL: [Self; 9] = [
+        Self::New,
+        Self::Created,
+        Self::Starting,
+        Self::Restarting,
+        Self::Started,
+        Self::TimedOut,
+        Self::Stopping,
+        Self::Stopped,
+        Self::Deleting,
+    ];
+
     /// Where a phase and a state are on the diagram; `None` for a phase of another version.
     pub fn of(phase: Option<&Phase>, state: Option<State>) -> Option<Self> {
         match (phase, state) {
@@ -40,5 +53,38 @@ impl Place {
             (Some(Phase::Deleting), _) => Some(Self::Deleting),
             (Some(Phase::Unknown(_)), _) => None,
         }
+    }
+
+    /// Where a status is on the diagram.
+    pub fn of_status(status: &ApiGatewayStatus) -> Option<Self> {
+        Self::of(status.phase.as_ref(), status.state)
+    }
+
+    /// What `status.phase` says there; nothing before the first transition.
+    pub fn phase(self) -> Option<Phase> {
+        match self {
+            Self::New => None,
+            Self::Created => Some(Phase::Created),
+            Self::Starting | Self::Restarting => Some(Phase::Starting),
+            Self::Started | Self::TimedOut => Some(Phase::Started),
+            Self::Stopping => Some(Phase::Stopping),
+            Self::Stopped => Some(Phase::Stopped),
+            Self::Deleting => Some(Phase::Deleting),
+        }
+    }
+
+    /// What `status.state` says there; nothing before the first transition.
+    pub fn state(self) -> Option<State> {
+        match self {
+            Self::New => None,
+            Self::Created | Self::Starting | Self::Started => Some(State::Running),
+            Self::Restarting => Some(State::Restarting),
+            Self::TimedOut | Self::Stopping | Self::Stopped | Self::Deleting => Some(State::Stopped),
+        }
+    }
+
+    /// Whether an attempt is on its way, with a clock of its own.
+    pub fn is_attempt(self) -> bool {
+        matches!(self, Self::Starting | Self::Restarting)
     }
 }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::observed::{Child, HostVerdict, Moment, Observed, Presence, Settings};
+use super::place::Place;
 use super::requests::Requests;
-use super::{deadline, readiness};
+use super::{deadline, held, readiness};
 use crate::api::{ApiGateway, Phase, REGISTRY_FINALIZER, Reason, State};
 
 /// A gateway and all that is known about it.
@@ -102,6 +103,11 @@ impl Situation<'_> {
         self.gateway.status.as_ref()?.state
     }
 
+    /// Where the gateway is on the diagram; `None` in a phase of another version.
+    pub fn place(&self) -> Option<Place> {
+        Place::of(self.phase(), self.state())
+    }
+
     /// Whether the user wants the gateway to serve.
     pub fn asked_to_run(&self) -> bool {
         self.gateway.spec.state.asks_to_run()
@@ -131,19 +137,14 @@ impl Situation<'_> {
 
     /// Whether the clock of the attempt stands still.
     pub fn clock_is_held(&self) -> bool {
-        self.phase() == Some(&Phase::Starting)
+        self.place().is_some_and(Place::is_attempt)
             && (self.gateway.spec.suspend || self.obstacle().is_some() || self.observed.registry.unavailable.is_some())
             && !self.gateway.is_being_deleted()
     }
 
-    /// Whether a timeout holds the gateway stopped although the user asked it to run: the
-    /// last request taken up was one to run.
-    pub fn is_held_stopped(&self) -> bool {
-        self.gateway
-            .status
-            .as_ref()
-            .and_then(|status| status.handled.as_ref())
-            .is_some_and(|handled| handled.state.asks_to_run())
+    /// Whether the last request that was taken up is one to run.
+    pub fn was_asked_to_run(&self) -> bool {
+        self.gateway.status.as_ref().is_some_and(held::was_asked_to_run)
     }
 
     /// Whether the claim on the gateway's host is recorded and stands: only then is the
@@ -191,7 +192,7 @@ impl Situation<'_> {
 
     /// Whether a stop takes longer than a stop should.
     pub fn is_stuck(&self) -> bool {
-        matches!(self.phase(), Some(Phase::Stopping | Phase::Deleting))
+        matches!(self.place(), Some(Place::Stopping | Place::Deleting))
             && self.moment.phase >= self.settings.cleanup_stuck_after
     }
 
@@ -200,7 +201,7 @@ impl Situation<'_> {
         if !self.asked_to_run() {
             return None;
         }
-        if self.requests.start || self.requests.restart || !self.is_held_stopped() {
+        if self.requests.start || self.requests.restart || !self.was_asked_to_run() {
             return Some(DueStart::Asked);
         }
         (self.retries_left() > 0)

@@ -3,20 +3,21 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::observed::{self, HostVerdict};
+use super::place::Place;
 use super::plan::{Move, NextAttempt};
 use super::situation::Situation;
 use super::{conditions, deadline, diagnosis, readiness, requests, words};
 use crate::api::{
-    ApiGatewayStatus, Attempt, EnvironmentCount, Failure, HISTORY_LENGTH, HostClaim, Phase, Reason, State, Transition,
+    ApiGatewayStatus, Attempt, EnvironmentCount, Failure, HISTORY_LENGTH, HostClaim, Phase, Reason, Transition,
 };
 use crate::children;
 
 /// The status after a decision, which may move.
 pub(super) fn fold(s: &Situation<'_>, movement: Option<&Move>, before: &ApiGatewayStatus) -> ApiGatewayStatus {
     let mut status = before.clone();
-    if matches!(before.phase, Some(Phase::Unknown(_))) {
+    if Place::of_status(before).is_none() {
         // Whatever else it says is for the version that wrote it.
-        status.conditions = conditions::of(s, &status);
+        status.conditions = conditions::outlook(s, &status).conditions(s, &before.conditions, true);
         return status;
     }
     if let Some(movement) = movement {
@@ -28,8 +29,24 @@ pub(super) fn fold(s: &Situation<'_>, movement: Option<&Move>, before: &ApiGatew
     claim_host(s, &mut status);
     report_workload(s, &mut status);
     status.observed_generation = s.gateway.metadata.generation;
-    status.conditions = conditions::of(s, &status);
+    tell(s, before, &mut status);
     status
+}
+
+/// Says how the gateway is. Others' words are kept as long as they are about the same.
+fn tell(s: &Situation<'_>, before: &ApiGatewayStatus, status: &mut ApiGatewayStatus) {
+    let outlook = conditions::outlook(s, status);
+    let unknown = before.subject.is_none();
+    let conditions = |keeps_words| outlook.conditions(s, &before.conditions, keeps_words);
+    status.conditions = conditions(unknown || before.subject == outlook.subject);
+    if unknown && outlook.subject.is_some() {
+        // The last release did not record what its messages are about. That alone is no write.
+        if !says_something_new(before, status) {
+            return;
+        }
+        status.conditions = conditions(false);
+    }
+    status.subject = outlook.subject;
 }
 
 fn transition(s: &Situation<'_>, movement: &Move, status: &mut ApiGatewayStatus) {
@@ -37,7 +54,7 @@ fn transition(s: &Situation<'_>, movement: &Move, status: &mut ApiGatewayStatus)
     match movement.reason {
         Reason::Started => status.last_failure = None,
         Reason::StartDeadlineExceeded | Reason::RestartDeadlineExceeded if movement.phase == Phase::Started => {
-            let diagnosis::Cause { reason, message, hint } = diagnosis::cause_of_failure(s);
+            let diagnosis::Cause { reason, message, hint, image: _ } = diagnosis::cause_of_failure(s);
             let attempt = status.attempt.as_ref().map_or(0, |attempt| attempt.number);
             status.last_failure = Some(Failure { reason, message, hint, at: now.clone(), attempt });
         }
@@ -114,8 +131,7 @@ fn story(s: &Situation<'_>, movement: &Move, status: &ApiGatewayStatus) -> Strin
 /// The failure of a restart is over when the workload is ready, or when the user asks for
 /// something new. That of a start is over with the next successful one.
 fn forget_failure(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
-    let served_before = s.phase() == Some(&Phase::Started) && s.state() == Some(State::Running);
-    if served_before && (readiness::workload_ready(s.observed) || s.requests.start) {
+    if s.place() == Some(Place::Started) && (readiness::workload_ready(s.observed) || s.requests.start) {
         status.last_failure = None;
     }
 }
@@ -127,13 +143,13 @@ fn take_up_requests(s: &Situation<'_>, movement: Option<&Move>, status: &mut Api
     if s.gateway.spec.suspend && s.asked_to_run() {
         return;
     }
+    let serves = Place::of_status(status) == Some(Place::Started);
     let now = requests::tokens(s.gateway);
     let Some(handled) = &mut status.handled else {
         status.handled = Some(now);
         return;
     };
     let begins = movement.is_some_and(|movement| movement.phase == Phase::Starting);
-    let serves = status.phase == Some(Phase::Started) && status.state == Some(State::Running);
     let changed = handled.spec_hash != now.spec_hash || handled.state != now.state;
     if begins || !s.asked_to_run() || (serves && changed && !s.requests.restart) {
         *handled = now;
@@ -144,7 +160,7 @@ fn take_up_requests(s: &Situation<'_>, movement: Option<&Move>, status: &mut Api
 }
 
 fn hold_clock(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
-    let starting = status.phase == Some(Phase::Starting);
+    let starting = Place::of_status(status).is_some_and(Place::is_attempt);
     let Some(attempt) = &mut status.attempt else { return };
     match (starting && s.clock_is_held(), &attempt.held_since) {
         (true, None) => attempt.held_since = Some(MicroTime(s.moment.now)),
@@ -161,35 +177,32 @@ fn hold_clock(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
 /// A claim is recorded with the start, or when the spec names another free host. It lasts
 /// until the spec drops the host, while the gateway is stopped too.
 fn claim_host(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
+    // Suspended, its Ingress goes on routing what it routes.
     if s.gateway.spec.suspend {
         return;
     }
-    match &s.gateway.spec.host {
-        None => status.hosts.clear(),
-        Some(host) => {
-            let begun =
-                matches!(status.phase, Some(Phase::Starting | Phase::Started)) && status.state != Some(State::Stopped);
-            let held = status.hosts.iter().any(|claim| claim.host == *host);
-            if status.phase == Some(Phase::Stopped) && !s.gateway.spec.suspend {
-                // Nothing routes the host that it had.
-                status.hosts.retain(|claim| claim.host == *host);
-            }
-            if begun && !held && !s.gateway.spec.suspend && s.observed.host == HostVerdict::Free {
-                status.hosts = vec![HostClaim { host: host.clone(), since: MicroTime(s.moment.now) }];
-            }
-        }
+    let Some(host) = &s.gateway.spec.host else {
+        status.hosts.clear();
+        return;
+    };
+    let place = Place::of_status(status);
+    if place == Some(Place::Stopped) {
+        // Nothing routes the host that it had.
+        status.hosts.retain(|claim| claim.host == *host);
+    }
+    let begun = matches!(place, Some(Place::Starting | Place::Restarting | Place::Started));
+    let held = status.hosts.iter().any(|claim| claim.host == *host);
+    if begun && !held && s.observed.host == HostVerdict::Free {
+        status.hosts = vec![HostClaim { host: host.clone(), since: MicroTime(s.moment.now) }];
     }
 }
 
 fn report_workload(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
     let observed = s.observed;
     status.selector = Some(children::selector(s.gateway));
-    let running = match (&status.phase, status.state) {
-        (Some(Phase::Starting), Some(State::Restarting)) => true,
-        (Some(Phase::Started), state) => state != Some(State::Stopped),
-        _ => false,
-    };
-    let stopped = matches!(status.phase, Some(Phase::Stopped));
+    let place = Place::of_status(status);
+    let running = matches!(place, Some(Place::Restarting | Place::Started));
+    let stopped = place == Some(Place::Stopped);
     if running {
         status.url = observed.ingress.is_ours().then(|| children::url(s.gateway)).flatten();
         status.replicas = Some(observed.rollout.replicas);

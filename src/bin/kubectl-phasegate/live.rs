@@ -63,8 +63,8 @@ struct Trouble {
 }
 
 impl Trouble {
-    async fn is_over(trouble: &mut Option<Self>) {
-        match trouble.as_mut().and_then(|trouble| trouble.answer.as_mut()) {
+    async fn is_over(trouble: Option<&mut Self>) {
+        match trouble.and_then(|trouble| trouble.answer.as_mut()) {
             Some(answer) => answer.await,
             None => pending().await,
         }
@@ -121,7 +121,7 @@ impl Live {
                     Some(Err(error)) => self.failed(&error)?,
                     None => return Err(Failure::new(failure::FAILED, "the watch ended", "Start the command again.")),
                 },
-                () = Trouble::is_over(trouble) => self.answered(),
+                () = Trouble::is_over(trouble.as_mut()) => self.answered(),
             }
         }
     }

@@ -28,8 +28,6 @@ mod offline;
 mod render;
 mod validate;
 
-mod archive;
-mod redact;
 mod report;
 
 mod completion;

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
 use mongodb::bson::{Bson, Document, doc};
 
-use crate::api::{ApiGateway, Environment, ObjectKey, Reason};
+use crate::api::{ApiGateway, Environment, ObjectKey, Reason, uid_of};
 use crate::cluster::calls::{CallError, Object};
 use crate::control::context::Context;
 use crate::control::error::Error;
@@ -148,7 +148,7 @@ async fn carry_out(mongo: &Mongo, ctx: &Context, gateway_id: &str, objects: &Obj
         Act::DeleteEnvironment(place) => {
             let is_this = |environment: &&Environment| ObjectKey::of(*environment) == place;
             if let Some(environment) = objects.environments.iter().find(is_this) {
-                let uid = environment.metadata.uid.as_deref().unwrap_or_default();
+                let uid = uid_of(&environment.metadata);
                 ctx.calls.delete::<Environment>(&place, uid).await?;
             }
             Ok(Done::Else)

@@ -8,6 +8,7 @@ use super::fences::{reports, takes_over};
 use super::{Situation, Write};
 use crate::api::{INTENT_ANNOTATION, Phase, State};
 use crate::children;
+use crate::decide::held::is_held_stopped;
 use crate::decide::requests::Requests;
 use crate::decide::say;
 use crate::registry::document::{Answer, By, GatewayDocument, document_of, moment, or_null, word};
@@ -65,11 +66,10 @@ impl Situation<'_> {
             return None;
         }
         let requests = Requests::of(self.gateway);
-        let held = status.handled.as_ref().is_some_and(|handled| handled.state.asks_to_run());
         let told = match (self.gateway.spec.state.asks_to_run(), state) {
             (false, State::Stopped) => true,
             (false, _) => false,
-            (true, State::Stopped) => held && !requests.start && !requests.restart,
+            (true, State::Stopped) => is_held_stopped(status) && !requests.start && !requests.restart,
             (true, State::Running | State::Restarting) => !requests.restart,
         };
         (told && document.state.as_deref() != Some(word(state))).then(|| word(state))

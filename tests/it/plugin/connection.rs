@@ -1,11 +1,13 @@
 //! The plugin finds its cluster and namespace as kubectl does, and says what to do where it cannot be had.
 
+use std::time::Duration;
+
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::config::Kubeconfig;
 use serde_json::{Value, json};
 
 use super::{assert_snapshot, bare, file, masked, plugin, run, said};
-use crate::harness::{World, gateway};
+use crate::harness::{World, eventually, gateway};
 
 /// The kubeconfig of a world's administrator, with a context beside the current one that has another namespace.
 fn with_context(world: &World, file_name: &str, namespace: &str) -> std::path::PathBuf {
@@ -124,10 +126,10 @@ async fn who_may_read_only_gateways_is_told_what_is_missing_and_shown_the_rest()
     )
     .await;
     // The API server learns of a role a moment later.
-    let allowed = tokio::time::timeout(super::PATIENCE, async {
-        while said(&world, &["get", "--as", "reader"]).await.code != 0 {}
+    let allowed = eventually(Duration::from_millis(100), async || {
+        (said(&world, &["get", "--as", "reader"]).await.code == 0).then_some(())
     });
-    assert!(allowed.await.is_ok(), "the role is not known");
+    assert!(allowed.await.is_some(), "the role is not known");
 
     let status = said(&world, &["status", "shop", "--as", "reader"]).await.ok();
     assert_snapshot("status-forbidden", &masked(&world, &status));

@@ -11,15 +11,14 @@ mod states;
 mod waves;
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::contract::generates;
-use crate::harness::World;
-use crate::harness::cluster::root;
+use crate::harness::{self, World, root};
 
 /// The longest that a line of output is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -208,9 +207,5 @@ fn is_duration(word: &str) -> bool {
 
 /// A file with this content, for one test.
 pub fn file(name: &str, content: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugin");
-    std::fs::create_dir_all(&folder).unwrap();
-    let path = folder.join(name);
-    std::fs::write(&path, content).unwrap();
-    path
+    harness::file("plugin", name, content).unwrap()
 }

@@ -4,8 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::PATIENCE;
-use crate::harness::cluster::root;
-use crate::harness::{World, path};
+use crate::harness::{World, path, root};
 
 /// The first block of commands below a heading of the README.
 fn commands(heading: &str) -> String {

@@ -7,8 +7,7 @@ use phasegate::api::{ApiGateway, Phase, State, condition};
 use serde_json::{Value, json};
 
 use super::{Running, assert_snapshot, masked, plugin, said};
-use crate::harness::cluster::root;
-use crate::harness::{World, environment, gateway};
+use crate::harness::{World, environment, gateway, root};
 
 /// Started, starting, failing, timed out and stopped gateways, in one namespace and under one operator.
 async fn all_states(world: &World) {

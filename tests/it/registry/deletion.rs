@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{GATEWAYS, Platform, ancestor, environment, text, until_count};
 use crate::harness::cluster::{RUN_LABEL, run_id};
-use crate::harness::{self, Changes, Database, Storage, gateway, until};
+use crate::harness::{self, Changes, Database, Storage, eventually, gateway, until};
 
 /// A database that can be killed and forgets nothing.
 async fn mortal(test: &str) -> Platform {
@@ -147,10 +147,8 @@ async fn a_namespace_that_goes_takes_no_document_with_it_and_its_gateways_come_b
     namespaces.delete(&tenants, &DeleteParams::default()).await.unwrap();
 
     // Gone, and not only going.
-    let waited = tokio::time::timeout(super::PATIENCE, async {
-        while namespaces.get_opt(&tenants).await.unwrap().is_some() {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
+    let waited = eventually(Duration::from_millis(200), async || {
+        namespaces.get_opt(&tenants).await.unwrap().is_none().then_some(())
     });
     waited.await.expect("the namespace goes");
     let document = platform.document("shop").await;

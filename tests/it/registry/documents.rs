@@ -6,9 +6,7 @@ use mongodb::bson::{DateTime, Document, doc};
 use phasegate::api::{ApiGateway, Environment, EnvironmentState, Phase, Reason, State};
 
 use super::{GATEWAYS, Platform, ancestor, answer, asking, environment, number, text, whole};
-use crate::harness::{Changes, Database, Storage, path};
-
-const STARTED: [&str; 2] = ["Starting/Running StartRequested", "Started/Running Started"];
+use crate::harness::{Changes, Database, STARTED, Storage, path};
 
 /// The fields of the platform's that an operator has no business with.
 fn theirs() -> Document {

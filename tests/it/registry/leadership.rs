@@ -6,7 +6,7 @@ use mongodb::bson::{Document, doc};
 use phasegate::api::{Phase, State};
 
 use super::{GATEWAYS, Platform, ancestor, whole};
-use crate::harness::{Changes, Database, Health, Storage, TcpProxy, Way, path};
+use crate::harness::{Changes, Database, Health, Storage, TcpProxy, Way, eventually, path};
 
 /// Neither has a Lease.
 #[tokio::test]
@@ -85,11 +85,7 @@ async fn a_report_that_comes_after_a_later_one_of_another_operator_changes_nothi
     let last = platform.document("shop").await;
     proxy.set(Way::Pass).await;
 
-    let waited = tokio::time::timeout(super::PATIENCE, async {
-        while reports(&health).await == before {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    });
+    let waited = eventually(Duration::from_millis(50), async || (reports(&health).await != before).then_some(()));
     waited.await.expect("the late report arrives");
     // And this operator goes on.
     platform.insert(ancestor("next")).await;

@@ -12,9 +12,6 @@ mod outages;
 mod permissions;
 mod refusals;
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,7 +20,7 @@ use mongodb::Collection;
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use phasegate::api::{ApiGateway, Environment, EnvironmentState};
 
-use crate::harness::{Database, Operator, World};
+use crate::harness::{Database, Operator, World, eventually, file, wire::text};
 use history::History;
 
 const GATEWAYS: &str = "ApiGateway";
@@ -81,14 +78,9 @@ impl Platform {
 
     /// A file with a connection string, for its owner's eyes only.
     fn keep_uri(&self, uri: &str) -> PathBuf {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mongo");
-        std::fs::create_dir_all(&folder).unwrap();
         // Two operators of a test may go different ways.
         let port: String = uri.chars().filter(char::is_ascii_digit).collect();
-        let path = folder.join(format!("{}-{port}.uri", self.world.namespace));
-        let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&path).unwrap();
-        writeln!(file, "{uri}").unwrap();
-        path
+        file("mongo", &format!("{}-{port}.uri", self.world.namespace), &format!("{uri}\n")).unwrap()
     }
 
     fn gateways(&self) -> Collection<Document> {
@@ -220,11 +212,6 @@ fn environment(id: &str, name: &str) -> Document {
     doc! { "gatewayId": id, "name": name, "state": "Inactive", "createdAt": DateTime::now() }
 }
 
-/// A text in a document; empty where there is none.
-fn text<'a>(document: &'a Document, field: &str) -> &'a str {
-    document.get_str(field).unwrap_or_default()
-}
-
 /// A whole number in a document, whatever its width.
 fn whole(document: &Document, field: &str) -> Option<i64> {
     match document.get(field)? {
@@ -242,17 +229,11 @@ fn answer(document: &Document) -> (String, String) {
 
 async fn until_count(collection: &Collection<Document>, filter: impl Fn() -> Document, count: u64) {
     let mut last = None;
-    let waited = tokio::time::timeout(PATIENCE, async {
-        let mut every = tokio::time::interval(Duration::from_millis(50));
-        loop {
-            every.tick().await;
-            last = collection.count_documents(filter()).await.ok();
-            if last == Some(count) {
-                return;
-            }
-        }
+    let waited = eventually(Duration::from_millis(50), async || {
+        last = collection.count_documents(filter()).await.ok();
+        (last == Some(count)).then_some(())
     });
-    assert!(waited.await.is_ok(), "{} {} are not {count}, but {last:?}", collection.name(), filter());
+    assert!(waited.await.is_some(), "{} {} are not {count}, but {last:?}", collection.name(), filter());
 }
 
 /// A number that an environment variable may make another.

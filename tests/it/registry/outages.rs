@@ -10,7 +10,7 @@ use phasegate::api::{ApiGateway, Phase, condition};
 use serde_json::json;
 
 use super::{Platform, ancestor, asking, number, whole};
-use crate::harness::{Changes, Database, Health, Storage, TcpProxy, Way, gateway, path};
+use crate::harness::{Changes, Database, Health, Storage, TcpProxy, Way, eventually, gateway, path};
 
 const UP: &str = "phasegate_registry_up{registry=\"mongodb\"} 1";
 const AWAY: &str = "phasegate_registry_up{registry=\"mongodb\"} 0";
@@ -106,10 +106,9 @@ async fn a_database_killed_in_the_middle_of_a_burst_costs_no_gateway_its_start_a
     platform.gateways().insert_many(ids.iter().map(|id| ancestor(id))).await.unwrap();
     // Some serve, some are on their way, some wait.
     let served = || doc! { "phase": "Started" };
-    let waited = tokio::time::timeout(super::PATIENCE, async {
-        while platform.gateways().count_documents(served()).await.unwrap() < u64::try_from(count / 4).unwrap() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+    let part = u64::try_from(count / 4).unwrap();
+    let waited = eventually(Duration::from_millis(20), async || {
+        (platform.gateways().count_documents(served()).await.unwrap() >= part).then_some(())
     });
     waited.await.expect("a part of them starts");
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use futures::StreamExt;
 use kube::api::DeleteParams;
 use mongodb::bson::doc;
 use phasegate::api::{ApiGateway, Environment, EnvironmentState};
@@ -11,7 +10,7 @@ use serde_json::json;
 use super::{Platform, ancestor};
 use crate::harness::cluster::{REGISTRY_ACCOUNT_LABEL, RUN_LABEL, run_id};
 use crate::harness::{Database, World, gateway};
-use crate::permissions::{Denials, Permission, account, permissions, rules_of, without};
+use crate::permissions::{Denials, Permission, account, assert_each_is_missed, permissions, rules_of, without};
 
 /// Everything that an operator does with this registry.
 async fn everything(platform: &Platform) {
@@ -65,16 +64,5 @@ async fn every_permission_of_the_registrys_role_is_used_and_no_other_is_missed()
     assert!(its.len() >= 6, "{its:?}");
     let denials = Denials::follow(world.cluster.audit_log());
 
-    let cases = std::iter::once(None).chain(its.into_iter().map(Some));
-    let outcomes: Vec<(Option<&Permission>, BTreeSet<Permission>)> = futures::stream::iter(cases)
-        .map(|taken| {
-            let (all, denials) = (&all, denials.clone());
-            async move { (taken, refused(all, taken, denials).await) }
-        })
-        .buffer_unordered(3)
-        .collect()
-        .await;
-
-    let wrong: Vec<_> = outcomes.iter().filter(|(taken, missed)| taken.iter().copied().ne(missed)).collect();
-    assert!(wrong.is_empty(), "taken away, and what was refused for it: {wrong:#?}");
+    assert_each_is_missed(&its, 3, |taken| refused(&all, taken, denials.clone())).await;
 }

@@ -41,11 +41,7 @@ pub(super) fn crash_loop(observed: &Observed) -> Option<Cause> {
         };
         let words = say(words);
         let words = if words.is_empty() { String::new() } else { format!(": {words}") };
-        Some(Cause {
-            reason: Reason::CrashLoop,
-            message: format!("{}: {what}{words}", who(pod)),
-            hint: hint(pod, advice),
-        })
+        Some(Cause::new(Reason::CrashLoop, format!("{}: {what}{words}", who(pod)), hint(pod, advice)))
     })
 }
 
@@ -66,22 +62,22 @@ fn what_ends(code: i32, out_of_memory: bool) -> &'static str {
     }
 }
 
+const NUMERIC_USER: &str = "Give the image a numeric user other than 0 (USER 65532 in its Dockerfile).";
+
 pub(super) fn runs_as_root(observed: &Observed) -> Option<Cause> {
     first(observed, |pod| match &pod.trouble {
-        Trouble::RunsAsRoot(words) => Some(Cause {
-            reason: Reason::RunsAsRoot,
-            message: format!("{}: its image may not run as it is: {}", who(pod), say(words)),
-            hint: hint(pod, "Give the image a numeric user other than 0 (USER 65532 in its Dockerfile)."),
-        }),
+        Trouble::RunsAsRoot(words) => {
+            let message = format!("{}: its image may not run as it is: {}", who(pod), say(words));
+            Some(Cause::new(Reason::RunsAsRoot, message, hint(pod, NUMERIC_USER)))
+        }
         _ => None,
     })
 }
 
 pub(super) fn config_missing(observed: &Observed) -> Option<Cause> {
-    let cause = |who: String, words: &str, hint: String| Cause {
-        reason: Reason::ConfigMissing,
-        message: format!("{who}: what it is configured with is not there: {}", say(words)),
-        hint,
+    let cause = |who: String, words: &str, hint: String| {
+        let message = format!("{who}: what it is configured with is not there: {}", say(words));
+        Cause::new(Reason::ConfigMissing, message, hint)
     };
     let own = "Create it in the gateway's namespace, or correct what spec.env, spec.envFrom or spec.volumes name.";
     let in_status = first(observed, |pod| match &pod.trouble {
@@ -104,11 +100,9 @@ pub(super) fn image_not_pullable(observed: &Observed) -> Option<Cause> {
     first(observed, |pod| match &pod.trouble {
         Trouble::ImagePull { image, message } => {
             let words = registrys_words(message, image);
-            Some(Cause {
-                reason: Reason::ImagePullFailed,
-                message: format!("{}: image {image:?} cannot be pulled: {}", who(pod), say(words)),
-                hint: hint(pod, why_not_pulled(words)),
-            })
+            let told = format!("{}: image {image:?} cannot be pulled: {}", who(pod), say(words));
+            let cause = Cause::new(Reason::ImagePullFailed, told, hint(pod, why_not_pulled(words)));
+            Some(Cause { image: Some(image.clone()), ..cause })
         }
         _ => None,
     })
@@ -163,24 +157,21 @@ fn why_not_pulled(words: &str) -> &'static str {
 }
 
 pub(super) fn readiness_failing(observed: &Observed) -> Option<Cause> {
+    const HINT: &str =
+        "Check that the gateway listens on spec.port and answers on spec.readinessPath; its log may say more.";
     match complaint(observed)? {
-        (pod, Complaint::Probe(answer)) => Some(Cause {
-            reason: Reason::ReadinessFailing,
-            message: format!("pod {pod}: it runs and is not ready: {}", say(answer)),
-            hint:
-                "Check that the gateway listens on spec.port and answers on spec.readinessPath; its log may say more."
-                    .to_owned(),
-        }),
+        (pod, Complaint::Probe(answer)) => {
+            let message = format!("pod {pod}: it runs and is not ready: {}", say(answer));
+            Some(Cause::new(Reason::ReadinessFailing, message, HINT))
+        }
         _ => None,
     }
 }
 
 pub(super) fn node_failed(observed: &Observed) -> Option<Cause> {
     const ASK: &str = "Ask who runs the cluster about the node.";
-    let cause = |pod: &str, what: String, hint: &str| Cause {
-        reason: Reason::NodeFailed,
-        message: format!("pod {pod}: its node {what}"),
-        hint: hint.to_owned(),
+    let cause = |pod: &str, what: String, hint: &str| {
+        Cause::new(Reason::NodeFailed, format!("pod {pod}: its node {what}"), hint)
     };
     let in_status = first(observed, |pod| match &pod.trouble {
         Trouble::GivenUp(words) => Some(cause(
@@ -199,11 +190,10 @@ pub(super) fn node_failed(observed: &Observed) -> Option<Cause> {
 
 pub(super) fn unschedulable(observed: &Observed) -> Option<Cause> {
     first(observed, |pod| match &pod.trouble {
-        Trouble::Unschedulable(words) => Some(Cause {
-            reason: Reason::Unschedulable,
-            message: format!("{}: no node takes it: {}", who(pod), say(first_sentence(words))),
-            hint: what_is_short(words),
-        }),
+        Trouble::Unschedulable(words) => {
+            let message = format!("{}: no node takes it: {}", who(pod), say(first_sentence(words)));
+            Some(Cause::new(Reason::Unschedulable, message, what_is_short(words)))
+        }
         _ => None,
     })
 }

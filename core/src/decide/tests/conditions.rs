@@ -5,9 +5,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::builders::*;
 use crate::api::condition::{AVAILABLE, CLEANUP_STUCK, READY, RECONCILING, STALLED};
-use crate::api::{ApiGateway, ApiGatewayStatus, Reason};
+use crate::api::{ApiGateway, ApiGatewayStatus, Reason, Serving, Subject};
 use crate::decide::conditions::{failing, find};
-use crate::decide::observed::{Child, Moment, Observed, Presence};
+use crate::decide::observed::{Child, Moment, Observed, Presence, Trouble};
 use crate::decide::{decide, human};
 
 /// Ready, Available, Reconciling, Stalled.
@@ -510,4 +510,109 @@ fn durations_read_as_a_user_writes_them() {
     }
     assert_eq!(human(secs(3725)), "1h2m5s");
     assert_eq!(human(secs(3605)), "1h0m5s");
+}
+
+/// The same world, where the pod cannot pull another image.
+fn another_image(observed: Observed) -> Observed {
+    but(observed, |o| {
+        if let Trouble::ImagePull { image, .. } = &mut o.pods.troubles[0].trouble {
+            "ghcr.io/acme/gateway:2".clone_into(image);
+        }
+    })
+}
+
+/// Statuses as the last release wrote them do not say what their messages are about.
+fn of_the_last_release(gateway: &mut ApiGateway) {
+    status(gateway).subject = None;
+}
+
+#[test]
+fn the_status_says_what_its_messages_are_about() {
+    let about = |gateway: &ApiGateway, observed| status_after(gateway, &observed, &after(60)).subject;
+    let image = || Some("ghcr.io/acme/gateway:1".to_owned());
+    let failing = |observed| image_not_pullable(observed, "shop-2");
+    let crashing = |observed| {
+        let ended = Trouble::Ended { code: 1, out_of_memory: false, message: String::new() };
+        in_trouble(observed, "shop-2", ended)
+    };
+    let rows = [
+        (starting(), failing(coming_up()), Some(Subject { image: image(), serving: None })),
+        (starting(), crashing(coming_up()), None),
+        (restarting(), crashing(rolling_out()), Some(Subject { image: None, serving: Some(Serving::OldPods) })),
+        (started(), failing(lost(serving())), Some(Subject { image: image(), serving: Some(Serving::NoPod) })),
+        (
+            started(),
+            no_progress(failing(rolling_out())),
+            Some(Subject { image: image(), serving: Some(Serving::OldPods) }),
+        ),
+        (
+            started(),
+            no_progress(but(rolling_out(), |o| o.rollout.updated = 2)),
+            Some(Subject { image: None, serving: Some(Serving::OtherPods) }),
+        ),
+        (started(), rolling_out(), None),
+        (but(started(), suspends), failing(rolling_out()), None),
+        (starting(), failing(host_taken(coming_up())), None),
+    ];
+    for (gateway, observed, expected) in rows {
+        let told = status_after(&gateway, &observed, &after(60));
+        assert_eq!(told.subject, expected, "{:?}", told.conditions);
+    }
+    let mut gateway = starting();
+    pass(&mut gateway, &failing(coming_up()), &after(10));
+    assert_eq!(about(&gateway, serving()), None, "it goes with what it is about");
+}
+
+#[test]
+fn a_message_is_written_anew_when_it_is_about_something_else() {
+    let failing = |observed| image_not_pullable(observed, "shop-2");
+    let rows = [
+        (starting(), failing(coming_up()), another_image(failing(coming_up())), "gateway:2"),
+        (started(), failing(rolling_out()), another_image(failing(rolling_out())), "gateway:2"),
+        (started(), failing(rolling_out()), failing(but(rolling_out(), |o| o.rollout.updated = 2)), "other pods"),
+        (restarting(), failing(rolling_out()), failing(lost(rolling_out())), "no pod serves"),
+        (started(), no_progress(rolling_out()), no_progress(failing(rolling_out())), "gateway:1"),
+        (started(), no_progress(failing(rolling_out())), no_progress(rolling_out()), "timed out"),
+    ];
+    for (mut gateway, first, then, words) in rows {
+        pass(&mut gateway, &first, &after(10));
+        let before = gateway.status_or_default();
+        let told = status_after(&gateway, &then, &after(20));
+        assert_eq!(said(&told, READY), said(&before, READY));
+        assert!(!message(&before, READY).contains(words) && message(&told, READY).contains(words), "{told:?}");
+    }
+}
+
+#[test]
+fn a_message_about_the_same_is_no_write_in_whatever_words() {
+    let failing = |observed, pod| image_not_pullable(observed, pod);
+    let rows = [
+        (starting(), failing(coming_up(), "shop-1"), failing(coming_up(), "shop-2")),
+        (started(), failing(rolling_out(), "shop-1"), failing(rolling_out(), "shop-2")),
+        (restarting(), unschedulable(rolling_out(), "shop-1"), unschedulable(rolling_out(), "shop-2")),
+        (started(), no_progress(failing(rolling_out(), "shop-1")), no_progress(failing(rolling_out(), "shop-2"))),
+    ];
+    for (mut gateway, first, then) in rows {
+        pass(&mut gateway, &first, &after(10));
+        assert_eq!(decide(&gateway, &then, &after(20), &SETTINGS).status, None);
+    }
+}
+
+#[test]
+fn a_status_of_the_last_release_is_no_write_by_itself_and_is_told_anew_with_the_next() {
+    let failing = |observed| image_not_pullable(observed, "shop-2");
+    let rows = [(starting(), coming_up()), (restarting(), rolling_out()), (started(), rolling_out())];
+    for (mut gateway, observed) in rows {
+        pass(&mut gateway, &failing(observed.clone()), &after(10));
+        of_the_last_release(&mut gateway);
+        let quiet = decide(&gateway, &failing(observed), &after(20), &SETTINGS);
+        assert_eq!((quiet.status, quiet.notes), (None, vec![]));
+    }
+    let mut gateway = started();
+    pass(&mut gateway, &failing(rolling_out()), &after(10));
+    of_the_last_release(&mut gateway);
+    let told = status_after(&gateway, &failing(lost(rolling_out())), &after(20));
+    assert_eq!(said(&told, AVAILABLE), "False Unavailable");
+    assert!(message(&told, RECONCILING).contains("no pod serves"), "{told:?}");
+    assert_eq!(told.subject.and_then(|subject| subject.serving), Some(Serving::NoPod));
 }

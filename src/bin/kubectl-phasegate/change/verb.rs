@@ -1,6 +1,7 @@
 //! What a verb means for a gateway as it is.
 
-use phasegate::api::{ApiGateway, Phase, REGISTRY_LABEL, RESTART_ANNOTATION, RETRY_ANNOTATION, State};
+use phasegate::api::{ApiGateway, REGISTRY_LABEL, RESTART_ANNOTATION, RETRY_ANNOTATION};
+use phasegate::decide::held::is_held_stopped;
 use serde_json::{Value, json};
 
 use crate::cause;
@@ -67,7 +68,7 @@ impl Verb {
         }
         let retries = || json!({ RETRY_ANNOTATION: token });
         let runs = gateway.spec.state.asks_to_run();
-        let held = is_held_stopped(gateway);
+        let held = gateway.status.as_ref().is_some_and(is_held_stopped);
         match self {
             Self::Start if runs && held => {
                 Means::Patch(json!({ "metadata": { "annotations": retries() } }), "another try was asked for")
@@ -103,15 +104,6 @@ impl Verb {
             Self::Resume => Means::Patch(json!({ "spec": { "suspend": false } }), "resumed"),
         }
     }
-}
-
-/// Whether a timeout holds a gateway stopped that was asked to run.
-fn is_held_stopped(gateway: &ApiGateway) -> bool {
-    gateway.status.as_ref().is_some_and(|status| {
-        status.state == Some(State::Stopped)
-            && status.phase != Some(Phase::Deleting)
-            && status.handled.as_ref().is_some_and(|handled| handled.state.asks_to_run())
-    })
 }
 
 #[cfg(test)]

@@ -34,6 +34,23 @@ fn page(mut rows: Vec<&Row>, look: &Look, height: usize, trouble: Option<&str>, 
     lines
 }
 
+/// What a terminal shows.
+#[derive(Default)]
+struct Page {
+    screen: Screen,
+    size: Option<(u16, u16)>,
+}
+
+impl Page {
+    /// What has to be sent so that the terminal shows the fleet as it is.
+    fn draw(&mut self, following: &mut Following<'_>) -> String {
+        let size = terminal_size::terminal_size().map(|(width, height)| (width.0, height.0));
+        let cleared = if self.size.is_some() && self.size != size { self.screen.clear() } else { "" };
+        self.size = size;
+        format!("{cleared}{}", self.screen.show(following.page(size)))
+    }
+}
+
 /// What is known, and what was shown of it.
 struct Following<'a> {
     arguments: &'a Get,
@@ -64,8 +81,7 @@ pub async fn run(arguments: &Get, cluster: &Cluster) -> Result<(), Failure> {
         columns: Table::default(),
     };
     let on_screen = stdout().is_terminal() && arguments.output.is_none_or(|form| form == Form::Wide);
-    let mut screen = Screen::default();
-    let mut size = None;
+    let mut page = on_screen.then(Page::default);
     // What comes in a burst is shown together.
     let mut redraw = ticks(Duration::from_millis(100));
     let mut clock = ticks(Duration::from_secs(1));
@@ -81,15 +97,10 @@ pub async fn run(arguments: &Get, cluster: &Cluster) -> Result<(), Failure> {
             }
             _ = redraw.tick(), if due && following.listed => {
                 due = false;
-                let text = if on_screen {
-                    let now_size = terminal_size::terminal_size().map(|(width, height)| (width.0, height.0));
-                    let cleared = if size.is_some() && size != now_size { screen.clear() } else { "" };
-                    size = now_size;
-                    format!("{cleared}{}", screen.show(following.page(now_size)))
-                } else {
-                    following.changes()?
-                };
-                output::print(&text)?;
+                output::print(&match &mut page {
+                    Some(page) => page.draw(&mut following),
+                    None => following.changes()?,
+                })?;
             }
         }
     }

@@ -3,8 +3,10 @@
 use k8s_openapi::jiff::Timestamp;
 use phasegate::api::State;
 
+use super::attempt::Try;
 use super::children::Node;
-use super::report::{Report, Try};
+use super::events::EventLine;
+use super::report::{ConditionLine, EnvironmentLine, Report};
 use crate::history;
 use crate::output::{Line, Piece, Table, Tone, piece, plain};
 use crate::times;
@@ -143,7 +145,7 @@ fn branch(node: &Node, stem: &str, below: &str, rows: &mut Vec<Vec<Piece>>) {
 }
 
 fn environments(report: &Report) -> Vec<Vec<Piece>> {
-    let row = |environment: &super::report::EnvironmentLine| {
+    let row = |environment: &EnvironmentLine| {
         let (state, tone) = if environment.active { ("Active", Tone::Good) } else { ("Inactive", Tone::Plain) };
         let mut row =
             vec![plain(&environment.name), piece(state, tone), plain(environment.host.as_deref().unwrap_or("-"))];
@@ -154,7 +156,7 @@ fn environments(report: &Report) -> Vec<Vec<Piece>> {
 }
 
 fn conditions(report: &Report, now: Timestamp) -> Vec<Vec<Piece>> {
-    let row = |condition: &super::report::ConditionLine| {
+    let row = |condition: &ConditionLine| {
         vec![
             plain(&condition.type_),
             plain(&condition.status),
@@ -166,7 +168,7 @@ fn conditions(report: &Report, now: Timestamp) -> Vec<Vec<Piece>> {
 }
 
 fn events(report: &Report, now: Timestamp) -> Vec<Vec<Piece>> {
-    let row = |event: &super::report::EventLine| {
+    let row = |event: &EventLine| {
         let tone = if event.warning { Tone::Bad } else { Tone::Plain };
         let times = if event.count > 1 { format!(" (x{})", event.count) } else { String::new() };
         vec![

@@ -1,6 +1,8 @@
 //! `status`: one gateway, with all that explains it.
 
+mod attempt;
 mod children;
+mod events;
 mod facts;
 mod lines;
 mod report;

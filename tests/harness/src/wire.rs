@@ -4,15 +4,16 @@ use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use mongodb::Client;
+use mongodb::bson::Document;
 use mongodb::options::{ClientOptions, WriteConcern};
 
-use super::cluster::{Supervised, output, root, supervised};
+use crate::made::Made;
+use crate::supervised::{Supervised, supervised};
 
 /// What a server remembers when it is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +111,11 @@ pub async fn client_of(uri: &str) -> Result<Client> {
     Ok(Client::with_options(options)?)
 }
 
+/// A text in a document; empty where there is none.
+pub fn text<'a>(document: &'a Document, field: &str) -> &'a str {
+    document.get_str(field).unwrap_or_default()
+}
+
 /// Starts a server, and returns when it listens.
 fn start_process(port: u16, flags: &[String], log: &Path) -> Result<(Supervised, u16)> {
     let mut command = supervised(Path::new("java"))?;
@@ -128,18 +134,9 @@ fn start_process(port: u16, flags: &[String], log: &Path) -> Result<(Supervised,
     Ok((process, port))
 }
 
-/// The wire server's programs, fetched once.
+/// The wire server's programs.
 fn class_path() -> Result<String> {
-    static FOLDER: Mutex<Option<String>> = Mutex::new(None);
-    let mut folder = FOLDER.lock().unwrap_or_else(PoisonError::into_inner);
-    let folder = match &*folder {
-        Some(folder) => folder.clone(),
-        None => {
-            let mut fetch = Command::new(root().join("tests/mongo/fetch"));
-            // It shows how far it is.
-            let said = output(fetch.stderr(Stdio::inherit()))?;
-            folder.insert(said.trim().to_owned()).clone()
-        }
-    };
+    static FOLDER: Made = Made::by("tests/mongo/fetch");
+    let folder = FOLDER.path()?.display();
     Ok(format!("{folder}:{folder}/*"))
 }

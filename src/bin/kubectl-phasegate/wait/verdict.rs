@@ -1,78 +1,11 @@
-//! `wait`: until a gateway is available, stopped or gone, or is known not to get there.
+//! Where a gateway is, seen from what is waited for.
 
-use std::time::{Duration, Instant};
-
-use clap::ValueEnum;
 use k8s_openapi::jiff::Timestamp;
-use kube::Api;
-use kube::runtime::watcher;
 use phasegate::api::{ApiGateway, Phase, Reason, State, condition};
-use phasegate::decide::human;
 use phasegate::decide::requests::Requests;
-use serde::Serialize;
 
 use crate::cause;
-use crate::cluster::{Cluster, ClusterArguments};
-use crate::failure::{self, Failure, NOT_FOUND, STOPPED, TIMED_OUT, TOO_LATE};
-use crate::live::{Live, News};
-use crate::output::{self, Data};
-use crate::progress::Progress;
-use crate::selection::{self, unreadable};
-
-/// Examples for the help.
-pub const EXAMPLES: &str = "Examples:
-  kubectl phasegate wait shop --for available               # it serves
-  kubectl phasegate wait shop --for stopped --timeout 2m
-  kubectl phasegate wait shop --for gone                    # deleted, children and all
-
-Exit codes:
-  0    it is as waited for
-  2    it did not start within its deadline; the cause is printed
-  3    it is asked to be stopped, where it was to become available
-  4    there is no such gateway
-  124  --timeout passed
-  1    anything else
-
-A status that speaks of an earlier request is not believed: after a change of the spec or a retry,
-wait sees what became of that.";
-
-/// The arguments of `wait`.
-#[derive(Debug, clap::Args)]
-pub struct Wait {
-    /// The gateway
-    #[arg(value_parser = selection::name)]
-    name: String,
-
-    /// What is waited for
-    #[arg(long = "for", value_name = "STATE")]
-    goal: Asked,
-
-    /// How long (`90s`, `5m`, `1h30m`)
-    #[arg(long, default_value = "10m", value_parser = phasegate::parse::duration)]
-    timeout: Duration,
-
-    /// Print for a program that it was reached
-    #[arg(short, long)]
-    output: Option<Data>,
-}
-
-/// What `-o json` prints.
-#[derive(Debug, Serialize)]
-struct Waited<'a> {
-    namespace: &'a str,
-    name: &'a str,
-    /// `available`, `stopped` or `gone`.
-    reached: &'a str,
-    seconds: u64,
-}
-
-/// What can be waited for by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Asked {
-    Available,
-    Stopped,
-    Gone,
-}
+use crate::failure::{self, Failure, NOT_FOUND, STOPPED, TIMED_OUT};
 
 /// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,89 +126,6 @@ fn progress(gateway: &ApiGateway, now: Timestamp) -> String {
         Some(cause) => format!("{phase}: {}", cause.message),
         None => phase,
     }
-}
-
-/// Reads and waits.
-///
-/// # Errors
-/// When the gateway does not get there, in whatever way.
-pub async fn run(arguments: &Wait, cluster: &ClusterArguments) -> Result<(), Failure> {
-    let cluster = Cluster::find(cluster).await?;
-    let goal = match arguments.goal {
-        Asked::Available => Goal::Available,
-        Asked::Stopped => Goal::Stopped,
-        Asked::Gone => Goal::Gone,
-    };
-    let (namespace, name) = (cluster.namespace.as_str(), arguments.name.as_str());
-    let begun = Instant::now();
-    until(&cluster, namespace, name, goal, arguments.timeout, &Progress::new()).await?;
-    let (reached, lasted) = (goal.words(), begun.elapsed());
-    match arguments.output {
-        Some(data) => output::print(&data.text(&Waited { namespace, name, reached, seconds: lasted.as_secs() })?),
-        None => output::print(&format!("{namespace}/{name} is {reached} after {}\n", human(lasted))),
-    }
-}
-
-/// Waits until a gateway is as it is to be.
-///
-/// # Errors
-/// When it does not get there, or not within `timeout`.
-pub async fn until(
-    cluster: &Cluster,
-    namespace: &str,
-    name: &str,
-    goal: Goal,
-    timeout: Duration,
-    progress: &Progress,
-) -> Result<(), Failure> {
-    let begun = Instant::now();
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let api = Api::namespaced(cluster.client.clone(), namespace);
-    let mut live = Live::follow(cluster, api, config);
-    let mut gateway = None;
-    let mut words = "nothing is known of it yet".to_owned();
-    let mut away = None;
-    let mut listed = false;
-    let mut clock = tokio::time::interval(Duration::from_millis(250));
-    loop {
-        tokio::select! {
-            news = live.next() => match news? {
-                News::Is(found) => {
-                    gateway = Some(found.0.map_err(|error| unreadable(namespace, name, &error))?);
-                }
-                News::Gone(_) => gateway = None,
-                News::Listed => listed = true,
-                News::Away(trouble) => away = Some(trouble),
-                News::Back(_) => away = None,
-            },
-            _ = clock.tick() => {
-                let waited = begun.elapsed();
-                if waited >= timeout {
-                    let seen = away.as_deref().unwrap_or(&words);
-                    return Err(too_late(namespace, name, goal, timeout, seen));
-                }
-                let now = away.as_deref().unwrap_or(&words);
-                progress.show(&format!("{namespace}/{name} to be {}, {}: {now}", goal.words(), human(waited)));
-                continue;
-            }
-        }
-        if listed {
-            match judge(goal, namespace, name, gateway.as_ref(), Timestamp::now()) {
-                Verdict::Reached => return Ok(()),
-                Verdict::Failed(failure) => return Err(failure),
-                Verdict::Waiting(now) => words = now,
-            }
-        }
-    }
-}
-
-fn too_late(namespace: &str, name: &str, goal: Goal, timeout: Duration, seen: &str) -> Failure {
-    let (goal, timeout) = (goal.words(), human(timeout));
-    Failure::new(
-        TOO_LATE,
-        format!("ApiGateway {namespace}/{name} was not {goal} within {timeout}; last seen: {seen}"),
-        format!("See kubectl phasegate status {name} -n {namespace}, or wait for longer with --timeout."),
-    )
 }
 
 #[cfg(test)]

@@ -1,74 +1,40 @@
 //! One test's world: a namespace, an operator that watches it, and ways to wait.
 
-use std::ops::Deref;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::{NamespaceResourceScope, api};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::runtime::watcher::{self, watcher};
+use kube::runtime::watcher;
 use kube::{Client, Resource, ResourceExt};
-use phasegate::api::{ApiGateway, Phase, State};
+use phasegate_core::api::{ApiGateway, Phase, State, condition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::cluster::{Cluster, RUN_LABEL, Supervised, operator_namespace, run, run_id};
-use super::components::{child_of, signal};
-
-/// The longest that any condition is waited for.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// The cluster that the tests share, with the custom resource definitions.
-fn shared() -> Arc<Hosting> {
-    static CLUSTER: OnceLock<Arc<Hosting>> = OnceLock::new();
-    Arc::clone(CLUSTER.get_or_init(|| Hosting::lasting(Cluster::start())))
-}
+use crate::cluster::{Cluster, RUN_LABEL, operator_namespace, run_id};
+use crate::command::run;
+use crate::hosting::{Hosting, audited, shared};
+use crate::objects::{children, is_true};
+use crate::operator::{Operator, log_of};
+use crate::recording::Recording;
+use crate::wait::{PATIENCE, eventually, until};
 
 /// A namespace of its own on a cluster that other tests may use as well.
 pub struct World {
+    /// Where it is.
     pub cluster: Arc<Hosting>,
+    /// The administrator's client.
     pub client: Client,
+    /// The namespace's name.
     pub namespace: String,
     remove: bool,
-}
-
-/// A running cluster, and the place that it takes among those that run at the same time.
-pub struct Hosting {
-    cluster: Cluster,
-    // Given back after the cluster has ended: fields go in their order.
-    _place: Option<SemaphorePermit<'static>>,
-}
-
-impl Deref for Hosting {
-    type Target = Cluster;
-
-    fn deref(&self) -> &Cluster {
-        &self.cluster
-    }
-}
-
-impl Hosting {
-    /// A cluster that lasts as long as the tests.
-    fn lasting(cluster: anyhow::Result<Cluster>) -> Arc<Self> {
-        let cluster = cluster.unwrap();
-        cluster.install_crds().unwrap();
-        Arc::new(Self { cluster, _place: None })
-    }
-}
-
-/// The cluster of those tests that look into the API server's audit log, or that install something
-/// for the whole cluster. It is never somebody else's.
-fn audited() -> Arc<Hosting> {
-    static CLUSTER: OnceLock<Arc<Hosting>> = OnceLock::new();
-    Arc::clone(CLUSTER.get_or_init(|| Hosting::lasting(Cluster::audited())))
 }
 
 /// A world on a cluster that no other test uses, for tests that count requests.
@@ -84,10 +50,7 @@ pub async fn private_world(test: &str) -> World {
 /// The same, on a cluster that the test has made as it needs it. It ends with the test, and few
 /// run at the same time: each is a load even when nothing happens on it.
 pub async fn private_world_on(test: &str, start: fn() -> anyhow::Result<Cluster>) -> World {
-    static PLACES: Semaphore = Semaphore::const_new(2);
-    let place = PLACES.acquire().await.unwrap();
-    let cluster = tokio::task::spawn_blocking(start).await.unwrap().unwrap();
-    World::on(Arc::new(Hosting { cluster, _place: Some(place) }), test).await
+    World::on(Hosting::private(start).await, test).await
 }
 
 impl World {
@@ -169,22 +132,15 @@ impl World {
 
     /// Starts an operator for this namespace as the user of a kubeconfig.
     pub fn operator_as(&self, kubeconfig: &Path, flags: &[&str]) -> Operator {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("operators");
-        std::fs::create_dir_all(&folder).unwrap();
-        let log = folder.join(format!("{}.log", self.namespace));
         let mut arguments =
             vec!["run", "--namespaces", self.namespace.as_str(), "--log", "info,phasegate=debug,kube=warn"];
         arguments.extend(flags);
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
-        let program = Path::new(env!("CARGO_BIN_EXE_phasegate"));
-        let process = self.cluster.supervise(kubeconfig, program, &arguments, file).unwrap();
-        Operator { process }
+        Operator::start(&self.cluster, kubeconfig, &arguments, &log_of(&self.namespace))
     }
 
     /// What the operators of this namespace have logged.
     pub fn operator_log(&self) -> String {
-        let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join("operators").join(format!("{}.log", self.namespace));
-        std::fs::read_to_string(log).unwrap()
+        std::fs::read_to_string(log_of(&self.namespace)).unwrap()
     }
 
     /// Applies a gateway as a user does: server-side.
@@ -264,6 +220,15 @@ impl World {
         self.until_phase(name, Phase::Started, State::Running).await
     }
 
+    /// Waits until a gateway is Ready in the generation of `changed`, which somebody wrote.
+    pub async fn until_ready_again(&self, changed: &ApiGateway) -> ApiGateway {
+        self.until(&changed.name_any(), "the new generation, ready", |gateway: &ApiGateway| {
+            is_true(gateway, condition::READY)
+                && gateway.status.as_ref().unwrap().observed_generation == changed.metadata.generation
+        })
+        .await
+    }
+
     /// Waits until a condition of a gateway has a status and a reason.
     pub async fn until_condition(&self, name: &str, type_: &str, status: &str, reason: &str) -> ApiGateway {
         self.until(name, &format!("{type_}={status} {reason}"), |gateway: &ApiGateway| {
@@ -300,34 +265,14 @@ impl World {
 
     /// Everything that the API server has of this namespace's gateways, as `Kind name`.
     pub async fn children(&self) -> Vec<String> {
-        let mut children = Vec::new();
-        macro_rules! list {
-            ($($kind:ty),+) => {$(
-                let found = self.api::<$kind>().list(&ListParams::default().labels("phasegate.dev/gateway")).await.unwrap();
-                children.extend(found.iter().map(|object| format!("{} {}", <$kind>::kind(&()), object.name_any())));
-            )+};
-        }
-        list!(
-            api::apps::v1::Deployment,
-            api::core::v1::Service,
-            api::networking::v1::Ingress,
-            api::policy::v1::PodDisruptionBudget,
-            api::apps::v1::ReplicaSet,
-            Pod
-        );
-        children
+        children(&self.client, &self.namespace, "phasegate.dev/gateway").await.unwrap()
     }
 
     /// Waits until nothing of any gateway of this namespace is left.
     pub async fn until_nothing_is_left(&self) {
-        let waited = tokio::time::timeout(PATIENCE, async {
-            let mut every = tokio::time::interval(Duration::from_millis(200));
-            while !self.children().await.is_empty() {
-                every.tick().await;
-            }
-        })
-        .await;
-        assert!(waited.is_ok(), "left behind: {:?}", self.children().await);
+        let gone = async || self.children().await.is_empty().then_some(());
+        let waited = eventually(Duration::from_millis(200), gone).await;
+        assert!(waited.is_some(), "left behind: {:?}", self.children().await);
     }
 
     /// The Events about a gateway, as `Type Reason`, once at least one has this reason.
@@ -349,18 +294,12 @@ impl World {
 
     /// The Events about an object of any kind, as `Type Reason`, once at least one has this reason.
     pub async fn until_event_about(&self, kind: &str, name: &str, reason: &str) -> Vec<String> {
-        let waited = tokio::time::timeout(PATIENCE, async {
-            let mut every = tokio::time::interval(Duration::from_millis(200));
-            loop {
-                let events = self.events_about(kind, name).await;
-                if events.iter().any(|event| event.ends_with(&format!(" {reason}"))) {
-                    return events;
-                }
-                every.tick().await;
-            }
+        let waited = eventually(Duration::from_millis(200), async || {
+            let events = self.events_about(kind, name).await;
+            events.iter().any(|event| event.ends_with(&format!(" {reason}"))).then_some(events)
         })
         .await;
-        waited.unwrap_or_else(|_| panic!("no Event {reason} about {kind} {name}"))
+        waited.unwrap_or_else(|| panic!("no Event {reason} about {kind} {name}"))
     }
 
     /// Merges a patch into an object of any kind, as an administrator does.
@@ -394,30 +333,7 @@ impl World {
             + Sync
             + 'static,
     {
-        let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
-        let mut events = Box::pin(watcher(self.api::<K>(), only));
-        let (sender, versions) = tokio::sync::watch::channel(Vec::new());
-        let (listed, ready) = tokio::sync::oneshot::channel();
-        let mut listed = Some(listed);
-        let task = tokio::spawn(async move {
-            while let Some(event) = events.next().await {
-                match event.expect("the watch goes on") {
-                    watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {
-                        sender.send_modify(|versions| versions.push(Version { object, deleted: false }));
-                    }
-                    watcher::Event::Delete(object) => {
-                        sender.send_modify(|versions| versions.push(Version { object, deleted: true }));
-                    }
-                    watcher::Event::Init => {}
-                    watcher::Event::InitDone => {
-                        let first = listed.take().expect("the watch is not interrupted");
-                        let _ = first.send(());
-                    }
-                }
-            }
-        });
-        ready.await.unwrap();
-        Recording { versions, task }
+        Recording::begin(self.api(), name).await
     }
 
     /// Writes a manifest to a file and lets kubectl do something with it.
@@ -426,141 +342,13 @@ impl World {
     }
 }
 
-/// Waits until an object is as `wanted`, and returns it.
-pub async fn until<K>(api: Api<K>, name: &str, what: &str, wanted: impl Fn(&K) -> bool) -> K
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize + std::fmt::Debug + Send + 'static,
-{
-    let mut last = None;
-    let place = api.resource_url().to_owned();
-    let waited = tokio::time::timeout(PATIENCE, async {
-        let mut objects = Box::pin(watcher::watch_object(api, name));
-        loop {
-            match objects.try_next().await {
-                Ok(Some(Some(object))) if wanted(&object) => return object,
-                Ok(Some(object)) => last = object,
-                Ok(None) => panic!("the watch of {name} ended"),
-                Err(error) => eprintln!("watching {name}: {error}"),
-            }
-        }
-    })
-    .await;
-    waited.unwrap_or_else(|_| {
-        let last = serde_json::to_string_pretty(&last).unwrap();
-        panic!("{place}/{name} did not come to {what} within {PATIENCE:?}; it is {last}")
-    })
-}
-
 impl Drop for World {
     fn drop(&mut self) {
         if self.remove {
             let _ = run(self.cluster.kubectl().args(["delete", "namespace", "--wait=false", &self.namespace]));
         }
         if std::thread::panicking() {
-            eprintln!("the operator's log is {}/operators/{}.log", env!("CARGO_TARGET_TMPDIR"), self.namespace);
+            eprintln!("the operator's log is {}", log_of(&self.namespace).display());
         }
     }
-}
-
-/// One version of an object, or its end.
-#[derive(Clone, Debug)]
-pub struct Version<K> {
-    pub object: K,
-    pub deleted: bool,
-}
-
-impl<K: Resource> Version<K> {
-    /// The revision of the store at which it came to be.
-    pub fn revision(&self) -> u64 {
-        self.object.meta().resource_version.as_ref().unwrap().parse().unwrap()
-    }
-}
-
-/// What became of an object, version by version.
-pub struct Recording<K> {
-    versions: tokio::sync::watch::Receiver<Vec<Version<K>>>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl<K: Resource + Clone> Recording<K> {
-    /// The first version that is as `wanted`, awaited.
-    pub async fn first(&mut self, what: &str, wanted: impl Fn(&Version<K>) -> bool) -> Version<K> {
-        let found = self.versions.wait_for(|versions| versions.iter().any(&wanted));
-        let found = tokio::time::timeout(PATIENCE, found).await;
-        let found = found.unwrap_or_else(|_| panic!("no version of the object is {what}")).unwrap();
-        found.iter().find(|version| wanted(version)).unwrap().clone()
-    }
-
-    /// Every version up to the one given, which is awaited.
-    pub async fn up_to(&mut self, last: &K) -> Vec<K> {
-        let end = Version { object: last.clone(), deleted: false }.revision();
-        self.first("the last one", |version| version.revision() >= end).await;
-        let versions = self.versions.borrow();
-        versions.iter().filter(|version| version.revision() <= end).map(|version| version.object.clone()).collect()
-    }
-}
-
-impl<K> Drop for Recording<K> {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// An operator process.
-pub struct Operator {
-    process: Supervised,
-}
-
-impl Operator {
-    /// Ends it at once, as a crash would.
-    pub fn kill(&mut self) {
-        self.process.kill().unwrap();
-    }
-
-    /// Tells it to end, and waits until it has.
-    pub fn end(&mut self) {
-        self.process.end().unwrap();
-    }
-
-    /// Sends a signal to it, and not to its supervisor.
-    pub fn signal(&self, name: &str) {
-        signal(child_of(self.process.pid()), name);
-    }
-
-    /// Waits until it has ended by itself, and returns its exit code.
-    pub fn ended(&mut self) -> Option<i32> {
-        self.process.ended().unwrap().code()
-    }
-}
-
-/// A gateway with this spec.
-pub fn gateway(name: &str, spec: Value) -> Value {
-    json!({
-        "apiVersion": "phasegate.dev/v1alpha1",
-        "kind": "ApiGateway",
-        "metadata": { "name": name },
-        "spec": spec,
-    })
-}
-
-/// An environment of a gateway.
-pub fn environment(name: &str, gateway: &str, host: Option<&str>) -> Value {
-    json!({
-        "apiVersion": "phasegate.dev/v1alpha1",
-        "kind": "Environment",
-        "metadata": { "name": name },
-        "spec": { "gatewayRef": { "name": gateway }, "host": host },
-    })
-}
-
-/// Whether a condition of a gateway is true.
-pub fn is_true(gateway: &ApiGateway, type_: &str) -> bool {
-    let conditions = gateway.status.iter().flat_map(|status| &status.conditions);
-    conditions.into_iter().any(|condition| condition.type_ == type_ && condition.status == "True")
-}
-
-/// A gateway's history, as `Phase/State Reason`.
-pub fn path(gateway: &ApiGateway) -> Vec<String> {
-    let transitions = gateway.status.iter().flat_map(|status| &status.history);
-    transitions.map(|step| format!("{}/{:?} {}", step.to, step.state, step.reason)).collect()
 }

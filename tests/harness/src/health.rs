@@ -7,6 +7,8 @@ use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use kube::{Client, Config};
 
+use crate::wait::eventually;
+
 /// An HTTP client without any credentials.
 pub fn plain_client(url: &str) -> Client {
     let mut config = Config::new(url.parse().unwrap());
@@ -61,20 +63,12 @@ impl Health {
     }
 
     async fn until_so(&self, path: &str, what: &str, wanted: impl Fn(u16, &str) -> bool) -> String {
-        const PATIENCE: Duration = Duration::from_secs(120);
         let mut last = None;
-        let waited = tokio::time::timeout(PATIENCE, async {
-            let mut every = tokio::time::interval(Duration::from_millis(100));
-            loop {
-                every.tick().await;
-                last = self.get(path).await;
-                match &last {
-                    Some((found, said)) if wanted(*found, said) => return said.clone(),
-                    _ => {}
-                }
-            }
+        let waited = eventually(Duration::from_millis(100), async || {
+            last = self.get(path).await;
+            last.as_ref().filter(|(found, said)| wanted(*found, said)).map(|(_, said)| said.clone())
         })
         .await;
-        waited.unwrap_or_else(|_| panic!("{path} does not come to {what}; the last answer: {last:?}"))
+        waited.unwrap_or_else(|| panic!("{path} does not come to {what}; the last answer: {last:?}"))
     }
 }

@@ -9,10 +9,10 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::ResourceExt;
 use kube::api::ListParams;
-use phasegate::api::ApiGateway;
+use phasegate_core::api::ApiGateway;
 use serde_json::{Value, json};
 
-use super::{World, gateway, is_true, path};
+use crate::{World, gateway, is_true, path};
 
 /// The longest that a fleet is waited for.
 const PATIENCE: Duration = Duration::from_secs(300);

@@ -6,12 +6,16 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
+
+use crate::command::{output, run};
+use crate::places::root;
+use crate::supervised::{Supervised, execute, module, supervisor};
 
 /// A running cluster. It ends when this value or the process ends, however the process ends:
 /// its supervisor holds the other end of a pipe.
@@ -39,57 +43,6 @@ pub const REGISTRY_ACCOUNT_LABEL: &str = "phasegate.dev/test-registry";
 /// The value of [`RUN_LABEL`] in this run.
 pub fn run_id() -> String {
     std::process::id().to_string()
-}
-
-/// A process that ends with us.
-pub struct Supervised {
-    child: Child,
-    // Closing it is what ends the process.
-    stdin: Option<ChildStdin>,
-}
-
-impl Supervised {
-    /// Starts a supervisor: what [`supervised`] returns, or one of our own.
-    pub fn start(command: &mut Command) -> Result<Self> {
-        let mut child = command.stdin(Stdio::piped()).spawn().with_context(|| format!("{command:?}"))?;
-        let stdin = child.stdin.take();
-        Ok(Self { child, stdin })
-    }
-
-    /// What the process writes to stdout, once, if the command said that it is piped.
-    pub fn stdout(&mut self) -> Option<ChildStdout> {
-        self.child.stdout.take()
-    }
-
-    /// Ends the process at once, as a crash would.
-    pub fn kill(&mut self) -> Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
-    }
-
-    /// The process id of the supervisor, whose child the process is.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Waits until the process has ended, which it is not asked to.
-    pub fn ended(&mut self) -> Result<ExitStatus> {
-        Ok(self.child.wait()?)
-    }
-
-    /// Asks the process to end, and waits until it has.
-    pub fn end(&mut self) -> Result<()> {
-        self.stdin = None;
-        self.child.wait()?;
-        Ok(())
-    }
-}
-
-impl Drop for Supervised {
-    fn drop(&mut self) {
-        let _ = self.end();
-    }
 }
 
 /// Whether the cluster of the current context is used.
@@ -284,12 +237,6 @@ impl Cluster {
     }
 }
 
-/// The command that runs a program which needs no cluster and ends with us; its arguments are to
-/// be added.
-pub fn supervised(program: &Path) -> Result<Command> {
-    Ok(execute(&supervisor()?, program))
-}
-
 /// What `kubectl apply -k` would apply. No cluster is asked.
 pub fn kustomized(folder: &str) -> Result<String> {
     let kubectl = if is_existing() { PathBuf::from("kubectl") } else { built_kubectl(&supervisor()?)? };
@@ -300,12 +247,6 @@ fn built_kubectl(supervisor: &Path) -> Result<PathBuf> {
     let built = Command::new(supervisor).arg("kubectl-path").current_dir(module()).stderr(Stdio::inherit()).output()?;
     ensure!(built.status.success(), "the local control plane could not be built; see above");
     Ok(PathBuf::from(String::from_utf8(built.stdout)?.trim()))
-}
-
-fn execute(supervisor: &Path, program: &Path) -> Command {
-    let mut command = Command::new(supervisor);
-    command.args(["exec", "--"]).arg(program);
-    command
 }
 
 /// The namespace of the operator's ServiceAccount.
@@ -364,55 +305,4 @@ fn remover(kubectl: &Path, folder: &Path) -> Result<Supervised> {
             .stdout(Stdio::null())
             .process_group(0),
     )
-}
-
-/// Runs a command to its end, and fails with what it said.
-pub fn run(command: &mut Command) -> Result<()> {
-    output(command).map(drop)
-}
-
-/// The same, and returns what it wrote to stdout.
-pub fn output(command: &mut Command) -> Result<String> {
-    let output = command.output().with_context(|| format!("{command:?}"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{command:?} failed: {said}");
-    Ok(String::from_utf8(output.stdout)?)
-}
-
-/// The project's folder.
-pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn module() -> PathBuf {
-    root().join("tests/cluster")
-}
-
-/// The supervisor, built once, which Go does in a second when its own cache is warm.
-fn supervisor() -> Result<PathBuf> {
-    static PROGRAM: Mutex<Option<PathBuf>> = Mutex::new(None);
-    let mut program = PROGRAM.lock().unwrap_or_else(PoisonError::into_inner);
-    match &*program {
-        Some(program) => Ok(program.clone()),
-        None => Ok(program.insert(build_supervisor()?).clone()),
-    }
-}
-
-fn build_supervisor() -> Result<PathBuf> {
-    let folder = match std::env::var_os("PHASEGATE_CACHE") {
-        Some(cache) => PathBuf::from(cache),
-        None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?).join(".cache/phasegate"),
-    };
-    std::fs::create_dir_all(&folder)?;
-    let program = folder.join("cluster");
-    // Built aside and renamed: another run may be using the one that is there.
-    let fresh = folder.join(format!("cluster-{}", std::process::id()));
-    let mut build = Command::new("go");
-    build.args(["build", "-o"]).arg(&fresh).arg(".").current_dir(module()).env("CGO_ENABLED", "0");
-    match build.status() {
-        Ok(status) => ensure!(status.success(), "{build:?} failed"),
-        Err(_) => bail!("the tests need Go 1.26 or newer on the PATH: https://go.dev/dl"),
-    }
-    std::fs::rename(&fresh, &program)?;
-    Ok(program)
 }

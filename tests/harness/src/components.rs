@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::cluster::{Cluster, run};
-use super::health::plain_client;
-
-/// The longest that a process is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::cluster::Cluster;
+use crate::command::run;
+use crate::health::plain_client;
+use crate::wait::eventually;
 
 /// One component of a local cluster that no other test uses.
 pub struct Component<'a> {
@@ -55,13 +54,8 @@ impl<'a> Component<'a> {
     }
 
     async fn until(&self, what: &str, wanted: impl Fn(Option<u32>) -> bool) {
-        let waited = tokio::time::timeout(PATIENCE, async {
-            let mut every = tokio::time::interval(Duration::from_millis(50));
-            while !wanted(self.pid()) {
-                every.tick().await;
-            }
-        });
-        assert!(waited.await.is_ok(), "{} is not {what}", self.name);
+        let waited = eventually(Duration::from_millis(50), async || wanted(self.pid()).then_some(())).await;
+        assert!(waited.is_some(), "{} is not {what}", self.name);
     }
 }
 
@@ -85,17 +79,11 @@ pub async fn compact(cluster: &Cluster, revision: &str) {
 
 /// Waits until an API server is ready.
 pub async fn until_ready(client: &kube::Client) {
-    let waited = tokio::time::timeout(PATIENCE, async {
-        let mut every = tokio::time::interval(Duration::from_millis(100));
-        loop {
-            every.tick().await;
-            let request = kube::core::Request::new("").get("readyz", &Default::default()).unwrap();
-            if client.request_text(request).await.is_ok() {
-                return;
-            }
-        }
+    let waited = eventually(Duration::from_millis(100), async || {
+        let request = kube::core::Request::new("").get("readyz", &Default::default()).unwrap();
+        client.request_text(request).await.ok()
     });
-    assert!(waited.await.is_ok(), "the API server is not ready");
+    assert!(waited.await.is_some(), "the API server is not ready");
 }
 
 /// Sends a signal (`KILL`, `TERM`, `STOP`, `CONT`) to a process.

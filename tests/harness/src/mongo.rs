@@ -2,20 +2,19 @@
 //! on the real server that `MONGODB_URI` names.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mongodb::bson::Document;
 use mongodb::{Client, Collection};
 
-use super::cluster::run_id;
-use super::components::{child_of, signal};
-use super::tcp::TcpProxy;
-use super::wire::{Changes, Server, Storage, client_of, uri_of};
-
-/// The longest that any condition is waited for.
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::cluster::run_id;
+use crate::components::{child_of, signal};
+use crate::places::scratch;
+use crate::tcp::TcpProxy;
+use crate::wait::{PATIENCE, eventually};
+use crate::wire::{Changes, Server, Storage, client_of, uri_of};
 
 /// A database that no other test uses. It ends with this value.
 pub struct Database {
@@ -107,17 +106,15 @@ impl Database {
     ) -> Document {
         let documents = self.collection(collection);
         let mut last = None;
-        let waited = tokio::time::timeout(PATIENCE, async {
-            loop {
-                match documents.find_one(filter.clone()).await {
-                    Ok(Some(document)) if wanted(&document) => return document,
-                    found => last = Some(found),
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
+        let waited = eventually(Duration::from_millis(50), async || match documents.find_one(filter.clone()).await {
+            Ok(Some(document)) if wanted(&document) => Some(document),
+            found => {
+                last = Some(found);
+                None
             }
         })
         .await;
-        waited.unwrap_or_else(|_| {
+        waited.unwrap_or_else(|| {
             panic!("{collection} {filter} did not come to {what} within {PATIENCE:?}; last: {last:?}")
         })
     }
@@ -178,7 +175,7 @@ impl Drop for Database {
 }
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("mongo")
+    scratch("mongo").unwrap()
 }
 
 async fn started(name: &str, storage: Storage, changes: Changes, flags: Vec<String>) -> Server {

@@ -10,7 +10,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, BodyDataStream, Bytes, to_bytes};
@@ -21,6 +20,8 @@ use kube::Client;
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
+
+use crate::wait::PATIENCE;
 
 /// What is done to a request, or to an answer that is under way.
 #[derive(Clone, Copy, Debug)]
@@ -205,7 +206,6 @@ pub struct Trouble {
 impl Trouble {
     /// Waits until so many requests, or answers under way, have met the fault.
     pub async fn caught(&mut self, count: usize) {
-        const PATIENCE: Duration = Duration::from_secs(120);
         let enough = tokio::time::timeout(PATIENCE, self.caught.wait_for(|caught| *caught >= count)).await.is_ok();
         assert!(enough, "only {} of {count} requests met the fault", self.count());
     }

@@ -1,0 +1,133 @@
+//! How patches are carried out, and what is said meanwhile.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, stream};
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use phasegate::api::ApiGateway;
+use phasegate::decide::human;
+
+use super::outcome::Outcome;
+use super::plan::Patching;
+use super::verb::Verb;
+use crate::cluster::Cluster;
+use crate::failure::Failure;
+use crate::output;
+use crate::progress::Progress;
+use crate::wait;
+
+/// Who writes, for the managed fields and the audit log.
+const FIELD_MANAGER: &str = "kubectl-phasegate";
+
+/// How many gateways are written or waited for at the same time where nothing else is asked.
+const AT_ONCE: usize = 8;
+
+/// How patches are carried out.
+pub struct How {
+    /// What is asked of them.
+    pub verb: Verb,
+    /// Whether the API server only judges.
+    pub dry_run: bool,
+    /// How long each is waited for, if at all.
+    pub patience: Option<Duration>,
+    /// How many at most are on their way, in a wave.
+    pub max_parallel: Option<u16>,
+    /// Whether nothing is said before the end.
+    pub quiet: bool,
+    /// The line that says what is waited for.
+    pub progress: Progress,
+}
+
+impl How {
+    /// Says what became of a gateway. A failure is told at the end.
+    ///
+    /// # Errors
+    /// When it cannot be printed.
+    pub fn tell(&self, outcome: &Outcome) -> Result<(), Failure> {
+        if self.quiet || outcome.failure.is_some() {
+            return Ok(());
+        }
+        let Outcome { namespace, name, result, message, .. } = outcome;
+        self.progress.clear();
+        let result = if *result == "changed" { String::new() } else { format!("{result}: ") };
+        output::print(&format!("{namespace}/{name} {result}{message}\n"))
+    }
+
+    /// Changes the gateways. With a wave, none begins after one has failed; without one, all are asked before any is
+    /// waited for.
+    ///
+    /// # Errors
+    /// When an outcome cannot be printed.
+    pub async fn carry_out(&self, cluster: &Cluster, patches: Vec<Patching>) -> Result<Vec<Outcome>, Failure> {
+        let failed = Cell::new(false);
+        let failed = &failed;
+        let in_wave = self.max_parallel.is_some();
+        let at_once = self.max_parallel.map_or(AT_ONCE, usize::from);
+        let asked = stream::iter(patches).map(|patching| async move {
+            if in_wave && failed.get() {
+                let message = "left alone after the failure of another".to_owned();
+                return Outcome { result: "untouched", message, ..patching.outcome };
+            }
+            let asked = self.ask(cluster, patching).await;
+            let done = if in_wave { self.wait(cluster, asked).await } else { asked };
+            if done.failure.is_some() {
+                failed.set(true);
+            }
+            done
+        });
+        let mut done = Vec::new();
+        let mut asked = asked.buffer_unordered(at_once);
+        while let Some(outcome) = asked.next().await {
+            if in_wave || self.patience.is_none() {
+                self.tell(&outcome)?;
+            }
+            done.push(outcome);
+        }
+        drop(asked);
+        if in_wave || self.patience.is_none() {
+            return Ok(done);
+        }
+        let mut waited = stream::iter(done).map(|outcome| self.wait(cluster, outcome)).buffer_unordered(at_once);
+        let mut done = Vec::new();
+        while let Some(outcome) = waited.next().await {
+            self.tell(&outcome)?;
+            done.push(outcome);
+        }
+        Ok(done)
+    }
+
+    async fn ask(&self, cluster: &Cluster, patching: Patching) -> Outcome {
+        let Patching { mut outcome, patch, suspended } = patching;
+        let api: Api<ApiGateway> = Api::namespaced(cluster.client.clone(), &outcome.namespace);
+        let params = PatchParams {
+            dry_run: self.dry_run,
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        if let Err(error) = api.patch(&outcome.name, &params, &Patch::Merge(&patch)).await {
+            let what = format!("ApiGateway {}/{} cannot be changed", outcome.namespace, outcome.name);
+            return outcome.failed(cluster.refused(&what, &error));
+        }
+        if suspended && self.verb != Verb::Resume {
+            outcome.message = format!("{}; it is suspended, and nothing happens until it is resumed", outcome.message);
+        }
+        if self.dry_run {
+            outcome.message = format!("{} (dry run)", outcome.message);
+        }
+        outcome
+    }
+
+    async fn wait(&self, cluster: &Cluster, mut outcome: Outcome) -> Outcome {
+        let (Some(timeout), None) = (self.patience, &outcome.failure) else { return outcome };
+        let (goal, begun) = (self.verb.goal(), Instant::now());
+        match wait::until(cluster, &outcome.namespace, &outcome.name, goal, timeout, &self.progress).await {
+            Ok(()) => {
+                outcome.message = format!("{} after {}", goal.words(), human(begun.elapsed()));
+                outcome
+            }
+            Err(failure) => outcome.failed(failure),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! An operator as a process, and the program that it runs.
+
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+
+use crate::cluster::Cluster;
+use crate::components::{child_of, signal};
+use crate::places::{operator_program, scratch};
+use crate::supervised::Supervised;
+
+/// An operator process.
+pub struct Operator {
+    process: Supervised,
+}
+
+impl Operator {
+    /// Starts one on a cluster as the user of a kubeconfig, which adds what it says to a log.
+    pub(crate) fn start(cluster: &Cluster, kubeconfig: &Path, arguments: &[&str], log: &Path) -> Self {
+        let log = OpenOptions::new().create(true).append(true).open(log).unwrap();
+        let program = operator_program().unwrap();
+        Self { process: cluster.supervise(kubeconfig, &program, arguments, log).unwrap() }
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn kill(&mut self) {
+        self.process.kill().unwrap();
+    }
+
+    /// Tells it to end, and waits until it has.
+    pub fn end(&mut self) {
+        self.process.end().unwrap();
+    }
+
+    /// Sends a signal to it, and not to its supervisor.
+    pub fn signal(&self, name: &str) {
+        signal(child_of(self.process.pid()), name);
+    }
+
+    /// Waits until it has ended by itself, and returns its exit code.
+    pub fn ended(&mut self) -> Option<i32> {
+        self.process.ended().unwrap().code()
+    }
+}
+
+/// Where the operators of a namespace log.
+pub(crate) fn log_of(namespace: &str) -> PathBuf {
+    scratch("operators").unwrap().join(format!("{namespace}.log"))
+}
