@@ -22,7 +22,7 @@ use crate::cluster::claim::Claim;
 use crate::metrics::Metrics;
 
 pub use errors::RegistryError;
-pub use stream::Change;
+pub use stream::{Change, Stream};
 
 /// A kind of document, with its collection.
 pub trait Stored: Shelved + Sync {

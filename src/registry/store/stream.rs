@@ -18,7 +18,7 @@ const OWN: &str = "phasegate";
 const AWAIT: Duration = Duration::from_secs(10);
 
 /// A change stream of one collection.
-type Stream = ChangeStream<ChangeStreamEvent<Document>>;
+pub type Stream = ChangeStream<ChangeStreamEvent<Document>>;
 
 /// What a change stream tells.
 pub enum Change<T> {
