@@ -34,10 +34,10 @@ async fn probe(mongo: Arc<Mongo>) {
     if let Err(error) = mongo.store.ping().await {
         mongo.breaker.trip(&error.to_string());
     }
-    mongo.metrics.registry_is(mongo.breaker.words().is_none());
+    mongo.metrics.registry.is_up(mongo.breaker.words().is_none());
     loop {
         mongo.breaker.wait_until_away().await;
-        mongo.metrics.registry_is(false);
+        mongo.metrics.registry.is_up(false);
         let mut failures = 0;
         loop {
             failures += 1;
@@ -48,14 +48,14 @@ async fn probe(mongo: Arc<Mongo>) {
             }
         }
         mongo.breaker.reset();
-        mongo.metrics.registry_is(true);
+        mongo.metrics.registry.is_up(true);
         mongo.wake_waiting();
     }
 }
 
 /// Creates the indexes, as soon as that can be.
 async fn index(mongo: Arc<Mongo>) {
-    mongo.metrics.registry_misses_indexes(0);
+    mongo.metrics.registry.misses_indexes(0);
     let mut failures = 0;
     loop {
         mongo.breaker.wait_until_back().await;
@@ -65,7 +65,7 @@ async fn index(mongo: Arc<Mongo>) {
         };
         match made {
             Ok(refused) => {
-                mongo.metrics.registry_misses_indexes(refused.len());
+                mongo.metrics.registry.misses_indexes(refused.len());
                 refused.iter().for_each(|refusal| tell_missing_index(refusal));
                 return;
             }

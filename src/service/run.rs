@@ -110,7 +110,7 @@ async fn take_part(process: &Process<'_>, election: Election) {
         }
         // What is dropped with a lost leadership is everything: caches, memory, reconciles.
         tokio::select! {
-            () = candidate.keep() => metrics.stands_by(),
+            () = candidate.keep() => metrics.registry.stands_by(),
             () = lead(process) => break,
         }
     }

@@ -12,6 +12,7 @@ use crate::control::context::Context;
 use crate::control::error::Error;
 use crate::control::record;
 use crate::decide::{Note, say};
+use crate::metrics::labels::Operation;
 use crate::queue::Next;
 use crate::registry::document::{Answer, Collection, Documents, EnvironmentDocument, GatewayDocument};
 use crate::registry::identity::{self, platforms_id};
@@ -183,8 +184,8 @@ async fn answer(mongo: &Mongo, gateway_id: &str, answer: AnswerIn) -> Result<(),
         None => doc! { "$unset": { "error": "" } },
     };
     let missed = match collection {
-        Collection::Gateways => mongo.change::<GatewayDocument>("answer", filter, update).await,
-        Collection::Environments => mongo.change::<EnvironmentDocument>("answer", filter, update).await,
+        Collection::Gateways => mongo.change::<GatewayDocument>(Operation::Answer, filter, update).await,
+        Collection::Environments => mongo.change::<EnvironmentDocument>(Operation::Answer, filter, update).await,
     };
     let read = match missed {
         Ok(true) => {

@@ -8,6 +8,7 @@ use mongodb::bson::{Document, doc};
 use super::Mongo;
 use crate::api::ApiGateway;
 use crate::decide::Step;
+use crate::metrics::labels::Operation;
 use crate::registry::document::{ACTIVE, EnvironmentDocument, GatewayDocument, INACTIVE, Read};
 use crate::registry::identity::Identity;
 use crate::registry::known::{self, Begun, Shelved};
@@ -64,7 +65,7 @@ impl Mongo {
     ) -> Result<(), RegistryError> {
         if !situation.documents.gateways.is_empty() {
             let write = situation.take_over(now);
-            if self.change::<GatewayDocument>("record", write.filter, write.update).await? {
+            if self.change::<GatewayDocument>(Operation::Record, write.filter, write.update).await? {
                 return Ok(());
             }
         }
@@ -91,7 +92,7 @@ impl Mongo {
                 None => doc! { "$unset": { "host": "" } },
             };
             let filter = doc! { "_id": document.id.clone() };
-            if !self.change::<EnvironmentDocument>("record", filter, update).await? {
+            if !self.change::<EnvironmentDocument>(Operation::Record, filter, update).await? {
                 self.read_again(gateway_id).await?;
             }
         }
@@ -110,7 +111,7 @@ impl Mongo {
             let documents = self.known.of(&id);
             let situation = self.situation(gateway, environments, &documents);
             let Some(write) = situation.report(Timestamp::now()) else { return Ok(()) };
-            if !self.change::<GatewayDocument>("report", write.filter, write.update).await? {
+            if !self.change::<GatewayDocument>(Operation::Report, write.filter, write.update).await? {
                 self.read_again(&id).await?;
             }
         }
@@ -131,7 +132,7 @@ impl Mongo {
         let id = Identity::of(gateway).gateway_id;
         let documents = self.known.of(&id);
         let Some(write) = self.situation(gateway, environments, &documents).switch(active) else { return Ok(()) };
-        let operation = if active { "activate" } else { "deactivate" };
+        let operation = if active { Operation::Activate } else { Operation::Deactivate };
         let names = write.names.len();
         let begun = self.begin::<EnvironmentDocument>();
         let written = self.store.change_all::<EnvironmentDocument>(operation, write.filter, write.update).await?;
@@ -209,7 +210,7 @@ impl Mongo {
     /// When it was not changed.
     pub async fn change<T: Stored>(
         &self,
-        operation: &'static str,
+        operation: Operation,
         filter: Document,
         update: Document,
     ) -> Result<bool, RegistryError> {
