@@ -241,7 +241,7 @@ fn a_mention_is_found_in_code_and_not_in_comments_or_tests() {
 }
 
 /// The Rust files under a folder, those of tests left out.
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+pub fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.file_stem().is_some_and(|stem| stem == "tests") {
@@ -256,7 +256,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// A file's code, without comments and without the tests at its end.
-fn code(source: &str) -> String {
+pub fn code(source: &str) -> String {
     let before = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     before.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
