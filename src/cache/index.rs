@@ -12,12 +12,11 @@ use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
 use tokio::sync::watch;
 
-use crate::api::{ALLOWED_HOSTS_ANNOTATION, Environment, namespace_and_name};
+use crate::api::{ALLOWED_HOSTS_ANNOTATION, Environment, ObjectKey};
 use crate::cache::seen::{Part, Seen};
 use crate::cache::trouble;
 use crate::cache::watched::Watched;
 use crate::children::NAME_LABEL;
-use crate::decide::hosts::Holder;
 use crate::decide::observed::{PodTrouble, Pods};
 
 /// What a cache keeps of a watched object.
@@ -27,7 +26,7 @@ pub trait Kept: Sized {
 
     /// The gateway that an object concerns, and what is kept of it; `None` for one that
     /// concerns nobody.
-    fn keep(object: Self::Object) -> Option<(Holder, Self)>;
+    fn keep(object: Self::Object) -> Option<(ObjectKey, Self)>;
 
     /// Whether replacing `self` by `newer` tells the gateway nothing.
     fn says_the_same(&self, newer: &Self) -> bool;
@@ -41,8 +40,8 @@ pub trait Kept: Sized {
 /// What is kept, by the gateway that it concerns and in the order of names, and where those objects are kept
 /// that are not named like their gateway: such an object can come to concern another one, or nobody.
 struct Index<T> {
-    kept: HashMap<Holder, Vec<(String, Arc<T>)>>,
-    places: HashMap<Holder, Holder>,
+    kept: HashMap<ObjectKey, Vec<(String, Arc<T>)>>,
+    places: HashMap<ObjectKey, ObjectKey>,
 }
 
 impl<T> Default for Index<T> {
@@ -53,8 +52,8 @@ impl<T> Default for Index<T> {
 
 impl<T> Index<T> {
     /// Puts in what is kept of the object `id`. Returns what was kept of it in the same place.
-    fn put(&mut self, id: Holder, holder: Holder, value: Arc<T>) -> Option<Arc<T>> {
-        let name = id.1.clone();
+    fn put(&mut self, id: ObjectKey, holder: ObjectKey, value: Arc<T>) -> Option<Arc<T>> {
+        let name = id.name.clone();
         if id != holder {
             self.places.insert(id, holder.clone());
         }
@@ -71,10 +70,10 @@ impl<T> Index<T> {
     }
 
     /// Takes out the object `id`. Returns the gateway that it concerned.
-    fn take(&mut self, id: &Holder) -> Option<Holder> {
+    fn take(&mut self, id: &ObjectKey) -> Option<ObjectKey> {
         let holder = self.places.remove(id).unwrap_or_else(|| id.clone());
         let objects = self.kept.get_mut(&holder)?;
-        objects.remove(position(objects, &id.1).ok()?);
+        objects.remove(position(objects, &id.name).ok()?);
         if objects.is_empty() {
             self.kept.remove(&holder);
         }
@@ -82,14 +81,14 @@ impl<T> Index<T> {
     }
 
     /// What is kept of an object that concerns `holder`.
-    fn get(&self, holder: &Holder, name: &str) -> Option<&Arc<T>> {
+    fn get(&self, holder: &ObjectKey, name: &str) -> Option<&Arc<T>> {
         let objects = self.kept.get(holder)?;
         Some(&objects[position(objects, name).ok()?].1)
     }
 
     /// The gateway that the object `id` concerns.
-    fn place_of<'a>(&'a self, id: &'a Holder) -> Option<&'a Holder> {
-        self.places.get(id).or_else(|| self.get(id, &id.1).map(|_| id))
+    fn place_of<'a>(&'a self, id: &'a ObjectKey) -> Option<&'a ObjectKey> {
+        self.places.get(id).or_else(|| self.get(id, &id.name).map(|_| id))
     }
 }
 
@@ -112,16 +111,16 @@ impl<T> Default for Cache<T> {
 
 impl<T: Kept> Cache<T> {
     /// Takes in one event of the watch. Returns the gateways that are to look again.
-    pub fn absorb(&self, event: Event<T::Object>) -> Vec<Holder> {
+    pub fn absorb(&self, event: Event<T::Object>) -> Vec<ObjectKey> {
         match event {
             Event::Apply(object) => self.apply(object),
-            Event::Delete(object) => self.write().take(&namespace_and_name(&object)).into_iter().collect(),
+            Event::Delete(object) => self.write().take(&ObjectKey::of(&object)).into_iter().collect(),
             Event::Init => {
                 *self.incoming() = Index::default();
                 Vec::new()
             }
             Event::InitApply(object) => {
-                let id = namespace_and_name(&object);
+                let id = ObjectKey::of(&object);
                 if let Some((holder, value)) = T::keep(object) {
                     self.incoming().put(id, holder, Arc::new(value));
                 }
@@ -131,8 +130,8 @@ impl<T: Kept> Cache<T> {
         }
     }
 
-    fn apply(&self, object: T::Object) -> Vec<Holder> {
-        let id = namespace_and_name(&object);
+    fn apply(&self, object: T::Object) -> Vec<ObjectKey> {
+        let id = ObjectKey::of(&object);
         let mut index = self.write();
         let Some((holder, value)) = T::keep(object) else {
             return index.take(&id).into_iter().collect();
@@ -148,7 +147,7 @@ impl<T: Kept> Cache<T> {
     }
 
     /// A complete list has arrived: whoever differs from before is to look again.
-    fn swap(&self) -> Vec<Holder> {
+    fn swap(&self) -> Vec<ObjectKey> {
         let incoming = std::mem::take(&mut *self.incoming());
         let mut index = self.write();
         let before = std::mem::replace(&mut *index, incoming).kept;
@@ -164,14 +163,14 @@ impl<T: Kept> Cache<T> {
     }
 
     /// What concerns a gateway, by name.
-    pub fn of(&self, holder: &Holder) -> Vec<(String, Arc<T>)> {
+    pub fn of(&self, holder: &ObjectKey) -> Vec<(String, Arc<T>)> {
         let index = self.read();
         index.kept.get(holder).cloned().unwrap_or_default()
     }
 
     /// The child of a gateway, which carries its name.
-    pub fn child_of(&self, holder: &Holder) -> Option<Arc<T>> {
-        self.read().get(holder, &holder.1).cloned()
+    pub fn child_of(&self, holder: &ObjectKey) -> Option<Arc<T>> {
+        self.read().get(holder, &holder.name).cloned()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Index<T>> {
@@ -198,8 +197,8 @@ impl<T: Kept> Cache<T> {
 impl<K: Part> Kept for Seen<K> {
     type Object = Watched<K>;
 
-    fn keep(object: Self::Object) -> Option<(Holder, Self)> {
-        Some((namespace_and_name(&object), object.into()))
+    fn keep(object: Self::Object) -> Option<(ObjectKey, Self)> {
+        Some((ObjectKey::of(&object), object.into()))
     }
 
     fn says_the_same(&self, newer: &Self) -> bool {
@@ -210,10 +209,9 @@ impl<K: Part> Kept for Seen<K> {
 impl Kept for Environment {
     type Object = DeserializeGuard<Self>;
 
-    fn keep(object: Self::Object) -> Option<(Holder, Self)> {
+    fn keep(object: Self::Object) -> Option<(ObjectKey, Self)> {
         let environment = object.0.ok()?;
-        let gateway = environment.spec.gateway_ref.name.clone();
-        Some(((environment.namespace().unwrap_or_default(), gateway), environment))
+        Some((environment.gateway_key(), environment))
     }
 
     fn says_the_same(&self, newer: &Self) -> bool {
@@ -228,12 +226,12 @@ pub struct AllowedHosts(pub Option<Vec<String>>);
 impl Kept for AllowedHosts {
     type Object = Namespace;
 
-    fn keep(namespace: Namespace) -> Option<(Holder, Self)> {
+    fn keep(namespace: Namespace) -> Option<(ObjectKey, Self)> {
         let name = namespace.name_any();
         let allowed = namespace.annotations().get(ALLOWED_HOSTS_ANNOTATION).map(|suffixes| {
             suffixes.split(',').map(str::trim).filter(|suffix| !suffix.is_empty()).map(str::to_owned).collect()
         });
-        Some(((name.clone(), name), Self(allowed)))
+        Some((ObjectKey::new(&name, &name), Self(allowed)))
     }
 
     fn says_the_same(&self, newer: &Self) -> bool {
@@ -252,9 +250,9 @@ pub struct PodFacts {
 impl Kept for PodFacts {
     type Object = Watched<Pod>;
 
-    fn keep(pod: Watched<Pod>) -> Option<(Holder, Self)> {
+    fn keep(pod: Watched<Pod>) -> Option<(ObjectKey, Self)> {
         let label = |name: &str| pod.meta().labels.as_ref()?.get(name).cloned();
-        let holder = (pod.namespace().unwrap_or_default(), label(NAME_LABEL)?);
+        let holder = ObjectKey::new(pod.namespace().unwrap_or_default(), label(NAME_LABEL)?);
         let trouble = trouble::of(&pod).map(Box::new);
         let facts = Self { terminating: pod.meta().deletion_timestamp.is_some(), trouble };
         Some((holder, facts))
@@ -277,7 +275,7 @@ impl PodFacts {
 }
 
 /// The pods of a gateway.
-pub fn pods(cache: &Cache<PodFacts>, holder: &Holder) -> Pods {
+pub fn pods(cache: &Cache<PodFacts>, holder: &ObjectKey) -> Pods {
     let pods = cache.of(holder);
     Pods {
         total: pods.len(),

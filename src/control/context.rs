@@ -6,6 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{Selector, SelectorExt};
 
+use crate::api::ObjectKey;
 use crate::cluster::calls::Calls;
 use crate::cluster::pod_events::Complaints;
 use crate::cluster::reachability::Outages;
@@ -50,6 +51,6 @@ impl Context {
     /// ago it may not be; its event wakes what is in it.
     pub fn knows_namespace_of(&self, object: &ObjectMeta) -> bool {
         let namespace = object.namespace.clone().unwrap_or_default();
-        self.caches.allowed_hosts.child_of(&(namespace.clone(), namespace)).is_some()
+        self.caches.allowed_hosts.child_of(&ObjectKey::new(&namespace, &namespace)).is_some()
     }
 }

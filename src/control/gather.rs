@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
-use crate::api::{ApiGateway, Environment, EnvironmentState, namespace_and_name};
+use crate::api::{ApiGateway, Environment, EnvironmentState, ObjectKey};
 use crate::cache::index::{self, AllowedHosts};
 use crate::cache::seen::{Part, Seen};
 use crate::cache::watched::Watched;
@@ -36,7 +36,7 @@ pub struct Found {
 
 /// The children in the caches.
 pub fn cached(ctx: &Context, gateway: &ApiGateway) -> Found {
-    let holder = namespace_and_name(gateway);
+    let holder = ObjectKey::of(gateway);
     Found {
         deployment: ctx.caches.deployments.child_of(&holder),
         service: ctx.caches.services.child_of(&holder),
@@ -73,7 +73,7 @@ pub fn facts(ctx: &Context, gateway: &ApiGateway, desired: &Desired<'_>) -> Obse
         ingress: expected::<Ingress>(ctx, gateway, desired, compared.ingress),
         disruption_budget: expected::<PodDisruptionBudget>(ctx, gateway, desired, compared.disruption_budget),
         rollout: desired.found.deployment.as_ref().map(|seen| seen.rollout.clone()).unwrap_or_default(),
-        pods: index::pods(&ctx.caches.pods, &namespace_and_name(gateway)).seen_in(phase),
+        pods: index::pods(&ctx.caches.pods, &ObjectKey::of(gateway)).seen_in(phase),
         environments: desired.environments.iter().map(|(_, facts)| facts.clone()).collect(),
         host: desired.host.clone(),
         registry: ctx.registry.facts(gateway, || environment_views(desired)),
@@ -106,8 +106,8 @@ fn cannot_be_changed(ctx: &Context, gateway: &ApiGateway, kind: Child, presence:
 /// Whether somebody may have the host that their spec names.
 pub fn host_verdict(ctx: &Context, claimant: impl Into<Stake>) -> HostVerdict {
     let stake = claimant.into();
-    let namespace = stake.claimant.namespace.clone();
-    let allowed = ctx.caches.allowed_hosts.child_of(&(namespace.clone(), namespace));
+    let namespace = stake.claimant.object.namespace.clone();
+    let allowed = ctx.caches.allowed_hosts.child_of(&ObjectKey::new(&namespace, &namespace));
     if let (Some(host), Some(AllowedHosts(Some(suffixes)))) = (&stake.wanted, allowed.as_deref())
         && !hosts::is_allowed(host, suffixes)
     {
@@ -120,7 +120,7 @@ pub fn host_verdict(ctx: &Context, claimant: impl Into<Stake>) -> HostVerdict {
 pub fn environments(ctx: &Context, gateway: &ApiGateway) -> Vec<(Arc<Environment>, EnvironmentFacts)> {
     ctx.caches
         .environments
-        .of(&namespace_and_name(gateway))
+        .of(&ObjectKey::of(gateway))
         .into_iter()
         .filter(|(_, environment)| environment.metadata.deletion_timestamp.is_none())
         .map(|(name, environment)| {
@@ -148,17 +148,14 @@ pub fn environment_views(desired: &Desired<'_>) -> Vec<EnvironmentView> {
 
 /// The gateway of an environment; one that is being deleted is gone already.
 pub fn gateway_of(ctx: &Context, environment: &Environment) -> Option<ApiGateway> {
-    let namespace = environment.metadata.namespace.as_deref().unwrap_or_default();
-    let gateway = ctx.caches.gateway(namespace, &environment.spec.gateway_ref.name)?;
+    let gateway = ctx.caches.gateway(&environment.gateway_key())?;
     (!gateway.is_being_deleted()).then_some(gateway)
 }
 
 /// What is known around an environment of `gateway`.
 pub fn around(ctx: &Context, environment: &Environment, gateway: Option<ApiGateway>) -> Around {
-    let namespace = environment.metadata.namespace.clone().unwrap_or_default();
-    let name = environment.spec.gateway_ref.name.clone();
-    let unreadable = ctx.caches.cannot_read_gateway(&namespace, &name);
-    let holder = (namespace, name);
+    let holder = environment.gateway_key();
+    let unreadable = ctx.caches.cannot_read_gateway(&holder);
     let routed = environment.spec.host.as_ref().is_none_or(|host| {
         let ingress = || ctx.caches.ingresses.child_of(&holder)?.object().ok();
         gateway.as_ref().is_some_and(|gateway| {

@@ -24,7 +24,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
-use crate::api::{ApiGateway, Environment, namespace_and_name};
+use crate::api::{ApiGateway, Environment, ObjectKey};
 use crate::cache::index::{AllowedHosts, Cache, Kept, PodFacts};
 use crate::cache::seen::Seen;
 use crate::cache::watched::{Watchable, Watched};
@@ -34,7 +34,7 @@ use crate::cluster::calls::is_out_of_reach;
 use crate::cluster::reachability::{LastHeard, Outages};
 use crate::control::memory::Memory;
 use crate::control::work::WorkQueue;
-use crate::decide::hosts::{Claimant, ClaimantKind, Claims, Holder, Stake};
+use crate::decide::hosts::{Claimant, ClaimantKind, Claims, Stake};
 use crate::metrics::Metrics;
 use crate::queue::{Key, Kind, Stage};
 use crate::registry::Registry;
@@ -113,15 +113,20 @@ impl HostSpace {
 
     /// Wakes claimants, each in the scope that watches it.
     fn wake(&self, claimants: impl IntoIterator<Item = Claimant>) {
-        for Claimant { namespace, name, kind } in claimants {
+        for Claimant { object, kind } in claimants {
             for bells in self.bells().iter() {
                 match kind {
-                    ClaimantKind::Gateway => bells.gateway(&namespace, &name),
-                    ClaimantKind::Environment => bells.environment(&namespace, &name),
+                    ClaimantKind::Gateway => bells.gateway(&object),
+                    ClaimantKind::Environment => bells.environment(&object),
                 }
             }
         }
     }
+}
+
+/// An object's key, as kube's store has it.
+pub fn reference<K: Resource<DynamicType = ()>>(key: &ObjectKey) -> ObjectRef<K> {
+    ObjectRef::new(&key.name).within(&key.namespace)
 }
 
 impl Caches {
@@ -131,18 +136,18 @@ impl Caches {
     }
 
     /// The gateway of a namespace and name, if it exists and can be read.
-    pub fn gateway(&self, namespace: &str, name: &str) -> Option<ApiGateway> {
-        self.gateways.get(&ObjectRef::new(name).within(namespace))?.0.clone().ok()
+    pub fn gateway(&self, key: &ObjectKey) -> Option<ApiGateway> {
+        self.gateways.get(&reference(key))?.0.clone().ok()
     }
 
     /// The environment of a namespace and name, if it exists and can be read.
-    pub fn environment(&self, namespace: &str, name: &str) -> Option<Environment> {
-        self.all_environments.get(&ObjectRef::new(name).within(namespace))?.0.clone().ok()
+    pub fn environment(&self, key: &ObjectKey) -> Option<Environment> {
+        self.all_environments.get(&reference(key))?.0.clone().ok()
     }
 
     /// Whether there is a gateway of a namespace and name that cannot be read.
-    pub fn cannot_read_gateway(&self, namespace: &str, name: &str) -> bool {
-        self.gateways.get(&ObjectRef::new(name).within(namespace)).is_some_and(|gateway| gateway.0.is_err())
+    pub fn cannot_read_gateway(&self, key: &ObjectKey) -> bool {
+        self.gateways.get(&reference(key)).is_some_and(|gateway| gateway.0.is_err())
     }
 
     async fn wait_until_ready(&self) {
@@ -228,9 +233,9 @@ impl Watches {
             Scope::Namespace(name) => config.clone().fields(&format!("metadata.name={name}")),
         };
         let memory = Arc::clone(&shared.memory);
-        let child = |holder: &Holder, wake: &Wake| wake.gateway(holder);
-        let ingress = |holder: &Holder, wake: &Wake| wake.gateway_and_environments(holder);
-        let namespace = |(name, _): &Holder, wake: &Wake| wake.namespace(name);
+        let child = |holder: &ObjectKey, wake: &Wake| wake.gateway(holder);
+        let ingress = |holder: &ObjectKey, wake: &Wake| wake.gateway_and_environments(holder);
+        let namespace = |namespace: &ObjectKey, wake: &Wake| wake.namespace(&namespace.name);
 
         let mut begin = Begin { shared, scope, running: JoinSet::new() };
         let registry = || shared.registry.clone();
@@ -259,26 +264,26 @@ struct Bells {
 }
 
 impl Bells {
-    fn gateway(&self, namespace: &str, name: &str) {
-        if let Some(gateway) = self.gateways.get(&ObjectRef::new(name).within(namespace)) {
+    fn gateway(&self, key: &ObjectKey) {
+        if let Some(gateway) = self.gateways.get(&reference(key)) {
             let begun = gateway.0.as_ref().is_ok_and(|gateway| {
                 let status = gateway.status.as_ref();
                 status.is_some_and(|status| status.observed_generation == gateway.metadata.generation)
             });
-            self.wake(namespace, name, Kind::Gateway, begun);
+            self.wake(key, Kind::Gateway, begun);
         }
     }
 
-    fn environment(&self, namespace: &str, name: &str) {
-        if let Some(environment) = self.environments.get(&ObjectRef::new(name).within(namespace)) {
+    fn environment(&self, key: &ObjectKey) {
+        if let Some(environment) = self.environments.get(&reference(key)) {
             let begun = environment.0.as_ref().is_ok_and(|environment| environment.status.is_some());
-            self.wake(namespace, name, Kind::Environment, begun);
+            self.wake(key, Kind::Environment, begun);
         }
     }
 
-    fn wake(&self, namespace: &str, name: &str, kind: Kind, begun: bool) {
+    fn wake(&self, key: &ObjectKey, kind: Kind, begun: bool) {
         let stage = if begun { Stage::UnderWay } else { Stage::New };
-        self.queue.wake(Key { namespace: namespace.to_owned(), name: name.to_owned(), kind }, stage);
+        self.queue.wake(Key { object: key.clone(), kind }, stage);
     }
 }
 
@@ -290,21 +295,21 @@ struct Wake {
 }
 
 impl Wake {
-    fn gateway(&self, (namespace, name): &Holder) {
-        self.bells.gateway(namespace, name);
+    fn gateway(&self, key: &ObjectKey) {
+        self.bells.gateway(key);
     }
 
-    fn environment(&self, namespace: &str, name: &str) {
-        self.bells.environment(namespace, name);
+    fn environment(&self, key: &ObjectKey) {
+        self.bells.environment(key);
     }
 
-    fn environments_of(&self, holder: &Holder) {
+    fn environments_of(&self, holder: &ObjectKey) {
         for (name, _) in self.caches.environments.of(holder) {
-            self.environment(&holder.0, &name);
+            self.environment(&ObjectKey::new(&holder.namespace, name));
         }
     }
 
-    fn gateway_and_environments(&self, holder: &Holder) {
+    fn gateway_and_environments(&self, holder: &ObjectKey) {
         self.gateway(holder);
         self.environments_of(holder);
     }
@@ -312,7 +317,7 @@ impl Wake {
     fn namespace(&self, name: &str) {
         for gateway in self.caches.gateways.state() {
             if gateway.namespace().as_deref() == Some(name) {
-                self.gateway_and_environments(&(name.to_owned(), gateway.name_any()));
+                self.gateway_and_environments(&ObjectKey::new(name, gateway.name_any()));
             }
         }
     }
@@ -348,14 +353,13 @@ fn gateway_events(
         for Identity { holder, uid } in &changes.gone {
             memory.forget(uid);
             if !known.has(holder) {
-                let (namespace, name) = holder.clone();
-                wake.forget(&Claimant { namespace, name, kind: ClaimantKind::Gateway });
+                wake.forget(&Claimant { object: holder.clone(), kind: ClaimantKind::Gateway });
                 registry.lost_gateway(holder);
             }
             wake.environments_of(holder);
         }
         for object in &changes.appeared {
-            let holder = namespace_and_name(object);
+            let holder = ObjectKey::of(object);
             if !object.0.as_ref().is_ok_and(|gateway| memory.is_echo(gateway)) {
                 wake.gateway(&holder);
             }
@@ -380,13 +384,11 @@ fn environment_events(
                 wake.learn(environment);
                 registry.saw_environment(environment);
             }
-            let (namespace, name) = namespace_and_name(object);
-            wake.environment(&namespace, &name);
+            wake.environment(&ObjectKey::of(object));
         }
         for Identity { holder, .. } in &changes.gone {
             if !known.has(holder) {
-                let (namespace, name) = holder.clone();
-                wake.forget(&Claimant { namespace, name, kind: ClaimantKind::Environment });
+                wake.forget(&Claimant { object: holder.clone(), kind: ClaimantKind::Environment });
                 registry.lost_environment(holder);
             }
         }
@@ -398,12 +400,12 @@ fn environment_events(
 /// went while the watch was interrupted.
 struct Known<K> {
     /// The uid by namespace and name.
-    present: HashMap<Holder, String>,
+    present: HashMap<ObjectKey, String>,
     listed: Vec<K>,
 }
 
 struct Identity {
-    holder: Holder,
+    holder: ObjectKey,
     uid: String,
 }
 
@@ -422,11 +424,11 @@ impl<K: Resource + Clone> Known<K> {
     fn take_in(&mut self, event: &Event<K>) -> Changes<K> {
         match event {
             Event::Apply(object) => {
-                self.present.insert(namespace_and_name(object), uid(object));
+                self.present.insert(ObjectKey::of(object), uid(object));
                 Changes { appeared: vec![object.clone()], gone: Vec::new() }
             }
             Event::Delete(object) => {
-                let gone = Identity { holder: namespace_and_name(object), uid: uid(object) };
+                let gone = Identity { holder: ObjectKey::of(object), uid: uid(object) };
                 if self.present.get(&gone.holder) == Some(&gone.uid) {
                     self.present.remove(&gone.holder);
                 }
@@ -442,9 +444,9 @@ impl<K: Resource + Clone> Known<K> {
             }
             Event::InitDone => {
                 let appeared = std::mem::take(&mut self.listed);
-                let present = appeared.iter().map(|object| (namespace_and_name(object), uid(object))).collect();
+                let present = appeared.iter().map(|object| (ObjectKey::of(object), uid(object))).collect();
                 let before = std::mem::replace(&mut self.present, present);
-                let is_gone = |(holder, uid): &(Holder, String)| self.present.get(holder) != Some(uid);
+                let is_gone = |(holder, uid): &(ObjectKey, String)| self.present.get(holder) != Some(uid);
                 let gone = before.into_iter().filter(is_gone).map(|(holder, uid)| Identity { holder, uid }).collect();
                 Changes { appeared, gone }
             }
@@ -452,7 +454,7 @@ impl<K: Resource + Clone> Known<K> {
     }
 
     /// Whether an object of this namespace and name is there, of whatever uid.
-    fn has(&self, holder: &Holder) -> bool {
+    fn has(&self, holder: &ObjectKey) -> bool {
         self.present.contains_key(holder)
     }
 }
@@ -465,7 +467,7 @@ fn uid<K: Resource>(object: &K) -> String {
 fn into<T>(
     wake: &Wake,
     cache: fn(&Caches) -> &Cache<T>,
-    concerned: fn(&Holder, &Wake),
+    concerned: fn(&ObjectKey, &Wake),
 ) -> impl FnMut(Event<T::Object>) + Send + 'static
 where
     T: Kept + Send + Sync + 'static,

@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use kube::Resource;
-use kube::runtime::reflector::ObjectRef;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::cluster::backoff;
 use crate::control::context::Context;
 use crate::control::reconcile::{Error, reconcile, reconcile_environment};
-use crate::control::watch::Scope;
+use crate::control::watch::{Scope, reference};
 use crate::queue::{Key, Kind, Load, Next, Queue, Stage};
 use crate::registry::{Registry, intake};
 
@@ -67,7 +66,7 @@ impl Contexts {
         let scope = || match key.kind {
             // Documents are in no namespace: whatever context has all that scopes share.
             Kind::Document => self.0.values().next(),
-            Kind::Gateway | Kind::Environment => self.0.get(&Some(key.namespace.clone())),
+            Kind::Gateway | Kind::Environment => self.0.get(&Some(key.object.namespace.clone())),
         };
         self.0.get(&None).or_else(scope)
     }
@@ -123,7 +122,7 @@ async fn one(key: Key, ctx: Arc<Context>) -> (Key, Next) {
         Ok(Ok(next)) => ("ok", next),
         Ok(Err((uid, error))) => (error.kind(), Next::After(failed(&key, &ctx, &uid, &error))),
         Err(_) => {
-            tracing::error!(object = %format_args!("{}/{}", key.namespace, key.name), "a defect: the reconcile panicked");
+            tracing::error!(object = %key.object, "a defect: the reconcile panicked");
             ("panicked", Next::After(LONGEST))
         }
     };
@@ -149,19 +148,20 @@ async fn look_at(key: &Key, ctx: &Arc<Context>) -> Result<Next, (String, Error)>
     // One that is gone needs no look.
     match key.kind {
         Kind::Gateway => {
-            let reference = ObjectRef::new(&key.name).within(&key.namespace);
-            let Some(gateway) = ctx.caches.gateways.get(&reference) else { return Ok(Next::WhenWoken) };
+            let Some(gateway) = ctx.caches.gateways.get(&reference(&key.object)) else { return Ok(Next::WhenWoken) };
             reconcile(&gateway, ctx).await.map_err(|error| (uid(gateway.meta()), error))
         }
         Kind::Environment => {
-            let reference = ObjectRef::new(&key.name).within(&key.namespace);
-            let Some(environment) = ctx.caches.all_environments.get(&reference) else { return Ok(Next::WhenWoken) };
+            let Some(environment) = ctx.caches.all_environments.get(&reference(&key.object)) else {
+                return Ok(Next::WhenWoken);
+            };
             reconcile_environment(&environment, ctx).await.map_err(|error| (uid(environment.meta()), error))
         }
         Kind::Document => {
             let Registry::MongoDb(mongo) = &ctx.registry else { return Ok(Next::WhenWoken) };
-            let memory_key = format!("document {}", key.name);
-            let later = intake::reconcile(mongo, &key.name, ctx).await.map_err(|error| (memory_key.clone(), error))?;
+            let memory_key = format!("document {}", key.object.name);
+            let later =
+                intake::reconcile(mongo, &key.object.name, ctx).await.map_err(|error| (memory_key.clone(), error))?;
             ctx.memory.forget(&memory_key);
             Ok(later.into())
         }
@@ -173,14 +173,14 @@ async fn look_at(key: &Key, ctx: &Arc<Context>) -> Result<Next, (String, Error)>
 fn failed(key: &Key, ctx: &Context, uid: &str, error: &Error) -> Duration {
     let failures = ctx.memory.failed(uid);
     let delay = backoff::delay(failures, FIRST, LONGEST).max(error.retry_after().unwrap_or_default().min(LONGEST));
-    let object = format!("{}/{}", key.namespace, key.name);
+    let object = key.object.to_string();
     if error.is_stale() {
         tracing::debug!(object, ?delay, "{error}");
         return delay;
     }
     match key.kind {
         Kind::Gateway => {
-            let status = ctx.caches.gateway(&key.namespace, &key.name).and_then(|gateway| gateway.status);
+            let status = ctx.caches.gateway(&key.object).and_then(|gateway| gateway.status);
             let phase = status.as_ref().and_then(|status| status.phase.as_ref()).map(ToString::to_string);
             let attempt = status.as_ref().and_then(|status| status.attempt.as_ref()).map(|attempt| attempt.number);
             tracing::warn!(
@@ -196,7 +196,7 @@ fn failed(key: &Key, ctx: &Context, uid: &str, error: &Error) -> Duration {
             tracing::warn!(environment = object, failures, ?delay, "the reconcile failed and is done again: {error}");
         }
         Kind::Document => {
-            let gateway_id = &key.name;
+            let gateway_id = &key.object.name;
             tracing::warn!(gateway_id, failures, ?delay, "the documents could not be followed and are again: {error}");
         }
     }

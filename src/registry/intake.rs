@@ -13,13 +13,12 @@ use super::intent::{self, Act, AnswerIn, Apply, Collection, Objects, REFUSED};
 use super::mongo::{Mongo, document_key};
 use super::report::platforms_id;
 use super::store::{Change, RegistryError, Stored};
-use crate::api::{ApiGateway, Environment, Reason, namespace_and_name};
+use crate::api::{ApiGateway, Environment, ObjectKey, Reason};
 use crate::cluster::backoff;
 use crate::cluster::calls::{CallError, Object};
 use crate::control::context::Context;
 use crate::control::reconcile::Error;
 use crate::control::watch::Scope;
-use crate::decide::hosts::Holder;
 use crate::decide::{Note, say};
 
 /// The field manager of what documents ask for.
@@ -281,7 +280,7 @@ enum Done {
 /// The objects that have to do with a gateway id.
 fn gather(mongo: &Mongo, ctx: &Context, gateway_id: &str, documents: &Documents) -> Objects {
     let places = documents.gateways.iter().filter_map(|read| read.as_ref().ok());
-    let mut holders: Vec<Holder> = places.map(|document| intent::place(document, &mongo.defaults)).collect();
+    let mut holders: Vec<ObjectKey> = places.map(|document| intent::place(document, &mongo.defaults)).collect();
     holders.extend(mongo.made().places_of(gateway_id));
     holders.extend(intent::mirrored(gateway_id));
     holders.sort();
@@ -291,7 +290,7 @@ fn gather(mongo: &Mongo, ctx: &Context, gateway_id: &str, documents: &Documents)
     for gateway in &gateways {
         let (namespace, name) = (gateway.namespace_or_empty(), gateway.name_or_empty());
         for document in documents.environments() {
-            let holder = (namespace.to_owned(), intent::environment_name(name, &document.name));
+            let holder = ObjectKey::new(namespace, intent::environment_name(name, &document.name));
             environments.extend(environment_at(mongo, &holder));
         }
     }
@@ -305,16 +304,16 @@ fn gather(mongo: &Mongo, ctx: &Context, gateway_id: &str, documents: &Documents)
     Objects { gateways, environments, watched }
 }
 
-fn gateway_at(mongo: &Mongo, ctx: &Context, holder: &Holder) -> Option<ApiGateway> {
-    let cached = mongo.caches(&holder.0)?.gateway(&holder.0, &holder.1);
+fn gateway_at(mongo: &Mongo, ctx: &Context, holder: &ObjectKey) -> Option<ApiGateway> {
+    let cached = mongo.caches(&holder.namespace)?.gateway(holder);
     match cached {
         Some(cached) => Some(ctx.memory.newer_than(&cached).map_or(cached, |newer| ApiGateway::clone(&newer))),
         None => mongo.made().fresh_gateways.get(holder).cloned(),
     }
 }
 
-fn environment_at(mongo: &Mongo, holder: &Holder) -> Option<Environment> {
-    let cached = mongo.caches(&holder.0)?.environment(&holder.0, &holder.1);
+fn environment_at(mongo: &Mongo, holder: &ObjectKey) -> Option<Environment> {
+    let cached = mongo.caches(&holder.namespace)?.environment(holder);
     cached.or_else(|| mongo.made().fresh_environments.get(holder).cloned())
 }
 
@@ -326,11 +325,11 @@ fn wait_for_strangers(mongo: &Mongo, gateway_id: &str, objects: &Objects) {
     }
     let mut made = mongo.made();
     for gateway in objects.gateways.iter().filter(|gateway| platforms_id(gateway) != Some(gateway_id)) {
-        made.block(Collection::Gateways, namespace_and_name(gateway), gateway_id);
+        made.block(Collection::Gateways, ObjectKey::of(gateway), gateway_id);
     }
     let strangers = objects.environments.iter().filter(|environment| !intent::carries(environment.meta(), gateway_id));
     for environment in strangers {
-        made.block(Collection::Environments, namespace_and_name(environment), gateway_id);
+        made.block(Collection::Environments, ObjectKey::of(environment), gateway_id);
     }
 }
 
@@ -341,17 +340,17 @@ async fn carry_out(mongo: &Mongo, ctx: &Context, gateway_id: &str, objects: &Obj
             Collection::Environments => self::apply::<Environment>(mongo, ctx, gateway_id, apply).await,
         },
         Act::DeleteGateway(place) => {
-            if let Some(gateway) = objects.gateways.iter().find(|gateway| namespace_and_name(*gateway) == place) {
-                let (namespace, name) = &place;
+            if let Some(gateway) = objects.gateways.iter().find(|gateway| ObjectKey::of(*gateway) == place) {
+                let ObjectKey { namespace, name } = &place;
                 ctx.calls.delete::<ApiGateway>(namespace, name, gateway.uid()).await?;
                 tracing::info!(gateway_id, gateway = gateway.key(), "deleted, as its document asks");
             }
             Ok(Done::Else)
         }
         Act::DeleteEnvironment(place) => {
-            let is_this = |environment: &&Environment| namespace_and_name(*environment) == place;
+            let is_this = |environment: &&Environment| ObjectKey::of(*environment) == place;
             if let Some(environment) = objects.environments.iter().find(is_this) {
-                let (namespace, name) = &place;
+                let ObjectKey { namespace, name } = &place;
                 let uid = environment.metadata.uid.as_deref().unwrap_or_default();
                 ctx.calls.delete::<Environment>(namespace, name, uid).await?;
             }
@@ -408,19 +407,19 @@ async fn answer(mongo: &Mongo, gateway_id: &str, answer: AnswerIn) -> Result<(),
 
 /// An object that documents may ask for.
 trait Asked: Object {
-    fn keep(mongo: &Mongo, place: &Holder, object: Self);
+    fn keep(mongo: &Mongo, place: &ObjectKey, object: Self);
 }
 
 impl Asked for ApiGateway {
-    fn keep(mongo: &Mongo, place: &Holder, object: Self) {
+    fn keep(mongo: &Mongo, place: &ObjectKey, object: Self) {
         // Its place is known from now on, whatever the cache says.
         mongo.applied(place, object);
     }
 }
 
 impl Asked for Environment {
-    fn keep(mongo: &Mongo, place: &Holder, object: Self) {
-        if mongo.caches(&place.0).is_some_and(|caches| caches.environment(&place.0, &place.1).is_none()) {
+    fn keep(mongo: &Mongo, place: &ObjectKey, object: Self) {
+        if mongo.caches(&place.namespace).is_some_and(|caches| caches.environment(&place).is_none()) {
             mongo.made().fresh_environments.insert(place.clone(), object);
         }
     }
@@ -434,12 +433,12 @@ async fn apply<K: Asked>(mongo: &Mongo, ctx: &Context, gateway_id: &str, apply: 
     }
     // The cache may not have yet what somebody else made a moment ago.
     if !exists
-        && let Some(found) = ctx.calls.get::<K>(&place.0, &place.1).await?
+        && let Some(found) = ctx.calls.get::<K>(&place.namespace, &place.name).await?
         && !intent::carries(found.meta(), gateway_id)
     {
         return Err(Error::Stale);
     }
-    match ctx.calls.apply::<K>(FIELD_MANAGER, &place.0, &place.1, &object).await {
+    match ctx.calls.apply::<K>(FIELD_MANAGER, &place.namespace, &place.name, &object).await {
         Ok(applied) => {
             if let Some(path) = reverts {
                 let note = Note {

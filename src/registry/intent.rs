@@ -15,11 +15,10 @@ use serde_json::{Map, Value, json};
 use super::document::{Answer, Documents, EnvironmentDocument, GatewayDocument, Read, Unreadable};
 use super::report::{DELETED, platforms_id, read};
 use crate::api::{
-    ApiGateway, Environment, GATEWAY_ID_ANNOTATION, INTENT_ANNOTATION, REGISTRY_FINALIZER, REGISTRY_LABEL,
-    REGISTRY_MONGODB, RESTART_ANNOTATION, RETRY_ANNOTATION, namespace_and_name,
+    ApiGateway, Environment, GATEWAY_ID_ANNOTATION, INTENT_ANNOTATION, ObjectKey, REGISTRY_FINALIZER, REGISTRY_LABEL,
+    REGISTRY_MONGODB, RESTART_ANNOTATION, RETRY_ANNOTATION,
 };
 use crate::children;
-use crate::decide::hosts::Holder;
 use crate::decide::say;
 
 /// What the flags say about documents.
@@ -45,15 +44,15 @@ pub enum Act {
     /// Apply an object.
     Apply(Apply),
     /// Delete a gateway.
-    DeleteGateway(Holder),
+    DeleteGateway(ObjectKey),
     /// Delete an environment.
-    DeleteEnvironment(Holder),
+    DeleteEnvironment(ObjectKey),
     /// Answer in a document, or take an answer back.
     Answer(AnswerIn),
     /// Remove a document.
     Remove(Collection, Document),
     /// Let the gateway itself be looked at: its mirror may have been edited.
-    Look(Holder),
+    Look(ObjectKey),
 }
 
 /// One of the two collections.
@@ -82,7 +81,7 @@ pub struct Apply {
     /// `ApiGateway` or `Environment`.
     pub collection: Collection,
     /// Its namespace and name.
-    pub holder: Holder,
+    pub holder: ObjectKey,
     /// The object, with no other fields than those that are the platform's.
     pub object: Value,
     /// Whether it is there already.
@@ -123,10 +122,10 @@ pub fn is_answer(answer: &Answer) -> bool {
 }
 
 /// Where the object of a document is to be.
-pub fn place(document: &GatewayDocument, defaults: &Defaults) -> Holder {
+pub fn place(document: &GatewayDocument, defaults: &Defaults) -> ObjectKey {
     let namespace = document.namespace.as_deref().unwrap_or(&defaults.namespace);
     let name = document.name.as_deref().unwrap_or(&document.gateway_id);
-    (namespace.to_owned(), name.to_owned())
+    ObjectKey::new(namespace, name)
 }
 
 /// The name of the object of an environment.
@@ -135,9 +134,9 @@ pub fn environment_name(gateway: &str, name: &str) -> String {
 }
 
 /// Namespace and name in the id of a gateway that is mirrored.
-pub fn mirrored(gateway_id: &str) -> Option<Holder> {
+pub fn mirrored(gateway_id: &str) -> Option<ObjectKey> {
     let (namespace, name) = gateway_id.split_once('.')?;
-    (is_namespace(namespace) && is_label(name)).then(|| (namespace.to_owned(), name.to_owned()))
+    (is_namespace(namespace) && is_label(name)).then(|| ObjectKey::new(namespace, name))
 }
 
 fn refusal(reason: &str, message: String) -> Answer {
@@ -197,15 +196,15 @@ impl Decision<'_> {
     }
 
     /// The place of the gateway whose mirror this id would be.
-    fn mirror(&self) -> Option<Holder> {
+    fn mirror(&self) -> Option<ObjectKey> {
         mirrored(self.gateway_id)
     }
 
-    fn gateway_at(&self, holder: &Holder) -> Option<&ApiGateway> {
+    fn gateway_at(&self, holder: &ObjectKey) -> Option<&ApiGateway> {
         self.objects.gateways.iter().find(|gateway| is_at(&gateway.metadata, holder))
     }
 
-    fn is_kubectls(&self, holder: &Holder) -> bool {
+    fn is_kubectls(&self, holder: &ObjectKey) -> bool {
         self.gateway_at(holder).is_some_and(|gateway| platforms_id(gateway).is_none())
     }
 
@@ -230,7 +229,7 @@ impl Decision<'_> {
             }
             if document.uid.is_some() {
                 // Recorded by an operator once, and its object is gone.
-                let watched = self.objects.watched.as_ref().is_none_or(|watched| watched.contains(&holder.0));
+                let watched = self.objects.watched.as_ref().is_none_or(|watched| watched.contains(&holder.namespace));
                 let gone = watched && self.gateway_at(holder).is_none();
                 return if gone {
                     self.remove(document, doc! { "uid": read(document.uid.as_ref()) })
@@ -265,7 +264,7 @@ impl Decision<'_> {
         for gateway in self.objects_of(document) {
             left = true;
             if !gateway.is_being_deleted() {
-                acts.push(Act::DeleteGateway(namespace_and_name(gateway)));
+                acts.push(Act::DeleteGateway(ObjectKey::of(gateway)));
             }
         }
         if left { acts } else { self.remove(document, doc! { "state": DELETED }) }
@@ -290,13 +289,14 @@ impl Decision<'_> {
         let mut acts: Vec<Act> = self
             .objects_of(document)
             .filter(|gateway| !is_at(&gateway.metadata, &place) && !gateway.is_being_deleted())
-            .map(|gateway| Act::DeleteGateway(namespace_and_name(gateway)))
+            .map(|gateway| Act::DeleteGateway(ObjectKey::of(gateway)))
             .collect();
         let found = self.gateway_at(&place);
         if let Some(found) = found {
             if platforms_id(found) != Some(self.gateway_id) {
                 let owner = platforms_id(found).map_or("kubectl".to_owned(), |id| format!("the gateway {id:?}"));
-                let message = format!("the ApiGateway {}/{} is there already, and {owner}'s", place.0, place.1);
+                let message =
+                    format!("the ApiGateway {}/{} is there already, and {owner}'s", place.namespace, place.name);
                 return Err(refusal(OBJECT_TAKEN, message));
             }
             if found.is_being_deleted() {
@@ -331,13 +331,13 @@ impl Decision<'_> {
         Ok(acts)
     }
 
-    fn checked_place(&self, document: &GatewayDocument) -> Result<Holder, Answer> {
+    fn checked_place(&self, document: &GatewayDocument) -> Result<ObjectKey, Answer> {
         let state = document.state.as_deref().unwrap_or_default();
         if !matches!(state, "Running" | "Stopped" | "Restarting") {
             let message = format!("state {:?} is none of Running, Stopped, Restarting and Deleted", say(state));
             return Err(refusal(UNKNOWN_STATE, message));
         }
-        let (namespace, name) = place(document, self.defaults);
+        let ObjectKey { namespace, name } = place(document, self.defaults);
         if !is_label(&name) || name.len() > 50 {
             let what = if document.name.is_some() {
                 "the name"
@@ -359,14 +359,14 @@ impl Decision<'_> {
             );
             return Err(refusal(NAMESPACE_NOT_ALLOWED, message));
         }
-        Ok((namespace, name))
+        Ok(ObjectKey { namespace, name })
     }
 
     /// The object that is wanted, and its spec.
     fn gateway(
         &self,
         document: &GatewayDocument,
-        place: &Holder,
+        place: &ObjectKey,
         found: Option<&ApiGateway>,
     ) -> Result<(Value, Map<String, Value>), Answer> {
         // The operator's own word asks for nothing: what was asked before stands.
@@ -403,8 +403,8 @@ impl Decision<'_> {
             "apiVersion": ApiGateway::api_version(&()),
             "kind": ApiGateway::kind(&()),
             "metadata": {
-                "namespace": place.0,
-                "name": place.1,
+                "namespace": place.namespace,
+                "name": place.name,
                 "labels": { REGISTRY_LABEL: REGISTRY_MONGODB },
                 "annotations": annotations,
                 "finalizers": [REGISTRY_FINALIZER],
@@ -440,9 +440,9 @@ impl Decision<'_> {
     }
 
     fn environment(&self, document: &EnvironmentDocument, gateway: &ApiGateway) -> Result<Option<Act>, Answer> {
-        let (namespace, gateway_name) = namespace_and_name(gateway);
+        let ObjectKey { namespace, name: gateway_name } = ObjectKey::of(gateway);
         let name = environment_name(&gateway_name, &document.name);
-        let place = (namespace, name);
+        let place = ObjectKey { namespace, name };
         let found = self.objects.environments.iter().find(|environment| is_at(&environment.metadata, &place));
         let ours = found.is_none_or(|found| carries(&found.metadata, self.gateway_id));
         if document.state.as_deref() == Some(DELETED) {
@@ -452,7 +452,7 @@ impl Decision<'_> {
                 None => Act::Remove(Collection::Environments, doc! { "_id": document.id.clone(), "state": DELETED }),
             }));
         }
-        if !is_label(&place.1) || place.1.len() > 50 {
+        if !is_label(&place.name) || place.name.len() > 50 {
             let message = format!(
                 "the name {:?} must be lower-case letters, digits and '-', end with a letter or digit, and have at most \
                  50 characters together with the gateway's",
@@ -461,7 +461,8 @@ impl Decision<'_> {
             return Err(refusal(INVALID_NAME, message));
         }
         if !ours {
-            let message = format!("the Environment {}/{} is there already, and somebody else's", place.0, place.1);
+            let message =
+                format!("the Environment {}/{} is there already, and somebody else's", place.namespace, place.name);
             return Err(refusal(OBJECT_TAKEN, message));
         }
         if found.is_some_and(|found| found.metadata.deletion_timestamp.is_some()) {
@@ -479,8 +480,8 @@ impl Decision<'_> {
             "apiVersion": Environment::api_version(&()),
             "kind": Environment::kind(&()),
             "metadata": {
-                "namespace": place.0,
-                "name": place.1,
+                "namespace": place.namespace,
+                "name": place.name,
                 "labels": { REGISTRY_LABEL: REGISTRY_MONGODB },
                 "annotations": { GATEWAY_ID_ANNOTATION: self.gateway_id, INTENT_ANNOTATION: token },
                 // With the gateway its environments go.
@@ -519,7 +520,7 @@ fn unreadable<T>(documents: &[Read<T>]) -> impl Iterator<Item = &Unreadable> {
     documents.iter().filter_map(|document| document.as_ref().err().map(Box::as_ref))
 }
 
-fn is_at(meta: &ObjectMeta, (namespace, name): &Holder) -> bool {
+fn is_at(meta: &ObjectMeta, ObjectKey { namespace, name }: &ObjectKey) -> bool {
     meta.namespace.as_ref() == Some(namespace) && meta.name.as_ref() == Some(name)
 }
 

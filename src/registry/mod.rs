@@ -16,9 +16,8 @@ pub mod store;
 
 use std::sync::Arc;
 
-use crate::api::{ApiGateway, Environment};
+use crate::api::{ApiGateway, Environment, ObjectKey};
 use crate::decide::Step;
-use crate::decide::hosts::Holder;
 use crate::decide::observed::RegistryFacts;
 use mongo::Mongo;
 use report::EnvironmentView;
@@ -66,7 +65,7 @@ impl Registry {
     }
 
     /// A gateway is gone.
-    pub fn lost_gateway(&self, holder: &Holder) {
+    pub fn lost_gateway(&self, holder: &ObjectKey) {
         if let Self::MongoDb(mongo) = self {
             mongo.lost_gateway(holder);
         }
@@ -80,7 +79,7 @@ impl Registry {
     }
 
     /// An environment is gone.
-    pub fn lost_environment(&self, holder: &Holder) {
+    pub fn lost_environment(&self, holder: &ObjectKey) {
         if let Self::MongoDb(mongo) = self {
             mongo.lost_environment(holder);
         }

@@ -19,13 +19,12 @@ use super::intent::{Collection, Defaults, mirrored};
 use super::known::{self, Begun, Concerned, Known, Shelved};
 use super::report::{self, EnvironmentView, Identity, Situation, mirrored_id};
 use super::store::{RegistryError, Store, Stored};
-use crate::api::{ApiGateway, Environment, GATEWAY_ID_ANNOTATION, Phase};
+use crate::api::{ApiGateway, Environment, GATEWAY_ID_ANNOTATION, ObjectKey, Phase};
 use crate::children;
 use crate::cluster::lease::Claim;
 use crate::control::watch::{Caches, Scope};
 use crate::control::work::WorkQueue;
 use crate::decide::Step;
-use crate::decide::hosts::Holder;
 use crate::decide::observed::RegistryFacts;
 use crate::metrics::Metrics;
 use crate::queue::{Key, Kind, Stage};
@@ -56,16 +55,16 @@ pub struct Mongo {
 #[derive(Default)]
 pub struct Made {
     /// Where the gateways of an id are.
-    of_id: HashMap<String, HashMap<Holder, Seen>>,
-    ids: HashMap<Holder, String>,
+    of_id: HashMap<String, HashMap<ObjectKey, Seen>>,
+    ids: HashMap<ObjectKey, String>,
     /// Gateways that were applied and that the cache may not have yet.
-    pub fresh_gateways: HashMap<Holder, ApiGateway>,
+    pub fresh_gateways: HashMap<ObjectKey, ApiGateway>,
     /// Environments, likewise.
-    pub fresh_environments: HashMap<Holder, Environment>,
+    pub fresh_environments: HashMap<ObjectKey, Environment>,
     /// Ids that wait for whoever is in their object's place.
-    blocked: HashMap<(Collection, Holder), BTreeSet<String>>,
+    blocked: HashMap<(Collection, ObjectKey), BTreeSet<String>>,
     /// What the API server refused.
-    refused: HashMap<(Collection, Holder), Refused>,
+    refused: HashMap<(Collection, ObjectKey), Refused>,
 }
 
 /// What of an object intake looks at, but for its place: so that a status is no news.
@@ -129,10 +128,7 @@ impl Mongo {
     pub fn facts(&self, gateway: &ApiGateway, environments: &[EnvironmentView]) -> RegistryFacts {
         let unavailable = self.unavailable();
         if unavailable.is_some() {
-            self.waits(gateway_key(&Holder::from((
-                gateway.namespace_or_empty().to_owned(),
-                gateway.name_or_empty().to_owned(),
-            ))));
+            self.waits(gateway_key(&ObjectKey::of(gateway)));
         }
         let facts = if self.known.is_complete() {
             let documents = self.known.of(&Identity::of(gateway).gateway_id);
@@ -379,8 +375,8 @@ impl Mongo {
     }
 
     /// A gateway was applied: its place is known from now on, whatever the cache says.
-    pub fn applied(&self, holder: &Holder, gateway: ApiGateway) {
-        let cached = self.caches(&holder.0).is_some_and(|caches| caches.gateway(&holder.0, &holder.1).is_some());
+    pub fn applied(&self, holder: &ObjectKey, gateway: ApiGateway) {
+        let cached = self.caches(&holder.namespace).is_some_and(|caches| caches.gateway(holder).is_some());
         let mut made = self.made();
         if let Some(id) = report::platforms_id(&gateway).map(str::to_owned) {
             made.of_id.entry(id.clone()).or_default().entry(holder.clone()).or_insert(0);
@@ -401,7 +397,7 @@ impl Mongo {
         }
         self.wake_documents(concerned);
         for id in concerned {
-            let holders: Vec<Holder> =
+            let holders: Vec<ObjectKey> =
                 self.made().of_id.get(id).into_iter().flat_map(|seen| seen.keys().cloned()).collect();
             for holder in mirrored(id).into_iter().chain(holders) {
                 self.wake(gateway_key(&holder), Stage::UnderWay);
@@ -417,7 +413,7 @@ impl Mongo {
     }
 
     /// A gateway is to be looked at.
-    pub fn wake_gateway(&self, holder: &Holder) {
+    pub fn wake_gateway(&self, holder: &ObjectKey) {
         self.wake(gateway_key(holder), Stage::UnderWay);
     }
 
@@ -440,7 +436,7 @@ impl Mongo {
 
     /// A gateway appeared or changed.
     pub fn saw_gateway(&self, gateway: &ApiGateway) {
-        let holder = (gateway.namespace_or_empty().to_owned(), gateway.name_or_empty().to_owned());
+        let holder = ObjectKey::of(gateway);
         let mut made = self.made();
         made.fresh_gateways.remove(&holder);
         let mut concerned = made.unblock(Collection::Gateways, &holder);
@@ -461,20 +457,20 @@ impl Mongo {
     }
 
     /// A gateway is gone.
-    pub fn lost_gateway(&self, holder: &Holder) {
+    pub fn lost_gateway(&self, holder: &ObjectKey) {
         let mut made = self.made();
         made.fresh_gateways.remove(holder);
         let mut concerned = made.unblock(Collection::Gateways, holder);
         concerned.extend(made.moved(holder, None));
         drop(made);
         // One that was kubectl's may have left its mirror behind.
-        concerned.insert(mirrored_id(&holder.0, &holder.1));
+        concerned.insert(mirrored_id(&holder.namespace, &holder.name));
         self.wake_documents(&concerned);
     }
 
     /// An environment appeared or changed.
     pub fn saw_environment(&self, environment: &Environment) {
-        let holder = (environment.namespace().unwrap_or_default(), environment.name_any());
+        let holder = ObjectKey::of(environment);
         let mut made = self.made();
         made.fresh_environments.remove(&holder);
         let mut concerned = made.unblock(Collection::Environments, &holder);
@@ -484,7 +480,7 @@ impl Mongo {
     }
 
     /// An environment is gone.
-    pub fn lost_environment(&self, holder: &Holder) {
+    pub fn lost_environment(&self, holder: &ObjectKey) {
         let mut made = self.made();
         made.fresh_environments.remove(holder);
         let mut concerned = made.unblock(Collection::Environments, holder);
@@ -494,21 +490,21 @@ impl Mongo {
         self.wake_documents(&concerned);
     }
 
-    fn owners_of_environment(&self, (namespace, name): &Holder) -> Concerned {
+    fn owners_of_environment(&self, ObjectKey { namespace, name }: &ObjectKey) -> Concerned {
         let made = self.made();
-        let gateways = name.match_indices('-').map(|(end, _)| (namespace.clone(), name[..end].to_owned()));
+        let gateways = name.match_indices('-').map(|(end, _)| ObjectKey::new(namespace, &name[..end]));
         gateways.filter_map(|gateway| made.ids.get(&gateway).cloned()).collect()
     }
 }
 
 impl Made {
     /// Where the objects of an id are.
-    pub fn places_of(&self, gateway_id: &str) -> Vec<Holder> {
+    pub fn places_of(&self, gateway_id: &str) -> Vec<ObjectKey> {
         self.of_id.get(gateway_id).into_iter().flat_map(|seen| seen.keys().cloned()).collect()
     }
 
     /// What is at a place carries `id` now. Returns the id that it carried before, if that is another.
-    fn moved(&mut self, holder: &Holder, id: Option<&str>) -> Option<String> {
+    fn moved(&mut self, holder: &ObjectKey, id: Option<&str>) -> Option<String> {
         let before = self.ids.get(holder).filter(|before| Some(before.as_str()) != id)?.clone();
         self.ids.remove(holder);
         if let Some(places) = self.of_id.get_mut(&before) {
@@ -521,11 +517,11 @@ impl Made {
     }
 
     /// An id waits for whoever is in its object's place.
-    pub fn block(&mut self, collection: Collection, holder: Holder, gateway_id: &str) {
+    pub fn block(&mut self, collection: Collection, holder: ObjectKey, gateway_id: &str) {
         self.blocked.entry((collection, holder)).or_default().insert(gateway_id.to_owned());
     }
 
-    fn unblock(&mut self, collection: Collection, holder: &Holder) -> Concerned {
+    fn unblock(&mut self, collection: Collection, holder: &ObjectKey) -> Concerned {
         self.blocked.remove(&(collection, holder.clone())).unwrap_or_default()
     }
 
@@ -533,7 +529,7 @@ impl Made {
     pub fn refuse(
         &mut self,
         collection: Collection,
-        holder: &Holder,
+        holder: &ObjectKey,
         object: &Value,
         answer: Answer,
         for_: Option<Duration>,
@@ -544,7 +540,7 @@ impl Made {
     }
 
     /// What the API server said when it refused this object, if it did.
-    pub fn refusal(&mut self, collection: Collection, holder: &Holder, object: &Value) -> Option<Answer> {
+    pub fn refusal(&mut self, collection: Collection, holder: &ObjectKey, object: &Value) -> Option<Answer> {
         let key = (collection, holder.clone());
         let refused = self.refused.get(&key)?;
         let over = refused.until.is_some_and(|until| until <= Instant::now());
@@ -571,11 +567,11 @@ fn nothing_known(gateway: &ApiGateway, environments: &[EnvironmentView]) -> Regi
     }
 }
 
-fn gateway_key((namespace, name): &Holder) -> Key {
-    Key { namespace: namespace.clone(), name: name.clone(), kind: Kind::Gateway }
+fn gateway_key(gateway: &ObjectKey) -> Key {
+    Key { object: gateway.clone(), kind: Kind::Gateway }
 }
 
 /// The queue's key of a gateway id.
 pub fn document_key(gateway_id: &str) -> Key {
-    Key { namespace: String::new(), name: gateway_id.to_owned(), kind: Kind::Document }
+    Key { object: ObjectKey::new("", gateway_id), kind: Kind::Document }
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::document::{Answer, By, Documents, EnvironmentDocument, GatewayDocument, document_of};
 use super::intent::{self, Defaults};
 use crate::api::{
-    ApiGateway, GATEWAY_ID_ANNOTATION, INTENT_ANNOTATION, Phase, REGISTRY_LABEL, REGISTRY_MONGODB, State,
+    ApiGateway, GATEWAY_ID_ANNOTATION, INTENT_ANNOTATION, ObjectKey, Phase, REGISTRY_LABEL, REGISTRY_MONGODB, State,
 };
 use crate::children;
 use crate::decide::observed::RegistryFacts;
@@ -127,7 +127,7 @@ impl Situation<'_> {
         }
         let here = (self.gateway.namespace_or_empty(), self.gateway.name_or_empty());
         self.document().is_none_or(|document| {
-            let (namespace, name) = intent::place(document, self.defaults);
+            let ObjectKey { namespace, name } = intent::place(document, self.defaults);
             let mine = document.uid.as_deref() == Some(self.gateway.uid());
             !mine && (namespace.as_str(), name.as_str()) != here
         })

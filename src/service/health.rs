@@ -50,10 +50,9 @@ pub fn not_alive(standing: &Standing, within: Duration) -> Vec<String> {
     let Some(load) = &standing.load else { return wrong };
     if let Some((key, time)) = load.longest_run.as_ref().filter(|(_, time)| *time > within) {
         wrong.push(format!(
-            "the reconcile of {} {}/{} has been running for {} s",
+            "the reconcile of {} {} has been running for {} s",
             key.kind.as_str(),
-            key.namespace,
-            key.name,
+            key.object,
             time.as_secs()
         ));
     }
@@ -250,6 +249,7 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::ObjectKey;
     use crate::queue::{Key, Kind};
 
     const LIMIT: Duration = Duration::from_secs(180);
@@ -260,7 +260,7 @@ mod tests {
     }
 
     fn load() -> Load {
-        let key = Key { namespace: "a".to_owned(), name: "shop".to_owned(), kind: Kind::Gateway };
+        let key = Key { object: ObjectKey::new("a", "shop"), kind: Kind::Gateway };
         Load { waiting: 7, running: 1, oldest_wait: PAST, longest_run: Some((key, LIMIT)), still: LIMIT }
     }
 

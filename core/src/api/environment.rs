@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use super::key::ObjectKey;
 use super::status::HostClaim;
 
 /// What the user wants of the environment.
@@ -87,4 +88,11 @@ pub enum EnvironmentState {
     Inactive,
     /// Its gateway serves it.
     Active,
+}
+
+impl Environment {
+    /// The key of the gateway that this environment belongs to.
+    pub fn gateway_key(&self) -> ObjectKey {
+        ObjectKey { name: self.spec.gateway_ref.name.clone(), ..ObjectKey::of(self) }
+    }
 }

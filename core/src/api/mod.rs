@@ -2,10 +2,11 @@
 
 mod environment;
 mod gateway;
+mod key;
 mod reason;
 mod status;
 
-use kube::{CustomResourceExt, Resource};
+use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
 pub use environment::{Environment, EnvironmentSpec, EnvironmentState, EnvironmentStatus, GatewayRef};
@@ -13,6 +14,7 @@ pub use gateway::{
     ApiGateway, ApiGatewaySpec, DesiredState, EmptyDir, FilesFrom, Resources, StartRetries, Tls, TopologySpread,
     Volume, WhenUnsatisfiable,
 };
+pub use key::ObjectKey;
 pub use reason::Reason;
 pub use status::{
     ApiGatewayStatus, Attempt, EnvironmentCount, Failure, HISTORY_LENGTH, Handled, HostClaim, Phase, State, Transition,
@@ -98,10 +100,4 @@ fn name_the_name(crd: &mut Value) {
 /// When a definition cannot be written as YAML; this would be a fault of this crate.
 pub fn crds_yaml() -> anyhow::Result<Vec<(String, String)>> {
     crds()?.into_iter().map(|(plural, crd)| Ok((plural, serde_saphyr::to_string(&crd)?))).collect()
-}
-
-/// Namespace and name of an object.
-pub fn namespace_and_name<K: Resource>(object: &K) -> (String, String) {
-    let meta = object.meta();
-    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }

@@ -7,18 +7,13 @@ use std::fmt;
 use k8s_openapi::jiff::Timestamp;
 
 use super::observed::HostVerdict;
-use crate::api::{ApiGateway, Environment, HostClaim};
-
-/// Namespace and name of a gateway.
-pub type Holder = (String, String);
+use crate::api::{ApiGateway, Environment, HostClaim, ObjectKey};
 
 /// Something that can hold a host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Claimant {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
+    /// Its namespace and name.
+    pub object: ObjectKey,
     /// What it is.
     pub kind: ClaimantKind,
 }
@@ -38,7 +33,7 @@ impl fmt::Display for Claimant {
             ClaimantKind::Gateway => "ApiGateway",
             ClaimantKind::Environment => "Environment",
         };
-        write!(f, "{kind} {}/{}", self.namespace, self.name)
+        write!(f, "{kind} {}", self.object)
     }
 }
 
@@ -66,22 +61,14 @@ impl Stake {
 
 impl From<&ApiGateway> for Stake {
     fn from(gateway: &ApiGateway) -> Self {
-        let claimant = Claimant {
-            namespace: gateway.namespace_or_empty().to_owned(),
-            name: gateway.name_or_empty().to_owned(),
-            kind: ClaimantKind::Gateway,
-        };
+        let claimant = Claimant { object: ObjectKey::of(gateway), kind: ClaimantKind::Gateway };
         Self::new(claimant, gateway.spec.host.as_ref(), gateway.status.as_ref().map(|status| &status.hosts))
     }
 }
 
 impl From<&Environment> for Stake {
     fn from(environment: &Environment) -> Self {
-        let claimant = Claimant {
-            namespace: environment.metadata.namespace.clone().unwrap_or_default(),
-            name: environment.metadata.name.clone().unwrap_or_default(),
-            kind: ClaimantKind::Environment,
-        };
+        let claimant = Claimant { object: ObjectKey::of(environment), kind: ClaimantKind::Environment };
         Self::new(claimant, environment.spec.host.as_ref(), environment.status.as_ref().map(|status| &status.hosts))
     }
 }

@@ -8,13 +8,13 @@
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use crate::api::ObjectKey;
+
 /// An object to work on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
+    /// Its namespace and name. Documents are in no namespace: their name is their gateway's id.
+    pub object: ObjectKey,
     /// What it is.
     pub kind: Kind,
 }
@@ -74,11 +74,11 @@ impl From<Option<Duration>> for Next {
     }
 }
 
-/// What is new comes first: the earlier all Deployments of a mass start are there, the more the controllers behind us
-/// can do at once. But a clock runs for what is half-way, so that it waits no longer than this behind the new, ...
+/// How long what is half-way waits behind the new at most. What is new comes first: the earlier all Deployments of a
+/// mass start are there, the more the controllers behind us can do at once. But a clock runs for what is half-way.
 const HALF_WAY_WAITS: Duration = Duration::from_secs(4);
 
-/// ... and what is under way no longer than this, which is in no danger: readiness is judged before the deadline.
+/// How long what is under way waits behind all else at most. It is in no danger: readiness is judged before the deadline.
 const UNDER_WAY_WAITS: Duration = Duration::from_secs(120);
 
 /// Of so many turns of a namespace one is for the new, and another for what is under way, however much is overdue.
@@ -218,10 +218,10 @@ impl Queue {
     pub fn end(&mut self, key: &Key, next: Next, now: Instant) {
         self.running.remove(key);
         self.moved = now;
-        if let Some(lane) = self.lanes.get_mut(&key.namespace) {
+        if let Some(lane) = self.lanes.get_mut(&key.object.namespace) {
             lane.running = lane.running.saturating_sub(1);
             if lane.running == 0 && lane.is_empty() {
-                self.lanes.remove(&key.namespace);
+                self.lanes.remove(&key.object.namespace);
             }
         }
         let again = self.again.remove(key);
@@ -259,9 +259,9 @@ impl Queue {
     }
 
     fn enqueue(&mut self, key: Key, stage: Stage, now: Instant) {
-        let lane = self.lanes.entry(key.namespace.clone()).or_default();
+        let lane = self.lanes.entry(key.object.namespace.clone()).or_default();
         if lane.is_empty() {
-            self.turns.push_back(key.namespace.clone());
+            self.turns.push_back(key.object.namespace.clone());
         }
         lane.of(stage).push_back(key.clone());
         self.waiting.insert(key, now);
@@ -291,7 +291,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn key(namespace: &str, name: &str) -> Key {
-        Key { namespace: namespace.to_owned(), name: name.to_owned(), kind: Kind::Gateway }
+        Key { object: ObjectKey::new(namespace, name), kind: Kind::Gateway }
     }
 
     fn filled(places: usize, now: Instant, namespaces: &[(&str, usize)]) -> Queue {
@@ -308,7 +308,7 @@ mod tests {
     fn begun(queue: &mut Queue, now: Instant) -> HashMap<String, usize> {
         let mut counts = HashMap::new();
         while let Some(key) = queue.begin(now) {
-            *counts.entry(key.namespace).or_default() += 1;
+            *counts.entry(key.object.namespace).or_default() += 1;
         }
         counts
     }
@@ -413,7 +413,7 @@ mod tests {
         let mut order = Vec::new();
         while let Some(key) = queue.begin(now) {
             queue.end(&key, Next::WhenWoken, now);
-            order.push(key.namespace);
+            order.push(key.object.namespace);
         }
         assert_eq!(order, ["a", "b", "c", "a", "c", "a"]);
     }
@@ -468,7 +468,7 @@ mod tests {
         let mut begun = Vec::new();
         while let Some(key) = queue.begin(later) {
             queue.end(&key, Next::WhenWoken, later);
-            begun.push(key.name);
+            begun.push(key.object.name);
         }
         assert_eq!(begun, ["half-way-0", "half-way-1", "new-0", "going-0", "going-1", "new-1"]);
     }
@@ -484,7 +484,7 @@ mod tests {
         let mut begun = Vec::new();
         while let Some(key) = queue.begin(later) {
             queue.end(&key, Next::WhenWoken, later);
-            begun.push(key.name);
+            begun.push(key.object.name);
         }
         let new: Vec<usize> = (0..begun.len()).filter(|turn| !begun[*turn].starts_with("going")).collect();
         assert_eq!(new, [3, 7, 11]);

@@ -83,7 +83,7 @@ fn refused(acts: &[Act]) -> (&str, &str) {
 fn the_ancestors_document_becomes_a_gateway_with_the_operators_defaults() {
     let acts = one(asks(doc! { "phase": "Created", "lockedAt": null }), &nothing());
     let Apply { holder, object, exists, .. } = applied(&acts);
-    assert_eq!((holder, exists), (&("tenants".to_owned(), "g1".to_owned()), &false));
+    assert_eq!((holder, exists), (&ObjectKey::new("tenants", "g1"), &false));
     let spec = json!({ "image": "acme/gateway:1", "port": 9000, "host": "g1.example.com", "state": "Running" });
     assert_eq!(object["spec"], spec);
     assert_eq!(object["metadata"]["labels"], json!({ REGISTRY_LABEL: "mongodb" }));
@@ -96,7 +96,7 @@ fn a_documents_own_fields_come_before_the_defaults() {
     let spec = doc! { "image": "b:2", "port": 80.0, "host": "own.example.com", "replicas": 3 };
     let acts = one(asks(doc! { "namespace": "others", "name": "shop", "spec": spec }), &nothing());
     let Apply { holder, object, .. } = applied(&acts);
-    assert_eq!(holder, &("others".to_owned(), "shop".to_owned()));
+    assert_eq!(holder, &ObjectKey::new("others", "shop"));
     let expected = json!({ "image": "b:2", "port": 80, "host": "own.example.com", "replicas": 3, "state": "Running" });
     assert_eq!(object["spec"], expected);
 }
@@ -197,7 +197,7 @@ fn deleted_deletes_the_object_and_then_the_documents() {
     let deleted = asks(doc! { "state": "Deleted" });
     let documents = known(vec![deleted.clone()], vec![environment("dev", doc! {})]);
     let found = gateway(asks(doc! {}));
-    let place = ("tenants".to_owned(), "g1".to_owned());
+    let place = ObjectKey::new("tenants", "g1");
     assert_eq!(decide_all(&documents, &with(found.clone())), [Act::DeleteGateway(place)]);
     let mut going = found;
     going.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
@@ -305,7 +305,7 @@ fn environments_follow_their_gateway_and_go_with_it() {
     assert_eq!(applied(&acts).collection, Collection::Gateways, "the gateway comes first");
     let acts = served(vec![environment("dev", doc! {})], Vec::new());
     let Apply { collection, holder, object, .. } = applied(&acts);
-    assert_eq!((collection, holder.1.as_str()), (&Collection::Environments, "g1-dev"));
+    assert_eq!((collection, holder.name.as_str()), (&Collection::Environments, "g1-dev"));
     assert_eq!(object["spec"], json!({ "gatewayRef": { "name": "g1" }, "host": "g1-dev.example.com" }));
     assert_eq!(object["metadata"]["ownerReferences"][0]["uid"], "uid-1");
     assert_eq!(served(vec![environment("dev", doc! {})], vec![made(applied(&acts))]), []);
@@ -353,7 +353,7 @@ fn environments_that_cannot_be_are_answered_and_block_no_other() {
 fn an_environment_that_is_deleted_goes_and_then_its_document() {
     let dev: Environment = made(applied(&served(vec![environment("dev", doc! {})], Vec::new())));
     let deleted = || environment("dev", doc! { "state": "Deleted" });
-    let place = ("tenants".to_owned(), "g1-dev".to_owned());
+    let place = ObjectKey::new("tenants", "g1-dev");
     assert_eq!(served(vec![deleted()], vec![dev]), [Act::DeleteEnvironment(place)]);
     let removed = Act::Remove(Collection::Environments, doc! { "_id": "e-dev", "state": "Deleted" });
     assert_eq!(served(vec![deleted()], Vec::new()), [removed]);
@@ -379,7 +379,7 @@ fn shop() -> ApiGateway {
 
 #[test]
 fn a_mirror_is_its_gateways_to_look_at() {
-    let place = ("tenants".to_owned(), "shop".to_owned());
+    let place = ObjectKey::new("tenants", "shop");
     assert_eq!(about_mirror(mirror(doc! { "uid": "u" }), &with(shop())), [Act::Look(place.clone())]);
     let missing = decide("tenants.shop", &Documents::default(), &with(shop()), &defaults());
     assert_eq!(missing, [Act::Look(place)], "one that was removed is recorded again");

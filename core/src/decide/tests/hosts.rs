@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::builders::*;
-use crate::api::{ApiGateway, Environment, EnvironmentSpec, EnvironmentStatus, GatewayRef, HostClaim};
+use crate::api::{ApiGateway, Environment, EnvironmentSpec, EnvironmentStatus, GatewayRef, HostClaim, ObjectKey};
 use crate::decide::hosts::{Claimant, ClaimantKind, Claims, is_allowed};
 use crate::decide::observed::HostVerdict;
 
@@ -36,7 +36,7 @@ fn taken(host: &str, by: &str) -> HostVerdict {
 }
 
 fn claimant(namespace: &str, name: &str) -> Claimant {
-    Claimant { namespace: namespace.to_owned(), name: name.to_owned(), kind: ClaimantKind::Gateway }
+    Claimant { object: ObjectKey::new(namespace, name), kind: ClaimantKind::Gateway }
 }
 
 fn woken(names: &[(&str, &str)]) -> BTreeSet<Claimant> {
