@@ -11,3 +11,6 @@ pub mod reconcile;
 pub mod record;
 pub mod watch;
 pub mod work;
+
+#[cfg(test)]
+pub(crate) mod tests;

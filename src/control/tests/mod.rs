@@ -1,0 +1,8 @@
+//! Passes as tables: what is cached and remembered, what the API server answers, and what comes of it.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod outcomes;
+
+pub(crate) mod objects;
+pub(crate) mod world;
