@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod outcomes;
+mod stories;
 
 pub(crate) mod objects;
 pub(crate) mod world;
