@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod giving_up;
 mod outcomes;
 mod stories;
 
