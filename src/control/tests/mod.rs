@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod giving_up;
+mod hosts;
 mod outcomes;
 mod stories;
+mod unreadable;
 
 pub(crate) mod objects;
 pub(crate) mod world;
