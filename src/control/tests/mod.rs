@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod environments;
 mod giving_up;
 mod hosts;
 mod outcomes;
+mod registry;
 mod stories;
 mod unreadable;
 
