@@ -10,6 +10,7 @@ mod outcomes;
 mod registry;
 mod stories;
 mod unreadable;
+mod working;
 
 pub(crate) mod objects;
 pub(crate) mod world;

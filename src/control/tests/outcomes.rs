@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::objects::{
     DEPLOYMENT, DEPLOYMENTS, INGRESS, INGRESSES, SERVICE, SERVICES, STATUS, children_of, complete, edited, fresh,
-    predecessors, started, starting, strangers, terminating,
+    predecessors, recorded, set, started, starting, strangers, terminating,
 };
 use super::world::{Row, World, play};
-use crate::cluster::tests::server::{Exchange, delete, get, miss, post, put};
+use crate::api::{Phase, State};
+use crate::cluster::tests::server::{Exchange, delete, get, miss, patch, post, put};
 use crate::decide::observed::Child;
 
 /// A gateway is starting, and nothing of it is there.
@@ -96,10 +97,59 @@ const BEHIND: &[Row] = &[
         remembers: &["our write"],
     },
     Row {
+        name: "of a gateway in a phase of another version nothing is written but its conditions",
+        given: |w| w.gateway(&recorded(Phase::Unknown("Hibernating".to_owned()), State::Running, 10)),
+        script: |_| {
+            let said = patch(STATUS, serde_json::json!({ "metadata": { "name": "shop" } }));
+            vec![said.with("/metadata/resourceVersion", "1").with("/status/phase", serde_json::Value::Null)]
+        },
+        ends: "WhenWoken",
+        writes: &["- -, Ready False UnknownPhase"],
+        tells: &["Warning UnknownPhase"],
+        remembers: &[],
+    },
+    Row {
+        name: "a stop takes the Ingress away first, and waits until it is gone",
+        given: |w| {
+            let children = children_of(&starting());
+            let stopping = recorded(Phase::Stopping, State::Stopped, 10);
+            w.has(stopping, [children.deployment, children.service, children.ingress]);
+        },
+        script: |_| vec![delete(INGRESS).with("/preconditions/uid", "uid-of-ingress")],
+        ends: "After 590s",
+        writes: &[],
+        tells: &[],
+        remembers: &["tried", "deleted Ingress"],
+    },
+    Row {
+        name: "a child that is gone when it is deleted counts as deleted",
+        given: |w| {
+            let children = children_of(&starting());
+            w.has(recorded(Phase::Stopping, State::Stopped, 10), [children.deployment]);
+        },
+        script: |_| vec![delete(DEPLOYMENT).is_gone()],
+        ends: "After 590s",
+        writes: &[],
+        tells: &[],
+        remembers: &["tried", "deleted Deployment"],
+    },
+    Row {
+        name: "a child of another uid is not deleted: the cache is behind",
+        given: |w| {
+            let children = children_of(&starting());
+            w.has(recorded(Phase::Stopping, State::Stopped, 10), [children.deployment]);
+        },
+        script: |_| vec![delete(DEPLOYMENT).conflicts()],
+        ends: "Behind",
+        writes: &[],
+        tells: &[],
+        remembers: &[],
+    },
+    Row {
         name: "an edit is written over what is there now, and the rest of it is kept",
         given: deployment_is_edited,
         script: |_| {
-            let fresh = super::objects::set(edited(deployment()), "/metadata/resourceVersion", "9");
+            let fresh = set(edited(deployment()), "/metadata/resourceVersion", "9");
             let written = put(DEPLOYMENT).with("/metadata/resourceVersion", "9");
             let written = written.with("/metadata/uid", "uid-of-deployment");
             vec![get(DEPLOYMENT, fresh), written.with("/metadata/labels/app.kubernetes.io~1component", "api-gateway")]
@@ -391,7 +441,7 @@ const FAILURES: &[Row] = &[
         name: "a delete that fails is not expected to have happened",
         given: |w| {
             let children = children_of(&starting());
-            let stopping = super::objects::recorded(crate::api::Phase::Stopping, crate::api::State::Stopped, 10);
+            let stopping = recorded(Phase::Stopping, State::Stopped, 10);
             w.has(stopping, [children.deployment, children.service, children.ingress]);
         },
         script: |_| vec![delete(INGRESS).is_unavailable()],
