@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use kube::Client;
+use phasegate_harness::scrape::{counters, label};
 
 /// Requests that the API server answered, by verb and resource (with its subresource).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -137,15 +138,4 @@ impl Requests {
 /// In the API server's words, or in the operator's.
 fn is_read(verb: &str) -> bool {
     matches!(verb, "GET" | "LIST" | "get" | "list")
-}
-
-/// The labels and the number of each line of a counter.
-fn counters<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
-    let lines = text.lines().filter_map(move |line| line.strip_prefix(name)?.strip_prefix('{'));
-    lines.filter_map(|line| line.rsplit_once(' '))
-}
-
-fn label<'a>(labels: &'a str, name: &str) -> Option<&'a str> {
-    let (_, rest) = labels.split_once(&format!("{name}=\""))?;
-    rest.split('"').next()
 }

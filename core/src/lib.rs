@@ -1,7 +1,10 @@
-//! The pure core of phasegate: what a gateway is, what is desired of it, and what is decided about it.
+//! The pure core of phasegate: what a gateway is, what is desired of it, what is decided about it, and who is next.
 //!
-//! Nothing here knows a client, an executor or a clock; the compiler holds that, since this crate depends on
-//! none of them.
+//! The modules in their order, each of which imports only earlier ones: [`parse`], [`api`], [`children`], [`decide`],
+//! [`queue`]. Invariant: nothing here knows a client, an executor, a clock, a file or the environment. The compiler
+//! keeps out clients and executors, since this crate depends on none; clippy's `disallowed-methods` the rest.
+
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod parse;
 

@@ -114,6 +114,12 @@ impl Caches {
         self.allowed_hosts.child_of(&ObjectKey::new(namespace, namespace))
     }
 
+    /// Whether it is known what a namespace allows. In one that was made a moment ago it may not be; its event wakes what
+    /// is in it.
+    pub fn knows_namespace(&self, namespace: &str) -> bool {
+        self.allowed_in(namespace).is_some()
+    }
+
     /// Returns when everything was listed: a decision from half a view would create what is there.
     pub async fn wait_until_ready(&self) {
         let gateways = self.gateways.wait_until_ready().map(drop);

@@ -1,7 +1,7 @@
 //! The pods of gateways, as far as a decision looks at them.
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Resource, ResourceExt};
+use kube::Resource;
 
 use super::index::{Cache, Kept};
 use super::trouble;
@@ -23,7 +23,7 @@ impl Kept for PodFacts {
 
     fn keep(pod: Watched<Pod>) -> Option<(ObjectKey, Self)> {
         let label = |name: &str| pod.meta().labels.as_ref()?.get(name).cloned();
-        let holder = ObjectKey::new(pod.namespace().unwrap_or_default(), label(NAME_LABEL)?);
+        let holder = ObjectKey { name: label(NAME_LABEL)?, ..ObjectKey::of(&pod) };
         let trouble = trouble::of(&pod).map(Box::new);
         let facts = Self { terminating: pod.meta().deletion_timestamp.is_some(), trouble };
         Some((holder, facts))

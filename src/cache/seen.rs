@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 
 use super::index::Kept;
 use super::watched::{Watchable, Watched};
-use crate::api::ObjectKey;
+use crate::api::{ObjectKey, uid_of};
 use crate::children::Children;
 use crate::cluster::calls::Object;
 use crate::decide::observed::{Child, Rollout};
@@ -107,7 +107,7 @@ part!(Deployment, deployment, Some, {
 /// A child as it was last seen.
 pub struct Seen<K: Part> {
     /// Its uid.
-    pub uid: Option<String>,
+    pub uid: String,
     /// Its resourceVersion.
     pub version: Option<String>,
     /// See [`Part::print`].
@@ -141,7 +141,7 @@ impl<K: Part> From<Watched<K>> for Seen<K> {
         let meta = watched.meta();
         let text = Text { metadata: meta, spec: &watched.spec };
         Self {
-            uid: meta.uid.clone(),
+            uid: uid_of(meta).to_owned(),
             version: meta.resource_version.clone(),
             print: K::print(meta),
             rollout: K::rollout(&watched),
@@ -253,7 +253,7 @@ mod tests {
         whole.metadata.managed_fields = None;
         whole.status = None;
         assert_eq!(seen.object().unwrap(), whole);
-        assert_eq!(seen.uid.as_deref(), Some("u"));
+        assert_eq!(seen.uid, "u");
         assert_eq!(seen.version.as_deref(), Some("7"));
         assert!(seen.rollout.complete);
         assert_eq!(seen.rollout.desired, 2);

@@ -162,9 +162,9 @@ impl Calls {
     /// When the API server refuses or does not answer.
     pub async fn replace<K: Object>(&self, object: &K) -> Result<(), CallError> {
         let call = async {
-            let name = object.meta().name.as_deref().unwrap_or_default();
+            let name = ObjectKey::of(object).name;
             let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
-            let request = path_of(object).replace(name, &post(), body).map_err(kube::Error::BuildRequest)?;
+            let request = path_of(object).replace(&name, &post(), body).map_err(kube::Error::BuildRequest)?;
             self.unread("replace", request).await
         };
         self.write(pin!(call)).await
@@ -182,8 +182,8 @@ impl Calls {
     /// # Errors
     /// When the API server refuses or does not answer.
     pub async fn replace_status<K: Object>(&self, object: &K) -> Result<K, CallError> {
-        let name = object.meta().name.clone().unwrap_or_default();
-        let api = self.api_of(object);
+        let ObjectKey { namespace, name } = ObjectKey::of(object);
+        let api = self.api(&namespace);
         self.write(pin!(api.replace_status(&name, &post(), object))).await
     }
 
@@ -244,10 +244,6 @@ impl Calls {
 
     fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self, namespace: &str) -> Api<K> {
         Api::namespaced(self.client.clone(), namespace)
-    }
-
-    fn api_of<K: Object>(&self, object: &K) -> Api<K> {
-        self.api(object.meta().namespace.as_deref().unwrap_or_default())
     }
 
     /// Nothing is sent unless this process is leader at this moment.

@@ -9,7 +9,6 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
 use super::context::Context;
-use super::desired;
 use super::gather::Gathered;
 use super::memory::Expectation;
 use crate::api::{ApiGateway, Environment, EnvironmentState, ObjectKey, REGISTRY_FINALIZER};
@@ -20,7 +19,7 @@ use crate::decide::Learned;
 use crate::decide::diagnosis::is_quota;
 use crate::decide::environment as decide_environment;
 use crate::decide::observed::{Child, Presence, Refusal};
-use crate::decide::{Plan, Step};
+use crate::decide::{Plan, Step, presence};
 
 /// How far the steps came.
 #[derive(Debug)]
@@ -172,7 +171,7 @@ async fn create<K: Part>(ctx: &Context, gathered: &mut Gathered<'_>) -> Outcome 
 async fn already_exists<K: Part>(ctx: &Context, gateway: &ApiGateway, desired: &K) -> Outcome {
     match ctx.calls.get::<K>(&ObjectKey::of(gateway)).await {
         Ok(None) => Outcome::Behind,
-        Ok(Some(found)) => match desired::presence(gateway, Some(desired), Some(&found)) {
+        Ok(Some(found)) => match presence::of(gateway, Some(desired), Some(&found)) {
             presence if is_in_the_way(&presence) => Outcome::Learned(Learned::Surprise(K::CHILD, presence)),
             _ => Outcome::Behind,
         },
@@ -193,7 +192,7 @@ async fn update<K: Part>(ctx: &Context, gathered: &mut Gathered<'_>) -> Outcome 
         Ok(None) => return Outcome::Behind,
         Err(error) => return failure(K::CHILD, error),
     };
-    match desired::presence(gateway, Some(desired), Some(&fresh)) {
+    match presence::of(gateway, Some(desired), Some(&fresh)) {
         Presence::Equal => return Outcome::Done,
         presence if is_in_the_way(&presence) => return Outcome::Learned(Learned::Surprise(K::CHILD, presence)),
         _ => {}
@@ -217,7 +216,7 @@ async fn update<K: Part>(ctx: &Context, gathered: &mut Gathered<'_>) -> Outcome 
 /// behind: the cache may not show yet that the gateway is going, and a child that is given back
 /// to it now would be collected with it.
 async fn orphaned_on_purpose(ctx: &Context, gateway: &ApiGateway, child: &ObjectMeta) -> Result<bool, CallError> {
-    if desired::names_its_owner(child, gateway) {
+    if presence::names_its_owner(child, gateway) {
         return Ok(false);
     }
     let live = ctx.calls.get::<ApiGateway>(&ObjectKey::of(gateway)).await?;
@@ -231,7 +230,7 @@ fn merged<K: Object>(fresh: &K, desired: &K) -> Result<K, serde_json::Error> {
 
 async fn delete<K: Part>(ctx: &Context, gathered: &mut Gathered<'_>) -> Outcome {
     let Some(found) = K::found(&gathered.desired.found) else { return Outcome::Done };
-    let uid = found.uid.clone().unwrap_or_default();
+    let uid = found.uid.clone();
     match ctx.calls.delete::<K>(&ObjectKey::of(gathered.gateway), &uid).await {
         Ok(()) => {
             gathered.remembered.expect(K::CHILD, Expectation::Deleted(uid));

@@ -11,15 +11,12 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
-use serde::Serialize;
 
-use crate::api::{ADOPT_ANNOTATION, ApiGateway, Environment};
+use crate::api::{ApiGateway, Environment};
 use crate::cache::seen::{Found, Part, Seen};
 use crate::children::{self, Children, Owner, Surroundings};
-use crate::decide::deadline;
 use crate::decide::observed::{EnvironmentFacts, HostVerdict, Presence, Settings};
+use crate::decide::{deadline, presence};
 use crate::registry::report::EnvironmentView;
 
 /// An environment of a gateway, with what a decision looks at.
@@ -159,8 +156,8 @@ impl<'a> Desired<'a> {
         match K::found(&self.found).map(Seen::object) {
             // What cannot be read is read once more before it is written.
             Some(Err(_)) => Presence::Different("/".to_owned()),
-            Some(Ok(found)) => presence(self.gateway, desired, Some(&found)),
-            None => presence(self.gateway, desired, None),
+            Some(Ok(found)) => presence::of(self.gateway, desired, Some(&found)),
+            None => presence::of(self.gateway, desired, None),
         }
     }
 
@@ -206,44 +203,4 @@ fn print<K: Part>(found: Option<&Arc<Seen<K>>>) -> Option<u64> {
 /// A child, decoded. One that cannot be is another version's, and nothing of it is kept.
 fn object<K: Part>(found: Option<&Seen<K>>) -> Option<K> {
     found?.object().ok()
-}
-
-/// Compares one child with what is desired of it.
-pub fn presence<K: Resource + Serialize>(gateway: &ApiGateway, desired: Option<&K>, found: Option<&K>) -> Presence {
-    let Some(found) = found else {
-        return if desired.is_some() { Presence::Missing } else { Presence::NotWanted };
-    };
-    match (children::owner_of(found.meta(), gateway), desired) {
-        // What nobody desires is in nobody's way.
-        (Owner::Stranger(_) | Owner::Predecessor, None) => Presence::NotWanted,
-        (Owner::Stranger(who), Some(_)) => Presence::Stranger(who),
-        (Owner::Predecessor, Some(_)) if adopts(gateway) && found.meta().deletion_timestamp.is_none() => {
-            Presence::Different("/metadata/ownerReferences".to_owned())
-        }
-        (Owner::Predecessor, Some(_)) => Presence::Predecessor,
-        // `kubectl delete --cascade=orphan` left it behind.
-        (Owner::Ours, _) if gateway.is_being_deleted() && !names_its_owner(found.meta(), gateway) => {
-            Presence::NotWanted
-        }
-        (Owner::Ours, _) if found.meta().deletion_timestamp.is_some() => Presence::Terminating,
-        (Owner::Ours, None) => Presence::Unwanted,
-        (Owner::Ours, Some(desired)) => match (serde_json::to_value(desired), serde_json::to_value(found)) {
-            (Ok(desired), Ok(found)) => match children::difference(&desired, &found) {
-                None => Presence::Equal,
-                Some(path) => Presence::Different(path),
-            },
-            // An object that came as JSON can be written as JSON.
-            _ => Presence::Different("/".to_owned()),
-        },
-    }
-}
-
-/// Whether a child names the gateway as an owner.
-pub fn names_its_owner(child: &ObjectMeta, gateway: &ApiGateway) -> bool {
-    child.owner_references.iter().flatten().any(|owner| owner.uid == gateway.uid())
-}
-
-/// Whether a gateway takes over the children of an earlier one of its name.
-fn adopts(gateway: &ApiGateway) -> bool {
-    gateway.annotation(ADOPT_ANNOTATION) == Some("true")
 }

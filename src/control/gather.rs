@@ -144,7 +144,7 @@ impl Expected<'_> {
     fn presence<K: Part>(&self, presence: Presence) -> Presence {
         match (self.remembered.expectation(K::CHILD, self.now), K::found(self.found)) {
             (Some(Expectation::Created), None) if presence == Presence::Missing => Presence::Expected,
-            (Some(Expectation::Deleted(uid)), Some(found)) if found.uid.as_ref() == Some(uid) => Presence::Terminating,
+            (Some(Expectation::Deleted(uid)), Some(found)) if found.uid == *uid => Presence::Terminating,
             _ if self.cannot_be_changed(K::CHILD, &presence) => Presence::Immutable,
             _ => presence,
         }

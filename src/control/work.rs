@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
-use kube::Resource;
 use tokio::task::JoinSet;
 
 use super::context::Context;
@@ -97,20 +96,13 @@ impl Worker {
         }
         // An object is in the one scope whose watch woke it.
         let Some(caches) = ctx.scopes.of(&key.object.namespace) else { return Ok(Next::WhenWoken) };
-        if caches.allowed_in(&key.object.namespace).is_none() {
-            // In a namespace that was made a moment ago it may not be known yet what it allows. Its event wakes
-            // what is in it.
-            return Ok(Next::WhenWoken);
-        }
         // One that is gone needs no look.
         if key.kind == Kind::Environment {
             let Some(environment) = caches.guarded_environment(&key.object) else { return Ok(Next::WhenWoken) };
             return reconcile::environment(ctx, caches, &environment).await;
         }
-        match caches.guarded_gateway(&key.object) {
-            Some(gateway) if ctx.is_mine(gateway.meta()) => reconcile::gateway(ctx, caches, &gateway).await,
-            _ => Ok(Next::WhenWoken),
-        }
+        let Some(gateway) = caches.guarded_gateway(&key.object) else { return Ok(Next::WhenWoken) };
+        reconcile::gateway(ctx, caches, &gateway).await
     }
 
     fn succeeded(&self, key: &Key) {

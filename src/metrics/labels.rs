@@ -101,6 +101,54 @@ label_values! {
     }
 }
 
+label_values! {
+    /// What is asked of the registry.
+    Operation {
+        /// Whether it answers.
+        Ping = "ping",
+        /// Create an index.
+        CreateIndex = "create_index",
+        /// Read documents.
+        Find = "find",
+        /// Insert a document.
+        Insert = "insert",
+        /// Record a gateway or an environment in its document.
+        Record = "record",
+        /// Tell a transition.
+        Report = "report",
+        /// Make environments' documents Active.
+        Activate = "activate",
+        /// Make environments' documents Inactive.
+        Deactivate = "deactivate",
+        /// Answer in a document.
+        Answer = "answer",
+        /// Remove documents.
+        Remove = "remove",
+        /// Open a change stream.
+        Watch = "watch",
+        /// Read or keep where a change stream goes on.
+        Token = "token",
+    }
+}
+
+label_values! {
+    /// How a request to the registry ended.
+    RegistryOutcome {
+        /// It went through.
+        Ok = "ok",
+        /// The registry is away.
+        Unavailable = "unavailable",
+        /// Another operator is leader.
+        NotLeader = "not_leader",
+        /// A document of its key is there already.
+        Duplicate = "duplicate",
+        /// The registry answered, and did not do it.
+        Refused = "refused",
+        /// The documents changed meanwhile.
+        Changed = "changed",
+    }
+}
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(super) struct ReconcileLabels {
     pub kind: &'static str,

@@ -6,6 +6,7 @@
 mod fleet;
 pub mod labels;
 mod process;
+mod registry;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,7 +15,7 @@ use k8s_openapi::jiff::Timestamp;
 use prometheus_client::encoding::prometheus_text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
@@ -23,14 +24,14 @@ use crate::api::{ApiGateway, Guarded, Reason};
 use crate::decide::conditions::is_cause;
 use crate::queue::{Kind, Load};
 use labels::{
-    KindLabels, MONGODB, OperationLabels, OperationNameLabels, Outcome, ReasonLabels, ReconcileLabels, RegistryLabels,
-    RequestLabels, Resource, ResourceLabels, Verb, VerbLabels,
+    KindLabels, Outcome, ReasonLabels, ReconcileLabels, RequestLabels, Resource, ResourceLabels, Verb, VerbLabels,
 };
+pub use registry::RegistryMetrics;
 
 /// The metrics of this process. Clones share them.
 #[derive(Clone)]
 pub struct Metrics {
-    registry: Arc<Registry>,
+    all: Arc<Registry>,
     process_began: SystemTime,
     reconciles: Family<ReconcileLabels, Counter>,
     reconcile_duration: Histograms<KindLabels>,
@@ -41,10 +42,8 @@ pub struct Metrics {
     start_timeouts: Family<ReasonLabels, Counter>,
     failures: Family<ReasonLabels, Counter>,
     watch_restarts: Family<ResourceLabels, Counter>,
-    registry_requests: Family<OperationLabels, Counter>,
-    registry_duration: Histograms<OperationNameLabels>,
-    registry_up: Family<RegistryLabels, Gauge>,
-    registry_missing_indexes: Family<RegistryLabels, Gauge>,
+    /// Of the registry outside Kubernetes.
+    pub registry: RegistryMetrics,
 }
 
 type Histograms<L> = Family<L, Histogram, Doubling>;
@@ -129,26 +128,8 @@ impl Default for Metrics {
                 Family::default(),
             ),
             watch_restarts: add(&mut all, "watch_restarts", "Interrupted watches by resource", Family::default()),
-            registry_requests: add(
-                &mut all,
-                "registry_requests",
-                "Requests to the registry outside Kubernetes by operation and result",
-                Family::default(),
-            ),
-            registry_duration: add(
-                &mut all,
-                "registry_request_duration_seconds",
-                "How long requests to the registry took, answered or not",
-                Family::new_with_constructor(Doubling { buckets: 14 }),
-            ),
-            registry_up: add(&mut all, "registry_up", "Whether the registry answers", Family::default()),
-            registry_missing_indexes: add(
-                &mut all,
-                "registry_missing_indexes",
-                "Indexes that the platform's data does not allow, duplicates mostly",
-                Family::default(),
-            ),
-            registry: {
+            registry: RegistryMetrics::register(&mut all),
+            all: {
                 let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
                 all.register("build", "The version of the operator", version);
                 Arc::new(all)
@@ -229,30 +210,6 @@ impl Metrics {
         self.watch_restarts.get_or_create(&ResourceLabels { resource: resource.as_str() }).inc();
     }
 
-    /// A request to the registry came to its end.
-    pub fn registry_requested(&self, operation: &'static str, result: &'static str, took: Duration) {
-        let registry = MONGODB;
-        self.registry_requests.get_or_create(&OperationLabels { registry, operation, result }).inc();
-        self.registry_duration.get_or_create(&OperationNameLabels { registry, operation }).observe(took.as_secs_f64());
-    }
-
-    /// The registry answers, or does not.
-    pub fn registry_is(&self, up: bool) {
-        self.registry_up.get_or_create(&RegistryLabels { registry: MONGODB }).set(i64::from(up));
-    }
-
-    /// So many indexes are missing.
-    pub fn registry_misses_indexes(&self, count: usize) {
-        let missing = self.registry_missing_indexes.get_or_create(&RegistryLabels { registry: MONGODB });
-        missing.set(i64::try_from(count).unwrap_or(i64::MAX));
-    }
-
-    /// This process has lost its leadership: how the registry is, it does not know any more.
-    pub fn stands_by(&self) {
-        self.registry_up.clear();
-        self.registry_missing_indexes.clear();
-    }
-
     /// All metrics in Prometheus' text format.
     ///
     /// # Errors
@@ -260,7 +217,7 @@ impl Metrics {
     pub fn text(&self, scrape: &Scrape, now: Timestamp) -> Result<String, std::fmt::Error> {
         let Scrape { leads, load, gateways } = scrape;
         let mut text = String::new();
-        prometheus_text::encode(&mut text, &self.registry)?;
+        prometheus_text::encode(&mut text, &self.all)?;
         let mut counted = Registry::with_prefix("phasegate");
         counted.register("leader", "Whether this process works; 0: it stands by", ConstGauge::new(i64::from(*leads)));
         counted.register("queue_waiting", "Objects that wait for a reconcile", gauge(load.waiting));

@@ -192,8 +192,8 @@ impl Arguments {
     }
 
     fn defaults(&self, watched: &[String], operator: &str) -> Result<Defaults, String> {
-        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        let namespace = given(&self.gateway_namespace)
+        let given = |text: Option<&String>| text.filter(|text| !text.is_empty()).cloned();
+        let namespace = given(self.gateway_namespace.as_ref())
             .ok_or("--registry mongodb needs --gateway-namespace: where gateways are whose documents name none")?;
         let mut allowed: Vec<String> =
             self.gateway_allowed_namespaces.iter().filter(|name| !name.is_empty()).cloned().collect();
@@ -215,9 +215,9 @@ impl Arguments {
         Ok(Defaults {
             namespace,
             allowed,
-            image: given(&self.gateway_image),
+            image: given(self.gateway_image.as_ref()),
             port: self.gateway_port,
-            domain: given(&self.gateway_domain).map(|domain| domain.trim_start_matches('.').to_owned()),
+            domain: given(self.gateway_domain.as_ref()).map(|domain| domain.trim_start_matches('.').to_owned()),
             operator: operator.to_owned(),
         })
     }

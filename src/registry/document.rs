@@ -8,6 +8,7 @@ use mongodb::bson::{self, Bson, DateTime, Document, doc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::api::State;
 use crate::children;
 
 /// The collection of gateways.
@@ -355,6 +356,20 @@ impl From<&By> for Bson {
             "specHash": &by.spec_hash,
         })
     }
+}
+
+/// A state as documents spell it.
+pub fn word(state: State) -> &'static str {
+    match state {
+        State::Running => "Running",
+        State::Stopped => "Stopped",
+        State::Restarting => "Restarting",
+    }
+}
+
+/// What a document's `state` asks a gateway to be held to.
+pub fn state_of(word: &str) -> Option<State> {
+    [State::Running, State::Stopped, State::Restarting].into_iter().find(|state| self::word(*state) == word)
 }
 
 /// A moment as documents carry it: in milliseconds.

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::document::{EnvironmentDocument, GatewayDocument};
 use super::mongo::Mongo;
-use super::store::{Change, RegistryError, Stored};
+use super::store::{Change, RegistryError, Stored, Stream};
 use crate::cluster::backoff;
 use crate::decide::say;
 
@@ -34,10 +34,10 @@ async fn probe(mongo: Arc<Mongo>) {
     if let Err(error) = mongo.store.ping().await {
         mongo.breaker.trip(&error.to_string());
     }
-    mongo.metrics.registry_is(mongo.breaker.words().is_none());
+    mongo.metrics.registry.is_up(mongo.breaker.words().is_none());
     loop {
         mongo.breaker.wait_until_away().await;
-        mongo.metrics.registry_is(false);
+        mongo.metrics.registry.is_up(false);
         let mut failures = 0;
         loop {
             failures += 1;
@@ -48,14 +48,14 @@ async fn probe(mongo: Arc<Mongo>) {
             }
         }
         mongo.breaker.reset();
-        mongo.metrics.registry_is(true);
+        mongo.metrics.registry.is_up(true);
         mongo.wake_waiting();
     }
 }
 
 /// Creates the indexes, as soon as that can be.
 async fn index(mongo: Arc<Mongo>) {
-    mongo.metrics.registry_misses_indexes(0);
+    mongo.metrics.registry.misses_indexes(0);
     let mut failures = 0;
     loop {
         mongo.breaker.wait_until_back().await;
@@ -65,14 +65,8 @@ async fn index(mongo: Arc<Mongo>) {
         };
         match made {
             Ok(refused) => {
-                mongo.metrics.registry_misses_indexes(refused.len());
-                for refusal in refused {
-                    tracing::error!(
-                        "an index cannot be made, duplicates in its collection mostly: {}; the operator goes on \
-                         without it, and answers in the documents that have a gatewayId in common",
-                        say(&refusal)
-                    );
-                }
+                mongo.metrics.registry.misses_indexes(refused.len());
+                refused.iter().for_each(|refusal| tell_missing_index(refusal));
                 return;
             }
             Err(error) => {
@@ -82,6 +76,14 @@ async fn index(mongo: Arc<Mongo>) {
             }
         }
     }
+}
+
+fn tell_missing_index(refusal: &str) {
+    tracing::error!(
+        "an index cannot be made, duplicates in its collection mostly: {}; the operator goes on without it, and answers \
+         in the documents that have a gatewayId in common",
+        say(refusal)
+    );
 }
 
 /// How the following of a collection ended.
@@ -132,8 +134,8 @@ async fn stream<T: Stored>(mongo: &Mongo) -> Result<End, RegistryError> {
     mongo.store.prepare().await?;
     let token = mongo.store.token::<T>().await?;
     let resumed = token.is_some();
-    let mut stream = match mongo.store.watch::<T>(token).await {
-        Ok(stream) => stream,
+    let opened = match mongo.store.watch::<T>(token).await {
+        Ok(opened) => opened,
         Err(RegistryError::Refused { message, .. }) if resumed => {
             // Too old, or of another stream.
             tracing::info!(collection = T::COLLECTION, "the change stream cannot be resumed: {}", say(&message));
@@ -151,6 +153,11 @@ async fn stream<T: Stored>(mongo: &Mongo) -> Result<End, RegistryError> {
     if !(resumed && mongo.known.is_complete()) {
         scan::<T>(mongo).await?;
     }
+    read_to_its_end::<T>(mongo, opened).await
+}
+
+/// Takes in what a change stream tells, and keeps its place.
+async fn read_to_its_end<T: Stored>(mongo: &Mongo, mut stream: Stream) -> Result<End, RegistryError> {
     let mut kept = Instant::now();
     let mut news = false;
     // A server that does not say where an empty batch ends makes the driver forget where it was.

@@ -15,12 +15,29 @@ use super::document::{Documents, EnvironmentDocument, GatewayDocument, Kept, Rea
 pub struct Known {
     gateways: Mutex<Shelf<GatewayDocument>>,
     environments: Mutex<Shelf<EnvironmentDocument>>,
-    listed: watch::Sender<(bool, bool)>,
+    listed: watch::Sender<Listed>,
+}
+
+/// Which collections were listed.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Listed {
+    gateways: bool,
+    environments: bool,
+}
+
+impl Listed {
+    fn is_complete(self) -> bool {
+        self.gateways && self.environments
+    }
 }
 
 impl Default for Known {
     fn default() -> Self {
-        Self { gateways: Mutex::default(), environments: Mutex::default(), listed: watch::Sender::new((false, false)) }
+        Self {
+            gateways: Mutex::default(),
+            environments: Mutex::default(),
+            listed: watch::Sender::new(Listed::default()),
+        }
     }
 }
 
@@ -30,7 +47,7 @@ pub trait Shelved: Kept + Send + 'static {
     fn shelf(known: &Known) -> MutexGuard<'_, Shelf<Self>>;
 
     /// Its own part of what was listed.
-    fn listed(all: &mut (bool, bool)) -> &mut bool;
+    fn listed(all: &mut Listed) -> &mut bool;
 }
 
 impl Shelved for GatewayDocument {
@@ -39,8 +56,8 @@ impl Shelved for GatewayDocument {
         known.gateways.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn listed(all: &mut (bool, bool)) -> &mut bool {
-        &mut all.0
+    fn listed(all: &mut Listed) -> &mut bool {
+        &mut all.gateways
     }
 }
 
@@ -49,8 +66,8 @@ impl Shelved for EnvironmentDocument {
         known.environments.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn listed(all: &mut (bool, bool)) -> &mut bool {
-        &mut all.1
+    fn listed(all: &mut Listed) -> &mut bool {
+        &mut all.environments
     }
 }
 
@@ -249,7 +266,7 @@ impl Known {
 
     /// Both collections were listed.
     pub fn is_complete(&self) -> bool {
-        *self.listed.borrow() == (true, true)
+        self.listed.borrow().is_complete()
     }
 
     /// A collection was listed. Returns whether that made it complete.
@@ -262,7 +279,7 @@ impl Known {
     /// Waits until both collections were listed.
     pub async fn wait_until_complete(&self) {
         // The sender lives as long as this, so waiting cannot fail.
-        let _ = self.listed.subscribe().wait_for(|listed| *listed == (true, true)).await;
+        let _ = self.listed.subscribe().wait_for(|listed| listed.is_complete()).await;
     }
 
     /// All gateways of which something is known.

@@ -1,8 +1,13 @@
 //! Where gateways are recorded: in Kubernetes itself, or in a platform's MongoDB as well.
 //!
-//! Outward, a gateway's own machine writes to its documents by steps of its plan, fenced (`report`).
-//! Inward, documents become objects (`intent`, `intake`). Both look at what is known (`known`) and ask
-//! nobody; what is asked goes through `store`, which `breaker` spares a database that is away.
+//! Outward, a gateway's own plan writes to its documents by its steps (`report` says what, `mongo` writes it). Inward,
+//! `follow` makes known what documents say, and `intent` decides which objects they ask for; `control` applies those.
+//! `document`, `identity`, `report` and `intent` are pure. What is asked goes through `store`, and `breaker` spares a
+//! database that is away.
+//!
+//! May import the core, `metrics`, of `cluster` the claim and the backoff, and the queue's handle; neither a cache nor
+//! `control`. Invariants: what is known may be behind, so every write is fenced by its filter; facts are only read, and
+//! nobody waits for the registry but who was made to by [`Registry::wait`].
 
 pub mod breaker;
 pub mod config;
@@ -35,7 +40,8 @@ pub enum Registry {
 }
 
 impl Registry {
-    /// What is known of a gateway. Asks nobody.
+    /// What is known of a gateway. Asks nobody and changes nothing: who is to be woken when more is known has to
+    /// [`Self::wait`].
     pub fn facts(&self, gateway: &ApiGateway, environments: impl FnOnce() -> Vec<EnvironmentView>) -> RegistryFacts {
         match self {
             Self::Kubernetes => RegistryFacts::settled(),

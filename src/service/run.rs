@@ -30,9 +30,10 @@ use crate::registry::config::Settings;
 use crate::registry::mongo::Mongo;
 use crate::registry::{Registry, follow};
 
-/// How long what is on its way may take to finish when the process is told to end, and how long
-/// letting go of the Lease may take then. Together less than the ten seconds that are promised.
+/// How long what is on its way may take to finish when the process is told to end, how long the last Events, and how
+/// long letting go of the Lease. Together less than the ten seconds that are promised.
 const DRAIN: Duration = Duration::from_secs(6);
+const LAST_EVENTS: Duration = Duration::from_millis(500);
 const RELEASE: Duration = Duration::from_secs(3);
 
 /// For how long the first look at a registry is waited for.
@@ -109,7 +110,7 @@ async fn take_part(process: &Process<'_>, election: Election) {
         }
         // What is dropped with a lost leadership is everything: caches, memory, reconciles.
         tokio::select! {
-            () = candidate.keep() => metrics.stands_by(),
+            () = candidate.keep() => metrics.registry.stands_by(),
             () = lead(process) => break,
         }
     }
@@ -125,7 +126,7 @@ async fn lead(process: &Process<'_>) {
     let outages = Outages::new(client.clone(), heard.clone(), view.pulses.clone());
     let calls = Calls::new(worker.clone(), run.call_timeout, claim.clone(), outages.clone());
     let queue = WorkQueue::new(run.concurrency);
-    let _working = view.works(queue.clone(), outages.clone());
+    let working = view.works(queue.clone(), outages.clone());
     // Everything in here ends with this, and so with a lost leadership.
     let mut background = JoinSet::new();
     background.spawn(outages.clone().end_them());
@@ -162,7 +163,8 @@ async fn lead(process: &Process<'_>) {
     }
     tracing::info!("everything was listed; gateways are worked on");
     let (herald, telling) = Herald::new(calls.clone(), &run.identity);
-    background.spawn(telling);
+    let mut telling_events = JoinSet::new();
+    telling_events.spawn(telling);
     let context = Arc::new(Context {
         calls,
         scopes: shared.scopes,
@@ -177,6 +179,9 @@ async fn lead(process: &Process<'_>) {
     });
     view.knows(Arc::clone(&context));
     work(&queue, &context, ended.clone(), DRAIN).await;
+    // With its last herald gone, what tells Events ends once it has told them all.
+    drop((working, context));
+    let _ = tokio::time::timeout(LAST_EVENTS, telling_events.join_next()).await;
 }
 
 fn registry(process: &Process<'_>, queue: &WorkQueue) -> Registry {

@@ -24,6 +24,7 @@ mod logs;
 mod mongo_server;
 mod monitoring;
 mod names;
+mod order;
 mod outages;
 mod permissions;
 mod plugin;

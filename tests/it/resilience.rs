@@ -82,13 +82,11 @@ fn asked_for(variable: &str, otherwise: usize) -> usize {
     std::env::var(variable).map_or(otherwise, |number| number.parse().unwrap())
 }
 
-/// A moment is random as a number of transitions that have happened when it comes.
+/// A moment is random as a number of transitions that have happened when it comes. `PHASEGATE_SEED` repeats a run.
 #[tokio::test]
 async fn an_operator_killed_at_random_moments_of_a_burst_starts_every_gateway_once() {
     let (kills, gateways) = (asked_for("PHASEGATE_KILLS", 3), asked_for("PHASEGATE_BURST", 60));
-    let seed = u64::from(std::process::id());
-    println!("seed {seed}");
-    let mut random = Random::new(seed);
+    let mut random = Random::from_environment();
     let mut moments: Vec<usize> = (0..kills).map(|_| random.below(2 * gateways)).collect();
     moments.sort_unstable();
     let world = World::new("kills").await;

@@ -149,13 +149,37 @@ fn every_row_names_a_test_that_exists_and_runs() {
                 assert!(modules.contains(&format!("\nmod {inner};\n")), "{row}: tests/it/{top} has no module {inner}");
             }
             let source = std::fs::read_to_string(place).unwrap();
-            let found = source.split("#[tokio::test]\n").skip(1).any(|after| {
-                let declared = after.lines().find(|line| line.contains("fn ")).unwrap_or_default();
-                declared.starts_with(&format!("async fn {function}("))
-            });
-            assert!(found, "{row}: {test} is no test");
-            let ignored = source.split(&format!("async fn {function}(")).next().unwrap().ends_with("]\n#[ignore]\n");
-            assert!(!ignored, "{row}: {test} does not run");
+            assert_eq!(runs(&source, function), Ok(()), "{row}: {test}");
         }
     }
+}
+
+/// Whether a function of a source is a test that runs whenever the tests do.
+fn runs(source: &str, function: &str) -> Result<(), &'static str> {
+    let at = source.find(&format!("\nasync fn {function}(")).ok_or("there is no such function")?;
+    // A function's attributes and comments stand above it without an empty line.
+    let above: Vec<&str> = source[..=at].lines().rev().take_while(|line| !line.is_empty() && *line != "}").collect();
+    let attributes: Vec<&str> = above.into_iter().filter(|line| !line.starts_with("//")).collect();
+    if !attributes.iter().any(|line| line.starts_with("#[tokio::test")) {
+        return Err("it is no test");
+    }
+    let conditional = |line: &&str| line.contains("ignore") || line.contains("cfg");
+    if attributes.iter().any(conditional) { Err("it does not always run") } else { Ok(()) }
+}
+
+#[test]
+fn a_test_that_is_ignored_or_compiled_under_a_condition_does_not_prove_a_row() {
+    for (above, found) in [
+        ("#[tokio::test]\n", Ok(())),
+        ("}\n/// It may be ignored.\n#[tokio::test(flavor = \"multi_thread\")]\n", Ok(())),
+        ("#[ignore]\nasync fn other() {}\n\n#[tokio::test]\n", Ok(())),
+        ("#[tokio::test]\nasync fn other() {}\n\n", Err("it is no test")),
+        ("#[tokio::test]\n#[ignore]\n", Err("it does not always run")),
+        ("#[ignore = \"slow\"]\n#[tokio::test]\n", Err("it does not always run")),
+        ("#[tokio::test]\n#[cfg_attr(not(slow), ignore)]\n", Err("it does not always run")),
+        ("#[cfg(slow)]\n#[tokio::test]\n", Err("it does not always run")),
+    ] {
+        assert_eq!(runs(&format!("use a;\n\n{above}async fn it_works() {{}}\n"), "it_works"), found, "{above}");
+    }
+    assert!(runs("", "it_works").is_err());
 }

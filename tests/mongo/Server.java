@@ -171,7 +171,13 @@ public final class Server {
         if (command.equals("aggregate")) {
             refuse(document);
         }
-        return backend.handleMessage(message);
+        return read(message);
+    }
+
+    /** The library's answers hold the documents themselves, and are encoded after a write may have changed them: an
+     *  answer that fails there is never sent. A copy is made while nobody writes. */
+    private synchronized Document read(MongoMessage message) {
+        return backend.handleMessage(message).cloneDeeply();
     }
 
     /** Refuses the change streams that a real server would refuse, and in its words. */
@@ -323,7 +329,7 @@ public final class Server {
     private synchronized Document await(MongoMessage message) throws InterruptedException {
         long end = System.nanoTime() + HOLD_MILLIS * 1_000_000;
         while (true) {
-            Document answer = backend.handleMessage(message);
+            Document answer = read(message);
             Document cursor = (Document) answer.get("cursor");
             long left = (end - System.nanoTime()) / 1_000_000;
             boolean over = ((Number) cursor.get("id")).longValue() == 0;

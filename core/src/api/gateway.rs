@@ -8,6 +8,8 @@ use kube::core::Duration;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use super::key::uid_of;
+use super::state::DesiredState;
 use super::status::ApiGatewayStatus;
 
 /// What the user wants of the gateway.
@@ -191,25 +193,6 @@ fn default_port() -> i32 {
     8080
 }
 
-/// What the user asks the gateway to do.
-#[derive(Serialize, Deserialize, schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DesiredState {
-    /// Serve.
-    #[default]
-    Running,
-    /// Do not serve; nothing of the gateway runs.
-    Stopped,
-    /// Serve, and restart once, without downtime, on the change to this value.
-    Restarting,
-}
-
-impl DesiredState {
-    /// Running and Restarting both ask for a gateway that serves.
-    pub fn asks_to_run(self) -> bool {
-        !matches!(self, Self::Stopped)
-    }
-}
-
 /// CPU, memory and other resources of a pod.
 #[derive(Serialize, Deserialize, schemars::JsonSchema, Clone, Debug, Default, PartialEq)]
 pub struct Resources {
@@ -340,7 +323,7 @@ impl ApiGateway {
 
     /// The uid that children carry and that tells this gateway from an earlier one of its name.
     pub fn uid(&self) -> &str {
-        self.metadata.uid.as_deref().unwrap_or_default()
+        uid_of(&self.metadata)
     }
 
     /// The status, or an empty one before the first write.

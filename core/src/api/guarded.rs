@@ -1,6 +1,7 @@
-//! An object that may be of another version.
+//! Objects that may not be readable.
 
 use kube::core::DeserializeGuard;
 
-/// An object as a watch brings it: one that this version cannot read keeps its metadata and stops no other.
+/// An object as the API server has it, or why this version cannot read it: one that another version wrote, or
+/// whose schema let something through. It is watched, listed and reported like the others; nothing else is done.
 pub type Guarded<K> = DeserializeGuard<K>;

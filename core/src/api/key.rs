@@ -32,6 +32,12 @@ impl ObjectKey {
     }
 }
 
+/// The uid in an object's metadata, which tells it from an earlier one of its name.
+pub fn uid_of(meta: &ObjectMeta) -> &str {
+    // The caches let in nothing without one.
+    meta.uid.as_deref().unwrap_or_default()
+}
+
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)

@@ -1,4 +1,8 @@
-//! The children that a gateway is to have, rendered from it. Pure.
+//! The children that a gateway is to have, rendered from it; whose an object is; and how what is desired is compared
+//! with what is there and merged into it.
+//!
+//! May import `api`. Invariants: pure, the same gateway renders the same children; and what is rendered changes only
+//! with [`RENDERER`], or an upgrade of the operator would roll every pod.
 
 mod compare;
 mod deployment;

@@ -20,6 +20,7 @@ pub mod observed;
 pub mod phase;
 mod place;
 mod plan;
+pub mod presence;
 pub mod readiness;
 pub mod requests;
 mod situation;

@@ -1,16 +1,18 @@
 //! What the documents of one gateway id ask for: gather, decide, carry out.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
 use mongodb::bson::{Bson, Document, doc};
 
-use crate::api::{ApiGateway, Environment, ObjectKey, Reason};
+use crate::api::{ApiGateway, Environment, ObjectKey, Reason, uid_of};
 use crate::cluster::calls::{CallError, Object};
 use crate::control::context::Context;
 use crate::control::error::Error;
 use crate::control::record;
 use crate::decide::{Note, say};
+use crate::metrics::labels::Operation;
 use crate::queue::Next;
 use crate::registry::document::{Answer, Collection, Documents, EnvironmentDocument, GatewayDocument};
 use crate::registry::identity::{self, platforms_id};
@@ -34,9 +36,10 @@ pub async fn reconcile(ctx: &Context, mongo: &Mongo, gateway_id: &str) -> Result
         return Ok(Next::WhenWoken);
     }
     match several_looks(mongo, gateway_id, ctx).await {
-        // Woken when it is back.
+        // Who cannot write to a registry that is away waits for it. Any other failure is tried again.
         Err(Error::Registry(words)) if mongo.breaker.words().is_some() => {
             tracing::debug!(gateway_id, "its documents wait for the registry: {words}");
+            mongo.wait(document_key(gateway_id));
             Ok(Next::WhenWoken)
         }
         Err(Error::Call(error)) => record::again(error),
@@ -85,7 +88,7 @@ enum Done {
 fn gather(mongo: &Mongo, ctx: &Context, gateway_id: &str, documents: &Documents) -> Objects {
     let places = documents.gateways.iter().filter_map(|read| read.as_ref().ok());
     let mut holders: Vec<ObjectKey> = places.map(|document| identity::place(document, &mongo.defaults)).collect();
-    holders.extend(mongo.made().places_of(gateway_id));
+    holders.extend(mongo.made.places_of(gateway_id));
     holders.extend(identity::mirrored(gateway_id));
     holders.sort();
     holders.dedup();
@@ -105,13 +108,13 @@ fn gateway_at(mongo: &Mongo, ctx: &Context, holder: &ObjectKey) -> Option<ApiGat
     let cached = ctx.scopes.of(&holder.namespace)?.gateway(holder);
     match cached {
         Some(cached) => Some(ctx.memory.newer_than(&cached).map_or(cached, |newer| ApiGateway::clone(&newer))),
-        None => mongo.made().fresh_gateways.get(holder).cloned(),
+        None => mongo.made.fresh_gateway(holder),
     }
 }
 
 fn environment_at(mongo: &Mongo, ctx: &Context, holder: &ObjectKey) -> Option<Environment> {
     let cached = ctx.scopes.of(&holder.namespace)?.environment(holder);
-    cached.or_else(|| mongo.made().fresh_environments.get(holder).cloned())
+    cached.or_else(|| mongo.made.fresh_environment(holder))
 }
 
 /// Whoever is in an object's place is waited for.
@@ -120,14 +123,13 @@ fn wait_for_strangers(mongo: &Mongo, gateway_id: &str, objects: &Objects) {
         // That of a mirror is its own.
         return;
     }
-    let mut made = mongo.made();
     for gateway in objects.gateways.iter().filter(|gateway| platforms_id(gateway) != Some(gateway_id)) {
-        made.block(Collection::Gateways, ObjectKey::of(gateway), gateway_id);
+        mongo.made.block(Collection::Gateways, ObjectKey::of(gateway), gateway_id);
     }
     let strangers =
         objects.environments.iter().filter(|environment| !identity::carries(environment.meta(), gateway_id));
     for environment in strangers {
-        made.block(Collection::Environments, ObjectKey::of(environment), gateway_id);
+        mongo.made.block(Collection::Environments, ObjectKey::of(environment), gateway_id);
     }
 }
 
@@ -147,7 +149,7 @@ async fn carry_out(mongo: &Mongo, ctx: &Context, gateway_id: &str, objects: &Obj
         Act::DeleteEnvironment(place) => {
             let is_this = |environment: &&Environment| ObjectKey::of(*environment) == place;
             if let Some(environment) = objects.environments.iter().find(is_this) {
-                let uid = environment.metadata.uid.as_deref().unwrap_or_default();
+                let uid = uid_of(&environment.metadata);
                 ctx.calls.delete::<Environment>(&place, uid).await?;
             }
             Ok(Done::Else)
@@ -161,7 +163,7 @@ async fn carry_out(mongo: &Mongo, ctx: &Context, gateway_id: &str, objects: &Obj
                 Collection::Gateways => (Some(filter), None),
                 Collection::Environments => (None, Some(filter)),
             };
-            mongo.remove(gateway_id, filters.0, filters.1).await.map_err(|error| waits(mongo, gateway_id, &error))?;
+            mongo.remove(gateway_id, filters.0, filters.1).await.map_err(unwritten)?;
             Ok(Done::Else)
         }
         Act::Look(place) => {
@@ -171,11 +173,7 @@ async fn carry_out(mongo: &Mongo, ctx: &Context, gateway_id: &str, objects: &Obj
     }
 }
 
-/// Who cannot write to a registry that is away waits for it. Any other failure is tried again.
-fn waits(mongo: &Mongo, gateway_id: &str, error: &RegistryError) -> Error {
-    if mongo.unavailable().is_some() {
-        mongo.wait(document_key(gateway_id));
-    }
+fn unwritten(error: RegistryError) -> Error {
     Error::Registry(error.to_string())
 }
 
@@ -186,8 +184,8 @@ async fn answer(mongo: &Mongo, gateway_id: &str, answer: AnswerIn) -> Result<(),
         None => doc! { "$unset": { "error": "" } },
     };
     let missed = match collection {
-        Collection::Gateways => mongo.change::<GatewayDocument>("answer", filter, update).await,
-        Collection::Environments => mongo.change::<EnvironmentDocument>("answer", filter, update).await,
+        Collection::Gateways => mongo.change::<GatewayDocument>(Operation::Answer, filter, update).await,
+        Collection::Environments => mongo.change::<EnvironmentDocument>(Operation::Answer, filter, update).await,
     };
     let read = match missed {
         Ok(true) => {
@@ -200,7 +198,7 @@ async fn answer(mongo: &Mongo, gateway_id: &str, answer: AnswerIn) -> Result<(),
         Ok(false) => mongo.read_again(gateway_id).await,
         Err(error) => Err(error),
     };
-    read.map_err(|error| waits(mongo, gateway_id, &error))
+    read.map_err(unwritten)
 }
 
 /// An object that documents may ask for.
@@ -211,23 +209,21 @@ trait Asked: Object {
 impl Asked for ApiGateway {
     fn keep(ctx: &Context, mongo: &Mongo, place: &ObjectKey, object: Self) {
         // Its place is known from now on, whatever the cache says.
-        let cached = ctx.scopes.of(&place.namespace).is_some_and(|caches| caches.gateway(place).is_some());
-        mongo.applied(place, object, cached);
+        let is_cached = ctx.scopes.of(&place.namespace).is_some_and(|caches| caches.gateway(place).is_some());
+        mongo.made.applied_gateway(place, object, is_cached);
     }
 }
 
 impl Asked for Environment {
     fn keep(ctx: &Context, mongo: &Mongo, place: &ObjectKey, object: Self) {
-        if ctx.scopes.of(&place.namespace).is_some_and(|caches| caches.environment(place).is_none()) {
-            mongo.made().fresh_environments.insert(place.clone(), object);
-        }
+        let is_cached = ctx.scopes.of(&place.namespace).is_none_or(|caches| caches.environment(place).is_some());
+        mongo.made.applied_environment(place, object, is_cached);
     }
 }
 
 async fn apply<K: Asked>(mongo: &Mongo, ctx: &Context, gateway_id: &str, apply: Apply) -> Result<Done, Error> {
     let Apply { collection, holder: place, object, exists, reverts, document } = apply;
-    let refused = mongo.made().refusal(collection, &place, &object);
-    if let Some(refusal) = refused {
+    if let Some(refusal) = mongo.made.refusal(collection, &place, &object, Instant::now()) {
         return refuse(mongo, gateway_id, collection, document, refusal, None).await;
     }
     // The cache may not have yet what somebody else made a moment ago.
@@ -240,14 +236,7 @@ async fn apply<K: Asked>(mongo: &Mongo, ctx: &Context, gateway_id: &str, apply: 
     match ctx.calls.apply::<K>(FIELD_MANAGER, &place, &object).await {
         Ok(applied) => {
             if let Some(path) = reverts {
-                let note = Note {
-                    warning: true,
-                    reason: Reason::EditReverted,
-                    message: format!(
-                        "{path} is the platform's: an edit was undone. Change the document {gateway_id:?}"
-                    ),
-                };
-                ctx.herald.tell(&note, applied.object_ref(&()));
+                tell_reverted(ctx, gateway_id, &path, applied.object_ref(&()));
             }
             K::keep(ctx, mongo, &place, applied);
             Ok(Done::Applied)
@@ -255,11 +244,17 @@ async fn apply<K: Asked>(mongo: &Mongo, ctx: &Context, gateway_id: &str, apply: 
         Err(error) if is_refusal(&error) => {
             let refusal = Answer { reason: REFUSED.to_owned(), message: say(&error.to_string()) };
             let again = (error.code() == Some(403)).then_some(FORBIDDEN_FOR);
-            mongo.made().refuse(collection, &place, &object, refusal.clone(), again);
+            let until = again.map(|time| Instant::now() + time);
+            mongo.made.refuse(collection, &place, &object, refusal.clone(), until);
             refuse(mongo, gateway_id, collection, document, refusal, again).await
         }
         Err(error) => Err(error.into()),
     }
+}
+
+fn tell_reverted(ctx: &Context, gateway_id: &str, path: &str, about: ObjectReference) {
+    let message = format!("{path} is the platform's: an edit was undone. Change the document {gateway_id:?}");
+    ctx.herald.tell(&Note { warning: true, reason: Reason::EditReverted, message }, about);
 }
 
 /// Whether the API server will not have an object, in words that are for the document. A namespace that is

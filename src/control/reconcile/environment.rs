@@ -5,7 +5,7 @@ use std::pin::pin;
 use k8s_openapi::jiff::Timestamp;
 
 use super::unreadable;
-use crate::api::{Environment, Guarded};
+use crate::api::{Environment, Guarded, ObjectKey};
 use crate::cache::caches::Caches;
 use crate::control::context::Context;
 use crate::control::error::Error;
@@ -24,7 +24,8 @@ pub async fn reconcile(ctx: &Context, caches: &Caches, object: &Guarded<Environm
         Err(object) => return unreadable::environment(ctx, object).await,
     };
     let gateway = gather::gateway_of(caches, environment);
-    if gateway.as_ref().is_some_and(|gateway| !ctx.is_mine(&gateway.metadata)) {
+    let others = gateway.as_ref().is_some_and(|gateway| !ctx.is_mine(&gateway.metadata));
+    if others || !caches.knows_namespace(&ObjectKey::of(environment).namespace) {
         return Ok(Next::WhenWoken);
     }
     let around = gather::around(caches, environment, gateway);

@@ -1,7 +1,9 @@
 //! One pass over a gateway: gather, decide, act, record.
 
+use kube::Resource;
+
 use super::unreadable;
-use crate::api::{ApiGateway, Guarded};
+use crate::api::{ApiGateway, Guarded, ObjectKey};
 use crate::cache::caches::Caches;
 use crate::control::act::{self, Outcome};
 use crate::control::clock::Now;
@@ -17,6 +19,10 @@ use crate::queue::Next;
 /// # Errors
 /// When it has to be done again.
 pub async fn reconcile(ctx: &Context, caches: &Caches, object: &Guarded<ApiGateway>) -> Result<Next, Error> {
+    let meta = object.meta();
+    if !ctx.is_mine(meta) || !caches.knows_namespace(&ObjectKey::of_meta(meta).namespace) {
+        return Ok(Next::WhenWoken);
+    }
     match &object.0 {
         Ok(cached) => {
             // The cache may lag behind our own writes.

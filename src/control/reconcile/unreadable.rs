@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::core::error_boundary::InvalidObject;
 use serde_json::json;
 
-use crate::api::{ApiGateway, Environment, ObjectKey, REGISTRY_FINALIZER, Reason, condition};
+use crate::api::{ApiGateway, Environment, ObjectKey, REGISTRY_FINALIZER, Reason, condition, uid_of};
 use crate::cluster::calls::{CallError, Object};
 use crate::control::act::{self, Outcome};
 use crate::control::context::Context;
@@ -43,7 +43,7 @@ fn reported(outcome: Result<(), CallError>) -> Result<Next, Error> {
 async fn report<K: Object>(ctx: &Context, object: &InvalidObject) -> Result<(), CallError> {
     let meta = &object.metadata;
     let key = ObjectKey::of_meta(meta);
-    let uid = meta.uid.as_deref().unwrap_or_default();
+    let uid = uid_of(meta);
     let fault = format!("{}:{}", meta.generation.unwrap_or_default(), object.error);
     if meta.deletion_timestamp.is_some() || ctx.memory.has_reported(uid, &fault) {
         return Ok(());

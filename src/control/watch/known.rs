@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
+use kube::Resource;
 use kube::runtime::watcher::Event;
-use kube::{Resource, ResourceExt};
 
-use crate::api::ObjectKey;
+use crate::api::{ObjectKey, uid_of};
 
 /// Tells which objects a watch's events make appear, change and disappear, those included that
 /// went while the watch was interrupted.
@@ -71,5 +71,5 @@ impl<K: Resource + Clone> Known<K> {
 }
 
 fn uid<K: Resource>(object: &K) -> String {
-    object.uid().unwrap_or_default()
+    uid_of(object.meta()).to_owned()
 }

@@ -2,10 +2,14 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use mongodb::bson::{DateTime, doc};
+use mongodb::bson::DateTime;
+use serde::de::DeserializeOwned;
+use serde_json::json;
 
-use super::super::document::{By, Kept};
+use super::answers::UNDECODABLE;
 use super::*;
+use crate::api::{GATEWAY_ID_ANNOTATION, REGISTRY_FINALIZER, REGISTRY_LABEL, RESTART_ANNOTATION, RETRY_ANNOTATION};
+use crate::registry::document::{By, Kept};
 
 fn defaults() -> Defaults {
     Defaults {

@@ -11,7 +11,7 @@ use crate::children;
 use crate::decide::held::is_held_stopped;
 use crate::decide::requests::Requests;
 use crate::decide::say;
-use crate::registry::document::{Answer, By, GatewayDocument, document_of, moment, or_null};
+use crate::registry::document::{Answer, By, GatewayDocument, document_of, moment, or_null, word};
 use crate::registry::intent;
 
 impl Situation<'_> {
@@ -187,13 +187,5 @@ impl Situation<'_> {
             update.insert("$unset", unset);
         }
         Some(Write { filter, update })
-    }
-}
-
-fn word(state: State) -> &'static str {
-    match state {
-        State::Running => "Running",
-        State::Stopped => "Stopped",
-        State::Restarting => "Restarting",
     }
 }

@@ -2,6 +2,8 @@
 
 use mongodb::error::{Error as MongoError, ErrorKind, WriteFailure};
 
+use crate::metrics::labels::RegistryOutcome;
+
 /// Why a call to the registry did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
@@ -29,13 +31,13 @@ pub enum RegistryError {
 
 impl RegistryError {
     /// A metric's label.
-    pub(super) fn label(&self) -> &'static str {
+    pub(super) fn label(&self) -> RegistryOutcome {
         match self {
-            Self::Unavailable(_) => "unavailable",
-            Self::NotLeader => "not_leader",
-            Self::Duplicate(_) => "duplicate",
-            Self::Refused { .. } => "refused",
-            Self::Changed => "changed",
+            Self::Unavailable(_) => RegistryOutcome::Unavailable,
+            Self::NotLeader => RegistryOutcome::NotLeader,
+            Self::Duplicate(_) => RegistryOutcome::Duplicate,
+            Self::Refused { .. } => RegistryOutcome::Refused,
+            Self::Changed => RegistryOutcome::Changed,
         }
     }
 }

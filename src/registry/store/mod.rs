@@ -20,9 +20,10 @@ use super::document::{ENVIRONMENTS, EnvironmentDocument, GATEWAYS, GatewayDocume
 use super::known::Shelved;
 use crate::cluster::claim::Claim;
 use crate::metrics::Metrics;
+use crate::metrics::labels::{Operation, RegistryOutcome};
 
 pub use errors::RegistryError;
-pub use stream::Change;
+pub use stream::{Change, Stream};
 
 /// A kind of document, with its collection.
 pub trait Stored: Shelved + Sync {
@@ -113,7 +114,7 @@ impl Store {
         self.prepare().await?;
         let database = self.database()?;
         let ping = database.run_command(doc! { "ping": 1 });
-        self.timed("ping", self.settings.timeout, async { ping.await.map(drop) }).await
+        self.timed(Operation::Ping, self.settings.timeout, async { ping.await.map(drop) }).await
     }
 
     /// Creates the indexes that are missing. Returns those that the platform's data does not allow.
@@ -135,7 +136,7 @@ impl Store {
         for (name, index) in indexes {
             let collection: Collection<Document> = self.database()?.collection(name);
             let create = async { collection.create_index(index).await.map(drop) };
-            match self.write("create_index", create).await {
+            match self.write(Operation::CreateIndex, create).await {
                 Ok(()) => {}
                 Err(error @ (RegistryError::Refused { .. } | RegistryError::Duplicate(_))) => {
                     refused.push(format!("{name}: {error}"));
@@ -153,7 +154,7 @@ impl Store {
     pub async fn find<T: Stored>(&self, filter: Document) -> Result<Vec<Read<T>>, RegistryError> {
         let collection = self.collection::<T>()?;
         let mut cursor =
-            self.read("find", async { collection.find(filter).projection(projection::<T>()).await }).await?;
+            self.read(Operation::Find, async { collection.find(filter).projection(projection::<T>()).await }).await?;
         let mut documents = Vec::new();
         loop {
             // Each batch is a call.
@@ -176,7 +177,7 @@ impl Store {
     /// When it cannot be asked.
     pub async fn change<T: Stored>(
         &self,
-        operation: &'static str,
+        operation: Operation,
         filter: Document,
         update: Document,
     ) -> Result<Option<Read<T>>, RegistryError> {
@@ -194,7 +195,7 @@ impl Store {
     /// When it cannot be asked.
     pub async fn change_all<T: Stored>(
         &self,
-        operation: &'static str,
+        operation: Operation,
         filter: Document,
         update: Document,
     ) -> Result<u64, RegistryError> {
@@ -210,7 +211,7 @@ impl Store {
     pub async fn insert<T: Stored>(&self, mut document: Document) -> Result<Read<T>, RegistryError> {
         let collection = self.collection::<T>()?;
         let insert = async { collection.insert_one(&document).await };
-        let inserted = self.write("insert", insert).await?;
+        let inserted = self.write(Operation::Insert, insert).await?;
         document.insert("_id", inserted.inserted_id);
         Ok(T::read(document))
     }
@@ -222,13 +223,13 @@ impl Store {
     pub async fn remove<T: Stored>(&self, filter: Document) -> Result<u64, RegistryError> {
         let collection = self.collection::<T>()?;
         let remove = async { collection.delete_many(filter).await };
-        Ok(self.write("remove", remove).await?.deleted_count)
+        Ok(self.write(Operation::Remove, remove).await?.deleted_count)
     }
 
     /// Nothing is sent unless this process is leader at this moment.
     async fn write<T>(
         &self,
-        operation: &'static str,
+        operation: Operation,
         call: impl Future<Output = mongodb::error::Result<T>>,
     ) -> Result<T, RegistryError> {
         let limit = self.claim.remaining().map_or(self.settings.timeout, |left| left.min(self.settings.timeout));
@@ -244,7 +245,7 @@ impl Store {
 
     async fn read<T>(
         &self,
-        operation: &'static str,
+        operation: Operation,
         call: impl Future<Output = mongodb::error::Result<T>>,
     ) -> Result<T, RegistryError> {
         self.unless_away(operation, self.settings.timeout, call).await
@@ -253,7 +254,7 @@ impl Store {
     /// What one call finds, ends all that are under way: none waits for what another knows.
     async fn unless_away<T>(
         &self,
-        operation: &'static str,
+        operation: Operation,
         limit: Duration,
         call: impl Future<Output = mongodb::error::Result<T>>,
     ) -> Result<T, RegistryError> {
@@ -271,7 +272,7 @@ impl Store {
 
     async fn timed<T>(
         &self,
-        operation: &'static str,
+        operation: Operation,
         limit: Duration,
         call: impl Future<Output = mongodb::error::Result<T>>,
     ) -> Result<T, RegistryError> {
@@ -283,8 +284,8 @@ impl Store {
             Err(_) if limit < self.settings.timeout => Err(RegistryError::NotLeader),
             Err(_) => Err(self.timed_out()),
         };
-        let result = outcome.as_ref().err().map_or("ok", RegistryError::label);
-        self.metrics.registry_requested(operation, result, begun.elapsed());
+        let result = outcome.as_ref().err().map_or(RegistryOutcome::Ok, RegistryError::label);
+        self.metrics.registry.requested(operation, result, begun.elapsed());
         outcome
     }
 

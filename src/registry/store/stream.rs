@@ -9,6 +9,7 @@ use mongodb::change_stream::event::{ChangeStreamEvent, OperationType, ResumeToke
 use mongodb::options::FullDocumentType;
 
 use super::{RegistryError, Store, Stored};
+use crate::metrics::labels::Operation;
 use crate::registry::document::{Kept, Read};
 
 /// The operator's own collection: where its change streams go on.
@@ -18,7 +19,7 @@ const OWN: &str = "phasegate";
 const AWAIT: Duration = Duration::from_secs(10);
 
 /// A change stream of one collection.
-type Stream = ChangeStream<ChangeStreamEvent<Document>>;
+pub type Stream = ChangeStream<ChangeStreamEvent<Document>>;
 
 /// What a change stream tells.
 pub enum Change<T> {
@@ -47,7 +48,7 @@ impl Store {
                 .resume_after(after)
                 .await
         };
-        self.read("watch", watch).await
+        self.read(Operation::Watch, watch).await
     }
 
     /// The next change, or that there was none for a while.
@@ -98,7 +99,7 @@ impl Store {
     pub async fn token<T: Stored>(&self) -> Result<Option<ResumeToken>, RegistryError> {
         let own: Collection<Document> = self.database()?.collection(OWN);
         let find = async { own.find_one(doc! { "_id": token_id::<T>() }).await };
-        let found = self.read("find", find).await?;
+        let found = self.read(Operation::Find, find).await?;
         let token = found.and_then(|found| found.get("token").cloned());
         // One that another version wrote is as good as none.
         Ok(token.and_then(|token| bson::deserialize_from_bson(token).ok()))
@@ -112,13 +113,13 @@ impl Store {
         let own: Collection<Document> = self.database()?.collection(OWN);
         let id = token_id::<T>();
         let Some(Ok(token)) = token.map(bson::serialize_to_bson) else {
-            return self.write("token", async { own.delete_one(doc! { "_id": id }).await.map(drop) }).await;
+            return self.write(Operation::Token, async { own.delete_one(doc! { "_id": id }).await.map(drop) }).await;
         };
         let keep = async {
             let set = doc! { "$set": { "token": token } };
             own.update_one(doc! { "_id": id }, set).upsert(true).await.map(drop)
         };
-        self.write("token", keep).await
+        self.write(Operation::Token, keep).await
     }
 }
 

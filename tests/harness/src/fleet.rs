@@ -7,6 +7,7 @@ use futures::{StreamExt, stream};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::ListParams;
 use phasegate_core::api::ApiGateway;
@@ -57,6 +58,14 @@ impl<'a> Fleet<'a> {
         let moment = begun(other);
         let gateways = self.gateways(&ListParams::default()).await;
         gateways.values().filter(|gateway| begun(gateway).is_none_or(|at| Some(at) > moment)).count()
+    }
+
+    /// How many transitions there were between two moments, by the operator's clock.
+    pub async fn transitions_between(&self, from: Timestamp, to: Timestamp) -> usize {
+        let gateways = self.gateways(&ListParams::default()).await;
+        let history =
+            gateways.values().filter_map(|gateway| gateway.status.as_ref()).flat_map(|status| &status.history);
+        history.filter(|step| from < step.at.0 && step.at.0 < to).count()
     }
 
     async fn gateways(&self, list: &ListParams) -> BTreeMap<String, ApiGateway> {

@@ -1,17 +1,26 @@
 //! Random numbers that a seed repeats: splitmix64.
 
-/// A source of random numbers.
-pub struct Random(u64);
+/// A source of random numbers. A test that fails says its seed.
+pub struct Random {
+    seed: u64,
+    state: u64,
+}
 
 impl Random {
     /// The same seed gives the same numbers.
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self { seed, state: seed }
+    }
+
+    /// `PHASEGATE_SEED` gives back the seed of a run that failed; otherwise it is another in each run.
+    pub fn from_environment() -> Self {
+        let seed = std::env::var("PHASEGATE_SEED").map(|seed| seed.parse().expect("PHASEGATE_SEED is a number"));
+        Self::new(seed.unwrap_or_else(|_| u64::from(std::process::id())))
     }
 
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         mixed ^ (mixed >> 31)
@@ -31,6 +40,14 @@ impl Random {
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));
+        }
+    }
+}
+
+impl Drop for Random {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the seed was {0}: PHASEGATE_SEED={0}", self.seed);
         }
     }
 }

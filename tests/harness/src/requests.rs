@@ -5,29 +5,32 @@ use std::time::Duration;
 
 use kube::Client;
 
-/// Requests that the API server answered for the kinds that the operator reads and writes,
-/// by verb and resource.
+use crate::scrape::{counters, label};
+
+/// Requests that the API server answered, of every resource, by verb and resource. Left out is what the control plane
+/// does by its own clock: watches are renewed, and leases; and what is no resource (`/metrics`, the list of kinds).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requests(BTreeMap<(String, String), u64>);
 
-const RESOURCES: [&str; 8] =
-    ["apigateways", "environments", "deployments", "services", "ingresses", "poddisruptionbudgets", "pods", "events"];
-
 impl Requests {
-    /// Reads the API server's counters. Other components write Deployments' and pods' status
-    /// too, so this says something only where nothing else happens.
+    /// Reads the API server's counters. Other components ask, too, so this says something only where nothing else
+    /// happens.
     pub async fn read(client: &Client) -> Self {
         let request = kube::core::Request::new("").get("metrics", &Default::default()).unwrap();
-        let text = client.request_text(request).await.unwrap();
+        Self::counted(&client.request_text(request).await.unwrap())
+    }
+
+    fn counted(text: &str) -> Self {
         let mut counts = BTreeMap::new();
-        for line in text.lines().filter(|line| line.starts_with("apiserver_request_total{")) {
-            let (labels, count) = line.rsplit_once(' ').unwrap();
-            let label = |name: &str| {
-                let start = labels.find(&format!("{name}=\"")).unwrap() + name.len() + 2;
-                labels[start..].split('"').next().unwrap().to_owned()
-            };
-            let (verb, resource) = (label("verb"), label("resource"));
-            if RESOURCES.contains(&resource.as_str()) && verb != "WATCH" {
+        for (labels, count) in counters(text, "apiserver_request_total") {
+            let [verb, resource, scope] =
+                ["verb", "resource", "scope"].map(|name| label(labels, name).unwrap_or_default());
+            let by_clock = matches!(
+                (verb, resource, scope),
+                ("WATCH", ..) | (_, "", _) | ("PUT", "leases", _) | ("LIST", "services", "cluster")
+            );
+            if !by_clock {
+                let (verb, resource) = (verb.to_owned(), resource.to_owned());
                 *counts.entry((verb, resource)).or_default() += count.parse::<f64>().unwrap() as u64;
             }
         }
@@ -60,4 +63,21 @@ impl Requests {
             .filter(|(_, count)| *count > 0)
             .collect()
     }
+}
+
+#[test]
+fn a_read_of_any_resource_is_counted() {
+    let line = |verb: &str, resource: &str, count: u64| {
+        format!("apiserver_request_total{{code=\"200\",resource=\"{resource}\",verb=\"{verb}\"}} {count}\n")
+    };
+    let before = Requests::counted(&(line("GET", "pods", 3) + &line("PUT", "leases", 7) + &line("GET", "", 1)));
+    let text = line("GET", "pods", 3) + &line("PUT", "leases", 9) + &line("GET", "", 2) + &line("WATCH", "pods", 1);
+    assert_eq!(Requests::counted(&text).since(&before), BTreeMap::new());
+    let read = Requests::counted(&(text + &line("GET", "leases", 1) + &line("LIST", "secrets", 1)));
+    let found: Vec<(String, u64)> = read
+        .since(&before)
+        .into_iter()
+        .map(|((verb, resource), count)| (format!("{verb} {resource}"), count))
+        .collect();
+    assert_eq!(found, [("GET leases".to_owned(), 1), ("LIST secrets".to_owned(), 1)]);
 }

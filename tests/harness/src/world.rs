@@ -20,8 +20,9 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, RUN_LABEL, operator_namespace, run_id};
 use crate::command::run;
+use crate::history::unasked;
 use crate::hosting::{Hosting, audited, shared};
-use crate::objects::{children, is_true};
+use crate::objects::{children, is_true, path};
 use crate::operator::{Operator, log_of};
 use crate::recording::Recording;
 use crate::wait::{PATIENCE, eventually, until};
@@ -204,9 +205,18 @@ impl World {
         until(self.api(), name, what, wanted).await
     }
 
+    /// Waits until a gateway is as `wanted`, and asserts that all that happened to it meanwhile was asked for.
+    async fn until_gateway(&self, name: &str, what: &str, wanted: impl Fn(&ApiGateway) -> bool) -> ApiGateway {
+        let gateway = self.until(name, what, wanted).await;
+        if let Some(unasked) = unasked(&gateway) {
+            panic!("{name} came to {what}, but {unasked}: {:#?}", path(&gateway));
+        }
+        gateway
+    }
+
     /// Waits until a gateway is in a phase and state.
     pub async fn until_phase(&self, name: &str, phase: Phase, state: State) -> ApiGateway {
-        self.until(name, &format!("{phase} with state {state:?}"), |gateway: &ApiGateway| {
+        self.until_gateway(name, &format!("{phase} with state {state:?}"), |gateway: &ApiGateway| {
             gateway
                 .status
                 .as_ref()
@@ -222,7 +232,7 @@ impl World {
 
     /// Waits until a gateway is Ready in the generation of `changed`, which somebody wrote.
     pub async fn until_ready_again(&self, changed: &ApiGateway) -> ApiGateway {
-        self.until(&changed.name_any(), "the new generation, ready", |gateway: &ApiGateway| {
+        self.until_gateway(&changed.name_any(), "the new generation, ready", |gateway: &ApiGateway| {
             is_true(gateway, condition::READY)
                 && gateway.status.as_ref().unwrap().observed_generation == changed.metadata.generation
         })
@@ -231,7 +241,7 @@ impl World {
 
     /// Waits until a condition of a gateway has a status and a reason.
     pub async fn until_condition(&self, name: &str, type_: &str, status: &str, reason: &str) -> ApiGateway {
-        self.until(name, &format!("{type_}={status} {reason}"), |gateway: &ApiGateway| {
+        self.until_gateway(name, &format!("{type_}={status} {reason}"), |gateway: &ApiGateway| {
             gateway
                 .status
                 .iter()

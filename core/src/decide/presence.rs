@@ -1,0 +1,49 @@
+//! How one child compares with what is desired of it.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use serde::Serialize;
+
+use super::observed::Presence;
+use crate::api::{ADOPT_ANNOTATION, ApiGateway};
+use crate::children::{self, Owner};
+
+/// Compares one child with what is desired of it.
+pub fn of<K: Resource + Serialize>(gateway: &ApiGateway, desired: Option<&K>, found: Option<&K>) -> Presence {
+    let Some(found) = found else {
+        return if desired.is_some() { Presence::Missing } else { Presence::NotWanted };
+    };
+    match (children::owner_of(found.meta(), gateway), desired) {
+        // What nobody desires is in nobody's way.
+        (Owner::Stranger(_) | Owner::Predecessor, None) => Presence::NotWanted,
+        (Owner::Stranger(who), Some(_)) => Presence::Stranger(who),
+        (Owner::Predecessor, Some(_)) if adopts(gateway) && found.meta().deletion_timestamp.is_none() => {
+            Presence::Different("/metadata/ownerReferences".to_owned())
+        }
+        (Owner::Predecessor, Some(_)) => Presence::Predecessor,
+        // `kubectl delete --cascade=orphan` left it behind.
+        (Owner::Ours, _) if gateway.is_being_deleted() && !names_its_owner(found.meta(), gateway) => {
+            Presence::NotWanted
+        }
+        (Owner::Ours, _) if found.meta().deletion_timestamp.is_some() => Presence::Terminating,
+        (Owner::Ours, None) => Presence::Unwanted,
+        (Owner::Ours, Some(desired)) => match (serde_json::to_value(desired), serde_json::to_value(found)) {
+            (Ok(desired), Ok(found)) => match children::difference(&desired, &found) {
+                None => Presence::Equal,
+                Some(path) => Presence::Different(path),
+            },
+            // An object that came as JSON can be written as JSON.
+            _ => Presence::Different("/".to_owned()),
+        },
+    }
+}
+
+/// Whether a child names the gateway as an owner.
+pub fn names_its_owner(child: &ObjectMeta, gateway: &ApiGateway) -> bool {
+    child.owner_references.iter().flatten().any(|owner| owner.uid == gateway.uid())
+}
+
+/// Whether a gateway takes over the children of an earlier one of its name.
+fn adopts(gateway: &ApiGateway) -> bool {
+    gateway.annotation(ADOPT_ANNOTATION) == Some("true")
+}

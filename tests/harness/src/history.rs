@@ -1,0 +1,72 @@
+//! Whether a gateway's history holds only what somebody asked for. Whoever waits long for a state would not see that it
+//! was left and reached again meanwhile; the history tells.
+
+use phasegate_core::api::{ApiGateway, Reason, Transition};
+use phasegate_core::decide::phase::{EDGES, Place};
+
+/// What is wrong with the history: a transition that the machine does not have, or more starts, stops and restarts than
+/// were asked for. Every request is a write of the spec, which raises the generation; only the annotations are not
+/// counted there, so the test that sets one counts for itself.
+pub fn unasked(gateway: &ApiGateway) -> Option<String> {
+    let history = gateway.status.as_ref().map_or(&[][..], |status| &status.history);
+    let illegal = history.windows(2).find(|pair| !is_edge(&pair[0], &pair[1]));
+    if let Some([before, after]) = illegal {
+        return Some(format!("{} {:?} became {} {:?}", before.to, before.state, after.to, after.state));
+    }
+    let annotations = gateway.metadata.annotations.iter().flatten();
+    let by_annotation = annotations.filter(|(name, _)| name.ends_with("-requested-at")).count();
+    let asked = usize::try_from(gateway.metadata.generation.unwrap_or_default()).unwrap_or_default();
+    let requests = history.iter().filter(|step| is_request(step.reason)).count();
+    (by_annotation == 0 && requests > asked).then(|| format!("{requests} requests were followed, and {asked} made"))
+}
+
+/// What a history begins with may be cut off, and a test may have written a phase by itself: such steps do not join.
+fn is_edge(before: &Transition, after: &Transition) -> bool {
+    let place = |step: &Transition| Place::of(Some(&step.to), Some(step.state));
+    let joins = after.from.as_ref() == Some(&before.to);
+    !joins || place(before).zip(place(after)).is_none_or(|edge| EDGES.contains(&edge))
+}
+
+fn is_request(reason: Reason) -> bool {
+    matches!(reason, Reason::StartRequested | Reason::StopRequested | Reason::RestartRequested)
+}
+
+#[test]
+fn a_state_that_was_left_and_reached_again_unasked_is_found() {
+    use serde_json::json;
+
+    const START: (&str, &str, &str) = ("Starting", "Running", "StartRequested");
+    const STARTED: (&str, &str, &str) = ("Started", "Running", "Started");
+    const RESTART: (&str, &str, &str) = ("Starting", "Restarting", "RestartRequested");
+    const STOP: (&str, &str, &str) = ("Stopping", "Stopped", "StopRequested");
+    const STOPPED: (&str, &str, &str) = ("Stopped", "Stopped", "Stopped");
+    let gateway = |generation: i64, annotation: &str, steps: &[(&str, &str, &str)]| -> ApiGateway {
+        let phases = std::iter::once(None).chain(steps.iter().map(|(to, ..)| Some(*to)));
+        let history = steps.iter().zip(phases).map(|((to, state, reason), from)| {
+            let at = "2026-01-01T00:00:00.000000Z";
+            json!({ "at": at, "from": from, "to": to, "state": state, "reason": reason, "message": "", "seconds": 0 })
+        });
+        serde_json::from_value(json!({
+            "apiVersion": "phasegate.dev/v1alpha1",
+            "kind": "ApiGateway",
+            "metadata": { "name": "shop", "generation": generation, "annotations": { annotation: "once" } },
+            "spec": { "image": "acme/gateway:1" },
+            "status": { "history": history.collect::<Vec<_>>() },
+        }))
+        .unwrap()
+    };
+
+    let stopped_and_started = [START, STARTED, STOP, STOPPED, START, STARTED];
+    let restarted = [START, STARTED, RESTART, STARTED];
+    for (generation, annotation, steps, found) in [
+        (1, "other", &[START, STARTED][..], None),
+        (3, "other", &stopped_and_started, None),
+        (1, "phasegate.dev/restart-requested-at", &restarted, None),
+        (1, "other", &stopped_and_started, Some("3 requests were followed, and 1 made")),
+        (1, "other", &restarted, Some("2 requests were followed, and 1 made")),
+        (2, "other", &[START, STARTED, START, STARTED], Some("Started Running became Starting Running")),
+        (1, "other", &[START, STARTED, STARTED], Some("Started Running became Started Running")),
+    ] {
+        assert_eq!(unasked(&gateway(generation, annotation, steps)).as_deref(), found, "{steps:?}");
+    }
+}
