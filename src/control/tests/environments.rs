@@ -1,6 +1,5 @@
 //! Environments: as the last steps of their gateway's start, and in passes of their own.
 
-use kube::core::{Expression, Selector};
 use serde_json::{Value, json};
 
 use super::objects::{
@@ -197,8 +196,18 @@ const ALONE: &[Alone] = &[
         name: "that of another operator's gateway is another's",
         given: |w| {
             served(w, started(), INACTIVE);
-            let ours = Expression::Equal("shard".to_owned(), "a".to_owned());
-            w.ctx.selector = Selector::from_iter([ours]);
+            w.is_anothers();
+        },
+        script: || vec![],
+        ends: "WhenWoken",
+        writes: &[],
+        tells: &[],
+    },
+    Alone {
+        name: "that of a namespace of which it is not known yet what it allows waits for that",
+        given: |w| {
+            served(w, started(), INACTIVE);
+            w.namespace_is_unknown();
         },
         script: || vec![],
         ends: "WhenWoken",

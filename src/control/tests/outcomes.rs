@@ -88,6 +88,30 @@ const BEHIND: &[Row] = &[
         remembers: &[],
     },
     Row {
+        name: "another operator's gateway is only looked at",
+        given: |w| {
+            w.gateway(&fresh());
+            w.is_anothers();
+        },
+        script: |_| vec![],
+        ends: "WhenWoken",
+        writes: &[],
+        tells: &[],
+        remembers: &[],
+    },
+    Row {
+        name: "a gateway waits until it is known what its namespace allows",
+        given: |w| {
+            w.gateway(&fresh());
+            w.namespace_is_unknown();
+        },
+        script: |_| vec![],
+        ends: "WhenWoken",
+        writes: &[],
+        tells: &[],
+        remembers: &[],
+    },
+    Row {
         name: "a transition is recorded and nothing else is done",
         given: |w| w.gateway(&fresh()),
         script: |_| vec![put(STATUS).with("/metadata/resourceVersion", "1").with("/status/attempt/number", 1)],

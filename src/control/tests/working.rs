@@ -3,10 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Namespace;
-use kube::core::{Expression, Selector};
-use kube::runtime::watcher::Event;
-
 use super::objects::{DEPLOYMENTS, INGRESSES, SERVICES, STATUS, fresh};
 use super::world::{World, shop};
 use crate::cluster::tests::server::{Exchange, post, put};
@@ -22,13 +18,10 @@ async fn worked(w: World, script: Vec<Exchange>) -> Result<(), String> {
     server.finish().map(drop)
 }
 
-/// A world with a gateway that nobody has looked at, in a namespace that allows any host.
+/// A world with a gateway that nobody has looked at.
 fn world() -> World {
     let mut w = World::new();
     w.gateway(&fresh());
-    let mut namespace = Namespace::default();
-    namespace.metadata.name = Some("tenants".to_owned());
-    w.caches.allowed_hosts.absorb(Event::Apply(namespace));
     w
 }
 
@@ -40,14 +33,14 @@ async fn a_transition_is_acted_on_at_once_and_what_is_half_way_in_its_turn() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_done_before_it_is_known_what_the_namespace_allows() {
-    let mut w = World::new();
-    w.gateway(&fresh());
+    let w = world();
+    w.namespace_is_unknown();
     worked(w, vec![]).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_gateway_of_another_operator_is_left_alone() {
     let mut w = world();
-    w.ctx.selector = Selector::from_iter([Expression::Equal("shard".to_owned(), "a".to_owned())]);
+    w.is_anothers();
     worked(w, vec![]).await.unwrap();
 }

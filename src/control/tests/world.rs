@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kube::core::DeserializeGuard;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::core::{DeserializeGuard, Expression, Selector};
 use kube::runtime::watcher::Event;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -59,7 +60,7 @@ pub(crate) struct Passed {
 }
 
 impl World {
-    /// Nothing is there, the objects are the record, and nobody else writes.
+    /// Nothing is there but a namespace that allows any host, the objects are the record, and nobody else writes.
     pub(crate) fn new() -> Self {
         let server = Server::default();
         let claim = Claim::unconditional();
@@ -73,6 +74,7 @@ impl World {
         for event in [Event::Init, Event::InitDone] {
             writers.environments.apply_watcher_event(&event);
         }
+        caches.allowed_hosts.absorb(Event::Apply(namespace()));
         let (herald, told) = herald(&outages);
         let ctx = Context {
             calls,
@@ -81,7 +83,7 @@ impl World {
             memory: Arc::<Memory>::default(),
             outages,
             settings: settings(),
-            selector: kube::core::Selector::default(),
+            selector: Selector::default(),
             herald,
             metrics: Metrics::default(),
             registry: Registry::Kubernetes,
@@ -180,6 +182,16 @@ impl World {
     /// The gateway `shop` in the cache.
     pub(crate) fn cached(&self) -> ApiGateway {
         self.caches.gateway(&shop()).unwrap()
+    }
+
+    /// It is not known yet what the namespace allows.
+    pub(crate) fn namespace_is_unknown(&self) {
+        self.caches.allowed_hosts.absorb(Event::Delete(namespace()));
+    }
+
+    /// Another operator works on the gateways here.
+    pub(crate) fn is_anothers(&mut self) {
+        self.ctx.selector = Selector::from_iter([Expression::Equal("shard".to_owned(), "another's".to_owned())]);
     }
 
     // What happens.
@@ -291,6 +303,12 @@ pub(crate) async fn play(table: &[Row]) {
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+fn namespace() -> Namespace {
+    let mut namespace = Namespace::default();
+    namespace.metadata.name = Some("tenants".to_owned());
+    namespace
 }
 
 pub(crate) fn shop() -> ObjectKey {

@@ -2,7 +2,8 @@
 //! was left and reached again meanwhile; the history tells.
 
 use phasegate_core::api::{ApiGateway, Reason, Transition};
-use phasegate_core::decide::phase::{EDGES, Place};
+use phasegate_core::decide::Place;
+use phasegate_core::decide::phase::EDGES;
 
 /// What is wrong with the history: a transition that the machine does not have, or more starts, stops and restarts than
 /// were asked for. Every request is a write of the spec, which raises the generation; only the annotations are not
