@@ -185,3 +185,6 @@ impl<T: Kept> Cache<T> {
         let _ = self.ready.subscribe().wait_for(|ready| *ready).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,9 @@
 //! off, finds it expired when it comes back, whatever the Lease says meanwhile.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// Whether this process may write, asked before every write.
 #[derive(Clone, Debug)]

@@ -6,11 +6,12 @@
 //! cut off, finds its claim expired when it comes back, whatever the Lease says meanwhile.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::calls::{CallError, Calls};
 use super::claim::Claim;
@@ -223,3 +224,6 @@ impl Candidate {
 fn holder(lease: &Lease) -> Option<&String> {
     lease.spec.as_ref()?.holder_identity.as_ref().filter(|identity| !identity.is_empty())
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,3 +24,6 @@ pub mod events;
 pub mod lease;
 #[cfg(feature = "operator")]
 pub mod pod_events;
+
+#[cfg(all(test, feature = "operator"))]
+pub(crate) mod tests;

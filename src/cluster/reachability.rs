@@ -1,10 +1,11 @@
 //! When the API server was out of reach: time for which no gateway is to blame.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kube::Client;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::pulse::Pulses;
 

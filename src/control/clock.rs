@@ -1,8 +1,9 @@
 //! How long ago a stored moment is, in a way that a step of the wall clock does not change.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::api::ApiGateway;
 use crate::cluster::reachability::Outages;

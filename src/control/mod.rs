@@ -43,3 +43,6 @@ pub mod reconcile;
 
 pub mod watch;
 pub mod work;
+
+#[cfg(test)]
+pub(crate) mod tests;

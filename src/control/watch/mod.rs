@@ -96,3 +96,6 @@ pub fn start(shared: &Shared, scope: &Scope, caches: &Arc<Caches>, writers: Writ
     watchers.add(Api::all(client.clone()), namespaces, prune::metadata, allowed);
     watchers.running
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,263 @@
+//! Environments: as the last steps of their gateway's start, and in passes of their own.
+
+use serde_json::{Value, json};
+
+use super::objects::{
+    ENVIRONMENT, STATUS, but, children_with, complete, environment, finalizer, json_of, named, started, starting,
+};
+use super::world::{Passed, Row, World, play, watched};
+use crate::api::{ApiGateway, Environment, EnvironmentState, Guarded, Phase, State};
+use crate::cluster::tests::server::{Exchange, patch, put};
+
+const ACTIVE: EnvironmentState = EnvironmentState::Active;
+const INACTIVE: EnvironmentState = EnvironmentState::Inactive;
+
+/// A gateway whose children are as desired and complete, with an environment in this state.
+fn served(w: &mut World, gateway: ApiGateway, state: EnvironmentState) {
+    let children = children_with(&gateway, &["dev.example.com"]);
+    w.environment(&environment(state));
+    w.has(gateway, [complete(children.deployment), children.service, children.ingress]);
+}
+
+fn activated() -> Exchange {
+    put(ENVIRONMENT).with("/metadata/resourceVersion", "1").with("/status/state", "Active")
+}
+
+const SWITCHED: &[Row] = &[
+    Row {
+        name: "a workload that is ready is served under its environments' hosts next",
+        given: |w| served(w, starting(), INACTIVE),
+        script: |_| vec![activated()],
+        ends: "After 300s",
+        writes: &["- Active, Ready True Started"],
+        tells: &[],
+        remembers: &["tried"],
+    },
+    Row {
+        name: "an environment that somebody else wrote meanwhile is looked at again",
+        given: |w| served(w, starting(), INACTIVE),
+        script: |_| vec![activated().conflicts()],
+        ends: "Behind",
+        writes: &["- Active, Ready True Started"],
+        tells: &[],
+        remembers: &[],
+    },
+    Row {
+        name: "an environment that cannot be switched on holds up the start",
+        given: |w| served(w, starting(), INACTIVE),
+        script: |_| vec![activated().is_unavailable()],
+        ends: "Failed: unavailable",
+        writes: &["- Active, Ready True Started"],
+        tells: &[],
+        remembers: &[],
+    },
+    Row {
+        name: "once its environments are active the gateway has started",
+        given: |w| served(w, starting(), ACTIVE),
+        script: |_| vec![put(STATUS).with("/status/environments", json!({ "active": 1, "total": 1 }))],
+        ends: "AtOnce",
+        writes: &["Started Running, Ready True Started"],
+        tells: &["Normal Started"],
+        remembers: &["our write"],
+    },
+    Row {
+        name: "of a stop, environments are switched off before their pods go",
+        given: |w| {
+            w.environment(&environment(ACTIVE));
+            w.has(super::objects::recorded(Phase::Stopping, State::Stopped, 10), []);
+        },
+        script: |_| vec![put(ENVIRONMENT).with("/status/state", "Inactive")],
+        ends: "After 590s",
+        writes: &["- Inactive, Ready False GatewayNotStarted"],
+        tells: &[],
+        remembers: &["tried"],
+    },
+];
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_switches_its_environments_as_a_step_of_its_own() {
+    play(SWITCHED).await;
+}
+
+/// One pass over an environment.
+struct Alone {
+    name: &'static str,
+    given: fn(&mut World),
+    script: fn() -> Vec<Exchange>,
+    ends: &'static str,
+    writes: &'static [&'static str],
+    tells: &'static [&'static str],
+}
+
+/// An environment that has claimed nothing yet.
+fn unclaimed() -> Environment {
+    but(environment(INACTIVE), |e| e.status = None)
+}
+
+/// Somebody else who found the environment's host free, and is about to write their claim.
+fn other() -> ApiGateway {
+    but(named("other"), |g| g.spec.host = Some("dev.example.com".to_owned()))
+}
+
+fn unreadable() -> Value {
+    let mut environment = json_of(&environment(INACTIVE));
+    environment["spec"]["gatewayRef"] = json!(7);
+    environment
+}
+
+const ALONE: &[Alone] = &[
+    Alone {
+        name: "the environment of a started gateway that routes it becomes Active",
+        given: |w| served(w, started(), INACTIVE),
+        script: || vec![activated()],
+        ends: "WhenWoken",
+        writes: &["- Active, Ready True Started"],
+        tells: &[],
+    },
+    Alone {
+        name: "one that is not routed yet waits for its rule",
+        given: |w| {
+            w.environment(&environment(ACTIVE));
+            let children = children_with(&started(), &[]);
+            w.has(started(), [complete(children.deployment), children.service, children.ingress]);
+        },
+        script: || vec![put(ENVIRONMENT).with("/status/conditions/0/message", "its host is about to be routed")],
+        ends: "WhenWoken",
+        writes: &["- Inactive, Ready False GatewayNotStarted"],
+        tells: &[],
+    },
+    Alone {
+        name: "a rule in a stranger's Ingress routes nothing of ours",
+        given: |w| {
+            w.environment(&environment(INACTIVE));
+            let children = children_with(&started(), &["dev.example.com"]);
+            w.has(started(), [super::objects::strangers(children.ingress)]);
+        },
+        script: || vec![put(ENVIRONMENT).with("/status/conditions/0/message", "its host is about to be routed")],
+        ends: "WhenWoken",
+        writes: &["- Inactive, Ready False GatewayNotStarted"],
+        tells: &[],
+    },
+    Alone {
+        name: "a host that another is about to claim is not claimed",
+        given: |w| {
+            w.gateway(&started());
+            w.environment(&unclaimed());
+            assert!(w.caches.claims().reserve(&other()));
+        },
+        script: || vec![],
+        ends: "Behind",
+        writes: &[],
+        tells: &[],
+    },
+    Alone {
+        name: "a claim that was overtaken is looked at again",
+        given: |w| {
+            w.gateway(&started());
+            w.environment(&unclaimed());
+        },
+        script: || vec![put(ENVIRONMENT).with("/status/hosts/0/host", "dev.example.com").conflicts()],
+        ends: "Behind",
+        writes: &["- Inactive, Ready False GatewayNotStarted"],
+        tells: &[],
+    },
+    Alone {
+        name: "one without a gateway claims nothing",
+        given: |w| w.environment(&unclaimed()),
+        script: || vec![put(ENVIRONMENT).with("/status/hosts", Value::Null)],
+        ends: "WhenWoken",
+        writes: &["- Inactive, Ready False GatewayNotFound"],
+        tells: &[],
+    },
+    Alone {
+        name: "that of a gateway which is being deleted has no gateway any more",
+        given: |w| {
+            w.gateway(&but(started(), super::objects::deletes));
+            w.environment(&environment(ACTIVE));
+        },
+        script: || vec![put(ENVIRONMENT)],
+        ends: "WhenWoken",
+        writes: &["- Inactive, Ready False GatewayNotFound"],
+        tells: &[],
+    },
+    Alone {
+        name: "that of a gateway which cannot be read is left alone",
+        given: |w| {
+            let gateway = super::objects::set(json_of(&started()), "/spec/image", 7);
+            w.guarded_gateway(watched(&gateway));
+            w.environment(&environment(ACTIVE));
+        },
+        script: || vec![],
+        ends: "WhenWoken",
+        writes: &[],
+        tells: &[],
+    },
+    Alone {
+        name: "that of another operator's gateway is another's",
+        given: |w| {
+            served(w, started(), INACTIVE);
+            w.is_anothers();
+        },
+        script: || vec![],
+        ends: "WhenWoken",
+        writes: &[],
+        tells: &[],
+    },
+    Alone {
+        name: "that of a namespace of which it is not known yet what it allows waits for that",
+        given: |w| {
+            served(w, started(), INACTIVE);
+            w.namespace_is_unknown();
+        },
+        script: || vec![],
+        ends: "WhenWoken",
+        writes: &[],
+        tells: &[],
+    },
+    Alone {
+        name: "one that cannot be read is reported",
+        given: |w| {
+            let environment: Guarded<Environment> = watched(&unreadable());
+            w.guarded_environment(environment);
+        },
+        script: || vec![patch(ENVIRONMENT, unreadable())],
+        ends: "WhenWoken",
+        writes: &["- -, Ready False Undecodable"],
+        tells: &["Warning Undecodable"],
+    },
+    Alone {
+        name: "an API server that is away fails the pass",
+        given: |w| served(w, started(), INACTIVE),
+        script: || vec![activated().is_unavailable()],
+        ends: "Failed: unavailable",
+        writes: &["- Active, Ready True Started"],
+        tells: &[],
+    },
+];
+
+#[tokio::test(start_paused = true)]
+async fn an_environment_is_switched_and_claims_its_host_in_passes_of_its_own() {
+    let mut wrong = Vec::new();
+    for row in ALONE {
+        let mut world = World::new();
+        (row.given)(&mut world);
+        match world.environment_pass((row.script)()).await {
+            Ok(Passed { ends, writes, tells, .. })
+                if ends == row.ends && writes == row.writes && tells == row.tells => {}
+            Ok(passed) => wrong.push(format!("{}:\n  {passed:?}", row.name)),
+            Err(fault) => wrong.push(format!("{}:\n  {fault}", row.name)),
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_an_environment_could_not_claim_is_free_again() {
+    for (fails, script) in [(true, put(ENVIRONMENT).conflicts()), (false, put(ENVIRONMENT))] {
+        let mut w = World::new();
+        w.gateway(&but(started(), finalizer));
+        w.environment(&unclaimed());
+        w.environment_pass(vec![script]).await.unwrap();
+        assert_eq!(w.caches.claims().reserve(&other()), fails);
+    }
+}

@@ -1,0 +1,205 @@
+//! Objects that this version cannot read, and children that somebody left behind.
+
+use serde_json::{Value, json};
+
+use super::objects::{GATEWAY, SERVICE, STATUS, but, children_of, deletes, json_of, orphaned, set, starting};
+use super::world::{Row, World, play, watched};
+use crate::api::{ApiGateway, Guarded};
+use crate::cluster::tests::server::{Exchange, get, miss, patch, put};
+
+/// A gateway whose image is a number.
+fn unreadable() -> Value {
+    let mut gateway = json_of(&starting());
+    gateway["spec"]["image"] = json!(7);
+    gateway
+}
+
+/// The same, deleted and kept by these finalizers.
+fn deleted(finalizers: Value) -> Value {
+    let mut gateway = unreadable();
+    gateway["metadata"]["deletionTimestamp"] = json!("2026-01-02T03:04:05Z");
+    gateway["metadata"]["finalizers"] = finalizers;
+    gateway
+}
+
+fn has(w: &mut World, gateway: &Value) {
+    let gateway: Guarded<ApiGateway> = watched(gateway);
+    assert!(gateway.0.is_err());
+    w.guarded_gateway(gateway);
+}
+
+fn reported() -> Exchange {
+    let patch = patch(STATUS, unreadable()).with("/status/conditions/0/reason", "Undecodable");
+    patch.with("/status/conditions/1/type", "Stalled").with("/spec", Value::Null)
+}
+
+fn let_go() -> Exchange {
+    let patch = patch(GATEWAY, json_of(&starting())).with("/metadata/finalizers", json!(["another.dev/its-own"]));
+    patch.with("/metadata/resourceVersion", "1")
+}
+
+const KEPT: fn() -> Value = || json!(["another.dev/its-own", "phasegate.dev/registry"]);
+
+const UNREADABLE: &[Row] = &[
+    Row {
+        name: "it is reported as conditions and an Event",
+        given: |w| has(w, &unreadable()),
+        script: |_| vec![reported()],
+        ends: "WhenWoken",
+        writes: &["- -, Ready False Undecodable"],
+        tells: &["Warning Undecodable"],
+        remembers: &[],
+    },
+    Row {
+        name: "a report that fails is no report",
+        given: |w| has(w, &unreadable()),
+        script: |_| vec![reported().is_unavailable()],
+        ends: "Failed: unavailable",
+        writes: &["- -, Ready False Undecodable"],
+        tells: &[],
+        remembers: &[],
+    },
+    Row {
+        name: "one that is being deleted is let go of, and nothing is said of it",
+        given: |w| has(w, &deleted(KEPT())),
+        script: |_| vec![let_go()],
+        ends: "WhenWoken",
+        writes: &[],
+        tells: &[],
+        remembers: &[],
+    },
+    Row {
+        name: "one that went meanwhile is gone",
+        given: |w| has(w, &deleted(KEPT())),
+        script: |_| vec![let_go().is_gone()],
+        ends: "WhenWoken",
+        writes: &[],
+        tells: &[],
+        remembers: &[],
+    },
+    Row {
+        name: "one whose finalizers somebody else changed is looked at again",
+        given: |w| has(w, &deleted(KEPT())),
+        script: |_| vec![let_go().conflicts()],
+        ends: "Behind",
+        writes: &[],
+        tells: &[],
+        remembers: &[],
+    },
+    Row {
+        name: "one that cannot be let go of is tried again",
+        given: |w| has(w, &deleted(KEPT())),
+        script: |_| vec![let_go().is_unavailable()],
+        ends: "Failed: unavailable",
+        writes: &[],
+        tells: &[],
+        remembers: &[],
+    },
+    Row {
+        name: "one that another's finalizer keeps is none of ours",
+        given: |w| has(w, &deleted(json!(["another.dev/its-own"]))),
+        script: |_| vec![],
+        ends: "WhenWoken",
+        writes: &[],
+        tells: &[],
+        remembers: &[],
+    },
+];
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_cannot_be_read_is_told_and_left_alone() {
+    play(UNREADABLE).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_cannot_be_read_is_told_once_until_its_fault_is_another() {
+    let mut w = World::new();
+    has(&mut w, &unreadable());
+    let told = |ended: super::world::Passed| ended.tells.len();
+    assert_eq!(told(w.pass(vec![reported()]).await.unwrap()), 1);
+    assert_eq!(told(w.pass(vec![]).await.unwrap()), 0);
+    has(&mut w, &set(unreadable(), "/metadata/generation", 2));
+    assert_eq!(told(w.pass(vec![reported()]).await.unwrap()), 1);
+}
+
+/// A started gateway whose Service has no owner reference.
+fn service_is_orphaned(w: &mut World) {
+    let children = children_of(&starting());
+    w.has(starting(), [children.deployment, orphaned(children.service), children.ingress]);
+}
+
+fn orphan() -> Exchange {
+    get(SERVICE, orphaned(children_of(&starting()).service))
+}
+
+const ORPHANS: &[Row] = &[
+    Row {
+        name: "the cache does not show yet that the gateway is going: its child is not taken back",
+        given: service_is_orphaned,
+        script: |_| vec![orphan(), get(GATEWAY, json_of(&but(starting(), deletes)))],
+        ends: "Behind",
+        writes: &[],
+        tells: &[],
+        remembers: &[],
+    },
+    Row {
+        name: "nor does it show that the gateway is gone",
+        given: service_is_orphaned,
+        script: |_| vec![orphan(), miss(GATEWAY)],
+        ends: "Behind",
+        writes: &[],
+        tells: &[],
+        remembers: &[],
+    },
+    Row {
+        name: "nor that another of its name has come",
+        given: service_is_orphaned,
+        script: |_| {
+            let another = but(starting(), |g| g.metadata.uid = Some("uid-of-another".to_owned()));
+            vec![orphan(), get(GATEWAY, json_of(&another))]
+        },
+        ends: "Behind",
+        writes: &[],
+        tells: &[],
+        remembers: &[],
+    },
+    Row {
+        name: "it is not known whether the gateway is going: its child is not taken back",
+        given: service_is_orphaned,
+        script: |_| vec![orphan(), miss(GATEWAY).is_unavailable()],
+        ends: "Failed: unavailable",
+        writes: &[],
+        tells: &[],
+        remembers: &[],
+    },
+    Row {
+        name: "the gateway stays: whoever took the owner reference away made an edit, which is undone",
+        given: service_is_orphaned,
+        script: |_| {
+            let taken_back = put(SERVICE).with("/metadata/ownerReferences/0/uid", "uid-of-shop");
+            vec![orphan(), get(GATEWAY, json_of(&starting())), taken_back]
+        },
+        ends: "After 300s",
+        writes: &[],
+        tells: &[],
+        remembers: &["tried"],
+    },
+    Row {
+        name: "a gateway that is going is left to garbage collection",
+        given: |w| {
+            let children = children_of(&starting());
+            let gateway = but(starting(), deletes);
+            w.has(gateway, [children.deployment, orphaned(children.service), children.ingress]);
+        },
+        script: |_| vec![],
+        ends: "WhenWoken",
+        writes: &[],
+        tells: &[],
+        remembers: &[],
+    },
+];
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_was_left_behind_on_purpose_is_not_given_back_to_a_gateway_that_is_going() {
+    play(ORPHANS).await;
+}
