@@ -45,7 +45,7 @@ const SWITCHED: &[Row] = &[
     Row {
         name: "an environment that cannot be switched on holds up the start",
         given: |w| served(w, starting(), INACTIVE),
-        script: |_| vec![activated().is_unavailable()],
+        script: |_| vec![activated().unavailable()],
         ends: "Failed: unavailable",
         writes: &["- Active, Ready True Started"],
         tells: &[],
@@ -228,7 +228,7 @@ const ALONE: &[Alone] = &[
     Alone {
         name: "an API server that is away fails the pass",
         given: |w| served(w, started(), INACTIVE),
-        script: || vec![activated().is_unavailable()],
+        script: || vec![activated().unavailable()],
         ends: "Failed: unavailable",
         writes: &["- Active, Ready True Started"],
         tells: &[],

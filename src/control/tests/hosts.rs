@@ -60,7 +60,7 @@ async fn of_two_that_find_a_host_free_in_the_same_moment_one_claims_it() {
 async fn a_reservation_lasts_until_the_claim_is_learned_and_ends_with_a_write_that_fails() {
     for (fails, script) in [
         (true, put(STATUS).conflicts()),
-        (true, put(STATUS).is_unavailable()),
+        (true, put(STATUS).unavailable()),
         (true, put(STATUS).hangs()),
         (false, put(STATUS)),
     ] {

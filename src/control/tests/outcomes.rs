@@ -151,7 +151,7 @@ const BEHIND: &[Row] = &[
             let children = children_of(&starting());
             w.has(recorded(Phase::Stopping, State::Stopped, 10), [children.deployment]);
         },
-        script: |_| vec![delete(DEPLOYMENT).is_gone()],
+        script: |_| vec![delete(DEPLOYMENT).gone()],
         ends: "After 590s",
         writes: &[],
         tells: &[],
@@ -231,7 +231,7 @@ const BEHIND: &[Row] = &[
     Row {
         name: "a gateway that is gone when its status is written is looked at again",
         given: |w| w.gateway(&fresh()),
-        script: |_| vec![put(STATUS).is_gone()],
+        script: |_| vec![put(STATUS).gone()],
         ends: "Behind",
         writes: &["Starting Running, Ready False Starting"],
         tells: &[],
@@ -315,7 +315,7 @@ const REFUSALS: &[Row] = &[
     Row {
         name: "a child that is refused does not keep the others from being created",
         given: nothing_is_there,
-        script: |_| vec![post(DEPLOYMENTS).is_invalid("no such field"), post(SERVICES), post(INGRESSES), put(STATUS)],
+        script: |_| vec![post(DEPLOYMENTS).invalid("no such field"), post(SERVICES), post(INGRESSES), put(STATUS)],
         ends: "Refused Deployment: no such field",
         writes: &["Starting Running, Ready False AdmissionRefused"],
         tells: &["Warning AdmissionRefused"],
@@ -325,8 +325,8 @@ const REFUSALS: &[Row] = &[
         name: "of several refusals the first is told, and the others are tried all the same",
         given: nothing_is_there,
         script: |_| {
-            let second = post(SERVICES).is_invalid("the second");
-            vec![post(DEPLOYMENTS).is_invalid("the first"), second, post(INGRESSES), put(STATUS)]
+            let second = post(SERVICES).invalid("the second");
+            vec![post(DEPLOYMENTS).invalid("the first"), second, post(INGRESSES), put(STATUS)]
         },
         ends: "Refused Deployment: the first",
         writes: &["Starting Running, Ready False AdmissionRefused"],
@@ -383,7 +383,7 @@ const REFUSALS: &[Row] = &[
             let status = gathered.decide(&w.ctx.settings).status;
             w.gateway(&super::objects::but(gateway.clone(), |g| g.status = status));
         },
-        script: |_| vec![post(DEPLOYMENTS).is_invalid("no such field"), post(SERVICES), post(INGRESSES)],
+        script: |_| vec![post(DEPLOYMENTS).invalid("no such field"), post(SERVICES), post(INGRESSES)],
         ends: "Refused Deployment: no such field",
         writes: &[],
         tells: &[],
@@ -428,7 +428,7 @@ const FAILURES: &[Row] = &[
     Row {
         name: "an API server that is asked too much says when it may be asked again, and is not out of reach",
         given: half_way,
-        script: |_| vec![post(SERVICES).is_too_much(7)],
+        script: |_| vec![post(SERVICES).too_many(7)],
         ends: "Failed: too many requests, not before 7s",
         writes: &[],
         tells: &[],
@@ -437,7 +437,7 @@ const FAILURES: &[Row] = &[
     Row {
         name: "an API server that is unavailable refuses nothing",
         given: half_way,
-        script: |_| vec![post(SERVICES).is_unavailable()],
+        script: |_| vec![post(SERVICES).unavailable()],
         ends: "Failed: unavailable",
         writes: &[],
         tells: &[],
@@ -446,7 +446,7 @@ const FAILURES: &[Row] = &[
     Row {
         name: "a child that is in the way and cannot be read is no surprise",
         given: half_way,
-        script: |_| vec![post(SERVICES).already_exists(), miss(SERVICE).is_unavailable()],
+        script: |_| vec![post(SERVICES).already_exists(), miss(SERVICE).unavailable()],
         ends: "Failed: unavailable",
         writes: &[],
         tells: &[],
@@ -455,7 +455,7 @@ const FAILURES: &[Row] = &[
     Row {
         name: "an update whose read fails writes nothing",
         given: deployment_is_edited,
-        script: |_| vec![miss(DEPLOYMENT).is_unavailable()],
+        script: |_| vec![miss(DEPLOYMENT).unavailable()],
         ends: "Failed: unavailable",
         writes: &[],
         tells: &[],
@@ -468,7 +468,7 @@ const FAILURES: &[Row] = &[
             let stopping = recorded(Phase::Stopping, State::Stopped, 10);
             w.has(stopping, [children.deployment, children.service, children.ingress]);
         },
-        script: |_| vec![delete(INGRESS).is_unavailable()],
+        script: |_| vec![delete(INGRESS).unavailable()],
         ends: "Failed: unavailable",
         writes: &[],
         tells: &[],
@@ -477,7 +477,7 @@ const FAILURES: &[Row] = &[
     Row {
         name: "a refusal is told although a later call fails, by the pass after",
         given: nothing_is_there,
-        script: |_| vec![post(DEPLOYMENTS).is_invalid("no such field"), post(SERVICES).is_unavailable()],
+        script: |_| vec![post(DEPLOYMENTS).invalid("no such field"), post(SERVICES).unavailable()],
         ends: "Failed: unavailable",
         writes: &[],
         tells: &[],
@@ -486,7 +486,7 @@ const FAILURES: &[Row] = &[
     Row {
         name: "a transition that cannot be written is no transition",
         given: |w| w.gateway(&fresh()),
-        script: |_| vec![put(STATUS).is_unavailable()],
+        script: |_| vec![put(STATUS).unavailable()],
         ends: "Failed: unavailable",
         writes: &["Starting Running, Ready False Starting"],
         tells: &[],
@@ -495,7 +495,7 @@ const FAILURES: &[Row] = &[
     Row {
         name: "a refusal whose status cannot be written is remembered, and not told",
         given: half_way,
-        script: |_| vec![post(SERVICES).is_invalid("no such field"), post(INGRESSES), put(STATUS).is_unavailable()],
+        script: |_| vec![post(SERVICES).invalid("no such field"), post(INGRESSES), put(STATUS).unavailable()],
         ends: "Failed: unavailable",
         writes: &["Starting Running, Ready False AdmissionRefused"],
         tells: &[],
@@ -565,7 +565,7 @@ const CLAIMS: &[Row] = &[
     Row {
         name: "leadership is lost with a refusal: its status is not sent",
         given: half_way,
-        script: |w| vec![post(SERVICES).is_invalid("no such field"), loses_the_claim(post(INGRESSES), w)],
+        script: |w| vec![post(SERVICES).invalid("no such field"), loses_the_claim(post(INGRESSES), w)],
         ends: "Failed: this operator is not leader",
         writes: &[],
         tells: &[],
@@ -606,7 +606,7 @@ async fn nothing_is_sent_once_the_claim_has_expired() {
 async fn a_child_with_a_field_that_cannot_be_changed_is_deleted_by_the_next_pass_and_made_anew() {
     let mut w = World::new();
     deployment_is_edited(&mut w);
-    let refused = vec![get(DEPLOYMENT, edited(deployment())), put(DEPLOYMENT).is_immutable(), put(STATUS)];
+    let refused = vec![get(DEPLOYMENT, edited(deployment())), put(DEPLOYMENT).immutable(), put(STATUS)];
     let first = w.pass(refused).await.unwrap();
     assert_eq!(first.ends, "Refused Deployment: spec.selector: field is immutable");
     assert_eq!(first.tells, ["Warning AdmissionRefused"]);
