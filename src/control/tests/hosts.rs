@@ -1,6 +1,6 @@
 //! A host that two claim in the same moment.
 
-use super::objects::{STATUS, fresh, named};
+use super::objects::{STATUS, fresh, named, starting};
 use super::world::{Row, World, play};
 use crate::cluster::tests::server::put;
 
@@ -39,7 +39,7 @@ const TABLE: &[Row] = &[
         name: "a host that another holds is waited for, and not claimed",
         given: |w| {
             w.gateway(&fresh());
-            let mut other = super::objects::starting();
+            let mut other = starting();
             other.metadata.name = Some("other".to_owned());
             w.caches.claims().learn(&other);
         },
