@@ -162,7 +162,7 @@ const TABLE: &[Row] = &[
     Row {
         name: "a Lease that was read in the end troubles nobody",
         act: Win,
-        script: || vec![free().is_unavailable(), free(), renewed()],
+        script: || vec![free().unavailable(), free(), renewed()],
         ends: Some(2_000),
         claim: 3_000,
         trouble: None,
@@ -186,7 +186,7 @@ const TABLE: &[Row] = &[
     Row {
         name: "a renewal that fails is tried again until the claim expires by itself",
         act: Keep,
-        script: || vec![ours().is_unavailable(), ours(), renewed().breaks()],
+        script: || vec![ours().unavailable(), ours(), renewed().breaks()],
         ends: Some(4_000),
         claim: 0,
         trouble: Some("ServiceError: connection refused"),

@@ -126,26 +126,26 @@ impl Exchange {
         self.refused(409, "AlreadyExists", "already exists")
     }
 
-    pub(crate) fn is_gone(self) -> Self {
+    pub(crate) fn gone(self) -> Self {
         self.refused(404, "NotFound", "not found")
     }
 
-    pub(crate) fn is_invalid(self, message: &str) -> Self {
+    pub(crate) fn invalid(self, message: &str) -> Self {
         self.refused(422, "Invalid", message)
     }
 
-    pub(crate) fn is_immutable(self) -> Self {
+    pub(crate) fn immutable(self) -> Self {
         let cause = json!({ "reason": "FieldValueInvalid", "field": "spec.selector", "message": "field is immutable" });
         self.refused_with(422, "Invalid", "spec.selector: field is immutable", json!({ "causes": [cause] }))
     }
 
     /// The API server asks to be left alone for so many seconds.
-    pub(crate) fn is_too_much(self, seconds: u32) -> Self {
+    pub(crate) fn too_many(self, seconds: u32) -> Self {
         let details = json!({ "retryAfterSeconds": seconds });
         self.refused_with(429, "TooManyRequests", "too many requests", details)
     }
 
-    pub(crate) fn is_unavailable(self) -> Self {
+    pub(crate) fn unavailable(self) -> Self {
         self.refused(503, "ServiceUnavailable", "unavailable")
     }
 }

@@ -3,13 +3,14 @@
 use serde_json::{Value, json};
 
 use super::objects::{
-    HOST, Rendered, but, children_of, children_with, deletes, edited, environment, json_of, predecessors, set, started,
-    strangers, terminating,
+    HOST, Rendered, but, children_of, children_with, complete, deletes, edited, environment, json_of, predecessors,
+    set, started, strangers, terminating,
 };
 use super::world::{settings, watched};
 use crate::api::{ApiGateway, Environment, EnvironmentState};
 use crate::cache::seen::{Found, Part, Seen};
 use crate::cache::watched::Watched;
+use crate::children::{self, Surroundings};
 use crate::control::desired::{Desired, EnvironmentOf};
 use crate::decide::observed::{EnvironmentFacts, HostVerdict, Presence, Settings};
 
@@ -96,7 +97,7 @@ const NOTHING_NEW: &[Change] = &[
     ("another version of the Deployment", |look| {
         look.child(0, |child| set(child, "/metadata/resourceVersion", "2"));
     }),
-    ("another status of the Deployment", |look| look.child(0, super::objects::complete)),
+    ("another status of the Deployment", |look| look.child(0, complete)),
     ("an environment without a host", |look| {
         let quiet = but(environment(EnvironmentState::Active), |e| e.spec.host = None);
         let facts = EnvironmentFacts { name: "shop-dev".to_owned(), active: true, refused: false, claimed: true };
@@ -159,8 +160,8 @@ const UNSETTLED: &[Change] = &[
 ];
 
 fn budget(gateway: &ApiGateway) -> Value {
-    let around = crate::children::Surroundings::default();
-    json_of(&crate::children::render(gateway, &around).disruption_budget.unwrap())
+    let around = Surroundings::default();
+    json_of(&children::render(gateway, &around).disruption_budget.unwrap())
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::objects::{
-    ENVIRONMENT, STATUS, but, children_with, complete, environment, finalizer, json_of, named, started, starting,
+    ENVIRONMENT, STATUS, but, children_with, complete, deletes, environment, finalizer, json_of, named, recorded, set,
+    started, starting, strangers,
 };
 use super::world::{Passed, Row, World, play, watched};
 use crate::api::{ApiGateway, Environment, EnvironmentState, Guarded, Phase, State};
@@ -45,7 +46,7 @@ const SWITCHED: &[Row] = &[
     Row {
         name: "an environment that cannot be switched on holds up the start",
         given: |w| served(w, starting(), INACTIVE),
-        script: |_| vec![activated().is_unavailable()],
+        script: |_| vec![activated().unavailable()],
         ends: "Failed: unavailable",
         writes: &["- Active, Ready True Started"],
         tells: &[],
@@ -64,7 +65,7 @@ const SWITCHED: &[Row] = &[
         name: "of a stop, environments are switched off before their pods go",
         given: |w| {
             w.environment(&environment(ACTIVE));
-            w.has(super::objects::recorded(Phase::Stopping, State::Stopped, 10), []);
+            w.has(recorded(Phase::Stopping, State::Stopped, 10), []);
         },
         script: |_| vec![put(ENVIRONMENT).with("/status/state", "Inactive")],
         ends: "After 590s",
@@ -131,7 +132,7 @@ const ALONE: &[Alone] = &[
         given: |w| {
             w.environment(&environment(INACTIVE));
             let children = children_with(&started(), &["dev.example.com"]);
-            w.has(started(), [super::objects::strangers(children.ingress)]);
+            w.has(started(), [strangers(children.ingress)]);
         },
         script: || vec![put(ENVIRONMENT).with("/status/conditions/0/message", "its host is about to be routed")],
         ends: "WhenWoken",
@@ -172,7 +173,7 @@ const ALONE: &[Alone] = &[
     Alone {
         name: "that of a gateway which is being deleted has no gateway any more",
         given: |w| {
-            w.gateway(&but(started(), super::objects::deletes));
+            w.gateway(&but(started(), deletes));
             w.environment(&environment(ACTIVE));
         },
         script: || vec![put(ENVIRONMENT)],
@@ -183,7 +184,7 @@ const ALONE: &[Alone] = &[
     Alone {
         name: "that of a gateway which cannot be read is left alone",
         given: |w| {
-            let gateway = super::objects::set(json_of(&started()), "/spec/image", 7);
+            let gateway = set(json_of(&started()), "/spec/image", 7);
             w.guarded_gateway(watched(&gateway));
             w.environment(&environment(ACTIVE));
         },
@@ -228,7 +229,7 @@ const ALONE: &[Alone] = &[
     Alone {
         name: "an API server that is away fails the pass",
         given: |w| served(w, started(), INACTIVE),
-        script: || vec![activated().is_unavailable()],
+        script: || vec![activated().unavailable()],
         ends: "Failed: unavailable",
         writes: &["- Active, Ready True Started"],
         tells: &[],

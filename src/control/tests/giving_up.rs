@@ -93,7 +93,7 @@ const TABLE: &[Row] = &[
     Row {
         name: "the read of the Deployment fails: nothing is given up",
         given: deadline_has_passed,
-        script: |_| live_but(0, Exchange::is_unavailable),
+        script: |_| live_but(0, Exchange::unavailable),
         ends: "Failed: unavailable",
         writes: &[],
         tells: &[],
@@ -102,7 +102,7 @@ const TABLE: &[Row] = &[
     Row {
         name: "the read of the Service fails: nothing is given up",
         given: deadline_has_passed,
-        script: |_| live_but(1, Exchange::is_unavailable),
+        script: |_| live_but(1, Exchange::unavailable),
         ends: "Failed: unavailable",
         writes: &[],
         tells: &[],

@@ -1,6 +1,6 @@
 //! A host that two claim in the same moment.
 
-use super::objects::{STATUS, fresh, named};
+use super::objects::{STATUS, fresh, named, starting};
 use super::world::{Row, World, play};
 use crate::cluster::tests::server::put;
 
@@ -39,7 +39,7 @@ const TABLE: &[Row] = &[
         name: "a host that another holds is waited for, and not claimed",
         given: |w| {
             w.gateway(&fresh());
-            let mut other = super::objects::starting();
+            let mut other = starting();
             other.metadata.name = Some("other".to_owned());
             w.caches.claims().learn(&other);
         },
@@ -60,7 +60,7 @@ async fn of_two_that_find_a_host_free_in_the_same_moment_one_claims_it() {
 async fn a_reservation_lasts_until_the_claim_is_learned_and_ends_with_a_write_that_fails() {
     for (fails, script) in [
         (true, put(STATUS).conflicts()),
-        (true, put(STATUS).is_unavailable()),
+        (true, put(STATUS).unavailable()),
         (true, put(STATUS).hangs()),
         (false, put(STATUS)),
     ] {

@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::api::{
-    ApiGateway, ApiGatewayStatus, Attempt, Environment, EnvironmentState, EnvironmentStatus, HostClaim, Phase, Reason,
-    State, Transition,
+    ApiGateway, ApiGatewayStatus, Attempt, Environment, EnvironmentState, EnvironmentStatus, HostClaim, Phase,
+    REGISTRY_FINALIZER, Reason, State, Transition,
 };
 use crate::children::{self, Surroundings};
 use crate::decide::requests;
@@ -113,7 +113,7 @@ pub(crate) fn deletes(gateway: &mut ApiGateway) {
 }
 
 pub(crate) fn finalizer(gateway: &mut ApiGateway) {
-    gateway.metadata.finalizers = Some(vec![crate::api::REGISTRY_FINALIZER.to_owned()]);
+    gateway.metadata.finalizers = Some(vec![REGISTRY_FINALIZER.to_owned()]);
 }
 
 pub(crate) fn json_of(object: &impl Serialize) -> Value {

@@ -6,7 +6,9 @@ use super::objects::{DEPLOYMENTS, GATEWAY, STATUS, but, deletes, finalizer, fres
 use super::world::{Row, World, play, shop};
 use crate::api::{ApiGateway, Phase, State};
 use crate::cluster::tests::server::{patch, post, put};
+use crate::decide::observed::Child;
 use crate::queue::{Key, Kind};
+use crate::registry::Registry;
 use crate::registry::document::{GatewayDocument, Kept};
 use crate::registry::known::Shelved;
 
@@ -103,7 +105,7 @@ const TABLE: &[Row] = &[
         given: |w| {
             document(w, 0);
             w.has(but(starting(), finalizer), []);
-            w.created(&[crate::decide::observed::Child::Service, crate::decide::observed::Child::Ingress]);
+            w.created(&[Child::Service, Child::Ingress]);
         },
         script: |_| vec![post(DEPLOYMENTS), put(STATUS)],
         ends: AWAY,
@@ -164,7 +166,7 @@ async fn a_gateway_that_waits_for_the_registry_is_woken_when_it_is_back() {
     w.pass(vec![put(STATUS)]).await.unwrap();
     assert_eq!(w.queue.begin(), None);
 
-    let crate::registry::Registry::MongoDb(mongo) = &w.ctx.registry else { panic!("none") };
+    let Registry::MongoDb(mongo) = &w.ctx.registry else { panic!("none") };
     mongo.breaker.reset();
     mongo.wake_waiting();
     assert_eq!(w.queue.begin(), Some(Key { object: shop(), kind: Kind::Gateway }));

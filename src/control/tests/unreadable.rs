@@ -53,7 +53,7 @@ const UNREADABLE: &[Row] = &[
     Row {
         name: "a report that fails is no report",
         given: |w| has(w, &unreadable()),
-        script: |_| vec![reported().is_unavailable()],
+        script: |_| vec![reported().unavailable()],
         ends: "Failed: unavailable",
         writes: &["- -, Ready False Undecodable"],
         tells: &[],
@@ -71,7 +71,7 @@ const UNREADABLE: &[Row] = &[
     Row {
         name: "one that went meanwhile is gone",
         given: |w| has(w, &deleted(KEPT())),
-        script: |_| vec![let_go().is_gone()],
+        script: |_| vec![let_go().gone()],
         ends: "WhenWoken",
         writes: &[],
         tells: &[],
@@ -89,7 +89,7 @@ const UNREADABLE: &[Row] = &[
     Row {
         name: "one that cannot be let go of is tried again",
         given: |w| has(w, &deleted(KEPT())),
-        script: |_| vec![let_go().is_unavailable()],
+        script: |_| vec![let_go().unavailable()],
         ends: "Failed: unavailable",
         writes: &[],
         tells: &[],
@@ -166,7 +166,7 @@ const ORPHANS: &[Row] = &[
     Row {
         name: "it is not known whether the gateway is going: its child is not taken back",
         given: service_is_orphaned,
-        script: |_| vec![orphan(), miss(GATEWAY).is_unavailable()],
+        script: |_| vec![orphan(), miss(GATEWAY).unavailable()],
         ends: "Failed: unavailable",
         writes: &[],
         tells: &[],

@@ -15,6 +15,7 @@ use crate::cache::scopes::{Scope, Scopes};
 use crate::cluster::calls::Calls;
 use crate::cluster::claim::Claim;
 use crate::cluster::events::Herald;
+use crate::cluster::pod_events::Complaints;
 use crate::cluster::pulse::Pulses;
 use crate::cluster::reachability::{LastHeard, Outages};
 use crate::cluster::tests::server::{Came, Exchange, Server};
@@ -79,7 +80,7 @@ impl World {
         let ctx = Context {
             calls,
             scopes: Arc::new(scopes),
-            complaints: crate::cluster::pod_events::Complaints::default(),
+            complaints: Complaints::default(),
             memory: Arc::<Memory>::default(),
             outages,
             settings: settings(),
@@ -155,7 +156,8 @@ impl World {
         self.children(children);
         let mut gateway = gateway;
         self.caches.claims().learn(&gateway);
-        let gathered = gather::cached(&self.ctx, &self.caches, &gateway, Remembered::default(), Now::read());
+        let remembered = self.ctx.memory.recall(&gateway);
+        let gathered = gather::cached(&self.ctx, &self.caches, &gateway, remembered, Now::read());
         let plan = gathered.decide(&self.ctx.settings);
         if !plan.moves {
             gateway.status = plan.status.or(gateway.status);
@@ -163,20 +165,24 @@ impl World {
         self.gateway(&gateway);
     }
 
-    /// An earlier pass tried the steps of the attempt.
-    pub(crate) fn tried(&self) {
+    /// What an earlier pass left to be remembered of the gateway in the cache.
+    pub(crate) fn remember(&self, edit: impl FnOnce(&ApiGateway, &mut Remembered)) {
         let gateway = self.cached();
         let mut remembered = self.ctx.memory.recall(&gateway);
-        remembered.tried(&gateway);
+        edit(&gateway, &mut remembered);
         self.ctx.memory.keep(&gateway, remembered);
+    }
+
+    /// An earlier pass tried the steps of the attempt.
+    pub(crate) fn tried(&self) {
+        self.remember(|gateway, remembered| remembered.tried(gateway));
     }
 
     /// An earlier pass created children that the caches do not show yet.
     pub(crate) fn created(&self, children: &[Child]) {
-        let gateway = self.cached();
-        let mut remembered = self.ctx.memory.recall(&gateway);
-        children.iter().for_each(|child| remembered.expect(*child, Expectation::Created));
-        self.ctx.memory.keep(&gateway, remembered);
+        self.remember(|_, remembered| {
+            children.iter().for_each(|child| remembered.expect(*child, Expectation::Created));
+        });
     }
 
     /// The gateway `shop` in the cache.
@@ -351,7 +357,8 @@ fn herald(outages: &Outages) -> (Herald, Arc<Mutex<Vec<Value>>>) {
 
 fn ends(ended: &Result<Next, Error>) -> String {
     match ended {
-        Ok(Next::After(later)) => format!("After {}s", later.as_secs_f64().round()),
+        // To five seconds: the wall clock goes on while a world is put together.
+        Ok(Next::After(later)) => format!("After {}s", (later.as_secs_f64() / 5.0).round() * 5.0),
         Ok(next) => format!("{next:?}"),
         Err(Error::Refused { kind, message }) => format!("Refused {kind}: {message}"),
         Err(Error::Registry(words)) => format!("Registry: {words}"),

@@ -1,0 +1,65 @@
+//! What is met in a child's place.
+
+use super::{deployment, deployment_is_edited, half_way, nothing_is_there};
+use crate::cluster::tests::server::{get, post, put};
+use crate::control::tests::objects::{
+    DEPLOYMENT, DEPLOYMENTS, SERVICE, SERVICES, STATUS, children_of, edited, predecessors, starting, strangers,
+    terminating,
+};
+use crate::control::tests::world::{Row, play};
+
+const SURPRISES: &[Row] = &[
+    Row {
+        name: "a stranger has the name: the same pass says so, and creates nothing else",
+        given: half_way,
+        script: |_| {
+            let found = strangers(children_of(&starting()).service);
+            vec![post(SERVICES).already_exists(), get(SERVICE, found), put(STATUS)]
+        },
+        ends: "Behind",
+        writes: &["Starting Running, Ready False NameTaken"],
+        tells: &["Warning NameTaken"],
+        remembers: &["created Deployment", "our write"],
+    },
+    Row {
+        name: "an earlier gateway's child is still there: the same pass waits for its deletion",
+        given: nothing_is_there,
+        script: |_| vec![post(DEPLOYMENTS).already_exists(), get(DEPLOYMENT, predecessors(deployment())), put(STATUS)],
+        ends: "Behind",
+        writes: &["Starting Running, Ready False WaitingForDeletion"],
+        tells: &[],
+        remembers: &["our write"],
+    },
+    Row {
+        name: "our own child is being deleted: there is nothing to say",
+        given: nothing_is_there,
+        script: |_| vec![post(DEPLOYMENTS).already_exists(), get(DEPLOYMENT, terminating(deployment()))],
+        ends: "Behind",
+        writes: &[],
+        tells: &[],
+        remembers: &[],
+    },
+    Row {
+        name: "an update finds a stranger in the child's place and leaves it alone",
+        given: deployment_is_edited,
+        script: |_| vec![get(DEPLOYMENT, strangers(deployment())), put(STATUS)],
+        ends: "Behind",
+        writes: &["Starting Running, Ready False NameTaken"],
+        tells: &["Warning NameTaken"],
+        remembers: &["our write"],
+    },
+    Row {
+        name: "an update finds the child being deleted and does not write it",
+        given: deployment_is_edited,
+        script: |_| vec![get(DEPLOYMENT, terminating(edited(deployment())))],
+        ends: "Behind",
+        writes: &[],
+        tells: &[],
+        remembers: &[],
+    },
+];
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_in_a_childs_place_is_told_in_the_pass_that_meets_them() {
+    play(SURPRISES).await;
+}
