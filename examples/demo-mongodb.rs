@@ -111,6 +111,14 @@ fn make_namespace(cluster: &Cluster, folder: &Path) -> Result<()> {
 
 /// The story.
 async fn tell(scene: &mut Scene, cluster: &Cluster, folder: &Path) -> Result<()> {
+    documents_become_gateways(scene, cluster).await?;
+    gateways_become_documents(scene, cluster, folder).await?;
+    all_go(scene, cluster).await?;
+    say("as expected: the documents drove the gateways, each mirrored the other, and nothing is left");
+    Ok(())
+}
+
+async fn documents_become_gateways(scene: &mut Scene, cluster: &Cluster) -> Result<()> {
     say("the platform inserts a gateway's document and an environment's, with the mongodb driver");
     let shop = document("shop", doc! {});
     println!("        {}", shown(&shop));
@@ -146,7 +154,10 @@ async fn tell(scene: &mut Scene, cluster: &Cluster, folder: &Path) -> Result<()>
     scene.gateways.insert_one(refused).await?;
     scene.until("lost is refused in its document", |scene| scene.error("lost").is_some()).await?;
     ensure!(!scene.objects.contains_key("lost"), "lost was refused and became an object");
+    Ok(())
+}
 
+async fn gateways_become_documents(scene: &mut Scene, cluster: &Cluster, folder: &Path) -> Result<()> {
     say("kubectl apply: a gateway that the platform knows nothing of gets a document");
     let till = json!({
         "apiVersion": "phasegate.dev/v1alpha1",
@@ -164,8 +175,10 @@ async fn tell(scene: &mut Scene, cluster: &Cluster, folder: &Path) -> Result<()>
                 && scene.objects.get("till").is_some_and(|object| is(object, &Phase::Started, State::Running))
         })
         .await?;
-    show_objects(cluster)?;
+    show_objects(cluster)
+}
 
+async fn all_go(scene: &mut Scene, cluster: &Cluster) -> Result<()> {
     say("the platform writes state: Deleted; kubectl's own gateway is deleted with kubectl");
     scene.write("shop", "Deleted").await?;
     scene.write("lost", "Deleted").await?;
@@ -185,7 +198,6 @@ async fn tell(scene: &mut Scene, cluster: &Cluster, folder: &Path) -> Result<()>
         let left = collection.count_documents(doc! {}).await?;
         ensure!(left == 0, "{left} documents of {} are left", collection.name());
     }
-    say("as expected: the documents drove the gateways, each mirrored the other, and nothing is left");
     Ok(())
 }
 

@@ -1,4 +1,6 @@
 //! The queue as watches, the registry and the workers share it. The queue itself is the core's.
+//!
+//! May import the core. Invariant: whoever wakes a key wakes the worker that waits in [`WorkQueue::changed`].
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;

@@ -1,4 +1,6 @@
 //! Texts that flags, documents and manifests have in common, parsed in one place.
+//!
+//! May import nothing of this crate. Invariant: a text is valid for all of them or for none.
 
 use std::str::FromStr;
 use std::time::Duration;

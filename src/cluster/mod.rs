@@ -1,6 +1,6 @@
 //! The way to the API server: what may be sent, what is sent, and what is noted of every answer.
 //!
-//! May import the core, `queue` and `metrics`. Invariant: every write is bounded in time and by the [`claim`] at every step of its
+//! May import the core and `metrics`. Invariants: every write is bounded in time and by the [`claim`] at every step of its
 //! way, and no call is repeated here. The plugin needs of it how the API server is found, and how to wait.
 
 pub mod backoff;

@@ -2,6 +2,8 @@
 //!
 //! What has a small set of labels is there from the beginning, with 0: the first failure is then an increase
 //! that a rule can see. README.md's table has every metric; a test compares it with a scrape.
+//!
+//! May import the core and `queue`. Invariant: a label's values are an enum in [`labels`], or an HTTP status.
 
 mod fleet;
 pub mod labels;

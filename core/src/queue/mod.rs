@@ -4,6 +4,8 @@
 //! meanwhile is worked on once more. Namespaces take turns, and none may take all the places:
 //! five thousand gateways of one tenant, or hanging calls for one tenant's gateways, do not keep
 //! another tenant waiting.
+//!
+//! May import `api`. Invariants: pure; what is woken is worked on, and nothing is worked on twice at the same time.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
