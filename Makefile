@@ -42,6 +42,8 @@ e2e-kind: ## The integration tests, and the operator from its image, on a kind c
 check: ## Formatting and lints
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo check --locked --lib --bin phasegate --no-default-features --features operator
+	cargo check --locked --lib --bin kubectl-phasegate --no-default-features --features plugin
 	cd tests/cluster && go vet .
 	cd tests/health && go vet .
 

@@ -15,6 +15,7 @@ use kube::api::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use phasegate::api::{ApiGateway, Phase, Reason, State, condition};
+use phasegate::decide::Place;
 use phasegate_harness::cluster::{Cluster, RUN_LABEL, run_id};
 use phasegate_harness::{children, is_true, root, run};
 
@@ -89,7 +90,7 @@ async fn follow(client: Client) -> Result<()> {
         let name = gateway.name_any();
         let status = gateway.status.clone().unwrap_or_default();
         transitions.tell(&gateway);
-        if status.phase == Some(Phase::Starting)
+        if Place::of_status(&status).is_some_and(Place::is_attempt)
             && let Some(ready) = status.conditions.iter().find(|found| found.type_ == condition::READY)
             && ready.reason != Reason::Starting.as_str()
             && causes.insert(name.clone(), ready.reason.clone()).as_ref() != Some(&ready.reason)
@@ -110,10 +111,9 @@ async fn follow(client: Client) -> Result<()> {
 }
 
 fn is_settled(gateway: &ApiGateway) -> bool {
-    let Some(status) = &gateway.status else { return false };
-    match (&status.phase, status.state) {
-        (Some(Phase::Started), Some(State::Running)) => is_true(gateway, condition::AVAILABLE),
-        (Some(Phase::Stopped), _) => true,
+    match Place::of_gateway(gateway) {
+        Some(Place::Started) => is_true(gateway, condition::AVAILABLE),
+        Some(Place::Stopped) => true,
         _ => false,
     }
 }
@@ -129,7 +129,7 @@ async fn judge(client: &Client) -> Result<()> {
         let cause = status.last_failure.as_ref().map(|failure| format!("{}: {}", failure.reason, failure.message));
         println!(
             "{name:<8} {:<8} {:<8} {:<6} {:<30} {}",
-            status.state.map(|state| format!("{state:?}")).unwrap_or_default(),
+            status.state.map_or("", State::as_str),
             status.phase.as_ref().map_or("", Phase::as_str),
             is_true(&gateway, condition::READY),
             status.url.clone().unwrap_or_default(),

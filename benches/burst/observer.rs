@@ -5,21 +5,24 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use kube::api::Api;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, ResourceExt};
 use mongodb::Collection;
 use mongodb::bson::Document;
+use mongodb::change_stream::ChangeStream;
+use mongodb::change_stream::event::ChangeStreamEvent;
 use mongodb::options::FullDocumentType;
-use phasegate::api::{ApiGateway, Phase, State};
-use tokio::sync::watch;
+use phasegate::api::ApiGateway;
+use phasegate::decide::Place;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// What is seen of a fleet.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
-    places: HashMap<String, Place>,
+    places: HashMap<String, Option<Place>>,
     /// When each gateway was first seen to be Started.
     pub started: HashMap<String, Instant>,
     /// How many are Started, and meant to be.
@@ -32,32 +35,9 @@ pub struct Seen {
     pub changes: usize,
 }
 
-/// Where something is on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Started, and meant to be.
-    Running,
-    /// Stopped.
-    Stopped,
-    /// Given up at its deadline.
-    GivenUp,
-    /// Anywhere else.
-    OnItsWay,
-}
-
-fn place_of(gateway: &ApiGateway) -> Place {
-    let status = gateway.status.as_ref();
-    match status.map(|status| (&status.phase, status.state)) {
-        Some((Some(Phase::Started), Some(State::Running))) => Place::Running,
-        Some((Some(Phase::Started), Some(State::Stopped))) => Place::GivenUp,
-        Some((Some(Phase::Stopped), _)) => Place::Stopped,
-        _ => Place::OnItsWay,
-    }
-}
-
 impl Seen {
-    fn take_in(&mut self, name: String, place: Place) {
-        if place == Place::Running {
+    fn take_in(&mut self, name: String, place: Option<Place>) {
+        if place == Some(Place::Started) {
             self.started.entry(name.clone()).or_insert_with(Instant::now);
         }
         let before = self.places.insert(name, place);
@@ -65,15 +45,63 @@ impl Seen {
             return;
         }
         match before {
-            Some(Place::Running) => self.running -= 1,
-            Some(Place::Stopped) => self.stopped -= 1,
+            Some(Some(Place::Started)) => self.running -= 1,
+            Some(Some(Place::Stopped)) => self.stopped -= 1,
             _ => {}
         }
         match place {
-            Place::Running => self.running += 1,
-            Place::Stopped => self.stopped += 1,
-            Place::GivenUp => self.timed_out += 1,
-            Place::OnItsWay => {}
+            Some(Place::Started) => self.running += 1,
+            Some(Place::Stopped) => self.stopped += 1,
+            Some(Place::TimedOut) => self.timed_out += 1,
+            _ => {}
+        }
+    }
+}
+
+/// Whose a document is, and where that is.
+type About = fn(&Document) -> (&str, Option<Place>);
+
+/// Takes in what a watch tells of gateways; `listed` is told once they were all seen.
+async fn see_gateways(
+    mut events: impl Stream<Item = watcher::Result<Event<ApiGateway>>> + Unpin,
+    listed: oneshot::Sender<()>,
+    sender: watch::Sender<Seen>,
+) {
+    let mut listed = Some(listed);
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(Event::Apply(gateway) | Event::InitApply(gateway)) => {
+                sender.send_modify(|seen| seen.take_in(gateway.name_any(), Place::of_gateway(&gateway)));
+            }
+            Ok(Event::InitDone) => {
+                if let Some(listed) = listed.take() {
+                    let _ = listed.send(());
+                }
+            }
+            Ok(Event::Init | Event::Delete(_)) => {}
+            Err(error) => eprintln!("the observer's watch was interrupted: {error}"),
+        }
+    }
+}
+
+/// Takes in what a change stream tells of documents.
+async fn see_documents(
+    mut changes: ChangeStream<ChangeStreamEvent<Document>>,
+    about: About,
+    sender: watch::Sender<Seen>,
+) {
+    while let Some(event) = changes.next().await {
+        match event {
+            Ok(event) => sender.send_modify(|seen| {
+                seen.changes += 1;
+                // None where a document is gone.
+                if let Some(document) = &event.full_document {
+                    let (name, place) = about(document);
+                    seen.take_in(name.to_owned(), place);
+                }
+            }),
+            // The sender goes, and whoever waits is told.
+            Err(error) => return eprintln!("the observer's change stream broke: {error}"),
         }
     }
 }
@@ -88,50 +116,19 @@ impl Observer {
     /// Starts watching, and returns when the watch is there.
     pub async fn start(client: &Client, namespace: &str) -> Result<Self> {
         let gateways: Api<ApiGateway> = Api::namespaced(client.clone(), namespace);
-        let mut events = Box::pin(watcher(gateways, watcher::Config::default()));
+        let events = Box::pin(watcher(gateways, watcher::Config::default()));
         let (sender, seen) = watch::channel(Seen::default());
-        let (listed, ready) = tokio::sync::oneshot::channel();
-        let mut listed = Some(listed);
-        let task = tokio::spawn(async move {
-            while let Some(event) = events.next().await {
-                match event {
-                    Ok(Event::Apply(gateway) | Event::InitApply(gateway)) => {
-                        sender.send_modify(|seen| seen.take_in(gateway.name_any(), place_of(&gateway)));
-                    }
-                    Ok(Event::InitDone) => {
-                        if let Some(listed) = listed.take() {
-                            let _ = listed.send(());
-                        }
-                    }
-                    Ok(Event::Init | Event::Delete(_)) => {}
-                    Err(error) => eprintln!("the observer's watch was interrupted: {error}"),
-                }
-            }
-        });
+        let (listed, ready) = oneshot::channel();
+        let task = tokio::spawn(see_gateways(events, listed, sender));
         ready.await.context("the observer has no watch")?;
         Ok(Self { seen, task })
     }
 
-    /// Starts watching documents, each of which is of a name and in a place.
-    pub async fn of_documents(documents: Collection<Document>, about: fn(&Document) -> (&str, Place)) -> Result<Self> {
-        let mut changes = documents.watch().full_document(FullDocumentType::UpdateLookup).await?;
+    /// Starts watching documents, each of which is of a name and in a place, or anywhere else.
+    pub async fn of_documents(documents: Collection<Document>, about: About) -> Result<Self> {
+        let changes = documents.watch().full_document(FullDocumentType::UpdateLookup).await?;
         let (sender, seen) = watch::channel(Seen::default());
-        let task = tokio::spawn(async move {
-            while let Some(event) = changes.next().await {
-                match event {
-                    Ok(event) => sender.send_modify(|seen| {
-                        seen.changes += 1;
-                        // None where a document is gone.
-                        if let Some(document) = &event.full_document {
-                            let (name, place) = about(document);
-                            seen.take_in(name.to_owned(), place);
-                        }
-                    }),
-                    // The sender goes, and whoever waits is told.
-                    Err(error) => return eprintln!("the observer's change stream broke: {error}"),
-                }
-            }
-        });
+        let task = tokio::spawn(see_documents(changes, about, sender));
         Ok(Self { seen, task })
     }
 

@@ -11,9 +11,10 @@ use futures::{StreamExt, TryStreamExt, stream};
 use kube::{Client, Config};
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use mongodb::{Collection, Database};
+use phasegate::decide::Place;
 use phasegate_harness::wire::{self, Changes, Server, Storage, text};
 
-use crate::observer::{Observer, Place};
+use crate::observer::Observer;
 use crate::operator::Operator;
 use crate::requests::Requests;
 use crate::stage::Stage;
@@ -51,15 +52,17 @@ impl Platform {
         let database = self.client.database(name);
         let gateways = Observer::of_documents(database.collection("ApiGateway"), |document| {
             let place = match (text(document, "phase"), text(document, "state")) {
-                ("Started", "Running") => Place::Running,
-                ("Started", "Stopped") => Place::GivenUp,
-                ("Stopped", "Stopped") => Place::Stopped,
-                _ => Place::OnItsWay,
+                ("Started", "Running") => Some(Place::Started),
+                ("Started", "Stopped") => Some(Place::TimedOut),
+                ("Stopped", "Stopped") => Some(Place::Stopped),
+                // Its state may be what the platform asks, which says nothing about where it is.
+                _ => None,
             };
             (text(document, "gatewayId"), place)
         });
         let environments = Observer::of_documents(database.collection("Environment"), |document| {
-            let place = if text(document, "state") == "Active" { Place::Running } else { Place::OnItsWay };
+            // An environment is Active where its gateway is Started.
+            let place = (text(document, "state") == "Active").then_some(Place::Started);
             (text(document, "gatewayId"), place)
         });
         let (gateways, environments) = futures::future::try_join(gateways, environments).await?;

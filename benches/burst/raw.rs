@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, PostParams};
@@ -45,28 +45,9 @@ impl Raw {
         let complete: Arc<HashMap<String, Notify>> =
             Arc::new((0..gateways).map(|number| (user::name(number), Notify::new())).collect());
         let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
-        let mut events = Box::pin(watcher(deployments, watcher::Config::default()));
+        let events = Box::pin(watcher(deployments, watcher::Config::default()));
         let (listed, ready) = oneshot::channel();
-        let mut listed = Some(listed);
-        let told = Arc::clone(&complete);
-        let watch = tokio::spawn(async move {
-            while let Some(event) = events.next().await {
-                match event {
-                    Ok(Event::Apply(deployment)) if is_complete(&deployment) => {
-                        if let Some(notify) = told.get(&deployment.name_any()) {
-                            notify.notify_one();
-                        }
-                    }
-                    Ok(Event::InitDone) => {
-                        if let Some(listed) = listed.take() {
-                            let _ = listed.send(());
-                        }
-                    }
-                    Ok(_) => {}
-                    Err(error) => eprintln!("the raw client's watch was interrupted: {error}"),
-                }
-            }
-        });
+        let watch = tokio::spawn(tell_of_complete(events, listed, Arc::clone(&complete)));
         ready.await.context("the raw client has no watch")?;
         Ok(Self {
             client: client.clone(),
@@ -100,6 +81,31 @@ impl Raw {
 impl Drop for Raw {
     fn drop(&mut self) {
         self.watch.abort();
+    }
+}
+
+/// Tells whoever waits for a Deployment that it is complete; `listed` is told once the watch is there.
+async fn tell_of_complete(
+    mut events: impl Stream<Item = watcher::Result<Event<Deployment>>> + Unpin,
+    listed: oneshot::Sender<()>,
+    complete: Arc<HashMap<String, Notify>>,
+) {
+    let mut listed = Some(listed);
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(Event::Apply(deployment)) if is_complete(&deployment) => {
+                if let Some(notify) = complete.get(&deployment.name_any()) {
+                    notify.notify_one();
+                }
+            }
+            Ok(Event::InitDone) => {
+                if let Some(listed) = listed.take() {
+                    let _ = listed.send(());
+                }
+            }
+            Ok(_) => {}
+            Err(error) => eprintln!("the raw client's watch was interrupted: {error}"),
+        }
     }
 }
 

@@ -76,7 +76,7 @@ impl Transitions {
                 "{:6.1}s  {name:<7} {from:>9} → {:<9} state {:<11} {}: {}",
                 self.begun.elapsed().as_secs_f32(),
                 transition.to.as_str(),
-                format!("{:?},", transition.state),
+                format!("{},", transition.state.as_str()),
                 transition.reason,
                 transition.message,
             );

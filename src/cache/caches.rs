@@ -114,8 +114,8 @@ impl Caches {
         self.allowed_hosts.child_of(&ObjectKey::new(namespace, namespace))
     }
 
-    /// Whether it is known what a namespace allows. In one that was made a moment ago it may not be; its event wakes what
-    /// is in it.
+    /// Whether it is known what a namespace allows. In one that was made a moment ago it may not be; its event wakes the
+    /// gateways in it, and their environments.
     pub fn knows_namespace(&self, namespace: &str) -> bool {
         self.allowed_in(namespace).is_some()
     }

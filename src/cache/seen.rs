@@ -135,11 +135,11 @@ impl<K: Part> From<Watched<K>> for Seen<K> {
         struct Text<'a> {
             metadata: &'a ObjectMeta,
             #[serde(skip_serializing_if = "Option::is_none")]
-            spec: &'a Option<Box<RawValue>>,
+            spec: Option<&'a RawValue>,
         }
 
         let meta = watched.meta();
-        let text = Text { metadata: meta, spec: &watched.spec };
+        let text = Text { metadata: meta, spec: watched.spec.as_deref() };
         Self {
             uid: uid_of(meta).to_owned(),
             version: meta.resource_version.clone(),

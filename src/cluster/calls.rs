@@ -334,7 +334,7 @@ mod tests {
     async fn created_with(claim: Claim) -> (Result<(), CallError>, usize) {
         let server = Counting::default();
         let client = Client::new(server.clone(), "a");
-        let outages = Outages::new(client.clone(), LastHeard::default(), Pulses::default());
+        let (outages, _) = Outages::new(client.clone(), LastHeard::default(), Pulses::default());
         let calls = Calls::new(client, Duration::from_secs(10), claim, outages);
         let mut service = Service::default();
         service.metadata.namespace = Some("a".to_owned());

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use hyper::rt::Executor;
 use kube::client::{Body, ClientBuilder};
 use kube::config::KubeConfigOptions;
 use kube::{Client, Config};
+use tokio::task::JoinSet;
 use tower::layer::layer_fn;
 use tower::{BoxError, Service};
 
@@ -60,24 +62,28 @@ pub fn connect(
     heard: &LastHeard,
     pulses: &Pulses,
 ) -> anyhow::Result<Client> {
-    let builder = ClientBuilder::try_from((config, Fence { claim: claim.clone() }))
+    let builder = ClientBuilder::try_from((config, Fence { claim: claim.clone(), connections: Arc::default() }))
         .context("the API server's address or credentials cannot be used")?;
     let noted =
         layer_fn(|inner| Noted { inner, metrics: metrics.clone(), heard: heard.clone(), pulses: pulses.clone() });
     Ok(builder.with_layer(&noted).build())
 }
 
-/// Runs connections for as long as a claim is valid. A request that was handed to a connection, and not yet sent
-/// when the process was frozen, is not sent when it thaws without its claim.
+/// Runs connections for as long as a claim is valid, and the client is there. A request that was handed to a connection,
+/// and not yet sent when the process was frozen, is not sent when it thaws without its claim.
 #[derive(Clone)]
 struct Fence {
     claim: Claim,
+    connections: Arc<Mutex<JoinSet<()>>>,
 }
 
 impl Executor<Pin<Box<dyn Future<Output = ()> + Send>>> for Fence {
     fn execute(&self, mut connection: Pin<Box<dyn Future<Output = ()> + Send>>) {
         let claim = self.claim.clone();
-        tokio::spawn(poll_fn(move |cx| if claim.is_valid() { connection.as_mut().poll(cx) } else { Poll::Ready(()) }));
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        while connections.try_join_next().is_some() {}
+        connections
+            .spawn(poll_fn(move |cx| if claim.is_valid() { connection.as_mut().poll(cx) } else { Poll::Ready(()) }));
     }
 }
 

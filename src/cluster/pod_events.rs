@@ -198,7 +198,7 @@ mod tests {
             async move { if refused { (StatusCode::FORBIDDEN, String::new()) } else { (StatusCode::OK, list) } }
         });
         let client = Client::new(server, "a");
-        let outages = Outages::new(client.clone(), LastHeard::default(), Pulses::default());
+        let (outages, _) = Outages::new(client.clone(), LastHeard::default(), Pulses::default());
         let calls = Calls::new(client, Duration::from_secs(10), Claim::none(), outages);
         let complaints = Complaints::default();
         let (first, second, third) = (silent("shop-1"), silent("shop-2"), silent("shop-3"));

@@ -54,9 +54,10 @@ const CATCHING_UP: Duration = Duration::from_secs(30);
 const MEMORY: Duration = Duration::from_secs(24 * 3600);
 
 impl Outages {
-    /// None yet.
-    pub fn new(client: Client, heard: LastHeard, pulses: Pulses) -> Self {
-        Self { client, heard, pulses, periods: Arc::default(), noticed: Arc::default() }
+    /// None yet, and what finds the end of each that is noticed, for as long as somebody runs it.
+    pub fn new(client: Client, heard: LastHeard, pulses: Pulses) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let outages = Self { client, heard, pulses, periods: Arc::default(), noticed: Arc::default() };
+        (outages.clone(), outages.end_them())
     }
 
     /// A request was not answered for as long as `waited`. Where something else was heard meanwhile, the API server is
@@ -83,8 +84,7 @@ impl Outages {
         self.noticed.notify_one();
     }
 
-    /// Finds the end of every outage that was noticed. Whoever makes this runs it for as long as outages count.
-    pub async fn end_them(self) {
+    async fn end_them(self) {
         loop {
             self.noticed.notified().await;
             while !self.answers().await {
@@ -151,7 +151,7 @@ mod tests {
             std::future::pending::<Result<http::Response<kube::client::Body>, std::convert::Infallible>>()
         });
         let heard = LastHeard::default();
-        let outages = Outages::new(Client::new(nobody, "a"), heard.clone(), Pulses::default());
+        let (outages, _) = Outages::new(Client::new(nobody, "a"), heard.clone(), Pulses::default());
 
         heard.now();
         outages.unanswered(3_600 * SECOND);

@@ -5,11 +5,10 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
 use super::context::Context;
-use super::gather::Gathered;
+use super::gather::Pass;
 use super::memory::Expectation;
 use crate::api::{ApiGateway, Environment, EnvironmentState, ObjectKey, REGISTRY_FINALIZER};
 use crate::cache::seen::Part;
@@ -36,16 +35,16 @@ pub enum Outcome {
     Failed(CallError),
 }
 
-/// Carries out a plan's steps. What they leave to be remembered goes into `gathered`.
-pub async fn carry_out(ctx: &Context, plan: &Plan, gathered: &mut Gathered<'_>) -> Outcome {
-    let outcome = steps(ctx, plan, gathered).await;
-    remember(gathered, plan, &outcome);
+/// Carries out a plan's steps. What they leave to be remembered goes into `pass`.
+pub async fn carry_out(ctx: &Context, plan: &Plan, pass: &mut Pass<'_>) -> Outcome {
+    let outcome = steps(ctx, plan, pass).await;
+    remember(pass, plan, &outcome);
     outcome
 }
 
 /// Remembers that steps were tried and what refused them. A call that the API server did not answer is no try:
 /// the gateway is not to blame for it.
-fn remember(gathered: &mut Gathered<'_>, plan: &Plan, outcome: &Outcome) {
+fn remember(pass: &mut Pass<'_>, plan: &Plan, outcome: &Outcome) {
     if plan.moves {
         return;
     }
@@ -55,16 +54,16 @@ fn remember(gathered: &mut Gathered<'_>, plan: &Plan, outcome: &Outcome) {
         Outcome::Learned(Learned::Refused(refusal)) => Some(refusal.clone()),
         Outcome::HalfWay | Outcome::Behind | Outcome::Learned(Learned::Surprise(..)) | Outcome::Failed(_) => return,
     };
-    gathered.remembered.refused(gathered.gateway, refusal);
+    pass.remembered.refused(pass.gateway, refusal);
     if plan.steps.iter().any(|step| !step.is_registrys() && *step != Step::ReadEvents) {
-        gathered.remembered.tried(gathered.gateway);
+        pass.remembered.tried(pass.gateway);
     }
 }
 
-async fn steps(ctx: &Context, plan: &Plan, gathered: &mut Gathered<'_>) -> Outcome {
+async fn steps(ctx: &Context, plan: &Plan, pass: &mut Pass<'_>) -> Outcome {
     let mut worst = Outcome::Done;
     for step in &plan.steps {
-        match one(ctx, *step, gathered).await {
+        match one(ctx, *step, pass).await {
             Outcome::Done if plan.yields_after == Some(*step) && matches!(worst, Outcome::Done) => {
                 return Outcome::HalfWay;
             }
@@ -94,19 +93,19 @@ macro_rules! with_kind {
     };
 }
 
-async fn one(ctx: &Context, step: Step, gathered: &mut Gathered<'_>) -> Outcome {
+async fn one(ctx: &Context, step: Step, pass: &mut Pass<'_>) -> Outcome {
     match step {
-        Step::Create(child) => with_kind!(child, create(ctx, gathered)),
-        Step::Update(child) => with_kind!(child, update(ctx, gathered)),
-        Step::Delete(child) => with_kind!(child, delete(ctx, gathered)),
-        Step::ActivateEnvironments => switch(ctx, gathered, EnvironmentState::Active).await,
-        Step::DeactivateEnvironments => switch(ctx, gathered, EnvironmentState::Inactive).await,
-        Step::AddFinalizer => keep(ctx, gathered).await,
-        Step::RemoveFinalizer => let_go(ctx, &gathered.gateway.metadata).await,
-        Step::ReadEvents => read_events(ctx, gathered).await,
+        Step::Create(child) => with_kind!(child, create(ctx, pass)),
+        Step::Update(child) => with_kind!(child, update(ctx, pass)),
+        Step::Delete(child) => with_kind!(child, delete(ctx, pass)),
+        Step::ActivateEnvironments => switch(ctx, pass, EnvironmentState::Active).await,
+        Step::DeactivateEnvironments => switch(ctx, pass, EnvironmentState::Inactive).await,
+        Step::AddFinalizer => keep(ctx, pass).await,
+        Step::RemoveFinalizer => let_go(ctx, &pass.gateway.metadata).await,
+        Step::ReadEvents => read_events(ctx, pass).await,
         Step::Record | Step::ActivateDocuments | Step::DeactivateDocuments | Step::Report | Step::Forget => {
-            let views = gathered.desired.environment_views();
-            match ctx.registry.carry_out(gathered.gateway, &views, step).await {
+            let views = pass.desired.environment_views();
+            match ctx.registry.carry_out(pass.gateway, &views, step).await {
                 Ok(()) => Outcome::Done,
                 Err(error) => Outcome::Learned(Learned::RegistryFailed(error.to_string())),
             }
@@ -115,21 +114,21 @@ async fn one(ctx: &Context, step: Step, gathered: &mut Gathered<'_>) -> Outcome 
 }
 
 /// Asks the Events of a pod why it is not ready.
-async fn read_events(ctx: &Context, gathered: &mut Gathered<'_>) -> Outcome {
-    if let Some(silence) = &gathered.observed.pods.silence {
-        let complaint = ctx.complaints.about(&ctx.calls, gathered.gateway.namespace_or_empty(), silence).await;
-        gathered.remembered.heard(silence, complaint);
+async fn read_events(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
+    if let Some(silence) = &pass.observed.pods.silence {
+        let complaint = ctx.complaints.about(&ctx.calls, pass.gateway.namespace_or_empty(), silence).await;
+        pass.remembered.heard(silence, complaint);
     }
     Outcome::Done
 }
 
 /// Keeps a gateway until it was forgotten in the registry.
-async fn keep(ctx: &Context, gathered: &mut Gathered<'_>) -> Outcome {
-    let meta = &gathered.gateway.metadata;
+async fn keep(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
+    let meta = &pass.gateway.metadata;
     let finalizers = meta.finalizers.iter().flatten().cloned().chain([REGISTRY_FINALIZER.to_owned()]);
     match patch_finalizers(ctx, meta, &finalizers.collect::<Vec<_>>()).await {
         Ok(written) => {
-            gathered.written = Some(written);
+            pass.written = Some(written);
             Outcome::Done
         }
         Err(error) if error.is_stale() => Outcome::Behind,
@@ -155,14 +154,14 @@ async fn patch_finalizers(ctx: &Context, meta: &ObjectMeta, finalizers: &[String
     ctx.calls.merge(&ObjectKey::of_meta(meta), &patch).await
 }
 
-async fn create<K: Part>(ctx: &Context, gathered: &mut Gathered<'_>) -> Outcome {
-    let Some(desired) = K::desired(gathered.desired.children()) else { return Outcome::Done };
+async fn create<K: Part>(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
+    let Some(desired) = K::desired(pass.desired.children()) else { return Outcome::Done };
     match ctx.calls.create(desired).await {
         Ok(()) => {
-            gathered.remembered.expect(K::CHILD, Expectation::Created);
+            pass.remembered.expect(K::CHILD, Expectation::Created);
             Outcome::Done
         }
-        Err(error) if error.reason() == Some("AlreadyExists") => already_exists(ctx, gathered.gateway, desired).await,
+        Err(error) if error.reason() == Some("AlreadyExists") => already_exists(ctx, pass.gateway, desired).await,
         Err(error) => failure(K::CHILD, error),
     }
 }
@@ -184,9 +183,9 @@ fn is_in_the_way(presence: &Presence) -> bool {
     matches!(presence, Presence::Stranger(_) | Presence::Predecessor | Presence::Terminating)
 }
 
-async fn update<K: Part>(ctx: &Context, gathered: &mut Gathered<'_>) -> Outcome {
-    let Some(desired) = K::desired(gathered.desired.children()) else { return Outcome::Done };
-    let gateway = gathered.gateway;
+async fn update<K: Part>(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
+    let Some(desired) = K::desired(pass.desired.children()) else { return Outcome::Done };
+    let gateway = pass.gateway;
     let fresh = match ctx.calls.get::<K>(&ObjectKey::of(gateway)).await {
         Ok(Some(fresh)) => fresh,
         Ok(None) => return Outcome::Behind,
@@ -228,12 +227,12 @@ fn merged<K: Object>(fresh: &K, desired: &K) -> Result<K, serde_json::Error> {
     serde_json::from_value(merged)
 }
 
-async fn delete<K: Part>(ctx: &Context, gathered: &mut Gathered<'_>) -> Outcome {
-    let Some(found) = K::found(&gathered.desired.found) else { return Outcome::Done };
+async fn delete<K: Part>(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
+    let Some(found) = K::found(&pass.desired.found) else { return Outcome::Done };
     let uid = found.uid.clone();
-    match ctx.calls.delete::<K>(&ObjectKey::of(gathered.gateway), &uid).await {
+    match ctx.calls.delete::<K>(&ObjectKey::of(pass.gateway), &uid).await {
         Ok(()) => {
-            gathered.remembered.expect(K::CHILD, Expectation::Deleted(uid));
+            pass.remembered.expect(K::CHILD, Expectation::Deleted(uid));
             Outcome::Done
         }
         Err(error) => failure(K::CHILD, error),
@@ -256,8 +255,8 @@ fn failure(child: Child, error: CallError) -> Outcome {
     }
 }
 
-async fn switch(ctx: &Context, gathered: &Gathered<'_>, to: EnvironmentState) -> Outcome {
-    for (environment, facts) in &gathered.desired.environments {
+async fn switch(ctx: &Context, pass: &Pass<'_>, to: EnvironmentState) -> Outcome {
+    for (environment, facts) in &pass.desired.environments {
         let due = match to {
             EnvironmentState::Active => facts.is_to_be_activated(),
             EnvironmentState::Inactive => facts.active,
@@ -265,7 +264,7 @@ async fn switch(ctx: &Context, gathered: &Gathered<'_>, to: EnvironmentState) ->
         if !due {
             continue;
         }
-        let status = decide_environment::switched(environment, to, Timestamp::now());
+        let status = decide_environment::switched(environment, to, pass.moment.now);
         let next = Environment { status: Some(status), ..Environment::clone(environment) };
         match ctx.calls.replace_status(&next).await {
             Ok(_) => {}

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::cluster::calls::CallError;
 use crate::metrics::labels;
+use crate::queue::Next;
 
 /// Why a reconcile has to be done again.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// What follows from a call that did not succeed: whoever wrote first is found by the next look, anything else is a
+    /// failure.
+    ///
+    /// # Errors
+    /// Where it is one.
+    pub fn again(error: CallError) -> Result<Next, Self> {
+        if error.is_stale() {
+            tracing::debug!(%error, "the cache is behind the API server");
+            return Ok(Next::Behind);
+        }
+        Err(error.into())
+    }
+
     /// How long the API server asked to be left alone.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

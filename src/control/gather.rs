@@ -24,10 +24,10 @@ use crate::decide::Learned;
 use crate::decide::environment::{Around, GatewayFacts};
 use crate::decide::hosts::{self, Stake};
 use crate::decide::observed::{Child, EnvironmentFacts, HostVerdict, Moment, Observed, Presence, Settings};
-use crate::decide::{self, Plan};
+use crate::decide::{self, Place, Plan};
 
 /// All that a pass over one gateway works on.
-pub struct Gathered<'a> {
+pub struct Pass<'a> {
     /// The gateway.
     pub gateway: &'a ApiGateway,
     /// The caches of its scope.
@@ -40,14 +40,15 @@ pub struct Gathered<'a> {
     pub observed: Observed,
     /// What is remembered of the gateway, as this pass will leave it.
     pub remembered: Remembered,
-    /// Whether the registry could not be asked.
+    /// Whether the registry could not be asked when the facts were gathered. One that failed since is tried again after a
+    /// backoff, and not when it answers: it may be answering all the while.
     pub waits_for_registry: bool,
     /// The gateway as a step of this pass wrote it.
     pub written: Option<ApiGateway>,
     now: Now,
 }
 
-impl Gathered<'_> {
+impl Pass<'_> {
     /// What is to be done about it.
     pub fn decide(&self, settings: &Settings) -> Plan {
         decide::decide(self.gateway, &self.observed, &self.moment, settings)
@@ -67,7 +68,7 @@ pub fn cached<'a>(
     gateway: &'a ApiGateway,
     mut remembered: Remembered,
     now: Now,
-) -> Gathered<'a> {
+) -> Pass<'a> {
     let moment = remembered.stopwatches.moment(gateway, now, &ctx.outages);
     let found = caches.children_of(&ObjectKey::of(gateway));
     facts(ctx, caches, gateway, found, moment, remembered, now)
@@ -77,17 +78,19 @@ pub fn cached<'a>(
 ///
 /// # Errors
 /// When the API server does not answer. Then nothing has changed.
-pub async fn live(ctx: &Context, gathered: &mut Gathered<'_>) -> Result<(), CallError> {
-    let gateway = gathered.gateway;
-    let (deployment, service, ingress, disruption_budget) = tokio::try_join!(
+pub async fn live(ctx: &Context, pass: &mut Pass<'_>) -> Result<(), CallError> {
+    let gateway = pass.gateway;
+    // Each is waited for, also where another fails: a request that is dropped would count as one without an answer.
+    let (deployment, service, ingress, disruption_budget) = tokio::join!(
         read::<Deployment>(ctx, gateway),
         read::<Service>(ctx, gateway),
         read::<Ingress>(ctx, gateway),
         read::<PodDisruptionBudget>(ctx, gateway),
-    )?;
-    let found = Found { deployment, service, ingress, disruption_budget };
-    let remembered = std::mem::take(&mut gathered.remembered);
-    *gathered = facts(ctx, gathered.caches, gateway, found, gathered.moment, remembered, gathered.now);
+    );
+    let found =
+        Found { deployment: deployment?, service: service?, ingress: ingress?, disruption_budget: disruption_budget? };
+    let remembered = std::mem::take(&mut pass.remembered);
+    *pass = facts(ctx, pass.caches, gateway, found, pass.moment, remembered, pass.now);
     Ok(())
 }
 
@@ -104,7 +107,7 @@ fn facts<'a>(
     moment: Moment,
     mut remembered: Remembered,
     now: Now,
-) -> Gathered<'a> {
+) -> Pass<'a> {
     let desired =
         Desired::of(gateway, found, host_verdict(caches, gateway), environments(caches, gateway), &ctx.settings);
     let compared = desired.compared(remembered.settled());
@@ -128,7 +131,7 @@ fn facts<'a>(
     let silence = remembered.silence(&silent, now);
     observed.pods.silence = silence;
     let waits_for_registry = observed.registry.unavailable.is_some();
-    Gathered { gateway, caches, moment, desired, observed, remembered, waits_for_registry, written: None, now }
+    Pass { gateway, caches, moment, desired, observed, remembered, waits_for_registry, written: None, now }
 }
 
 /// What is remembered of our own calls, where the cache may be behind them.
@@ -208,10 +211,8 @@ pub fn around(caches: &Caches, environment: &Environment, gateway: Option<ApiGat
             })
         })
     });
-    let facts = gateway.map(|gateway| {
-        let status = gateway.status_or_default();
-        GatewayFacts { phase: status.phase, state: status.state, suspended: gateway.spec.suspend }
-    });
-    let facts = facts.or_else(|| unreadable.then_some(GatewayFacts { phase: None, state: None, suspended: true }));
+    let facts = gateway
+        .map(|gateway| GatewayFacts { place: Place::of_gateway(&gateway), suspended: gateway.spec.suspend })
+        .or_else(|| unreadable.then_some(GatewayFacts { place: None, suspended: true }));
     Around { gateway: facts, host: host_verdict(caches, environment), routed }
 }

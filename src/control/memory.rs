@@ -84,7 +84,7 @@ impl Memory {
         self.reported.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is remembered of a gateway that is there.
+    /// What is remembered of a gateway that is there. From now on something is, until it is forgotten.
     pub fn recall(&self, gateway: &ApiGateway) -> Remembered {
         self.entries().entry(gateway.uid().to_owned()).or_default().remembered.clone()
     }

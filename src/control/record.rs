@@ -9,7 +9,7 @@ use serde_json::json;
 use super::act::Outcome;
 use super::context::Context;
 use super::error::Error;
-use super::gather::Gathered;
+use super::gather::Pass;
 use super::memory::CACHE_LAG;
 use crate::api::{ApiGateway, ApiGatewayStatus, HostClaim, ObjectKey, Phase, Reason, Transition};
 use crate::cache::caches::Caches;
@@ -18,15 +18,15 @@ use crate::decide::Learned;
 use crate::decide::hosts::Stake;
 use crate::decide::observed::{Observed, Presence};
 use crate::decide::{Plan, Step};
-use crate::queue::{Key, Kind, Next};
+use crate::queue::{Key, Kind, Next, Stage};
 
 /// Keeps what the pass leaves to be remembered, writes the plan's status if it says anything new, and tells its Events.
 /// Returns when to look again.
 ///
 /// # Errors
 /// When the status was not written, or a step did not come to its end: the pass has to be done again.
-pub async fn record(ctx: &Context, gathered: Gathered<'_>, plan: Plan, outcome: Outcome) -> Result<Next, Error> {
-    let Gathered { gateway, caches, observed, remembered, written, waits_for_registry, .. } = gathered;
+pub async fn record(ctx: &Context, pass: Pass<'_>, plan: Plan, outcome: Outcome) -> Result<Next, Error> {
+    let Pass { gateway, caches, observed, remembered, written, waits_for_registry, .. } = pass;
     ctx.memory.keep(gateway, remembered);
     if let Some(written) = written {
         ctx.memory.wrote(gateway, written, false);
@@ -41,29 +41,19 @@ pub async fn record(ctx: &Context, gathered: Gathered<'_>, plan: Plan, outcome: 
         match with_host_reserved(caches, gateway, claims, write).await {
             Ok(()) => {}
             Err(Unwritten::HostLost) => return Ok(Next::Behind),
-            Err(Unwritten::Failed(error)) => return again(error),
+            Err(Unwritten::Failed(error)) => return Error::again(error),
         }
     }
-    ended(outcome, || next(&plan, &observed))
-}
-
-/// When to look again after steps that came to their end; `next` is asked where they did.
-fn ended(outcome: Outcome, next: impl FnOnce() -> Next) -> Result<Next, Error> {
     match outcome {
-        Outcome::Done => Ok(next()),
-        Outcome::HalfWay => Ok(Next::InTurn),
+        Outcome::Done => Ok(next(&plan, &observed)),
+        Outcome::HalfWay => Ok(Next::InTurn(Stage::HalfWay)),
         Outcome::Behind | Outcome::Learned(Learned::Surprise(..)) => Ok(Next::Behind),
         Outcome::Learned(Learned::Refused(refusal)) => {
             Err(Error::Refused { kind: refusal.child.kind(), message: refusal.message })
         }
         Outcome::Learned(Learned::RegistryFailed(words)) => Err(Error::Registry(words)),
-        Outcome::Failed(error) => again(error),
+        Outcome::Failed(error) => Error::again(error),
     }
-}
-
-/// Whoever wrote first is found by the next look; any other failure is one.
-pub(super) fn again(error: CallError) -> Result<Next, Error> {
-    if error.is_stale() { Ok(Next::Behind) } else { Err(error.into()) }
 }
 
 /// When to look again although nothing happened: at once after a transition, when the plan says so, and when the

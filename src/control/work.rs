@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
+use kube::Resource;
 use tokio::task::JoinSet;
 
 use super::context::Context;
 use super::error::Error;
 use super::reconcile;
+use crate::api::uid_of;
 use crate::cluster::backoff;
 use crate::metrics::labels::Outcome;
 use crate::queue::{Key, Kind, Next, WorkQueue};
@@ -28,7 +30,12 @@ pub async fn work(queue: &WorkQueue, ctx: &Arc<Context>, ended: impl Future<Outp
     tokio::pin!(ended);
     loop {
         while let Some(key) = queue.begin() {
-            running.spawn(Arc::clone(&worker).one(key));
+            // A document may concern a gateway of a namespace that is not watched.
+            if key.kind == Kind::Document || ctx.scopes.of(&key.object.namespace).is_some() {
+                running.spawn(Arc::clone(&worker).one(key));
+            } else {
+                queue.end(&key, Next::WhenWoken);
+            }
         }
         tokio::select! {
             Some(finished) = running.join_next() => {
@@ -49,8 +56,8 @@ pub async fn work(queue: &WorkQueue, ctx: &Arc<Context>, ended: impl Future<Outp
 
 struct Worker {
     ctx: Arc<Context>,
-    /// How often each object failed in a row.
-    failures: Mutex<HashMap<Key, u32>>,
+    /// How often each object failed in a row, and its uid: one of the same name that is made anew begins anew.
+    failures: Mutex<HashMap<Key, (String, u32)>>,
 }
 
 impl Worker {
@@ -61,10 +68,7 @@ impl Worker {
         let looked = AssertUnwindSafe(self.several_looks(&key)).catch_unwind().await;
         let (outcome, next) = match looked {
             Ok(Ok(Next::Behind)) => (Outcome::Stale, Next::After(self.behind(&key))),
-            Ok(Ok(next)) => {
-                self.succeeded(&key);
-                (Outcome::Ok, next)
-            }
+            Ok(Ok(next)) => (Outcome::Ok, next),
             Ok(Err(error)) => (error.label(), Next::After(self.failed(&key, &error))),
             Err(_) => {
                 tracing::error!(object = %key.object, "a defect: the reconcile panicked");
@@ -88,7 +92,16 @@ impl Worker {
         self.look_at(key).await
     }
 
+    /// Looks at an object once. What goes through ends a row of failures, whatever the next look meets.
     async fn look_at(&self, key: &Key) -> Result<Next, Error> {
+        let next = self.reconcile(key).await?;
+        if next != Next::Behind {
+            self.succeeded(key);
+        }
+        Ok(next)
+    }
+
+    async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
         let ctx = &*self.ctx;
         if key.kind == Kind::Document {
             let Registry::MongoDb(mongo) = &ctx.registry else { return Ok(Next::WhenWoken) };
@@ -110,24 +123,39 @@ impl Worker {
     }
 
     /// Counts another failure in a row.
-    fn another(&self, key: &Key) -> u32 {
+    fn count_failure(&self, key: &Key) -> u32 {
+        let uid = self.uid(key);
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = failures.entry(key.clone()).or_default();
+        let (of, count) = failures.entry(key.clone()).or_default();
+        if *of != uid {
+            (*of, *count) = (uid, 0);
+        }
         *count = count.saturating_add(1);
         *count
     }
 
+    /// The uid of an object that is there. Documents have none: their key is their gateway's id.
+    fn uid(&self, key: &Key) -> String {
+        let caches = self.ctx.scopes.of(&key.object.namespace);
+        let uid = caches.and_then(|caches| match key.kind {
+            Kind::Gateway => Some(uid_of(caches.guarded_gateway(&key.object)?.meta()).to_owned()),
+            Kind::Environment => Some(uid_of(caches.guarded_environment(&key.object)?.meta()).to_owned()),
+            Kind::Document => None,
+        });
+        uid.unwrap_or_default()
+    }
+
     /// When an object is looked at again whose cache is behind.
     fn behind(&self, key: &Key) -> Duration {
-        let delay = backoff::delay(self.another(key), FIRST, LONGEST);
-        tracing::debug!(object = %key.object, ?delay, "the cache is behind; looking again");
+        let delay = backoff::delay(self.count_failure(key), FIRST, LONGEST);
+        tracing::debug!(object = %key.object, ?delay, "looking again");
         delay
     }
 
     /// Says why a reconcile failed. Returns when it is done again: each object on its own, later every
     /// time, and not before the API server asked for it.
     fn failed(&self, key: &Key, error: &Error) -> Duration {
-        let failures = self.another(key);
+        let failures = self.count_failure(key);
         let delay = backoff::delay(failures, FIRST, LONGEST).max(error.retry_after().unwrap_or_default().min(LONGEST));
         match key.kind {
             Kind::Gateway => {

@@ -61,12 +61,7 @@ fn place(gateway: Option<&ApiGateway>) -> PlaceLabels {
 
 fn labels(phase: Option<&Phase>, state: Option<State>) -> PlaceLabels {
     PlaceLabels {
-        state: match state {
-            None => "None",
-            Some(State::Running) => "Running",
-            Some(State::Stopped) => "Stopped",
-            Some(State::Restarting) => "Restarting",
-        },
+        state: state.map_or("None", State::as_str),
         phase: match phase {
             None => "None",
             // Whatever it says: a label's values are a closed set.

@@ -126,7 +126,7 @@ label_values! {
         Remove = "remove",
         /// Open a change stream.
         Watch = "watch",
-        /// Read or keep where a change stream goes on.
+        /// Keep where a change stream goes on.
         Token = "token",
     }
 }

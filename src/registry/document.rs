@@ -360,16 +360,12 @@ impl From<&By> for Bson {
 
 /// A state as documents spell it.
 pub fn word(state: State) -> &'static str {
-    match state {
-        State::Running => "Running",
-        State::Stopped => "Stopped",
-        State::Restarting => "Restarting",
-    }
+    state.as_str()
 }
 
 /// What a document's `state` asks a gateway to be held to.
 pub fn state_of(word: &str) -> Option<State> {
-    [State::Running, State::Stopped, State::Restarting].into_iter().find(|state| self::word(*state) == word)
+    [State::Running, State::Stopped, State::Restarting].into_iter().find(|state| state.as_str() == word)
 }
 
 /// A moment as documents carry it: in milliseconds.

@@ -136,13 +136,13 @@ async fn stream<T: Stored>(mongo: &Mongo) -> Result<End, RegistryError> {
     let resumed = token.is_some();
     let opened = match mongo.store.watch::<T>(token).await {
         Ok(opened) => opened,
-        Err(RegistryError::Refused { message, .. }) if resumed => {
+        Err(RegistryError::Refused(message)) if resumed => {
             // Too old, or of another stream.
             tracing::info!(collection = T::COLLECTION, "the change stream cannot be resumed: {}", say(&message));
             mongo.store.keep_token::<T>(None).await?;
             return Ok(End::Again);
         }
-        Err(RegistryError::Refused { message, .. }) => {
+        Err(RegistryError::Refused(message)) => {
             scan::<T>(mongo).await?;
             return Ok(End::NoStreams(say(&message)));
         }
@@ -179,7 +179,7 @@ async fn read_to_its_end<T: Stored>(mongo: &Mongo, mut stream: Stream) -> Result
                 mongo.store.keep_token::<T>(None).await?;
                 return Ok(End::Again);
             }
-            Err(RegistryError::Refused { message, .. }) => {
+            Err(RegistryError::Refused(message)) => {
                 tracing::info!(collection = T::COLLECTION, "the change stream ended: {}", say(&message));
                 mongo.store.keep_token::<T>(None).await?;
                 return Ok(End::Again);

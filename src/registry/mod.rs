@@ -6,8 +6,8 @@
 //! database that is away.
 //!
 //! May import the core, `metrics`, of `cluster` the claim and the backoff, and the queue's handle; neither a cache nor
-//! `control`. Invariants: what is known may be behind, so every write is fenced by its filter; facts are only read, and
-//! nobody waits for the registry but who was made to by [`Registry::wait`].
+//! `control`. Invariants: what is known may be behind, so every transition that is written is fenced by its filter; facts are only read, and
+//! who waits for the registry was made to by [`Registry::wait`] or [`Mongo::wait`].
 
 pub mod breaker;
 pub mod config;

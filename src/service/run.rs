@@ -97,9 +97,9 @@ pub async fn run(run: &Run, config: Config) -> anyhow::Result<()> {
 /// Works whenever this process is leader.
 async fn take_part(process: &Process<'_>, election: Election) {
     let Process { client, claim, heard, view, metrics, ended, .. } = process;
-    let outages = Outages::new(client.clone(), heard.clone(), view.pulses.clone());
+    let (outages, ending_them) = Outages::new(client.clone(), heard.clone(), view.pulses.clone());
     let mut background = JoinSet::new();
-    background.spawn(outages.clone().end_them());
+    background.spawn(ending_them);
     // Two tries fit into the time for which a claim that is not renewed is believed in.
     let calls = Calls::new(client.clone(), election.renew_deadline / 2, Claim::unconditional(), outages);
     let mut candidate = Candidate::new(calls, election, claim.clone(), view.lease.clone());
@@ -123,13 +123,13 @@ async fn take_part(process: &Process<'_>, election: Election) {
 /// Works on gateways until the process is told to end.
 async fn lead(process: &Process<'_>) {
     let Process { run, client, worker, claim, heard, view, metrics, ended, .. } = process;
-    let outages = Outages::new(client.clone(), heard.clone(), view.pulses.clone());
+    let (outages, ending_them) = Outages::new(client.clone(), heard.clone(), view.pulses.clone());
     let calls = Calls::new(worker.clone(), run.call_timeout, claim.clone(), outages.clone());
     let queue = WorkQueue::new(run.concurrency);
     let working = view.works(queue.clone(), outages.clone());
     // Everything in here ends with this, and so with a lost leadership.
     let mut background = JoinSet::new();
-    background.spawn(outages.clone().end_them());
+    background.spawn(ending_them);
 
     let registry = registry(process, &queue);
     let (scopes, to_fill) = Scopes::new(&run.scopes());

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::change_stream::ChangeStream;
-use mongodb::change_stream::event::{ChangeStreamEvent, OperationType, ResumeToken};
+use mongodb::change_stream::event::{ChangeStreamEvent, OperationType};
 use mongodb::error::{Error, ErrorKind, WriteFailure};
-use mongodb::options::{ClientOptions, FullDocumentType, IndexOptions, ReturnDocument};
+use mongodb::options::{ClientOptions, IndexOptions, ReturnDocument};
 use mongodb::{Client, Collection, IndexModel};
 use tokio::io::AsyncReadExt;
 
-use crate::harness::{Changes, Database, Storage, TcpProxy, Way};
+use crate::harness::{Changes, Database, Storage, TcpProxy, Way, change_stream};
 
 /// What a server says of a second document with a unique key.
 const DUPLICATE_KEY: i32 = 11000;
@@ -33,13 +33,6 @@ async fn make_unique(gateways: &Collection<Document>) {
     let unique = IndexOptions::builder().unique(true).build();
     let index = IndexModel::builder().keys(doc! { "gatewayId": 1 }).options(unique).build();
     gateways.create_index(index).await.unwrap();
-}
-
-async fn watch(
-    collection: &Collection<Document>,
-    after: Option<ResumeToken>,
-) -> Result<ChangeStream<ChangeStreamEvent<Document>>, Error> {
-    collection.watch().full_document(FullDocumentType::UpdateLookup).resume_after(after).await
 }
 
 async fn next(stream: &mut ChangeStream<ChangeStreamEvent<Document>>) -> ChangeStreamEvent<Document> {
@@ -173,7 +166,7 @@ async fn a_change_stream_goes_on_where_its_resume_token_says() {
     let database = Database::new("stream").await;
     let gateways = database.collection("ApiGateway");
     gateways.insert_one(doc! { "gatewayId": "before", "state": "Running" }).await.unwrap();
-    let mut stream = watch(&gateways, None).await.unwrap();
+    let mut stream = change_stream(&gateways, None).await.unwrap();
 
     let shop = doc! { "gatewayId": "shop", "state": "Running" };
     let id = gateways.insert_one(shop).await.unwrap().inserted_id;
@@ -186,7 +179,7 @@ async fn a_change_stream_goes_on_where_its_resume_token_says() {
     gateways.update_one(doc! { "_id": &id }, doc! { "$set": { "state": "Stopped" } }).await.unwrap();
     gateways.delete_one(doc! { "gatewayId": "before" }).await.unwrap();
 
-    let mut stream = watch(&gateways, token).await.unwrap();
+    let mut stream = change_stream(&gateways, token).await.unwrap();
     assert_eq!(shown(&next(&mut stream).await), (&OperationType::Update, Some("Stopped")));
     let deleted = next(&mut stream).await;
     assert_eq!(shown(&deleted), (&OperationType::Delete, None));
@@ -198,7 +191,7 @@ async fn a_change_stream_shows_every_kind_of_write_and_none_that_was_refused_or_
     let database = Database::new("kinds").await;
     let gateways = database.collection("ApiGateway");
     make_unique(&gateways).await;
-    let mut stream = watch(&gateways, None).await.unwrap();
+    let mut stream = change_stream(&gateways, None).await.unwrap();
     let shop = || doc! { "gatewayId": "shop" };
     let to = |state: &str| doc! { "$set": { "state": state } };
 
@@ -233,7 +226,7 @@ async fn a_change_stream_that_is_watched_again_shows_what_happens_from_then_on()
     let database = Database::new("again").await;
     let gateways = database.collection("ApiGateway");
     let id = gateways.insert_one(doc! { "gatewayId": "shop", "state": "Running" }).await.unwrap().inserted_id;
-    let mut stream = watch(&gateways, None).await.unwrap();
+    let mut stream = change_stream(&gateways, None).await.unwrap();
 
     // And with what happens from now on.
     database.collection("Environment").insert_one(doc! { "gatewayId": "shop" }).await.unwrap();
@@ -247,7 +240,7 @@ async fn a_change_stream_shows_every_one_of_many_writes_at_once() {
     let database = Database::new("burst").await;
     let gateways = database.collection("ApiGateway");
     gateways.insert_one(doc! { "gatewayId": "first", "state": "Running" }).await.unwrap();
-    let mut stream = watch(&gateways, None).await.unwrap();
+    let mut stream = change_stream(&gateways, None).await.unwrap();
 
     let writer = |number: usize| {
         let gateways = gateways.clone();
@@ -274,7 +267,7 @@ async fn a_server_without_change_streams_refuses_one_as_a_real_one_does() {
     let gateways = database.collection("ApiGateway");
     gateways.insert_one(doc! { "gatewayId": "shop" }).await.unwrap();
 
-    let refused = watch(&gateways, None).await.err().unwrap();
+    let refused = change_stream(&gateways, None).await.err().unwrap();
 
     assert_eq!(code(&refused), Some(NO_REPLICA_SET), "{refused}");
     assert_eq!(gateways.count_documents(doc! { "gatewayId": "shop" }).await.unwrap(), 1);
@@ -286,7 +279,7 @@ async fn what_a_server_with_a_file_has_answered_survives_its_death() {
     let mut database = Database::local("killed", Storage::File, Changes::Streamed).await;
     let gateways = database.collection("ApiGateway");
     make_unique(&gateways).await;
-    let mut stream = watch(&gateways, None).await.unwrap();
+    let mut stream = change_stream(&gateways, None).await.unwrap();
     gateways.insert_one(doc! { "gatewayId": "gw-0", "state": "Running" }).await.unwrap();
     next(&mut stream).await;
     let token = stream.resume_token();
@@ -308,7 +301,7 @@ async fn what_a_server_with_a_file_has_answered_survives_its_death() {
 
     // The changes of before the death are shown, and then those of after it.
     gateways.update_one(doc! { "gatewayId": "gw-7" }, doc! { "$set": { "state": "Stopped" } }).await.unwrap();
-    let mut stream = watch(&gateways, token).await.unwrap();
+    let mut stream = change_stream(&gateways, token).await.unwrap();
     for _ in 1..DOCUMENTS {
         assert_eq!(shown(&next(&mut stream).await), (&OperationType::Insert, Some("Running")));
     }
@@ -319,7 +312,7 @@ async fn what_a_server_with_a_file_has_answered_survives_its_death() {
 async fn a_resume_token_that_is_too_old_is_refused_as_by_a_real_server() {
     let mut database = Database::local("forgotten", Storage::File, Changes::Streamed).await;
     let gateways = database.collection("ApiGateway");
-    let mut stream = watch(&gateways, None).await.unwrap();
+    let mut stream = change_stream(&gateways, None).await.unwrap();
     gateways.insert_one(doc! { "gatewayId": "shop", "state": "Running" }).await.unwrap();
     next(&mut stream).await;
     let token = stream.resume_token();
@@ -329,12 +322,12 @@ async fn a_resume_token_that_is_too_old_is_refused_as_by_a_real_server() {
     database.start_again_without_history().await;
     database.until("ApiGateway", doc! { "gatewayId": "shop" }, "being there", |_| true).await;
 
-    let refused = watch(&gateways, token).await.err().unwrap();
+    let refused = change_stream(&gateways, token).await.err().unwrap();
     assert_eq!(code(&refused), Some(HISTORY_LOST), "{refused}");
-    let mut stream = watch(&gateways, None).await.unwrap();
+    let mut stream = change_stream(&gateways, None).await.unwrap();
     gateways.insert_one(doc! { "gatewayId": "till", "state": "Running" }).await.unwrap();
     next(&mut stream).await;
-    watch(&gateways, stream.resume_token()).await.unwrap();
+    change_stream(&gateways, stream.resume_token()).await.unwrap();
 }
 
 /// How long a ping by way of a proxy took, and whether it was answered.

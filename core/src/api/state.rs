@@ -36,6 +36,17 @@ pub enum State {
     Restarting,
 }
 
+impl State {
+    /// The state as the API spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "Running",
+            Self::Stopped => "Stopped",
+            Self::Restarting => "Restarting",
+        }
+    }
+}
+
 /// What the operator is doing with a gateway.
 ///
 /// The schema leaves the set open, so that an object written by another version can be

@@ -155,12 +155,13 @@ pub struct Subject {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     /// Who serves meanwhile: `OldPods`, `OtherPods` or `NoPod`. Absent during a first start.
+    // An open word, so that a version that does not know it can read the status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub serving: Option<Serving>,
+    pub serving: Option<String>,
 }
 
 /// Who serves while pods do not come up.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Serving {
     /// The last good pods.
     OldPods,
@@ -168,6 +169,17 @@ pub enum Serving {
     OtherPods,
     /// Nobody.
     NoPod,
+}
+
+impl Serving {
+    /// The word in [`Subject::serving`].
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OldPods => "OldPods",
+            Self::OtherPods => "OtherPods",
+            Self::NoPod => "NoPod",
+        }
+    }
 }
 
 /// Why a start or restart failed.

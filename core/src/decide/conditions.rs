@@ -267,6 +267,7 @@ fn visible(cause: Cause, serving: Option<Serving>) -> Outlook {
 }
 
 fn subject(image: Option<String>, serving: Option<Serving>) -> Option<Subject> {
+    let serving = serving.map(|serving| serving.as_str().to_owned());
     (image.is_some() || serving.is_some()).then_some(Subject { image, serving })
 }
 

@@ -1,4 +1,9 @@
-//! Why a gateway does not start: an ordered list of small policies, the deepest cause first.
+//! Why a gateway does not start: an ordered list of small policies, the deepest cause first. `pods` holds those that ask
+//! the pods.
+//!
+//! May import `api`, `children`, and of `decide` the facts and what follows from them: `observed`, `situation`,
+//! `readiness`, `deadline` and `words`. Invariants: pure; the order of `POLICIES` alone says which of two causes is told;
+//! and a cause says only what was observed.
 
 mod pods;
 

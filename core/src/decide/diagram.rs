@@ -28,7 +28,7 @@ fn label(place: Place) -> Option<String> {
     Some(match place {
         // A gateway that waits to be begun is not held to anything yet.
         Place::Created => phase.to_string(),
-        _ => format!("{phase}, state {state:?}"),
+        _ => format!("{phase}, state {}", state.as_str()),
     })
 }
 

@@ -9,23 +9,15 @@ use k8s_openapi::jiff::Timestamp;
 use super::conditions;
 use super::observed::HostVerdict;
 use super::place::Place;
-use crate::api::{Environment, EnvironmentState, EnvironmentStatus, HostClaim, Phase, Reason, State, condition};
+use crate::api::{Environment, EnvironmentState, EnvironmentStatus, HostClaim, Reason, condition};
 
 /// What is known about an environment's gateway.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GatewayFacts {
-    /// `status.phase`.
-    pub phase: Option<Phase>,
-    /// `status.state`.
-    pub state: Option<State>,
+    /// Where it is on the diagram; `None` in a phase of another version, and where it cannot be read.
+    pub place: Option<Place>,
     /// Whether it is suspended or cannot be read: then nothing is written for its environments either.
     pub suspended: bool,
-}
-
-impl GatewayFacts {
-    fn place(&self) -> Option<Place> {
-        Place::of(self.phase.as_ref(), self.state)
-    }
 }
 
 /// What is known around an environment.
@@ -42,7 +34,7 @@ pub struct Around {
 /// The status that an environment is to have, if it says anything new.
 pub fn decide(environment: &Environment, around: &Around, now: Timestamp) -> Option<EnvironmentStatus> {
     // Nor is it known what a gateway in a phase of another version does.
-    let left_alone = |gateway: &GatewayFacts| gateway.suspended || gateway.place().is_none();
+    let left_alone = |gateway: &GatewayFacts| gateway.suspended || gateway.place.is_none();
     if around.gateway.as_ref().is_some_and(left_alone) || environment.metadata.deletion_timestamp.is_some() {
         return None;
     }
@@ -86,7 +78,7 @@ fn judge(environment: &Environment, around: &Around, state: EnvironmentState) ->
     }
     let started = (Active, Reason::Started, "its gateway serves it".to_owned());
     let waiting = |why: &str| (Inactive, Reason::GatewayNotStarted, why.to_owned());
-    match gateway.place() {
+    match gateway.place {
         Some(Place::Started) if around.routed => started,
         // The rule is stored before the environment is Active.
         Some(Place::Started) => waiting("its host is about to be routed"),

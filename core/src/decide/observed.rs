@@ -1,10 +1,11 @@
-//! What a decision is made from: plain facts, gathered by `observe`.
+//! What a decision is made from: plain facts. Whoever calls [`decide`](super::decide) gathers them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::place::Place;
 use crate::api::{ApiGateway, Phase};
 
 /// Everything outside the `ApiGateway` object that a decision looks at.
@@ -224,7 +225,8 @@ impl Pods {
     /// The same pods, as far as they say something in a phase. One that its node gave up was replaced, and stays
     /// as long as its Deployment does: it can explain why a start takes long, but nothing that comes later.
     pub fn seen_in(mut self, phase: Option<&Phase>) -> Self {
-        if phase != Some(&Phase::Starting) {
+        // A start and a restart are one phase: the state does not matter.
+        if !Place::of(phase, None).is_some_and(Place::is_attempt) {
             self.troubles.retain(|pod| !matches!(pod.trouble, Trouble::GivenUp(_)));
         }
         self

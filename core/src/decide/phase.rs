@@ -198,7 +198,7 @@ fn starting(s: &Situation<'_>) -> Verdict {
         if readiness::something_missing(s.observed) && !s.observed.tried {
             return start(state, Reason::Resumed, NextAttempt::Resumed);
         }
-        if state == State::Restarting && s.observed.rollout.available >= 1 {
+        if s.place() == Some(Place::Restarting) && s.observed.rollout.available >= 1 {
             return give_up(State::Running, Reason::RestartDeadlineExceeded);
         }
         return give_up(State::Stopped, Reason::StartDeadlineExceeded);

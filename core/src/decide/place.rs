@@ -1,6 +1,6 @@
 //! Where a gateway is in the state machine.
 
-use crate::api::{ApiGatewayStatus, Phase, State};
+use crate::api::{ApiGateway, ApiGatewayStatus, Phase, State};
 
 /// A place in the state machine, as the diagram names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,6 +58,11 @@ impl Place {
     /// Where a status is on the diagram.
     pub fn of_status(status: &ApiGatewayStatus) -> Option<Self> {
         Self::of(status.phase.as_ref(), status.state)
+    }
+
+    /// Where a gateway is on the diagram.
+    pub fn of_gateway(gateway: &ApiGateway) -> Option<Self> {
+        gateway.status.as_ref().map_or(Some(Self::New), Self::of_status)
     }
 
     /// What `status.phase` says there; nothing before the first transition.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::observed::Child;
 use crate::api::{ApiGatewayStatus, Phase, Reason, State};
 
-/// One act on a child or on the environments.
+/// One act: on a child, on the environments, on the gateway's finalizers, in the registry, or a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// POST it.
@@ -65,7 +65,7 @@ pub enum Verdict {
 /// What is done while the phase stays.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stay {
-    /// Acts on children and environments, in this order.
+    /// Acts, in this order.
     pub steps: Vec<Step>,
     /// When time alone changes the verdict.
     pub wake: Option<Duration>,

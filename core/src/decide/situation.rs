@@ -6,7 +6,7 @@ use super::observed::{Child, HostVerdict, Moment, Observed, Presence, Settings};
 use super::place::Place;
 use super::requests::Requests;
 use super::{deadline, held, readiness};
-use crate::api::{ApiGateway, Phase, REGISTRY_FINALIZER, Reason, State};
+use crate::api::{ApiGateway, REGISTRY_FINALIZER, Reason, State};
 
 /// A gateway and all that is known about it.
 pub struct Situation<'a> {
@@ -46,7 +46,7 @@ pub enum Obstacle {
         /// Those that they may name.
         allowed: String,
     },
-    /// A child's name is another'self.
+    /// A child's name is another's.
     NameTaken {
         /// The child.
         child: Child,
@@ -93,11 +93,6 @@ impl<'a> Situation<'a> {
 }
 
 impl Situation<'_> {
-    /// `status.phase`.
-    pub fn phase(&self) -> Option<&Phase> {
-        self.gateway.status.as_ref()?.phase.as_ref()
-    }
-
     /// `status.state`.
     pub fn state(&self) -> Option<State> {
         self.gateway.status.as_ref()?.state
@@ -105,7 +100,7 @@ impl Situation<'_> {
 
     /// Where the gateway is on the diagram; `None` in a phase of another version.
     pub fn place(&self) -> Option<Place> {
-        Place::of(self.phase(), self.state())
+        Place::of_gateway(self.gateway)
     }
 
     /// Whether the user wants the gateway to serve.

@@ -62,11 +62,12 @@ pub enum Stage {
 pub enum Next {
     /// At once: a transition was recorded, and its clock runs.
     AtOnce,
-    /// When others have had their turn: it is half-way.
-    InTurn,
+    /// When others have had their turn, at this stage.
+    InTurn(Stage),
     /// After a time, if nothing happens before.
     After(Duration),
-    /// Soon, and later every time: the cache is behind the API server, which the next look finds.
+    /// Soon: the cache is behind the API server, which the next look finds. How soon, and that it is later every time,
+    /// says the worker, who counts.
     Behind,
     /// When something happens.
     WhenWoken,
@@ -74,7 +75,11 @@ pub enum Next {
 
 impl From<Option<Duration>> for Next {
     fn from(later: Option<Duration>) -> Self {
-        later.map_or(Self::WhenWoken, Self::After)
+        match later {
+            None => Self::WhenWoken,
+            Some(Duration::ZERO) => Self::InTurn(Stage::UnderWay),
+            Some(later) => Self::After(later),
+        }
     }
 }
 
@@ -230,7 +235,7 @@ impl Queue {
         }
         let again = self.again.remove(key);
         match next {
-            Next::InTurn => self.enqueue(key.clone(), Stage::HalfWay, now),
+            Next::InTurn(stage) => self.enqueue(key.clone(), stage, now),
             _ if again => self.enqueue(key.clone(), Stage::UnderWay, now),
             Next::AtOnce | Next::Behind => self.enqueue(key.clone(), Stage::UnderWay, now),
             Next::After(later) => {
@@ -441,12 +446,12 @@ mod tests {
         let half_way = queue.begin(now).unwrap();
         // Woken by its own first child.
         queue.wake(half_way.clone(), Stage::New, now);
-        queue.end(&half_way, Next::InTurn, now);
+        queue.end(&half_way, Next::InTurn(Stage::HalfWay), now);
         queue.wake(key("a", "going"), Stage::UnderWay, now);
         assert_eq!(queue.begin(now + 3 * SECOND), Some(key("a", "1")));
         queue.end(&key("a", "1"), Next::WhenWoken, now + 3 * SECOND);
         assert_eq!(queue.begin(now + 4 * SECOND), Some(half_way.clone()));
-        queue.end(&half_way, Next::InTurn, now + 4 * SECOND);
+        queue.end(&half_way, Next::InTurn(Stage::HalfWay), now + 4 * SECOND);
         assert_eq!(queue.begin(now + 4 * SECOND), Some(key("a", "2")));
         queue.end(&key("a", "2"), Next::WhenWoken, now + 4 * SECOND);
         assert_eq!(queue.begin(now + 4 * SECOND), Some(half_way));
@@ -460,7 +465,7 @@ mod tests {
             let half_way = key("a", &format!("half-way-{number}"));
             queue.wake(half_way.clone(), Stage::New, now);
             queue.begin(now);
-            queue.end(&half_way, Next::InTurn, now);
+            queue.end(&half_way, Next::InTurn(Stage::HalfWay), now);
         }
         for name in ["new-0", "new-1"] {
             queue.wake(key("a", name), Stage::New, now);

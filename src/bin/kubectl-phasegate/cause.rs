@@ -9,6 +9,13 @@ use serde::Serialize;
 /// After how long without a status somebody should look at the operator.
 pub const UNSEEN: SignedDuration = SignedDuration::from_secs(30);
 
+/// On its way, and nothing is known to be wrong.
+const ON_ITS_WAY: [Reason; 6] =
+    [Reason::Pending, Reason::Starting, Reason::Restarting, Reason::RollingOut, Reason::Stopping, Reason::Deleting];
+
+/// An attempt was given up at its deadline.
+const GIVEN_UP: [Reason; 2] = [Reason::StartDeadlineExceeded, Reason::RestartDeadlineExceeded];
+
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Cause {
@@ -38,9 +45,12 @@ pub fn reason_of(gateway: &ApiGateway) -> &str {
 
 /// Whether an attempt was given up at its deadline, and nothing was asked or is tried since.
 pub fn gave_up(gateway: &ApiGateway) -> bool {
-    let given_up = [Reason::StartDeadlineExceeded, Reason::RestartDeadlineExceeded].map(Reason::as_str);
     condition_of(gateway, condition::STALLED)
-        .is_some_and(|stalled| stalled.status == "True" && given_up.contains(&stalled.reason.as_str()))
+        .is_some_and(|stalled| stalled.status == "True" && is_one_of(&GIVEN_UP, &stalled.reason))
+}
+
+fn is_one_of(reasons: &[Reason], word: &str) -> bool {
+    reasons.iter().any(|reason| reason.as_str() == word)
 }
 
 /// What is wrong with a gateway, if anything is known to be.
@@ -50,10 +60,9 @@ pub fn of(gateway: &ApiGateway, now: Timestamp) -> Option<Cause> {
         return None;
     }
     let failure = gateway.status.as_ref().and_then(|status| status.last_failure.as_ref());
-    match (failure, ready.reason.as_str()) {
-        // On its way, and nothing is known to be wrong.
-        (_, "Pending" | "Starting" | "Restarting" | "RollingOut" | "Stopping" | "Deleting") => None,
-        (Some(failure), "StartDeadlineExceeded" | "RestartDeadlineExceeded") => {
+    match failure {
+        _ if is_one_of(&ON_ITS_WAY, &ready.reason) => None,
+        Some(failure) if is_one_of(&GIVEN_UP, &ready.reason) => {
             let verb = if ready.reason == Reason::RestartDeadlineExceeded.as_str() { "restart" } else { "retry" };
             let next = if gave_up(gateway) {
                 format!("Then change the spec, or: {}", command(verb, gateway))
@@ -66,7 +75,7 @@ pub fn of(gateway: &ApiGateway, now: Timestamp) -> Option<Cause> {
                 hint: Some(format!("{} {next}", failure.hint)),
             })
         }
-        (_, reason) => Some(Cause { reason: reason.to_owned(), message: ready.message.clone(), hint: None }),
+        _ => Some(Cause { reason: ready.reason.clone(), message: ready.message.clone(), hint: None }),
     }
 }
 

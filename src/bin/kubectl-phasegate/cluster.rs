@@ -7,7 +7,7 @@ use k8s_openapi::NamespaceResourceScope;
 use kube::api::Api;
 use kube::config::KubeConfigOptions;
 use kube::{Client, Resource};
-use phasegate::api::ApiGateway;
+use phasegate::api::{ApiGateway, ObjectKey};
 use phasegate::cluster::kubeconfig;
 
 use crate::failure::{self, Failure};
@@ -87,6 +87,11 @@ impl Cluster {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
+    /// The key of an object in the namespace.
+    pub fn key(&self, name: &str) -> ObjectKey {
+        ObjectKey::new(&self.namespace, name)
+    }
+
     /// Reads a gateway of the namespace.
     ///
     /// # Errors
@@ -94,8 +99,8 @@ impl Cluster {
     pub async fn gateway(&self, name: &str) -> Result<ApiGateway, Failure> {
         match self.api::<ApiGateway>().get_opt(name).await {
             Ok(Some(gateway)) => Ok(gateway),
-            Ok(None) => Err(failure::not_found(&self.namespace, name)),
-            Err(error) => Err(self.refused(&format!("ApiGateway {}/{name} cannot be read", self.namespace), &error)),
+            Ok(None) => Err(failure::not_found(&self.key(name))),
+            Err(error) => Err(self.refused(&format!("ApiGateway {} cannot be read", self.key(name)), &error)),
         }
     }
 

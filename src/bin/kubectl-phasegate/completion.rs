@@ -1,10 +1,9 @@
 //! `completion`: scripts that let shells complete what is typed.
 
-use clap::{CommandFactory, ValueEnum};
+use clap::ValueEnum;
 use clap_complete::generate;
 use clap_complete::shells::{Bash, Fish, PowerShell, Zsh};
 
-use crate::arguments::Arguments;
 use crate::failure::Failure;
 use crate::output;
 
@@ -65,12 +64,11 @@ fn for_bash(command: &mut clap::Command) -> String {
     String::from_utf8_lossy(&script).replace(&served(WITHOUT_DASH), &served(PROGRAM))
 }
 
-/// Prints a script.
+/// Prints a script that completes `command`, the whole command line.
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn run(arguments: &Completion) -> Result<(), Failure> {
-    let mut command = Arguments::command();
+pub fn run(arguments: &Completion, mut command: clap::Command) -> Result<(), Failure> {
     let mut script = Vec::new();
     match arguments.shell {
         Shell::Bash => script = for_bash(&mut command).into_bytes(),

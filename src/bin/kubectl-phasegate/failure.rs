@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use kube::core::Status;
+use phasegate::api::ObjectKey;
 
 /// Anything that has no code of its own.
 pub const FAILED: u8 = 1;
@@ -55,11 +56,11 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-/// There is no gateway of this name.
-pub fn not_found(namespace: &str, name: &str) -> Failure {
+/// There is no gateway of this key.
+pub fn not_found(key: &ObjectKey) -> Failure {
     Failure::new(
         NOT_FOUND,
-        format!("there is no ApiGateway {name} in namespace {namespace}"),
+        format!("there is no ApiGateway {} in namespace {}", key.name, key.namespace),
         "Look for it with kubectl phasegate get -A; another namespace is chosen with -n.",
     )
 }

@@ -1,12 +1,13 @@
 //! A gateway as a row of a table: all that is kept of it.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use phasegate::api::{ApiGateway, Phase, Reason, condition};
+use kube::core::error_boundary::InvalidObject;
+use phasegate::api::{ApiGateway, ApiGatewayStatus, Guarded, ObjectKey, Phase, Reason, condition};
+use phasegate::decide::Place;
 use serde::Serialize;
 
 use crate::cause::{self, Cause};
 use crate::output::{Piece, Tone, piece, plain};
-use crate::selection::{Guarded, key};
 use crate::times;
 
 /// How long after its deadline a start that nobody ended is called stuck.
@@ -69,45 +70,50 @@ pub const WIDE_TITLES: [&str; 4] = ["REPLICAS", "ENVIRONMENTS", "IMAGE", "CAUSE"
 
 impl Row {
     /// What is kept of a gateway.
-    pub fn of(gateway: &Guarded, now: Timestamp) -> Self {
-        let (namespace, name) = key(gateway);
+    pub fn of(gateway: &Guarded<ApiGateway>, now: Timestamp) -> Self {
         match &gateway.0 {
             Ok(gateway) => Self::readable(gateway, now),
-            Err(error) => Self {
-                namespace: namespace.to_owned(),
-                name: name.to_owned(),
-                asked: String::new(),
-                state: String::new(),
-                phase: String::new(),
-                ready: false,
+            Err(error) => Self::unreadable(error),
+        }
+    }
+
+    fn unreadable(error: &InvalidObject) -> Self {
+        let ObjectKey { namespace, name } = ObjectKey::of_meta(&error.metadata);
+        Self {
+            namespace,
+            name,
+            asked: String::new(),
+            state: String::new(),
+            phase: String::new(),
+            ready: false,
+            reason: Reason::Undecodable.to_string(),
+            cause: Some(Cause {
                 reason: Reason::Undecodable.to_string(),
-                cause: Some(Cause {
-                    reason: Reason::Undecodable.to_string(),
-                    message: error.error.clone(),
-                    hint: Some("Use the kubectl-phasegate of the operator's version.".to_owned()),
-                }),
-                stuck: true,
-                attempt: None,
-                host: None,
-                image: String::new(),
-                ready_replicas: 0,
-                replicas: 0,
-                active_environments: 0,
-                environments: 0,
-                created: error.metadata.creation_timestamp.as_ref().map(|at| at.0),
-                due: None,
-            },
+                message: error.error.clone(),
+                hint: Some("Use the kubectl-phasegate of the operator's version.".to_owned()),
+            }),
+            stuck: true,
+            attempt: None,
+            host: None,
+            image: String::new(),
+            ready_replicas: 0,
+            replicas: 0,
+            active_environments: 0,
+            environments: 0,
+            created: error.metadata.creation_timestamp.as_ref().map(|at| at.0),
+            due: None,
         }
     }
 
     fn readable(gateway: &ApiGateway, now: Timestamp) -> Self {
+        let ObjectKey { namespace, name } = ObjectKey::of(gateway);
         let status = gateway.status.as_ref();
         let cause = cause::of(gateway, now);
         let due = due(gateway);
         let environments = status.and_then(|status| status.environments.as_ref());
         let mut row = Self {
-            namespace: gateway.namespace_or_empty().to_owned(),
-            name: gateway.name_or_empty().to_owned(),
+            namespace,
+            name,
             asked: format!("{:?}", gateway.spec.state),
             state: status.and_then(|status| status.state).map(|state| format!("{state:?}")).unwrap_or_default(),
             phase: phase(gateway),
@@ -192,7 +198,8 @@ fn due(gateway: &ApiGateway) -> Option<Timestamp> {
         let created = gateway.metadata.creation_timestamp.as_ref()?.0;
         return created.checked_add(cause::UNSEEN).ok();
     }
-    let status = gateway.status.as_ref().filter(|status| status.phase == Some(Phase::Starting))?;
+    let is_attempt = |status: &&ApiGatewayStatus| Place::of_status(status).is_some_and(Place::is_attempt);
+    let status = gateway.status.as_ref().filter(is_attempt)?;
     let attempt = status.attempt.as_ref().filter(|attempt| attempt.held_since.is_none())?;
     let limit = gateway.spec.start_deadline.map(std::time::Duration::from);
     let limit = limit.and_then(|limit| SignedDuration::try_from(limit).ok()).unwrap_or(LONGEST_DEFAULT);

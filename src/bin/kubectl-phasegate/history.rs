@@ -1,7 +1,8 @@
 //! `history`: every transition that the gateway remembers.
 
 use k8s_openapi::jiff::Timestamp;
-use phasegate::api::{ApiGateway, State, Transition};
+use phasegate::api::{ApiGateway, Phase, State, Transition};
+use phasegate::decide::Place;
 use serde::Serialize;
 
 use crate::cluster::{Cluster, ClusterArguments};
@@ -46,7 +47,7 @@ pub struct Step {
     /// When it began.
     pub at: Timestamp,
     /// The phase.
-    pub phase: String,
+    pub phase: Phase,
     /// What the operator held the gateway to.
     pub state: State,
     /// Why, in one word.
@@ -68,7 +69,7 @@ pub fn steps(gateway: &ApiGateway, now: Timestamp) -> Vec<Step> {
     let told = |((step, next), number): ((&Transition, Option<&Transition>), i64)| Step {
         number,
         at: step.at.0,
-        phase: step.to.to_string(),
+        phase: step.to.clone(),
         state: step.state,
         reason: step.reason.to_string(),
         message: step.message.clone(),
@@ -82,13 +83,20 @@ fn whole_seconds(at: Timestamp, now: Timestamp) -> i64 {
     i64::try_from(times::since(at, now).as_secs()).unwrap_or(i64::MAX)
 }
 
-/// The tone of a phase and state.
-pub fn tone(phase: &str, state: State) -> Tone {
-    match (phase, state) {
-        ("Started", State::Running) => Tone::Good,
-        ("Started", _) => Tone::Bad,
-        ("Stopped", _) => Tone::Plain,
-        _ => Tone::Busy,
+impl Step {
+    /// Where the gateway was; `None` in a phase of another version.
+    pub fn place(&self) -> Option<Place> {
+        Place::of(Some(&self.phase), Some(self.state))
+    }
+
+    /// How that was.
+    pub fn tone(&self) -> Tone {
+        match self.place() {
+            Some(Place::Started) if self.state == State::Running => Tone::Good,
+            Some(Place::Started | Place::TimedOut) => Tone::Bad,
+            Some(Place::Stopped) => Tone::Plain,
+            _ => Tone::Busy,
+        }
     }
 }
 
@@ -101,7 +109,7 @@ pub fn lines(steps: &[Step], now: Timestamp) -> Vec<Line> {
             vec![
                 plain(step.number.to_string()),
                 plain(times::age(times::since(step.at, now))),
-                piece(&step.phase, tone(&step.phase, step.state)),
+                piece(step.phase.as_str(), step.tone()),
                 plain(format!("{:?}", step.state)),
                 plain(if step.current { format!("{lasted} so far") } else { lasted }),
                 plain(&step.reason),

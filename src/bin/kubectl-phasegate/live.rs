@@ -9,14 +9,11 @@ use futures::{Stream, StreamExt};
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
+use phasegate::api::{ApiGateway, Guarded, ObjectKey};
 use phasegate::cluster::backoff::WatchBackoff;
 
 use crate::cluster::Cluster;
 use crate::failure::{self, Failure};
-use crate::selection::{Guarded, key};
-
-/// A namespace and a name.
-pub type Key = (String, String);
 
 /// After how long without any event a watch is begun anew. A connection that is silently dead is noticed a little later.
 const WATCH_SECONDS: u32 = 60;
@@ -24,9 +21,9 @@ const WATCH_SECONDS: u32 = 60;
 /// What a watch told.
 pub enum News {
     /// A gateway as it is now.
-    Is(Box<Guarded>),
+    Is(Box<Guarded<ApiGateway>>),
     /// A gateway is gone.
-    Gone(Key),
+    Gone(ObjectKey),
     /// All that there are were told.
     Listed,
     /// The API server does not answer, in what words; it is asked again and again.
@@ -37,14 +34,14 @@ pub enum News {
 
 /// A watch that goes on whatever becomes of the API server.
 pub struct Live {
-    events: Pin<Box<dyn Stream<Item = watcher::Result<Event<Guarded>>>>>,
+    events: Pin<Box<dyn Stream<Item = watcher::Result<Event<Guarded<ApiGateway>>>>>>,
     backoff: WatchBackoff,
     client: Client,
     server: String,
     /// Those that were told last.
-    known: BTreeSet<Key>,
+    known: BTreeSet<ObjectKey>,
     /// Those of the list that is being told.
-    listing: BTreeSet<Key>,
+    listing: BTreeSet<ObjectKey>,
     /// Whether there was a whole list.
     listed: bool,
     /// What was learned in one go, and not told yet.
@@ -83,7 +80,7 @@ async fn answers(client: Client) {
 
 impl Live {
     /// Follows the gateways of `api` that `config` asks for.
-    pub fn follow(cluster: &Cluster, api: Api<Guarded>, config: watcher::Config) -> Self {
+    pub fn follow(cluster: &Cluster, api: Api<Guarded<ApiGateway>>, config: watcher::Config) -> Self {
         Self {
             events: Box::pin(watcher(api, config.timeout(WATCH_SECONDS))),
             backoff: WatchBackoff::default(),
@@ -126,7 +123,7 @@ impl Live {
         }
     }
 
-    fn heard(&mut self, event: Event<Guarded>) {
+    fn heard(&mut self, event: Event<Guarded<ApiGateway>>) {
         match event {
             // It is yielded before anything was asked.
             Event::Init => {
@@ -134,7 +131,7 @@ impl Live {
                 return;
             }
             Event::InitApply(gateway) => {
-                self.listing.insert(owned(&gateway));
+                self.listing.insert(ObjectKey::of(&gateway));
                 self.news.push(News::Is(Box::new(gateway)));
             }
             Event::InitDone => {
@@ -145,11 +142,11 @@ impl Live {
                 self.listed = true;
             }
             Event::Apply(gateway) => {
-                self.known.insert(owned(&gateway));
+                self.known.insert(ObjectKey::of(&gateway));
                 self.news.push(News::Is(Box::new(gateway)));
             }
             Event::Delete(gateway) => {
-                let key = owned(&gateway);
+                let key = ObjectKey::of(&gateway);
                 self.known.remove(&key);
                 self.news.push(News::Gone(key));
             }
@@ -195,9 +192,4 @@ impl Live {
         }
         Ok(())
     }
-}
-
-fn owned(gateway: &Guarded) -> Key {
-    let (namespace, name) = key(gateway);
-    (namespace.to_owned(), name.to_owned())
 }

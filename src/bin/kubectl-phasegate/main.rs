@@ -2,42 +2,51 @@
 //!
 //! Each command has a file or folder of its own. What decides and words are functions of plain data and a
 //! moment; what reads, writes and prints comes after them.
+//!
+//! May import the core, and of the operator's crate the way to the API server (`phasegate::cluster`). A module
+//! imports only its own group below and those before it, and no two import each other. Invariant: the API server sees
+//! a user like any other, and nothing is diagnosed here that a status or a child does not say.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
-mod arguments;
+// What is said, and how.
 mod failure;
 mod output;
-mod times;
-
-mod cluster;
-mod live;
 mod progress;
 mod screen;
+mod times;
+
+// What the API server is asked.
+mod cluster;
+mod live;
 mod selection;
 
+// What a gateway says of itself.
 mod cause;
-mod change;
 mod fleet;
-mod get;
-mod history;
-mod status;
-mod wait;
-
-mod offline;
-mod render;
-mod validate;
-
-mod report;
-
-mod completion;
-
 #[cfg(test)]
 mod samples;
 
+// What files say.
+mod offline;
+
+// The commands.
+mod change;
+mod completion;
+mod get;
+mod history;
+mod render;
+mod report;
+mod status;
+mod validate;
+mod wait;
+
+// All of them, as one command line.
+mod arguments;
+
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use arguments::{Arguments, Command};
 use change::Verb;
@@ -71,6 +80,6 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
         Command::Render(arguments) => render::run(&arguments, &cluster),
         Command::Validate(arguments) => validate::run(&arguments),
         Command::Report(arguments) => report::run(&arguments, &cluster).await,
-        Command::Completion(arguments) => completion::run(&arguments),
+        Command::Completion(arguments) => completion::run(&arguments, Arguments::command()),
     }
 }

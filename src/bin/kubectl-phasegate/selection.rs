@@ -1,17 +1,15 @@
 //! Which gateways a command is about.
 
+use std::collections::BTreeSet;
+
 use kube::Api;
 use kube::api::ListParams;
-use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;
 use kube::runtime::watcher;
-use phasegate::api::ApiGateway;
+use phasegate::api::{ApiGateway, Guarded, ObjectKey};
 
 use crate::cluster::Cluster;
 use crate::failure::{self, FAILED, Failure, NOT_FOUND};
-
-/// A gateway, or why this version cannot read it: one that cannot be read hides no other.
-pub type Guarded = DeserializeGuard<ApiGateway>;
 
 /// Names, labels and namespaces.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -41,7 +39,7 @@ impl Selection {
     }
 
     /// The gateways of the namespace or of all.
-    pub fn api(&self, cluster: &Cluster) -> Api<Guarded> {
+    pub fn api(&self, cluster: &Cluster) -> Api<Guarded<ApiGateway>> {
         let client = cluster.client.clone();
         if self.all_namespaces { Api::all(client) } else { Api::namespaced(client, &cluster.namespace) }
     }
@@ -58,20 +56,22 @@ impl Selection {
         }
     }
 
-    /// Reads them, by namespace and name, and says which of those that were named are not there.
+    /// Reads them, by namespace and name, and says which of those that were named are not there. One that cannot be
+    /// read hides no other.
     ///
     /// # Errors
     /// When they cannot be listed.
-    pub async fn read(&self, cluster: &Cluster) -> Result<(Vec<Guarded>, Vec<Failure>), Failure> {
+    pub async fn read(&self, cluster: &Cluster) -> Result<(Vec<Guarded<ApiGateway>>, Vec<Failure>), Failure> {
         let list =
             ListParams { label_selector: self.selector.clone(), field_selector: self.field(), ..Default::default() };
         let listed = self.api(cluster).list(&list).await;
         let what = format!("the ApiGateways of {} cannot be listed", self.place(cluster));
         let mut found = listed.map_err(|error| cluster.refused(&what, &error))?.items;
-        found.retain(|gateway| self.names(key(gateway).1));
-        found.sort_by(|one, other| key(one).cmp(&key(other)));
-        let missing = self.names.iter().filter(|name| !found.iter().any(|gateway| key(gateway).1 == name.as_str()));
-        let missing = missing.map(|name| failure::not_found(&cluster.namespace, name)).collect();
+        found.retain(|gateway| self.names(&ObjectKey::of(gateway).name));
+        found.sort_by_cached_key(ObjectKey::of);
+        let there: BTreeSet<ObjectKey> = found.iter().map(ObjectKey::of).collect();
+        let named = self.names.iter().map(|name| cluster.key(name));
+        let missing = named.filter(|key| !there.contains(key)).map(|key| failure::not_found(&key)).collect();
         Ok((found, missing))
     }
 }
@@ -90,20 +90,11 @@ pub fn name(text: &str) -> Result<String, String> {
     }
 }
 
-/// Namespace and name, also of one that cannot be read.
-pub fn key(gateway: &Guarded) -> (&str, &str) {
-    let meta = match &gateway.0 {
-        Ok(gateway) => &gateway.metadata,
-        Err(InvalidObject { metadata, .. }) => metadata,
-    };
-    (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
-}
-
 /// A gateway cannot be read by this version.
-pub fn unreadable(namespace: &str, name: &str, error: &InvalidObject) -> Failure {
+pub fn unreadable(key: &ObjectKey, error: &InvalidObject) -> Failure {
     Failure::new(
         FAILED,
-        format!("ApiGateway {namespace}/{name} was written by another version: {}", error.error),
+        format!("ApiGateway {key} was written by another version: {}", error.error),
         "Use the kubectl-phasegate of the operator's version.",
     )
 }

@@ -10,7 +10,6 @@ use crate::api::{ApiGateway, Environment, ObjectKey, Reason, uid_of};
 use crate::cluster::calls::{CallError, Object};
 use crate::control::context::Context;
 use crate::control::error::Error;
-use crate::control::record;
 use crate::decide::{Note, say};
 use crate::metrics::labels::Operation;
 use crate::queue::Next;
@@ -42,7 +41,7 @@ pub async fn reconcile(ctx: &Context, mongo: &Mongo, gateway_id: &str) -> Result
             mongo.wait(document_key(gateway_id));
             Ok(Next::WhenWoken)
         }
-        Err(Error::Call(error)) => record::again(error),
+        Err(Error::Call(error)) => Error::again(error),
         outcome => outcome,
     }
 }
@@ -216,6 +215,7 @@ impl Asked for ApiGateway {
 
 impl Asked for Environment {
     fn keep(ctx: &Context, mongo: &Mongo, place: &ObjectKey, object: Self) {
+        // One of a namespace that is not watched is never in a cache that would take its place.
         let is_cached = ctx.scopes.of(&place.namespace).is_none_or(|caches| caches.environment(place).is_some());
         mongo.made.applied_environment(place, object, is_cached);
     }

@@ -10,7 +10,7 @@ use crate::cache::caches::Caches;
 use crate::control::context::Context;
 use crate::control::error::Error;
 use crate::control::gather;
-use crate::control::record::{self, Unwritten, claims_newly, with_host_reserved};
+use crate::control::record::{Unwritten, claims_newly, with_host_reserved};
 use crate::decide::environment;
 use crate::queue::Next;
 
@@ -37,6 +37,6 @@ pub async fn reconcile(ctx: &Context, caches: &Caches, object: &Guarded<Environm
     match with_host_reserved(caches, environment, claims, write).await {
         Ok(_) => Ok(Next::WhenWoken),
         Err(Unwritten::HostLost) => Ok(Next::Behind),
-        Err(Unwritten::Failed(error)) => record::again(error),
+        Err(Unwritten::Failed(error)) => Error::again(error),
     }
 }

@@ -27,25 +27,25 @@ pub async fn reconcile(ctx: &Context, caches: &Caches, object: &Guarded<ApiGatew
         Ok(cached) => {
             // The cache may lag behind our own writes.
             let newer = ctx.memory.newer_than(cached);
-            pass(ctx, caches, newer.as_deref().unwrap_or(cached)).await
+            one_pass(ctx, caches, newer.as_deref().unwrap_or(cached)).await
         }
         Err(object) => unreadable::gateway(ctx, object).await,
     }
 }
 
-async fn pass(ctx: &Context, caches: &Caches, gateway: &ApiGateway) -> Result<Next, Error> {
-    let mut gathered = gather::cached(ctx, caches, gateway, ctx.memory.recall(gateway), Now::read());
-    let mut plan = gathered.decide(&ctx.settings);
+async fn one_pass(ctx: &Context, caches: &Caches, gateway: &ApiGateway) -> Result<Next, Error> {
+    let mut pass = gather::cached(ctx, caches, gateway, ctx.memory.recall(gateway), Now::read());
+    let mut plan = pass.decide(&ctx.settings);
     if plan.confirm {
         // An attempt is given up on what the API server says, and not on what a cache does.
-        if let Err(error) = Box::pin(gather::live(ctx, &mut gathered)).await {
-            return record::record(ctx, gathered, Plan::default(), Outcome::Failed(error)).await;
+        if let Err(error) = Box::pin(gather::live(ctx, &mut pass)).await {
+            return record::record(ctx, pass, Plan::default(), Outcome::Failed(error)).await;
         }
-        plan = gathered.decide(&ctx.settings);
+        plan = pass.decide(&ctx.settings);
     }
-    let outcome = act::carry_out(ctx, &plan, &mut gathered).await;
+    let outcome = act::carry_out(ctx, &plan, &mut pass).await;
     if let Outcome::Learned(learned) = &outcome {
-        plan = gathered.learn(learned.clone(), plan, &ctx.settings);
+        plan = pass.learn(learned.clone(), plan, &ctx.settings);
     }
-    record::record(ctx, gathered, plan, outcome).await
+    record::record(ctx, pass, plan, outcome).await
 }

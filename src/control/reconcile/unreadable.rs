@@ -10,7 +10,6 @@ use crate::cluster::calls::{CallError, Object};
 use crate::control::act::{self, Outcome};
 use crate::control::context::Context;
 use crate::control::error::Error;
-use crate::control::record;
 use crate::decide::{Note, say};
 use crate::queue::Next;
 
@@ -20,7 +19,7 @@ pub(super) async fn gateway(ctx: &Context, object: &InvalidObject) -> Result<Nex
     let kept = meta.finalizers.iter().flatten().any(|finalizer| finalizer == REGISTRY_FINALIZER);
     if meta.deletion_timestamp.is_some() && kept {
         match act::let_go(ctx, meta).await {
-            Outcome::Failed(error) => return record::again(error),
+            Outcome::Failed(error) => return Error::again(error),
             Outcome::Behind => return Ok(Next::Behind),
             Outcome::Done | Outcome::HalfWay | Outcome::Learned(_) => {}
         }
@@ -36,7 +35,7 @@ pub(super) async fn environment(ctx: &Context, object: &InvalidObject) -> Result
 fn reported(outcome: Result<(), CallError>) -> Result<Next, Error> {
     match outcome {
         Ok(()) => Ok(Next::WhenWoken),
-        Err(error) => record::again(error),
+        Err(error) => Error::again(error),
     }
 }
 

@@ -47,7 +47,7 @@ const TABLE: &[Row] = &[
             let kept = patch(GATEWAY, json_of(&but(fresh(), finalizer))).with("/metadata/resourceVersion", "1");
             vec![kept.with("/metadata/finalizers/0", "phasegate.dev/registry")]
         },
-        ends: "After 0s",
+        ends: "InTurn(UnderWay)",
         writes: &[],
         tells: &[],
         remembers: &["tried", "our write"],

@@ -16,7 +16,7 @@ async fn the_pass_after_a_transition_starts_from_what_was_written_although_the_c
 
     // The cache still has a gateway without a status, of which a pass would record the same transition.
     let second = w.pass(vec![post(DEPLOYMENTS)]).await.unwrap();
-    assert_eq!(second.ends, "InTurn");
+    assert_eq!(second.ends, "InTurn(HalfWay)");
     let third = w.pass(vec![post(SERVICES), post(INGRESSES)]).await.unwrap();
     assert_eq!(third.ends, "After 5s");
     assert_eq!(third.writes, Vec::<String>::new());
@@ -81,7 +81,7 @@ async fn what_the_cache_does_not_show_in_five_seconds_is_created_again() {
     tokio::time::sleep(CACHE_LAG).await;
     assert_eq!(w.pass(vec![]).await.unwrap().ends, "After 5s");
     tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-    assert_eq!(w.pass(vec![post(DEPLOYMENTS)]).await.unwrap().ends, "InTurn");
+    assert_eq!(w.pass(vec![post(DEPLOYMENTS)]).await.unwrap().ends, "InTurn(HalfWay)");
 }
 
 #[tokio::test(start_paused = true)]

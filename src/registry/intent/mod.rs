@@ -3,6 +3,9 @@
 //! Everything about one gateway id is decided at once: the gateway's document, its environments', and the
 //! objects that are there. A document is checked once (`checked`); the object is rendered from what was checked
 //! (`render`) and compared with the one that is there (`compare`), or its fault is answered (`answers`).
+//!
+//! May import the core, and of `registry` `document` and `identity`. Invariants: the same documents and objects give the
+//! same acts, and an object is applied only as a document that was checked asks for it.
 
 mod answers;
 mod checked;

@@ -1,7 +1,8 @@
 //! What is known of a gateway. Asks nobody and changes nothing.
 
 use super::Mongo;
-use crate::api::{ApiGateway, Phase};
+use crate::api::ApiGateway;
+use crate::decide::Place;
 use crate::decide::observed::RegistryFacts;
 use crate::registry::document::Documents;
 use crate::registry::identity::Identity;
@@ -40,11 +41,12 @@ impl Mongo {
 /// What may be said before anything is known: what was recorded once is, and nothing that waits for documents
 /// goes on.
 fn nothing_known(gateway: &ApiGateway, environments: &[EnvironmentView]) -> RegistryFacts {
-    let phase = gateway.status.as_ref().and_then(|status| status.phase.as_ref());
-    let waits = matches!(phase, Some(Phase::Starting | Phase::Stopping)) && !environments.is_empty();
+    let place = Place::of_gateway(gateway);
+    let waits =
+        matches!(place, Some(Place::Starting | Place::Restarting | Place::Stopping)) && !environments.is_empty();
     RegistryFacts {
         external: true,
-        recorded: !matches!(phase, None | Some(Phase::Created)),
+        recorded: !matches!(place, Some(Place::New | Place::Created)),
         to_activate: waits,
         to_deactivate: waits,
         forgotten: false,

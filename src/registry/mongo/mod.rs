@@ -1,4 +1,7 @@
 //! A platform's MongoDB as a registry: what is known of it, the steps of gateways' plans, and whom to wake.
+//!
+//! May import what `registry` may, and all of `registry` but `intent` and `follow`. Invariants: `facts` asks nobody and
+//! changes nothing; what `writer` left behind is known before it returns; and nobody waits for a registry that answers.
 
 mod facts;
 mod made;

@@ -1,4 +1,4 @@
-//! The writes to documents, each fenced: the steps of gateways' plans, and what intake answers and removes.
+//! The writes to documents, every transition fenced: the steps of gateways' plans, and what intake answers and removes.
 //!
 //! Invariant: what a write left behind is known before it returns.
 

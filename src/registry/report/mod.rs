@@ -2,6 +2,9 @@
 //!
 //! A fence is part of the filter: a write that comes too late, or from an operator that is no longer
 //! leader, finds nothing to write to.
+//!
+//! May import the core, and of `registry` `document`, `identity` and `intent`. Invariant: what is to be written follows
+//! from the object, its environments, their documents and the flags; whoever writes it says when.
 
 mod environments;
 mod fences;

@@ -10,7 +10,7 @@ use crate::api::{INTENT_ANNOTATION, Phase, State};
 use crate::children;
 use crate::decide::held::is_held_stopped;
 use crate::decide::requests::Requests;
-use crate::decide::say;
+use crate::decide::{Place, say};
 use crate::registry::document::{Answer, By, GatewayDocument, document_of, moment, or_null, word};
 use crate::registry::intent;
 
@@ -62,7 +62,7 @@ impl Situation<'_> {
         let taken_in = document.is_our_word() || self.gateway.annotation(INTENT_ANNOTATION) == Some(&document.token());
         let status = self.gateway.status.as_ref()?;
         let state = status.state?;
-        if !taken_in || matches!(status.phase, Some(Phase::Deleting)) {
+        if !taken_in || Place::of_status(status) == Some(Place::Deleting) {
             return None;
         }
         let requests = Requests::of(self.gateway);
@@ -158,7 +158,7 @@ impl Situation<'_> {
         if let Some(attempt) = &status.attempt {
             set.insert("attempt", attempt.number);
         }
-        let failure = status.last_failure.as_ref().filter(|_| status.phase != Some(Phase::Deleting));
+        let failure = status.last_failure.as_ref().filter(|_| Place::of_status(status) != Some(Place::Deleting));
         match failure {
             Some(failure) => {
                 let message = say(&format!("{} {}", failure.message, failure.hint));

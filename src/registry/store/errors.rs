@@ -17,13 +17,8 @@ pub enum RegistryError {
     #[error("a document of this key is there already: {0}")]
     Duplicate(String),
     /// It answered, and did not do it.
-    #[error("the database refused: {message}")]
-    Refused {
-        /// Its error code.
-        code: i32,
-        /// Its words.
-        message: String,
-    },
+    #[error("the database refused: {0}")]
+    Refused(String),
     /// The documents changed meanwhile.
     #[error("the document changed meanwhile")]
     Changed,
@@ -36,7 +31,7 @@ impl RegistryError {
             Self::Unavailable(_) => RegistryOutcome::Unavailable,
             Self::NotLeader => RegistryOutcome::NotLeader,
             Self::Duplicate(_) => RegistryOutcome::Duplicate,
-            Self::Refused { .. } => RegistryOutcome::Refused,
+            Self::Refused(_) => RegistryOutcome::Refused,
             Self::Changed => RegistryOutcome::Changed,
         }
     }
@@ -56,16 +51,14 @@ pub(super) fn translated(hosts: &str, error: &MongoError) -> RegistryError {
         ErrorKind::Shutdown => unavailable(format!("the connection to {hosts} was closed")),
         ErrorKind::Command(error) if is_away(error.code) => unavailable(format!("{hosts}: {}", error.message)),
         ErrorKind::Command(error) if error.code == DUPLICATE_KEY => RegistryError::Duplicate(error.message.clone()),
-        ErrorKind::Command(error) => RegistryError::Refused { code: error.code, message: error.message.clone() },
+        ErrorKind::Command(error) => RegistryError::Refused(error.message.clone()),
         ErrorKind::Write(WriteFailure::WriteError(error)) if error.code == DUPLICATE_KEY => {
             RegistryError::Duplicate(error.message.clone())
         }
-        ErrorKind::Write(WriteFailure::WriteError(error)) => {
-            RegistryError::Refused { code: error.code, message: error.message.clone() }
-        }
+        ErrorKind::Write(WriteFailure::WriteError(error)) => RegistryError::Refused(error.message.clone()),
         // The write may be lost with the server that has it.
         ErrorKind::Write(WriteFailure::WriteConcernError(error)) => unavailable(format!("{hosts}: {}", error.message)),
-        other => RegistryError::Refused { code: 0, message: other.to_string() },
+        other => RegistryError::Refused(other.to_string()),
     }
 }
 

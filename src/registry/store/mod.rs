@@ -1,4 +1,7 @@
-//! Calls to MongoDB: each is bounded in time and by leadership, and none is repeated here.
+//! Calls to MongoDB, and its answers in the registry's own words.
+//!
+//! May import `cluster::claim`, `metrics`, and of `registry` `config`, `breaker`, `document` and `known`. Invariants: each
+//! call is bounded in time, each write by leadership as well, and none is repeated here.
 
 mod errors;
 mod stream;
@@ -138,7 +141,7 @@ impl Store {
             let create = async { collection.create_index(index).await.map(drop) };
             match self.write(Operation::CreateIndex, create).await {
                 Ok(()) => {}
-                Err(error @ (RegistryError::Refused { .. } | RegistryError::Duplicate(_))) => {
+                Err(error @ (RegistryError::Refused(_) | RegistryError::Duplicate(_))) => {
                     refused.push(format!("{name}: {error}"));
                 }
                 Err(error) => return Err(error),

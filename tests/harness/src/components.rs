@@ -73,7 +73,7 @@ pub async fn compact(cluster: &Cluster, revision: &str) {
     let etcd = Component::of(cluster, "etcd");
     let store = plain_client(&format!("http://127.0.0.1:{}", etcd.port()));
     let body = json!({ "revision": revision, "physical": true }).to_string().into_bytes();
-    let request = axum::http::Request::post("/v3/kv/compaction").body(body.into()).unwrap();
+    let request = http::Request::post("/v3/kv/compaction").body(body.into()).unwrap();
     assert_eq!(store.send(request).await.unwrap().status(), 200);
 }
 

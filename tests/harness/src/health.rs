@@ -3,8 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
-use axum::http::Request;
+use http::Request;
 use kube::{Client, Config};
 
 use crate::wait::eventually;
@@ -40,7 +39,7 @@ impl Health {
         let request = Request::get(path).body(kube::client::Body::empty()).unwrap();
         let answer = self.client.send(request).await.ok()?;
         let status = answer.status().as_u16();
-        let body = to_bytes(Body::new(answer.into_body()), usize::MAX).await.ok()?;
+        let body = answer.into_body().collect_bytes().await.ok()?;
         Some((status, String::from_utf8(body.to_vec()).unwrap()))
     }
 

@@ -12,7 +12,8 @@ pub fn unasked(gateway: &ApiGateway) -> Option<String> {
     let history = gateway.status.as_ref().map_or(&[][..], |status| &status.history);
     let illegal = history.windows(2).find(|pair| !is_edge(&pair[0], &pair[1]));
     if let Some([before, after]) = illegal {
-        return Some(format!("{} {:?} became {} {:?}", before.to, before.state, after.to, after.state));
+        let words = |step: &Transition| format!("{} {}", step.to, step.state.as_str());
+        return Some(format!("{} became {}", words(before), words(after)));
     }
     let annotations = gateway.metadata.annotations.iter().flatten();
     let by_annotation = annotations.filter(|(name, _)| name.ends_with("-requested-at")).count();

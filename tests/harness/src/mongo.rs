@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mongodb::bson::Document;
+use mongodb::change_stream::ChangeStream;
+use mongodb::change_stream::event::{ChangeStreamEvent, ResumeToken};
+use mongodb::options::FullDocumentType;
 use mongodb::{Client, Collection};
 
 use crate::cluster::run_id;
@@ -172,6 +175,17 @@ impl Drop for Database {
             failed => eprintln!("database {} is left behind: {failed:?}", self.name),
         }
     }
+}
+
+/// Opens a change stream over a collection, from where an earlier one ended.
+///
+/// # Errors
+/// When it cannot be opened.
+pub async fn change_stream(
+    collection: &Collection<Document>,
+    after: Option<ResumeToken>,
+) -> mongodb::error::Result<ChangeStream<ChangeStreamEvent<Document>>> {
+    collection.watch().full_document(FullDocumentType::UpdateLookup).resume_after(after).await
 }
 
 fn folder() -> PathBuf {

@@ -42,7 +42,7 @@ pub fn is_true(gateway: &ApiGateway, type_: &str) -> bool {
 /// A gateway's history, as `Phase/State Reason`.
 pub fn path(gateway: &ApiGateway) -> Vec<String> {
     let transitions = gateway.status.iter().flat_map(|status| &status.history);
-    transitions.map(|step| format!("{}/{:?} {}", step.to, step.state, step.reason)).collect()
+    transitions.map(|step| format!("{}/{} {}", step.to, step.state.as_str(), step.reason)).collect()
 }
 
 /// A patch that asks for a restart.

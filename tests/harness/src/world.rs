@@ -170,7 +170,7 @@ impl World {
 
     /// Merges a patch into a gateway.
     pub async fn patch(&self, name: &str, patch: Value) -> ApiGateway {
-        self.api().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap()
+        self.patch_object(name, patch).await
     }
 
     /// Merges a patch into a gateway's status, as a stray or foreign operator might.
@@ -216,7 +216,7 @@ impl World {
 
     /// Waits until a gateway is in a phase and state.
     pub async fn until_phase(&self, name: &str, phase: Phase, state: State) -> ApiGateway {
-        self.until_gateway(name, &format!("{phase} with state {state:?}"), |gateway: &ApiGateway| {
+        self.until_gateway(name, &format!("{phase} with state {}", state.as_str()), |gateway: &ApiGateway| {
             gateway
                 .status
                 .as_ref()

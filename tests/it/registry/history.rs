@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use mongodb::Collection;
 use mongodb::bson::Document;
-use mongodb::change_stream::ChangeStream;
-use mongodb::change_stream::event::{ChangeStreamEvent, OperationType, ResumeToken};
-use mongodb::options::FullDocumentType;
+use mongodb::change_stream::event::OperationType;
 use tokio::sync::watch;
 
 use super::{PATIENCE, text, whole};
+use crate::harness::change_stream;
 
 /// One change of a document. A change stream shows a document as it is when the change is fetched, so
 /// that the same version may come twice.
@@ -28,15 +27,9 @@ pub struct History {
     task: tokio::task::JoinHandle<()>,
 }
 
-type Stream = ChangeStream<ChangeStreamEvent<Document>>;
-
-async fn open(collection: &Collection<Document>, after: Option<ResumeToken>) -> mongodb::error::Result<Stream> {
-    collection.watch().full_document(FullDocumentType::UpdateLookup).resume_after(after).await
-}
-
 impl History {
     pub async fn follow(collection: Collection<Document>) -> Self {
-        let mut stream = open(&collection, None).await.unwrap();
+        let mut stream = change_stream(&collection, None).await.unwrap();
         let (sender, changes) = watch::channel(BTreeMap::<String, Vec<Seen>>::new());
         let task = tokio::spawn(async move {
             let mut token = stream.resume_token();
@@ -58,7 +51,7 @@ impl History {
                     // The database is away; afterwards it goes on where it was.
                     Err(_) => loop {
                         tokio::time::sleep(Duration::from_millis(50)).await;
-                        if let Ok(again) = open(&collection, token.clone()).await {
+                        if let Ok(again) = change_stream(&collection, token.clone()).await {
                             stream = again;
                             break;
                         }

@@ -6,6 +6,7 @@ use super::builders::{HOST, at, but};
 use crate::api::{
     Environment, EnvironmentSpec, EnvironmentState, EnvironmentStatus, GatewayRef, HostClaim, Phase, State, condition,
 };
+use crate::decide::Place;
 use crate::decide::conditions::find;
 use crate::decide::environment::{Around, GatewayFacts, decide, switched};
 use crate::decide::observed::HostVerdict;
@@ -37,7 +38,7 @@ fn claim(since: i64) -> HostClaim {
 }
 
 fn gateway(phase: Phase, state: State) -> Around {
-    let facts = GatewayFacts { phase: Some(phase), state: Some(state), suspended: false };
+    let facts = GatewayFacts { place: Place::of(Some(&phase), Some(state)), suspended: false };
     Around { gateway: Some(facts), host: HostVerdict::Free, routed: true }
 }
 

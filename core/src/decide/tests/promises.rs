@@ -144,6 +144,7 @@ fn a_rollout_without_progress_is_told_once_whichever_pod_is_in_trouble() {
 #[test]
 fn an_environment_of_a_gateway_in_an_unknown_phase_is_left_alone() {
     use crate::api::{Environment, EnvironmentSpec, EnvironmentState, EnvironmentStatus, GatewayRef, Phase, State};
+    use crate::decide::Place;
     use crate::decide::environment::{Around, GatewayFacts, decide};
     use crate::decide::observed::HostVerdict;
     let spec = EnvironmentSpec { gateway_ref: GatewayRef { name: "shop".to_owned() }, host: None };
@@ -151,8 +152,8 @@ fn an_environment_of_a_gateway_in_an_unknown_phase_is_left_alone() {
         environment.status =
             Some(EnvironmentStatus { state: EnvironmentState::Active, ..EnvironmentStatus::default() });
     });
-    let phase = Some(Phase::Unknown("Hibernating".to_owned()));
-    let gateway = Some(GatewayFacts { phase, state: Some(State::Running), suspended: false });
+    let place = Place::of(Some(&Phase::Unknown("Hibernating".to_owned())), Some(State::Running));
+    let gateway = Some(GatewayFacts { place, suspended: false });
     let around = Around { gateway, host: HostVerdict::Free, routed: true };
     let state = decide(&active, &around, at(10)).map_or(EnvironmentState::Active, |status| status.state);
     assert_eq!(state, EnvironmentState::Active);

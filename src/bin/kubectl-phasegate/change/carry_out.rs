@@ -9,7 +9,7 @@ use kube::api::{Patch, PatchParams};
 use phasegate::api::ApiGateway;
 use phasegate::decide::human;
 
-use super::outcome::Outcome;
+use super::outcome::{ChangeResult, Outcome};
 use super::plan::Patching;
 use super::verb::Verb;
 use crate::cluster::Cluster;
@@ -49,10 +49,13 @@ impl How {
         if self.quiet || outcome.failure.is_some() {
             return Ok(());
         }
-        let Outcome { namespace, name, result, message, .. } = outcome;
+        let Outcome { key, result, message, .. } = outcome;
         self.progress.clear();
-        let result = if *result == "changed" { String::new() } else { format!("{result}: ") };
-        output::print(&format!("{namespace}/{name} {result}{message}\n"))
+        let result = match result {
+            ChangeResult::Changed => String::new(),
+            other => format!("{}: ", other.as_str()),
+        };
+        output::print(&format!("{key} {result}{message}\n"))
     }
 
     /// Changes the gateways. With a wave, none begins after one has failed; without one, all are asked before any is
@@ -68,7 +71,7 @@ impl How {
         let asked = stream::iter(patches).map(|patching| async move {
             if in_wave && failed.get() {
                 let message = "left alone after the failure of another".to_owned();
-                return Outcome { result: "untouched", message, ..patching.outcome };
+                return Outcome { result: ChangeResult::Untouched, message, ..patching.outcome };
             }
             let asked = self.ask(cluster, patching).await;
             let done = if in_wave { self.wait(cluster, asked).await } else { asked };
@@ -100,14 +103,14 @@ impl How {
 
     async fn ask(&self, cluster: &Cluster, patching: Patching) -> Outcome {
         let Patching { mut outcome, patch, suspended } = patching;
-        let api: Api<ApiGateway> = Api::namespaced(cluster.client.clone(), &outcome.namespace);
+        let api: Api<ApiGateway> = Api::namespaced(cluster.client.clone(), &outcome.key.namespace);
         let params = PatchParams {
             dry_run: self.dry_run,
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        if let Err(error) = api.patch(&outcome.name, &params, &Patch::Merge(&patch)).await {
-            let what = format!("ApiGateway {}/{} cannot be changed", outcome.namespace, outcome.name);
+        if let Err(error) = api.patch(&outcome.key.name, &params, &Patch::Merge(&patch)).await {
+            let what = format!("ApiGateway {} cannot be changed", outcome.key);
             return outcome.failed(cluster.refused(&what, &error));
         }
         if suspended && self.verb != Verb::Resume {
@@ -122,7 +125,7 @@ impl How {
     async fn wait(&self, cluster: &Cluster, mut outcome: Outcome) -> Outcome {
         let (Some(timeout), None) = (self.patience, &outcome.failure) else { return outcome };
         let (goal, begun) = (self.verb.goal(), Instant::now());
-        match wait::until(cluster, &outcome.namespace, &outcome.name, goal, timeout, &self.progress).await {
+        match wait::until(cluster, &outcome.key, goal, timeout, &self.progress).await {
             Ok(()) => {
                 outcome.message = format!("{} after {}", goal.words(), human(begun.elapsed()));
                 outcome

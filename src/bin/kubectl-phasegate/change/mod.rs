@@ -1,4 +1,7 @@
 //! `start`, `stop`, `restart`, `retry`, `suspend`, `resume`: whom they are asked of, in which order, and what is said.
+//!
+//! May import the modules of what is said, of the cluster and of a gateway's own words, and `wait`. Invariant: what is to
+//! be done is planned for all (`plan`, by `verb`) before anything is asked of one (`carry_out`).
 
 mod carry_out;
 mod outcome;
@@ -148,11 +151,11 @@ async fn run(
         how.tell(outcome)?;
     }
     outcomes.extend(how.carry_out(&cluster, patches).await?);
-    outcomes.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
+    outcomes.sort_by(|one, other| one.key.cmp(&other.key));
     failures.extend(unreadable);
     failures.extend(outcomes.iter().filter_map(|outcome| outcome.failure.clone()));
     if let Some(data) = change.output {
-        output::print(&data.text(&Results { results: outcomes })?)?;
+        output::print(&data.text(&Results::of(&outcomes))?)?;
     }
     tell_all(&failures)
 }

@@ -2,12 +2,13 @@
 
 use std::io::{BufRead, IsTerminal, Write, stderr, stdin};
 
+use phasegate::api::{ApiGateway, Guarded, ObjectKey};
 use serde_json::Value;
 
-use super::outcome::Outcome;
+use super::outcome::{ChangeResult, Outcome};
 use super::verb::{Means, Verb};
 use crate::failure::{FAILED, Failure};
-use crate::selection::{Guarded, key, unreadable};
+use crate::selection::unreadable;
 
 /// A gateway that is to be changed.
 pub struct Patching {
@@ -32,7 +33,7 @@ pub struct Plan {
 
 impl Plan {
     /// Makes a plan for what was found. `token` is a value that no annotation has had before.
-    pub fn of(verb: Verb, found: Vec<Guarded>, token: &str) -> Self {
+    pub fn of(verb: Verb, found: Vec<Guarded<ApiGateway>>, token: &str) -> Self {
         let mut plan = Self::default();
         for gateway in found {
             plan.add(verb, gateway, token);
@@ -40,26 +41,24 @@ impl Plan {
         plan
     }
 
-    fn add(&mut self, verb: Verb, gateway: Guarded, token: &str) {
-        let (namespace, name) = key(&gateway);
-        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+    fn add(&mut self, verb: Verb, gateway: Guarded<ApiGateway>, token: &str) {
+        let key = ObjectKey::of(&gateway);
         let gateway = match gateway.0 {
             Ok(gateway) => gateway,
             Err(error) => {
-                self.failures.push(unreadable(&namespace, &name, &error));
+                self.failures.push(unreadable(&key, &error));
                 return;
             }
         };
-        let outcome =
-            |result, message: &str| Outcome { namespace, name, result, message: message.to_owned(), failure: None };
+        let outcome = |result, message: &str| Outcome { key, result, message: message.to_owned(), failure: None };
         match verb.means(&gateway, token) {
             Means::Patch(patch, done) => {
-                let outcome = outcome("changed", done);
+                let outcome = outcome(ChangeResult::Changed, done);
                 self.patches.push(Patching { outcome, patch, suspended: gateway.spec.suspend });
             }
-            Means::Nothing(why) => self.settled.push(outcome("unchanged", why)),
+            Means::Nothing(why) => self.settled.push(outcome(ChangeResult::Unchanged, why)),
             Means::Refused(sentence, advice) => {
-                self.settled.push(outcome("failed", "").failed(Failure::new(FAILED, sentence, advice)));
+                self.settled.push(outcome(ChangeResult::Failed, "").failed(Failure::new(FAILED, sentence, advice)));
             }
         }
     }
@@ -77,7 +76,7 @@ impl Plan {
 pub fn confirm(verb: Verb, patches: &[Patching]) -> Result<(), Failure> {
     const NAMED: usize = 10;
     let count = patches.len();
-    let keys = patches.iter().take(NAMED).map(|patch| format!("{}/{}", patch.outcome.namespace, patch.outcome.name));
+    let keys = patches.iter().take(NAMED).map(|patch| patch.outcome.key.to_string());
     let mut keys = keys.collect::<Vec<_>>().join(", ");
     if count > NAMED {
         keys = format!("{keys} and {} more", count - NAMED);

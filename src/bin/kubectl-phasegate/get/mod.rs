@@ -1,4 +1,7 @@
 //! `get`: the fleet as a table, once or live.
+//!
+//! May import the modules of what is said, of the cluster and of a gateway's own words, and no other command. Invariant: a
+//! gateway is kept as its row (`fleet`) alone, however long it is watched.
 
 mod watch;
 

@@ -5,6 +5,7 @@ use std::io::{IsTerminal, stdout};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
+use phasegate::api::ObjectKey;
 use serde::Serialize;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
@@ -12,7 +13,7 @@ use super::{Form, Get, Look, names};
 use crate::cluster::Cluster;
 use crate::failure::Failure;
 use crate::fleet::{self, Row};
-use crate::live::{Key, Live, News};
+use crate::live::{Live, News};
 use crate::output::{self, Data, Line, Table, Tone, piece, plain};
 use crate::screen::Screen;
 
@@ -54,11 +55,11 @@ impl Page {
 /// What is known, and what was shown of it.
 struct Following<'a> {
     arguments: &'a Get,
-    rows: BTreeMap<Key, Row>,
+    rows: BTreeMap<ObjectKey, Row>,
     /// Those that changed since they were printed, or are gone.
-    changed: BTreeSet<Key>,
+    changed: BTreeSet<ObjectKey>,
     /// Those that were printed.
-    printed: BTreeSet<Key>,
+    printed: BTreeSet<ObjectKey>,
     listed: bool,
     trouble: Option<String>,
     columns: Table,
@@ -117,7 +118,7 @@ impl Following<'_> {
         match news {
             News::Is(gateway) => {
                 let row = Row::of(&gateway, now);
-                let key = (row.namespace.clone(), row.name.clone());
+                let key = ObjectKey::of(&*gateway);
                 if self.arguments.selection.names(&row.name) && self.rows.get(&key) != Some(&row) {
                     self.changed.insert(key.clone());
                     self.rows.insert(key, row);
@@ -182,7 +183,7 @@ impl Following<'_> {
         }
         if let Some(data) = self.arguments.output.and_then(Form::data) {
             let begin = if data == Data::Yaml { "---\n" } else { "" };
-            let texts = changed.into_iter().map(|((namespace, name), row)| {
+            let texts = changed.into_iter().map(|(ObjectKey { namespace, name }, row)| {
                 let text = match row {
                     Some(row) => data.text(&row),
                     None => data.text(&Gone { namespace, name, gone: true }),
@@ -197,7 +198,7 @@ impl Following<'_> {
         let look = self.arguments.look(Timestamp::now());
         let begins = self.columns.is_empty();
         let titles = look.titles();
-        let cells = changed.iter().map(|((namespace, name), row)| match row {
+        let cells = changed.iter().map(|(ObjectKey { namespace, name }, row)| match row {
             Some(row) => look.cells(row),
             None => look.namespaced(namespace, vec![plain(name), plain("-"), piece("Gone", Tone::Faint)]),
         });
@@ -225,15 +226,16 @@ mod tests {
     use phasegate::api::ApiGateway;
 
     use super::*;
-    use crate::arguments::{Arguments, Command};
     use crate::samples;
 
+    #[derive(Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        get: Get,
+    }
+
     fn asked(flags: &[&str]) -> Get {
-        let words = ["kubectl-phasegate", "get", "-w"].iter().chain(flags);
-        match Arguments::try_parse_from(words).unwrap().command {
-            Command::Get(get) => get,
-            other => panic!("{other:?}"),
-        }
+        Arguments::try_parse_from(["get", "-w"].iter().chain(flags)).unwrap().get
     }
 
     fn following(arguments: &Get) -> Following<'_> {
@@ -272,7 +274,7 @@ mod tests {
         following.take(is("a", samples::started()), false, samples::NOW);
         assert_eq!(printed(&mut following), [] as [&str; 0]);
         following.take(is("b", samples::timed_out()), false, samples::NOW);
-        following.take(News::Gone(("tenants".to_owned(), "b".to_owned())), false, samples::NOW);
+        following.take(News::Gone(ObjectKey::new("tenants", "b")), false, samples::NOW);
         following.take(is("a", samples::timed_out()), false, samples::NOW);
         assert_eq!(printed(&mut following), ["a Stopped"]);
     }
@@ -285,7 +287,7 @@ mod tests {
         assert_eq!(printed(&mut following), ["NAME PHASE", "a Started"]);
         following.take(is("a", samples::started()), false, samples::NOW);
         assert_eq!(printed(&mut following), [] as [&str; 0]);
-        following.take(News::Gone(("tenants".to_owned(), "a".to_owned())), false, samples::NOW);
+        following.take(News::Gone(ObjectKey::new("tenants", "a")), false, samples::NOW);
         assert_eq!(printed(&mut following), ["a Gone"]);
     }
 

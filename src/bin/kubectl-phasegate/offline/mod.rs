@@ -1,4 +1,7 @@
 //! What can be told of files without a cluster. Nothing here asks anybody.
+//!
+//! May import the core's definitions and `failure`. Invariant: what is wrong with an object depends on the object and the
+//! definitions alone, and is said in the words of the API server.
 
 mod check;
 mod fault;

@@ -1,4 +1,7 @@
 //! `report`: a zip file with what somebody needs who is to help, secrets left out.
+//!
+//! May import the modules of what is said and of the cluster, and `offline` for its notes. Invariant: objects and
+//! logs get into the file through `redact` alone.
 
 mod archive;
 mod kinds;
@@ -84,7 +87,7 @@ pub async fn run(arguments: &Report, cluster: &ClusterArguments) -> Result<(), F
     for name in &arguments.names {
         // What may not be read is listed in the report.
         if let Ok(None) = cluster.api::<phasegate::api::ApiGateway>().get_opt(name).await {
-            return Err(failure::not_found(&cluster.namespace, name));
+            return Err(failure::not_found(&cluster.key(name)));
         }
     }
     let now = Timestamp::now();

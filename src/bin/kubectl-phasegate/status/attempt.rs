@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use phasegate::api::{ApiGateway, Phase};
+use phasegate::api::ApiGateway;
+use phasegate::decide::Place;
 use phasegate::decide::deadline;
 use phasegate::decide::observed::Moment;
 use serde::Serialize;
@@ -39,7 +40,7 @@ pub struct Try {
 pub fn of(gateway: &ApiGateway, now: Timestamp) -> Option<Try> {
     let status = gateway.status.as_ref()?;
     let attempt = status.attempt.as_ref()?;
-    let running = status.phase == Some(Phase::Starting);
+    let running = Place::of_status(status).is_some_and(Place::is_attempt);
     let held_since = attempt.held_since.as_ref().filter(|_| running);
     let moment = Moment {
         now,

@@ -5,10 +5,11 @@ use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::{Resource, ResourceExt};
-use phasegate::api::ApiGateway;
+use phasegate::api::{ApiGateway, ObjectKey, uid_of};
 use serde::Serialize;
 
 use super::facts::{Facts, Found};
+use super::pods;
 use crate::output::Tone;
 
 /// How many pods of a ReplicaSet are shown; those in trouble come first.
@@ -38,6 +39,10 @@ fn node(kind: &str, name: String, state: impl Into<String>, tone: Tone) -> Node 
     Node { kind: kind.to_owned(), name, state: state.into(), cause: None, children: Vec::new(), tone }
 }
 
+fn name_of(object: &impl Resource) -> String {
+    ObjectKey::of(object).name
+}
+
 /// The children that there are, and those that could not be read.
 pub fn of(facts: &Facts) -> Vec<Node> {
     let gateway = &facts.gateway;
@@ -63,7 +68,7 @@ where
         Ok(None) => None,
         Ok(Some(object)) => {
             let ours = object.owner_references().iter().any(|owner| owner.uid == gateway.uid());
-            let name = object.name_any();
+            let name = name_of(object);
             if !ours {
                 return Some(node(&kind, name, "not this gateway's", Tone::Bad));
             }
@@ -95,7 +100,7 @@ fn workload(facts: &Facts, deployment: &Deployment) -> Node {
     if updated < desired && status.replicas.unwrap_or_default() > updated {
         state = format!("{state}, {updated} of the new version");
     }
-    let mut root = node("Deployment", deployment.name_any(), state, tone);
+    let mut root = node("Deployment", name_of(deployment), state, tone);
     for condition in status.conditions.iter().flatten() {
         let failed = condition.type_ == "ReplicaFailure" && condition.status == "True";
         let stands_still = condition.type_ == "Progressing" && condition.status == "False";
@@ -130,24 +135,24 @@ fn replica_sets(sets: &[ReplicaSet], pods: &[Pod]) -> Vec<Node> {
     };
     let mut sets: Vec<&ReplicaSet> = sets.iter().collect();
     sets.sort_by_key(|set| std::cmp::Reverse(revision(set)));
-    let newest = sets.first().map(|set| set.name_any());
+    let newest = sets.first().map(|set| name_of(*set));
     let wanted = |set: &ReplicaSet| set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
     sets.retain(|set| {
-        wanted(set) > 0 || set.status.as_ref().is_some_and(|s| s.replicas > 0) || Some(set.name_any()) == newest
+        wanted(set) > 0 || set.status.as_ref().is_some_and(|s| s.replicas > 0) || Some(name_of(*set)) == newest
     });
     let described = |set: &&ReplicaSet| {
         let status = set.status.clone().unwrap_or_default();
         let (ready, desired) = (status.ready_replicas.unwrap_or_default(), wanted(set));
-        let newness = if Some(set.name_any()) == newest { "" } else { ", an old version" };
+        let newness = if Some(name_of(*set)) == newest { "" } else { ", an old version" };
         let tone = if ready >= desired { Tone::Good } else { Tone::Busy };
         let state = format!("revision {}: {ready} of {desired} ready{newness}", revision(set));
-        let mut node = node("ReplicaSet", set.name_any(), state, tone);
+        let mut node = node("ReplicaSet", name_of(*set), state, tone);
         let refused = status.conditions.iter().flatten().find(|c| c.type_ == "ReplicaFailure" && c.status == "True");
         if let Some(refused) = refused {
             node.cause = refused.message.clone();
             node.tone = Tone::Bad;
         }
-        let uid = set.uid().unwrap_or_default();
+        let uid = uid_of(&set.metadata);
         node.children = few(pods.iter().filter(|pod| pod.owner_references().iter().any(|owner| owner.uid == uid)));
         node
     };
@@ -167,17 +172,6 @@ fn few<'a>(pods: impl Iterator<Item = &'a Pod>) -> Vec<Node> {
     nodes
 }
 
-/// Whether a pod says that it is ready.
-pub fn is_ready(pod: &Pod) -> bool {
-    pod_condition(pod, "Ready").is_some_and(|(status, _)| status == "True")
-}
-
-fn pod_condition<'a>(pod: &'a Pod, type_: &str) -> Option<(&'a str, Option<&'a str>)> {
-    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    let found = conditions.iter().find(|condition| condition.type_ == type_)?;
-    Some((&found.status, found.message.as_deref()))
-}
-
 fn pod(pod: &Pod) -> Node {
     let status = pod.status.clone().unwrap_or_default();
     let restarts: i32 = status.container_statuses.iter().flatten().map(|container| container.restart_count).sum();
@@ -187,7 +181,7 @@ fn pod(pod: &Pod) -> Node {
         1 => format!("{state}, restarted once"),
         _ => format!("{state}, restarted {restarts} times"),
     };
-    Node { cause, ..node("Pod", pod.name_any(), state, tone) }
+    Node { cause, ..node("Pod", name_of(pod), state, tone) }
 }
 
 fn state_of(pod: &Pod) -> (String, Option<String>, Tone) {
@@ -201,13 +195,13 @@ fn state_of(pod: &Pod) -> (String, Option<String>, Tone) {
     if let Some((state, cause)) = containers.clone().find_map(trouble) {
         return (state, cause, Tone::Bad);
     }
-    if let Some(("False", message)) = pod_condition(pod, "PodScheduled") {
+    if let Some(("False", message)) = pods::condition(pod, "PodScheduled") {
         return ("not scheduled".to_owned(), message.map(str::to_owned), Tone::Bad);
     }
     match status.phase.as_deref() {
-        Some("Running") if is_ready(pod) => ("ready".to_owned(), None, Tone::Good),
+        Some("Running") if pods::is_ready(pod) => ("ready".to_owned(), None, Tone::Good),
         Some("Running") => {
-            let message = pod_condition(pod, "Ready").and_then(|(_, message)| message);
+            let message = pods::condition(pod, "Ready").and_then(|(_, message)| message);
             ("running, not ready".to_owned(), message.map(str::to_owned), Tone::Busy)
         }
         Some("Failed") => {
@@ -247,7 +241,7 @@ fn service(service: &Service) -> Node {
     let spec = service.spec.clone().unwrap_or_default();
     let address = spec.cluster_ip.as_deref().filter(|ip| !ip.is_empty()).unwrap_or("no address");
     let ports: Vec<String> = spec.ports.iter().flatten().map(|port| port.port.to_string()).collect();
-    node("Service", service.name_any(), format!("{address}:{}", ports.join(",")), Tone::Good)
+    node("Service", name_of(service), format!("{address}:{}", ports.join(",")), Tone::Good)
 }
 
 fn ingress(ingress: &Ingress) -> Node {
@@ -257,11 +251,11 @@ fn ingress(ingress: &Ingress) -> Node {
     let entries = balancer.iter().flat_map(|balancer| balancer.ingress.iter().flatten());
     let addresses: Vec<&str> = entries.filter_map(|entry| entry.hostname.as_deref().or(entry.ip.as_deref())).collect();
     let at = if addresses.is_empty() { "no address yet".to_owned() } else { format!("at {}", addresses.join(", ")) };
-    node("Ingress", ingress.name_any(), format!("{} {at}", hosts.join(", ")), Tone::Good)
+    node("Ingress", name_of(ingress), format!("{} {at}", hosts.join(", ")), Tone::Good)
 }
 
 fn disruption_budget(budget: &PodDisruptionBudget) -> Node {
     let allowed = budget.status.as_ref().map_or(0, |status| status.disruptions_allowed);
     let state = format!("{allowed} pods may be disrupted");
-    node("PodDisruptionBudget", budget.name_any(), state, Tone::Plain)
+    node("PodDisruptionBudget", name_of(budget), state, Tone::Plain)
 }

@@ -13,6 +13,7 @@ use phasegate::children;
 use serde::de::DeserializeOwned;
 use tokio::join;
 
+use super::pods::is_ready;
 use crate::cluster::Cluster;
 
 /// What was found, or why it could not be read.
@@ -104,9 +105,7 @@ async fn events_about_pods(
     sets.sort_by_key(|set| std::cmp::Reverse(set.creation_timestamp().map(|at| at.0)));
     names.extend(sets.iter().take(2).map(|set| set.name_any()));
     let mut pods: Vec<_> = pods.unwrap_or_default().iter().collect();
-    pods.sort_by_key(|pod| {
-        (super::children::is_ready(pod), std::cmp::Reverse(pod.creation_timestamp().map(|at| at.0)))
-    });
+    pods.sort_by_key(|pod| (is_ready(pod), std::cmp::Reverse(pod.creation_timestamp().map(|at| at.0))));
     names.extend(pods.iter().map(|pod| pod.name_any()));
     names.truncate(ASKED);
     let found = join_all(names.iter().map(|name| events_about(cluster, name))).await;

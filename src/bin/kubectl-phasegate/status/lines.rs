@@ -1,13 +1,12 @@
 //! A report as lines for people.
 
 use k8s_openapi::jiff::Timestamp;
-use phasegate::api::State;
+use phasegate::decide::Place;
 
 use super::attempt::Try;
 use super::children::Node;
 use super::events::EventLine;
 use super::report::{ConditionLine, EnvironmentLine, Report};
-use crate::history;
 use crate::output::{Line, Piece, Table, Tone, piece, plain};
 use crate::times;
 
@@ -101,15 +100,15 @@ fn phases(report: &Report) -> Vec<Line> {
         .iter()
         .map(|step| {
             let lasted = times::seconds(step.seconds);
-            let state = match (step.phase.as_str(), step.state) {
+            let state = match step.place().filter(|place| place.state() == Some(step.state)) {
                 // The state goes without saying.
-                ("Started" | "Starting" | "Created", State::Running) | ("Stopping" | "Stopped", State::Stopped) => {
+                Some(Place::Created | Place::Starting | Place::Started | Place::Stopping | Place::Stopped) => {
                     String::new()
                 }
-                (_, state) => format!(" ({state:?})"),
+                _ => format!(" ({:?})", step.state),
             };
             vec![
-                piece(format!("{}{state}", step.phase), history::tone(&step.phase, step.state)),
+                piece(format!("{}{state}", step.phase), step.tone()),
                 plain(if step.current { format!("{lasted} so far") } else { lasted }),
                 plain(&step.reason),
             ]

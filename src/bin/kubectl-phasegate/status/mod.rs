@@ -1,10 +1,14 @@
 //! `status`: one gateway, with all that explains it.
+//!
+//! May import the modules of what is said, of the cluster and of a gateway's own words, and `history`. Invariant: only
+//! `facts` reads; what is made of it (`report`, then `lines`) is a function of the facts and a moment.
 
 mod attempt;
 mod children;
 mod events;
 mod facts;
 mod lines;
+mod pods;
 mod report;
 #[cfg(test)]
 mod tests;

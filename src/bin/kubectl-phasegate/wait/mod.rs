@@ -1,4 +1,7 @@
 //! `wait`: until a gateway is available, stopped or gone, or is known not to get there.
+//!
+//! May import the modules of what is said, of the cluster and of a gateway's own words, and no other command. Invariant: a
+//! status of an earlier request is not believed (`verdict`), and an API server that is away ends nothing.
 
 mod verdict;
 
@@ -8,6 +11,7 @@ use clap::ValueEnum;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::runtime::watcher;
+use phasegate::api::ObjectKey;
 use phasegate::decide::human;
 use serde::Serialize;
 
@@ -87,13 +91,16 @@ pub async fn run(arguments: &Wait, cluster: &ClusterArguments) -> Result<(), Fai
         Asked::Stopped => Goal::Stopped,
         Asked::Gone => Goal::Gone,
     };
-    let (namespace, name) = (cluster.namespace.as_str(), arguments.name.as_str());
+    let key = cluster.key(&arguments.name);
     let begun = Instant::now();
-    until(&cluster, namespace, name, goal, arguments.timeout, &Progress::new()).await?;
+    until(&cluster, &key, goal, arguments.timeout, &Progress::new()).await?;
     let (reached, lasted) = (goal.words(), begun.elapsed());
     match arguments.output {
-        Some(data) => output::print(&data.text(&Waited { namespace, name, reached, seconds: lasted.as_secs() })?),
-        None => output::print(&format!("{namespace}/{name} is {reached} after {}\n", human(lasted))),
+        Some(data) => {
+            let ObjectKey { namespace, name } = &key;
+            output::print(&data.text(&Waited { namespace, name, reached, seconds: lasted.as_secs() })?)
+        }
+        None => output::print(&format!("{key} is {reached} after {}\n", human(lasted))),
     }
 }
 
@@ -103,15 +110,14 @@ pub async fn run(arguments: &Wait, cluster: &ClusterArguments) -> Result<(), Fai
 /// When it does not get there, or not within `timeout`.
 pub async fn until(
     cluster: &Cluster,
-    namespace: &str,
-    name: &str,
+    key: &ObjectKey,
     goal: Goal,
     timeout: Duration,
     progress: &Progress,
 ) -> Result<(), Failure> {
     let begun = Instant::now();
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let api = Api::namespaced(cluster.client.clone(), namespace);
+    let config = watcher::Config::default().fields(&format!("metadata.name={}", key.name));
+    let api = Api::namespaced(cluster.client.clone(), &key.namespace);
     let mut live = Live::follow(cluster, api, config);
     let mut gateway = None;
     let mut words = "nothing is known of it yet".to_owned();
@@ -122,7 +128,7 @@ pub async fn until(
         tokio::select! {
             news = live.next() => match news? {
                 News::Is(found) => {
-                    gateway = Some(found.0.map_err(|error| unreadable(namespace, name, &error))?);
+                    gateway = Some(found.0.map_err(|error| unreadable(key, &error))?);
                 }
                 News::Gone(_) => gateway = None,
                 News::Listed => listed = true,
@@ -133,15 +139,15 @@ pub async fn until(
                 let waited = begun.elapsed();
                 if waited >= timeout {
                     let seen = away.as_deref().unwrap_or(&words);
-                    return Err(too_late(namespace, name, goal, timeout, seen));
+                    return Err(too_late(key, goal, timeout, seen));
                 }
                 let now = away.as_deref().unwrap_or(&words);
-                progress.show(&format!("{namespace}/{name} to be {}, {}: {now}", goal.words(), human(waited)));
+                progress.show(&format!("{key} to be {}, {}: {now}", goal.words(), human(waited)));
                 continue;
             }
         }
         if listed {
-            match judge(goal, namespace, name, gateway.as_ref(), Timestamp::now()) {
+            match judge(goal, key, gateway.as_ref(), Timestamp::now()) {
                 Verdict::Reached => return Ok(()),
                 Verdict::Failed(failure) => return Err(failure),
                 Verdict::Waiting(now) => words = now,
@@ -150,11 +156,12 @@ pub async fn until(
     }
 }
 
-fn too_late(namespace: &str, name: &str, goal: Goal, timeout: Duration, seen: &str) -> Failure {
+fn too_late(key: &ObjectKey, goal: Goal, timeout: Duration, seen: &str) -> Failure {
+    let ObjectKey { namespace, name } = key;
     let (goal, timeout) = (goal.words(), human(timeout));
     Failure::new(
         TOO_LATE,
-        format!("ApiGateway {namespace}/{name} was not {goal} within {timeout}; last seen: {seen}"),
+        format!("ApiGateway {key} was not {goal} within {timeout}; last seen: {seen}"),
         format!("See kubectl phasegate status {name} -n {namespace}, or wait for longer with --timeout."),
     )
 }

@@ -1,7 +1,8 @@
 //! Where a gateway is, seen from what is waited for.
 
 use k8s_openapi::jiff::Timestamp;
-use phasegate::api::{ApiGateway, Phase, Reason, State, condition};
+use phasegate::api::{ApiGateway, ObjectKey, Reason, condition};
+use phasegate::decide::Place;
 use phasegate::decide::requests::Requests;
 
 use crate::cause;
@@ -44,35 +45,30 @@ pub enum Verdict {
 }
 
 /// Judges a gateway as it is now, or that there is none.
-pub fn judge(goal: Goal, namespace: &str, name: &str, gateway: Option<&ApiGateway>, now: Timestamp) -> Verdict {
+pub fn judge(goal: Goal, key: &ObjectKey, gateway: Option<&ApiGateway>, now: Timestamp) -> Verdict {
     let Some(gateway) = gateway else {
-        return if goal == Goal::Gone {
-            Verdict::Reached
-        } else {
-            Verdict::Failed(failure::not_found(namespace, name))
-        };
+        return if goal == Goal::Gone { Verdict::Reached } else { Verdict::Failed(failure::not_found(key)) };
     };
     let waiting = || Verdict::Waiting(progress(gateway, now));
     match goal {
         Goal::Gone => waiting(),
         _ if gateway.is_being_deleted() => Verdict::Failed(Failure::new(
             NOT_FOUND,
-            format!("ApiGateway {namespace}/{name} is being deleted"),
+            format!("ApiGateway {key} is being deleted"),
             "Apply it again once it is gone.",
         )),
         Goal::Stopped => {
-            let stopped = place(gateway) == (Some(Phase::Stopped), Some(State::Stopped));
+            let stopped = place(gateway) == Some(Place::Stopped);
             if stopped && is_current(gateway) { Verdict::Reached } else { waiting() }
         }
         Goal::Available | Goal::Restarted if !gateway.spec.state.asks_to_run() => Verdict::Failed(Failure::new(
             STOPPED,
-            format!("ApiGateway {namespace}/{name} is asked to be stopped"),
+            format!("ApiGateway {key} is asked to be stopped"),
             format!("Start it: {}", cause::command("start", gateway)),
         )),
         Goal::Available | Goal::Restarted if !is_current(gateway) => waiting(),
         Goal::Available | Goal::Restarted => {
-            let serves = cause::is(gateway, condition::AVAILABLE)
-                && place(gateway) == (Some(Phase::Started), Some(State::Running));
+            let serves = cause::is(gateway, condition::AVAILABLE) && place(gateway) == Some(Place::Started);
             let restart_failed = cause::condition_of(gateway, condition::STALLED)
                 .is_some_and(|stalled| stalled.reason == Reason::RestartDeadlineExceeded.as_str());
             if serves && (goal == Goal::Available || !restart_failed) {
@@ -93,8 +89,10 @@ pub fn is_current(gateway: &ApiGateway) -> bool {
     observed == gateway.metadata.generation && !requests.start && !requests.restart
 }
 
-fn place(gateway: &ApiGateway) -> (Option<Phase>, Option<State>) {
-    gateway.status.as_ref().map_or((None, None), |status| (status.phase.clone(), status.state))
+/// Where a gateway is, if its state is the one that its place has.
+fn place(gateway: &ApiGateway) -> Option<Place> {
+    let status = gateway.status.as_ref()?;
+    Place::of_status(status).filter(|place| place.state() == status.state)
 }
 
 fn timed_out(gateway: &ApiGateway, now: Timestamp) -> Failure {
@@ -111,15 +109,16 @@ fn timed_out(gateway: &ApiGateway, now: Timestamp) -> Failure {
 
 /// How far a gateway is, in words.
 fn progress(gateway: &ApiGateway, now: Timestamp) -> String {
-    let phase = match place(gateway) {
+    let seen = gateway.status.as_ref().and_then(|status| status.phase.as_ref());
+    let phase = match seen {
         _ if gateway.is_being_deleted() => "being deleted".to_owned(),
-        (None, _) => "not looked at by an operator yet".to_owned(),
-        (Some(phase), _) => phase.to_string(),
+        None => "not looked at by an operator yet".to_owned(),
+        Some(phase) => phase.to_string(),
     };
     if gateway.spec.suspend {
         return format!("{phase}, and suspended ({})", cause::command("resume", gateway));
     }
-    if !is_current(gateway) && place(gateway).0.is_some() {
+    if !is_current(gateway) && seen.is_some() {
         return format!("{phase}; the operator has not taken up the last request yet");
     }
     match cause::of(gateway, now) {
@@ -143,7 +142,7 @@ mod tests {
     }
 
     fn end(goal: Goal, gateway: Option<&ApiGateway>) -> End {
-        match judge(goal, "tenants", "shop", gateway, NOW) {
+        match judge(goal, &ObjectKey::new("tenants", "shop"), gateway, NOW) {
             Verdict::Reached => End::Reached,
             Verdict::Failed(failure) => End::Failed(failure.code),
             Verdict::Waiting(_) => End::Waits,
@@ -212,8 +211,8 @@ mod tests {
 
     #[test]
     fn a_timeout_is_told_with_its_cause_and_what_to_do() {
-        let Verdict::Failed(failure) = judge(Goal::Available, "tenants", "shop", Some(&samples::timed_out()), NOW)
-        else {
+        let key = ObjectKey::new("tenants", "shop");
+        let Verdict::Failed(failure) = judge(Goal::Available, &key, Some(&samples::timed_out()), NOW) else {
             panic!("it has not failed");
         };
         assert_eq!(

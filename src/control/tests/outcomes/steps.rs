@@ -17,7 +17,7 @@ const STEPS: &[Row] = &[
         name: "after the Deployment others have their turn, whose pods take longer than we do",
         given: nothing_is_there,
         script: |_| vec![post(DEPLOYMENTS)],
-        ends: "InTurn",
+        ends: "InTurn(HalfWay)",
         writes: &[],
         tells: &[],
         remembers: &["created Deployment"],
