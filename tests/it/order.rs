@@ -25,7 +25,7 @@ fn a_folder_imports_only_what_stands_before_it_and_its_files_only_one_way() {
     files.extend(files_of("src"));
     files.retain(|(module, _)| module.first().is_some_and(|folder| ORDER.contains(&folder.as_str())));
     let is_there = |folder: &&str| files.iter().any(|(module, _)| module[0] == **folder);
-    assert!(ORDER.iter().all(|folder| is_there(&folder)), "the folders are {ORDER:?}");
+    assert!(ORDER.iter().all(is_there), "the folders are {ORDER:?}");
     assert_eq!(offences(&imports_of(&files), &ORDER), [""; 0]);
 }
 
