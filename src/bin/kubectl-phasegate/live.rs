@@ -32,9 +32,11 @@ pub enum News {
     Back(Duration),
 }
 
+type Told = watcher::Result<Event<Guarded<ApiGateway>>>;
+
 /// A watch that goes on whatever becomes of the API server.
 pub struct Live {
-    events: Pin<Box<dyn Stream<Item = watcher::Result<Event<Guarded<ApiGateway>>>>>>,
+    events: Pin<Box<dyn Stream<Item = Told>>>,
     backoff: WatchBackoff,
     client: Client,
     server: String,
