@@ -86,13 +86,6 @@ impl CallError {
         let causes = status.details.iter().flat_map(|details| &details.causes);
         causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
     }
-
-    /// A field was to be changed that cannot be.
-    pub fn names_an_immutable_field(&self) -> bool {
-        let Self::Kube(kube::Error::Api(status)) = self else { return false };
-        let causes = status.details.iter().flat_map(|details| &details.causes);
-        causes.into_iter().any(|cause| cause.message.ends_with("field is immutable"))
-    }
 }
 
 /// A bounded client.

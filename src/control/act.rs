@@ -194,6 +194,8 @@ async fn update<K: Part>(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
     match presence::of(gateway, Some(desired), Some(&fresh)) {
         Presence::Equal => return Outcome::Done,
         presence if is_in_the_way(&presence) => return Outcome::Learned(Learned::Surprise(K::CHILD, presence)),
+        // It has to be made anew, which the cache will show as well.
+        Presence::Immutable => return Outcome::Behind,
         _ => {}
     }
     match orphaned_on_purpose(ctx, gateway, fresh.meta()).await {
@@ -244,12 +246,7 @@ fn failure(child: Child, error: CallError) -> Outcome {
         Outcome::Behind
     } else if error.is_refusal() {
         let message = error.to_string();
-        Outcome::Learned(Learned::Refused(Refusal {
-            child,
-            quota: is_quota(&message),
-            immutable: error.names_an_immutable_field(),
-            message,
-        }))
+        Outcome::Learned(Learned::Refused(Refusal { child, quota: is_quota(&message), message }))
     } else {
         Outcome::Failed(error)
     }

@@ -23,7 +23,7 @@ use crate::cluster::calls::CallError;
 use crate::decide::Learned;
 use crate::decide::environment::{Around, GatewayFacts};
 use crate::decide::hosts::{self, Stake};
-use crate::decide::observed::{Child, EnvironmentFacts, HostVerdict, Moment, Observed, Presence, Settings};
+use crate::decide::observed::{EnvironmentFacts, HostVerdict, Moment, Observed, Presence, Settings};
 use crate::decide::{self, Place, Plan};
 
 /// All that a pass over one gateway works on.
@@ -112,7 +112,7 @@ fn facts<'a>(
         Desired::of(gateway, found, host_verdict(caches, gateway), environments(caches, gateway), &ctx.settings);
     let compared = desired.compared(remembered.settled());
     let phase = gateway.status.as_ref().and_then(|status| status.phase.as_ref());
-    let expected = Expected { gateway, found: &desired.found, remembered: &remembered, now };
+    let expected = Expected { found: &desired.found, remembered: &remembered, now };
     let mut observed = Observed {
         deployment: expected.presence::<Deployment>(compared.deployment),
         service: expected.presence::<Service>(compared.service),
@@ -136,7 +136,6 @@ fn facts<'a>(
 
 /// What is remembered of our own calls, where the cache may be behind them.
 struct Expected<'a> {
-    gateway: &'a ApiGateway,
     found: &'a Found,
     remembered: &'a Remembered,
     now: Now,
@@ -148,16 +147,8 @@ impl Expected<'_> {
         match (self.remembered.expectation(K::CHILD, self.now), K::found(self.found)) {
             (Some(Expectation::Created), None) if presence == Presence::Missing => Presence::Expected,
             (Some(Expectation::Deleted(uid)), Some(found)) if found.uid == *uid => Presence::Terminating,
-            _ if self.cannot_be_changed(K::CHILD, &presence) => Presence::Immutable,
             _ => presence,
         }
-    }
-
-    /// Whether the API server said that the child has to be made anew to be as desired.
-    fn cannot_be_changed(&self, child: Child, presence: &Presence) -> bool {
-        let refusal = self.remembered.refusal(self.gateway);
-        matches!(presence, Presence::Different(_))
-            && refusal.is_some_and(|refusal| refusal.child == child && refusal.immutable)
     }
 }
 

@@ -7,6 +7,7 @@
 
 use phasegate_harness as harness;
 
+mod admission;
 mod cli;
 mod contract;
 mod deletion;

@@ -46,6 +46,10 @@ const NOTHING_UNLESS_DESIRED: &[&str] = &[
     "/spec/selector/matchExpressions",
 ];
 
+/// Fields that the API server's own validation does not let change, by kind: only a new object has another value. A
+/// refusal is no sign of it, however it ends; a policy's words may be the same.
+const UNCHANGEABLE: &[(&str, &str)] = &[("Deployment", "/spec/selector")];
+
 /// Owners that somebody adds beside ours are theirs to keep.
 const OWNERS: &str = "/metadata/ownerReferences";
 
@@ -88,6 +92,12 @@ pub fn difference(desired: &Value, observed: &Value) -> Option<String> {
     differs(desired, observed, &Place::ROOT)
         .or_else(|| surplus(desired, observed).next().map(str::to_owned))
         .or_else(|| (hash(desired) != hash(observed)).then(|| format!("/metadata/annotations/{DESIRED_ANNOTATION}")))
+}
+
+/// Whether an object has to be made anew to be as desired: it differs in a field that cannot be changed.
+pub fn must_be_made_anew(kind: &str, desired: &Value, observed: &Value) -> bool {
+    let mut fields = UNCHANGEABLE.iter().filter(|(of, _)| *of == kind).map(|(_, path)| *path);
+    fields.any(|path| at(desired, path) != at(observed, path))
 }
 
 /// What is there although it is not desired.

@@ -23,7 +23,7 @@ use kube::Resource;
 use sha2::{Digest, Sha256};
 
 use crate::api::{ApiGateway, ApiGatewaySpec, DesiredState};
-pub use compare::{difference, merge};
+pub use compare::{difference, merge, must_be_made_anew};
 pub use deployment::CONTAINER;
 pub use disruption_budget::wants_disruption_budget;
 pub use ingress::{keep_routes, routes, wants_ingress};

@@ -366,8 +366,6 @@ pub struct Refusal {
     pub message: String,
     /// Whether a quota was the cause.
     pub quota: bool,
-    /// Whether a field was to be changed that cannot be: the object has to be made anew.
-    pub immutable: bool,
 }
 
 /// When a decision is made: the wall clock for what is written down, and durations that a

@@ -9,7 +9,11 @@ use crate::api::{ADOPT_ANNOTATION, ApiGateway};
 use crate::children::{self, Owner};
 
 /// Compares one child with what is desired of it.
-pub fn of<K: Resource + Serialize>(gateway: &ApiGateway, desired: Option<&K>, found: Option<&K>) -> Presence {
+pub fn of<K: Resource<DynamicType = ()> + Serialize>(
+    gateway: &ApiGateway,
+    desired: Option<&K>,
+    found: Option<&K>,
+) -> Presence {
     let Some(found) = found else {
         return if desired.is_some() { Presence::Missing } else { Presence::NotWanted };
     };
@@ -17,8 +21,11 @@ pub fn of<K: Resource + Serialize>(gateway: &ApiGateway, desired: Option<&K>, fo
         // What nobody desires is in nobody's way.
         (Owner::Stranger(_) | Owner::Predecessor, None) => Presence::NotWanted,
         (Owner::Stranger(who), Some(_)) => Presence::Stranger(who),
-        (Owner::Predecessor, Some(_)) if adopts(gateway) && found.meta().deletion_timestamp.is_none() => {
-            Presence::Different("/metadata/ownerReferences".to_owned())
+        (Owner::Predecessor, Some(desired)) if adopts(gateway) && found.meta().deletion_timestamp.is_none() => {
+            match compared(desired, found) {
+                Presence::Immutable => Presence::Immutable,
+                _ => Presence::Different("/metadata/ownerReferences".to_owned()),
+            }
         }
         (Owner::Predecessor, Some(_)) => Presence::Predecessor,
         // `kubectl delete --cascade=orphan` left it behind.
@@ -27,14 +34,19 @@ pub fn of<K: Resource + Serialize>(gateway: &ApiGateway, desired: Option<&K>, fo
         }
         (Owner::Ours, _) if found.meta().deletion_timestamp.is_some() => Presence::Terminating,
         (Owner::Ours, None) => Presence::Unwanted,
-        (Owner::Ours, Some(desired)) => match (serde_json::to_value(desired), serde_json::to_value(found)) {
-            (Ok(desired), Ok(found)) => match children::difference(&desired, &found) {
-                None => Presence::Equal,
-                Some(path) => Presence::Different(path),
-            },
-            // An object that came as JSON can be written as JSON.
-            _ => Presence::Different("/".to_owned()),
-        },
+        (Owner::Ours, Some(desired)) => compared(desired, found),
+    }
+}
+
+fn compared<K: Resource<DynamicType = ()> + Serialize>(desired: &K, found: &K) -> Presence {
+    let (Ok(desired), Ok(found)) = (serde_json::to_value(desired), serde_json::to_value(found)) else {
+        // An object that came as JSON can be written as JSON.
+        return Presence::Different("/".to_owned());
+    };
+    match children::difference(&desired, &found) {
+        None => Presence::Equal,
+        Some(_) if children::must_be_made_anew(&K::kind(&()), &desired, &found) => Presence::Immutable,
+        Some(path) => Presence::Different(path),
     }
 }
 

@@ -193,6 +193,11 @@ pub(crate) fn edited(object: Value) -> Value {
     set(object, "/metadata/labels/app.kubernetes.io~1component", "edited")
 }
 
+/// The same Deployment, which selects other pods.
+pub(crate) fn of_another_selector(object: Value) -> Value {
+    set(object, "/spec/selector/matchLabels/phasegate.dev~1gateway", "other")
+}
+
 /// The same object, of a Helm release.
 pub(crate) fn strangers(mut object: Value) -> Value {
     object["metadata"]["ownerReferences"] = json!([]);

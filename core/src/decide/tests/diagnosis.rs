@@ -16,9 +16,7 @@ fn pods_refused(observed: Observed, words: &str) -> Observed {
 }
 
 fn child_refused(observed: Observed, words: &str, quota: bool) -> Observed {
-    but(observed, |o| {
-        o.refusal = Some(Refusal { child: Child::Service, message: words.to_owned(), quota, immutable: false })
-    })
+    but(observed, |o| o.refusal = Some(Refusal { child: Child::Service, message: words.to_owned(), quota }))
 }
 
 const QUOTA: &str =

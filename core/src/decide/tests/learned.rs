@@ -17,12 +17,12 @@ type Row = (&'static str, ApiGateway, Observed, Moment, Vec<Step>, Learned, Opti
 
 fn refused(child: Child) -> Learned {
     let message = "admission webhook denied the request".to_owned();
-    Learned::Refused(Refusal { child, message, quota: false, immutable: false })
+    Learned::Refused(Refusal { child, message, quota: false })
 }
 
 fn over_quota(child: Child) -> Learned {
     let message = "exceeded quota: compute".to_owned();
-    Learned::Refused(Refusal { child, message, quota: true, immutable: false })
+    Learned::Refused(Refusal { child, message, quota: true })
 }
 
 fn is_strangers(child: Child) -> Learned {
