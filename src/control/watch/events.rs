@@ -80,7 +80,7 @@ pub(super) fn of_environments(
 }
 
 /// Puts a watch's events into a cache, and wakes whom they concern.
-pub(super) fn into<T>(
+pub(super) fn fill<T>(
     wake: &Wake,
     cache: fn(&Caches) -> &Cache<T>,
     concerned: fn(&ObjectKey, &Wake),

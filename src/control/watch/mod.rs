@@ -64,6 +64,7 @@ pub fn start(shared: &Shared, scope: &Scope, caches: &Arc<Caches>, writers: Writ
         Scope::Cluster => all.clone(),
         Scope::Namespace(name) => all.clone().fields(&format!("metadata.name={name}")),
     };
+    // What each fills, and whom its changes concern.
     let gateways =
         events::of_gateways(writers.gateways, Arc::clone(&shared.memory), shared.registry.clone(), wake.clone());
     let environments = events::of_environments(
@@ -72,28 +73,26 @@ pub fn start(shared: &Shared, scope: &Scope, caches: &Arc<Caches>, writers: Writ
         shared.registry.clone(),
         wake.clone(),
     );
-    let child = |key: &ObjectKey, wake: &Wake| wake.gateway(key);
-    let ingress = |key: &ObjectKey, wake: &Wake| wake.gateway_and_environments(key);
-    let namespace = |key: &ObjectKey, wake: &Wake| wake.namespace(&key.name);
+    let gateway = |key: &ObjectKey, wake: &Wake| wake.gateway(key);
+    let gateway_and_environments = |key: &ObjectKey, wake: &Wake| wake.gateway_and_environments(key);
+    let everything_in = |key: &ObjectKey, wake: &Wake| wake.namespace(&key.name);
+    let deployments = events::fill(&wake, |caches| &caches.deployments, gateway);
+    let services = events::fill(&wake, |caches| &caches.services, gateway);
+    let ingresses = events::fill(&wake, |caches| &caches.ingresses, gateway_and_environments);
+    let budgets = events::fill(&wake, |caches| &caches.disruption_budgets, gateway);
+    let pods = events::fill(&wake, |caches| &caches.pods, gateway);
+    let allowed_hosts = events::fill(&wake, |caches| &caches.allowed_hosts, everything_in);
 
     let mut watchers = Watchers { shared, scope, running: JoinSet::new() };
     let client = &shared.client;
     watchers.add(scope.api(client), all.clone(), prune::metadata, gateways);
     watchers.add(scope.api(client), all.clone(), prune::metadata, environments);
-    watchers.add(
-        scope.api(client),
-        all.clone(),
-        prune::child,
-        events::into(&wake, |caches| &caches.deployments, child),
-    );
-    watchers.add(scope.api(client), all.clone(), prune::child, events::into(&wake, |caches| &caches.services, child));
-    let budgets = events::into(&wake, |caches| &caches.disruption_budgets, child);
-    watchers.add(scope.api(client), all.clone(), prune::child, budgets);
-    watchers.add(scope.api(client), all, prune::child, events::into(&wake, |caches| &caches.ingresses, ingress));
-    let nothing = |_: &mut Watched<Pod>| {};
-    watchers.add(scope.api(client), ours, nothing, events::into(&wake, |caches| &caches.pods, child));
-    let allowed = events::into(&wake, |caches| &caches.allowed_hosts, namespace);
-    watchers.add(Api::all(client.clone()), namespaces, prune::metadata, allowed);
+    watchers.add(scope.api(client), all.clone(), prune::child, deployments);
+    watchers.add(scope.api(client), all.clone(), prune::child, services);
+    watchers.add(scope.api(client), all.clone(), prune::child, ingresses);
+    watchers.add(scope.api(client), all, prune::child, budgets);
+    watchers.add(scope.api(client), ours, |_: &mut Watched<Pod>| {}, pods);
+    watchers.add(Api::all(client.clone()), namespaces, prune::metadata, allowed_hosts);
     watchers.running
 }
 
