@@ -45,12 +45,12 @@ impl<T> Default for Index<T> {
 
 impl<T> Index<T> {
     /// Puts in what is kept of the object `id`. Returns what was kept of it in the same place.
-    fn put(&mut self, id: ObjectKey, holder: ObjectKey, value: Arc<T>) -> Option<Arc<T>> {
+    fn put(&mut self, id: ObjectKey, gateway: ObjectKey, value: Arc<T>) -> Option<Arc<T>> {
         let name = id.name.clone();
-        if id != holder {
-            self.places.insert(id, holder.clone());
+        if id != gateway {
+            self.places.insert(id, gateway.clone());
         }
-        let objects = self.kept.entry(holder).or_default();
+        let objects = self.kept.entry(gateway).or_default();
         match position(objects, &name) {
             Ok(at) => Some(std::mem::replace(&mut objects[at].1, value)),
             Err(at) => {
@@ -64,18 +64,18 @@ impl<T> Index<T> {
 
     /// Takes out the object `id`. Returns the gateway that it concerned.
     fn take(&mut self, id: &ObjectKey) -> Option<ObjectKey> {
-        let holder = self.places.remove(id).unwrap_or_else(|| id.clone());
-        let objects = self.kept.get_mut(&holder)?;
+        let gateway = self.places.remove(id).unwrap_or_else(|| id.clone());
+        let objects = self.kept.get_mut(&gateway)?;
         objects.remove(position(objects, &id.name).ok()?);
         if objects.is_empty() {
-            self.kept.remove(&holder);
+            self.kept.remove(&gateway);
         }
-        Some(holder)
+        Some(gateway)
     }
 
-    /// What is kept of an object that concerns `holder`.
-    fn get(&self, holder: &ObjectKey, name: &str) -> Option<&Arc<T>> {
-        let objects = self.kept.get(holder)?;
+    /// What is kept of an object that concerns `gateway`.
+    fn get(&self, gateway: &ObjectKey, name: &str) -> Option<&Arc<T>> {
+        let objects = self.kept.get(gateway)?;
         Some(&objects[position(objects, name).ok()?].1)
     }
 
@@ -114,8 +114,8 @@ impl<T: Kept> Cache<T> {
             }
             Event::InitApply(object) => {
                 let id = ObjectKey::of(&object);
-                if let Some((holder, value)) = T::keep(object) {
-                    self.incoming().put(id, holder, Arc::new(value));
+                if let Some((gateway, value)) = T::keep(object) {
+                    self.incoming().put(id, gateway, Arc::new(value));
                 }
                 Vec::new()
             }
@@ -126,17 +126,17 @@ impl<T: Kept> Cache<T> {
     fn apply(&self, object: T::Object) -> Vec<ObjectKey> {
         let id = ObjectKey::of(&object);
         let mut index = self.write();
-        let Some((holder, value)) = T::keep(object) else {
+        let Some((gateway, value)) = T::keep(object) else {
             return index.take(&id).into_iter().collect();
         };
-        let elsewhere = index.place_of(&id).is_some_and(|before| *before != holder);
+        let elsewhere = index.place_of(&id).is_some_and(|before| *before != gateway);
         let left = if elsewhere { index.take(&id) } else { None };
         let value = Arc::new(value);
-        let news = match index.put(id, holder.clone(), Arc::clone(&value)) {
+        let news = match index.put(id, gateway.clone(), Arc::clone(&value)) {
             Some(before) => !before.says_the_same(&value),
             None => !value.is_quiet(),
         };
-        left.into_iter().chain(news.then_some(holder)).collect()
+        left.into_iter().chain(news.then_some(gateway)).collect()
     }
 
     /// A complete list has arrived: whoever differs from before is to look again.
@@ -148,22 +148,22 @@ impl<T: Kept> Cache<T> {
         let same = |a: &Vec<(String, Arc<T>)>, b: &Vec<(String, Arc<T>)>| {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.0 == b.0 && a.1.says_the_same(&b.1))
         };
-        let gone = before.keys().filter(|holder| !now.contains_key(*holder));
-        let changed = now.iter().filter(|(holder, now)| before.get(*holder).is_none_or(|was| !same(was, now)));
-        let concerned = gone.chain(changed.map(|(holder, _)| holder)).cloned().collect();
+        let gone = before.keys().filter(|gateway| !now.contains_key(*gateway));
+        let changed = now.iter().filter(|(gateway, now)| before.get(*gateway).is_none_or(|was| !same(was, now)));
+        let concerned = gone.chain(changed.map(|(gateway, _)| gateway)).cloned().collect();
         self.ready.send_replace(true);
         concerned
     }
 
     /// What concerns a gateway, by name.
-    pub fn of(&self, holder: &ObjectKey) -> Vec<(String, Arc<T>)> {
+    pub fn of(&self, gateway: &ObjectKey) -> Vec<(String, Arc<T>)> {
         let index = self.read();
-        index.kept.get(holder).cloned().unwrap_or_default()
+        index.kept.get(gateway).cloned().unwrap_or_default()
     }
 
     /// The child of a gateway, which carries its name.
-    pub fn child_of(&self, holder: &ObjectKey) -> Option<Arc<T>> {
-        self.read().get(holder, &holder.name).cloned()
+    pub fn child_of(&self, gateway: &ObjectKey) -> Option<Arc<T>> {
+        self.read().get(gateway, &gateway.name).cloned()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Index<T>> {

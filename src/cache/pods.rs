@@ -23,10 +23,10 @@ impl Kept for PodFacts {
 
     fn keep(pod: Watched<Pod>) -> Option<(ObjectKey, Self)> {
         let label = |name: &str| pod.meta().labels.as_ref()?.get(name).cloned();
-        let holder = ObjectKey { name: label(NAME_LABEL)?, ..ObjectKey::of(&pod) };
+        let gateway = ObjectKey { name: label(NAME_LABEL)?, ..ObjectKey::of(&pod) };
         let trouble = trouble::of(&pod).map(Box::new);
         let facts = Self { terminating: pod.meta().deletion_timestamp.is_some(), trouble };
-        Some((holder, facts))
+        Some((gateway, facts))
     }
 
     fn says_the_same(&self, newer: &Self) -> bool {
@@ -46,8 +46,8 @@ impl PodFacts {
 }
 
 /// The pods of a gateway.
-pub fn of(cache: &Cache<PodFacts>, holder: &ObjectKey) -> Pods {
-    let pods = cache.of(holder);
+pub fn of(cache: &Cache<PodFacts>, gateway: &ObjectKey) -> Pods {
+    let pods = cache.of(gateway);
     Pods {
         total: pods.len(),
         terminating: pods.iter().filter(|(_, facts)| facts.terminating).count(),

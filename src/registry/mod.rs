@@ -80,9 +80,9 @@ impl Registry {
     }
 
     /// A gateway is gone.
-    pub fn lost_gateway(&self, holder: &ObjectKey) {
+    pub fn lost_gateway(&self, key: &ObjectKey) {
         if let Self::MongoDb(mongo) = self {
-            mongo.lost_gateway(holder);
+            mongo.lost_gateway(key);
         }
     }
 
@@ -94,9 +94,9 @@ impl Registry {
     }
 
     /// An environment is gone.
-    pub fn lost_environment(&self, holder: &ObjectKey) {
+    pub fn lost_environment(&self, key: &ObjectKey) {
         if let Self::MongoDb(mongo) = self {
-            mongo.lost_environment(holder);
+            mongo.lost_environment(key);
         }
     }
 }

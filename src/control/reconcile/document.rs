@@ -85,35 +85,35 @@ enum Done {
 
 /// The objects that have to do with a gateway id.
 fn gather(mongo: &Mongo, ctx: &Context, gateway_id: &str, documents: &Documents) -> Objects {
-    let places = documents.gateways.iter().filter_map(|read| read.as_ref().ok());
-    let mut holders: Vec<ObjectKey> = places.map(|document| identity::place(document, &mongo.defaults)).collect();
-    holders.extend(mongo.made.places_of(gateway_id));
-    holders.extend(identity::mirrored(gateway_id));
-    holders.sort();
-    holders.dedup();
-    let gateways: Vec<ApiGateway> = holders.iter().filter_map(|holder| gateway_at(mongo, ctx, holder)).collect();
+    let documented = documents.gateways.iter().filter_map(|read| read.as_ref().ok());
+    let mut keys: Vec<ObjectKey> = documented.map(|document| identity::place(document, &mongo.defaults)).collect();
+    keys.extend(mongo.made.places_of(gateway_id));
+    keys.extend(identity::mirrored(gateway_id));
+    keys.sort();
+    keys.dedup();
+    let gateways: Vec<ApiGateway> = keys.iter().filter_map(|place| gateway_at(mongo, ctx, place)).collect();
     let mut environments = Vec::new();
     for gateway in &gateways {
         let (namespace, name) = (gateway.namespace_or_empty(), gateway.name_or_empty());
         for document in documents.environments() {
-            let holder = ObjectKey::new(namespace, identity::environment_name(name, &document.name));
-            environments.extend(environment_at(mongo, ctx, &holder));
+            let place = ObjectKey::new(namespace, identity::environment_name(name, &document.name));
+            environments.extend(environment_at(mongo, ctx, &place));
         }
     }
     Objects { gateways, environments, watched: ctx.scopes.namespaces() }
 }
 
-fn gateway_at(mongo: &Mongo, ctx: &Context, holder: &ObjectKey) -> Option<ApiGateway> {
-    let cached = ctx.scopes.of(&holder.namespace)?.gateway(holder);
+fn gateway_at(mongo: &Mongo, ctx: &Context, place: &ObjectKey) -> Option<ApiGateway> {
+    let cached = ctx.scopes.of(&place.namespace)?.gateway(place);
     match cached {
         Some(cached) => Some(ctx.memory.newer_than(&cached).map_or(cached, |newer| ApiGateway::clone(&newer))),
-        None => mongo.made.fresh_gateway(holder),
+        None => mongo.made.fresh_gateway(place),
     }
 }
 
-fn environment_at(mongo: &Mongo, ctx: &Context, holder: &ObjectKey) -> Option<Environment> {
-    let cached = ctx.scopes.of(&holder.namespace)?.environment(holder);
-    cached.or_else(|| mongo.made.fresh_environment(holder))
+fn environment_at(mongo: &Mongo, ctx: &Context, place: &ObjectKey) -> Option<Environment> {
+    let cached = ctx.scopes.of(&place.namespace)?.environment(place);
+    cached.or_else(|| mongo.made.fresh_environment(place))
 }
 
 /// Whoever is in an object's place is waited for.
@@ -222,7 +222,7 @@ impl Asked for Environment {
 }
 
 async fn apply<K: Asked>(mongo: &Mongo, ctx: &Context, gateway_id: &str, apply: Apply) -> Result<Done, Error> {
-    let Apply { collection, holder: place, object, exists, reverts, document } = apply;
+    let Apply { collection, place, object, exists, reverts, document } = apply;
     if let Some(refusal) = mongo.made.refusal(collection, &place, &object, Instant::now()) {
         return refuse(mongo, gateway_id, collection, document, refusal, None).await;
     }

@@ -67,7 +67,7 @@ pub struct Apply {
     /// `ApiGateway` or `Environment`.
     pub collection: Collection,
     /// Its namespace and name.
-    pub holder: ObjectKey,
+    pub place: ObjectKey,
     /// The object, with no other fields than those that are the platform's.
     pub object: Value,
     /// Whether it is there already.
@@ -136,7 +136,7 @@ impl Decision<'_> {
     fn without_document(&self) -> Vec<Act> {
         match self.mirror() {
             // Who removed the document may have removed it from the mirror of a gateway that is there.
-            Some(holder) if self.is_kubectls(&holder) => vec![Act::Look(holder)],
+            Some(place) if self.is_kubectls(&place) => vec![Act::Look(place)],
             _ => Vec::new(),
         }
     }
@@ -146,12 +146,12 @@ impl Decision<'_> {
         mirrored(self.gateway_id)
     }
 
-    fn gateway_at(&self, holder: &ObjectKey) -> Option<&ApiGateway> {
-        self.objects.gateways.iter().find(|gateway| ObjectKey::of(*gateway) == *holder)
+    fn gateway_at(&self, place: &ObjectKey) -> Option<&ApiGateway> {
+        self.objects.gateways.iter().find(|gateway| ObjectKey::of(*gateway) == *place)
     }
 
-    fn is_kubectls(&self, holder: &ObjectKey) -> bool {
-        self.gateway_at(holder).is_some_and(|gateway| platforms_id(gateway).is_none())
+    fn is_kubectls(&self, place: &ObjectKey) -> bool {
+        self.gateway_at(place).is_some_and(|gateway| platforms_id(gateway).is_none())
     }
 
     fn about(&self, document: &GatewayDocument) -> Vec<Act> {
@@ -167,14 +167,14 @@ impl Decision<'_> {
 
     fn about_mirror(&self, document: &GatewayDocument) -> Vec<Act> {
         let mirror = self.mirror();
-        if let Some(holder) = &mirror {
-            if self.is_kubectls(holder) {
-                return vec![Act::Look(holder.clone())];
+        if let Some(place) = &mirror {
+            if self.is_kubectls(place) {
+                return vec![Act::Look(place.clone())];
             }
             if document.uid.is_some() {
                 // Recorded by an operator once, and its object is gone.
-                let watched = self.objects.watched.as_ref().is_none_or(|watched| watched.contains(&holder.namespace));
-                let gone = watched && self.gateway_at(holder).is_none();
+                let watched = self.objects.watched.as_ref().is_none_or(|watched| watched.contains(&place.namespace));
+                let gone = watched && self.gateway_at(place).is_none();
                 return if gone {
                     self.remove(document, doc! { "uid": or_null(document.uid.as_ref()) })
                 } else {
@@ -347,7 +347,7 @@ fn apply(
     let edited = annotations.and_then(|annotations| annotations.get(INTENT_ANNOTATION)) == Some(&token);
     Act::Apply(Apply {
         collection,
-        holder: place.clone(),
+        place: place.clone(),
         object,
         exists: found.is_some(),
         reverts: edited.then_some(path),

@@ -86,8 +86,8 @@ fn refused(acts: &[Act]) -> (&str, &str) {
 #[test]
 fn the_ancestors_document_becomes_a_gateway_with_the_operators_defaults() {
     let acts = one(asks(doc! { "phase": "Created", "lockedAt": null }), &nothing());
-    let Apply { holder, object, exists, .. } = applied(&acts);
-    assert_eq!((holder, exists), (&ObjectKey::new("tenants", "g1"), &false));
+    let Apply { place, object, exists, .. } = applied(&acts);
+    assert_eq!((place, exists), (&ObjectKey::new("tenants", "g1"), &false));
     let spec = json!({ "image": "acme/gateway:1", "port": 9000, "host": "g1.example.com", "state": "Running" });
     assert_eq!(object["spec"], spec);
     assert_eq!(object["metadata"]["labels"], json!({ REGISTRY_LABEL: "mongodb" }));
@@ -99,8 +99,8 @@ fn the_ancestors_document_becomes_a_gateway_with_the_operators_defaults() {
 fn a_documents_own_fields_come_before_the_defaults() {
     let spec = doc! { "image": "b:2", "port": 80.0, "host": "own.example.com", "replicas": 3 };
     let acts = one(asks(doc! { "namespace": "others", "name": "shop", "spec": spec }), &nothing());
-    let Apply { holder, object, .. } = applied(&acts);
-    assert_eq!(holder, &ObjectKey::new("others", "shop"));
+    let Apply { place, object, .. } = applied(&acts);
+    assert_eq!(place, &ObjectKey::new("others", "shop"));
     let expected = json!({ "image": "b:2", "port": 80, "host": "own.example.com", "replicas": 3, "state": "Running" });
     assert_eq!(object["spec"], expected);
 }
@@ -308,8 +308,8 @@ fn environments_follow_their_gateway_and_go_with_it() {
     let acts = one(asks(doc! {}), &nothing());
     assert_eq!(applied(&acts).collection, Collection::Gateways, "the gateway comes first");
     let acts = served(vec![environment("dev", doc! {})], Vec::new());
-    let Apply { collection, holder, object, .. } = applied(&acts);
-    assert_eq!((collection, holder.name.as_str()), (&Collection::Environments, "g1-dev"));
+    let Apply { collection, place, object, .. } = applied(&acts);
+    assert_eq!((collection, place.name.as_str()), (&Collection::Environments, "g1-dev"));
     assert_eq!(object["spec"], json!({ "gatewayRef": { "name": "g1" }, "host": "g1-dev.example.com" }));
     assert_eq!(object["metadata"]["ownerReferences"][0]["uid"], "uid-1");
     assert_eq!(served(vec![environment("dev", doc! {})], vec![made(applied(&acts))]), []);
