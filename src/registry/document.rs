@@ -368,6 +368,12 @@ pub fn state_of(word: &str) -> Option<State> {
     [State::Running, State::Stopped, State::Restarting].into_iter().find(|state| state.as_str() == word)
 }
 
+/// Whether a text is a token of [`GatewayDocument::token`].
+pub fn is_token(text: &str) -> bool {
+    let mut parts = text.split(':');
+    parts.next().is_some_and(|word| state_of(word).is_some()) && parts.count() == 2
+}
+
 /// A moment as documents carry it: in milliseconds.
 pub fn moment(at: Timestamp) -> DateTime {
     DateTime::from_millis(at.as_millisecond())

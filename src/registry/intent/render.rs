@@ -12,7 +12,7 @@ use crate::api::{
     REGISTRY_MONGODB, RESTART_ANNOTATION, RETRY_ANNOTATION,
 };
 use crate::children;
-use crate::registry::document::{Answer, Defaults, word};
+use crate::registry::document::{Answer, Defaults, is_token, word};
 
 /// An object that is wanted.
 pub(super) struct Rendered {
@@ -22,6 +22,13 @@ pub(super) struct Rendered {
     pub spec: Map<String, Value>,
     /// What tells this request from another, as its annotation has it.
     pub token: String,
+}
+
+/// The request that an object carries. Where its annotation was edited into something else, the one that says when to
+/// start has it, too.
+fn asked_last(found: &ApiGateway) -> Option<&str> {
+    let annotations = [INTENT_ANNOTATION, RETRY_ANNOTATION, RESTART_ANNOTATION];
+    annotations.into_iter().filter_map(|name| found.annotation(name)).find(|text| is_token(text))
 }
 
 /// The object of a gateway's document, where `found` is in its place.
@@ -35,7 +42,7 @@ pub(super) fn gateway(
 ) -> Result<Rendered, Answer> {
     let CheckedGateway { document, place, state } = asked;
     // The operator's own word asks for nothing: what was asked before stands.
-    let asked_before = found.filter(|_| document.is_our_word()).and_then(|found| found.annotation(INTENT_ANNOTATION));
+    let asked_before = found.filter(|_| document.is_our_word()).and_then(asked_last);
     let (token, state) = match asked_before {
         Some(before) => (before.to_owned(), before.split(':').next().unwrap_or_default()),
         None => (document.token(), word(*state)),

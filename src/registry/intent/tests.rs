@@ -165,6 +165,23 @@ fn a_timeout_that_the_operator_told_changes_nothing() {
 }
 
 #[test]
+fn a_request_that_was_edited_into_nonsense_under_the_operators_word_is_restored() {
+    let before = gateway(asks(doc! {}));
+    for nonsense in ["other", "", "Running", "Resting:44136fa355b3678a:-"] {
+        let mut found = before.clone();
+        found.metadata.annotations.as_mut().unwrap().insert(INTENT_ANNOTATION.to_owned(), nonsense.to_owned());
+        let acts = one(our_word("Running"), &with(found.clone()));
+        let object = &applied(&acts).object;
+        assert_eq!(object["metadata"]["annotations"][INTENT_ANNOTATION].as_str(), before.annotation(INTENT_ANNOTATION));
+        assert_eq!(object["spec"]["state"], "Running", "{nonsense}");
+
+        found.metadata.annotations.as_mut().unwrap().remove(RETRY_ANNOTATION);
+        let acts = one(our_word("Stopped"), &with(found));
+        assert_eq!(applied(&acts).object["spec"]["state"], "Stopped", "the document is what is left: {nonsense}");
+    }
+}
+
+#[test]
 fn running_after_a_timeout_is_a_retry_and_stopped_a_stop() {
     let found = gateway(asks(doc! {}));
     let mut again = our_word("Stopped");
