@@ -368,10 +368,11 @@ pub fn state_of(word: &str) -> Option<State> {
     [State::Running, State::Stopped, State::Restarting].into_iter().find(|state| state.as_str() == word)
 }
 
-/// Whether a text is a token of [`GatewayDocument::token`].
-pub fn is_token(text: &str) -> bool {
+/// The state that a token of [`GatewayDocument::token`] asks for; `None`: the text is no token.
+pub fn asked_by(text: &str) -> Option<State> {
     let mut parts = text.split(':');
-    parts.next().is_some_and(|word| state_of(word).is_some()) && parts.count() == 2
+    let state = state_of(parts.next()?)?;
+    (parts.count() == 2).then_some(state)
 }
 
 /// A moment as documents carry it: in milliseconds.

@@ -9,10 +9,10 @@ use super::answers::{NO_IMAGE, refusal};
 use super::checked::{CheckedEnvironment, CheckedGateway};
 use crate::api::{
     ApiGateway, Environment, GATEWAY_ID_ANNOTATION, INTENT_ANNOTATION, REGISTRY_FINALIZER, REGISTRY_LABEL,
-    REGISTRY_MONGODB, RESTART_ANNOTATION, RETRY_ANNOTATION,
+    REGISTRY_MONGODB, RESTART_ANNOTATION, RETRY_ANNOTATION, State,
 };
 use crate::children;
-use crate::registry::document::{Answer, Defaults, is_token, word};
+use crate::registry::document::{Answer, Defaults, asked_by, word};
 
 /// An object that is wanted.
 pub(super) struct Rendered {
@@ -24,11 +24,11 @@ pub(super) struct Rendered {
     pub token: String,
 }
 
-/// The request that an object carries. Where its annotation was edited into something else, the one that says when to
-/// start has it, too.
-fn asked_last(found: &ApiGateway) -> Option<&str> {
+/// The token of the request that an object carries, and the state that it asks for. Where its annotation was edited into
+/// something else, the one that says when to start has it, too.
+fn asked_last(found: &ApiGateway) -> Option<(&str, State)> {
     let annotations = [INTENT_ANNOTATION, RETRY_ANNOTATION, RESTART_ANNOTATION];
-    annotations.into_iter().filter_map(|name| found.annotation(name)).find(|text| is_token(text))
+    annotations.into_iter().filter_map(|name| found.annotation(name)).find_map(|text| Some((text, asked_by(text)?)))
 }
 
 /// The object of a gateway's document, where `found` is in its place.
@@ -44,19 +44,19 @@ pub(super) fn gateway(
     // The operator's own word asks for nothing: what was asked before stands.
     let asked_before = found.filter(|_| document.is_our_word()).and_then(asked_last);
     let (token, state) = match asked_before {
-        Some(before) => (before.to_owned(), before.split(':').next().unwrap_or_default()),
-        None => (document.token(), word(*state)),
+        Some((before, state)) => (before.to_owned(), state),
+        None => (document.token(), *state),
     };
     let gateway_id = document.gateway_id.as_str();
     let mut spec = with_defaults(document.spec_json(), gateway_id, defaults)?;
-    spec.insert("state".to_owned(), json!(state));
+    spec.insert("state".to_owned(), json!(word(state)));
 
     let mut annotations = BTreeMap::from([(GATEWAY_ID_ANNOTATION, gateway_id), (INTENT_ANNOTATION, &token)]);
     match state {
         // Where it serves already, a retry says nothing.
-        "Running" => drop(annotations.insert(RETRY_ANNOTATION, &token)),
-        "Restarting" => drop(annotations.insert(RESTART_ANNOTATION, &token)),
-        _ => {}
+        State::Running => drop(annotations.insert(RETRY_ANNOTATION, &token)),
+        State::Restarting => drop(annotations.insert(RESTART_ANNOTATION, &token)),
+        State::Stopped => {}
     }
     let mut object = json!({
         "apiVersion": ApiGateway::api_version(&()),
