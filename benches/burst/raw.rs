@@ -19,7 +19,9 @@ use kube::{Client, ResourceExt};
 use phasegate::api::ApiGateway;
 use phasegate::children::{self, Children, Surroundings};
 use phasegate::decide::decide;
-use phasegate::decide::observed::{HostVerdict, Moment, Observed, Pods, Presence, RegistryFacts, Rollout, Settings};
+use phasegate::decide::observed::{
+    HostVerdict, Moment, Observed, Pods, Presence, RegistryFacts, Rollout, Settings, Writes,
+};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -188,6 +190,7 @@ fn nothing_yet() -> Observed {
         registry: RegistryFacts::settled(),
         refusal: None,
         tried: false,
+        writes: Writes::default(),
     }
 }
 

@@ -25,6 +25,7 @@ use crate::cluster::calls::Object;
 use crate::decide::observed::{Child, Rollout};
 
 /// The children of a gateway as they are, wherever they were read.
+#[derive(Clone, Debug, Default)]
 pub struct Found {
     /// The Deployment.
     pub deployment: Option<Arc<Seen<Deployment>>>,
@@ -55,6 +56,9 @@ pub trait Part: Object + Watchable<Spec = Box<RawValue>> {
     /// The child that was found, if one was.
     fn found(found: &Found) -> Option<&Seen<Self>>;
 
+    /// Where the child is kept among those that were found.
+    fn found_mut(found: &mut Found) -> &mut Option<Arc<Seen<Self>>>;
+
     /// A hash of everything by which a comparison with what is desired could come out differently.
     fn print(meta: &ObjectMeta) -> u64 {
         hash(&(&meta.uid, &meta.resource_version))
@@ -77,6 +81,10 @@ macro_rules! part {
 
             fn found(found: &Found) -> Option<&Seen<Self>> {
                 found.$field.as_deref()
+            }
+
+            fn found_mut(found: &mut Found) -> &mut Option<Arc<Seen<Self>>> {
+                &mut found.$field
             }
 
             $($($more)+)?
@@ -105,6 +113,7 @@ part!(Deployment, deployment, Some, {
 });
 
 /// A child as it was last seen.
+#[derive(Debug)]
 pub struct Seen<K: Part> {
     /// Its uid.
     pub uid: String,

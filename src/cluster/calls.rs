@@ -136,11 +136,11 @@ impl Calls {
         Ok(self.within(self.timeout, pin!(api.list(&params))).await?.items)
     }
 
-    /// Creates an object.
+    /// Creates an object. Returns what was stored, as text.
     ///
     /// # Errors
     /// When the API server refuses or does not answer.
-    pub async fn create<K: Object>(&self, object: &K) -> Result<(), CallError> {
+    pub async fn create<K: Object>(&self, object: &K) -> Result<String, CallError> {
         let call = async {
             let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
             let request = path_of(object).create(&post(), body).map_err(kube::Error::BuildRequest)?;
@@ -149,11 +149,11 @@ impl Calls {
         self.write(pin!(call)).await
     }
 
-    /// Replaces an object, if it is still of the uid and version that `object` carries.
+    /// Replaces an object, if it is still of the uid and version that `object` carries. Returns what was stored, as text.
     ///
     /// # Errors
     /// When the API server refuses or does not answer.
-    pub async fn replace<K: Object>(&self, object: &K) -> Result<(), CallError> {
+    pub async fn replace<K: Object>(&self, object: &K) -> Result<String, CallError> {
         let call = async {
             let name = ObjectKey::of(object).name;
             let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
@@ -163,11 +163,10 @@ impl Calls {
         self.write(pin!(call)).await
     }
 
-    /// Sends a request of which nothing but its success counts: the answer repeats the object, and decoding it
-    /// takes longer than writing it.
-    async fn unread(&self, verb: &'static str, mut request: http::Request<Vec<u8>>) -> Result<(), kube::Error> {
+    /// Sends a request whose answer is not decoded here: it repeats the object, of which little is looked at.
+    async fn unread(&self, verb: &'static str, mut request: http::Request<Vec<u8>>) -> Result<String, kube::Error> {
         request.extensions_mut().insert(verb);
-        self.client.request_text(request).await.map(drop)
+        self.client.request_text(request).await
     }
 
     /// Replaces an object's status, if it is still of the version that `object` carries.
@@ -324,7 +323,7 @@ mod tests {
         }
     }
 
-    async fn created_with(claim: Claim) -> (Result<(), CallError>, usize) {
+    async fn created_with(claim: Claim) -> (Result<String, CallError>, usize) {
         let server = Counting::default();
         let client = Client::new(server.clone(), "a");
         let (outages, _) = Outages::new(client.clone(), LastHeard::default(), Pulses::default());

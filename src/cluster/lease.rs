@@ -156,7 +156,7 @@ impl Candidate {
             Some(_) => self.calls.replace(&lease).await,
         };
         match outcome {
-            Ok(()) => {
+            Ok(_) => {
                 self.claim.extend(before + self.election.renew_deadline);
                 Ok(true)
             }

@@ -5,19 +5,22 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
 use serde_json::json;
 
+use super::accepted::Accepted;
 use super::context::Context;
 use super::gather::Pass;
 use super::memory::Expectation;
-use crate::api::{ApiGateway, Environment, EnvironmentState, ObjectKey, REGISTRY_FINALIZER};
+use crate::api::{ApiGateway, Environment, EnvironmentState, ObjectKey, REGISTRY_FINALIZER, uid_of};
 use crate::cache::seen::Part;
+use crate::cache::watched::Watched;
 use crate::children;
-use crate::cluster::calls::{CallError, Object};
+use crate::cluster::calls::{CallError, FIELD_MANAGER};
 use crate::decide::Learned;
 use crate::decide::diagnosis::is_quota;
 use crate::decide::environment as decide_environment;
-use crate::decide::observed::{Child, Presence, Refusal};
+use crate::decide::observed::{Child, Presence, Refusal, Repair};
 use crate::decide::{Plan, Step, presence};
 
 /// How far the steps came.
@@ -157,8 +160,13 @@ async fn patch_finalizers(ctx: &Context, meta: &ObjectMeta, finalizers: &[String
 async fn create<K: Part>(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
     let Some(desired) = K::desired(pass.desired.children()) else { return Outcome::Done };
     match ctx.calls.create(desired).await {
-        Ok(()) => {
+        Ok(stored) => {
             pass.remembered.expect(K::CHILD, Expectation::Created);
+            let accepted = &mut pass.remembered.accepted;
+            if accepted.is_known(desired) {
+                accepted.repaired(Repair { child: K::CHILD, path: String::new(), manager: None });
+            }
+            answered(accepted, desired, &stored);
             Outcome::Done
         }
         Err(error) if error.reason() == Some("AlreadyExists") => already_exists(ctx, pass.gateway, desired).await,
@@ -170,7 +178,7 @@ async fn create<K: Part>(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
 async fn already_exists<K: Part>(ctx: &Context, gateway: &ApiGateway, desired: &K) -> Outcome {
     match ctx.calls.get::<K>(&ObjectKey::of(gateway)).await {
         Ok(None) => Outcome::Behind,
-        Ok(Some(found)) => match presence::of(gateway, Some(desired), Some(&found)) {
+        Ok(Some(found)) => match presence::of(gateway, Some(desired), Some(&found), None).0 {
             presence if is_in_the_way(&presence) => Outcome::Learned(Learned::Surprise(K::CHILD, presence)),
             _ => Outcome::Behind,
         },
@@ -191,7 +199,8 @@ async fn update<K: Part>(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
         Ok(None) => return Outcome::Behind,
         Err(error) => return failure(K::CHILD, error),
     };
-    match presence::of(gateway, Some(desired), Some(&fresh)) {
+    let accepted = &pass.remembered.accepted;
+    match presence::of(gateway, Some(desired), Some(&fresh), accepted.hash_of(gateway, desired)).0 {
         Presence::Equal => return Outcome::Done,
         presence if is_in_the_way(&presence) => return Outcome::Learned(Learned::Surprise(K::CHILD, presence)),
         // It has to be made anew, which the cache will show as well.
@@ -203,13 +212,50 @@ async fn update<K: Part>(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
         Ok(true) => return Outcome::Behind,
         Err(error) => return Outcome::Failed(error),
     }
-    let merged = match merged(&fresh, desired) {
-        Ok(merged) => merged,
+    let update = match Put::new(&pass.remembered.accepted, &fresh, desired) {
+        Ok(update) => update,
         Err(error) => return Outcome::Failed(CallError::Kube(kube::Error::SerdeError(error))),
     };
-    match ctx.calls.replace(&merged).await {
-        Ok(()) => Outcome::Done,
+    match ctx.calls.replace(&update.body).await {
+        Ok(stored) => {
+            if let Some(repair) = update.repair {
+                pass.remembered.accepted.repaired(repair);
+            }
+            let version = answered(&mut pass.remembered.accepted, desired, &stored);
+            // Admission may turn a write into what is there.
+            pass.unheard |= version == fresh.meta().resource_version;
+            Outcome::Done
+        }
         Err(error) => failure(K::CHILD, error),
+    }
+}
+
+/// Takes in what was stored. Returns its version.
+fn answered<K: Part>(accepted: &mut Accepted, desired: &K, stored: &str) -> Option<String> {
+    let stored: Watched<K> = serde_json::from_str(stored).ok()?;
+    let version = stored.meta().resource_version.clone();
+    accepted.answered(desired, stored.into());
+    version
+}
+
+/// An update of a child.
+struct Put<K> {
+    body: K,
+    /// What it puts right, where somebody changed what had been accepted.
+    repair: Option<Repair>,
+}
+
+impl<K: Part> Put<K> {
+    fn new(accepted: &Accepted, fresh: &K, desired: &K) -> Result<Self, serde_json::Error> {
+        let stored = accepted.stored_as(desired, uid_of(fresh.meta())).map(serde_json::to_value).transpose()?;
+        let (found, wanted) = (serde_json::to_value(fresh)?, serde_json::to_value(desired)?);
+        let path = accepted.is_known(desired).then(|| children::drift(&wanted, stored.as_ref(), &found));
+        let repair = path.map(|path| Repair {
+            child: K::CHILD,
+            manager: children::last_manager(fresh.meta(), &path, FIELD_MANAGER),
+            path,
+        });
+        Ok(Self { body: serde_json::from_value(children::merge(&found, &wanted, stored.as_ref()))?, repair })
     }
 }
 
@@ -224,17 +270,13 @@ async fn orphaned_on_purpose(ctx: &Context, gateway: &ApiGateway, child: &Object
     Ok(live.is_none_or(|live| live.is_being_deleted() || live.uid() != gateway.uid()))
 }
 
-fn merged<K: Object>(fresh: &K, desired: &K) -> Result<K, serde_json::Error> {
-    let merged = children::merge(&serde_json::to_value(fresh)?, &serde_json::to_value(desired)?);
-    serde_json::from_value(merged)
-}
-
 async fn delete<K: Part>(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
     let Some(found) = K::found(&pass.desired.found) else { return Outcome::Done };
     let uid = found.uid.clone();
     match ctx.calls.delete::<K>(&ObjectKey::of(pass.gateway), &uid).await {
         Ok(()) => {
             pass.remembered.expect(K::CHILD, Expectation::Deleted(uid));
+            pass.remembered.accepted.forget::<K>();
             Outcome::Done
         }
         Err(error) => failure(K::CHILD, error),

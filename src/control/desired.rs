@@ -12,10 +12,11 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
+use super::accepted::Accepted;
 use crate::api::{ApiGateway, Environment};
 use crate::cache::seen::{Found, Part, Seen};
 use crate::children::{self, Children, Owner, Surroundings};
-use crate::decide::observed::{EnvironmentFacts, HostVerdict, Presence, Settings};
+use crate::decide::observed::{Child, EnvironmentFacts, HostVerdict, Presence, Settings};
 use crate::decide::{deadline, presence};
 use crate::registry::report::EnvironmentView;
 
@@ -82,6 +83,11 @@ impl<'a> Desired<'a> {
         }
     }
 
+    /// The gateway.
+    pub fn gateway(&self) -> &'a ApiGateway {
+        self.gateway
+    }
+
     /// The environments of the gateway, as the registry mirrors them.
     pub fn environment_views(&self) -> Vec<EnvironmentView> {
         let views = self.environments.iter().map(|(environment, facts)| EnvironmentView {
@@ -123,14 +129,14 @@ impl<'a> Desired<'a> {
         }
     }
 
-    /// Compares the children that were found with those that are desired. `settled` is the fingerprint with which
-    /// everything was found as desired before.
-    pub fn compared(&self, settled: Option<u64>) -> Compared {
+    /// Compares the children that were found with those that are desired, or with what the API server made of those. `settled`
+    /// is the fingerprint with which everything was found as desired before.
+    pub fn compared(&self, accepted: &mut Accepted, settled: Option<u64>) -> Compared {
         let print = self.fingerprint();
         if print.is_some() && print == settled {
             return Compared { settled, ..self.each(Presence::Equal) };
         }
-        let compared = self.compare();
+        let compared = self.compare(accepted);
         let is_settled = compared.deployment == Presence::Equal
             && compared.service == Presence::Equal
             && compared.ingress.is_settled()
@@ -138,26 +144,44 @@ impl<'a> Desired<'a> {
         Compared { settled: print.filter(|_| is_settled).or(settled), ..compared }
     }
 
-    fn compare(&self) -> Compared {
+    fn compare(&self, accepted: &mut Accepted) -> Compared {
         if self.found.is_empty() {
             return self.each(Presence::Missing);
         }
         Compared {
-            deployment: self.presence::<Deployment>(),
-            service: self.presence::<Service>(),
-            ingress: self.presence::<Ingress>(),
-            disruption_budget: self.presence::<PodDisruptionBudget>(),
+            deployment: self.presence::<Deployment>(accepted),
+            service: self.presence::<Service>(accepted),
+            ingress: self.presence::<Ingress>(accepted),
+            disruption_budget: self.presence::<PodDisruptionBudget>(accepted),
             settled: None,
         }
     }
 
-    fn presence<K: Part>(&self) -> Presence {
+    fn presence<K: Part>(&self, accepted: &mut Accepted) -> Presence {
         let desired = K::desired(self.children());
-        match K::found(&self.found).map(Seen::object) {
+        let known = desired.and_then(|desired| accepted.hash_of(self.gateway, desired));
+        let (presence, form) = match K::found(&self.found).map(Seen::object) {
             // What cannot be read is read once more before it is written.
-            Some(Err(_)) => Presence::Different("/".to_owned()),
-            Some(Ok(found)) => presence::of(self.gateway, desired, Some(&found)),
-            None => presence::of(self.gateway, desired, None),
+            Some(Err(_)) => return Presence::Different("/".to_owned()),
+            Some(Ok(found)) => presence::of(self.gateway, desired, Some(&found), known),
+            None => presence::of(self.gateway, desired, None, None),
+        };
+        if let (Some(desired), Some(form)) = (desired, form) {
+            accepted.accept(desired, form);
+        }
+        presence
+    }
+
+    /// Whether what is desired of a child is what was accepted of it.
+    pub fn is_as_before(&self, child: Child, accepted: &Accepted) -> bool {
+        let children = self.children();
+        match child {
+            Child::Deployment => accepted.is_known(&children.deployment),
+            Child::Service => accepted.is_known(&children.service),
+            Child::Ingress => children.ingress.as_ref().is_some_and(|desired| accepted.is_known(desired)),
+            Child::PodDisruptionBudget => {
+                children.disruption_budget.as_ref().is_some_and(|desired| accepted.is_known(desired))
+            }
         }
     }
 

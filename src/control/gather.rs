@@ -23,7 +23,7 @@ use crate::cluster::calls::CallError;
 use crate::decide::Learned;
 use crate::decide::environment::{Around, GatewayFacts};
 use crate::decide::hosts::{self, Stake};
-use crate::decide::observed::{EnvironmentFacts, HostVerdict, Moment, Observed, Presence, Settings};
+use crate::decide::observed::{EnvironmentFacts, HostVerdict, Moment, Observed, Presence, Settings, Writes};
 use crate::decide::{self, Place, Plan};
 
 /// All that a pass over one gateway works on.
@@ -45,6 +45,8 @@ pub struct Pass<'a> {
     pub waits_for_registry: bool,
     /// The gateway as a step of this pass wrote it.
     pub written: Option<ApiGateway>,
+    /// Whether a write left a child as it was, so that no watch will tell of it.
+    pub unheard: bool,
     now: Now,
 }
 
@@ -108,9 +110,11 @@ fn facts<'a>(
     mut remembered: Remembered,
     now: Now,
 ) -> Pass<'a> {
+    let found = remembered.accepted.newest(found);
     let desired =
         Desired::of(gateway, found, host_verdict(caches, gateway), environments(caches, gateway), &ctx.settings);
-    let compared = desired.compared(remembered.settled());
+    let settled = remembered.settled();
+    let compared = desired.compared(&mut remembered.accepted, settled);
     let phase = gateway.status.as_ref().and_then(|status| status.phase.as_ref());
     let expected = Expected { found: &desired.found, remembered: &remembered, now };
     let mut observed = Observed {
@@ -125,13 +129,27 @@ fn facts<'a>(
         registry: ctx.registry.facts(gateway, || desired.environment_views()),
         refusal: remembered.refusal(gateway).cloned(),
         tried: remembered.has_tried(gateway),
+        writes: Writes::default(),
     };
+    remembered.accepted.keep(&desired.found, &observed);
+    observed.writes = remembered.accepted.facts(&desired, &observed, now);
     remembered.found_settled(compared.settled);
     let silent: Vec<_> = observed.troubles().filter(|pod| pod.trouble.is_silent()).collect();
     let silence = remembered.silence(&silent, now);
     observed.pods.silence = silence;
     let waits_for_registry = observed.registry.unavailable.is_some();
-    Pass { gateway, caches, moment, desired, observed, remembered, waits_for_registry, written: None, now }
+    Pass {
+        gateway,
+        caches,
+        moment,
+        desired,
+        observed,
+        remembered,
+        waits_for_registry,
+        written: None,
+        unheard: false,
+        now,
+    }
 }
 
 /// What is remembered of our own calls, where the cache may be behind them.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::accepted::Accepted;
 use super::clock::{Now, Stopwatches};
 use crate::api::ApiGateway;
 use crate::decide::observed::{Child, Complaint, PodTrouble, Refusal, Silence, Trouble};
@@ -34,6 +35,7 @@ pub struct Remembered {
     refusal: Option<(i64, Refusal)>,
     expected: Vec<Expected>,
     settled: Option<u64>,
+    pub(super) accepted: Accepted,
     // A box: most have none.
     silence: Option<Box<Silent>>,
 }
@@ -121,6 +123,13 @@ impl Memory {
             written.moved && written.object.metadata.resource_version == cached.metadata.resource_version
         };
         self.entries().get_mut(cached.uid()).is_some_and(|entry| entry.written.take_if(same).is_some())
+    }
+
+    /// So many repairs of a gateway's children were told.
+    pub fn repairs_told(&self, gateway: &ApiGateway, count: usize) {
+        if let Some(entry) = self.entries().get_mut(gateway.uid()) {
+            entry.remembered.accepted.told(count);
+        }
     }
 
     /// Forgets our last write: somebody else's came between.

@@ -12,7 +12,7 @@
 //! 5. `watch/wake.rs` puts the keys of those whom that concerns into the queue; the gateway's is one.
 //! 6. `work.rs` takes the key when its turn comes, as long as there is a place.
 //! 7. `reconcile/gateway.rs` is the pass. Each line of it is one of what follows.
-//! 8. `memory.rs` gives out what is remembered of the gateway.
+//! 8. `memory.rs` gives out what is remembered of the gateway; `accepted.rs` is what became of its children.
 //! 9. `clock.rs` reads both clocks and says how long ago each stored moment is.
 //! 10. `gather.rs` makes facts of the caches and of what is remembered.
 //! 11. `desired.rs` renders the children, and compares them with those that are there.
@@ -26,6 +26,8 @@
 
 pub mod error;
 pub mod memory;
+
+pub mod accepted;
 
 pub mod clock;
 

@@ -26,7 +26,7 @@ use crate::queue::{Key, Kind, Next, Stage};
 /// # Errors
 /// When the status was not written, or a step did not come to its end: the pass has to be done again.
 pub async fn record(ctx: &Context, pass: Pass<'_>, plan: Plan, outcome: Outcome) -> Result<Next, Error> {
-    let Pass { gateway, caches, observed, remembered, written, waits_for_registry, .. } = pass;
+    let Pass { gateway, caches, observed, remembered, written, waits_for_registry, unheard, .. } = pass;
     ctx.memory.keep(gateway, remembered);
     if let Some(written) = written {
         ctx.memory.wrote(gateway, written, false);
@@ -39,12 +39,13 @@ pub async fn record(ctx: &Context, pass: Pass<'_>, plan: Plan, outcome: Outcome)
         let claims = claims_newly(before, &status.hosts);
         let write = pin!(write(ctx, gateway, &plan, status));
         match with_host_reserved(caches, gateway, claims, write).await {
-            Ok(()) => {}
+            Ok(()) => ctx.memory.repairs_told(gateway, observed.writes.untold.len()),
             Err(Unwritten::HostLost) => return Ok(Next::Behind),
             Err(Unwritten::Failed(error)) => return Error::again(error),
         }
     }
     match outcome {
+        Outcome::Done if unheard => Ok(Next::AtOnce),
         Outcome::Done => Ok(next(&plan, &observed)),
         Outcome::HalfWay => Ok(Next::InTurn(Stage::HalfWay)),
         Outcome::Behind | Outcome::Learned(Learned::Surprise(..)) => Ok(Next::Behind),

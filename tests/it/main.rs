@@ -24,6 +24,7 @@ mod leadership;
 mod logs;
 mod mongo_server;
 mod monitoring;
+mod mutation;
 mod names;
 mod order;
 mod outages;

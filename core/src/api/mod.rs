@@ -23,8 +23,8 @@ pub use key::{ObjectKey, uid_of};
 pub use reason::Reason;
 pub use state::{DesiredState, Phase, State};
 pub use status::{
-    ApiGatewayStatus, Attempt, EnvironmentCount, Failure, HISTORY_LENGTH, Handled, HostClaim, Serving, Subject,
-    Transition,
+    Accepted, ApiGatewayStatus, Attempt, ContestedField, EnvironmentCount, Failure, HISTORY_LENGTH, Handled, HostClaim,
+    Serving, StoredChange, Subject, Transition,
 };
 
 /// Annotation whose every new value asks for another try after a timeout.

@@ -87,6 +87,12 @@ reasons! {
     RegistryUnavailable,
     /// An edit of what the platform's documents say was undone.
     EditReverted,
+    /// A child was stored as something else than what was asked.
+    ChangedOnWrite,
+    /// What somebody changed of a child was put right.
+    DriftRepaired,
+    /// Somebody changes a child again each time it is put right.
+    Contested,
     /// The stored phase is of another version of the operator.
     UnknownPhase,
     /// The stored object cannot be read by this version of the operator.

@@ -77,6 +77,19 @@ pub struct ApiGatewayStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 
+    /// What the API server made of the children that were written, as hashes: by them an operator that begins knows that they
+    /// are as it left them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Accepted>,
+
+    /// Where a child was stored as something else than what was asked: by admission, or rounded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<StoredChange>,
+
+    /// Children that somebody changes again each time they are put right.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contested: Vec<ContestedField>,
+
     /// What the messages of the conditions are about, so that they are rewritten only when that changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Subject>,
@@ -146,6 +159,49 @@ pub struct EnvironmentCount {
     pub active: i32,
     /// All environments that name this gateway.
     pub total: i32,
+}
+
+/// What the API server made of the children that were written, as hashes.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Accepted {
+    /// Of the Deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<String>,
+    /// Of the Service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// Of the Ingress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingress: Option<String>,
+    /// Of the PodDisruptionBudget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_disruption_budget: Option<String>,
+}
+
+/// A place where a child was stored as something else than what was asked.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+pub struct StoredChange {
+    /// The kind of the child.
+    pub child: String,
+    /// The path in it.
+    pub path: String,
+    /// What was asked, in short.
+    pub asked: String,
+    /// What is stored, in short.
+    pub stored: String,
+}
+
+/// A place in a child that somebody changes again each time it is put right.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+pub struct ContestedField {
+    /// The kind of the child.
+    pub child: String,
+    /// The path in it.
+    pub path: String,
+    /// Who wrote it last, as the API server records it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manager: Option<String>,
 }
 
 /// What messages are about that quote others, who say the same thing in changing words.

@@ -5,10 +5,15 @@
 //! with [`RENDERER`], or an upgrade of the operator would roll every pod.
 
 mod compare;
+mod defaults;
 mod deployment;
 mod disruption_budget;
+mod form;
 mod ingress;
+mod managers;
+mod merge;
 mod ownership;
+mod quantity;
 mod service;
 
 use std::collections::BTreeMap;
@@ -23,11 +28,15 @@ use kube::Resource;
 use sha2::{Digest, Sha256};
 
 use crate::api::{ApiGateway, ApiGatewaySpec, DesiredState};
-pub use compare::{difference, merge, must_be_made_anew};
+pub use compare::{difference, must_be_made_anew};
 pub use deployment::CONTAINER;
 pub use disruption_budget::wants_disruption_budget;
+pub use form::{Form, drift, form_hash};
 pub use ingress::{keep_routes, routes, wants_ingress};
+pub use managers::last_manager;
+pub use merge::merge;
 pub use ownership::{Owner, is_gateway, owner_of};
+pub use quantity::rounded;
 
 /// The version of the rendering. It grows with every change of what is rendered, so that an
 /// upgrade of the operator does not roll the fleet's pods.

@@ -94,6 +94,7 @@ pub fn is_cause(reason: Reason) -> bool {
             | Reason::Unschedulable
             | Reason::QuotaExceeded
             | Reason::AdmissionRefused
+            | Reason::Contested
     )
 }
 
@@ -321,7 +322,8 @@ fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
     // the failure.
     let restart_failed = status.last_failure.is_some()
         && status.history.last().is_some_and(|last| last.reason == Reason::RestartDeadlineExceeded);
-    if readiness::workload_ready(s.observed) {
+    let contested = diagnosis::visible_cause(s.observed).filter(|cause| cause.reason == Reason::Contested);
+    if readiness::workload_ready(s.observed) && contested.is_none() {
         return Outlook {
             ready: yes(Reason::Started, "the gateway is as asked"),
             reconciling: no(Reason::Started, ""),
@@ -341,6 +343,8 @@ fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
         )
     } else if let Some(words) = &s.observed.rollout.progress_deadline_exceeded {
         no_progress(s, words)
+    } else if let Some(cause) = contested {
+        waits_for_somebody(Reason::Contested, &sentence(&cause))
     } else if let Some(cause) = diagnosis::visible_cause(s.observed) {
         visible(cause, Some(serving(s)))
     } else {

@@ -9,7 +9,7 @@ mod pods;
 
 use std::time::Duration;
 
-use super::observed::{Child, Observed, Presence, Silence};
+use super::observed::{Child, Observed, Presence, Repair, Silence};
 use super::situation::{Obstacle, Situation};
 use super::words::say;
 use super::{deadline, readiness};
@@ -50,6 +50,7 @@ const POLICIES: &[Policy] = &[
     pods::unschedulable,
     pods_refused,
     child_refused,
+    contested,
 ];
 
 /// The cause that is visible now, if any.
@@ -72,6 +73,21 @@ fn pods_refused(observed: &Observed) -> Option<Cause> {
 fn child_refused(observed: &Observed) -> Option<Cause> {
     let refused = observed.refusal.as_ref()?;
     Some(refusal(&format!("the {}", refused.child.kind()), &refused.message, refused.quota))
+}
+
+fn contested(observed: &Observed) -> Option<Cause> {
+    let repaired = observed.writes.repaired.iter().find(|repaired| repaired.is_contested())?;
+    let Repair { child, path, manager } = &repaired.last;
+    let kind = child.kind();
+    let by = manager.as_ref().map_or_else(String::new, |manager| format!(", last by {}", say(manager)));
+    let what = if path.is_empty() {
+        format!("the {kind} is deleted again each time it is made anew{by}")
+    } else {
+        format!("the {kind} is changed again each time it is put right{by}: {path}")
+    };
+    let hint = "It is put right ever more seldom, and what serves is left alone. Find out who changes it and have that stopped, \
+                or set in the gateway's spec what they want.";
+    Some(Cause::new(Reason::Contested, what, hint))
 }
 
 /// Whether the API server's words speak of a ResourceQuota. It has no reason of its own for them.

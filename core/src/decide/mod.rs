@@ -23,6 +23,7 @@ mod place;
 mod plan;
 pub mod presence;
 pub mod readiness;
+pub mod repairs;
 pub mod requests;
 mod situation;
 mod status;
@@ -53,7 +54,7 @@ impl Plan {
         let movement = self.movement.as_ref();
         let before = s.gateway.status_or_default();
         let after = status::fold(s, movement, &before);
-        let notes = notes::of(movement, &before, &after);
+        let notes = notes::of(movement, &s.observed.writes.untold, &before, &after);
         let status = status::says_something_new(&before, &after).then_some(after);
         Self { status, notes, ..self }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 
 use super::place::Place;
-use crate::api::{ApiGateway, Phase};
+use crate::api::{Accepted, ApiGateway, Phase, StoredChange};
 
 /// Everything outside the `ApiGateway` object that a decision looks at.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +33,71 @@ pub struct Observed {
     pub refusal: Option<Refusal>,
     /// Whether this process has tried the steps of the current attempt.
     pub tried: bool,
+    /// What became of the children that were written.
+    pub writes: Writes,
+}
+
+/// What became of the children that were written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Writes {
+    /// What the API server made of those that are as accepted.
+    pub accepted: Accepted,
+    /// Where that is something else than what was asked.
+    pub changed: Vec<StoredChange>,
+    /// The children that were put right of late.
+    pub repaired: Vec<Repaired>,
+    /// Repairs that were not told yet.
+    pub untold: Vec<Repair>,
+}
+
+impl Writes {
+    /// How long a child is left alone that differs, or is gone, again.
+    pub fn wait(&self, child: Child) -> Duration {
+        self.of(child).map_or(Duration::ZERO, |repaired| repaired.wait)
+    }
+
+    /// Whether somebody changes a child again each time it is put right.
+    pub fn is_contested(&self, child: Child) -> bool {
+        self.of(child).is_some_and(Repaired::is_contested)
+    }
+
+    fn of(&self, child: Child) -> Option<&Repaired> {
+        self.repaired.iter().find(|repaired| repaired.last.child == child)
+    }
+}
+
+/// A child that was put right of late.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repaired {
+    /// The last repair.
+    pub last: Repair,
+    /// How often, with less than a calm between.
+    pub times: u32,
+    /// How long it is left alone if it differs again.
+    pub wait: Duration,
+    /// When this is forgotten if it does not.
+    pub calm_in: Duration,
+}
+
+impl Repaired {
+    /// One edit, or two, is somebody's hand. Whoever comes back each time wants something else than the gateway does.
+    pub fn is_contested(&self) -> bool {
+        self.times > Self::AT_ONCE
+    }
+
+    /// How many repairs follow each other without a wait.
+    pub const AT_ONCE: u32 = 3;
+}
+
+/// One repair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repair {
+    /// The child.
+    pub child: Child,
+    /// Where it differed; empty where all of it was gone.
+    pub path: String,
+    /// Who wrote it last, as the API server records it.
+    pub manager: Option<String>,
 }
 
 /// What a registry has of a gateway. Where Kubernetes is the registry, the object itself is the record:
@@ -139,6 +204,9 @@ pub enum Child {
 }
 
 impl Child {
+    /// All of them, in that order.
+    pub const ALL: [Self; 4] = [Self::Deployment, Self::Service, Self::Ingress, Self::PodDisruptionBudget];
+
     /// The kind as Kubernetes spells it.
     pub fn kind(self) -> &'static str {
         match self {
@@ -153,23 +221,35 @@ impl Child {
 impl Observed {
     /// The children, in the order in which they are created.
     pub fn children(&self) -> [(Child, &Presence); 4] {
-        [
-            (Child::Deployment, &self.deployment),
-            (Child::Service, &self.service),
-            (Child::Ingress, &self.ingress),
-            (Child::PodDisruptionBudget, &self.disruption_budget),
-        ]
+        Child::ALL.map(|child| (child, self.child(child)))
     }
 
     /// The troubles of pods of the template that is desired. What is wrong with others says nothing
     /// about what is asked, nor is it known which these are while the Deployment's controller is behind.
     pub fn troubles(&self) -> impl Iterator<Item = &PodTrouble> {
         let template = self.rollout.template.as_ref();
-        let told = self.deployment == Presence::Equal && !self.rollout.behind;
+        // One that somebody edited is told as well: its pods are those of what is stored.
+        let known = self.deployment == Presence::Equal || self.is_left_as_it_is(Child::Deployment);
+        let told = known && !self.rollout.behind;
         let newest = move |pod: &&PodTrouble| {
             told && (template.is_none() || pod.template.is_none() || pod.template.as_ref() == template)
         };
         self.pods.troubles.iter().filter(newest)
+    }
+
+    /// How a child is.
+    pub fn child(&self, child: Child) -> &Presence {
+        match child {
+            Child::Deployment => &self.deployment,
+            Child::Service => &self.service,
+            Child::Ingress => &self.ingress,
+            Child::PodDisruptionBudget => &self.disruption_budget,
+        }
+    }
+
+    /// Whether a child differs and is left alone: whoever changed it would do so again. What is stored counts then.
+    pub fn is_left_as_it_is(&self, child: Child) -> bool {
+        matches!(self.child(child), Presence::Different(_)) && self.writes.is_contested(child)
     }
 
     /// The same child, to be replaced by a newer fact.

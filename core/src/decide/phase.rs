@@ -231,7 +231,7 @@ fn listening(s: &Situation<'_>, wake: Option<Duration>) -> Verdict {
     if silence == Some(Duration::ZERO) {
         stay.steps.push(Step::ReadEvents);
     }
-    Verdict::Stay(Stay { wake: wake.into_iter().chain(silence).min(), ..stay })
+    Verdict::Stay(Stay { wake: wake.into_iter().chain(silence).chain(stay.wake).min(), ..stay })
 }
 
 fn stopping(s: &Situation<'_>) -> Verdict {
@@ -270,9 +270,12 @@ fn stopped(s: &Situation<'_>) -> Verdict {
 fn apply(s: &Situation<'_>) -> Stay {
     let mut steps = Vec::new();
     let mut yields_after = None;
+    let writes = &s.observed.writes;
     for (child, presence) in s.observed.children() {
         let may_route = child != Child::Ingress || s.may_route();
         match presence {
+            // Whoever changed it would change it again.
+            Presence::Missing | Presence::Different(_) if !writes.wait(child).is_zero() => {}
             Presence::Missing if may_route => {
                 // The pods start while others have their turn; what remains can wait a moment.
                 if steps.first() == Some(&Step::Create(Child::Deployment)) {
@@ -293,7 +296,18 @@ fn apply(s: &Situation<'_>) -> Stay {
     {
         steps.push(Step::ActivateEnvironments);
     }
-    Stay { steps, yields_after, ..Stay::default() }
+    Stay { steps, yields_after, wake: contests(s), ..Stay::default() }
+}
+
+/// When a child that somebody changes again and again may be put right, or is forgotten to be one.
+fn contests(s: &Situation<'_>) -> Option<Duration> {
+    let repaired = s.observed.writes.repaired.iter();
+    let dues = repaired.filter_map(|repaired| {
+        let is_settled = s.observed.child(repaired.last.child).is_settled();
+        let due = if is_settled { repaired.calm_in } else { repaired.wait };
+        (!due.is_zero() && (!is_settled || repaired.is_contested())).then_some(due)
+    });
+    dues.min()
 }
 
 /// What has to be written so that a gateway that may not have what its spec asks routes nothing

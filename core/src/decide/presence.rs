@@ -6,14 +6,30 @@ use serde::Serialize;
 
 use super::observed::Presence;
 use crate::api::{ADOPT_ANNOTATION, ApiGateway};
-use crate::children::{self, Owner};
+use crate::children::{self, Form, Owner};
 
-/// Compares one child with what is desired of it.
+/// A child compared with what is desired of it, and its form where it is as desired.
+pub type Looked = (Presence, Option<Form>);
+
+/// Compares one child with what is desired of it. What has the `accepted` form, that of an answer to a write, is as desired,
+/// whatever admission made of it.
 pub fn of<K: Resource<DynamicType = ()> + Serialize>(
     gateway: &ApiGateway,
     desired: Option<&K>,
     found: Option<&K>,
-) -> Presence {
+    accepted: Option<&str>,
+) -> Looked {
+    let (Some(wanted), Some(there)) = (desired, found) else { return (owned(gateway, desired, found), None) };
+    match owned(gateway, desired, found) {
+        Presence::Equal => compared(wanted, there, accepted),
+        // A Deployment with another selector cannot be taken over.
+        Presence::Different(_) if compared(wanted, there, None).0 == Presence::Immutable => (Presence::Immutable, None),
+        other => (other, None),
+    }
+}
+
+/// Whose a child is. One of ours counts as equal here.
+fn owned<K: Resource<DynamicType = ()>>(gateway: &ApiGateway, desired: Option<&K>, found: Option<&K>) -> Presence {
     let Some(found) = found else {
         return if desired.is_some() { Presence::Missing } else { Presence::NotWanted };
     };
@@ -21,11 +37,8 @@ pub fn of<K: Resource<DynamicType = ()> + Serialize>(
         // What nobody desires is in nobody's way.
         (Owner::Stranger(_) | Owner::Predecessor, None) => Presence::NotWanted,
         (Owner::Stranger(who), Some(_)) => Presence::Stranger(who),
-        (Owner::Predecessor, Some(desired)) if adopts(gateway) && found.meta().deletion_timestamp.is_none() => {
-            match compared(desired, found) {
-                Presence::Immutable => Presence::Immutable,
-                _ => Presence::Different("/metadata/ownerReferences".to_owned()),
-            }
+        (Owner::Predecessor, Some(_)) if adopts(gateway) && found.meta().deletion_timestamp.is_none() => {
+            Presence::Different("/metadata/ownerReferences".to_owned())
         }
         (Owner::Predecessor, Some(_)) => Presence::Predecessor,
         // `kubectl delete --cascade=orphan` left it behind.
@@ -34,19 +47,21 @@ pub fn of<K: Resource<DynamicType = ()> + Serialize>(
         }
         (Owner::Ours, _) if found.meta().deletion_timestamp.is_some() => Presence::Terminating,
         (Owner::Ours, None) => Presence::Unwanted,
-        (Owner::Ours, Some(desired)) => compared(desired, found),
+        (Owner::Ours, Some(_)) => Presence::Equal,
     }
 }
 
-fn compared<K: Resource<DynamicType = ()> + Serialize>(desired: &K, found: &K) -> Presence {
+fn compared<K: Resource<DynamicType = ()> + Serialize>(desired: &K, found: &K, accepted: Option<&str>) -> Looked {
     let (Ok(desired), Ok(found)) = (serde_json::to_value(desired), serde_json::to_value(found)) else {
         // An object that came as JSON can be written as JSON.
-        return Presence::Different("/".to_owned());
+        return (Presence::Different("/".to_owned()), None);
     };
-    match children::difference(&desired, &found) {
-        None => Presence::Equal,
-        Some(_) if children::must_be_made_anew(&K::kind(&()), &desired, &found) => Presence::Immutable,
-        Some(path) => Presence::Different(path),
+    let kind = K::kind(&());
+    let is_accepted = accepted.is_some_and(|hash| hash == children::form_hash(&desired, &found));
+    match children::difference(&desired, &found).filter(|_| !is_accepted) {
+        None => (Presence::Equal, Some(Form::of(&kind, &desired, &found))),
+        Some(_) if children::must_be_made_anew(&kind, &desired, &found) => (Presence::Immutable, None),
+        Some(path) => (Presence::Different(path), None),
     }
 }
 

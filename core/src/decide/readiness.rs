@@ -1,14 +1,15 @@
 //! When a gateway's workload is ready, and when it serves.
 
-use super::observed::{HostVerdict, Observed, Presence};
+use super::observed::{Child, HostVerdict, Observed, Presence};
 
-/// The Deployment equals what is desired and is complete; Service and Ingress exist as desired.
+/// The Deployment is as desired and complete; Service and Ingress exist as desired. One that is contested counts as it is stored.
 pub fn workload_ready(observed: &Observed) -> bool {
+    let is_there = |child| *observed.child(child) == Presence::Equal || observed.is_left_as_it_is(child);
     observed.host == HostVerdict::Free
-        && observed.deployment == Presence::Equal
+        && is_there(Child::Deployment)
         && observed.rollout.complete
-        && observed.service == Presence::Equal
-        && observed.ingress.is_settled()
+        && is_there(Child::Service)
+        && (is_there(Child::Ingress) || observed.ingress == Presence::NotWanted)
 }
 
 /// Every environment that may be active is.

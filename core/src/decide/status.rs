@@ -8,7 +8,8 @@ use super::plan::{Move, NextAttempt};
 use super::situation::Situation;
 use super::{conditions, deadline, diagnosis, readiness, requests, words};
 use crate::api::{
-    ApiGatewayStatus, Attempt, EnvironmentCount, Failure, HISTORY_LENGTH, HostClaim, Phase, Reason, Transition,
+    Accepted, ApiGatewayStatus, Attempt, ContestedField, EnvironmentCount, Failure, HISTORY_LENGTH, HostClaim, Phase,
+    Reason, Transition,
 };
 use crate::children;
 
@@ -28,6 +29,7 @@ pub(super) fn fold(s: &Situation<'_>, movement: Option<&Move>, before: &ApiGatew
     hold_clock(s, &mut status);
     claim_host(s, &mut status);
     report_workload(s, &mut status);
+    report_writes(s, &mut status);
     status.observed_generation = s.gateway.metadata.generation;
     tell(s, before, &mut status);
     status
@@ -224,11 +226,27 @@ fn report_workload(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
     }
 }
 
-/// Whether a status is worth a write: all of it but the replica counts, which go along with
+/// What became of the children that were written.
+fn report_writes(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
+    let writes = &s.observed.writes;
+    status.accepted = (writes.accepted != Accepted::default()).then(|| writes.accepted.clone());
+    status.changed.clone_from(&writes.changed);
+    let contested = writes.repaired.iter().filter(|repaired| repaired.is_contested());
+    status.contested = contested
+        .map(|repaired| ContestedField {
+            child: repaired.last.child.kind().to_owned(),
+            path: repaired.last.path.clone(),
+            manager: repaired.last.manager.clone(),
+        })
+        .collect();
+}
+
+/// Whether a status is worth a write: all of it but the replica counts and the accepted forms, which go along with
 /// something else.
 pub(super) fn says_something_new(before: &ApiGatewayStatus, after: &ApiGatewayStatus) -> bool {
     let mut same = after.clone();
     same.replicas = before.replicas;
     same.ready_replicas = before.ready_replicas;
+    same.accepted.clone_from(&before.accepted);
     same != *before
 }

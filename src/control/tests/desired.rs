@@ -11,6 +11,7 @@ use crate::api::{ApiGateway, Environment, EnvironmentState};
 use crate::cache::seen::{Found, Part, Seen};
 use crate::cache::watched::Watched;
 use crate::children::{self, Surroundings};
+use crate::control::accepted::Accepted;
 use crate::control::desired::{Desired, EnvironmentOf};
 use crate::decide::observed::{EnvironmentFacts, HostVerdict, Presence, Settings};
 
@@ -56,7 +57,7 @@ impl Look {
 
     /// The fingerprint with which all children are found as desired, if they are.
     fn print(&self) -> Option<u64> {
-        self.desired().compared(None).settled
+        self.desired().compared(&mut Accepted::default(), None).settled
     }
 
     fn child(&mut self, at: usize, edit: impl FnOnce(Value) -> Value) {
@@ -170,7 +171,7 @@ fn children_are_settled_only_when_all_of_them_are_as_desired() {
         let look = but(settled(), change);
         assert_eq!(look.print(), None, "{what}");
         // What was found before stays what is known: it may be so again.
-        assert_eq!(look.desired().compared(Some(7)).settled, Some(7), "{what}");
+        assert_eq!(look.desired().compared(&mut Accepted::default(), Some(7)).settled, Some(7), "{what}");
     }
 }
 
@@ -178,7 +179,7 @@ fn children_are_settled_only_when_all_of_them_are_as_desired() {
 fn a_gateway_without_children_is_compared_without_rendering_them() {
     let mut look = settled();
     look.children = [None, None, None, None];
-    let compared = look.desired().compared(None);
+    let compared = look.desired().compared(&mut Accepted::default(), None);
     assert_eq!(compared.deployment, Presence::Missing);
     assert_eq!(compared.service, Presence::Missing);
     assert_eq!(compared.ingress, Presence::Missing);
@@ -190,8 +191,8 @@ fn what_was_found_settled_by_its_fingerprint_is_not_looked_at_again() {
     let before = settled().print();
     // The same version in other words: nobody reads them.
     let same = but(settled(), |look| look.child(1, edited));
-    assert!(matches!(same.desired().compared(None).service, Presence::Different(_)));
-    let compared = same.desired().compared(before);
+    assert!(matches!(same.desired().compared(&mut Accepted::default(), None).service, Presence::Different(_)));
+    let compared = same.desired().compared(&mut Accepted::default(), before);
     assert_eq!((compared.service, compared.settled), (Presence::Equal, before));
     assert_eq!((compared.ingress, compared.disruption_budget), (Presence::Equal, Presence::NotWanted));
 }

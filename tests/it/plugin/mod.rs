@@ -41,7 +41,7 @@ fn plugin(world: &World, arguments: &[&str]) -> Command {
 #[derive(Debug)]
 pub struct Said {
     code: i32,
-    stdout: String,
+    pub stdout: String,
     stderr: String,
 }
 

@@ -174,6 +174,14 @@ fn what_somebody_sets_that_nobody_desires_is_seen() {
         ("/spec/template/spec/tolerations", json!([{ "operator": "Exists" }])),
         ("/spec/template/spec/imagePullSecrets", json!([{ "name": "theirs" }])),
         ("/spec/template/spec/serviceAccountName", json!("theirs")),
+        ("/spec/template/spec/dnsPolicy", json!("Default")),
+        ("/spec/template/spec/schedulerName", json!("mine")),
+        ("/spec/template/spec/priorityClassName", json!("high")),
+        ("/spec/template/spec/hostAliases", json!([{ "ip": "127.0.0.1" }])),
+        ("/spec/template/spec/hostNetwork", json!(true)),
+        ("/spec/template/spec/containers/0/imagePullPolicy", json!("Always")),
+        ("/spec/template/spec/containers/0/lifecycle/postStart/exec/command", json!(["sleep"])),
+        ("/spec/template/spec/containers/0/readinessProbe/timeoutSeconds", json!(9)),
         ("/spec/template/spec/containers/0/command", json!(["sleep"])),
         ("/spec/template/spec/containers/0/env", json!([{ "name": "DEBUG", "value": "1" }])),
         ("/spec/template/spec/containers/0/envFrom", json!([{ "secretRef": { "name": "theirs" } }])),
@@ -182,6 +190,15 @@ fn what_somebody_sets_that_nobody_desires_is_seen() {
     }
     let limited = set(&stored, &format!("{CONTAINER}/resources"), json!({ "limits": { "cpu": "1m" } }));
     assert_differs(&desired, &limited, &format!("{CONTAINER}/resources/limits"));
+    let service = as_json(&children(&json!({})).service);
+    for (pointer, value) in [
+        ("/spec/externalIPs", json!(["198.51.100.7"])),
+        ("/spec/sessionAffinity", json!("ClientIP")),
+        ("/spec/internalTrafficPolicy", json!("Local")),
+        ("/spec/publishNotReadyAddresses", json!(true)),
+    ] {
+        assert_differs(&service, &set(&stored_service(&service), pointer, value), pointer);
+    }
     let ingress = as_json(&children(&json!({ "host": "shop.example.com" })).ingress);
     assert_differs(&ingress, &set(&ingress, "/spec/tls", json!([{ "secretName": "theirs" }])), "/spec/tls");
     assert_same(&ingress, &set(&ingress, "/spec/ingressClassName", json!("default")));

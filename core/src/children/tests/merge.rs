@@ -10,17 +10,42 @@ const CONTAINER: &str = "/spec/template/spec/containers/0";
 /// The merged object is as desired, and merging it again changes nothing.
 #[track_caller]
 fn merged(fresh: &Value, desired: &Value) -> Value {
-    let merged = merge(fresh, desired);
+    let merged = merge(fresh, desired, None);
     assert_eq!(difference(desired, &merged), None);
-    assert_eq!(merge(&merged, desired), merged);
+    assert_eq!(merge(&merged, desired, None), merged);
     merged
 }
 
 #[test]
-fn what_is_as_desired_stays_as_it_is() {
+fn what_nobody_desires_is_left_to_the_api_server_to_fill_in() {
     let service = as_json(&children(&json!({})).service);
     let stored = stored_service(&service);
-    assert_eq!(merged(&stored, &service), stored);
+    let written = without(&without(&stored, "/spec/sessionAffinity"), "/spec/internalTrafficPolicy");
+    assert_eq!(merged(&stored, &service), written);
+    let edited = set(&stored, "/spec/sessionAffinity", json!("ClientIP"));
+    assert_eq!(merged(&set(&edited, "/spec/externalIPs", json!(["198.51.100.7"])), &service), written);
+}
+
+#[test]
+fn a_repair_brings_back_what_admission_made_of_the_child_and_nothing_that_is_an_autoscalers() {
+    let desired = deployment(&json!({}));
+    let limits = json!({ "limits": { "cpu": "500m" } });
+    let accepted = set(&stored_deployment(&desired), &format!("{CONTAINER}/resources"), limits.clone());
+    let edited = set(&stored_deployment(&desired), "/spec/replicas", json!(7));
+    let edited = set(&edited, "/spec/template/metadata/annotations", json!({ "restarted": "today" }));
+    let edited = set(&edited, "/spec/template/spec/hostNetwork", json!(true));
+
+    let merged = merge(&edited, &desired, Some(&accepted));
+
+    assert_eq!(at(&merged, &format!("{CONTAINER}/resources")), &limits);
+    assert_eq!(at(&merged, "/spec/template/spec/hostNetwork"), &Value::Null);
+    assert_eq!(at(&merged, "/spec/replicas"), &json!(7));
+    assert_eq!(at(&merged, "/spec/template/metadata/annotations/restarted"), &json!("today"));
+    let service = as_json(&children(&json!({})).service);
+    let accepted = set(&stored_service(&service), "/spec/type", json!("NodePort"));
+    let elsewhere = set(&stored_service(&service), "/spec/clusterIP", json!("10.0.0.9"));
+    let merged = merge(&elsewhere, &service, Some(&accepted));
+    assert_eq!((at(&merged, "/spec/type"), at(&merged, "/spec/clusterIP")), (&json!("NodePort"), &json!("10.0.0.9")));
 }
 
 #[test]
@@ -40,7 +65,7 @@ fn others_fields_are_kept() {
     for (pointer, value) in theirs {
         assert_eq!(at(&merged, pointer), &value, "{pointer}");
     }
-    for pointer in ["/metadata/resourceVersion", "/metadata/uid", "/status", "/spec/template/spec/dnsPolicy"] {
+    for pointer in ["/metadata/resourceVersion", "/metadata/uid", "/status"] {
         assert_eq!(at(&merged, pointer), at(&fresh, pointer), "{pointer}");
     }
     assert_eq!(at(&merged, &format!("{CONTAINER}/ports/0/containerPort")), &json!(8080));

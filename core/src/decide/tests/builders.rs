@@ -14,7 +14,7 @@ use crate::api::{
 };
 use crate::decide::observed::{
     Child, Complaint, EnvironmentFacts, HostVerdict, Moment, Observed, PodTrouble, Pods, Presence, RegistryFacts,
-    Rollout, Settings, Silence, Trouble,
+    Rollout, Settings, Silence, Trouble, Writes,
 };
 use crate::decide::{Plan, conditions, decide, requests};
 
@@ -276,6 +276,7 @@ pub fn nothing() -> Observed {
         registry: RegistryFacts::settled(),
         refusal: None,
         tried: true,
+        writes: Writes::default(),
     }
 }
 

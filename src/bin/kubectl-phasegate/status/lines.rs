@@ -1,6 +1,7 @@
 //! A report as lines for people.
 
 use k8s_openapi::jiff::Timestamp;
+use phasegate::api::StoredChange;
 use phasegate::decide::Place;
 
 use super::attempt::Try;
@@ -23,6 +24,7 @@ pub fn of(report: &Report, now: Timestamp) -> Vec<Line> {
     lines.extend(facts(report));
     lines.extend(phases(report));
     lines.extend(section("Children", &tree(&report.children)));
+    lines.extend(section("Changed on the way in", &changed(report)));
     lines.extend(section("Environments", &environments(report)));
     lines.extend(section("Conditions", &conditions(report, now)));
     lines.extend(section("Events", &events(report, now)));
@@ -141,6 +143,14 @@ fn branch(node: &Node, stem: &str, below: &str, rows: &mut Vec<Vec<Piece>>) {
         let (stem, rest) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
         branch(child, &format!("{below}{stem}"), &format!("{below}{rest}"), rows);
     }
+}
+
+fn changed(report: &Report) -> Vec<Vec<Piece>> {
+    let row = |change: &StoredChange| {
+        let values = format!("asked {}, stored {}", change.asked, change.stored);
+        vec![plain(&change.child), plain(&change.path), plain(values)]
+    };
+    report.changed.iter().map(row).collect()
 }
 
 fn environments(report: &Report) -> Vec<Vec<Piece>> {

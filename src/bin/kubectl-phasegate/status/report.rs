@@ -2,7 +2,7 @@
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use phasegate::api::{Environment, EnvironmentState, Failure, condition};
+use phasegate::api::{Environment, EnvironmentState, Failure, StoredChange, condition};
 use phasegate::decide::conditions::find;
 use serde::Serialize;
 
@@ -55,6 +55,9 @@ pub struct Report {
     pub phases: Vec<Step>,
     /// Its children, as a tree.
     pub children: Vec<Node>,
+    /// Where a child was stored as something else than what was asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<StoredChange>,
     /// The environments that name it.
     pub environments: Vec<EnvironmentLine>,
     /// Its conditions.
@@ -138,6 +141,7 @@ pub fn of(facts: &Facts, now: Timestamp) -> Report {
         earlier: phases.first().map_or(0, |first| first.number - 1),
         phases,
         children: children::of(facts),
+        changed: status.changed.clone(),
         environments,
         conditions: status
             .conditions

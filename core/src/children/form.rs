@@ -1,0 +1,110 @@
+//! What the API server made of a child that was written: its accepted form.
+//!
+//! Admission, defaulting and rounding may store something else than what was sent. That is no drift, or it would be written again
+//! and again; but whatever differs from it is.
+
+use serde_json::{Map, Value};
+
+use super::compare::{Difference, OWNERS, difference, differences};
+use super::{DESIRED_ANNOTATION, hash, merge};
+use crate::api::StoredChange;
+
+/// How many changes are told of one child, and how long a value may be.
+const CHANGES: usize = 5;
+const VALUE: usize = 160;
+
+/// The accepted form of a child.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Form {
+    /// Hash of what was desired and of all that is ours in what was stored.
+    pub hash: String,
+    /// Where the two differ.
+    pub changes: Vec<StoredChange>,
+}
+
+impl Form {
+    /// The form of a child of a kind that was stored as an answer to `desired`.
+    pub fn of(kind: &str, desired: &Value, stored: &Value) -> Self {
+        let changes = differences(desired, stored).into_iter().take(CHANGES);
+        Self {
+            hash: form_hash(desired, stored),
+            changes: changes.map(|difference| change(kind, &difference)).collect(),
+        }
+    }
+}
+
+/// Where an object differs from the form that was accepted of it, as far as that is known: the path of the first difference.
+pub fn drift(desired: &Value, accepted: Option<&Value>, found: &Value) -> String {
+    let path = accepted.and_then(|accepted| {
+        // Others' metadata are not in what is desired.
+        difference(&merge(desired, desired, Some(accepted)), found)
+    });
+    path.or_else(|| difference(desired, found)).unwrap_or_else(|| "/spec".to_owned())
+}
+
+/// Hash of what is desired and of all that is ours in what is stored.
+pub fn form_hash(desired: &Value, stored: &Value) -> String {
+    let wanted = desired.pointer("/metadata/annotations").and_then(|annotations| annotations.get(DESIRED_ANNOTATION));
+    let ours = |pointer: &str| keys_of(desired.pointer(pointer), stored.pointer(pointer));
+    let owner = |object: &'_ Value| object.pointer(OWNERS).and_then(Value::as_array).cloned().unwrap_or_default();
+    let owners: Vec<Value> = owner(stored)
+        .into_iter()
+        .filter(|stored| owner(desired).iter().any(|ours| ours.get("uid") == stored.get("uid")))
+        .collect();
+    let mut spec = stored.get("spec").cloned().unwrap_or_default();
+    if let Value::Object(spec) = &mut spec {
+        // An autoscaler's, or an address.
+        for key in ["replicas", "clusterIP", "clusterIPs"] {
+            if desired.pointer(&format!("/spec/{key}")).is_none() {
+                spec.remove(key);
+            }
+        }
+    }
+    if let Some(metadata) = spec.pointer_mut("/template/metadata") {
+        let ours = |key: &str| ours(&format!("/spec/template/metadata/{key}"));
+        *metadata = Value::Array(vec![ours("labels"), ours("annotations")]);
+    }
+    hash(&(wanted, ours("/metadata/labels"), ours("/metadata/annotations"), owners, spec))
+}
+
+/// Of a map that others write to as well, the keys that are desired.
+fn keys_of(desired: Option<&Value>, stored: Option<&Value>) -> Value {
+    let ours = desired.and_then(Value::as_object).into_iter().flat_map(Map::keys);
+    let pairs = ours.filter_map(|key| Some((key.clone(), stored?.get(key)?.clone())));
+    Value::Object(pairs.collect())
+}
+
+fn change(kind: &str, difference: &Difference<'_>) -> StoredChange {
+    StoredChange {
+        child: kind.to_owned(),
+        path: difference.path.clone(),
+        asked: shown(&difference.path, difference.desired),
+        stored: shown(&difference.path, difference.found),
+    }
+}
+
+/// A value in few words. Those of variables may be secrets.
+fn shown(path: &str, value: Option<&Value>) -> String {
+    let is_variable = path.split('/').any(|part| part == "env");
+    let text = match value {
+        None => "nothing".to_owned(),
+        Some(Value::Array(list)) if list.iter().any(Value::is_object) => entries(list),
+        Some(_) if is_variable => "a value that is not shown".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    };
+    match text.char_indices().nth(VALUE) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+/// The names of a list's entries, or how many there are.
+fn entries(list: &[Value]) -> String {
+    let names: Option<Vec<&str>> = list.iter().map(|entry| entry.get("name")?.as_str()).collect();
+    match names {
+        Some(names) => names.join(", "),
+        None if list.len() == 1 => "one entry".to_owned(),
+        None => format!("{} entries", list.len()),
+    }
+}

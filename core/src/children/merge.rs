@@ -1,0 +1,71 @@
+//! Putting what is desired into the object that is there: the body of an update.
+
+use serde_json::{Map, Value};
+
+use super::compare::OWNERS;
+
+/// Fields that are not the spec's to say where it says nothing: an autoscaler's, an address, the cluster's default.
+const KEPT_UNLESS_DESIRED: &[&str] = &[
+    "/spec/replicas",
+    "/spec/clusterIP",
+    "/spec/clusterIPs",
+    "/spec/ipFamilies",
+    "/spec/ipFamilyPolicy",
+    "/spec/ingressClassName",
+];
+
+/// The same of an object whose accepted form is known: the rest is in that.
+const NEVER_RESTORED: &[&str] = &["/spec/replicas", "/spec/clusterIP", "/spec/clusterIPs"];
+
+/// The object that is to be written over `fresh`: others' metadata is kept, and the specification is ours as a whole. It is the one
+/// that is desired; or, where it is known what the API server made of that, the accepted one: what admission added when the
+/// object was created, and would not add to an update, is not lost by a repair.
+pub fn merge(fresh: &Value, desired: &Value, accepted: Option<&Value>) -> Value {
+    let mut merged = fresh.clone();
+    if let (Some(before), Some(ours)) = (fresh.get("metadata"), desired.get("metadata")) {
+        merged["metadata"] = overlay(before, ours);
+    }
+    merge_owners(fresh, &mut merged);
+    let Some(spec) = accepted.and_then(|accepted| accepted.get("spec")).or_else(|| desired.get("spec")) else {
+        return merged;
+    };
+    merged["spec"] = spec.clone();
+    if let Some(ours) = desired.pointer("/spec/template/metadata") {
+        let before = fresh.pointer("/spec/template/metadata").unwrap_or(&Value::Null);
+        merged["spec"]["template"]["metadata"] = overlay(before, ours);
+    }
+    let kept = if accepted.is_some() { NEVER_RESTORED } else { KEPT_UNLESS_DESIRED };
+    for path in kept {
+        let Some(key) = path.strip_prefix("/spec/").filter(|_| desired.pointer(path).is_none()) else { continue };
+        match (fresh.pointer(path), &mut merged["spec"]) {
+            (Some(value), Value::Object(spec)) => drop(spec.insert(key.to_owned(), value.clone())),
+            (None, Value::Object(spec)) => drop(spec.remove(key)),
+            _ => {}
+        }
+    }
+    merged
+}
+
+/// Others' owners are kept, but there is one controller, and what is written here is ours.
+fn merge_owners(fresh: &Value, merged: &mut Value) {
+    let (Some(Value::Array(before)), Some(Value::Array(ours))) = (fresh.pointer(OWNERS), merged.pointer_mut(OWNERS))
+    else {
+        return;
+    };
+    let same = |a: &Value, b: &Value| a.get("uid") == b.get("uid");
+    let controls = |owner: &Value| owner.get("controller") == Some(&Value::Bool(true));
+    let others = before.iter().filter(|owner| !controls(owner) && !ours.iter().any(|our| same(our, owner))).cloned();
+    let others: Vec<Value> = others.collect();
+    ours.extend(others);
+}
+
+/// Maps keep what is not desired of them; lists and scalars are ours as a whole.
+fn overlay(fresh: &Value, desired: &Value) -> Value {
+    let Value::Object(desired) = desired else { return desired.clone() };
+    let mut merged = fresh.as_object().cloned().unwrap_or_else(Map::new);
+    for (key, value) in desired {
+        let value = merged.get(key).map_or_else(|| value.clone(), |found| overlay(found, value));
+        merged.insert(key.clone(), value);
+    }
+    Value::Object(merged)
+}

@@ -1,0 +1,230 @@
+//! What the API server made of a gateway's children, and how often they had to be put right since.
+//!
+//! The answer to a write is what counts from then on: admission, defaulting and rounding may have stored something else than
+//! what was sent. It is also newer than a cache that has not shown it yet.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Resource;
+use tokio::time::Instant;
+
+use super::clock::Now;
+use super::desired::Desired;
+use crate::api::{Accepted as Hashes, ApiGateway, StoredChange};
+use crate::cache::seen::{Found, Part, Seen};
+use crate::children::{DESIRED_ANNOTATION, Form};
+use crate::decide::observed::{Child, Observed, Presence, Repair, Repaired, Writes};
+use crate::decide::repairs;
+
+/// What is remembered of the children of one gateway that were written, or found as desired.
+#[derive(Clone, Debug, Default)]
+pub struct Accepted {
+    stored: Found,
+    known: [Option<Arc<Known>>; 4],
+    repairs: Vec<Repairs>,
+    untold: Vec<Repair>,
+}
+
+/// The accepted form of a child.
+#[derive(Debug)]
+struct Known {
+    /// The hash of what was desired.
+    wanted: Option<String>,
+    form: Form,
+}
+
+/// How often a child was put right.
+#[derive(Clone, Debug)]
+struct Repairs {
+    last: Repair,
+    times: u32,
+    at: Instant,
+}
+
+impl Accepted {
+    /// The children as they were found, or as an answer had them that is newer.
+    pub fn newest(&self, mut found: Found) -> Found {
+        newer(&self.stored.deployment, &mut found.deployment);
+        newer(&self.stored.service, &mut found.service);
+        newer(&self.stored.ingress, &mut found.ingress);
+        newer(&self.stored.disruption_budget, &mut found.disruption_budget);
+        found
+    }
+
+    /// The form in which a child is as desired, as far as this process or the one before it knows.
+    pub fn hash_of<'a, K: Part>(&'a self, gateway: &'a ApiGateway, desired: &K) -> Option<&'a str> {
+        match &self.known[index(K::CHILD)] {
+            Some(known) => (known.wanted.as_ref() == wanted(desired)).then_some(known.form.hash.as_str()),
+            None => recorded(gateway, K::CHILD),
+        }
+    }
+
+    /// Whether an object was accepted as what is desired, so that another is somebody's edit.
+    pub fn is_known<K: Part>(&self, desired: &K) -> bool {
+        self.known[index(K::CHILD)].as_ref().is_some_and(|known| known.wanted.as_ref() == wanted(desired))
+    }
+
+    /// The object that was accepted as what is desired, where it is the one of this uid.
+    pub fn stored_as<K: Part>(&self, desired: &K, uid: &str) -> Option<K> {
+        let stored = K::found(&self.stored).filter(|stored| stored.uid == uid && self.is_known(desired))?;
+        stored.object().ok()
+    }
+
+    /// A child is as desired in this form.
+    pub fn accept<K: Part>(&mut self, desired: &K, form: Form) {
+        let known = &mut self.known[index(K::CHILD)];
+        let wanted = wanted(desired);
+        if known.as_ref().is_none_or(|known| known.form != form || known.wanted.as_ref() != wanted) {
+            *known = Some(Arc::new(Known { wanted: wanted.cloned(), form }));
+        }
+    }
+
+    /// This object was stored as the answer to what was written.
+    pub fn answered<K: Part>(&mut self, desired: &K, stored: Seen<K>) {
+        let Ok(object) = stored.object() else { return };
+        if let (Ok(wanted), Ok(object)) = (serde_json::to_value(desired), serde_json::to_value(object)) {
+            self.accept(desired, Form::of(&K::kind(&()), &wanted, &object));
+            *K::found_mut(&mut self.stored) = Some(Arc::new(stored));
+        }
+    }
+
+    /// Children that are as accepted were found again: the newer objects are kept instead.
+    pub fn keep(&mut self, found: &Found, observed: &Observed) {
+        let is_accepted = |child| self.known[index(child)].is_some() && *observed.child(child) == Presence::Equal;
+        let stored = &mut self.stored;
+        keep(is_accepted(Child::Deployment), &mut stored.deployment, &found.deployment);
+        keep(is_accepted(Child::Service), &mut stored.service, &found.service);
+        keep(is_accepted(Child::Ingress), &mut stored.ingress, &found.ingress);
+        keep(is_accepted(Child::PodDisruptionBudget), &mut stored.disruption_budget, &found.disruption_budget);
+    }
+
+    /// A child was deleted, because it is no longer wanted.
+    pub fn forget<K: Part>(&mut self) {
+        self.known[index(K::CHILD)] = None;
+        *K::found_mut(&mut self.stored) = None;
+        self.repairs.retain(|repairs| repairs.last.child != K::CHILD);
+    }
+
+    /// A child was put right.
+    pub fn repaired(&mut self, repair: Repair) {
+        let at = Instant::now();
+        self.untold.push(repair.clone());
+        match self.repairs.iter_mut().find(|repairs| repairs.last.child == repair.child) {
+            Some(repairs) => *repairs = Repairs { last: repair, times: repairs.times.saturating_add(1), at },
+            None => self.repairs.push(Repairs { last: repair, times: 1, at }),
+        }
+    }
+
+    /// So many repairs were told, the oldest ones.
+    pub fn told(&mut self, count: usize) {
+        self.untold.drain(..count.min(self.untold.len()));
+    }
+
+    /// What is known of the writes at a moment. Repairs after which a child stayed as it is are forgotten.
+    pub fn facts(&mut self, desired: &Desired<'_>, observed: &Observed, now: Now) -> Writes {
+        let gateway = desired.gateway();
+        self.repairs.retain(|repairs| {
+            let is_settled = observed.child(repairs.last.child).is_settled();
+            !is_settled || since(repairs.at, now) < repairs::calm(repairs.times)
+        });
+        // What is desired anew is written at once, whoever changed what was desired before.
+        let repaired = self.repairs.iter().filter(|repairs| desired.is_as_before(repairs.last.child, self));
+        Writes {
+            accepted: self.hashes(gateway, observed),
+            changed: Child::ALL.into_iter().flat_map(|child| self.changes(gateway, observed, child)).collect(),
+            repaired: repaired.map(|repairs| repairs.at_a_moment(now)).collect(),
+            untold: self.untold.clone(),
+        }
+    }
+
+    fn hashes(&self, gateway: &ApiGateway, observed: &Observed) -> Hashes {
+        let of = |child: Child| {
+            let known = self.known[index(child)].as_ref().map(|known| known.form.hash.clone());
+            let hash = known.or_else(|| recorded(gateway, child).map(str::to_owned));
+            hash.filter(|_| observed.child(child).is_ours())
+        };
+        Hashes {
+            deployment: of(Child::Deployment),
+            service: of(Child::Service),
+            ingress: of(Child::Ingress),
+            pod_disruption_budget: of(Child::PodDisruptionBudget),
+        }
+    }
+
+    fn changes(&self, gateway: &ApiGateway, observed: &Observed, child: Child) -> Vec<StoredChange> {
+        if !observed.child(child).is_ours() {
+            return Vec::new();
+        }
+        match &self.known[index(child)] {
+            Some(known) => known.form.changes.clone(),
+            None => {
+                let before = gateway.status.iter().flat_map(|status| &status.changed);
+                before.filter(|change| change.child == child.kind()).cloned().collect()
+            }
+        }
+    }
+}
+
+impl Repairs {
+    fn at_a_moment(&self, now: Now) -> Repaired {
+        let passed = since(self.at, now);
+        Repaired {
+            last: self.last.clone(),
+            times: self.times,
+            wait: repairs::wait(self.times).saturating_sub(passed),
+            calm_in: repairs::calm(self.times).saturating_sub(passed),
+        }
+    }
+}
+
+fn since(at: Instant, now: Now) -> Duration {
+    now.monotonic.saturating_duration_since(at)
+}
+
+fn index(child: Child) -> usize {
+    match child {
+        Child::Deployment => 0,
+        Child::Service => 1,
+        Child::Ingress => 2,
+        Child::PodDisruptionBudget => 3,
+    }
+}
+
+fn wanted<K: Resource>(desired: &K) -> Option<&String> {
+    desired.meta().annotations.as_ref()?.get(DESIRED_ANNOTATION)
+}
+
+/// What the operator that was here before recorded.
+fn recorded(gateway: &ApiGateway, child: Child) -> Option<&str> {
+    let hashes = gateway.status.as_ref()?.accepted.as_ref()?;
+    let hash = match child {
+        Child::Deployment => &hashes.deployment,
+        Child::Service => &hashes.service,
+        Child::Ingress => &hashes.ingress,
+        Child::PodDisruptionBudget => &hashes.pod_disruption_budget,
+    };
+    hash.as_deref()
+}
+
+fn keep<K>(is_accepted: bool, stored: &mut Option<Arc<Seen<K>>>, found: &Option<Arc<Seen<K>>>)
+where
+    K: Part,
+{
+    if is_accepted {
+        stored.clone_from(found);
+    }
+}
+
+/// An answer counts until the cache has shown it. Versions are compared as numbers, which they are in every API server that
+/// is supported; of others the cache counts.
+fn newer<K: Part>(stored: &Option<Arc<Seen<K>>>, found: &mut Option<Arc<Seen<K>>>) {
+    let number = |seen: &Seen<K>| seen.version.as_ref()?.parse::<u64>().ok();
+    if let (Some(stored), Some(seen)) = (stored, found.as_ref())
+        && stored.uid == seen.uid
+        && number(stored) > number(seen)
+        && number(seen).is_some()
+    {
+        *found = Some(Arc::clone(stored));
+    }
+}
