@@ -11,11 +11,16 @@ use tokio::time::Instant;
 
 use super::clock::Now;
 use super::desired::Desired;
-use crate::api::{Accepted as Hashes, ApiGateway, StoredChange};
+use crate::api::{Accepted as Hashes, ApiGateway, StoredChange, uid_of};
 use crate::cache::seen::{Found, Part, Seen};
 use crate::children::{DESIRED_ANNOTATION, Form};
 use crate::decide::observed::{Child, Observed, Presence, Repair, Repaired, Writes};
-use crate::decide::repairs;
+use crate::decide::{presence, repairs};
+
+/// Of how many fields of a child repairs are counted apart.
+const PATHS: usize = 16;
+/// How many repairs are told at once.
+const UNTOLD: usize = 5;
 
 /// What is remembered of the children of one gateway that were written, or found as desired.
 #[derive(Clone, Debug, Default)]
@@ -38,7 +43,9 @@ struct Known {
 #[derive(Clone, Debug)]
 struct Repairs {
     last: Repair,
-    times: u32,
+    total: u32,
+    /// How often of each path; of few paths, since the oldest are forgotten.
+    paths: Vec<(String, u32)>,
     at: Instant,
 }
 
@@ -52,12 +59,16 @@ impl Accepted {
         found
     }
 
-    /// The form in which a child is as desired, as far as this process or the one before it knows.
-    pub fn hash_of<'a, K: Part>(&'a self, gateway: &'a ApiGateway, desired: &K) -> Option<&'a str> {
-        match &self.known[index(K::CHILD)] {
+    /// Compares a child with what is desired of it, and with what was made of that, as far as this process or the one before it
+    /// knows.
+    pub fn compared<K: Part>(&self, gateway: &ApiGateway, desired: &K, found: &K) -> presence::Looked {
+        let hash = match &self.known[index(K::CHILD)] {
             Some(known) => (known.wanted.as_ref() == wanted(desired)).then_some(known.form.hash.as_str()),
             None => recorded(gateway, K::CHILD),
-        }
+        };
+        let stored = || self.stored_as(desired, uid_of(found.meta()));
+        let accepted = hash.map(|hash| presence::Accepted { hash, stored: &stored });
+        presence::of(gateway, Some(desired), Some(found), accepted)
     }
 
     /// Whether an object was accepted as what is desired, so that another is somebody's edit.
@@ -108,11 +119,16 @@ impl Accepted {
 
     /// A child was put right.
     pub fn repaired(&mut self, repair: Repair) {
-        let at = Instant::now();
-        self.untold.push(repair.clone());
+        if self.untold.len() < UNTOLD {
+            self.untold.push(repair.clone());
+        }
         match self.repairs.iter_mut().find(|repairs| repairs.last.child == repair.child) {
-            Some(repairs) => *repairs = Repairs { last: repair, times: repairs.times.saturating_add(1), at },
-            None => self.repairs.push(Repairs { last: repair, times: 1, at }),
+            Some(repairs) => repairs.another(repair),
+            None => {
+                let mut repairs = Repairs { last: repair.clone(), total: 0, paths: Vec::new(), at: Instant::now() };
+                repairs.another(repair);
+                self.repairs.push(repairs);
+            }
         }
     }
 
@@ -126,7 +142,7 @@ impl Accepted {
         let gateway = desired.gateway();
         self.repairs.retain(|repairs| {
             let is_settled = observed.child(repairs.last.child).is_settled();
-            !is_settled || since(repairs.at, now) < repairs::calm(repairs.times)
+            !is_settled || since(repairs.at, now) < repairs::calm(repairs.total, repairs.here())
         });
         // What is desired anew is written at once, whoever changed what was desired before.
         let repaired = self.repairs.iter().filter(|repairs| desired.is_as_before(repairs.last.child, self));
@@ -167,13 +183,31 @@ impl Accepted {
 }
 
 impl Repairs {
+    fn another(&mut self, repair: Repair) {
+        self.total = self.total.saturating_add(1);
+        match self.paths.iter_mut().find(|(path, _)| *path == repair.path) {
+            Some((_, times)) => *times = times.saturating_add(1),
+            None => {
+                self.paths.push((repair.path.clone(), 1));
+                let surplus = self.paths.len().saturating_sub(PATHS);
+                self.paths.drain(..surplus);
+            }
+        }
+        (self.last, self.at) = (repair, Instant::now());
+    }
+
+    /// How often the field was put right that was so last.
+    fn here(&self) -> u32 {
+        self.paths.iter().find(|(path, _)| *path == self.last.path).map_or(0, |(_, times)| *times)
+    }
+
     fn at_a_moment(&self, now: Now) -> Repaired {
-        let passed = since(self.at, now);
+        let (passed, here) = (since(self.at, now), self.here());
         Repaired {
             last: self.last.clone(),
-            times: self.times,
-            wait: repairs::wait(self.times).saturating_sub(passed),
-            calm_in: repairs::calm(self.times).saturating_sub(passed),
+            times: here,
+            wait: repairs::wait(self.total, here).saturating_sub(passed),
+            calm_in: repairs::calm(self.total, here).saturating_sub(passed),
         }
     }
 }

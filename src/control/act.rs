@@ -199,8 +199,7 @@ async fn update<K: Part>(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
         Ok(None) => return Outcome::Behind,
         Err(error) => return failure(K::CHILD, error),
     };
-    let accepted = &pass.remembered.accepted;
-    match presence::of(gateway, Some(desired), Some(&fresh), accepted.hash_of(gateway, desired)).0 {
+    match pass.remembered.accepted.compared(gateway, desired, &fresh).0 {
         Presence::Equal => return Outcome::Done,
         presence if is_in_the_way(&presence) => return Outcome::Learned(Learned::Surprise(K::CHILD, presence)),
         // It has to be made anew, which the cache will show as well.
@@ -249,7 +248,7 @@ impl<K: Part> Put<K> {
     fn new(accepted: &Accepted, fresh: &K, desired: &K) -> Result<Self, serde_json::Error> {
         let stored = accepted.stored_as(desired, uid_of(fresh.meta())).map(serde_json::to_value).transpose()?;
         let (found, wanted) = (serde_json::to_value(fresh)?, serde_json::to_value(desired)?);
-        let path = accepted.is_known(desired).then(|| children::drift(&wanted, stored.as_ref(), &found));
+        let path = children::drift(&wanted, stored.as_ref(), &found).filter(|_| accepted.is_known(desired));
         let repair = path.map(|path| Repair {
             child: K::CHILD,
             manager: children::last_manager(fresh.meta(), &path, FIELD_MANAGER),

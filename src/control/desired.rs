@@ -159,12 +159,14 @@ impl<'a> Desired<'a> {
 
     fn presence<K: Part>(&self, accepted: &mut Accepted) -> Presence {
         let desired = K::desired(self.children());
-        let known = desired.and_then(|desired| accepted.hash_of(self.gateway, desired));
-        let (presence, form) = match K::found(&self.found).map(Seen::object) {
+        let found = match K::found(&self.found).map(Seen::object).transpose() {
+            Ok(found) => found,
             // What cannot be read is read once more before it is written.
-            Some(Err(_)) => return Presence::Different("/".to_owned()),
-            Some(Ok(found)) => presence::of(self.gateway, desired, Some(&found), known),
-            None => presence::of(self.gateway, desired, None, None),
+            Err(_) => return Presence::Different("/".to_owned()),
+        };
+        let (presence, form) = match (desired, &found) {
+            (Some(desired), Some(found)) => accepted.compared(self.gateway, desired, found),
+            _ => presence::of(self.gateway, desired, found.as_ref(), None),
         };
         if let (Some(desired), Some(form)) = (desired, form) {
             accepted.accept(desired, form);

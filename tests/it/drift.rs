@@ -83,6 +83,24 @@ fn edits() -> Vec<Edit> {
             "another strategy",
             Merge(json!({ "spec": { "strategy": { "type": "Recreate", "rollingUpdate": null } } })),
         ),
+        edit("Deployment", "another scheduler", Merge(pod(json!({ "schedulerName": "theirs" })))),
+        edit("Deployment", "a DNS policy", Merge(pod(json!({ "dnsPolicy": "Default" })))),
+        edit(
+            "Deployment",
+            "an alias",
+            Merge(pod(json!({ "hostAliases": [{ "ip": "127.0.0.1", "hostnames": ["x"] }] }))),
+        ),
+        edit(
+            "Deployment",
+            "a hook",
+            Strategic(container(json!({ "lifecycle": { "postStart": { "exec": { "command": ["true"] } } } }))),
+        ),
+        edit("Deployment", "a pull policy", Strategic(container(json!({ "imagePullPolicy": "Always" })))),
+        edit(
+            "Deployment",
+            "a probe's patience",
+            Strategic(container(json!({ "readinessProbe": { "timeoutSeconds": 9 } }))),
+        ),
         edit("Deployment", "a pause", Merge(json!({ "spec": { "paused": true } }))),
         edit("Deployment", "a scale", Scale("5")),
         edit("Deployment", "a scale to nothing", Scale("0")),
@@ -93,6 +111,11 @@ fn edits() -> Vec<Edit> {
             "type ExternalName",
             Merge(json!({ "spec": { "type": "ExternalName", "externalName": "evil.example.com" } })),
         ),
+        edit("Service", "an outer address", Merge(json!({ "spec": { "externalIPs": ["198.51.100.7"] } }))),
+        edit("Service", "affinity", Merge(json!({ "spec": { "sessionAffinity": "ClientIP" } }))),
+        edit("Service", "a local policy", Merge(json!({ "spec": { "internalTrafficPolicy": "Local" } }))),
+        edit("Service", "two families", Merge(json!({ "spec": { "ipFamilyPolicy": "PreferDualStack" } }))),
+        edit("Service", "unready addresses", Merge(json!({ "spec": { "publishNotReadyAddresses": true } }))),
         edit("Service", "an extra port", Strategic(json!({ "spec": { "ports": [{ "name": "more", "port": 9999 }] } }))),
         edit("Service", "an extra selector key", Merge(json!({ "spec": { "selector": { "track": "canary" } } }))),
         edit(
@@ -113,6 +136,7 @@ fn edits() -> Vec<Edit> {
             Merge(json!({ "spec": { "defaultBackend": { "service": { "name": "evil", "port": { "number": 80 } } } } })),
         ),
         edit("Ingress", "a certificate", Merge(json!({ "spec": { "tls": [{ "secretName": "evil" }] } }))),
+        edit("Ingress", "another class", Merge(json!({ "spec": { "ingressClassName": "theirs" } }))),
         edit(
             "PodDisruptionBudget",
             "minAvailable",
@@ -234,21 +258,29 @@ fn shop(host: &str) -> Value {
     gateway("shop", json!({ "image": "acme/gateway:1", "host": host, "replicas": 2 }))
 }
 
+/// One gateway for a few edits each: of one that is edited all the time the repairs come more and more seldom.
 #[tokio::test]
 async fn every_edit_of_every_child_is_undone() {
     let world = World::new("edits").await;
     let _operator = world.operator();
-    world.apply(&shop("edits.example.com")).await;
-    world.until_started("shop").await;
-    let wanted = shapes(&world, "shop").await;
-
-    for edit in edits() {
-        edit_and_await_repair(&world, "shop", &edit, &wanted[edit.kind]).await;
+    let edits = edits();
+    let chunks: Vec<&[Edit]> = edits.chunks(6).collect();
+    let names: Vec<String> = (0..chunks.len()).map(|number| format!("shop-{number}")).collect();
+    for name in &names {
+        let host = format!("{name}.edits.example.com");
+        world.apply(&gateway(name, json!({ "image": "acme/gateway:1", "host": host, "replicas": 2 }))).await;
     }
-
-    assert_eq!(shapes(&world, "shop").await, wanted);
-    let shop = until_ready(&world, "shop").await;
-    assert_eq!(path(&shop), ["Starting/Running StartRequested", "Started/Running Started"]);
+    let one = async |name: &String, edits: &[Edit]| {
+        world.until_started(name).await;
+        let wanted = shapes(&world, name).await;
+        for edit in edits {
+            edit_and_await_repair(&world, name, edit, &wanted[edit.kind]).await;
+        }
+        assert_eq!(shapes(&world, name).await, wanted);
+        let shop = until_ready(&world, name).await;
+        assert_eq!(path(&shop), ["Starting/Running StartRequested", "Started/Running Started"]);
+    };
+    join_all(names.iter().zip(chunks).map(|(name, edits)| one(name, edits))).await;
 }
 
 /// Where a cluster has a default class, the API server writes it into an Ingress that names none.

@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use serde_json::Value;
 
 use super::defaults::is_default;
+use super::merge::NEVER_RESTORED;
 use super::quantity::{is_quantity, same_quantity};
 
 /// Maps that are one value: a key that somebody adds changes their meaning.
@@ -74,9 +75,18 @@ pub struct Difference<'a> {
 
 /// Where `observed` differs from `desired`: the path of the first difference.
 pub fn difference(desired: &Value, observed: &Value) -> Option<String> {
+    first(&Walk { root: desired, is_default }, observed)
+}
+
+/// Where `observed` differs from an object that holds what the API server filled in, too.
+pub(super) fn difference_from_stored(stored: &Value, observed: &Value) -> Option<String> {
+    first(&Walk { root: stored, is_default: |_, path, _| NEVER_RESTORED.contains(&path) }, observed)
+}
+
+fn first(walk: &Walk<'_>, observed: &Value) -> Option<String> {
     let mut first = None;
     // What ends the walk is of no interest.
-    let _ = Walk { root: desired }.at(Some(desired), Some(observed), &Place::ROOT, &mut |found| {
+    let _ = walk.at(Some(walk.root), Some(observed), &Place::ROOT, &mut |found| {
         first = Some(found.path);
         ControlFlow::Break(())
     });
@@ -87,7 +97,7 @@ pub fn difference(desired: &Value, observed: &Value) -> Option<String> {
 pub fn differences<'a>(desired: &'a Value, observed: &'a Value) -> Vec<Difference<'a>> {
     let mut all = Vec::new();
     // It never ends early.
-    let _ = Walk { root: desired }.at(Some(desired), Some(observed), &Place::ROOT, &mut |found| {
+    let _ = Walk { root: desired, is_default }.at(Some(desired), Some(observed), &Place::ROOT, &mut |found| {
         all.push(found);
         ControlFlow::Continue(())
     });
@@ -106,6 +116,8 @@ type Visit<'v, 'a> = &'v mut dyn FnMut(Difference<'a>) -> ControlFlow<()>;
 /// A walk through an object and what is desired of it.
 struct Walk<'a> {
     root: &'a Value,
+    /// Whether the API server fills in a value at a place of which nothing is desired.
+    is_default: fn(&Value, &str, &Value) -> bool,
 }
 
 impl<'a> Walk<'a> {
@@ -142,7 +154,7 @@ impl<'a> Walk<'a> {
             (Some(_), None) => differs(desired, found, place, visit),
             (None, Some(there)) if !place.ours || is_empty(there) => ControlFlow::Continue(()),
             (None, Some(Value::Object(_))) if !place.is_one_of(WHOLE_MAPS) => self.maps(desired, found, place, visit),
-            (None, Some(there)) if is_default(self.root, &place.path(), there) => ControlFlow::Continue(()),
+            (None, Some(there)) if (self.is_default)(self.root, &place.path(), there) => ControlFlow::Continue(()),
             (None, Some(_)) => differs(desired, found, place, visit),
             (None, None) => ControlFlow::Continue(()),
         }

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use super::compare::{Difference, OWNERS, difference, differences};
+use super::compare::{Difference, OWNERS, difference, difference_from_stored, differences};
 use super::{DESIRED_ANNOTATION, hash, merge};
 use crate::api::StoredChange;
 
@@ -34,12 +34,12 @@ impl Form {
 }
 
 /// Where an object differs from the form that was accepted of it, as far as that is known: the path of the first difference.
-pub fn drift(desired: &Value, accepted: Option<&Value>, found: &Value) -> String {
-    let path = accepted.and_then(|accepted| {
+pub fn drift(desired: &Value, accepted: Option<&Value>, found: &Value) -> Option<String> {
+    match accepted {
         // Others' metadata are not in what is desired.
-        difference(&merge(desired, desired, Some(accepted)), found)
-    });
-    path.or_else(|| difference(desired, found)).unwrap_or_else(|| "/spec".to_owned())
+        Some(accepted) => difference_from_stored(&merge(desired, desired, Some(accepted)), found),
+        None => difference(desired, found),
+    }
 }
 
 /// Hash of what is desired and of all that is ours in what is stored.

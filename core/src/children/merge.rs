@@ -15,7 +15,7 @@ const KEPT_UNLESS_DESIRED: &[&str] = &[
 ];
 
 /// The same of an object whose accepted form is known: the rest is in that.
-const NEVER_RESTORED: &[&str] = &["/spec/replicas", "/spec/clusterIP", "/spec/clusterIPs"];
+pub(super) const NEVER_RESTORED: &[&str] = &["/spec/replicas", "/spec/clusterIP", "/spec/clusterIPs"];
 
 /// The object that is to be written over `fresh`: others' metadata is kept, and the specification is ours as a whole. It is the one
 /// that is desired; or, where it is known what the API server made of that, the accepted one: what admission added when the

@@ -71,7 +71,7 @@ impl Writes {
 pub struct Repaired {
     /// The last repair.
     pub last: Repair,
-    /// How often, with less than a calm between.
+    /// How often the same field was, with less than a calm between.
     pub times: u32,
     /// How long it is left alone if it differs again.
     pub wait: Duration,

@@ -11,13 +11,21 @@ use crate::children::{self, Form, Owner};
 /// A child compared with what is desired of it, and its form where it is as desired.
 pub type Looked = (Presence, Option<Form>);
 
-/// Compares one child with what is desired of it. What has the `accepted` form, that of an answer to a write, is as desired,
-/// whatever admission made of it.
+/// What is known of the form in which a child was accepted.
+pub struct Accepted<'a, K> {
+    /// Its hash.
+    pub hash: &'a str,
+    /// The object itself, where this process has seen it.
+    pub stored: &'a dyn Fn() -> Option<K>,
+}
+
+/// Compares one child with what is desired of it. What has the accepted form, that of the answer to a write, is as desired,
+/// whatever admission made of it; and nothing else is.
 pub fn of<K: Resource<DynamicType = ()> + Serialize>(
     gateway: &ApiGateway,
     desired: Option<&K>,
     found: Option<&K>,
-    accepted: Option<&str>,
+    accepted: Option<Accepted<'_, K>>,
 ) -> Looked {
     let (Some(wanted), Some(there)) = (desired, found) else { return (owned(gateway, desired, found), None) };
     match owned(gateway, desired, found) {
@@ -51,14 +59,26 @@ fn owned<K: Resource<DynamicType = ()>>(gateway: &ApiGateway, desired: Option<&K
     }
 }
 
-fn compared<K: Resource<DynamicType = ()> + Serialize>(desired: &K, found: &K, accepted: Option<&str>) -> Looked {
+fn compared<K: Resource<DynamicType = ()> + Serialize>(
+    desired: &K,
+    found: &K,
+    accepted: Option<Accepted<'_, K>>,
+) -> Looked {
     let (Ok(desired), Ok(found)) = (serde_json::to_value(desired), serde_json::to_value(found)) else {
         // An object that came as JSON can be written as JSON.
         return (Presence::Different("/".to_owned()), None);
     };
     let kind = K::kind(&());
-    let is_accepted = accepted.is_some_and(|hash| hash == children::form_hash(&desired, &found));
-    match children::difference(&desired, &found).filter(|_| !is_accepted) {
+    let path = match &accepted {
+        Some(accepted) if accepted.hash == children::form_hash(&desired, &found) => None,
+        // Of one that this process has not seen it is not known what another value was: what is desired counts.
+        Some(accepted) => {
+            let stored = (accepted.stored)().and_then(|stored| serde_json::to_value(stored).ok());
+            children::drift(&desired, stored.as_ref(), &found)
+        }
+        None => children::difference(&desired, &found),
+    };
+    match path {
         None => (Presence::Equal, Some(Form::of(&kind, &desired, &found))),
         Some(_) if children::must_be_made_anew(&kind, &desired, &found) => (Presence::Immutable, None),
         Some(path) => (Presence::Different(path), None),

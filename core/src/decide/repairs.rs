@@ -1,7 +1,8 @@
 //! How often a child is put right that somebody changes again and again.
 //!
-//! The first repairs follow each edit at once: a person edits now and then. Whoever comes back each time is another
-//! controller, and a repair only makes it write again; so the waits grow, per child, whatever the calls answer.
+//! The first repairs follow each edit at once: a person edits now and then. Whoever comes back to the same field each time is
+//! another controller, and a repair only makes it write again; so the waits grow, per child, whatever the calls answer. They grow
+//! as well, a third as fast, where each edit is of another field.
 
 use std::time::Duration;
 
@@ -12,17 +13,21 @@ const LONGEST: Duration = Duration::from_secs(300);
 /// For how long a child is at least to be left alone by others before its repairs are forgotten.
 const CALM: Duration = Duration::from_secs(60);
 
-/// How long a child is left alone after so many repairs.
-pub fn wait(times: u32) -> Duration {
-    match times.checked_sub(Repaired::AT_ONCE) {
+/// How long a child is left alone after so many repairs, `here` of them of the same field.
+pub fn wait(total: u32, here: u32) -> Duration {
+    match level(total, here).checked_sub(Repaired::AT_ONCE) {
         None => Duration::ZERO,
         Some(more) => Duration::from_secs(2_u64.saturating_pow(more + 1)).min(LONGEST),
     }
 }
 
+fn level(total: u32, here: u32) -> u32 {
+    here.max(total.div_ceil(3))
+}
+
 /// How long after the last of so many repairs they are forgotten.
-pub fn calm(times: u32) -> Duration {
-    CALM.max(2 * wait(times))
+pub fn calm(total: u32, here: u32) -> Duration {
+    CALM.max(2 * wait(total, here))
 }
 
 #[cfg(test)]
@@ -31,30 +36,33 @@ mod tests {
 
     #[test]
     fn three_repairs_follow_at_once_and_then_they_come_ever_more_seldom() {
-        let waits: Vec<u64> = (1..=13).map(|times| wait(times).as_secs()).collect();
+        let waits: Vec<u64> = (1..=13).map(|times| wait(times, times).as_secs()).collect();
         assert_eq!(waits, [0, 0, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
-        assert_eq!(wait(u32::MAX), LONGEST);
+        assert_eq!(wait(u32::MAX, 1), LONGEST);
+        let of_other_fields: Vec<u64> = (1..=13).map(|times| wait(times, 1).as_secs()).collect();
+        assert_eq!(of_other_fields, [0, 0, 0, 0, 0, 0, 2, 2, 2, 4, 4, 4, 8]);
     }
 
     /// A second controller that answers each repair at once.
     #[test]
     fn a_child_that_is_changed_each_time_is_written_few_times() {
-        let (mut now, mut times, mut written) = (Duration::ZERO, 0, Vec::new());
-        while now < Duration::from_secs(3600) {
-            times += 1;
-            written.push(now.as_secs());
-            now += wait(times);
-        }
-        let within = |from: u64, to: u64| written.iter().filter(|at| (from..to).contains(*at)).count();
-        assert_eq!(within(0, 60), 7);
-        assert_eq!(within(60, 120), 1);
-        assert_eq!(within(120, 180), 1);
-        assert_eq!(within(1800, 3600), 6);
+        let written = |wait: fn(u32) -> Duration| {
+            let (mut now, mut times, mut written) = (Duration::ZERO, 0, Vec::new());
+            while now < Duration::from_secs(3600) {
+                times += 1;
+                written.push(now.as_secs());
+                now += wait(times);
+            }
+            [(0, 60), (60, 120), (120, 180), (1800, 3600)]
+                .map(|(from, to)| written.iter().filter(|at| (from..to).contains(*at)).count())
+        };
+        assert_eq!(written(|times| wait(times, times)), [7, 1, 1, 6]);
+        assert_eq!(written(|times| wait(times, 1)), [17, 2, 2, 6], "of another field each time");
     }
 
     #[test]
     fn repairs_are_forgotten_after_a_calm() {
-        assert_eq!(calm(1), Duration::from_secs(60));
-        assert_eq!(calm(8), Duration::from_secs(128));
+        assert_eq!(calm(1, 1), Duration::from_secs(60));
+        assert_eq!(calm(8, 8), Duration::from_secs(128));
     }
 }

@@ -110,6 +110,17 @@ fn drift_is_told_against_what_was_accepted() {
     let accepted = set(&stored_deployment(&desired), &limits, json!({ "cpu": "500m" }));
     let edited = set(&accepted, "/spec/template/spec/schedulerName", json!("mine"));
     let told = |accepted| drift(&desired, accepted, &edited);
-    assert_eq!(told(Some(&accepted)), "/spec/template/spec/schedulerName");
-    assert_eq!(told(None), limits, "as far as is known");
+    assert_eq!(told(Some(&accepted)).as_deref(), Some("/spec/template/spec/schedulerName"));
+    assert_eq!(told(None), Some(limits), "as far as is known");
+    let ingress = as_json(&children(&json!({ "host": "shop.example.com" })).ingress);
+    let classed = set(&ingress, "/spec/ingressClassName", json!("theirs"));
+    assert_eq!(drift(&ingress, Some(&ingress), &classed).as_deref(), Some("/spec/ingressClassName"));
+    let scaled = set(&stored_deployment(&desired), "/spec/replicas", json!(7));
+    assert_eq!(drift(&desired, Some(&stored_deployment(&desired)), &scaled), None);
+    assert_eq!(drift(&desired, Some(&accepted), &accepted), None);
+    assert_eq!(
+        drift(&desired, Some(&accepted), &stored_deployment(&desired)).as_deref(),
+        Some("/spec/template/spec/containers/0/resources"),
+        "what admission added and somebody took away"
+    );
 }
