@@ -28,7 +28,7 @@ pub fn register<'a>(registry: &mut Registry, gateways: impl Iterator<Item = Opti
     for reason in Reason::ALL.iter().filter(|reason| conditions::is_cause(**reason)) {
         drop(failing.get_or_create(&(*reason).into()));
     }
-    let (mut given_up, mut oldest_start) = (0, SignedDuration::ZERO);
+    let (mut given_up, mut contested, mut oldest_start) = (0, 0, SignedDuration::ZERO);
     for gateway in gateways {
         places.get_or_create(&place(gateway)).inc();
         given_up += usize::from(gateway.is_some_and(held::is_given_up));
@@ -36,6 +36,7 @@ pub fn register<'a>(registry: &mut Registry, gateways: impl Iterator<Item = Opti
         if let Some(reason) = status.and_then(conditions::failing) {
             failing.get_or_create(&reason.into()).inc();
         }
+        contested += status.map_or(0, |status| status.contested.len());
         let age = status.and_then(|status| start_age(status, now));
         oldest_start = oldest_start.max(age.unwrap_or_default());
     }
@@ -45,6 +46,11 @@ pub fn register<'a>(registry: &mut Registry, gateways: impl Iterator<Item = Opti
         "gateways_given_up",
         "ApiGateways that are asked to run and were stopped at their deadline",
         gauge(given_up),
+    );
+    registry.register(
+        "gateways_contested_children",
+        "Children of ApiGateways that somebody changes again each time they are put right",
+        gauge(contested),
     );
     registry.register(
         "oldest_start_seconds",
@@ -154,6 +160,16 @@ mod tests {
             ]),
             ["gateways_given_up 2", r#"gateways{state="Stopped",phase="Stopped"} 4"#]
         );
+    }
+
+    #[test]
+    fn contested_children_are_counted_each() {
+        let field = |child: &str| json!({ "child": child, "path": "/spec" });
+        let status = |contested: &Value| json!({ "transitions": 1, "contested": contested });
+        let two = gateway("Running", status(&json!([field("Service"), field("Ingress")])));
+        let one = gateway("Running", status(&json!([field("Service")])));
+        let lines = scraped(&[Some(two), Some(one), Some(gateway("Running", status(&json!([]))))]);
+        assert!(lines.contains(&"gateways_contested_children 3".to_owned()), "{lines:?}");
     }
 
     #[test]

@@ -16,3 +16,4 @@ mod requests;
 mod status;
 mod stories;
 mod table;
+mod writes;
