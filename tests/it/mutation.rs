@@ -16,7 +16,7 @@ use phasegate::api::{ApiGateway, condition};
 use phasegate::decide::conditions::find;
 use serde_json::{Value, json};
 
-use crate::harness::{Requests, World, eventually, file, gateway, is_true, private_world};
+use crate::harness::{Fleet, Requests, World, eventually, file, gateway, is_true, private_world};
 use crate::plugin::said;
 
 const ANY: &[&str] = &["CREATE", "UPDATE"];
@@ -441,6 +441,40 @@ async fn what_is_wrong_with_the_pods_is_told_whatever_admission_made_of_their_de
     let _operator = world.operator();
     world.apply(&gateway("bad", json!({ "image": "acme/unpullable:1", "startDeadline": "60s" }))).await;
     world.until_condition("bad", condition::RECONCILING, "True", "ImagePullFailed").await;
+}
+
+#[tokio::test]
+async fn fifty_gateways_whose_children_admission_changes_are_quiet_and_a_restart_writes_none_of_them() {
+    let world = private_world("quietly").await;
+    let service = r#"[JSONPatch{op: "replace", path: "/spec/type", value: "NodePort"}]"#;
+    let mutations = [
+        Mutation { name: "gw", kind: "Deployment", operations: ANY, patch: LIMITS },
+        Mutation { name: "gw", kind: "Service", operations: ANY, patch: service },
+    ];
+    let _policies = Policies::new(&world, &mutations).await;
+    let mut operator = world.operator();
+    let fleet = Fleet::apply(&world, "gw", 50, json!({ "ingressClassName": "ours" })).await;
+    for name in fleet.names() {
+        let started = world.until_started(name).await;
+        world.until_ready_again(&started).await;
+    }
+    Requests::settle(&world.client).await;
+    let before = Requests::read(&world.client).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(Requests::read(&world.client).await.since(&before), BTreeMap::new());
+
+    operator.end();
+    let before = Requests::read(&world.client).await;
+    let _operator = world.operator();
+    world.apply(&gateway("later", json!({ "image": "acme/gateway:1", "state": "Stopped" }))).await;
+    world.until_condition("later", condition::READY, "True", "Stopped").await;
+    Requests::settle(&world.client).await;
+    let counted = Requests::read(&world.client).await.since(&before);
+    for resource in ["deployments", "services", "ingresses"] {
+        for verb in ["PUT", "POST", "PATCH", "DELETE"] {
+            assert_eq!(counted.get(&(verb.to_owned(), resource.to_owned())), None, "{counted:?}");
+        }
+    }
 }
 
 /// Whoever stamps each write makes another object of it each time.

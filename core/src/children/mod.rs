@@ -36,7 +36,7 @@ pub use ingress::{keep_routes, routes, wants_ingress};
 pub use managers::last_manager;
 pub use merge::merge;
 pub use ownership::{Owner, is_gateway, owner_of};
-pub use quantity::rounded;
+pub use quantity::{more, rounded};
 
 /// The version of the rendering. It grows with every change of what is rendered, so that an
 /// upgrade of the operator does not roll the fleet's pods.

@@ -31,6 +31,11 @@ pub fn rounded(text: &str) -> Option<String> {
     })
 }
 
+/// Whether one quantity is more than another.
+pub fn more(one: &str, other: &str) -> bool {
+    matches!((quantity(one), quantity(other)), (Some(one), Some(other)) if one > other)
+}
+
 fn quantity(text: &str) -> Option<f64> {
     const SUFFIXES: &[(&str, f64)] = &[
         ("Ki", 1024.0),

@@ -204,6 +204,6 @@ pub fn run(arguments: &Render, cluster: &ClusterArguments) -> Result<(), Failure
             }
         }
     }
-    fleet.notes().iter().for_each(|note| offline::note(note));
+    validate::advice(&checked).iter().chain(&fleet.notes()).for_each(|note| offline::note(note));
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::failure::{FAILED, Failure};
-use crate::offline::{self, Checked, Definitions, Files, Verdict};
+use crate::offline::{self, Advice, Checked, Definitions, Files, Verdict};
 use crate::output::{self, Data, Line, Tone, piece, plain};
 
 /// Examples for the help.
@@ -16,7 +16,8 @@ pub const EXAMPLES: &str = "Examples:
 
 It says what the API server would say to `kubectl create`: types, bounds, missing and unknown fields, and the rules of \
 the definitions that this plugin was built with. Objects of other kinds are left out. What it cannot know is what the \
-cluster's own policies and quotas say, whether a host is taken, and what is compared with the stored object.";
+cluster's own policies and quotas say, whether a host is taken, and what is compared with the stored object. It notes what is \
+valid and will not come out as it is written: quantities that are rounded, requests above limits.";
 
 /// The arguments of `validate`.
 #[derive(Debug, clap::Args)]
@@ -37,6 +38,7 @@ struct Told {
     object: String,
     valid: bool,
     faults: Vec<ToldFault>,
+    notes: Vec<Advice>,
 }
 
 #[derive(Debug, Serialize)]
@@ -87,8 +89,20 @@ pub fn judge(checked: &[Checked]) -> Result<(), Failure> {
     ))
 }
 
+/// What will not come out as it is written.
+pub fn advice(checked: &[Checked]) -> Vec<String> {
+    let told = |checked: &Checked| {
+        let (place, title) = (checked.place.to_string(), checked.title());
+        checked
+            .advice()
+            .into_iter()
+            .map(move |Advice { field, message }| format!("{place}: {title}: {field}: {message}"))
+    };
+    checked.iter().flat_map(told).collect()
+}
+
 /// What is not asked of these objects, since it needs the stored ones to compare with.
-pub fn notes(definitions: &Definitions, checked: &[Checked]) -> Vec<String> {
+fn notes(definitions: &Definitions, checked: &[Checked]) -> Vec<String> {
     let kinds: BTreeSet<&str> = checked.iter().filter_map(|checked| checked.object["kind"].as_str()).collect();
     let rules =
         kinds.iter().flat_map(|kind| definitions.rules_about_changes(kind).into_iter().map(move |rule| (kind, rule)));
@@ -109,7 +123,7 @@ pub fn run(arguments: &Validate) -> Result<(), Failure> {
         None => {
             let lines: Vec<Line> = checked.iter().flat_map(lines).collect();
             output::print(&output::text(&lines, output::colours()))?;
-            notes(&definitions, &checked).iter().for_each(|note| offline::note(note));
+            advice(&checked).iter().chain(&notes(&definitions, &checked)).for_each(|note| offline::note(note));
         }
     }
     judge(&checked)
@@ -123,5 +137,6 @@ fn told(checked: &Checked) -> Option<Told> {
         object: checked.title(),
         valid: faults.is_empty(),
         faults: faults.iter().map(told).collect(),
+        notes: checked.advice(),
     })
 }

@@ -63,6 +63,27 @@ fn what_is_valid_ends_with_nothing_but_a_line_for_each_object() {
 }
 
 #[test]
+fn what_is_valid_and_will_not_come_out_as_it_is_written_is_noted() {
+    let resources = json!({
+        "requests": { "cpu": "1.5m", "memory": "2Gi" }, "limits": { "cpu": "1", "memory": "1Gi" },
+    });
+    let odd = gateway("odd", json!({ "image": "acme/gateway:1", "resources": resources }));
+    file("odd.yaml", &documents(&[odd, shop()]));
+    let notes = [
+        "spec.resources.requests.cpu: 1.5m is stored as 2m: the API server rounds up to thousandths",
+        "spec.resources.requests.memory: 2Gi is more than the limit of 1Gi: the API server will refuse the Deployment",
+    ];
+    let lines: String =
+        notes.iter().map(|note| format!("note: odd.yaml, document 1: ApiGateway odd: {note}\n")).collect();
+    let said = beside_files(&["validate", "-f", "odd.yaml"]);
+    assert_eq!((said.code, said.stderr.as_str()), (0, lines.as_str()));
+    assert_eq!(beside_files(&["render", "-f", "odd.yaml"]).stderr, lines);
+    let data = beside_files(&["validate", "-f", "odd.yaml", "-o", "json"]).ok();
+    let told: Value = serde_json::from_str(&data).unwrap();
+    assert_eq!((told[0]["notes"].as_array().unwrap().len(), &told[1]["notes"]), (2, &json!([])));
+}
+
+#[test]
 fn files_that_hold_nothing_to_work_with_are_named() {
     file("mixed.yaml", &mixed());
     file("broken.yaml", "kind: [ApiGateway\n");

@@ -3,6 +3,7 @@
 //! May import the core's definitions and `failure`. Invariant: what is wrong with an object depends on the object and the
 //! definitions alone, and is said in the words of the API server.
 
+mod advice;
 mod check;
 mod fault;
 mod manifests;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+pub use advice::Advice;
 pub use check::{Definitions, Verdict};
 pub use fault::Fault;
 pub use manifests::{Manifest, Place};
@@ -50,6 +52,14 @@ impl Checked {
         match metadata["namespace"].as_str() {
             Some(namespace) => format!("{kind} {namespace}/{name}"),
             None => format!("{kind} {name}"),
+        }
+    }
+
+    /// What of an object that is valid will not come out as it is written.
+    pub fn advice(&self) -> Vec<Advice> {
+        match &self.verdict {
+            Verdict::Checked { faults, object, .. } if faults.is_empty() => advice::of(object),
+            Verdict::Checked { .. } | Verdict::NotOurs { .. } => Vec::new(),
         }
     }
 
