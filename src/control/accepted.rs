@@ -10,7 +10,6 @@ use kube::Resource;
 use tokio::time::Instant;
 
 use super::clock::Now;
-use super::desired::Desired;
 use crate::api::{Accepted as Hashes, ApiGateway, StoredChange, uid_of};
 use crate::cache::seen::{Found, Part, Seen};
 use crate::children::{DESIRED_ANNOTATION, Form};
@@ -137,15 +136,20 @@ impl Accepted {
         self.untold.drain(..count.min(self.untold.len()));
     }
 
-    /// What is known of the writes at a moment. Repairs after which a child stayed as it is are forgotten.
-    pub fn facts(&mut self, desired: &Desired<'_>, observed: &Observed, now: Now) -> Writes {
-        let gateway = desired.gateway();
+    /// What is known of the writes at a moment. Repairs after which a child stayed as it is are forgotten; those of a child of
+    /// which something else is desired by now (`is_as_before`) count for nothing.
+    pub fn facts(
+        &mut self,
+        gateway: &ApiGateway,
+        observed: &Observed,
+        is_as_before: impl Fn(&Self, Child) -> bool,
+        now: Now,
+    ) -> Writes {
         self.repairs.retain(|repairs| {
             let is_settled = observed.child(repairs.last.child).is_settled();
             !is_settled || since(repairs.at, now) < repairs::calm(repairs.total, repairs.here())
         });
-        // What is desired anew is written at once, whoever changed what was desired before.
-        let repaired = self.repairs.iter().filter(|repairs| desired.is_as_before(repairs.last.child, self));
+        let repaired = self.repairs.iter().filter(|repairs| is_as_before(self, repairs.last.child));
         Writes {
             accepted: self.hashes(gateway, observed),
             changed: Child::ALL.into_iter().flat_map(|child| self.changes(gateway, observed, child)).collect(),

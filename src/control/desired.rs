@@ -83,11 +83,6 @@ impl<'a> Desired<'a> {
         }
     }
 
-    /// The gateway.
-    pub fn gateway(&self) -> &'a ApiGateway {
-        self.gateway
-    }
-
     /// The environments of the gateway, as the registry mirrors them.
     pub fn environment_views(&self) -> Vec<EnvironmentView> {
         let views = self.environments.iter().map(|(environment, facts)| EnvironmentView {

@@ -132,7 +132,8 @@ fn facts<'a>(
         writes: Writes::default(),
     };
     remembered.accepted.keep(&desired.found, &observed);
-    observed.writes = remembered.accepted.facts(&desired, &observed, now);
+    observed.writes =
+        remembered.accepted.facts(gateway, &observed, |known, child| desired.is_as_before(child, known), now);
     remembered.found_settled(compared.settled);
     let silent: Vec<_> = observed.troubles().filter(|pod| pod.trouble.is_silent()).collect();
     let silence = remembered.silence(&silent, now);

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use serde_json::Value;
 
 use super::defaults::is_default;
-use super::merge::NEVER_RESTORED;
+use super::places::{NEVER_RESTORED, OWNERS};
 use super::quantity::{is_quantity, same_quantity};
 
 /// Maps that are one value: a key that somebody adds changes their meaning.
@@ -17,9 +17,6 @@ const WHOLE_MAPS: &[&str] = &["selector", "matchLabels", "nodeSelector", "limits
 /// Fields that the API server's own validation does not let change, by kind: only a new object has another value. A
 /// refusal is no sign of it, however it ends; a policy's words may be the same.
 const UNCHANGEABLE: &[(&str, &str)] = &[("Deployment", "/spec/selector")];
-
-/// Owners that somebody adds beside ours are theirs to keep.
-pub(super) const OWNERS: &str = "/metadata/ownerReferences";
 
 /// A place in an object. It is spelled out only where something differs: most comparisons find nothing.
 #[derive(Clone, Copy)]

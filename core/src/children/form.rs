@@ -5,7 +5,8 @@
 
 use serde_json::{Map, Value};
 
-use super::compare::{Difference, OWNERS, difference, difference_from_stored, differences};
+use super::compare::{Difference, difference, difference_from_stored, differences};
+use super::places::{NEVER_RESTORED, OWNERS};
 use super::{DESIRED_ANNOTATION, hash, merge};
 use crate::api::StoredChange;
 
@@ -53,10 +54,9 @@ pub fn form_hash(desired: &Value, stored: &Value) -> String {
         .collect();
     let mut spec = stored.get("spec").cloned().unwrap_or_default();
     if let Value::Object(spec) = &mut spec {
-        // An autoscaler's, or an address.
-        for key in ["replicas", "clusterIP", "clusterIPs"] {
-            if desired.pointer(&format!("/spec/{key}")).is_none() {
-                spec.remove(key);
+        for path in NEVER_RESTORED {
+            if desired.pointer(path).is_none() {
+                spec.remove(path.trim_start_matches("/spec/"));
             }
         }
     }

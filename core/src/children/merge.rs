@@ -2,20 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::compare::OWNERS;
-
-/// Fields that are not the spec's to say where it says nothing: an autoscaler's, an address, the cluster's default.
-const KEPT_UNLESS_DESIRED: &[&str] = &[
-    "/spec/replicas",
-    "/spec/clusterIP",
-    "/spec/clusterIPs",
-    "/spec/ipFamilies",
-    "/spec/ipFamilyPolicy",
-    "/spec/ingressClassName",
-];
-
-/// The same of an object whose accepted form is known: the rest is in that.
-pub(super) const NEVER_RESTORED: &[&str] = &["/spec/replicas", "/spec/clusterIP", "/spec/clusterIPs"];
+use super::places::{KEPT_UNLESS_DESIRED, NEVER_RESTORED, OWNERS};
 
 /// The object that is to be written over `fresh`: others' metadata is kept, and the specification is ours as a whole. It is the one
 /// that is desired; or, where it is known what the API server made of that, the accepted one: what admission added when the

@@ -13,6 +13,7 @@ mod ingress;
 mod managers;
 mod merge;
 mod ownership;
+mod places;
 mod quantity;
 mod service;
 
