@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::Request;
+use kube::core::{Request, Status};
 use kube::{Api, Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::answer::{self, Meaning};
 use super::claim::Claim;
 use super::reachability::Outages;
 use crate::api::ObjectKey;
@@ -46,45 +47,60 @@ fn words(error: &kube::Error) -> String {
 }
 
 impl CallError {
-    /// The HTTP status, where the API server answered.
+    /// What it means that the API server answered so; `None` where it did not answer.
+    pub fn meaning(&self) -> Option<Meaning> {
+        self.status().map(answer::meaning)
+    }
+
+    /// The HTTP status, where the API server answered in its own name: a webhook that denies sends which it likes.
     pub fn code(&self) -> Option<u16> {
+        Some(self.status().filter(|status| !answer::is_denial(status))?.code)
+    }
+
+    /// The machine-readable reason, where the API server answered in its own name.
+    pub fn reason(&self) -> Option<&str> {
+        Some(&self.status().filter(|status| !answer::is_denial(status))?.reason)
+    }
+
+    /// Whether an admission webhook denied the request.
+    pub fn is_denial(&self) -> bool {
+        self.status().is_some_and(answer::is_denial)
+    }
+
+    /// Whether nobody answered, or somebody who could not do anything: no object is to blame for it.
+    pub fn is_outage(&self) -> bool {
         match self {
-            Self::Kube(kube::Error::Api(status)) => Some(status.code),
-            _ => None,
+            Self::TimedOut(_) => true,
+            Self::NotLeader => false,
+            Self::Kube(error) => {
+                let meaning = self.meaning();
+                is_out_of_reach(error) || matches!(meaning, Some(Meaning::Away | Meaning::WebhookAway { .. }))
+            }
         }
     }
 
-    /// The machine-readable reason, where the API server answered.
-    pub fn reason(&self) -> Option<&str> {
+    fn status(&self) -> Option<&Status> {
         match self {
-            Self::Kube(kube::Error::Api(status)) => Some(&status.reason),
+            Self::Kube(kube::Error::Api(status)) => Some(status),
             _ => None,
         }
     }
 
     /// How long the API server asked to be left alone.
     pub fn retry_after(&self) -> Option<Duration> {
-        let Self::Kube(kube::Error::Api(status)) = self else { return None };
-        let seconds = status.details.as_ref()?.retry_after_seconds;
+        let seconds = self.status()?.details.as_ref()?.retry_after_seconds;
         (seconds > 0).then(|| Duration::from_secs(seconds.into()))
     }
 
     /// The object changed, appeared or disappeared since it was read.
     pub fn is_stale(&self) -> bool {
-        matches!(self.code(), Some(404 | 409 | 410))
-    }
-
-    /// The API server, or a webhook that it asked, will not have the object; not one that was
-    /// too busy to look at it.
-    pub fn is_refusal(&self) -> bool {
-        self.code().is_some_and(|code| !matches!(code, 401 | 429 | 503 | 504)) && !self.is_stale()
+        self.meaning() == Some(Meaning::Stale)
     }
 
     /// The object's namespace is being deleted.
     pub fn is_in_a_namespace_that_goes(&self) -> bool {
-        let Self::Kube(kube::Error::Api(status)) = self else { return false };
-        let causes = status.details.iter().flat_map(|details| &details.causes);
-        causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+        let causes = self.status().and_then(|status| status.details.as_ref()).map(|details| &details.causes);
+        causes.into_iter().flatten().any(|cause| cause.reason == "NamespaceTerminating")
     }
 }
 
@@ -95,6 +111,8 @@ pub struct Calls {
     timeout: Duration,
     claim: Claim,
     outages: Outages,
+    /// Whether an answer says something about the storage that gateways are in.
+    tells: bool,
 }
 
 /// What every namespaced object offers that is read and written here.
@@ -111,7 +129,12 @@ impl<K> Object for K where
 impl Calls {
     /// Bounds every call of `client` by `timeout`, and every write by `claim` as well.
     pub fn new(client: Client, timeout: Duration, claim: Claim, outages: Outages) -> Self {
-        Self { client, timeout, claim, outages }
+        Self { client, timeout, claim, outages, tells: true }
+    }
+
+    /// The same for Events, which may be in a storage of their own, and which nothing waits for.
+    pub fn of_events(&self) -> Self {
+        Self { tells: false, ..self.clone() }
     }
 
     /// Reads an object; `None` when there is none.
@@ -245,10 +268,14 @@ impl Calls {
         let mut call = pin!(self.within(limit, call));
         // Asked at every step and not once: between the first step and the sending a connection
         // may have to be made, and the process may have been frozen meanwhile.
-        poll_fn(
-            |cx| if self.claim.is_valid() { call.as_mut().poll(cx) } else { Poll::Ready(Err(CallError::NotLeader)) },
-        )
-        .await
+        let written = poll_fn(|cx| {
+            if self.claim.is_valid() { call.as_mut().poll(cx) } else { Poll::Ready(Err(CallError::NotLeader)) }
+        })
+        .await;
+        if written.is_ok() && self.tells {
+            self.outages.wrote();
+        }
+        written
     }
 
     async fn within<T>(
@@ -259,10 +286,14 @@ impl Calls {
         match tokio::time::timeout(limit, call).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
-                if is_out_of_reach(&error) {
+                let out_of_reach = is_out_of_reach(&error);
+                let error = CallError::from(error);
+                if out_of_reach {
                     self.outages.began();
+                } else if self.tells && error.meaning() == Some(Meaning::Away) {
+                    self.outages.cannot_write(&error.to_string());
                 }
-                Err(error.into())
+                Err(error)
             }
             Err(_) => {
                 self.outages.unanswered(limit);
@@ -326,7 +357,7 @@ mod tests {
     async fn created_with(claim: Claim) -> (Result<String, CallError>, usize) {
         let server = Counting::default();
         let client = Client::new(server.clone(), "a");
-        let (outages, _) = Outages::new(client.clone(), LastHeard::default(), Pulses::default());
+        let (outages, _) = Outages::new(client.clone(), LastHeard::default(), Pulses::default(), String::new());
         let calls = Calls::new(client, Duration::from_secs(10), claim, outages);
         let mut service = Service::default();
         service.metadata.namespace = Some("a".to_owned());

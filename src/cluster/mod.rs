@@ -7,6 +7,8 @@ pub mod backoff;
 pub mod kubeconfig;
 
 #[cfg(feature = "operator")]
+pub mod answer;
+#[cfg(feature = "operator")]
 pub mod claim;
 #[cfg(feature = "operator")]
 pub mod pulse;

@@ -53,7 +53,7 @@ impl Complaints {
         // Whoever asks meanwhile waits for this list instead of asking for another.
         let mut heard = place.lock().await;
         if !heard.as_ref().is_some_and(Heard::is_fresh) {
-            let by_pod = match calls.list::<Event>(namespace, COMPLAINTS).await {
+            let by_pod = match calls.of_events().list::<Event>(namespace, COMPLAINTS).await {
                 Ok(events) => by_pod(events),
                 Err(error) => {
                     tracing::warn!(
@@ -198,7 +198,7 @@ mod tests {
             async move { if refused { (StatusCode::FORBIDDEN, String::new()) } else { (StatusCode::OK, list) } }
         });
         let client = Client::new(server, "a");
-        let (outages, _) = Outages::new(client.clone(), LastHeard::default(), Pulses::default());
+        let (outages, _) = Outages::new(client.clone(), LastHeard::default(), Pulses::default(), String::new());
         let calls = Calls::new(client, Duration::from_secs(10), Claim::none(), outages);
         let complaints = Complaints::default();
         let (first, second, third) = (silent("shop-1"), silent("shop-2"), silent("shop-3"));

@@ -1,9 +1,9 @@
-//! When the API server was out of reach: time for which no gateway is to blame.
+//! When the API server, or its storage, was out of reach: time for which no gateway is to blame.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kube::Client;
+use kube::{Client, Resource};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -30,14 +30,25 @@ impl LastHeard {
     }
 }
 
-/// The times at which this process could not reach the API server.
+/// The times at which this process could not reach the API server, or it not its storage.
 #[derive(Clone)]
 pub struct Outages {
     client: Client,
+    probe: Arc<str>,
     heard: LastHeard,
     pulses: Pulses,
-    periods: Arc<Mutex<Vec<Period>>>,
+    register: Arc<Mutex<Register>>,
     noticed: Arc<Notify>,
+}
+
+struct Register {
+    periods: Vec<Period>,
+    /// When a write was last carried out.
+    wrote: Instant,
+    /// When one last failed for want of a storage.
+    failed: Option<Instant>,
+    /// Since when a request had no answer, although others had.
+    suspected: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,44 +61,92 @@ struct Period {
 const PROBE: Duration = Duration::from_secs(1);
 /// How long the watches are waited for once the API server answers. One may fail for a reason of its own.
 const CATCHING_UP: Duration = Duration::from_secs(30);
+/// How long before it was noticed a storage may have been away: nobody hears of it but who writes.
+const UNNOTICED: Duration = Duration::from_secs(60);
+/// Within this time whatever failed is tried again. Where nothing fails any more, nobody is left who writes.
+const TRIED_AGAIN: Duration = Duration::from_secs(30);
 /// Older periods than the longest deadline that makes sense are forgotten.
 const MEMORY: Duration = Duration::from_secs(24 * 3600);
 
+/// Where it is asked whether the API server has its storage: an object that may be read, there or not. It is read past the
+/// API server's caches. `/version` would be answered without a storage.
+pub fn probe<K: Resource<DynamicType = ()>>(namespace: &str, name: &str) -> String {
+    format!("{}/{name}", K::url_path(&(), Some(namespace)))
+}
+
 impl Outages {
     /// None yet, and what finds the end of each that is noticed, for as long as somebody runs it.
-    pub fn new(client: Client, heard: LastHeard, pulses: Pulses) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let outages = Self { client, heard, pulses, periods: Arc::default(), noticed: Arc::default() };
+    pub fn new(
+        client: Client,
+        heard: LastHeard,
+        pulses: Pulses,
+        probe: String,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let register = Register { periods: Vec::new(), wrote: Instant::now(), failed: None, suspected: None };
+        let register = Arc::new(Mutex::new(register));
+        let outages = Self { client, probe: probe.into(), heard, pulses, register, noticed: Arc::default() };
         (outages.clone(), outages.end_them())
     }
 
-    /// A request was not answered for as long as `waited`. Where something else was heard meanwhile, the API server is
-    /// slow and not out of reach.
+    /// A request was not answered for as long as `waited`. That alone is no outage: a webhook that the API server asks may take
+    /// its time. Whether the API server and its storage answer is asked, and where they do not, they are away since something was
+    /// heard of them last, or since the request was sent.
     pub fn unanswered(&self, waited: Duration) {
-        if self.heard.at().elapsed() >= waited {
-            self.began();
-        }
+        let sent = Instant::now().checked_sub(waited);
+        let heard = self.heard.at();
+        self.lock().suspected = Some(sent.map_or(heard, |sent| heard.min(sent)));
+        self.noticed.notify_one();
     }
 
     /// A request could not be sent or its answer not be read, or a watch broke. From when the API server was last heard of it
     /// counts as out of reach, until it answers a probe and everything is watched again. An API server that hangs is noticed
     /// only by the first request to it, which may come much later.
     pub fn began(&self) {
-        let at = self.heard.at();
-        let mut periods = self.lock();
-        if periods.last().is_some_and(|last| last.ended.is_none()) {
-            return;
+        if self.begin(self.heard.at()) {
+            tracing::warn!("the API server is out of reach; the clocks of all starts are held");
         }
-        periods.retain(|period| period.ended.is_none_or(|ended| at.saturating_duration_since(ended) < MEMORY));
-        periods.push(Period { began: at, ended: None });
-        drop(periods);
-        tracing::warn!("the API server is out of reach; the clocks of all starts are held");
+    }
+
+    /// A write was carried out.
+    pub fn wrote(&self) {
+        self.lock().wrote = Instant::now();
+    }
+
+    /// A request was answered by an API server without its storage. That counts from the last write that was carried out, until
+    /// the next one is.
+    pub fn cannot_write(&self, words: &str) {
+        let now = Instant::now();
+        let mut register = self.lock();
+        register.failed = Some(now);
+        let since = register.wrote.max(now.checked_sub(UNNOTICED).unwrap_or(register.wrote));
+        drop(register);
+        if self.begin(since) {
+            tracing::warn!("the API server cannot write; the clocks of all starts are held: {words}");
+        }
+    }
+
+    /// Whether a period began with this, and none was there.
+    fn begin(&self, at: Instant) -> bool {
+        let mut register = self.lock();
+        if register.is_ongoing() {
+            return false;
+        }
+        register.periods.retain(|period| period.ended.is_none_or(|ended| at.saturating_duration_since(ended) < MEMORY));
+        // Time that was counted is not counted again.
+        let at = register.periods.last().and_then(|last| last.ended).map_or(at, |ended| at.max(ended));
+        register.periods.push(Period { began: at, ended: None });
+        drop(register);
         self.noticed.notify_one();
+        true
     }
 
     async fn end_them(self) {
         loop {
             self.noticed.notified().await;
-            while !self.answers().await {
+            if self.ongoing().is_none() && !self.suspicion_is_right().await {
+                continue;
+            }
+            while !(self.answers().await && self.lock().writes_are_carried_out()) {
                 tokio::time::sleep(PROBE).await;
             }
             // What happened meanwhile is not known before the watches go on.
@@ -95,35 +154,60 @@ impl Outages {
             while !self.pulses.all_go_well() && answered.elapsed() < CATCHING_UP {
                 tokio::time::sleep(PROBE).await;
             }
-            if let Some(last) = self.lock().last_mut() {
+            if let Some(last) = self.lock().periods.last_mut() {
                 last.ended = Some(Instant::now());
                 tracing::warn!(seconds = last.began.elapsed().as_secs(), "the API server is back");
             }
         }
     }
 
+    /// Whether a request had no answer since the storage has none. Where it has, who asked is to blame, or a webhook.
+    async fn suspicion_is_right(&self) -> bool {
+        let Some(since) = self.lock().suspected.take() else { return false };
+        if self.answers().await {
+            return false;
+        }
+        if self.begin(since) {
+            tracing::warn!("the API server, or its storage, does not answer; the clocks of all starts are held");
+        }
+        true
+    }
+
     async fn answers(&self) -> bool {
-        match tokio::time::timeout(5 * PROBE, self.client.apiserver_version()).await {
+        let Ok(request) = http::Request::get(&*self.probe).body(Vec::new()) else { return true };
+        match tokio::time::timeout(5 * PROBE, self.client.request_text(request)).await {
             Ok(Ok(_)) => true,
-            // Refused is answered; too busy is not.
-            Ok(Err(kube::Error::Api(status))) => status.code < 500 && status.code != 429,
+            // Refused is answered, and so is that there is none; one that is too busy, or knows nobody yet, is not back.
+            Ok(Err(kube::Error::Api(status))) => status.code < 500 && !matches!(status.code, 401 | 429),
             Ok(Err(_)) | Err(_) => false,
         }
     }
 
     /// Since when the API server has been out of reach, if it is.
     pub fn ongoing(&self) -> Option<Duration> {
-        self.lock().last().filter(|last| last.ended.is_none()).map(|last| last.began.elapsed())
+        self.lock().periods.last().filter(|last| last.ended.is_none()).map(|last| last.began.elapsed())
     }
 
     /// How much of the time since `past` before `now` the API server was out of reach.
     pub fn within(&self, past: Duration, now: Instant) -> Duration {
-        overlap(&self.lock(), past, now)
+        overlap(&self.lock().periods, past, now)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Period>> {
-        // Periods are added and ended by one assignment each.
-        self.periods.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Register> {
+        // Whatever is written is one assignment.
+        self.register.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Register {
+    fn is_ongoing(&self) -> bool {
+        self.periods.last().is_some_and(|last| last.ended.is_none())
+    }
+
+    /// Whether there was a write since the last that failed, or nothing fails any more. A storage that can be read may still
+    /// take nothing: one that is full, or whose disk is.
+    fn writes_are_carried_out(&self) -> bool {
+        self.failed.is_none_or(|failed| self.wrote > failed || failed.elapsed() > TRIED_AGAIN)
     }
 }
 
@@ -141,23 +225,91 @@ fn overlap(periods: &[Period], past: Duration, now: Instant) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    #[tokio::test]
-    async fn a_request_that_is_not_answered_while_others_are_is_no_outage() {
-        let nobody = tower::service_fn(|_: http::Request<kube::client::Body>| {
-            std::future::pending::<Result<http::Response<kube::client::Body>, std::convert::Infallible>>()
+    /// The register of outages, with what ends them, of a client whose probes are answered like this; `None`: never.
+    fn outages(answer: Option<u16>) -> (Outages, LastHeard) {
+        let server = tower::service_fn(move |_: http::Request<kube::client::Body>| async move {
+            let Some(code) = answer else { return std::future::pending().await };
+            let status = format!(r#"{{"kind":"Status","status":"Failure","code":{code},"reason":"","message":""}}"#);
+            let body = kube::client::Body::from(status.into_bytes());
+            Ok::<_, std::convert::Infallible>(http::Response::builder().status(code).body(body).unwrap())
         });
         let heard = LastHeard::default();
-        let (outages, _) = Outages::new(Client::new(nobody, "a"), heard.clone(), Pulses::default());
+        let (outages, ending) =
+            Outages::new(Client::new(server, "a"), heard.clone(), Pulses::default(), "/probe".to_owned());
+        tokio::spawn(ending);
+        (outages, heard)
+    }
 
-        heard.now();
-        outages.unanswered(3_600 * SECOND);
-        assert_eq!(outages.ongoing(), None);
-        outages.unanswered(Duration::ZERO);
+    /// The time that was an outage, of the last hour, and whether one goes on.
+    fn counted(outages: &Outages) -> (u64, bool) {
+        (outages.within(3_600 * SECOND, Instant::now()).as_secs(), outages.ongoing().is_some())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_is_not_answered_is_an_outage_only_where_the_storage_does_not_answer_either() {
+        for (answer, expected) in
+            [(Some(404), (0, false)), (Some(403), (0, false)), (None, (16, true)), (Some(500), (16, true))]
+        {
+            let (outages, heard) = outages(answer);
+            tokio::time::sleep(30 * SECOND).await;
+            heard.now();
+            tokio::time::sleep(5 * SECOND).await;
+            // Something was heard while the request waited.
+            outages.unanswered(10 * SECOND);
+            tokio::time::sleep(6 * SECOND).await;
+            assert_eq!(counted(&outages), expected, "{answer:?}");
+        }
+        let (outages, _) = outages(None);
+        tokio::time::sleep(30 * SECOND).await;
+        outages.unanswered(10 * SECOND);
+        tokio::time::sleep(6 * SECOND).await;
+        assert_eq!(counted(&outages), (36, true), "from when something was heard last");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_storage_is_away_from_the_last_write_that_was_carried_out_until_the_next() {
+        let (outages, _) = outages(Some(404));
+        tokio::time::sleep(20 * SECOND).await;
+        outages.wrote();
+        tokio::time::sleep(5 * SECOND).await;
+        outages.cannot_write("etcdserver: no leader");
+        tokio::time::sleep(10 * SECOND).await;
+        assert_eq!(counted(&outages), (15, true), "it can be read, and takes nothing");
+        outages.cannot_write("etcdserver: no leader");
+        tokio::time::sleep(SECOND).await;
+        outages.wrote();
+        tokio::time::sleep(2 * SECOND).await;
+        let (seconds, goes_on) = counted(&outages);
+        assert!((16..=18).contains(&seconds) && !goes_on, "{seconds} s");
+        // What was counted is not counted again.
+        outages.cannot_write("etcdserver: no leader");
+        assert!(counted(&outages).0 <= 19, "{:?}", counted(&outages));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_storage_that_nobody_writes_to_any_more_is_back_when_it_can_be_read_and_nothing_fails() {
+        let (outages, _) = outages(Some(404));
+        outages.cannot_write("etcdserver: no leader");
+        tokio::time::sleep(TRIED_AGAIN - SECOND).await;
         assert!(outages.ongoing().is_some());
+        tokio::time::sleep(3 * SECOND).await;
+        assert_eq!(outages.ongoing(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_api_server_that_knows_nobody_or_is_too_busy_is_not_back() {
+        for code in [401, 429, 500, 503] {
+            let (outages, _) = outages(Some(code));
+            outages.began();
+            tokio::time::sleep(60 * SECOND).await;
+            assert!(outages.ongoing().is_some(), "{code}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Third of a pass: the steps of the plan, in order. How a step becomes calls, and not whether it is right.
 
+use std::time::Duration;
+
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
@@ -7,6 +9,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::accepted::Accepted;
 use super::context::Context;
@@ -16,11 +19,12 @@ use crate::api::{ApiGateway, Environment, EnvironmentState, ObjectKey, REGISTRY_
 use crate::cache::seen::Part;
 use crate::cache::watched::Watched;
 use crate::children;
+use crate::cluster::answer::Meaning;
 use crate::cluster::calls::{CallError, FIELD_MANAGER};
 use crate::decide::Learned;
 use crate::decide::diagnosis::is_quota;
 use crate::decide::environment as decide_environment;
-use crate::decide::observed::{Child, Presence, Refusal, Repair};
+use crate::decide::observed::{Absent, Child, Presence, Refusal, Repair, Unanswered};
 use crate::decide::{Plan, Step, presence};
 
 /// How far the steps came.
@@ -34,54 +38,125 @@ pub enum Outcome {
     Behind,
     /// Something was learned that the facts did not say.
     Learned(Learned),
+    /// A child could not be written, and somebody is to be told who is away.
+    Unanswered(Unanswered, CallError),
     /// The API server could not be asked.
     Failed(CallError),
 }
 
+impl Outcome {
+    /// What the status is to say that the facts did not.
+    pub fn taught(&self) -> Option<Learned> {
+        match self {
+            Self::Learned(learned) => Some(learned.clone()),
+            Self::Unanswered(unanswered, _) => Some(Learned::Unanswered(unanswered.clone())),
+            Self::Done | Self::HalfWay | Self::Behind | Self::Failed(_) => None,
+        }
+    }
+}
+
 /// Carries out a plan's steps. What they leave to be remembered goes into `pass`.
 pub async fn carry_out(ctx: &Context, plan: &Plan, pass: &mut Pass<'_>) -> Outcome {
-    let outcome = steps(ctx, plan, pass).await;
+    let (outcome, child) = steps(ctx, plan, pass).await;
+    let outcome = match (outcome, child) {
+        (Outcome::Failed(error), Some(child)) => failed(ctx, child, error, pass),
+        (outcome, _) => outcome,
+    };
     remember(pass, plan, &outcome);
     outcome
 }
 
-/// Remembers that steps were tried and what refused them. A call that the API server did not answer is no try:
-/// the gateway is not to blame for it.
+/// Remembers that steps were tried, and what refused them. Whatever was sent is a try, answered or not: an outage holds
+/// the clock, and nothing else may.
 fn remember(pass: &mut Pass<'_>, plan: &Plan, outcome: &Outcome) {
     if plan.moves {
         return;
     }
-    let refusal = match outcome {
+    match outcome {
         // The children were written to, whatever the registry did.
-        Outcome::Done | Outcome::Learned(Learned::RegistryFailed(_)) => None,
-        Outcome::Learned(Learned::Refused(refusal)) => Some(refusal.clone()),
-        Outcome::HalfWay | Outcome::Behind | Outcome::Learned(Learned::Surprise(..)) | Outcome::Failed(_) => return,
-    };
-    pass.remembered.refused(pass.gateway, refusal);
+        Outcome::Done | Outcome::Learned(Learned::RegistryFailed(_)) => {
+            pass.remembered.refused(pass.gateway, None);
+            pass.remembered.answered();
+        }
+        Outcome::Learned(Learned::Refused(refusal)) => {
+            pass.remembered.refused(pass.gateway, Some(refusal.clone()));
+            pass.remembered.answered();
+        }
+        Outcome::HalfWay | Outcome::Failed(CallError::NotLeader) => return,
+        Outcome::Behind | Outcome::Learned(_) | Outcome::Unanswered(..) | Outcome::Failed(_) => {}
+    }
     if plan.steps.iter().any(|step| !step.is_registrys() && *step != Step::ReadEvents) {
         pass.remembered.tried(pass.gateway);
     }
 }
 
-async fn steps(ctx: &Context, plan: &Plan, pass: &mut Pass<'_>) -> Outcome {
-    let mut worst = Outcome::Done;
+/// For how long a write fails before somebody is told, where it is likely to heal in a moment.
+const A_MOMENT: Duration = Duration::from_secs(2);
+
+/// A child was not written and not refused. Somebody is told who is away: of a webhook at once, of anything else when it has
+/// lasted. Of an API server that says nothing at all nobody can be told.
+fn failed(ctx: &Context, child: Child, error: CallError, pass: &mut Pass<'_>) -> Outcome {
+    let unknown = matches!(error, CallError::TimedOut(_));
+    let by = match error.meaning() {
+        Some(Meaning::WebhookAway { webhook, words }) => {
+            let unanswered = Unanswered { child, by: Absent::Webhook(webhook), words };
+            pass.remembered.unanswered(pass.gateway, &unanswered, pass.now);
+            return Outcome::Unanswered(unanswered, error);
+        }
+        Some(Meaning::NotPermitted) => Absent::Permission,
+        Some(Meaning::Away) => Absent::Cluster,
+        _ if unknown => Absent::Unknown,
+        _ => return Outcome::Failed(error),
+    };
+    let unanswered = Unanswered { child, by, words: error.to_string() };
+    let lasted = pass.remembered.unanswered(pass.gateway, &unanswered, pass.now);
+    if lasted < A_MOMENT || (unknown && ctx.outages.ongoing().is_some()) {
+        return Outcome::Failed(error);
+    }
+    Outcome::Unanswered(unanswered, error)
+}
+
+/// The steps in their order, and of the outcome the child that it is about.
+async fn steps(ctx: &Context, plan: &Plan, pass: &mut Pass<'_>) -> (Outcome, Option<Child>) {
+    let judged_at = pass.judged_at(&ctx.settings);
+    let mut worst = (Outcome::Done, None);
     for step in &plan.steps {
-        match one(ctx, *step, pass).await {
-            Outcome::Done if plan.yields_after == Some(*step) && matches!(worst, Outcome::Done) => {
-                return Outcome::HalfWay;
-            }
+        let (is_first, child) = (matches!(worst.0, Outcome::Done), step.child());
+        match in_time(ctx, *step, pass, judged_at).await {
+            Outcome::Done if plan.yields_after == Some(*step) && is_first => return (Outcome::HalfWay, child),
             Outcome::Done => {}
-            // One child that is refused does not keep the others from being repaired, nor does a registry that
-            // does not answer.
+            // One child that is refused, or whose webhook is away, does not keep the others from being repaired, nor does
+            // a registry that does not answer.
             failed @ Outcome::Learned(Learned::Refused(_) | Learned::RegistryFailed(_)) => {
-                if matches!(worst, Outcome::Done) {
-                    worst = failed;
+                if is_first {
+                    worst = (failed, child);
                 }
             }
-            ended => return ended,
+            Outcome::Failed(error) if matches!(error.meaning(), Some(Meaning::WebhookAway { .. })) => {
+                if is_first {
+                    worst = (Outcome::Failed(error), child);
+                }
+            }
+            ended => return (ended, child),
         }
     }
     worst
+}
+
+/// One step. A write of a child that hangs ends when the attempt is to be judged.
+async fn in_time(ctx: &Context, step: Step, pass: &mut Pass<'_>, judged_at: Option<Instant>) -> Outcome {
+    /// A pass that begins just before may do something.
+    const AT_LEAST: Duration = Duration::from_secs(1);
+    let began = Instant::now();
+    let (Some(_), Some(at)) = (step.child(), judged_at) else { return one(ctx, step, pass).await };
+    match tokio::time::timeout_at(at.max(began + AT_LEAST), one(ctx, step, pass)).await {
+        Ok(outcome) => outcome,
+        Err(_) => {
+            let waited = Duration::from_secs(began.elapsed().as_secs());
+            ctx.outages.unanswered(waited);
+            Outcome::Failed(CallError::TimedOut(waited))
+        }
+    }
 }
 
 /// Calls a function for the type of a child.
@@ -283,13 +358,13 @@ async fn delete<K: Part>(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
 }
 
 fn failure(child: Child, error: CallError) -> Outcome {
-    if error.is_stale() {
-        Outcome::Behind
-    } else if error.is_refusal() {
-        let message = error.to_string();
-        Outcome::Learned(Learned::Refused(Refusal { child, quota: is_quota(&message), message }))
-    } else {
-        Outcome::Failed(error)
+    match error.meaning() {
+        Some(Meaning::Stale) => Outcome::Behind,
+        Some(Meaning::Refused) => {
+            let message = error.to_string();
+            Outcome::Learned(Learned::Refused(Refusal { child, quota: is_quota(&message), message }))
+        }
+        _ => Outcome::Failed(error),
     }
 }
 

@@ -52,7 +52,8 @@ impl Stopwatches {
             gateway.metadata.deletion_timestamp.as_ref().map(|asked| asked.0),
         ];
         let [attempt, held, phase, failure, deletion] = self.read(stamps, now.wall, now.monotonic);
-        let attempt = attempt.saturating_sub(outages.within(attempt, now.monotonic));
+        // An outage while the clock is held is left out once.
+        let [attempt, held] = [attempt, held].map(|time| time.saturating_sub(outages.within(time, now.monotonic)));
         Moment { now: now.wall, attempt, held, phase, failure, deletion }
     }
 

@@ -47,6 +47,14 @@ impl Error {
         }
     }
 
+    /// Whether nobody answered, or somebody who could not do anything.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Refused { .. } | Self::Registry(_) => false,
+            Self::Call(call) => call.is_outage(),
+        }
+    }
+
     /// What kind of failure it is, for a metric's label.
     pub fn label(&self) -> labels::Outcome {
         match self {

@@ -7,6 +7,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use tokio::time::Instant;
 
 use super::clock::Now;
 use super::context::Context;
@@ -47,7 +48,8 @@ pub struct Pass<'a> {
     pub written: Option<ApiGateway>,
     /// Whether a write left a child as it was, so that no watch will tell of it.
     pub unheard: bool,
-    now: Now,
+    /// When the pass began, by both clocks.
+    pub now: Now,
 }
 
 impl Pass<'_> {
@@ -60,6 +62,12 @@ impl Pass<'_> {
     pub fn learn(&mut self, learned: Learned, plan: Plan, settings: &Settings) -> Plan {
         self.observed.learn(learned);
         plan.in_the_light_of(self.gateway, &self.observed, &self.moment, settings)
+    }
+
+    /// When the attempt is to be judged by its deadline, if one is and its clock runs.
+    pub fn judged_at(&self, settings: &Settings) -> Option<Instant> {
+        let left = decide::judged_in(self.gateway, &self.observed, &self.moment, settings)?;
+        self.now.monotonic.checked_add(left)
     }
 }
 
@@ -128,6 +136,7 @@ fn facts<'a>(
         host: desired.host.clone(),
         registry: ctx.registry.facts(gateway, || desired.environment_views()),
         refusal: remembered.refusal(gateway).cloned(),
+        unanswered: remembered.what_was_unanswered(gateway).cloned(),
         tried: remembered.has_tried(gateway),
         writes: Writes::default(),
     };

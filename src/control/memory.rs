@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::accepted::Accepted;
 use super::clock::{Now, Stopwatches};
-use crate::api::ApiGateway;
-use crate::decide::observed::{Child, Complaint, PodTrouble, Refusal, Silence, Trouble};
+use crate::api::{ApiGateway, Reason};
+use crate::decide::observed::{Absent, Child, Complaint, PodTrouble, Refusal, Silence, Trouble, Unanswered};
 
 /// Per object uid, what this process remembers.
 #[derive(Default)]
@@ -33,11 +33,22 @@ pub struct Remembered {
     pub(super) stopwatches: Stopwatches,
     tried: Option<i64>,
     refusal: Option<(i64, Refusal)>,
+    // A box: most have none.
+    unanswered: Option<Box<Failing>>,
+    judged_at: Option<Instant>,
     expected: Vec<Expected>,
     settled: Option<u64>,
     pub(super) accepted: Accepted,
     // A box: most have none.
     silence: Option<Box<Silent>>,
+}
+
+/// A write that is neither carried out nor refused, again and again.
+#[derive(Clone, Debug)]
+struct Failing {
+    attempt: i64,
+    what: Unanswered,
+    since: Instant,
 }
 
 /// A pod that is not ready and whose status does not say why.
@@ -96,6 +107,11 @@ impl Memory {
         if let Some(entry) = self.entries().get_mut(gateway.uid()) {
             entry.remembered = remembered;
         }
+    }
+
+    /// When the attempt of the gateway of this uid is to be judged, as far as its last pass knew.
+    pub fn judged_at(&self, uid: &str) -> Option<Instant> {
+        self.entries().get(uid)?.remembered.judged_at
     }
 
     /// Our own last write of an object, if the cached version is one that it has overtaken. A
@@ -178,6 +194,33 @@ impl Remembered {
         self.refusal.as_ref().filter(|(number, _)| *number == attempt).map(|(_, refusal)| refusal)
     }
 
+    /// A write was neither carried out nor refused. Returns for how long that has been so.
+    pub fn unanswered(&mut self, gateway: &ApiGateway, what: &Unanswered, now: Now) -> Duration {
+        let attempt = attempt_number(gateway);
+        let before = self.unanswered.take().filter(|failing| failing.attempt == attempt);
+        let since = before.map_or(now.monotonic, |failing| failing.since);
+        self.unanswered = Some(Box::new(Failing { attempt, what: what.clone(), since }));
+        since.elapsed()
+    }
+
+    /// Every write was answered.
+    pub fn answered(&mut self) {
+        self.unanswered = None;
+    }
+
+    /// What was neither carried out nor refused when it was last tried. A webhook that was away may be still; what else fails
+    /// for a moment counts once somebody was told of it.
+    pub fn what_was_unanswered(&self, gateway: &ApiGateway) -> Option<&Unanswered> {
+        let failing = self.unanswered.as_ref().filter(|failing| failing.attempt == attempt_number(gateway))?;
+        let counts = matches!(failing.what.by, Absent::Webhook(_)) || says_who_is_away(gateway);
+        counts.then_some(&failing.what)
+    }
+
+    /// When the attempt is to be judged, whatever fails meanwhile.
+    pub fn is_judged_at(&mut self, at: Option<Instant>) {
+        self.judged_at = at;
+    }
+
     /// What our call did to a child just now.
     pub fn expect(&mut self, child: Child, what: Expectation) {
         let now = Instant::now();
@@ -230,6 +273,13 @@ impl Remembered {
 
 fn overtakes(written: &Written, cached: &ApiGateway) -> bool {
     cached.metadata.resource_version.as_ref().is_some_and(|version| written.overtaken.contains(version))
+}
+
+/// Whether the status says that something could not be written, and that nobody refused it.
+fn says_who_is_away(gateway: &ApiGateway) -> bool {
+    const REASONS: [Reason; 3] = [Reason::ClusterUnavailable, Reason::OperatorNotPermitted, Reason::WriteUnanswered];
+    let conditions = gateway.status.iter().flat_map(|status| &status.conditions);
+    conditions.into_iter().any(|condition| REASONS.iter().any(|reason| reason.as_str() == condition.reason))
 }
 
 fn attempt_number(gateway: &ApiGateway) -> i64 {

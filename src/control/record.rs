@@ -26,7 +26,9 @@ use crate::queue::{Key, Kind, Next, Stage};
 /// # Errors
 /// When the status was not written, or a step did not come to its end: the pass has to be done again.
 pub async fn record(ctx: &Context, pass: Pass<'_>, plan: Plan, outcome: Outcome) -> Result<Next, Error> {
-    let Pass { gateway, caches, observed, remembered, written, waits_for_registry, unheard, .. } = pass;
+    let judged_at = pass.judged_at(&ctx.settings).filter(|_| !plan.moves);
+    let Pass { gateway, caches, observed, mut remembered, written, waits_for_registry, unheard, .. } = pass;
+    remembered.is_judged_at(judged_at);
     ctx.memory.keep(gateway, remembered);
     if let Some(written) = written {
         ctx.memory.wrote(gateway, written, false);
@@ -46,14 +48,16 @@ pub async fn record(ctx: &Context, pass: Pass<'_>, plan: Plan, outcome: Outcome)
     }
     match outcome {
         Outcome::Done if unheard => Ok(Next::AtOnce),
+        // Who was away has answered, which the status does not say yet.
+        Outcome::Done if observed.unanswered.is_some() => Ok(Next::AtOnce),
         Outcome::Done => Ok(next(&plan, &observed)),
         Outcome::HalfWay => Ok(Next::InTurn(Stage::HalfWay)),
-        Outcome::Behind | Outcome::Learned(Learned::Surprise(..)) => Ok(Next::Behind),
+        Outcome::Behind | Outcome::Learned(Learned::Surprise(..) | Learned::Unanswered(_)) => Ok(Next::Behind),
         Outcome::Learned(Learned::Refused(refusal)) => {
             Err(Error::Refused { kind: refusal.child.kind(), message: refusal.message })
         }
         Outcome::Learned(Learned::RegistryFailed(words)) => Err(Error::Registry(words)),
-        Outcome::Failed(error) => Error::again(error),
+        Outcome::Unanswered(_, error) | Outcome::Failed(error) => Error::again(error),
     }
 }
 

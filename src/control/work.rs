@@ -21,6 +21,8 @@ use crate::registry::Registry;
 /// How long an object waits after its first failure, and at most.
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(30);
+/// At most where somebody is away: a start goes on within half a minute of their return.
+const LONGEST_OUTAGE: Duration = Duration::from_secs(16);
 
 /// Works until `ended`, and then lets what is on its way finish for as long as `drain`.
 pub async fn work(queue: &WorkQueue, ctx: &Arc<Context>, ended: impl Future<Output = ()>, drain: Duration) {
@@ -147,16 +149,25 @@ impl Worker {
 
     /// When an object is looked at again whose cache is behind.
     fn behind(&self, key: &Key) -> Duration {
-        let delay = backoff::delay(self.count_failure(key), FIRST, LONGEST);
+        let delay = self.not_after_judgement(key, backoff::delay(self.count_failure(key), FIRST, LONGEST));
         tracing::debug!(object = %key.object, ?delay, "looking again");
         delay
+    }
+
+    /// A deadline is judged when it passes, whatever fails until then.
+    fn not_after_judgement(&self, key: &Key, delay: Duration) -> Duration {
+        let judged_at = if key.kind == Kind::Gateway { self.ctx.memory.judged_at(&self.uid(key)) } else { None };
+        let left = judged_at.map(|at| at.saturating_duration_since(tokio::time::Instant::now()));
+        left.filter(|left| !left.is_zero()).map_or(delay, |left| left.min(delay))
     }
 
     /// Says why a reconcile failed. Returns when it is done again: each object on its own, later every
     /// time, and not before the API server asked for it.
     fn failed(&self, key: &Key, error: &Error) -> Duration {
         let failures = self.count_failure(key);
-        let delay = backoff::delay(failures, FIRST, LONGEST).max(error.retry_after().unwrap_or_default().min(LONGEST));
+        let longest = if error.is_outage() { LONGEST_OUTAGE } else { LONGEST };
+        let delay = backoff::delay(failures, FIRST, longest).max(error.retry_after().unwrap_or_default().min(LONGEST));
+        let delay = self.not_after_judgement(key, delay);
         match key.kind {
             Kind::Gateway => {
                 let caches = self.ctx.scopes.of(&key.object.namespace);

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::future::{self, FutureExt, Shared as SharedFuture};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -12,14 +14,14 @@ use tokio::task::JoinSet;
 use super::args::Run;
 use super::serve;
 use super::view::View;
-use crate::cache::scopes::Scopes;
+use crate::cache::scopes::{Scope, Scopes};
 use crate::cluster::calls::Calls;
 use crate::cluster::claim::Claim;
 use crate::cluster::client;
 use crate::cluster::events::Herald;
 use crate::cluster::lease::{Candidate, Election};
 use crate::cluster::pod_events::Complaints;
-use crate::cluster::reachability::{LastHeard, Outages};
+use crate::cluster::reachability::{LastHeard, Outages, probe};
 use crate::control::context::Context;
 use crate::control::memory::Memory;
 use crate::control::watch::{self, Shared};
@@ -97,7 +99,8 @@ pub async fn run(run: &Run, config: Config) -> anyhow::Result<()> {
 /// Works whenever this process is leader.
 async fn take_part(process: &Process<'_>, election: Election) {
     let Process { client, claim, heard, view, metrics, ended, .. } = process;
-    let (outages, ending_them) = Outages::new(client.clone(), heard.clone(), view.pulses.clone());
+    let probe = probe::<Lease>(&election.lease.namespace, &election.lease.name);
+    let (outages, ending_them) = Outages::new(client.clone(), heard.clone(), view.pulses.clone(), probe);
     let mut background = JoinSet::new();
     background.spawn(ending_them);
     // Two tries fit into the time for which a claim that is not renewed is believed in.
@@ -123,7 +126,8 @@ async fn take_part(process: &Process<'_>, election: Election) {
 /// Works on gateways until the process is told to end.
 async fn lead(process: &Process<'_>) {
     let Process { run, client, worker, claim, heard, view, metrics, ended, .. } = process;
-    let (outages, ending_them) = Outages::new(client.clone(), heard.clone(), view.pulses.clone());
+    let (outages, ending_them) =
+        Outages::new(client.clone(), heard.clone(), view.pulses.clone(), probe_of(&run.scopes()));
     let calls = Calls::new(worker.clone(), run.call_timeout, claim.clone(), outages.clone());
     let queue = WorkQueue::new(run.concurrency);
     let working = view.works(queue.clone(), outages.clone());
@@ -162,7 +166,7 @@ async fn lead(process: &Process<'_>) {
         }
     }
     tracing::info!("everything was listed; gateways are worked on");
-    let (herald, telling) = Herald::new(calls.clone(), &run.identity);
+    let (herald, telling) = Herald::new(calls.of_events(), &run.identity);
     let mut telling_events = JoinSet::new();
     telling_events.spawn(telling);
     let context = Arc::new(Context {
@@ -182,6 +186,15 @@ async fn lead(process: &Process<'_>) {
     // With its last herald gone, what tells Events ends once it has told them all.
     drop((working, context));
     let _ = tokio::time::timeout(LAST_EVENTS, telling_events.join_next()).await;
+}
+
+/// Where the work asks whether the storage answers: where children are read. None needs to be there.
+fn probe_of(scopes: &[Scope]) -> String {
+    let namespace = scopes.iter().find_map(|scope| match scope {
+        Scope::Namespace(namespace) => Some(namespace.as_str()),
+        Scope::Cluster => None,
+    });
+    probe::<Deployment>(namespace.unwrap_or("default"), "phasegate-probe")
 }
 
 fn registry(process: &Process<'_>, queue: &WorkQueue) -> Registry {

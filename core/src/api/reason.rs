@@ -118,6 +118,14 @@ reasons! {
     QuotaExceeded,
     /// The API server or an admission rule refused an object.
     AdmissionRefused,
+    /// A webhook that the API server has to ask is away.
+    WebhookUnavailable,
+    /// The API server, or its storage, is away.
+    ClusterUnavailable,
+    /// The operator lacks a permission.
+    OperatorNotPermitted,
+    /// The API server did not answer a write in time, and answers others.
+    WriteUnanswered,
     /// Nothing is known to be wrong; it took too long.
     SlowStart,
 }

@@ -95,6 +95,10 @@ pub fn is_cause(reason: Reason) -> bool {
             | Reason::QuotaExceeded
             | Reason::AdmissionRefused
             | Reason::Contested
+            | Reason::WebhookUnavailable
+            | Reason::ClusterUnavailable
+            | Reason::OperatorNotPermitted
+            | Reason::WriteUnanswered
     )
 }
 
@@ -324,6 +328,9 @@ fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
         && status.history.last().is_some_and(|last| last.reason == Reason::RestartDeadlineExceeded);
     let contested = diagnosis::visible_cause(s.observed).filter(|cause| cause.reason == Reason::Contested);
     if readiness::workload_ready(s.observed) && contested.is_none() {
+        if let Some(cause) = diagnosis::cause_without_budget(s.observed) {
+            return Outlook { available, ..visible(cause, None) };
+        }
         return Outlook {
             ready: yes(Reason::Started, "the gateway is as asked"),
             reconciling: no(Reason::Started, ""),
@@ -435,7 +442,10 @@ fn remaining(s: &Situation<'_>) -> String {
         (Some((child, Presence::Terminating)), _) => {
             format!("{} {name:?}, which is being deleted: look at its finalizers", child.kind())
         }
-        (Some((child, _)), _) => format!("{} {name:?} to be deleted", child.kind()),
+        (Some((child, _)), _) => match diagnosis::cause_of_child(observed, child) {
+            Some(cause) => format!("{} {name:?} to be deleted: {}", child.kind(), cause.message),
+            None => format!("{} {name:?} to be deleted", child.kind()),
+        },
         (None, Some(environment)) => format!("Environment {:?} to be switched off", environment.name),
         // No numbers: they would be a write per pod.
         (None, None) => "its last pods to end: look at their finalizers and their nodes".to_owned(),

@@ -2,14 +2,15 @@
 //! the pods.
 //!
 //! May import `api`, `children`, and of `decide` the facts and what follows from them: `observed`, `situation`,
-//! `readiness`, `deadline` and `words`. Invariants: pure; the order of `POLICIES` alone says which of two causes is told;
+//! `outage`, `readiness`, `deadline` and `words`. Invariants: pure; the order of `POLICIES` alone says which of two causes is told;
 //! and a cause says only what was observed.
 
 mod pods;
 
 use std::time::Duration;
 
-use super::observed::{Child, Observed, Presence, Repair, Silence};
+use super::observed::{Absent, Child, Observed, Presence, Refusal, Repair, Silence, Unanswered};
+use super::outage::{self, Outage, What};
 use super::situation::{Obstacle, Situation};
 use super::words::say;
 use super::{deadline, readiness};
@@ -39,8 +40,10 @@ type Policy = fn(&Observed) -> Option<Cause>;
 /// First match wins. What a pod says is deeper than what its Deployment says, and what the Deployment says is
 /// deeper than what the API server said to the operator. Of pods, that one is asked first which came furthest:
 /// whatever keeps the others, its own trouble would be theirs next. Only a probe comes after all that is sure
-/// to be wrong, since one that fails may do so because the gateway takes its time.
+/// to be wrong, since one that fails may do so because the gateway takes its time. Before all of them comes what holds
+/// the clock, or nobody would understand why no deadline passes.
 const POLICIES: &[Policy] = &[
+    waits_for_others,
     pods::crash_loop,
     pods::runs_as_root,
     pods::config_missing,
@@ -50,17 +53,37 @@ const POLICIES: &[Policy] = &[
     pods::unschedulable,
     pods_refused,
     child_refused,
+    child_unanswered,
     contested,
 ];
 
 /// The cause that is visible now, if any.
 pub fn visible_cause(observed: &Observed) -> Option<Cause> {
+    cause_of_start(observed).or_else(|| cause_without_budget(observed))
+}
+
+fn cause_of_start(observed: &Observed) -> Option<Cause> {
     POLICIES.iter().find_map(|policy| policy(observed))
+}
+
+/// Why the PodDisruptionBudget is not as desired. No start waits for it, and nothing is as asked without it.
+pub fn cause_without_budget(observed: &Observed) -> Option<Cause> {
+    if observed.disruption_budget.is_settled() || observed.disruption_budget == Presence::Expected {
+        return None;
+    }
+    cause_of_child(observed, Child::PodDisruptionBudget)
+}
+
+/// Why a child is not written, or deleted, where it was tried.
+pub fn cause_of_child(observed: &Observed, child: Child) -> Option<Cause> {
+    let refused = observed.refusal.as_ref().filter(|refused| refused.child == child);
+    let unanswered = observed.unanswered.as_ref().filter(|unanswered| unanswered.child == child);
+    refused.map(refused_child).or_else(|| unanswered.map(unanswered_child))
 }
 
 /// The cause of a failed attempt: the visible one, what was in the way, or how far it came.
 pub fn cause_of_failure(s: &Situation<'_>) -> Cause {
-    visible_cause(s.observed)
+    cause_of_start(s.observed)
         .or_else(|| s.obstacle().map(|obstacle| obstacle_cause(s, &obstacle)))
         .unwrap_or_else(|| slow_start(s))
 }
@@ -71,8 +94,65 @@ fn pods_refused(observed: &Observed) -> Option<Cause> {
 }
 
 fn child_refused(observed: &Observed) -> Option<Cause> {
-    let refused = observed.refusal.as_ref()?;
-    Some(refusal(&format!("the {}", refused.child.kind()), &refused.message, refused.quota))
+    observed.refusal.as_ref().filter(|refused| refused.child != Child::PodDisruptionBudget).map(refused_child)
+}
+
+fn refused_child(refused: &Refusal) -> Cause {
+    refusal(&format!("the {}", refused.child.kind()), &refused.message, refused.quota)
+}
+
+fn waits_for_others(observed: &Observed) -> Option<Cause> {
+    outage::of(observed).map(|outage| absence(&outage))
+}
+
+fn child_unanswered(observed: &Observed) -> Option<Cause> {
+    let needed = |unanswered: &&Unanswered| unanswered.child != Child::PodDisruptionBudget;
+    observed.unanswered.as_ref().filter(needed).map(unanswered_child)
+}
+
+fn unanswered_child(unanswered: &Unanswered) -> Cause {
+    match outage::of_child(unanswered) {
+        Some(outage) => absence(&outage),
+        None => Cause::new(
+            Reason::WriteUnanswered,
+            format!(
+                "the {} cannot be written: {}, although it answers others",
+                unanswered.child.kind(),
+                say(&unanswered.words)
+            ),
+            "Ask who runs the cluster. Mostly an admission webhook takes its time: kubectl get \
+             validatingwebhookconfigurations,mutatingwebhookconfigurations.",
+        ),
+    }
+}
+
+/// Who is away, and that the gateway is not to blame.
+fn absence(outage: &Outage<'_>) -> Cause {
+    const GOES_ON: &str = "It goes on by itself, and no deadline runs meanwhile.";
+    let what = match outage.what {
+        What::Child(child) => format!("the {}", child.kind()),
+        What::Pods => "the pods of the Deployment".to_owned(),
+    };
+    let words = say(outage.words);
+    match &outage.by {
+        Absent::Webhook(webhook) => Cause::new(
+            Reason::WebhookUnavailable,
+            format!(
+                "{what} cannot be written: the webhook {webhook:?}, which the API server has to ask, is away: {words}"
+            ),
+            format!("{GOES_ON} Ask who runs that webhook."),
+        ),
+        Absent::Permission => Cause::new(
+            Reason::OperatorNotPermitted,
+            format!("the operator may not write {what}: {words}"),
+            format!("{GOES_ON} Ask who runs the operator to give it the roles of deploy/rbac."),
+        ),
+        Absent::Cluster | Absent::Unknown => Cause::new(
+            Reason::ClusterUnavailable,
+            format!("{what} cannot be written: the API server or its storage is away: {words}"),
+            format!("{GOES_ON} Ask who runs the cluster."),
+        ),
+    }
 }
 
 fn contested(observed: &Observed) -> Option<Cause> {

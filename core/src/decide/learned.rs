@@ -3,7 +3,7 @@
 //! The decision is made once. What it led to is recorded with what was learned on the way; only the status and
 //! the Events are decided anew, and every change of phase is one that the plan held from the beginning.
 
-use super::observed::{Child, Moment, Observed, Presence, Refusal, Settings};
+use super::observed::{Child, Moment, Observed, Presence, Refusal, Settings, Unanswered};
 use super::plan::Plan;
 use super::situation::Situation;
 use crate::api::ApiGateway;
@@ -15,6 +15,8 @@ pub enum Learned {
     Surprise(Child, Presence),
     /// The API server refused to write a child.
     Refused(Refusal),
+    /// A child could not be written, and nobody refused it.
+    Unanswered(Unanswered),
     /// The registry could not be written to: why.
     RegistryFailed(String),
 }
@@ -24,7 +26,8 @@ impl Observed {
     pub fn learn(&mut self, learned: Learned) {
         match learned {
             Learned::Surprise(child, presence) => *self.child_mut(child) = presence,
-            Learned::Refused(refusal) => self.refusal = Some(refusal),
+            Learned::Refused(refusal) => (self.refusal, self.unanswered) = (Some(refusal), None),
+            Learned::Unanswered(unanswered) => self.unanswered = Some(unanswered),
             Learned::RegistryFailed(words) => self.registry.unavailable = Some(words),
         }
     }

@@ -8,6 +8,7 @@
 //! May import `api` and `children`. Invariants: pure, the same arguments give the same plan; a plan that moves has no
 //! steps, unless it moves because they failed; and every change of phase is one of [`phase::EDGES`].
 
+pub mod answer;
 pub mod conditions;
 pub mod deadline;
 pub mod diagnosis;
@@ -18,6 +19,7 @@ pub mod hosts;
 mod learned;
 mod notes;
 pub mod observed;
+pub mod outage;
 pub mod phase;
 mod place;
 mod plan;
@@ -28,6 +30,8 @@ pub mod requests;
 mod situation;
 mod status;
 mod words;
+
+use std::time::Duration;
 
 use crate::api::ApiGateway;
 use observed::{Moment, Observed, Settings};
@@ -42,6 +46,13 @@ pub use words::{human, say};
 pub fn decide(gateway: &ApiGateway, observed: &Observed, moment: &Moment, settings: &Settings) -> Plan {
     let situation = Situation::of(gateway, observed, moment, settings);
     Plan::of(phase::judge(&situation)).told(&situation)
+}
+
+/// How long it is until the attempt of a gateway is judged by its deadline; `None` where none is, or its clock is held.
+pub fn judged_in(gateway: &ApiGateway, observed: &Observed, moment: &Moment, settings: &Settings) -> Option<Duration> {
+    let s = Situation::of(gateway, observed, moment, settings);
+    let runs = s.place().is_some_and(Place::is_attempt) && !s.clock_is_held() && !gateway.is_being_deleted();
+    runs.then(|| deadline::left(gateway, moment, settings))
 }
 
 impl Plan {

@@ -31,6 +31,8 @@ pub struct Observed {
     pub registry: RegistryFacts,
     /// The last step of this attempt that the API server refused.
     pub refusal: Option<Refusal>,
+    /// The last write of this attempt that was not carried out through no fault of the gateway.
+    pub unanswered: Option<Unanswered>,
     /// Whether this process has tried the steps of the current attempt.
     pub tried: bool,
     /// What became of the children that were written.
@@ -446,6 +448,30 @@ pub struct Refusal {
     pub message: String,
     /// Whether a quota was the cause.
     pub quota: bool,
+}
+
+/// A write that was neither carried out nor refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unanswered {
+    /// The child that was to be written.
+    pub child: Child,
+    /// Who is away, as far as it is known.
+    pub by: Absent,
+    /// What was said about it.
+    pub words: String,
+}
+
+/// What was missing for a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// A webhook that the API server has to ask: its name.
+    Webhook(String),
+    /// The API server, or its storage.
+    Cluster,
+    /// A permission of the operator.
+    Permission,
+    /// Nobody knows. The API server answers others.
+    Unknown,
 }
 
 /// When a decision is made: the wall clock for what is written down, and durations that a

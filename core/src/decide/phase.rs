@@ -190,7 +190,7 @@ fn starting(s: &Situation<'_>) -> Verdict {
     if s.obstacle().is_some() {
         return stay(withdraw_routes(s), None);
     }
-    if s.observed.registry.unavailable.is_some() {
+    if s.waits_for_others() {
         return Verdict::Stay(apply(s));
     }
     let left = deadline::left(s.gateway, s.moment, s.settings);

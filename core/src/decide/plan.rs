@@ -37,6 +37,23 @@ pub enum Step {
 }
 
 impl Step {
+    /// The child that it writes or deletes.
+    pub fn child(self) -> Option<Child> {
+        match self {
+            Self::Create(child) | Self::Update(child) | Self::Delete(child) => Some(child),
+            Self::ActivateEnvironments
+            | Self::DeactivateEnvironments
+            | Self::AddFinalizer
+            | Self::RemoveFinalizer
+            | Self::Record
+            | Self::ActivateDocuments
+            | Self::DeactivateDocuments
+            | Self::Report
+            | Self::Forget
+            | Self::ReadEvents => None,
+        }
+    }
+
     /// Whether it is a write to the registry. What fails there keeps nothing else from being done.
     pub fn is_registrys(self) -> bool {
         match self {

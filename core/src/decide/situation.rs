@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::observed::{Child, HostVerdict, Moment, Observed, Presence, Settings};
 use super::place::Place;
 use super::requests::Requests;
-use super::{deadline, held, readiness};
+use super::{deadline, held, outage, readiness};
 use crate::api::{ApiGateway, REGISTRY_FINALIZER, Reason, State};
 
 /// A gateway and all that is known about it.
@@ -133,8 +133,13 @@ impl Situation<'_> {
     /// Whether the clock of the attempt stands still.
     pub fn clock_is_held(&self) -> bool {
         self.place().is_some_and(Place::is_attempt)
-            && (self.gateway.spec.suspend || self.obstacle().is_some() || self.observed.registry.unavailable.is_some())
+            && (self.gateway.spec.suspend || self.obstacle().is_some() || self.waits_for_others())
             && !self.gateway.is_being_deleted()
+    }
+
+    /// Whether somebody is away without whom a start cannot go on.
+    pub(super) fn waits_for_others(&self) -> bool {
+        self.observed.registry.unavailable.is_some() || outage::of(self.observed).is_some()
     }
 
     /// Whether the last request that was taken up is one to run.

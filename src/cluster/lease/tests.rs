@@ -271,7 +271,7 @@ async fn play(row: &Row) -> Result<Ended, String> {
     let looks = script.iter().filter(|exchange| exchange.reads()).count();
     server.expect(script);
     let (claim, standing) = (Claim::none(), LeaseStanding::default());
-    let (outages, _) = Outages::new(server.client(), LastHeard::default(), Pulses::default());
+    let (outages, _) = Outages::new(server.client(), LastHeard::default(), Pulses::default(), String::new());
     let calls = Calls::new(server.client(), RENEW_DEADLINE / 2, Claim::unconditional(), outages);
     let election = Election {
         lease: ObjectKey::new("ops", "phasegate"),

@@ -243,7 +243,7 @@ async fn apply<K: Asked>(mongo: &Mongo, ctx: &Context, gateway_id: &str, apply: 
         }
         Err(error) if is_refusal(&error) => {
             let refusal = Answer { reason: REFUSED.to_owned(), message: say(&error.to_string()) };
-            let again = (error.code() == Some(403)).then_some(FORBIDDEN_FOR);
+            let again = (error.is_denial() || error.code() == Some(403)).then_some(FORBIDDEN_FOR);
             let until = again.map(|time| Instant::now() + time);
             mongo.made.refuse(collection, &place, &object, refusal.clone(), until);
             refuse(mongo, gateway_id, collection, document, refusal, again).await
@@ -264,6 +264,7 @@ fn is_refusal(error: &CallError) -> bool {
         return false;
     }
     match error.code() {
+        _ if error.is_denial() => true,
         Some(400 | 403 | 422) => true,
         // What server-side apply cannot type: a field that is not in the schema, or a value of another type.
         Some(500) => error.to_string().contains("failed to create typed patch object"),

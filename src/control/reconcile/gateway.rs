@@ -44,8 +44,8 @@ async fn one_pass(ctx: &Context, caches: &Caches, gateway: &ApiGateway) -> Resul
         plan = pass.decide(&ctx.settings);
     }
     let outcome = act::carry_out(ctx, &plan, &mut pass).await;
-    if let Outcome::Learned(learned) = &outcome {
-        plan = pass.learn(learned.clone(), plan, &ctx.settings);
+    if let Some(learned) = outcome.taught() {
+        plan = pass.learn(learned, plan, &ctx.settings);
     }
     record::record(ctx, pass, plan, outcome).await
 }

@@ -19,7 +19,7 @@ pub(super) async fn gateway(ctx: &Context, object: &InvalidObject) -> Result<Nex
     let kept = meta.finalizers.iter().flatten().any(|finalizer| finalizer == REGISTRY_FINALIZER);
     if meta.deletion_timestamp.is_some() && kept {
         match act::let_go(ctx, meta).await {
-            Outcome::Failed(error) => return Error::again(error),
+            Outcome::Failed(error) | Outcome::Unanswered(_, error) => return Error::again(error),
             Outcome::Behind => return Ok(Next::Behind),
             Outcome::Done | Outcome::HalfWay | Outcome::Learned(_) => {}
         }

@@ -65,7 +65,7 @@ impl World {
     pub(crate) fn new() -> Self {
         let server = Server::default();
         let claim = Claim::unconditional();
-        let (outages, _) = Outages::new(server.client(), LastHeard::default(), Pulses::default());
+        let (outages, _) = Outages::new(server.client(), LastHeard::default(), Pulses::default(), String::new());
         let calls = Calls::new(server.client(), CALL_TIMEOUT, claim.clone(), outages.clone());
         let (scopes, mut filled) = Scopes::new(&[Scope::Cluster]);
         let (_, caches, mut writers) = filled.remove(0);

@@ -275,6 +275,7 @@ pub fn nothing() -> Observed {
         host: HostVerdict::Free,
         registry: RegistryFacts::settled(),
         refusal: None,
+        unanswered: None,
         tried: true,
         writes: Writes::default(),
     }

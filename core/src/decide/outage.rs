@@ -1,0 +1,47 @@
+//! Who is away without whom a start cannot go on. No gateway is to blame for it, so the clock is held.
+
+use super::answer::{Said, said};
+use super::observed::{Absent, Child, Observed, Unanswered};
+
+/// Something that a start needs cannot be written, and whose fault that is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outage<'a> {
+    /// What cannot be written.
+    pub what: What,
+    /// Who is away.
+    pub by: Absent,
+    /// What was said about it.
+    pub words: &'a str,
+}
+
+/// What cannot be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A child.
+    Child(Child),
+    /// The pods that a controller makes for the Deployment.
+    Pods,
+}
+
+/// The outage that a start waits for, if any. The PodDisruptionBudget is nothing that it needs.
+pub fn of(observed: &Observed) -> Option<Outage<'_>> {
+    let child = observed.unanswered.as_ref().filter(|unanswered| unanswered.child != Child::PodDisruptionBudget);
+    child.and_then(of_child).or_else(|| of_pods(observed))
+}
+
+/// The outage that kept a child from being written. Where nobody knows whose fault it was, there is none.
+pub fn of_child(unanswered: &Unanswered) -> Option<Outage<'_>> {
+    let Unanswered { child, by, words } = unanswered;
+    (*by != Absent::Unknown).then(|| Outage { what: What::Child(*child), by: by.clone(), words })
+}
+
+/// A Deployment repeats what its controller was told when it created pods.
+fn of_pods(observed: &Observed) -> Option<Outage<'_>> {
+    let failure = observed.rollout.replica_failure.as_deref()?;
+    let (by, words) = match said(failure) {
+        Said::WebhookAway { webhook, words } => (Absent::Webhook(webhook.to_owned()), words),
+        Said::StorageAway | Said::NotReady => (Absent::Cluster, failure),
+        Said::Denied | Said::NotPermitted | Said::Else => return None,
+    };
+    Some(Outage { what: What::Pods, by, words })
+}
