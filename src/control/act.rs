@@ -85,7 +85,7 @@ fn remember(pass: &mut Pass<'_>, plan: &Plan, outcome: &Outcome) {
         Outcome::HalfWay | Outcome::Failed(CallError::NotLeader) => return,
         Outcome::Behind | Outcome::Learned(_) | Outcome::Unanswered(..) | Outcome::Failed(_) => {}
     }
-    if plan.steps.iter().any(|step| !step.is_registrys() && *step != Step::ReadEvents) {
+    if plan.steps.iter().any(|step| step.child().is_some() || *step == Step::ActivateEnvironments) {
         pass.remembered.tried(pass.gateway);
     }
 }
@@ -137,6 +137,8 @@ async fn steps(ctx: &Context, plan: &Plan, pass: &mut Pass<'_>) -> (Outcome, Opt
                     worst = (Outcome::Failed(error), child);
                 }
             }
+            // What was refused is told, although more is wrong.
+            Outcome::Failed(error) if !is_first && !matches!(error, CallError::NotLeader) => break,
             ended => return (ended, child),
         }
     }

@@ -41,7 +41,7 @@ const SWITCHED: &[Row] = &[
         ends: "Behind",
         writes: &["- Active, Ready True Started"],
         tells: &[],
-        remembers: &[],
+        remembers: &["tried"],
     },
     Row {
         name: "an environment that cannot be switched on holds up the start",
@@ -50,7 +50,7 @@ const SWITCHED: &[Row] = &[
         ends: "Failed: unavailable",
         writes: &["- Active, Ready True Started"],
         tells: &[],
-        remembers: &[],
+        remembers: &["tried", "an outage"],
     },
     Row {
         name: "once its environments are active the gateway has started",
@@ -71,7 +71,7 @@ const SWITCHED: &[Row] = &[
         ends: "After 590s",
         writes: &["- Inactive, Ready False GatewayNotStarted"],
         tells: &[],
-        remembers: &["tried"],
+        remembers: &[],
     },
 ];
 

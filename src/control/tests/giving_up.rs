@@ -97,7 +97,7 @@ const TABLE: &[Row] = &[
         ends: "Failed: unavailable",
         writes: &[],
         tells: &[],
-        remembers: &[],
+        remembers: &["an outage"],
     },
     Row {
         name: "the read of the Service fails: nothing is given up",
@@ -106,16 +106,16 @@ const TABLE: &[Row] = &[
         ends: "Failed: unavailable",
         writes: &[],
         tells: &[],
-        remembers: &[],
+        remembers: &["an outage"],
     },
     Row {
-        name: "the read of the Ingress hangs: nothing is given up, and an outage begins",
+        name: "the read of the Ingress hangs: nothing is given up",
         given: deadline_has_passed,
         script: |_| live_but(2, Exchange::hangs),
         ends: "Failed: the API server did not answer within 10s",
         writes: &[],
         tells: &[],
-        remembers: &["an outage"],
+        remembers: &[],
     },
     Row {
         name: "the read of the PodDisruptionBudget breaks: nothing is given up, and an outage begins",

@@ -50,7 +50,7 @@ const TABLE: &[Row] = &[
         ends: "InTurn(UnderWay)",
         writes: &[],
         tells: &[],
-        remembers: &["tried", "our write"],
+        remembers: &["our write"],
     },
     Row {
         name: "a gateway that somebody else wrote meanwhile is not kept yet",
@@ -149,7 +149,7 @@ const TABLE: &[Row] = &[
         ends: "WhenWoken",
         writes: &[],
         tells: &[],
-        remembers: &["tried"],
+        remembers: &[],
     },
 ];
 

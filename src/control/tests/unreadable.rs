@@ -57,7 +57,7 @@ const UNREADABLE: &[Row] = &[
         ends: "Failed: unavailable",
         writes: &["- -, Ready False Undecodable"],
         tells: &[],
-        remembers: &[],
+        remembers: &["an outage"],
     },
     Row {
         name: "one that is being deleted is let go of, and nothing is said of it",
@@ -93,7 +93,7 @@ const UNREADABLE: &[Row] = &[
         ends: "Failed: unavailable",
         writes: &[],
         tells: &[],
-        remembers: &[],
+        remembers: &["an outage"],
     },
     Row {
         name: "one that another's finalizer keeps is none of ours",
@@ -140,7 +140,7 @@ const ORPHANS: &[Row] = &[
         ends: "Behind",
         writes: &[],
         tells: &[],
-        remembers: &[],
+        remembers: &["tried"],
     },
     Row {
         name: "nor does it show that the gateway is gone",
@@ -149,7 +149,7 @@ const ORPHANS: &[Row] = &[
         ends: "Behind",
         writes: &[],
         tells: &[],
-        remembers: &[],
+        remembers: &["tried"],
     },
     Row {
         name: "nor that another of its name has come",
@@ -161,7 +161,7 @@ const ORPHANS: &[Row] = &[
         ends: "Behind",
         writes: &[],
         tells: &[],
-        remembers: &[],
+        remembers: &["tried"],
     },
     Row {
         name: "it is not known whether the gateway is going: its child is not taken back",
@@ -170,7 +170,7 @@ const ORPHANS: &[Row] = &[
         ends: "Failed: unavailable",
         writes: &[],
         tells: &[],
-        remembers: &[],
+        remembers: &["tried", "an outage"],
     },
     Row {
         name: "the gateway stays: whoever took the owner reference away made an edit, which is undone",

@@ -252,6 +252,9 @@ impl World {
             if let Some(refusal) = remembered.refusal(&gateway) {
                 all.push(format!("refused {}", refusal.child.kind()));
             }
+            if let Some(unanswered) = remembered.what_was_unanswered(&gateway) {
+                all.push(format!("unanswered {}", unanswered.child.kind()));
+            }
             for child in [Child::Deployment, Child::Service, Child::Ingress, Child::PodDisruptionBudget] {
                 match remembered.expectation(child, now) {
                     Some(Expectation::Created) => all.push(format!("created {}", child.kind())),

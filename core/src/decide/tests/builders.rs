@@ -13,8 +13,8 @@ use crate::api::{
     RESTART_ANNOTATION, RETRY_ANNOTATION, Reason, StartRetries, State, Transition,
 };
 use crate::decide::observed::{
-    Child, Complaint, EnvironmentFacts, HostVerdict, Moment, Observed, PodTrouble, Pods, Presence, RegistryFacts,
-    Rollout, Settings, Silence, Trouble, Writes,
+    Absent, Child, Complaint, EnvironmentFacts, HostVerdict, Moment, Observed, PodTrouble, Pods, Presence, Refusal,
+    RegistryFacts, Rollout, Settings, Silence, Trouble, Unanswered, Writes,
 };
 use crate::decide::{Plan, conditions, decide, requests};
 
@@ -339,6 +339,23 @@ pub fn host_not_allowed(observed: Observed) -> Observed {
 
 pub fn registry_away(observed: Observed) -> Observed {
     but(observed, |o| o.registry.unavailable = Some("connection refused".to_owned()))
+}
+
+/// The last write of a child was neither carried out nor refused.
+pub fn unanswered(observed: Observed, child: Child, by: Absent) -> Observed {
+    let what = Unanswered { child, by, words: "connection refused".to_owned() };
+    but(observed, |o| o.unanswered = Some(what))
+}
+
+/// An admission webhook.
+pub fn webhook() -> Absent {
+    Absent::Webhook("no.example.com".to_owned())
+}
+
+/// The API server refused the last write of a child.
+pub fn refused(observed: Observed, child: Child) -> Observed {
+    let message = "denied by policy".to_owned();
+    but(observed, |o| o.refusal = Some(Refusal { child, message, quota: false }))
 }
 
 /// The same world, with a registry outside Kubernetes that has everything.

@@ -361,6 +361,57 @@ fn a_stop_that_is_stuck_names_what_it_waits_for() {
 }
 
 #[test]
+fn a_stop_that_is_stuck_says_who_keeps_it_from_deleting() {
+    let left = child(nothing(), Child::Deployment, Presence::Equal);
+    let words = |observed: Observed| message(&status_after(&stopping_as_asked(), &observed, &after(600)), STALLED);
+    let denied = words(refused(left.clone(), Child::Deployment));
+    assert!(denied.contains("Deployment \"shop\" to be deleted") && denied.contains("denied by policy"), "{denied}");
+    let away = words(unanswered(left.clone(), Child::Deployment, webhook()));
+    assert!(away.contains("\"no.example.com\"") && away.contains("connection refused"), "{away}");
+    let another = words(refused(left, Child::Service));
+    assert!(!another.contains("denied"), "{another}");
+}
+
+#[test]
+fn without_its_pod_disruption_budget_a_gateway_serves_and_is_not_as_asked() {
+    let without = || child(serving(), Child::PodDisruptionBudget, Presence::Missing);
+    let as_asked = ["True Started", "True Started", "False Started", "False Started"];
+    let told = |reason: &'static str| match reason {
+        "AdmissionRefused" => {
+            ["False AdmissionRefused", "True Started", "True AdmissionRefused", "False AdmissionRefused"]
+        }
+        _ => ["False WebhookUnavailable", "True Started", "True WebhookUnavailable", "False WebhookUnavailable"],
+    };
+    let is_refused = |observed| refused(observed, Child::PodDisruptionBudget);
+    let there = child(serving(), Child::PodDisruptionBudget, Presence::Equal);
+    let differs = child(serving(), Child::PodDisruptionBudget, different());
+    check(vec![
+        ("one that is about to be made is no trouble", started(), without(), after(60), as_asked),
+        ("one that is refused is", started(), is_refused(without()), after(60), told("AdmissionRefused")),
+        ("a change of it that is refused too", started(), is_refused(differs), after(60), told("AdmissionRefused")),
+        ("a start ends without it", starting(), is_refused(without()), after(60), told("AdmissionRefused")),
+        (
+            "whose webhook is away is told",
+            started(),
+            unanswered(without(), Child::PodDisruptionBudget, webhook()),
+            after(60),
+            told("WebhookUnavailable"),
+        ),
+        ("until it is there", started(), is_refused(there), after(60), as_asked),
+        ("or is not wanted any more", started(), is_refused(serving()), after(60), as_asked),
+        (
+            "the refusal of another child that is there by now is none",
+            started(),
+            refused(without(), Child::Service),
+            after(60),
+            as_asked,
+        ),
+    ]);
+    let words = message(&status_after(&started(), &is_refused(without()), &after(60)), READY);
+    assert!(words.contains("the PodDisruptionBudget") && words.contains("denied by policy"), "{words}");
+}
+
+#[test]
 fn an_unknown_phase_stalls() {
     let unknown = ["False UnknownPhase", "False UnknownPhase", "False UnknownPhase", "True UnknownPhase"];
     check(vec![

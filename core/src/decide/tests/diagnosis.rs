@@ -6,7 +6,7 @@ use crate::decide::Step;
 use crate::decide::diagnosis::{
     Cause, cause_of_failure, how_to_retry, is_quota, obstacle_cause, silence_is_to_be_broken_in, visible_cause,
 };
-use crate::decide::observed::{Child, Complaint, Moment, Observed, Presence, Refusal, Trouble};
+use crate::decide::observed::{Absent, Child, Complaint, Moment, Observed, Presence, Refusal, Trouble};
 use crate::decide::requests::Requests;
 use crate::decide::{Obstacle, Situation};
 use crate::decide::{decide, say};
@@ -329,6 +329,53 @@ fn a_child_that_the_api_server_refused_is_named() {
     assert_cause(&policy, Reason::AdmissionRefused, &["Service", "denied by policy"]);
     let quota = visible_cause(&child_refused(nothing(), "no more services", true)).unwrap();
     assert_cause(&quota, Reason::QuotaExceeded, &["Service", "no more services"]);
+}
+
+#[test]
+fn who_is_away_is_named_and_nobody_is_told_to_change_a_field() {
+    let told = |by| visible_cause(&unanswered(nothing(), Child::Service, by)).unwrap();
+    for (by, reason, parts) in [
+        (webhook(), Reason::WebhookUnavailable, ["the Service", "\"no.example.com\"", "connection refused"]),
+        (Absent::Cluster, Reason::ClusterUnavailable, ["the Service", "storage", "connection refused"]),
+        (
+            Absent::Permission,
+            Reason::OperatorNotPermitted,
+            ["the Service", "the operator may not", "connection refused"],
+        ),
+        (Absent::Unknown, Reason::WriteUnanswered, ["the Service", "answers others", "connection refused"]),
+    ] {
+        let cause = told(by);
+        assert_cause(&cause, reason, &parts);
+        assert!(!cause.hint.contains("field"), "{cause:?}");
+    }
+    assert!(told(webhook()).hint.contains("by itself") && told(Absent::Unknown).hint.contains("webhook"));
+
+    let words = "Internal error occurred: failed calling webhook \"pods.example.com\": context deadline exceeded";
+    let pods = visible_cause(&pods_refused(coming_up(), words)).unwrap();
+    assert_cause(
+        &pods,
+        Reason::WebhookUnavailable,
+        &["the pods of the Deployment", "\"pods.example.com\"", "deadline exceeded"],
+    );
+}
+
+#[test]
+fn what_holds_the_clock_is_told_before_what_pods_say_and_a_silent_api_server_after_all() {
+    let broken = || image_not_pullable(coming_up(), "shop-1");
+    let held = unanswered(broken(), Child::Service, webhook());
+    assert_eq!(visible_cause(&held).unwrap().reason, Reason::WebhookUnavailable);
+    let silent = unanswered(broken(), Child::Service, Absent::Unknown);
+    assert_eq!(visible_cause(&silent).unwrap().reason, Reason::ImagePullFailed);
+    let refused = unanswered(refused(coming_up(), Child::Service), Child::Service, Absent::Unknown);
+    assert_eq!(visible_cause(&refused).unwrap().reason, Reason::AdmissionRefused);
+}
+
+#[test]
+fn a_pod_disruption_budget_that_is_refused_is_no_cause_of_a_failed_start() {
+    let without =
+        refused(child(coming_up(), Child::PodDisruptionBudget, Presence::Missing), Child::PodDisruptionBudget);
+    assert_cause(&visible_cause(&without).unwrap(), Reason::AdmissionRefused, &["the PodDisruptionBudget"]);
+    assert_eq!(failure(&without).reason, Reason::SlowStart);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::builders::*;
 use crate::api::{ApiGateway, DesiredState, Phase, Reason};
 use crate::decide::Place;
-use crate::decide::observed::{Child, Moment, Observed, Presence};
+use crate::decide::observed::{Absent, Child, Moment, Observed, Presence};
 use crate::decide::phase::EDGES;
 use crate::decide::{Plan, Step, decide, diagram};
 
@@ -80,6 +80,13 @@ pub fn worlds() -> Vec<Observed> {
         host_not_allowed(nothing()),
         silent(rolling_out(), 30, None),
         image_not_pullable(rolling_out(), "shop-2"),
+        unanswered(nothing(), Child::Deployment, webhook()),
+        unanswered(child(serving(), Child::Deployment, different()), Child::Deployment, Absent::Unknown),
+        unanswered(
+            child(serving(), Child::PodDisruptionBudget, Presence::Missing),
+            Child::PodDisruptionBudget,
+            webhook(),
+        ),
     ];
     let taken: Vec<Observed> = [nothing(), serving()].into_iter().map(host_taken).collect();
     worlds.extend(taken);

@@ -4,7 +4,7 @@ use super::builders::*;
 use super::edges;
 use crate::api::condition::{READY, RECONCILING, STALLED};
 use crate::api::{ApiGateway, Reason};
-use crate::decide::observed::{Child, Moment, Observed, Presence, Refusal};
+use crate::decide::observed::{Absent, Child, Moment, Observed, Presence, Refusal, Unanswered};
 use crate::decide::{Learned, Plan, Step, decide};
 
 use Child::{Deployment, Ingress, Service};
@@ -23,6 +23,10 @@ fn refused(child: Child) -> Learned {
 fn over_quota(child: Child) -> Learned {
     let message = "exceeded quota: compute".to_owned();
     Learned::Refused(Refusal { child, message, quota: true })
+}
+
+fn is_away(child: Child, by: Absent) -> Learned {
+    Learned::Unanswered(Unanswered { child, by, words: "connection refused".to_owned() })
 }
 
 fn is_strangers(child: Child) -> Learned {
@@ -241,6 +245,79 @@ fn a_refusal_is_told_in_the_same_pass() {
     ]);
 }
 
+#[test]
+fn who_is_away_is_told_in_the_same_pass_and_holds_the_clock() {
+    let all = || vec![Create(Deployment), Create(Service), Create(Ingress)];
+    let webhook_away = ["False WebhookUnavailable", "True WebhookUnavailable", "False WebhookUnavailable"];
+    let changed = || child(serving(), Deployment, different());
+    check(vec![
+        (
+            "a start whose webhook is away says so",
+            starting(),
+            nothing(),
+            after(1),
+            all(),
+            is_away(Deployment, webhook()),
+            Some(("Starting", webhook_away, &[Reason::WebhookUnavailable])),
+        ),
+        (
+            "a gateway that serves says so",
+            started(),
+            changed(),
+            after(1),
+            vec![Update(Deployment)],
+            is_away(Deployment, webhook()),
+            Some(("Started", webhook_away, &[Reason::WebhookUnavailable])),
+        ),
+        (
+            "so it is with a storage",
+            started(),
+            changed(),
+            after(1),
+            vec![Update(Deployment)],
+            is_away(Deployment, Absent::Cluster),
+            Some((
+                "Started",
+                ["False ClusterUnavailable", "True ClusterUnavailable", "False ClusterUnavailable"],
+                &[Reason::ClusterUnavailable],
+            )),
+        ),
+        (
+            "with a permission",
+            starting(),
+            nothing(),
+            after(1),
+            all(),
+            is_away(Deployment, Absent::Permission),
+            Some((
+                "Starting",
+                ["False OperatorNotPermitted", "True OperatorNotPermitted", "False OperatorNotPermitted"],
+                &[Reason::OperatorNotPermitted],
+            )),
+        ),
+        (
+            "and with who is not known",
+            starting(),
+            nothing(),
+            after(1),
+            all(),
+            is_away(Deployment, Absent::Unknown),
+            Some((
+                "Starting",
+                ["False WriteUnanswered", "True WriteUnanswered", "False WriteUnanswered"],
+                &[Reason::WriteUnanswered],
+            )),
+        ),
+    ]);
+    for (by, is_held) in
+        [(webhook(), true), (Absent::Cluster, true), (Absent::Permission, true), (Absent::Unknown, false)]
+    {
+        let (_, recorded) = told(&starting(), &nothing(), &after(1), is_away(Deployment, by.clone()));
+        let attempt = recorded.status.unwrap().attempt.unwrap();
+        assert_eq!(attempt.held_since.is_some(), is_held, "{by:?}");
+    }
+}
+
 const AWAY: [&str; 3] = ["False RegistryUnavailable", "True RegistryUnavailable", "False RegistryUnavailable"];
 
 /// The same, of a gateway of which the condition Stalled has nothing else to say than where it is.
@@ -450,9 +527,11 @@ fn lessons(step: Step) -> Vec<Learned> {
     match step {
         Create(child) | Update(child) => {
             let surprises = presences.map(|presence| Learned::Surprise(child, presence));
-            surprises.into_iter().chain([refused(child), over_quota(child)]).collect()
+            let failures =
+                [refused(child), over_quota(child), is_away(child, webhook()), is_away(child, Absent::Unknown)];
+            surprises.into_iter().chain(failures).collect()
         }
-        Delete(child) => vec![refused(child)],
+        Delete(child) => vec![refused(child), is_away(child, webhook())],
         step if step.is_registrys() => vec![registry_failed()],
         _ => Vec::new(),
     }
@@ -473,6 +552,10 @@ fn what_was_learned_is_told_in_the_words_of_who_had_known_it_and_nothing_else_is
                     let known = but(observed.clone(), |o| o.learn(learned.clone()));
                     let again = decide(&gateway, &known, moment, &SETTINGS);
                     let recorded = plan.clone().in_the_light_of(&gateway, &known, moment, &SETTINGS);
+                    // Who was away refuses by now: the clock runs again, and the next pass judges by it.
+                    if observed.unanswered.is_some() && again.moves {
+                        continue;
+                    }
                     let told = |plan: Plan| (plan.status, plan.notes, plan.moves);
                     assert_eq!((&recorded.steps, recorded.wake), (&plan.steps, plan.wake));
                     assert_eq!(told(recorded), told(again), "{learned:?} of {:?}", plan.steps);

@@ -10,14 +10,26 @@ use crate::control::tests::world::{Row, play};
 
 const FAILURES: &[Row] = &[
     Row {
-        name: "a call that is not answered in time ends the pass and begins an outage, and is no try",
+        name: "a call that is not answered in time ends the pass, is a try, and is told where others are answered",
         given: half_way,
+        script: |_| vec![post(SERVICES).hangs(), put(STATUS)],
+        ends: "Failed: the API server did not answer within 10s",
+        writes: &["Starting Running, Ready False WriteUnanswered"],
+        tells: &["Warning WriteUnanswered"],
+        // The Deployment was created ten seconds ago: the cache would have shown it.
+        remembers: &["tried", "our write"],
+    },
+    Row {
+        name: "a call that is not answered in time while nobody is, is told to nobody",
+        given: |w| {
+            half_way(w);
+            w.ctx.outages.began();
+        },
         script: |_| vec![post(SERVICES).hangs()],
         ends: "Failed: the API server did not answer within 10s",
         writes: &[],
         tells: &[],
-        // The Deployment was created ten seconds ago: the cache would have shown it.
-        remembers: &["an outage"],
+        remembers: &["tried", "an outage"],
     },
     Row {
         name: "a connection that breaks ends the pass and begins an outage",
@@ -26,7 +38,7 @@ const FAILURES: &[Row] = &[
         ends: "Failed: ServiceError: connection refused",
         writes: &[],
         tells: &[],
-        remembers: &["created Deployment", "an outage"],
+        remembers: &["tried", "created Deployment", "an outage"],
     },
     Row {
         name: "an API server that is asked too much says when it may be asked again, and is not out of reach",
@@ -35,16 +47,16 @@ const FAILURES: &[Row] = &[
         ends: "Failed: too many requests, not before 7s",
         writes: &[],
         tells: &[],
-        remembers: &["created Deployment"],
+        remembers: &["tried", "created Deployment"],
     },
     Row {
-        name: "an API server that is unavailable refuses nothing",
+        name: "an API server that is unavailable refuses nothing, and is told once that has lasted",
         given: half_way,
         script: |_| vec![post(SERVICES).unavailable()],
         ends: "Failed: unavailable",
         writes: &[],
         tells: &[],
-        remembers: &["created Deployment"],
+        remembers: &["tried", "created Deployment", "an outage"],
     },
     Row {
         name: "a child that is in the way and cannot be read is no surprise",
@@ -53,7 +65,7 @@ const FAILURES: &[Row] = &[
         ends: "Failed: unavailable",
         writes: &[],
         tells: &[],
-        remembers: &["created Deployment"],
+        remembers: &["tried", "created Deployment", "an outage"],
     },
     Row {
         name: "an update whose read fails writes nothing",
@@ -62,7 +74,7 @@ const FAILURES: &[Row] = &[
         ends: "Failed: unavailable",
         writes: &[],
         tells: &[],
-        remembers: &[],
+        remembers: &["tried", "an outage"],
     },
     Row {
         name: "a delete that fails is not expected to have happened",
@@ -75,16 +87,16 @@ const FAILURES: &[Row] = &[
         ends: "Failed: unavailable",
         writes: &[],
         tells: &[],
-        remembers: &[],
+        remembers: &["tried", "an outage"],
     },
     Row {
-        name: "a refusal is told although a later call fails, by the pass after",
+        name: "a refusal is told although a later call fails",
         given: nothing_is_there,
-        script: |_| vec![post(DEPLOYMENTS).invalid("no such field"), post(SERVICES).unavailable()],
-        ends: "Failed: unavailable",
-        writes: &[],
-        tells: &[],
-        remembers: &[],
+        script: |_| vec![post(DEPLOYMENTS).invalid("no such field"), post(SERVICES).unavailable(), put(STATUS)],
+        ends: "Refused Deployment: no such field",
+        writes: &["Starting Running, Ready False AdmissionRefused"],
+        tells: &["Warning AdmissionRefused"],
+        remembers: &["tried", "refused Deployment", "our write", "an outage"],
     },
     Row {
         name: "a transition that cannot be written is no transition",
@@ -93,7 +105,7 @@ const FAILURES: &[Row] = &[
         ends: "Failed: unavailable",
         writes: &["Starting Running, Ready False Starting"],
         tells: &[],
-        remembers: &[],
+        remembers: &["an outage"],
     },
     Row {
         name: "a refusal whose status cannot be written is remembered, and not told",
@@ -102,7 +114,7 @@ const FAILURES: &[Row] = &[
         ends: "Failed: unavailable",
         writes: &["Starting Running, Ready False AdmissionRefused"],
         tells: &[],
-        remembers: &["tried", "refused Service", "created Deployment", "created Ingress"],
+        remembers: &["tried", "refused Service", "created Deployment", "created Ingress", "an outage"],
     },
 ];
 

@@ -5,6 +5,7 @@ mod failures;
 mod refusals;
 mod steps;
 mod surprises;
+mod webhooks;
 
 use serde_json::Value;
 

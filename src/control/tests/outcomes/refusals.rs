@@ -42,7 +42,7 @@ const REFUSALS: &[Row] = &[
         remembers: &["tried", "refused Service", "created Deployment", "created Ingress", "our write"],
     },
     Row {
-        name: "a right that is missing is a refusal like any other",
+        name: "a rule that forbids is a refusal like any other",
         given: half_way,
         script: |_| {
             vec![post(SERVICES).refused(403, "Forbidden", "services are not yours"), post(INGRESSES), put(STATUS)]

@@ -147,7 +147,7 @@ const STEPS: &[Row] = &[
         ends: "Behind",
         writes: &[],
         tells: &[],
-        remembers: &[],
+        remembers: &["tried"],
     },
     Row {
         name: "an edit is written over what is there now, and the rest of it is kept",
@@ -179,7 +179,7 @@ const STEPS: &[Row] = &[
         ends: "Behind",
         writes: &[],
         tells: &[],
-        remembers: &[],
+        remembers: &["tried"],
     },
     Row {
         name: "an update over another version is looked at again",
@@ -188,7 +188,7 @@ const STEPS: &[Row] = &[
         ends: "Behind",
         writes: &[],
         tells: &[],
-        remembers: &[],
+        remembers: &["tried"],
     },
     Row {
         name: "a child of ours that exists already is one that the cache does not show",
@@ -197,7 +197,7 @@ const STEPS: &[Row] = &[
         ends: "Behind",
         writes: &[],
         tells: &[],
-        remembers: &[],
+        remembers: &["tried"],
     },
     Row {
         name: "a child that existed and is gone by now is looked at again",
@@ -206,7 +206,7 @@ const STEPS: &[Row] = &[
         ends: "Behind",
         writes: &[],
         tells: &[],
-        remembers: &[],
+        remembers: &["tried"],
     },
     Row {
         name: "a gateway that is gone when its status is written is looked at again",

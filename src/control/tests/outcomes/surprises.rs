@@ -19,7 +19,7 @@ const SURPRISES: &[Row] = &[
         ends: "Behind",
         writes: &["Starting Running, Ready False NameTaken"],
         tells: &["Warning NameTaken"],
-        remembers: &["created Deployment", "our write"],
+        remembers: &["tried", "created Deployment", "our write"],
     },
     Row {
         name: "an earlier gateway's child is still there: the same pass waits for its deletion",
@@ -28,7 +28,7 @@ const SURPRISES: &[Row] = &[
         ends: "Behind",
         writes: &["Starting Running, Ready False WaitingForDeletion"],
         tells: &[],
-        remembers: &["our write"],
+        remembers: &["tried", "our write"],
     },
     Row {
         name: "our own child is being deleted: there is nothing to say",
@@ -37,7 +37,7 @@ const SURPRISES: &[Row] = &[
         ends: "Behind",
         writes: &[],
         tells: &[],
-        remembers: &[],
+        remembers: &["tried"],
     },
     Row {
         name: "an update finds a stranger in the child's place and leaves it alone",
@@ -46,7 +46,7 @@ const SURPRISES: &[Row] = &[
         ends: "Behind",
         writes: &["Starting Running, Ready False NameTaken"],
         tells: &["Warning NameTaken"],
-        remembers: &["our write"],
+        remembers: &["tried", "our write"],
     },
     Row {
         name: "an update finds the child being deleted and does not write it",
@@ -55,7 +55,7 @@ const SURPRISES: &[Row] = &[
         ends: "Behind",
         writes: &[],
         tells: &[],
-        remembers: &[],
+        remembers: &["tried"],
     },
 ];
 

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::api::RESTART_ANNOTATION;
-use crate::decide::observed::{EnvironmentFacts, Presence};
+use crate::decide::judged_in;
+use crate::decide::observed::{Absent, EnvironmentFacts, Presence};
 
 fn succeeds(attempt: i64) -> Expect {
     go(Phase::Started, State::Running, Reason::Started, attempt)
@@ -237,6 +238,90 @@ fn not_ready_while_anything_is_not_as_desired() {
             rests(),
         ),
     ]);
+}
+
+#[test]
+fn somebody_is_away_without_whom_nothing_can_be_written() {
+    let deployment_of = |by| unanswered(nothing(), Deployment, by);
+    let all = || does(&[Create(Deployment), Create(Service), Create(Ingress)]);
+    let in_time = || does_and_wakes(&[Create(Deployment), Create(Service), Create(Ingress)], 240);
+    let pods_refused = |words: &str| but(coming_up(), |o| o.rollout.replica_failure = Some(words.to_owned()));
+    let pods_away = "Internal error occurred: failed calling webhook \"no.example.com\": connection refused";
+    let budget = || child(coming_up(), PodDisruptionBudget, Presence::Missing);
+    check(vec![
+        row(
+            "a webhook that is away is tried again without a deadline",
+            starting(),
+            deployment_of(webhook()),
+            after(60),
+            all(),
+        ),
+        row("whenever that is", starting(), deployment_of(webhook()), after(9_999), all()),
+        row("a storage that is away too", starting(), deployment_of(Absent::Cluster), after(9_999), all()),
+        row(
+            "and a permission that the operator lacks",
+            starting(),
+            deployment_of(Absent::Permission),
+            after(9_999),
+            all(),
+        ),
+        row("a restart too", restarting(), unanswered(coming_up(), Service, webhook()), after(9_999), rests()),
+        row(
+            "a webhook that keeps pods from being created holds the clock",
+            starting(),
+            pods_refused(pods_away),
+            after(9_999),
+            rests(),
+        ),
+        row(
+            "one that denies them does not",
+            starting(),
+            pods_refused("admission webhook \"no.example.com\" denied the request: no"),
+            after(301),
+            go(Phase::Started, State::Stopped, Reason::StartDeadlineExceeded, 1),
+        ),
+        row(
+            "a write that nobody knows anything about is tried in time",
+            starting(),
+            deployment_of(Absent::Unknown),
+            after(60),
+            in_time(),
+        ),
+        row(
+            "and given up in time",
+            starting(),
+            deployment_of(Absent::Unknown),
+            after(301),
+            go(Phase::Started, State::Stopped, Reason::StartDeadlineExceeded, 1),
+        ),
+        row(
+            "a PodDisruptionBudget holds nobody up, whoever is away",
+            starting(),
+            unanswered(budget(), PodDisruptionBudget, webhook()),
+            after(60),
+            does_and_wakes(&[Create(PodDisruptionBudget)], 240),
+        ),
+        row(
+            "what is ready has started, whoever is away",
+            starting(),
+            unanswered(serving(), Deployment, webhook()),
+            after(60),
+            go(Phase::Started, State::Running, Reason::Started, 1),
+        ),
+    ]);
+}
+
+#[test]
+fn an_attempt_is_judged_when_its_deadline_passes_unless_its_clock_is_held() {
+    let judged = |gateway: &ApiGateway, observed: &Observed| judged_in(gateway, observed, &after(60), &SETTINGS);
+    assert_eq!(judged(&starting(), &nothing()), Some(secs(240)));
+    assert_eq!(judged(&restarting(), &refused(nothing(), Deployment)), Some(secs(240)));
+    assert_eq!(judged(&starting(), &unanswered(nothing(), Deployment, Absent::Unknown)), Some(secs(240)));
+    assert_eq!(judged(&starting(), &unanswered(nothing(), Deployment, webhook())), None);
+    assert_eq!(judged(&starting(), &host_taken(nothing())), None);
+    assert_eq!(judged(&but(starting(), suspends), &nothing()), None);
+    assert_eq!(judged(&started(), &serving()), None);
+    assert_eq!(judged(&stopping_as_asked(), &serving()), None);
 }
 
 #[test]
