@@ -189,6 +189,7 @@ fn nothing_yet() -> Observed {
         host: HostVerdict::Free,
         registry: RegistryFacts::settled(),
         refusal: None,
+        unanswered: None,
         tried: false,
         writes: Writes::default(),
     }

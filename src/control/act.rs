@@ -154,7 +154,7 @@ async fn in_time(ctx: &Context, step: Step, pass: &mut Pass<'_>, judged_at: Opti
     match tokio::time::timeout_at(at.max(began + AT_LEAST), one(ctx, step, pass)).await {
         Ok(outcome) => outcome,
         Err(_) => {
-            let waited = Duration::from_secs(began.elapsed().as_secs());
+            let waited = Duration::from_secs_f64(began.elapsed().as_secs_f64().round());
             ctx.outages.unanswered(waited);
             Outcome::Failed(CallError::TimedOut(waited))
         }

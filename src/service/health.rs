@@ -20,7 +20,7 @@ pub struct Standing {
     pub watches: Vec<WatchStanding>,
     /// Its queue, where it works.
     pub load: Option<Load>,
-    /// For how long the API server has been out of reach.
+    /// For how long the API server, or its storage, has been out of reach.
     pub unreachable: Option<Duration>,
 }
 
@@ -53,7 +53,7 @@ pub fn not_alive(standing: &Standing, within: Duration) -> Vec<String> {
 pub fn not_ready(standing: &Standing) -> Vec<String> {
     let mut wrong = Vec::new();
     if let Some(time) = standing.unreachable {
-        wrong.push(format!("the API server has been out of reach for {} s", time.as_secs()));
+        wrong.push(format!("the API server or its storage has been out of reach for {} s", time.as_secs()));
     }
     if standing.load.is_none() && !standing.stands_by && standing.lease_trouble.is_none() {
         wrong.push("the operator is starting".to_owned());
@@ -158,7 +158,7 @@ mod tests {
         };
         assert_eq!(
             not_ready(&standing),
-            ["the API server has been out of reach for 181 s", "the Lease cannot be had: forbidden"]
+            ["the API server or its storage has been out of reach for 181 s", "the Lease cannot be had: forbidden"]
         );
         assert_eq!(not_alive(&standing, LIMIT), [""; 0]);
     }

@@ -46,3 +46,4 @@ mod stuck;
 mod suspending;
 mod timeout;
 mod upgrade;
+mod webhooks;

@@ -71,6 +71,48 @@ async fn an_api_server_that_is_down_for_a_minute_in_a_burst_costs_no_gateway_its
     health.until("/readyz", 200, &["ok"]).await;
 }
 
+/// A store that is away for longer than half of the deadline, in the middle of a burst. The API server is there all the while,
+/// and answers what needs no store.
+async fn a_burst_without_a_store<T>(name: &str, store_away: impl AsyncFnOnce(&Component<'_>) -> T) {
+    const GATEWAYS: usize = 40;
+    const AWAY: Duration = Duration::from_secs(20);
+    let world = private_world(name).await;
+    let health = Health::reserve();
+    let _operator = world.operator_with(&["--http-bind", &health.address()]);
+    health.until("/readyz", 200, &["ok"]).await;
+    let fleet = Fleet::apply(&world, "gw", GATEWAYS, json!({ "startDeadline": "30s" })).await;
+    fleet.until_transitions(20).await;
+
+    let away = store_away(&Component::of(&world.cluster, "etcd")).await;
+    let since = Instant::now();
+    health.until("/readyz", 503, &["storage has been out of reach"]).await;
+    tokio::time::sleep(AWAY.saturating_sub(since.elapsed())).await;
+    drop(away);
+    until_ready(&world.client).await;
+
+    fleet.until_all_started_once().await;
+    health.until("/readyz", 200, &["ok"]).await;
+    let log = world.operator_log();
+    for false_alarm in ["AdmissionRefused", "was refused", "ClusterUnavailable", "WriteUnanswered"] {
+        assert!(!log.contains(false_alarm), "the log speaks of {false_alarm}");
+    }
+    let events = world.kubectl(&["get", "events", "--field-selector", "type=Warning", "-o", "json"]);
+    let events: serde_json::Value = serde_json::from_slice(&events.stdout).unwrap();
+    let ours = events["items"].as_array().unwrap().iter().filter(|event| event["reportingComponent"] == "phasegate");
+    let reasons: Vec<_> = ours.map(|event| event["reason"].clone()).collect();
+    assert!(reasons.is_empty(), "{reasons:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_stands_still_in_a_burst_costs_no_gateway_its_start() {
+    a_burst_without_a_store("store-frozen", async |etcd| etcd.freeze()).await;
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_in_a_burst_costs_no_gateway_its_start() {
+    a_burst_without_a_store("store-down", async |etcd| etcd.take_down().await).await;
+}
+
 /// Lets everything that the operator asks, from its first list on, meet a fault so many times, and
 /// later only its writes.
 async fn a_burst_through(name: &str, fault: Fault) {

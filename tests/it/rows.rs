@@ -51,6 +51,14 @@ const ROWS: &[(&str, &[&str])] = &[
         &["hosts::a_gateway_edited_onto_a_taken_host_while_it_starts_is_held_without_a_clock"],
     ),
     (
+        "Starting | the registry, a webhook, the API server's storage or a permission is missing for a write",
+        &[
+            "webhooks::a_webhook_that_is_away_holds_the_clock_names_itself_and_the_start_goes_on_when_it_is_back",
+            "outages::a_store_that_stands_still_in_a_burst_costs_no_gateway_its_start",
+            "registry::outages::a_database_that_refuses_connections_holds_clocks_and_nothing_else",
+        ],
+    ),
+    (
         "Starting | deadline passed; something missing that this process has not tried",
         &["resilience::a_start_interrupted_by_a_kill_gets_its_time_when_the_operator_is_back_after_the_deadline"],
     ),

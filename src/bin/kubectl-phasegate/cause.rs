@@ -49,6 +49,14 @@ pub fn gave_up(gateway: &ApiGateway) -> bool {
         .is_some_and(|stalled| stalled.status == "True" && is_one_of(&GIVEN_UP, &stalled.reason))
 }
 
+/// Whether somebody is away without whom the operator cannot write: it goes on by itself, once somebody has seen to that.
+pub fn waits_for_others(gateway: &ApiGateway) -> bool {
+    const AWAY: [Reason; 4] =
+        [Reason::WebhookUnavailable, Reason::ClusterUnavailable, Reason::OperatorNotPermitted, Reason::WriteUnanswered];
+    condition_of(gateway, condition::RECONCILING)
+        .is_some_and(|reconciling| reconciling.status == "True" && is_one_of(&AWAY, &reconciling.reason))
+}
+
 fn is_one_of(reasons: &[Reason], word: &str) -> bool {
     reasons.iter().any(|reason| reason.as_str() == word)
 }

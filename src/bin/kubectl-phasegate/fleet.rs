@@ -119,7 +119,7 @@ impl Row {
             phase: phase(gateway),
             ready: cause::is(gateway, condition::READY),
             reason: cause::reason_of(gateway).to_owned(),
-            stuck: cause::is(gateway, condition::STALLED) || gateway.spec.suspend,
+            stuck: cause::is(gateway, condition::STALLED) || gateway.spec.suspend || cause::waits_for_others(gateway),
             cause,
             attempt: status.and_then(|status| status.attempt.as_ref()).map(|attempt| attempt.number),
             host: gateway.spec.host.clone(),
@@ -244,6 +244,14 @@ mod tests {
             attempt.held_since = Some(attempt.started_at.clone());
             gateway
         };
+        let away = || {
+            let mut gateway = held();
+            let conditions = &mut gateway.status.as_mut().unwrap().conditions;
+            for condition in conditions.iter_mut().filter(|condition| condition.type_ == condition::RECONCILING) {
+                "WebhookUnavailable".clone_into(&mut condition.reason);
+            }
+            gateway
+        };
         let was_held = || {
             let mut gateway = samples::starting();
             gateway.status.as_mut().unwrap().attempt.as_mut().unwrap().held_seconds = 3_600;
@@ -254,6 +262,7 @@ mod tests {
             ("started", samples::started(), [false, false]),
             ("starting, with nobody to end it", samples::starting(), [false, true]),
             ("starting, its clock held", held(), [false, false]),
+            ("starting, its clock held by a webhook that is away", away(), [true, true]),
             ("starting, its clock was held for long", was_held(), [false, false]),
             ("failing, within its deadline", samples::failing(), [false, true]),
             ("timed out", samples::timed_out(), [true, true]),

@@ -53,6 +53,13 @@ impl<'a> Component<'a> {
         down
     }
 
+    /// Freezes it: it keeps its connections and answers nothing, until what is returned is dropped.
+    pub fn freeze(&self) -> Frozen {
+        let pid = self.pid().unwrap();
+        signal(pid, "STOP");
+        Frozen(pid)
+    }
+
     async fn until(&self, what: &str, wanted: impl Fn(Option<u32>) -> bool) {
         let waited = eventually(Duration::from_millis(50), async || wanted(self.pid()).then_some(())).await;
         assert!(waited.is_some(), "{} is not {what}", self.name);
@@ -65,6 +72,15 @@ pub struct Down(PathBuf);
 impl Drop for Down {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Keeps a component frozen.
+pub struct Frozen(u32);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        signal(self.0, "CONT");
     }
 }
 

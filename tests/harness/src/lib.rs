@@ -25,6 +25,7 @@ pub mod scrape;
 mod supervised;
 mod tcp;
 mod wait;
+mod webhook;
 pub mod wire;
 mod world;
 
@@ -43,5 +44,6 @@ pub use requests::Requests;
 pub use supervised::{Supervised, supervised};
 pub use tcp::{TcpProxy, Way};
 pub use wait::{eventually, until};
+pub use webhook::{Admission, Webhook};
 pub use wire::{Changes, Storage};
 pub use world::{World, private_world, private_world_on};

@@ -24,7 +24,7 @@ pub const EXAMPLES: &str = "Examples:
   kubectl phasegate get -A -o json | jq '.items[] | select(.stuck)'
 
 A gateway is stuck when nothing moves until somebody acts: it timed out, is suspended, waits for a
-host or name that another has, or is looked at by no operator.";
+host or name that another has or for a webhook that is away, or is looked at by no operator.";
 
 /// The arguments of `get`.
 #[derive(Debug, clap::Args)]

@@ -1,0 +1,254 @@
+//! Webhooks of other people, which deny in many ways, hang, or are away: whose word an answer is, who is to blame for none,
+//! and that a deadline holds whatever a write answers.
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use phasegate::api::{ApiGateway, Phase, Reason, State, condition};
+use serde_json::json;
+
+use crate::harness::{Admission, STARTED, Webhook, World, eventually, gateway, is_true, message, path};
+
+/// How much later than its deadline an attempt may be judged, on a machine with other work.
+const LATE: Duration = Duration::from_secs(2);
+
+fn transitions(gateway: &ApiGateway) -> Vec<(Timestamp, Reason)> {
+    gateway.status.as_ref().unwrap().history.iter().map(|transition| (transition.at.0, transition.reason)).collect()
+}
+
+/// Asserts that the first attempt was given up after its deadline, within a moment.
+fn assert_judged_in_time(gateway: &ApiGateway, deadline: Duration) {
+    let history = transitions(gateway);
+    let [(began, Reason::StartRequested), (ended, Reason::StartDeadlineExceeded), ..] = history.as_slice() else {
+        panic!("{history:?}");
+    };
+    let took = Duration::try_from(ended.duration_since(*began)).unwrap();
+    assert!(took >= deadline && took < deadline + LATE, "judged after {took:?}, with a deadline of {deadline:?}");
+}
+
+fn cause(gateway: &ApiGateway) -> (Reason, String) {
+    let failure = gateway.status.as_ref().unwrap().last_failure.as_ref().unwrap();
+    (failure.reason, failure.message.clone())
+}
+
+async fn until_given_up(world: &World, name: &str) -> ApiGateway {
+    world.until_condition(name, condition::STALLED, "True", "StartDeadlineExceeded").await
+}
+
+#[tokio::test]
+async fn a_webhook_that_denies_with_any_code_is_a_refusal_with_its_words_and_the_deadline_holds() {
+    const DEADLINE: Duration = Duration::from_secs(12);
+    let world = World::audited("denies").await;
+    let webhook = Webhook::start(&world, &["apps/deployments"], 5).await;
+    let _operator = world.operator();
+    let codes = [
+        (400, "BadRequest"),
+        (401, "Unauthorized"),
+        (403, "Forbidden"),
+        (404, "NotFound"),
+        (409, "Conflict"),
+        (409, "AlreadyExists"),
+        (410, "Gone"),
+        (422, "Invalid"),
+        (429, "TooManyRequests"),
+        (500, "InternalError"),
+        (503, "ServiceUnavailable"),
+        (504, "Timeout"),
+    ];
+    for (number, (code, reason)) in codes.into_iter().enumerate() {
+        webhook.answers(Admission::Denies(code, reason));
+        let name = format!("denied-{number}");
+        world.apply(&gateway(&name, json!({ "image": "acme/gateway:1", "startDeadline": "12s" }))).await;
+        let told = world.until_condition(&name, condition::RECONCILING, "True", "AdmissionRefused").await;
+        let words = message(&told, condition::READY);
+        assert!(words.contains("denied the request: not on Fridays"), "{code} {reason}: {words}");
+    }
+    for number in 0..codes.len() {
+        let name = format!("denied-{number}");
+        let given_up = until_given_up(&world, &name).await;
+        let (reason, words) = cause(&given_up);
+        assert_eq!(reason, Reason::AdmissionRefused, "{name}");
+        assert!(words.contains("not on Fridays"), "{name}: {words}");
+        assert_judged_in_time(&given_up, DEADLINE);
+        let warned = world.until_event(&name, "AdmissionRefused").await;
+        assert_eq!(warned.iter().filter(|event| *event == "Warning AdmissionRefused").count(), 1, "{name}: {warned:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_that_is_away_holds_the_clock_names_itself_and_the_start_goes_on_when_it_is_back() {
+    let world = World::audited("away").await;
+    let webhook = Webhook::start(&world, &["apps/deployments"], 5).await;
+    webhook.goes_away().await;
+    let mut operator = world.operator();
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "5s" }))).await;
+
+    let told = world.until_condition("shop", condition::RECONCILING, "True", "WebhookUnavailable").await;
+
+    let words = message(&told, condition::READY);
+    assert!(
+        words.contains(&format!("{}.example.com", world.namespace)) && !words.contains("hange the field"),
+        "{words}"
+    );
+    let held = |gateway: &ApiGateway| gateway.status.as_ref().unwrap().attempt.as_ref().unwrap().held_since.clone();
+    let since = held(&told);
+    assert!(since.is_some(), "the clock is held");
+    // What does not need the webhook is there.
+    world.until::<Service>("shop", "created", |_| true).await;
+    let mut stuck = crate::plugin::bare(&["get", "--stuck", "-n", &world.namespace]);
+    let stuck = stuck.env("KUBECONFIG", &world.cluster.kubeconfig).output().unwrap();
+    assert!(String::from_utf8_lossy(&stuck.stdout).contains("shop"), "{stuck:?}");
+
+    // An operator that is started anew, later than the deadline, holds the same clock.
+    operator.kill();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let _operator = world.operator();
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let still = world.gateway("shop").await;
+    assert_eq!(path(&still), ["Starting/Running StartRequested"]);
+    assert_eq!(held(&still), since);
+    let warned = world.until_event("shop", "WebhookUnavailable").await;
+    assert_eq!(warned.iter().filter(|event| event.ends_with("WebhookUnavailable")).count(), 1, "{warned:?}");
+
+    webhook.comes_back().await;
+    let back = Timestamp::now();
+    let started = world.until_started("shop").await;
+    assert_eq!(path(&started), STARTED);
+    let went_on = Duration::try_from(Timestamp::now().duration_since(back)).unwrap();
+    assert!(went_on < Duration::from_secs(30), "{went_on:?}");
+}
+
+#[tokio::test]
+async fn a_webhook_that_does_not_answer_in_its_time_is_away() {
+    let world = World::audited("slow-webhook").await;
+    let webhook = Webhook::start(&world, &["apps/deployments"], 1).await;
+    webhook.answers(Admission::Hangs);
+    let _operator = world.operator();
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "5s" }))).await;
+    world.until_condition("shop", condition::RECONCILING, "True", "WebhookUnavailable").await;
+
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(path(&world.gateway("shop").await), ["Starting/Running StartRequested"]);
+
+    webhook.answers(Admission::Allows);
+    assert_eq!(path(&world.until_started("shop").await), STARTED);
+}
+
+#[tokio::test]
+async fn a_webhook_that_is_away_for_one_tenant_holds_nobody_elses_clock() {
+    let world = World::audited("held-alone").await;
+    let webhook = Webhook::start(&world, &["apps/deployments"], 5).await;
+    webhook.goes_away().await;
+    let beside = world.beside("not-held").await;
+    let _operator = world.operator_with(&["--namespaces", &beside.namespace]);
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "5s" }))).await;
+    world.until_condition("shop", condition::RECONCILING, "True", "WebhookUnavailable").await;
+
+    beside.apply(&gateway("fine", json!({ "image": "acme/gateway:1" }))).await;
+    let broken = json!({ "image": "acme/unpullable:1", "startDeadline": "5s" });
+    beside.apply(&gateway("broken", broken)).await;
+
+    assert_eq!(path(&beside.until_started("fine").await), STARTED);
+    let given_up = until_given_up(&beside, "broken").await;
+    assert_judged_in_time(&given_up, Duration::from_secs(5));
+    assert_eq!(path(&world.gateway("shop").await), ["Starting/Running StartRequested"]);
+}
+
+#[tokio::test]
+async fn a_webhook_that_hangs_longer_than_a_call_may_take_is_told_and_the_deadline_holds() {
+    const DEADLINE: Duration = Duration::from_secs(11);
+    let world = World::audited("hangs").await;
+    let webhook = Webhook::start(&world, &["apps/deployments"], 30).await;
+    webhook.answers(Admission::Hangs);
+    let _operator = world.operator_with(&["--call-timeout", "4s"]);
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "11s" }))).await;
+
+    let told = world.until_condition("shop", condition::RECONCILING, "True", "WriteUnanswered").await;
+    assert!(message(&told, condition::READY).contains("did not answer within 4s"), "{told:?}");
+
+    let given_up = until_given_up(&world, "shop").await;
+    assert_judged_in_time(&given_up, DEADLINE);
+    let (reason, words) = cause(&given_up);
+    assert_eq!(reason, Reason::WriteUnanswered, "{words}");
+    assert!(words.contains("the Deployment"), "{words}");
+}
+
+#[tokio::test]
+async fn a_write_that_hangs_does_not_keep_an_attempt_from_being_judged() {
+    let world = World::audited("hangs-on").await;
+    let webhook = Webhook::start(&world, &["apps/deployments"], 30).await;
+    webhook.answers(Admission::Hangs);
+    let _operator = world.operator_with(&["--call-timeout", "60s"]);
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "6s" }))).await;
+
+    let given_up = until_given_up(&world, "shop").await;
+
+    assert_judged_in_time(&given_up, Duration::from_secs(6));
+    assert_eq!(cause(&given_up).0, Reason::WriteUnanswered);
+}
+
+#[tokio::test]
+async fn a_pod_disruption_budget_that_is_refused_is_shown_until_it_is_there() {
+    let world = World::audited("no-budget").await;
+    let webhook = Webhook::start(&world, &["policy/poddisruptionbudgets"], 5).await;
+    webhook.answers(Admission::Denies(403, "Forbidden"));
+    let _operator = world.operator();
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "replicas": 2 }))).await;
+
+    world.until_started("shop").await;
+    let told = world.until_condition("shop", condition::RECONCILING, "True", "AdmissionRefused").await;
+    assert!(!is_true(&told, condition::READY) && is_true(&told, condition::AVAILABLE), "{told:?}");
+    let words = message(&told, condition::READY);
+    assert!(words.contains("the PodDisruptionBudget") && words.contains("not on Fridays"), "{words}");
+    let warned = world.until_event("shop", "AdmissionRefused").await;
+    assert_eq!(warned.iter().filter(|event| *event == "Warning AdmissionRefused").count(), 1, "{warned:?}");
+
+    webhook.answers(Admission::Allows);
+    world.until::<PodDisruptionBudget>("shop", "created", |_| true).await;
+    world.until_condition("shop", condition::READY, "True", "Started").await;
+}
+
+#[tokio::test]
+async fn pods_whose_webhook_is_away_hold_the_clock_as_well() {
+    let world = World::audited("pods-held").await;
+    let webhook = Webhook::start(&world, &["/pods"], 5).await;
+    webhook.goes_away().await;
+    let _operator = world.operator();
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "5s" }))).await;
+
+    let told = world.until_condition("shop", condition::RECONCILING, "True", "WebhookUnavailable").await;
+    assert!(message(&told, condition::READY).contains("the pods of the Deployment"), "{told:?}");
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert_eq!(path(&world.gateway("shop").await), ["Starting/Running StartRequested"]);
+
+    webhook.comes_back().await;
+    world.until_started("shop").await;
+}
+
+#[tokio::test]
+async fn a_deletion_that_a_webhook_denies_as_not_found_is_no_deletion() {
+    let world = World::audited("undeleted").await;
+    let webhook = Webhook::start(&world, &["apps/deployments"], 5).await;
+    let _operator = world.operator_with(&["--cleanup-stuck-after", "4s"]);
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
+    world.until_started("shop").await;
+    webhook.answers(Admission::Denies(404, "NotFound"));
+
+    world.patch("shop", json!({ "spec": { "state": "Stopped" } })).await;
+
+    let stuck = world.until_condition("shop", condition::STALLED, "True", "CleanupStuck").await;
+    let said = async || {
+        let words = message(&world.gateway("shop").await, condition::STALLED);
+        (words.contains("Deployment") && words.contains("not on Fridays")).then_some(())
+    };
+    assert!(eventually(Duration::from_millis(200), said).await.is_some(), "{stuck:?}");
+    assert!(world.api::<Deployment>().get("shop").await.unwrap().metadata.deletion_timestamp.is_none());
+
+    webhook.answers(Admission::Allows);
+    world.until_phase("shop", Phase::Stopped, State::Stopped).await;
+    assert_eq!(world.gateway("shop").await.name_any(), "shop");
+}
