@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kube::{Client, Resource};
-use tokio::sync::Notify;
+use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::Instant;
 
 use super::pulse::Pulses;
@@ -39,6 +39,8 @@ pub struct Outages {
     pulses: Pulses,
     register: Arc<Mutex<Register>>,
     noticed: Arc<Notify>,
+    /// When it was last asked on behalf of somebody without an answer, and what came of it.
+    asked: Arc<AsyncMutex<Option<(Instant, bool)>>>,
 }
 
 struct Register {
@@ -84,7 +86,15 @@ impl Outages {
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let register = Register { periods: Vec::new(), wrote: Instant::now(), failed: None, suspected: None };
         let register = Arc::new(Mutex::new(register));
-        let outages = Self { client, probe: probe.into(), heard, pulses, register, noticed: Arc::default() };
+        let outages = Self {
+            client,
+            probe: probe.into(),
+            heard,
+            pulses,
+            register,
+            noticed: Arc::default(),
+            asked: Arc::default(),
+        };
         (outages.clone(), outages.end_them())
     }
 
@@ -96,6 +106,18 @@ impl Outages {
         let heard = self.heard.at();
         self.lock().suspected = Some(sent.map_or(heard, |sent| heard.min(sent)));
         self.noticed.notify_one();
+    }
+
+    /// Whether a request since `sent` had no answer although others had: no part of that time was an outage, and none has
+    /// begun. All who ask at the same moment share one probe.
+    pub async fn others_were_answered_since(&self, sent: Instant) -> bool {
+        let mut asked = self.asked.lock().await;
+        let answers = match *asked {
+            Some((at, answers)) if at.elapsed() < PROBE => answers,
+            _ => self.answers().await,
+        };
+        *asked = Some((Instant::now(), answers));
+        answers && self.within(sent.elapsed(), Instant::now()).is_zero()
     }
 
     /// A request could not be sent or its answer not be read, or a watch broke. From when the API server was last heard of it
@@ -270,6 +292,25 @@ mod tests {
         outages.unanswered(10 * SECOND);
         tokio::time::sleep(6 * SECOND).await;
         assert_eq!(counted(&outages), (36, true), "from when something was heard last");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_no_answer_in_an_outage_is_told_apart_from_who_has_none_alone() {
+        let (well, _) = outages(Some(404));
+        assert!(well.others_were_answered_since(Instant::now()).await);
+        let (away, _) = outages(None);
+        assert!(!away.others_were_answered_since(Instant::now()).await);
+
+        // An outage that has ended since.
+        tokio::time::sleep(5 * SECOND).await;
+        let sent = Instant::now();
+        well.cannot_write("etcdserver: no leader");
+        tokio::time::sleep(SECOND).await;
+        well.wrote();
+        tokio::time::sleep(5 * SECOND).await;
+        assert_eq!(well.ongoing(), None);
+        assert!(!well.others_were_answered_since(sent).await);
+        assert!(well.others_were_answered_since(Instant::now()).await);
     }
 
     #[tokio::test(start_paused = true)]

@@ -59,7 +59,7 @@ impl Outcome {
 pub async fn carry_out(ctx: &Context, plan: &Plan, pass: &mut Pass<'_>) -> Outcome {
     let (outcome, child) = steps(ctx, plan, pass).await;
     let outcome = match (outcome, child) {
-        (Outcome::Failed(error), Some(child)) => failed(ctx, child, error, pass),
+        (Outcome::Failed(error), Some(child)) => failed(ctx, child, error, pass).await,
         (outcome, _) => outcome,
     };
     remember(pass, plan, &outcome);
@@ -95,7 +95,7 @@ const A_MOMENT: Duration = Duration::from_secs(2);
 
 /// A child was not written and not refused. Somebody is told who is away: of a webhook at once, of anything else when it has
 /// lasted. Of an API server that says nothing at all nobody can be told.
-fn failed(ctx: &Context, child: Child, error: CallError, pass: &mut Pass<'_>) -> Outcome {
+async fn failed(ctx: &Context, child: Child, error: CallError, pass: &mut Pass<'_>) -> Outcome {
     let unknown = matches!(error, CallError::TimedOut(_));
     let by = match error.meaning() {
         Some(Meaning::WebhookAway { webhook, words }) => {
@@ -110,7 +110,7 @@ fn failed(ctx: &Context, child: Child, error: CallError, pass: &mut Pass<'_>) ->
     };
     let unanswered = Unanswered { child, by, words: error.to_string() };
     let lasted = pass.remembered.unanswered(pass.gateway, &unanswered, pass.now);
-    if lasted < A_MOMENT || (unknown && ctx.outages.ongoing().is_some()) {
+    if lasted < A_MOMENT || (unknown && !ctx.outages.others_were_answered_since(pass.now.monotonic).await) {
         return Outcome::Failed(error);
     }
     Outcome::Unanswered(unanswered, error)
