@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::harness::cluster::{REGISTRY_ACCOUNT_LABEL, RUN_LABEL, operator_account, operator_namespace, run_id};
-use crate::harness::{World, environment, gateway};
+use crate::harness::{STARTED, World, environment, gateway, message, path};
 
 /// API group, resource (with its subresource) and verb.
 pub type Permission = (String, String, String);
@@ -246,6 +246,33 @@ async fn every_permission_is_used_and_no_other_is_missed() {
 
     // As many at once as two cores bear.
     assert_each_is_missed(&all.iter().collect::<Vec<_>>(), 6, |taken| refused(&all, taken, denials.clone())).await;
+}
+
+#[tokio::test]
+async fn a_permission_that_a_write_lacks_is_named_and_holds_the_clock_until_it_is_granted() {
+    let world = World::audited("lacks").await;
+    let all = permissions(&rules(&world).await);
+    let taken = permission("apps", "deployments", "create");
+    let kubeconfig = account(&world, without(&all, Some(&taken))).await;
+    let _operator = world.operator_as(&kubeconfig, &[]);
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "5s" }))).await;
+
+    let told = world.until_condition("shop", condition::RECONCILING, "True", "OperatorNotPermitted").await;
+    let words = message(&told, condition::READY);
+    assert!(words.contains("cannot create resource \"deployments\"") && words.contains("deploy/rbac"), "{words}");
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert_eq!(path(&world.gateway("shop").await), ["Starting/Running StartRequested"]);
+
+    let roles = world.api::<Role>();
+    let mut role = roles.get(&world.namespace).await.unwrap();
+    role.rules.as_mut().unwrap().push(PolicyRule {
+        api_groups: Some(vec![taken.0]),
+        resources: Some(vec![taken.1]),
+        verbs: vec![taken.2],
+        ..PolicyRule::default()
+    });
+    roles.replace(&world.namespace, &PostParams::default(), &role).await.unwrap();
+    assert_eq!(path(&world.until_started("shop").await), STARTED);
 }
 
 /// What an operator could use to become somebody else, or to read what is not its business.

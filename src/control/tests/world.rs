@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::jiff::Timestamp;
 use kube::core::{DeserializeGuard, Expression, Selector};
 use kube::runtime::watcher::Event;
 use serde::de::DeserializeOwned;
@@ -183,6 +184,14 @@ impl World {
         self.remember(|_, remembered| {
             children.iter().for_each(|child| remembered.expect(*child, Expectation::Created));
         });
+    }
+
+    /// The attempt of the gateway in the cache is to be judged by its deadline after so long.
+    pub(crate) fn is_due_in(&mut self, left: Duration) {
+        let mut gateway = self.cached();
+        let attempt = gateway.status.as_mut().unwrap().attempt.as_mut().unwrap();
+        attempt.started_at.0 = Timestamp::now() - (settings().start_deadline - left);
+        self.gateway(&gateway);
     }
 
     /// The gateway `shop` in the cache.

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::{deployment, deployment_is_edited, half_way, nothing_is_there};
 use crate::cluster::tests::server::{Exchange, get, post, put};
+use crate::control::clock::Now;
 use crate::control::tests::objects::{DEPLOYMENT, DEPLOYMENTS, INGRESSES, SERVICES, STATUS, edited, starting};
 use crate::control::tests::world::{Row, World, play};
-use crate::decide::observed::{Absent, Unanswered};
+use crate::decide::observed::{Absent, Child, Unanswered};
 
 const AWAY: &str = "Internal error occurred: failed calling webhook \"no.example.com\": connection refused";
 const DENIED: &str = "admission webhook \"no.example.com\" denied the request: not on Fridays";
@@ -60,7 +61,7 @@ const WEBHOOKS: &[Row] = &[
         name: "a write that hangs ends when the attempt is to be judged, and not when a call does",
         given: |w| {
             half_way(w);
-            due_in(w, 3);
+            w.is_due_in(Duration::from_secs(3));
         },
         script: |_| vec![post(SERVICES).hangs(), put(STATUS)],
         ends: "Failed: the API server did not answer within 3s",
@@ -94,19 +95,11 @@ const WEBHOOKS: &[Row] = &[
     },
 ];
 
-/// The attempt is to be judged in so many seconds.
-fn due_in(w: &mut World, seconds: i64) {
-    let mut gateway = w.cached();
-    let began = &mut gateway.status.as_mut().unwrap().attempt.as_mut().unwrap().started_at.0;
-    *began = k8s_openapi::jiff::Timestamp::now() - k8s_openapi::jiff::SignedDuration::from_secs(300 - seconds);
-    w.gateway(&gateway);
-}
-
 /// The Service could not be written for so many seconds.
 fn failing_since(w: &mut World, by: Absent, seconds: u64) {
-    let what = Unanswered { child: crate::decide::observed::Child::Service, by, words: String::new() };
+    let what = Unanswered { child: Child::Service, by, words: String::new() };
     w.remember(|gateway, remembered| {
-        let mut then = crate::control::clock::Now::read();
+        let mut then = Now::read();
         then.monotonic = then.monotonic.checked_sub(Duration::from_secs(seconds)).unwrap();
         remembered.unanswered(gateway, &what, then);
     });
@@ -141,13 +134,13 @@ async fn a_webhook_that_is_back_is_told_at_once() {
 async fn what_an_api_server_without_its_storage_could_not_be_told_is_not_told_when_it_is_back() {
     let mut w = World::new();
     w.has(starting(), []);
-    w.created(&[crate::decide::observed::Child::Deployment]);
+    w.created(&[Child::Deployment]);
     let fails = |exchange: Exchange| exchange.refused(500, "", "rpc error: code = Unavailable desc = closing");
     w.pass(vec![fails(post(SERVICES))]).await.unwrap();
     tokio::time::sleep(Duration::from_secs(4)).await;
     let lasted = w.pass(vec![fails(post(SERVICES)), fails(put(STATUS))]).await.unwrap();
     assert_eq!(lasted.tells, [""; 0]);
-    w.created(&[crate::decide::observed::Child::Deployment]);
+    w.created(&[Child::Deployment]);
 
     let back = w.pass(vec![post(SERVICES), post(INGRESSES)]).await.unwrap();
 
