@@ -1,5 +1,6 @@
 //! Third of a pass: the steps of the plan, in order. How a step becomes calls, and not whether it is right.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
@@ -125,14 +126,16 @@ async fn steps(ctx: &Context, plan: &Plan, pass: &mut Pass<'_>) -> (Outcome, Opt
         match in_time(ctx, *step, pass, judged_at).await {
             Outcome::Done if plan.yields_after == Some(*step) && is_first => return (Outcome::HalfWay, child),
             Outcome::Done => {}
-            // One child that is refused, or whose webhook is away, does not keep the others from being repaired, nor does
-            // a registry that does not answer.
+            // One child that is refused, whose webhook is away or for which a permission is missing does not keep the
+            // others from being repaired, nor does a registry that does not answer.
             failed @ Outcome::Learned(Learned::Refused(_) | Learned::RegistryFailed(_)) => {
                 if is_first {
                     worst = (failed, child);
                 }
             }
-            Outcome::Failed(error) if matches!(error.meaning(), Some(Meaning::WebhookAway { .. })) => {
+            Outcome::Failed(error)
+                if matches!(error.meaning(), Some(Meaning::WebhookAway { .. } | Meaning::NotPermitted)) =>
+            {
                 if is_first {
                     worst = (Outcome::Failed(error), child);
                 }
@@ -150,8 +153,10 @@ async fn in_time(ctx: &Context, step: Step, pass: &mut Pass<'_>, judged_at: Opti
     /// A pass that begins just before may do something.
     const AT_LEAST: Duration = Duration::from_secs(1);
     let began = Instant::now();
-    let (Some(_), Some(at)) = (step.child(), judged_at) else { return one(ctx, step, pass).await };
-    match tokio::time::timeout_at(at.max(began + AT_LEAST), one(ctx, step, pass)).await {
+    let ends_at = judged_at.filter(|_| step.child().is_some()).map(|at| at.max(began + AT_LEAST));
+    let mut act = pin!(one(ctx, step, pass));
+    let Some(at) = ends_at else { return act.await };
+    match tokio::time::timeout_at(at, act.as_mut()).await {
         Ok(outcome) => outcome,
         Err(_) => {
             let waited = Duration::from_secs_f64(began.elapsed().as_secs_f64().round());

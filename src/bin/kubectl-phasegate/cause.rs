@@ -53,8 +53,7 @@ pub fn gave_up(gateway: &ApiGateway) -> bool {
 pub fn waits_for_others(gateway: &ApiGateway) -> bool {
     const AWAY: [Reason; 4] =
         [Reason::WebhookUnavailable, Reason::ClusterUnavailable, Reason::OperatorNotPermitted, Reason::WriteUnanswered];
-    condition_of(gateway, condition::RECONCILING)
-        .is_some_and(|reconciling| reconciling.status == "True" && is_one_of(&AWAY, &reconciling.reason))
+    is_one_of(&AWAY, reason_of(gateway))
 }
 
 fn is_one_of(reasons: &[Reason], word: &str) -> bool {

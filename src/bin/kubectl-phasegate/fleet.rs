@@ -247,7 +247,7 @@ mod tests {
         let away = || {
             let mut gateway = held();
             let conditions = &mut gateway.status.as_mut().unwrap().conditions;
-            for condition in conditions.iter_mut().filter(|condition| condition.type_ == condition::RECONCILING) {
+            for condition in conditions.iter_mut().filter(|condition| condition.type_ == condition::READY) {
                 "WebhookUnavailable".clone_into(&mut condition.reason);
             }
             gateway

@@ -75,11 +75,11 @@ const WEBHOOKS: &[Row] = &[
             half_way(w);
             failing_since(w, Absent::Permission, 3);
         },
-        script: |_| vec![post(SERVICES).refused(403, "Forbidden", NOT_PERMITTED), put(STATUS)],
+        script: |_| vec![post(SERVICES).refused(403, "Forbidden", NOT_PERMITTED), post(INGRESSES), put(STATUS)],
         ends: "Failed: services is forbidden: User \"operator\" cannot create resource \"services\"",
         writes: &["Starting Running, Ready False OperatorNotPermitted"],
         tells: &["Warning OperatorNotPermitted"],
-        remembers: &["tried", "created Deployment", "our write"],
+        remembers: &["tried", "created Deployment", "created Ingress", "our write"],
     },
     Row {
         name: "a storage that is away is told once that has lasted, to whom it can be told",
