@@ -14,7 +14,7 @@ pub enum Said<'a> {
         /// Why.
         words: &'a str,
     },
-    /// The storage cannot be asked, or cannot write.
+    /// The API server cannot be asked, or not its storage.
     StorageAway,
     /// The API server has just started.
     NotReady,
@@ -31,6 +31,8 @@ pub enum Said<'a> {
 /// - `failed calling webhook "NAME": WHY`: apiserver/pkg/util/webhook/error.go, after `Internal error occurred: `.
 /// - `conversion webhook for KIND failed: WHY`: apiextensions-apiserver/pkg/apiserver/conversion/webhook_converter.go.
 /// - `rpc error: code = CODE desc = WHY`, `etcdserver: WHY`: what etcd's client said, as it is.
+/// - `Timeout: request did not complete within …` and `the server …`: apimachinery/pkg/api/errors/errors.go, of 504 and 503.
+/// - `Post "URL": WHY`: what Go says to a controller that could not reach the API server, as a Deployment repeats it.
 /// - `RESOURCE "NAME" is forbidden: User "USER" cannot VERB resource …`: apiserver/pkg/endpoints/handlers/responsewriters.
 /// - `… is forbidden: not yet ready to handle request`: admission plugins of an API server that has just started.
 pub fn said(words: &str) -> Said<'_> {
@@ -45,7 +47,7 @@ pub fn said(words: &str) -> Said<'_> {
     if let Some((webhook, words)) = conversion {
         return Said::WebhookAway { webhook, words };
     }
-    if storage_is_away(words) {
+    if storage_is_away(words) || api_server_is_away(words) {
         return Said::StorageAway;
     }
     match words.split_once(" is forbidden: ") {
@@ -60,6 +62,16 @@ pub fn said(words: &str) -> Said<'_> {
 /// A name in quotes after a prefix, and the rest.
 fn quoted<'a>(words: &'a str, prefix: &str) -> Option<(&'a str, &'a str)> {
     words.strip_prefix(prefix)?.strip_prefix('"')?.split_once('"')
+}
+
+fn api_server_is_away(words: &str) -> bool {
+    const BEGINNINGS: [&str; 4] = [
+        "Timeout: request did not complete within requested timeout",
+        "the server is currently unable to handle the request",
+        "the server was unable to return a response in the time allotted",
+        "Post \"http",
+    ];
+    BEGINNINGS.iter().any(|beginning| words.starts_with(beginning))
 }
 
 /// What etcd says about a request that is too large is about the object.

@@ -89,6 +89,9 @@ pub fn cause_of_failure(s: &Situation<'_>) -> Cause {
 }
 
 fn pods_refused(observed: &Observed) -> Option<Cause> {
+    if outage::of_pods(observed).is_some() {
+        return None;
+    }
     let message = observed.rollout.replica_failure.as_ref()?;
     Some(refusal("the pods of the Deployment", message, is_quota(message)))
 }
@@ -102,7 +105,9 @@ fn refused_child(refused: &Refusal) -> Cause {
 }
 
 fn waits_for_others(observed: &Observed) -> Option<Cause> {
-    outage::of(observed).map(|outage| absence(&outage))
+    // What a Deployment says about an API server that was away is read once it is back: it is over, and no news.
+    let is_news = |outage: &Outage<'_>| outage.what != What::Pods || outage.by != Absent::Cluster;
+    outage::of(observed).filter(is_news).map(|outage| absence(&outage))
 }
 
 fn child_unanswered(observed: &Observed) -> Option<Cause> {

@@ -35,8 +35,8 @@ pub fn of_child(unanswered: &Unanswered) -> Option<Outage<'_>> {
     (*by != Absent::Unknown).then(|| Outage { what: What::Child(*child), by: by.clone(), words })
 }
 
-/// A Deployment repeats what its controller was told when it created pods.
-fn of_pods(observed: &Observed) -> Option<Outage<'_>> {
+/// A Deployment repeats what its controller was told when it created pods, or that it was told nothing.
+pub fn of_pods(observed: &Observed) -> Option<Outage<'_>> {
     let failure = observed.rollout.replica_failure.as_deref()?;
     let (by, words) = match said(failure) {
         Said::WebhookAway { webhook, words } => (Absent::Webhook(webhook.to_owned()), words),

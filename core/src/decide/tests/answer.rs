@@ -48,6 +48,9 @@ fn a_storage_that_is_away_is_told_apart_from_a_request_that_it_will_not_have() {
         "etcdserver: mvcc: database space exceeded",
         "Internal error occurred: etcdserver: request timed out",
         "context deadline exceeded",
+        "Timeout: request did not complete within requested timeout - context deadline exceeded",
+        "the server is currently unable to handle the request (post pods)",
+        r#"Post "https://10.96.0.1:443/api/v1/namespaces/a/pods": dial tcp 10.96.0.1:443: connect: connection refused"#,
     ] {
         assert_eq!(said(words), Said::StorageAway, "{words}");
     }

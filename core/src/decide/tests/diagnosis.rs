@@ -351,6 +351,9 @@ fn who_is_away_is_named_and_nobody_is_told_to_change_a_field() {
     assert!(told(webhook()).hint.contains("by itself") && told(Absent::Unknown).hint.contains("webhook"));
 
     let words = "Internal error occurred: failed calling webhook \"pods.example.com\": context deadline exceeded";
+    for over in ["etcdserver: request timed out", "Timeout: request did not complete within requested timeout"] {
+        assert_eq!(visible_cause(&pods_refused(coming_up(), over)), None, "it was away, and can be read by now");
+    }
     let pods = visible_cause(&pods_refused(coming_up(), words)).unwrap();
     assert_cause(
         &pods,

@@ -274,6 +274,13 @@ fn somebody_is_away_without_whom_nothing_can_be_written() {
             rests(),
         ),
         row(
+            "and so does an API server that was away when they were to be",
+            starting(),
+            pods_refused("Timeout: request did not complete within requested timeout - context deadline exceeded"),
+            after(9_999),
+            rests(),
+        ),
+        row(
             "one that denies them does not",
             starting(),
             pods_refused("admission webhook \"no.example.com\" denied the request: no"),
