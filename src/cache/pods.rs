@@ -8,7 +8,7 @@ use super::trouble;
 use super::watched::Watched;
 use crate::api::ObjectKey;
 use crate::children::NAME_LABEL;
-use crate::decide::observed::{PodTrouble, Pods};
+use crate::decide::observed::{DEFAULT_SCHEDULER, PodTrouble, Pods, Trouble};
 
 /// What a decision needs of a pod. Of a pod in good order little is said.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,9 +33,10 @@ impl Kept for PodFacts {
         self == newer || (newer.is_quiet() && !self.terminating && !self.is_loud())
     }
 
-    /// That a healthy pod appeared is the Deployment's to tell.
+    /// That a healthy pod appeared is the Deployment's to tell. No scheduler has looked at it yet, then.
     fn is_quiet(&self) -> bool {
-        !self.terminating && self.trouble.is_none()
+        let is_new = |found: &trouble::Found| matches!(&found.trouble, Trouble::NoScheduler(scheduler) if scheduler == DEFAULT_SCHEDULER);
+        !self.terminating && self.trouble.as_deref().is_none_or(is_new)
     }
 }
 
@@ -55,8 +56,8 @@ pub fn of(cache: &Cache<PodFacts>, gateway: &ObjectKey) -> Pods {
             .into_iter()
             .filter(|(_, facts)| !facts.terminating)
             .filter_map(|(pod, facts)| {
-                let trouble::Found { template, container, trouble } = facts.trouble.as_deref()?.clone();
-                Some(PodTrouble { pod, template, container, trouble })
+                let trouble::Found { template, container, node, trouble } = facts.trouble.as_deref()?.clone();
+                Some(PodTrouble { pod, template, container, node, trouble })
             })
             .collect(),
         silence: None,

@@ -1,10 +1,13 @@
 //! What a pod's status says is wrong with it. Pure.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodCondition, PodStatus};
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 
-use super::watched::Watched;
+use super::watched::{PodPart, Watched};
+use crate::children;
 use crate::decide::observed::Trouble;
 
 /// A trouble, and what it is with.
@@ -14,33 +17,80 @@ pub struct Found {
     pub template: Option<String>,
     /// The container, where the pod has more than one.
     pub container: Option<String>,
+    /// The pod's node.
+    pub node: Option<String>,
     /// What is wrong.
     pub trouble: Trouble,
 }
 
+/// A trouble, and the container that has it where the pod has more than one.
+type OfContainer = (Option<String>, Trouble);
+
 /// What is wrong with a pod; `None` for one in good order.
 pub fn of(pod: &Watched<Pod>) -> Option<Found> {
     let status = pod.status.as_ref()?;
-    let (container, trouble) = with_container(status).or_else(|| Some((None, with_pod(status)?)))?;
+    let nothing = PodPart::default();
+    let spec = pod.spec.as_ref().unwrap_or(&nothing);
+    let whole = |trouble| (None, trouble);
+    let (container, trouble) = given_up(status)
+        .or_else(|| unscheduled(spec, status))
+        .map(whole)
+        .or_else(|| with_container(status))
+        .or_else(|| initializing(spec, status))
+        .or_else(|| setting_up(status).map(whole))
+        .or_else(|| unready(spec, status))?;
     let template = pod.meta().labels.as_ref().and_then(|labels| labels.get("pod-template-hash").cloned());
-    Some(Found { template, container, trouble })
+    Some(Found { template, container, node: spec.node_name.clone(), trouble })
 }
 
-fn containers(status: &PodStatus) -> impl Iterator<Item = &ContainerStatus> {
+fn containers(status: &PodStatus) -> impl Iterator<Item = &ContainerStatus> + Clone {
     status.container_statuses.iter().chain(&status.init_container_statuses).flatten()
 }
 
-/// Containers that are not the gateway's own, which somebody's webhook adds, can keep it from starting as well.
-fn with_container(status: &PodStatus) -> Option<(Option<String>, Trouble)> {
-    if status.phase.as_deref() == Some("Failed") {
-        // They ended with it.
+fn has_several(status: &PodStatus) -> bool {
+    containers(status).count() > 1
+}
+
+/// Pods that are to run on come to an end by what happens to their node alone, whatever their containers' exit codes say:
+/// it evicts them, or is shut down. Their containers end a moment before the phase says so.
+fn given_up(status: &PodStatus) -> Option<Trouble> {
+    let has_ended = matches!(status.phase.as_deref(), Some("Failed" | "Succeeded"));
+    let ends = || containers(status).any(|one| one.state.as_ref().is_some_and(|state| state.terminated.is_some()));
+    let disrupted = condition(status, "DisruptionTarget").filter(|target| target.status == "True" && ends());
+    if !has_ended && disrupted.is_none() {
         return None;
     }
-    let several = containers(status).count() > 1;
-    let unready_since = condition(status, "Ready").filter(|ready| ready.status == "False").and_then(turned);
+    let of_condition = |of: fn(&PodCondition) -> &Option<String>| disrupted.and_then(|target| of(target).clone());
+    Some(Trouble::GivenUp {
+        reason: status.reason.clone().or_else(|| of_condition(|target| &target.reason)).unwrap_or_default(),
+        message: status.message.clone().or_else(|| of_condition(|target| &target.message)).unwrap_or_default(),
+    })
+}
+
+/// Why a pod has no node. A scheduler that looks at a pod writes the condition, whatever it finds.
+fn unscheduled(spec: &PodPart, status: &PodStatus) -> Option<Trouble> {
+    if spec.node_name.is_some() {
+        return None;
+    }
+    if !spec.scheduling_gates.is_empty() {
+        return Some(Trouble::Gated(spec.scheduling_gates.iter().map(|gate| gate.name.clone()).collect()));
+    }
+    match condition(status, "PodScheduled") {
+        None => Some(Trouble::NoScheduler(spec.scheduler_name.clone()?)),
+        Some(scheduled) => {
+            let failed = matches!(scheduled.reason.as_deref(), Some("Unschedulable" | "SchedulerError"));
+            let refused = failed && scheduled.status == "False";
+            refused.then(|| Trouble::Unschedulable(scheduled.message.clone().unwrap_or_default()))
+        }
+    }
+}
+
+/// Containers that are not the gateway's own, which somebody's webhook adds, can keep it from starting as well.
+fn with_container(status: &PodStatus) -> Option<OfContainer> {
+    let unready_since = unready_since(status);
     containers(status).find_map(|container| {
         let trouble = of_container(container, unready_since)?;
-        Some((several.then(|| container.name.clone()), trouble))
+        Some((has_several(status).then(|| container.name.clone()), trouble))
     })
 }
 
@@ -68,58 +118,95 @@ fn of_container(container: &ContainerStatus, unready_since: Option<Timestamp>) -
             | "PreCreateHookError"
             | "PreStartHookError"
             | "PostStartHookError" => Some(Trouble::CannotStart(message)),
-            _ => last.map(ended),
+            _ => last.and_then(|run| ended(container, run)),
         };
     }
     if let Some(running) = &state.running {
         // What ended runs again. It is no news that one ended which has been ready since.
         let started = running.started_at.as_ref().map(|at| at.0);
-        return last.filter(|_| unready_since <= started).map(ended);
+        return last.filter(|_| unready_since <= started).and_then(|run| ended(container, run));
     }
-    state.terminated.as_ref().map(ended)
+    state.terminated.as_ref().and_then(|run| ended(container, run))
 }
 
-fn ended(run: &ContainerStateTerminated) -> Trouble {
+/// The probes of the gateway's container give it longer than this; those of others are not known.
+const SHORTEST_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How a run ended. Of one that the node lost, with its container runtime or in its own restart, nothing is known.
+fn ended(container: &ContainerStatus, run: &ContainerStateTerminated) -> Option<Trouble> {
     let message = run.message.clone().unwrap_or_default();
     match run.reason.as_deref() {
-        Some("StartError" | "ContainerCannotRun") => Trouble::CannotStart(message),
-        reason => Trouble::Ended { code: run.exit_code, out_of_memory: reason == Some("OOMKilled"), message },
+        Some("ContainerStatusUnknown" | "Unknown") => None,
+        Some("StartError" | "ContainerCannotRun") => Some(Trouble::CannotStart(message)),
+        reason => {
+            let ran =
+                run.started_at.as_ref().zip(run.finished_at.as_ref()).map(|(from, to)| to.0.duration_since(from.0));
+            let brief = container.name == children::CONTAINER
+                && ran.is_none_or(|ran| Duration::try_from(ran).is_ok_and(|ran| ran < SHORTEST_PATIENCE));
+            let out_of_memory = reason == Some("OOMKilled");
+            Some(Trouble::Ended { code: run.exit_code, out_of_memory, message, brief })
+        }
     }
 }
 
-fn with_pod(status: &PodStatus) -> Option<Trouble> {
-    if status.phase.as_deref() == Some("Failed") {
-        let words = [&status.reason, &status.message].into_iter().flatten().map(String::as_str);
-        return Some(Trouble::GivenUp(words.collect::<Vec<_>>().join(": ")));
-    }
-    if let Some(scheduled) = condition(status, "PodScheduled").filter(|scheduled| scheduled.status == "False") {
-        let refused = scheduled.reason.as_deref() == Some("Unschedulable");
-        return refused.then(|| Trouble::Unschedulable(scheduled.message.clone().unwrap_or_default()));
-    }
+/// The first container that the others wait for: one that is to end and runs, or one that is to run on and is not started.
+fn initializing(spec: &PodPart, status: &PodStatus) -> Option<OfContainer> {
+    status.init_container_statuses.iter().flatten().find_map(|container| {
+        let running = container.state.as_ref()?.running.as_ref()?;
+        let of_spec = spec.init_containers.iter().find(|init| init.name == container.name);
+        let sidecar = of_spec.is_some_and(|init| init.restart_policy.as_deref() == Some("Always"));
+        let held_up = !sidecar || container.started != Some(true);
+        let since = running.started_at.as_ref().map(|at| at.0);
+        held_up.then(|| (Some(container.name.clone()), Trouble::Initializing { sidecar, since }))
+    })
+}
+
+fn setting_up(status: &PodStatus) -> Option<Trouble> {
     let waits = |container: &ContainerStatus| {
         let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
         waiting
             .is_some_and(|waiting| matches!(waiting.reason.as_deref(), Some("ContainerCreating" | "PodInitializing")))
     };
-    if containers(status).any(waits) {
-        return Some(Trouble::SettingUp);
+    containers(status).any(waits).then_some(Trouble::SettingUp)
+}
+
+/// Why a pod whose containers run is not ready.
+fn unready(spec: &PodPart, status: &PodStatus) -> Option<OfContainer> {
+    let ready = condition(status, "Ready").filter(|ready| ready.status == "False")?;
+    status.container_statuses.as_ref()?;
+    let started = containers(status).filter_map(|one| one.state.as_ref()?.running.as_ref()?.started_at.as_ref());
+    let was_ready = started.map(|at| at.0).max().zip(unready_since(status)).is_some_and(|(from, since)| since > from);
+    let mut unready = containers(status).filter(|container| !container.ready);
+    let own = unready.clone().find(|container| container.name == children::CONTAINER);
+    if let Some(unready) = own.or_else(|| unready.next()) {
+        let container = has_several(status).then(|| unready.name.clone());
+        return Some((container, Trouble::Unready { was_ready }));
     }
-    let ready = condition(status, "Ready")?;
-    if ready.status != "False" || status.container_statuses.is_none() {
-        return None;
+    // Only who watches over nodes says so of a pod whose containers are ready and that waits for no gate.
+    if ready.reason.as_deref() != Some("ReadinessGatesNotReady") {
+        return Some((None, Trouble::NodeIsAway));
     }
-    // Only who watches over nodes says so of a pod whose containers are ready.
-    let abandoned = ready.reason.as_deref() != Some("ReadinessGatesNotReady")
-        && containers(status).all(|container| container.ready);
-    Some(if abandoned { Trouble::NodeIsAway } else { Trouble::Unready })
+    let gate = spec.readiness_gates.iter().map(|gate| &gate.condition_type);
+    let mut shut = gate.filter(|gate| condition(status, gate).is_none_or(|gate| gate.status != "True"));
+    Some((None, shut.next().map_or(Trouble::Unready { was_ready }, |gate| readiness_gate(status, gate))))
+}
+
+fn readiness_gate(status: &PodStatus, gate: &str) -> Trouble {
+    let words = condition(status, gate).map(|condition| {
+        let words = [&condition.reason, &condition.message].into_iter().flatten().map(String::as_str);
+        let words = words.filter(|words| !words.is_empty()).collect::<Vec<_>>().join(": ");
+        if words.is_empty() { format!("it is {}", condition.status) } else { words }
+    });
+    Trouble::ReadinessGate { gate: gate.to_owned(), words }
 }
 
 fn condition<'a>(status: &'a PodStatus, type_: &str) -> Option<&'a PodCondition> {
     status.conditions.iter().flatten().find(|condition| condition.type_ == type_)
 }
 
-fn turned(condition: &PodCondition) -> Option<Timestamp> {
-    condition.last_transition_time.as_ref().map(|at| at.0)
+fn unready_since(status: &PodStatus) -> Option<Timestamp> {
+    let ready = condition(status, "Ready").filter(|ready| ready.status == "False")?;
+    ready.last_transition_time.as_ref().map(|at| at.0)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! What is read of watched objects: as little as is looked at. Most of what a watch sends is field
-//! management and, of pods, their specification; neither is even decoded. A child's specification is
+//! management and, of pods, most of their specification; neither is even decoded. A child's specification is
 //! read as text, since few of its versions are ever compared.
 
 use std::borrow::Cow;
@@ -8,7 +8,7 @@ use std::fmt::Debug;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
-use k8s_openapi::api::core::v1::{Pod, PodStatus, Service};
+use k8s_openapi::api::core::v1::{Pod, PodReadinessGate, PodSchedulingGate, PodStatus, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
@@ -25,8 +25,34 @@ pub trait Watchable: Resource<DynamicType = (), Scope = NamespaceResourceScope> 
     type Status: Clone + Debug + DeserializeOwned + Send;
 }
 
+/// What keeps a pod from getting ready and is not in its status.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodPart {
+    /// The node that it is on.
+    pub node_name: Option<String>,
+    /// The scheduler that is to find it one.
+    pub scheduler_name: Option<String>,
+    /// What is to be removed before one does.
+    pub scheduling_gates: Vec<PodSchedulingGate>,
+    /// What else it waits for once its containers are ready.
+    pub readiness_gates: Vec<PodReadinessGate>,
+    /// Containers that the others wait for.
+    pub init_containers: Vec<InitContainer>,
+}
+
+/// A container that others wait for.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct InitContainer {
+    /// Its name.
+    pub name: String,
+    /// `Always` of one that runs on beside the others.
+    pub restart_policy: Option<String>,
+}
+
 impl Watchable for Pod {
-    type Spec = IgnoredAny;
+    type Spec = PodPart;
     type Status = PodStatus;
 }
 

@@ -1,4 +1,5 @@
-//! What the Events of pods say: a probe's answer, a volume that cannot be mounted. No status has it.
+//! What the Events of pods say: a probe's answer, that it was a probe which ended a container, a volume that cannot be
+//! mounted. No status has it.
 //!
 //! They are read, not watched, and only where a pod is silent: API servers keep no cache of Events, so each
 //! watch would have them look at every Event of the cluster, and begin anew every few minutes. All the silent
@@ -14,10 +15,11 @@ use k8s_openapi::jiff::Timestamp;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::calls::Calls;
-use crate::decide::observed::{Complaint, Silence};
+use crate::decide::observed::{Answer, Complaint, PodTrouble, Silence, Trouble};
 
-/// What is asked for: not what the status of a pod says as well.
-const COMPLAINTS: &str = "type=Warning,regarding.kind=Pod,reason!=FailedScheduling,reason!=BackOff,reason!=Failed";
+/// What is asked for: not what the status of a pod says as well, nor what is told of every pod.
+const COMPLAINTS: &str = "regarding.kind=Pod,reason!=FailedScheduling,reason!=BackOff,reason!=Failed,\
+    reason!=Scheduled,reason!=Pulling,reason!=Pulled,reason!=Created,reason!=Started,reason!=SuccessfulAttachVolume";
 
 /// For how long a list answers whoever asks.
 const FRESH: Duration = Duration::from_secs(4);
@@ -36,13 +38,18 @@ struct Heard {
 /// One Event about a pod.
 struct Said {
     reason: String,
+    container: Option<String>,
     words: String,
     last: Option<Timestamp>,
 }
 
 impl Heard {
     fn is_fresh(&self) -> bool {
-        self.at.elapsed() < FRESH
+        self.is_younger_than(FRESH)
+    }
+
+    fn is_younger_than(&self, age: Duration) -> bool {
+        self.at.elapsed() < age
     }
 }
 
@@ -52,7 +59,9 @@ impl Complaints {
         let place = self.place(namespace);
         // Whoever asks meanwhile waits for this list instead of asking for another.
         let mut heard = place.lock().await;
-        if !heard.as_ref().is_some_and(Heard::is_fresh) {
+        // What ended a container was said just before it ended.
+        let oldest = if silence.about.trouble.may_be_a_probes() { FRESH.min(silence.lasted) } else { FRESH };
+        if !heard.as_ref().is_some_and(|heard| heard.is_younger_than(oldest)) {
             let by_pod = match calls.of_events().list::<Event>(namespace, COMPLAINTS).await {
                 Ok(events) => by_pod(events),
                 Err(error) => {
@@ -66,7 +75,7 @@ impl Complaints {
             };
             *heard = Some(Heard { at: Instant::now(), by_pod });
         }
-        complaint(heard.as_ref()?.by_pod.get(&silence.pod)?, silence.runs)
+        complaint(heard.as_ref()?.by_pod.get(&silence.about.pod)?, &silence.about)
     }
 
     fn place(&self, namespace: &str) -> Arc<AsyncMutex<Option<Heard>>> {
@@ -84,37 +93,78 @@ impl Complaints {
 fn by_pod(events: Vec<Event>) -> HashMap<String, Vec<Said>> {
     let mut by_pod: HashMap<String, Vec<Said>> = HashMap::new();
     for event in events {
-        let Some(pod) = event.regarding.and_then(|object| object.name) else { continue };
+        let Some(object) = event.regarding else { continue };
+        let Some(pod) = object.name else { continue };
+        let container = object.field_path.as_deref().and_then(container);
         let series = event.series.map(|series| series.last_observed_time.0);
         let last = series.or(event.deprecated_last_timestamp.map(|at| at.0)).or(event.event_time.map(|at| at.0));
         let (reason, words) = (event.reason.unwrap_or_default(), event.note.unwrap_or_default());
-        by_pod.entry(pod).or_default().push(Said { reason, words, last });
+        by_pod.entry(pod).or_default().push(Said { reason, container, words, last });
     }
     by_pod
 }
 
-/// What is said about a pod that runs, or that is being set up: what is missing before other troubles of its
-/// node, and the latest words.
-fn complaint(said: &[Said], runs: bool) -> Option<Complaint> {
-    let latest = |wanted: fn(&Said) -> bool| {
-        let said = said.iter().filter(|said| wanted(said));
-        said.max_by_key(|said| (said.last, &said.words)).map(|said| said.words.clone())
-    };
-    if runs {
-        return latest(|said| said.reason == "Unhealthy").map(Complaint::Probe);
+/// The container of a field path such as `spec.containers{gateway}`.
+fn container(path: &str) -> Option<String> {
+    let (_, rest) = path.split_once('{')?;
+    Some(rest.strip_suffix('}')?.to_owned())
+}
+
+/// What is said about a pod, by what its trouble is.
+fn complaint(said: &[Said], about: &PodTrouble) -> Option<Complaint> {
+    match &about.trouble {
+        Trouble::SettingUp => set_up(said),
+        Trouble::Unready { .. } | Trouble::Initializing { .. } => {
+            answer(said, about, |_| true).or_else(|| answer(said, &anybody(about), |_| true)).map(Complaint::Probe)
+        }
+        Trouble::Ended { code, .. } => killed(said, about, *code).map(Complaint::Killed),
+        _ => None,
     }
-    let missing = latest(|said| {
+}
+
+/// The latest words that are wanted.
+fn latest<'a>(said: &'a [Said], wanted: impl Fn(&Said) -> bool) -> Option<&'a Said> {
+    said.iter().filter(|said| wanted(said)).max_by_key(|said| (said.last, &said.words))
+}
+
+/// What is missing, before other troubles of its node.
+fn set_up(said: &[Said]) -> Option<Complaint> {
+    let is_missing = |said: &Said| {
         said.reason == "FailedMount" && ["not found", "non-existent"].iter().any(|words| said.words.contains(words))
-    });
-    let node = || {
-        latest(|said| {
-            matches!(
-                said.reason.as_str(),
-                "FailedMount" | "FailedAttachVolume" | "FailedCreatePodSandBox" | "NetworkNotReady"
-            )
-        })
     };
-    missing.map(Complaint::MissingVolume).or_else(|| node().map(Complaint::Node))
+    let is_nodes = |said: &Said| {
+        matches!(
+            said.reason.as_str(),
+            "FailedMount" | "FailedAttachVolume" | "FailedCreatePodSandBox" | "NetworkNotReady"
+        )
+    };
+    let missing = latest(said, is_missing).map(|said| Complaint::MissingVolume(said.words.clone()));
+    missing.or_else(|| latest(said, is_nodes).map(|said| Complaint::Node(said.words.clone())))
+}
+
+/// The same pod, whichever of its containers.
+fn anybody(about: &PodTrouble) -> PodTrouble {
+    PodTrouble { container: None, ..about.clone() }
+}
+
+fn is_of(said: &Said, about: &PodTrouble) -> bool {
+    said.container.is_none() || about.container.is_none() || said.container == about.container
+}
+
+/// The latest answer of a probe.
+fn answer(said: &[Said], about: &PodTrouble, wanted: impl Fn(&Said) -> bool) -> Option<Answer> {
+    let said = latest(said, |said| said.reason == "Unhealthy" && is_of(said, about) && wanted(said))?;
+    Some(Answer { container: said.container.clone(), words: said.words.clone() })
+}
+
+/// The answer for which a kubelet ended the container. It says that it does; where that is lost among many Events, a probe
+/// that may end a container has failed, and a signal ended it.
+fn killed(said: &[Said], about: &PodTrouble, code: i32) -> Option<Answer> {
+    // 128 and the signal: KILL or TERM.
+    let by_signal = matches!(code, 137 | 143);
+    let was_told = said.iter().any(|said| said.reason == "Killing" && is_of(said, about));
+    let ends = |said: &Said| ["Liveness probe", "Startup probe"].iter().any(|probe| said.words.starts_with(probe));
+    answer(said, about, ends).filter(|_| by_signal || was_told)
 }
 
 #[cfg(test)]
@@ -145,8 +195,24 @@ mod tests {
         .unwrap()
     }
 
-    fn about(pod: &str, runs: bool, events: Vec<Event>) -> Option<Complaint> {
-        complaint(by_pod(events).get(pod)?, runs)
+    const RUNS: Trouble = Trouble::Unready { was_ready: false };
+
+    fn in_trouble(pod: &str, trouble: Trouble) -> PodTrouble {
+        PodTrouble { pod: pod.to_owned(), template: None, container: None, node: None, trouble }
+    }
+
+    fn about(pod: &str, trouble: Trouble, events: Vec<Event>) -> Option<Complaint> {
+        complaint(by_pod(events).get(pod)?, &in_trouble(pod, trouble))
+    }
+
+    fn answer_of(container: Option<&str>, words: &str) -> Answer {
+        Answer { container: container.map(str::to_owned), words: words.to_owned() }
+    }
+
+    fn of_container(name: &str, event: Event) -> Event {
+        let mut event = event;
+        event.regarding.as_mut().unwrap().field_path = Some(format!("spec.containers{{{name}}}"));
+        event
     }
 
     #[test]
@@ -159,9 +225,9 @@ mod tests {
                 event("shop-2", "Unhealthy", 13, "another's"),
             ]
         };
-        let probe = Complaint::Probe("statuscode: 503".to_owned());
-        assert_eq!(about("shop-1", true, events()), Some(probe));
-        assert_eq!(about("shop-3", true, events()), None);
+        let probe = Complaint::Probe(answer_of(None, "statuscode: 503"));
+        assert_eq!(about("shop-1", RUNS, events()), Some(probe));
+        assert_eq!(about("shop-3", RUNS, events()), None);
     }
 
     #[test]
@@ -173,17 +239,58 @@ mod tests {
             event("shop-1", "FailedMount", 9, timed_out),
             event("shop-1", "Unhealthy", 10, "of an earlier run"),
         ];
-        assert_eq!(about("shop-1", false, said), Some(Complaint::MissingVolume(missing.to_owned())));
+        assert_eq!(about("shop-1", Trouble::SettingUp, said), Some(Complaint::MissingVolume(missing.to_owned())));
         let key = "MountVolume.SetUp failed for volume \"keys\" : references non-existent secret key: tls.crt";
         let said = vec![event("shop-1", "FailedMount", 1, key)];
-        assert_eq!(about("shop-1", false, said), Some(Complaint::MissingVolume(key.to_owned())));
+        assert_eq!(about("shop-1", Trouble::SettingUp, said), Some(Complaint::MissingVolume(key.to_owned())));
         let sandbox = "failed to set up network: no addresses left";
         let said = vec![event("shop-1", "FailedCreatePodSandBox", 1, sandbox), event("shop-1", "Odd", 2, "odd")];
-        assert_eq!(about("shop-1", false, said), Some(Complaint::Node(sandbox.to_owned())));
+        assert_eq!(about("shop-1", Trouble::SettingUp, said), Some(Complaint::Node(sandbox.to_owned())));
+    }
+
+    #[test]
+    fn a_container_in_trouble_has_the_answer_of_its_own_probe_and_else_that_of_another() {
+        let of = |container: &str| PodTrouble { container: Some(container.to_owned()), ..in_trouble("shop-1", RUNS) };
+        let said = by_pod(vec![
+            of_container("gateway", event("shop-1", "Unhealthy", 1, "refused")),
+            of_container("proxy", event("shop-1", "Unhealthy", 2, "not yet")),
+        ]);
+        let told = |container: &str| complaint(&said["shop-1"], &of(container));
+        assert_eq!(told("gateway"), Some(Complaint::Probe(answer_of(Some("gateway"), "refused"))));
+        assert_eq!(told("other"), Some(Complaint::Probe(answer_of(Some("proxy"), "not yet"))));
+    }
+
+    /// As a kubelet tells it, and what it does not tell of a program that ends by itself.
+    #[test]
+    fn what_a_probe_ended_is_told_from_what_ended_by_itself() {
+        let ended = |code| Trouble::Ended { code, out_of_memory: false, message: String::new(), brief: false };
+        let words = "Liveness probe failed: dial tcp 10.244.0.9:9999: connect: connection refused";
+        let unhealthy = || of_container("gateway", event("shop-1", "Unhealthy", 1, words));
+        let killing = |container: &str| {
+            let words = format!("Container {container} failed liveness probe, will be restarted");
+            of_container(container, event("shop-1", "Killing", 2, &words))
+        };
+        let readiness = || of_container("gateway", event("shop-1", "Unhealthy", 3, "Readiness probe failed: refused"));
+        let killed = Some(Complaint::Killed(answer_of(Some("gateway"), words)));
+        let rows = [
+            (0, vec![unhealthy(), killing("gateway"), readiness()], killed.clone()),
+            (2, vec![unhealthy(), killing("gateway")], killed.clone()),
+            (137, vec![unhealthy()], killed.clone()),
+            (143, vec![unhealthy()], killed),
+            (1, vec![unhealthy()], None),
+            (0, vec![readiness(), killing("gateway")], None),
+            (137, vec![readiness()], None),
+        ];
+        for (code, events, expected) in rows {
+            assert_eq!(about("shop-1", ended(code), events), expected, "exit code {code}");
+        }
+        let of_gateway = PodTrouble { container: Some("gateway".to_owned()), ..in_trouble("shop-1", ended(0)) };
+        let said = by_pod(vec![unhealthy(), killing("proxy")]);
+        assert_eq!(complaint(&said["shop-1"], &of_gateway), None, "another container was ended");
     }
 
     fn silent(pod: &str) -> Silence {
-        Silence { pod: pod.to_owned(), runs: true, lasted: FRESH, read_at: None, complaint: None }
+        Silence { about: in_trouble(pod, RUNS), lasted: FRESH, read_at: None, complaint: None }
     }
 
     #[tokio::test]
@@ -204,7 +311,7 @@ mod tests {
         let (first, second, third) = (silent("shop-1"), silent("shop-2"), silent("shop-3"));
 
         let told = tokio::join!(complaints.about(&calls, "a", &first), complaints.about(&calls, "a", &second));
-        let probe = |words: &str| Some(Complaint::Probe(words.to_owned()));
+        let probe = |words: &str| Some(Complaint::Probe(answer_of(None, words)));
         assert_eq!(told, (probe("first"), probe("second")));
         assert_eq!(complaints.about(&calls, "a", &third).await, None);
         assert_eq!(asked.load(Ordering::SeqCst), 1);

@@ -144,8 +144,8 @@ fn facts<'a>(
     observed.writes =
         remembered.accepted.facts(gateway, &observed, |known, child| desired.is_as_before(child, known), now);
     remembered.found_settled(compared.settled);
-    let silent: Vec<_> = observed.troubles().filter(|pod| pod.trouble.is_silent()).collect();
-    let silence = remembered.silence(&silent, now);
+    let followed: Vec<_> = observed.troubles().filter(|pod| pod.trouble.is_followed()).collect();
+    let silence = remembered.silence(&followed, now);
     observed.pods.silence = silence;
     let waits_for_registry = observed.registry.unavailable.is_some();
     Pass {

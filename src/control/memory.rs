@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::accepted::Accepted;
 use super::clock::{Now, Stopwatches};
 use crate::api::{ApiGateway, Reason};
-use crate::decide::observed::{Absent, Child, Complaint, PodTrouble, Refusal, Silence, Trouble, Unanswered};
+use crate::decide::observed::{Absent, Child, Complaint, PodTrouble, Refusal, Silence, Unanswered};
 
 /// Per object uid, what this process remembers.
 #[derive(Default)]
@@ -51,11 +51,10 @@ struct Failing {
     since: Instant,
 }
 
-/// A pod that is not ready and whose status does not say why.
+/// A pod whose trouble is told only after a while, or after its Events were read.
 #[derive(Clone, Debug)]
 struct Silent {
-    pod: String,
-    trouble: Trouble,
+    about: PodTrouble,
     since: Instant,
     read_at: Option<Duration>,
     complaint: Option<Complaint>,
@@ -244,29 +243,33 @@ impl Remembered {
         self.settled
     }
 
-    /// One of the silent pods of a gateway, and what was heard of it: always the same one, for as long as it
-    /// is silent in the same way.
-    pub fn silence(&mut self, silent: &[&PodTrouble], now: Now) -> Option<Silence> {
-        let is_still =
-            |kept: &mut Box<Silent>| silent.iter().any(|pod| pod.pod == kept.pod && pod.trouble == kept.trouble);
-        self.silence = self.silence.take_if(is_still).or_else(|| {
-            let PodTrouble { pod, trouble, .. } = PodTrouble::clone(silent.first()?);
-            Some(Box::new(Silent { pod, trouble, since: now.monotonic, read_at: None, complaint: None }))
+    /// One of those pods of a gateway whose trouble is told only after a while, and what was heard of it: always the same
+    /// one, for as long as its trouble is the same. One whose container ended goes before the others.
+    pub fn silence(&mut self, followed: &[&PodTrouble], now: Now) -> Option<Silence> {
+        let ended = |pod: &PodTrouble| pod.trouble.may_be_a_probes();
+        let worst = followed.iter().find(|pod| ended(pod)).or(followed.first());
+        let kept = self.silence.take().and_then(|kept| {
+            let about = followed.iter().find(|pod| pod.is_still(&kept.about))?;
+            let outdone = worst.is_some_and(|worst| ended(worst)) && !ended(about);
+            (!outdone).then(|| Box::new(Silent { about: PodTrouble::clone(about), ..*kept }))
+        });
+        self.silence = kept.or_else(|| {
+            let about = PodTrouble::clone(worst?);
+            Some(Box::new(Silent { about, since: now.monotonic, read_at: None, complaint: None }))
         });
         self.silence.as_ref().map(|kept| Silence {
-            pod: kept.pod.clone(),
-            runs: kept.trouble == Trouble::Unready,
+            about: kept.about.clone(),
             lasted: now.monotonic.saturating_duration_since(kept.since),
             read_at: kept.read_at,
             complaint: kept.complaint.clone(),
         })
     }
 
-    /// What the Events of a silent pod said, if anything.
+    /// What the Events of a silent pod said, if anything. They are kept for an hour at most: what was heard stays.
     pub fn heard(&mut self, silence: &Silence, complaint: Option<Complaint>) {
-        if let Some(kept) = self.silence.as_mut().filter(|kept| kept.pod == silence.pod) {
+        if let Some(kept) = self.silence.as_mut().filter(|kept| silence.about.is_still(&kept.about)) {
             kept.read_at = Some(silence.lasted);
-            kept.complaint = complaint;
+            kept.complaint = complaint.or_else(|| kept.complaint.take());
         }
     }
 }
@@ -291,9 +294,16 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::decide::observed::{Answer, Trouble};
+
+    const RUNS: Trouble = Trouble::Unready { was_ready: false };
 
     fn pod(name: &str, trouble: Trouble) -> PodTrouble {
-        PodTrouble { pod: name.to_owned(), template: None, container: None, trouble }
+        PodTrouble { pod: name.to_owned(), template: None, container: None, node: None, trouble }
+    }
+
+    fn probe(words: &str) -> Option<Complaint> {
+        Some(Complaint::Probe(Answer { container: None, words: words.to_owned() }))
     }
 
     #[test]
@@ -302,22 +312,22 @@ mod tests {
         let start = Now::read();
         let at = |after: u32| Now { monotonic: start.monotonic + after * SECOND, ..start };
         let mut remembered = Remembered::default();
-        let (first, second) = (pod("shop-1", Trouble::Unready), pod("shop-2", Trouble::Unready));
+        let (first, second) = (pod("shop-1", RUNS), pod("shop-2", RUNS));
         let told = |remembered: &mut Remembered, pods: &[&PodTrouble], after: u32| {
             let silence = remembered.silence(pods, at(after))?;
-            Some((silence.pod.clone(), silence.lasted, silence.read_at, silence.complaint))
+            Some((silence.about.pod.clone(), silence.lasted, silence.read_at, silence.complaint))
         };
 
         assert_eq!(told(&mut remembered, &[], 0), None);
         assert_eq!(told(&mut remembered, &[&second], 0), Some(("shop-2".to_owned(), Duration::ZERO, None, None)));
         let silence = remembered.silence(&[&first, &second], at(6)).unwrap();
-        let answer = Some(Complaint::Probe("503".to_owned()));
+        let answer = probe("503");
         remembered.heard(&silence, answer.clone());
         let heard = ("shop-2".to_owned(), 7 * SECOND, Some(6 * SECOND), answer);
         assert_eq!(told(&mut remembered, &[&first, &second], 7), Some(heard));
 
         assert_eq!(told(&mut remembered, &[&first], 8), Some(("shop-1".to_owned(), Duration::ZERO, None, None)));
-        remembered.heard(&silence, Some(Complaint::Probe("another's".to_owned())));
+        remembered.heard(&silence, probe("another's"));
         assert_eq!(told(&mut remembered, &[&first], 9), Some(("shop-1".to_owned(), SECOND, None, None)));
         let set_up = pod("shop-1", Trouble::SettingUp);
         assert_eq!(
@@ -327,5 +337,34 @@ mod tests {
         );
         assert_eq!(told(&mut remembered, &[], 10), None);
         assert_eq!(told(&mut remembered, &[&set_up], 11), Some(("shop-1".to_owned(), Duration::ZERO, None, None)));
+    }
+
+    #[test]
+    fn a_pod_whose_container_ended_is_followed_before_one_that_is_silent() {
+        let now = Now::read();
+        let ended = |code| Trouble::Ended { code, out_of_memory: false, message: String::new(), brief: false };
+        let (silent, other, crashed) = (pod("shop-1", RUNS), pod("shop-2", RUNS), pod("shop-3", ended(0)));
+        let mut remembered = Remembered::default();
+        let mut followed = |pods: &[&PodTrouble]| remembered.silence(pods, now).unwrap().about.pod;
+        assert_eq!(followed(&[&other]), "shop-2");
+        assert_eq!(followed(&[&silent, &other, &crashed]), "shop-3");
+        let first = pod("shop-0", ended(0));
+        assert_eq!(followed(&[&first, &silent, &crashed]), "shop-3", "for as long as it is so");
+        assert_eq!(followed(&[&silent, &other]), "shop-1");
+    }
+
+    #[test]
+    fn what_was_heard_is_kept_when_the_events_are_gone_and_newer_words_replace_it() {
+        let now = Now::read();
+        let mut remembered = Remembered::default();
+        let first = pod("shop-1", RUNS);
+        let mut heard = |complaint: Option<Complaint>| {
+            let silence = remembered.silence(&[&first], now).unwrap();
+            remembered.heard(&silence, complaint);
+            remembered.silence(&[&first], now).unwrap().complaint
+        };
+        assert_eq!(heard(probe("refused")), probe("refused"));
+        assert_eq!(heard(None), probe("refused"));
+        assert_eq!(heard(probe("503")), probe("503"));
     }
 }

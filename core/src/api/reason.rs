@@ -108,13 +108,19 @@ reasons! {
     ConfigMissing,
     /// The image cannot be pulled.
     ImagePullFailed,
-    /// A pod runs, and its readiness probe fails.
+    /// A pod runs, and a probe of it fails.
     ReadinessFailing,
+    /// The containers of a pod are ready, and a readiness gate that somebody adds is not.
+    ReadinessGatesNotReady,
+    /// A container that somebody adds to the pods, and that the others wait for, does not finish or is not started.
+    ContainersNotInitialized,
     /// A node gave a pod up, cannot set it up, or does not answer.
     NodeFailed,
-    /// No node has room for a pod.
+    /// No node has room for a pod, or no scheduler looks at it.
     Unschedulable,
-    /// A quota of the namespace is used up.
+    /// A pod is not to be scheduled before a gate that somebody adds is removed.
+    SchedulingGated,
+    /// A quota of the namespace is used up, or asks for values that the spec does not have.
     QuotaExceeded,
     /// The API server or an admission rule refused an object.
     AdmissionRefused,

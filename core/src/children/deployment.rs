@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{INPUTS_ANNOTATION, label_selector, metadata, pod_labels, spec_hash};
+use super::{INPUTS_ANNOTATION, STARTUP_ANNOTATION, label_selector, metadata, pod_labels, spec_hash};
 use crate::api::{ApiGateway, WhenUnsatisfiable};
 
 /// The name of the gateway's container, which is the only one that is rendered.
@@ -28,13 +28,15 @@ pub(super) fn render(gateway: &ApiGateway, start_deadline: Duration) -> Deployme
     let restarts = gateway.status.as_ref().map_or(0, |status| status.restarts);
     let mut metadata = metadata(gateway);
     let inputs = format!("{}-{restarts}", spec_hash(&gateway.spec));
-    metadata.annotations.get_or_insert_default().insert(INPUTS_ANNOTATION.to_owned(), inputs);
+    let annotations = metadata.annotations.get_or_insert_default();
+    annotations.insert(INPUTS_ANNOTATION.to_owned(), inputs);
+    annotations.insert(STARTUP_ANNOTATION.to_owned(), startup_failures(start_deadline).to_string());
     Deployment {
         metadata,
         spec: Some(DeploymentSpec {
             replicas: gateway.spec.replicas,
             selector: label_selector(gateway),
-            template: template(gateway, restarts),
+            template: template(gateway, restarts, start_deadline),
             strategy: Some(DeploymentStrategy {
                 type_: Some("RollingUpdate".to_owned()),
                 rolling_update: Some(RollingUpdateDeployment {
@@ -55,7 +57,7 @@ fn progress_deadline(start_deadline: Duration) -> i32 {
     i32::try_from(start_deadline.as_secs().max(1)).unwrap_or(i32::MAX)
 }
 
-fn template(gateway: &ApiGateway, restarts: i64) -> PodTemplateSpec {
+fn template(gateway: &ApiGateway, restarts: i64, start_deadline: Duration) -> PodTemplateSpec {
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(pod_labels(gateway)),
@@ -63,14 +65,14 @@ fn template(gateway: &ApiGateway, restarts: i64) -> PodTemplateSpec {
                 .then(|| [(RESTART_ANNOTATION.to_owned(), restarts.to_string())].into_iter().collect()),
             ..ObjectMeta::default()
         }),
-        spec: Some(pod(gateway)),
+        spec: Some(pod(gateway, start_deadline)),
     }
 }
 
-fn pod(gateway: &ApiGateway) -> PodSpec {
+fn pod(gateway: &ApiGateway, start_deadline: Duration) -> PodSpec {
     let spec = &gateway.spec;
     PodSpec {
-        containers: vec![container(gateway)],
+        containers: vec![container(gateway, start_deadline)],
         volumes: Some(volumes(gateway)),
         image_pull_secrets: non_empty(spec.image_pull_secrets.clone()),
         automount_service_account_token: Some(false),
@@ -107,7 +109,7 @@ fn grace(gateway: &ApiGateway) -> i64 {
     gateway.spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE_SECONDS)
 }
 
-fn container(gateway: &ApiGateway) -> Container {
+fn container(gateway: &ApiGateway, start_deadline: Duration) -> Container {
     let spec = &gateway.spec;
     Container {
         name: CONTAINER.to_owned(),
@@ -128,15 +130,24 @@ fn container(gateway: &ApiGateway) -> Container {
             claims: None,
         }),
         readiness_probe: Some(Probe { period_seconds: Some(2), failure_threshold: Some(3), ..probe(gateway) }),
+        // Only once it accepts connections the other probes are asked. A container that is started again later gets
+        // the same time: it is the same program.
+        startup_probe: Some(Probe {
+            period_seconds: Some(STARTUP_PERIOD_SECONDS),
+            failure_threshold: Some(startup_failures(start_deadline)),
+            tcp_socket: Some(port_is_open()),
+            ..Probe::default()
+        }),
         // A started pod that stops accepting connections for half a minute is replaced; a
         // failing path alone only takes it out of the Service.
         liveness_probe: Some(Probe {
-            initial_delay_seconds: Some(10),
             period_seconds: Some(10),
             failure_threshold: Some(3),
             tcp_socket: Some(port_is_open()),
             ..Probe::default()
         }),
+        // What ends without a message of its own is told by the end of its log.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         lifecycle: Some(Lifecycle {
             pre_stop: Some(LifecycleHandler {
                 sleep: Some(SleepAction { seconds: PRE_STOP_SECONDS.min(grace(gateway)) }),
@@ -154,6 +165,35 @@ fn container(gateway: &ApiGateway) -> Container {
         volume_mounts: Some(mounts(gateway)),
         ..Container::default()
     }
+}
+
+/// As often as readiness is asked: so a pod is ready no later than without the question.
+const STARTUP_PERIOD_SECONDS: i32 = 2;
+
+/// What a container has at least until it accepts connections. A deadline that is shorter ends the attempt; that a
+/// container which was started again later needs longer on a busy node is no reason to end it.
+const SHORTEST_STARTUP: Duration = Duration::from_secs(40);
+
+/// By then the deadline has been judged, which began before the container did.
+const JUDGED: Duration = Duration::from_secs(10);
+
+/// How often a container may be found not to accept connections: for as long as a start may take, and a little longer.
+fn startup_failures(start_deadline: Duration) -> i32 {
+    let seconds = start_deadline.max(SHORTEST_STARTUP).saturating_add(JUDGED).as_secs();
+    i32::try_from(seconds.div_ceil(STARTUP_PERIOD_SECONDS.unsigned_abs().into())).unwrap_or(i32::MAX)
+}
+
+/// The startup probe's threshold is that of the found Deployment where nothing was asked since: that the operator's own
+/// default deadline is another one rolls no pods. What the spec says of it does, as all that it says of pods.
+pub(super) fn keep_startup(desired: &mut Deployment, found: &Deployment) {
+    let written = found.metadata.annotations.as_ref().and_then(|annotations| annotations.get(STARTUP_ANNOTATION));
+    let Some((written, failures)) = written.and_then(|text| Some((text.clone(), text.parse::<i32>().ok()?))) else {
+        return;
+    };
+    let pods = desired.spec.as_mut().and_then(|spec| spec.template.spec.as_mut());
+    let probes = pods.into_iter().flat_map(|pods| &mut pods.containers).filter_map(|own| own.startup_probe.as_mut());
+    probes.for_each(|probe| probe.failure_threshold = Some(failures));
+    desired.metadata.annotations.get_or_insert_default().insert(STARTUP_ANNOTATION.to_owned(), written);
 }
 
 fn probe(gateway: &ApiGateway) -> Probe {

@@ -41,7 +41,7 @@ pub use quantity::{more, rounded};
 
 /// The version of the rendering. It grows with every change of what is rendered, so that an
 /// upgrade of the operator does not roll the fleet's pods.
-pub const RENDERER: &str = "1";
+pub const RENDERER: &str = "2";
 
 /// Label that carries the gateway's uid, on every child.
 pub const UID_LABEL: &str = "phasegate.dev/gateway-uid";
@@ -53,6 +53,9 @@ pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "phasegate
 pub const RENDERER_ANNOTATION: &str = "phasegate.dev/renderer";
 /// Annotation with the hash of what the pods were rendered from: the spec and its restarts.
 pub const INPUTS_ANNOTATION: &str = "phasegate.dev/inputs";
+/// Annotation with the threshold of the startup probe that the pods were rendered with. It follows from the start deadline,
+/// and that from a flag of the operator's where the spec has none.
+pub const STARTUP_ANNOTATION: &str = "phasegate.dev/startup-failures";
 /// Annotation with the hash of what was desired when the child was written: it shows that
 /// something was dropped, which a comparison of values cannot.
 pub const DESIRED_ANNOTATION: &str = "phasegate.dev/desired";
@@ -91,20 +94,28 @@ pub fn render(gateway: &ApiGateway, around: &Surroundings) -> Children {
     }
 }
 
-/// An upgrade of the operator must not roll the fleet: where nothing but the rendering is
-/// newer, the pods that run are what is desired.
+/// Neither an upgrade of the operator nor another default of its deadline may roll the fleet: where nothing was asked
+/// since, and nothing but the rendering is newer, the pods that run are what is desired.
 pub fn keep_pods_of_other_renderer(desired: &mut Deployment, found: &Deployment) {
     let annotation = |object: &Deployment, name: &str| object.metadata.annotations.as_ref()?.get(name).cloned();
     let version = |object: &Deployment| annotation(object, RENDERER_ANNOTATION)?.parse::<u32>().ok();
+    if annotation(found, INPUTS_ANNOTATION) != annotation(desired, INPUTS_ANNOTATION) {
+        return;
+    }
     // A downgrade is one, too.
     let other = version(found).is_some() && version(found) != version(desired);
-    let same_inputs = annotation(found, INPUTS_ANNOTATION) == annotation(desired, INPUTS_ANNOTATION);
-    let (true, true, Some(spec), Some(running)) = (other, same_inputs, &mut desired.spec, &found.spec) else { return };
+    if !other {
+        deployment::keep_startup(desired, found);
+        return;
+    }
+    let (Some(spec), Some(running)) = (&mut desired.spec, &found.spec) else { return };
     spec.template = running.template.clone();
-    for name in [RENDERER_ANNOTATION, DESIRED_ANNOTATION] {
-        if let Some(value) = annotation(found, name) {
-            desired.metadata.annotations.get_or_insert_default().insert(name.to_owned(), value);
-        }
+    let annotations = desired.metadata.annotations.get_or_insert_default();
+    for name in [RENDERER_ANNOTATION, DESIRED_ANNOTATION, STARTUP_ANNOTATION] {
+        match annotation(found, name) {
+            Some(value) => annotations.insert(name.to_owned(), value),
+            None => annotations.remove(name),
+        };
     }
 }
 

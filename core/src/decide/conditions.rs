@@ -17,6 +17,8 @@ struct Claim {
     is: bool,
     reason: Reason,
     message: String,
+    // What may be added to the message, and stays there once it was: whether it is known is lost with a pod.
+    detail: Option<String>,
 }
 
 /// What is said of a gateway, before it is written as conditions.
@@ -49,6 +51,11 @@ impl Outlook {
 }
 
 impl Claim {
+    /// Whether it says that something is on its way with which nothing is known to be wrong.
+    fn is_on_its_way(&self) -> bool {
+        matches!(self.reason, Reason::Starting | Reason::Restarting | Reason::RollingOut)
+    }
+
     fn render(&self, s: &Situation<'_>, type_: &str, before: Option<&Condition>, keeps_words: bool) -> Condition {
         let generation = s.gateway.metadata.generation;
         let unturned = before.filter(|before| (before.status == "True") == self.is);
@@ -60,16 +67,29 @@ impl Claim {
                 && before.observed_generation == generation
                 && has_others_words(self.reason)
         });
+        let had_detail = unturned.filter(|before| {
+            self.is_on_its_way()
+                && before.reason == self.reason.as_str()
+                && before.observed_generation == generation
+                && before.message.strip_prefix(&self.message).is_some_and(|rest| rest.starts_with(BEFORE_DETAIL))
+        });
+        let message = match &self.detail {
+            Some(detail) => format!("{}{BEFORE_DETAIL}{detail}", self.message),
+            None => same.or(had_detail).map_or(&self.message, |before| &before.message).clone(),
+        };
         Condition {
             type_: type_.to_owned(),
             status: if self.is { "True" } else { "False" }.to_owned(),
             reason: self.reason.to_string(),
-            message: same.map_or(&self.message, |before| &before.message).clone(),
+            message,
             observed_generation: generation,
             last_transition_time: Time(seconds(unturned.map_or(s.moment.now, |before| before.last_transition_time.0))),
         }
     }
 }
+
+/// What stands between a message and its detail.
+const BEFORE_DETAIL: &str = "; ";
 
 /// A moment as conditions carry it: in whole seconds.
 pub fn seconds(at: Timestamp) -> Timestamp {
@@ -90,8 +110,11 @@ pub fn is_cause(reason: Reason) -> bool {
             | Reason::ConfigMissing
             | Reason::ImagePullFailed
             | Reason::ReadinessFailing
+            | Reason::ReadinessGatesNotReady
+            | Reason::ContainersNotInitialized
             | Reason::NodeFailed
             | Reason::Unschedulable
+            | Reason::SchedulingGated
             | Reason::QuotaExceeded
             | Reason::AdmissionRefused
             | Reason::Contested
@@ -149,11 +172,11 @@ fn has_others_words(reason: Reason) -> bool {
 }
 
 fn yes(reason: Reason, message: impl Into<String>) -> Claim {
-    Claim { is: true, reason, message: message.into() }
+    Claim { is: true, reason, message: message.into(), detail: None }
 }
 
 fn no(reason: Reason, message: impl Into<String>) -> Claim {
-    Claim { is: false, reason, message: message.into() }
+    Claim { is: false, reason, message: message.into(), detail: None }
 }
 
 /// What is said of a gateway whose status will be `status`.
@@ -184,7 +207,7 @@ pub(super) fn outlook(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
         outlook.reconciling = no(Reason::Suspended, message);
         outlook.stalled = no(Reason::Suspended, message);
         outlook.subject = None;
-        outlook.ready = Claim { is: outlook.ready.is, reason: Reason::Suspended, message: message.to_owned() };
+        outlook.ready = Claim { is: outlook.ready.is, ..no(Reason::Suspended, message) };
     }
     outlook
 }
@@ -256,6 +279,15 @@ fn heals_by_waiting(reason: Reason, message: &str) -> Outlook {
     }
 }
 
+/// Nothing is known to be wrong, and it may be known what is waited for.
+fn on_its_way(s: &Situation<'_>, reason: Reason, message: &str) -> Outlook {
+    let mut outlook = heals_by_waiting(reason, message);
+    let detail = diagnosis::not_ready_yet(s);
+    outlook.reconciling.detail.clone_from(&detail);
+    outlook.ready.detail = detail;
+    outlook
+}
+
 fn obstructed(cause: &Cause) -> Outlook {
     let message = sentence(cause);
     match cause.reason {
@@ -297,12 +329,12 @@ fn pending(s: &Situation<'_>) -> Outlook {
 fn starting(s: &Situation<'_>, status: &ApiGatewayStatus, reason: Reason) -> Outlook {
     let mut outlook = if let Some(cause) = obstacle(s) {
         obstructed(&cause)
-    } else if let Some(cause) = diagnosis::visible_cause(s.observed) {
+    } else if let Some(cause) = diagnosis::visible_cause(s) {
         visible(cause, (reason == Reason::Restarting).then(|| serving(s)))
     } else {
         let limit = deadline::limit(s.gateway, s.settings);
         let number = status.attempt.as_ref().map_or(1, |attempt| attempt.number);
-        heals_by_waiting(reason, &format!("attempt {number} is on its way; it may take {}", human(limit)))
+        on_its_way(s, reason, &format!("attempt {number} is on its way; it may take {}", human(limit)))
     };
     // The first pods of a start are not announced one by one; a gateway that is being
     // restarted serves all the while.
@@ -326,7 +358,7 @@ fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
     // the failure.
     let restart_failed = status.last_failure.is_some()
         && status.history.last().is_some_and(|last| last.reason == Reason::RestartDeadlineExceeded);
-    let contested = diagnosis::visible_cause(s.observed).filter(|cause| cause.reason == Reason::Contested);
+    let contested = diagnosis::visible_cause(s).filter(|cause| cause.reason == Reason::Contested);
     if readiness::workload_ready(s.observed) && contested.is_none() {
         if let Some(cause) = diagnosis::cause_without_budget(s.observed) {
             return Outlook { available, ..visible(cause, None) };
@@ -352,17 +384,17 @@ fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
         no_progress(s, words)
     } else if let Some(cause) = contested {
         waits_for_somebody(Reason::Contested, &sentence(&cause))
-    } else if let Some(cause) = diagnosis::visible_cause(s.observed) {
+    } else if let Some(cause) = diagnosis::visible_cause(s) {
         visible(cause, Some(serving(s)))
     } else {
-        heals_by_waiting(Reason::RollingOut, "a change is being rolled out or repaired")
+        on_its_way(s, Reason::RollingOut, "a change is being rolled out or repaired")
     };
     Outlook { available, ..outlook }
 }
 
 /// The Deployment gave up its rollout, in its own words unless a cause is visible.
 fn no_progress(s: &Situation<'_>, words: &str) -> Outlook {
-    let (cause, serving) = (diagnosis::visible_cause(s.observed), serving(s));
+    let (cause, serving) = (diagnosis::known_cause(s), serving(s));
     let why = cause.as_ref().map_or_else(|| words.to_owned(), sentence);
     let message = format!("the rollout makes no progress; {}: {why}", who_serves(serving));
     let image = cause.and_then(|cause| cause.image);
@@ -419,7 +451,7 @@ fn timed_out(s: &Situation<'_>, status: &ApiGatewayStatus, stopped: bool) -> Out
             (true, Some(_)) => yes(Reason::RetryScheduled, "the operator tries again by itself"),
             (true, None) => no(Reason::Stopped, ""),
         },
-        stalled: Claim { is: due.is_none(), reason: Reason::StartDeadlineExceeded, message },
+        stalled: Claim { is: due.is_none(), ..no(Reason::StartDeadlineExceeded, message) },
         cleanup_stuck: None,
         subject: None,
     }

@@ -1,15 +1,16 @@
 //! Why a gateway does not start: an ordered list of small policies, the deepest cause first. `pods` holds those that ask
-//! the pods.
+//! the pods, `patience` says how long a trouble may last that may pass by itself, and `kubelets` reads the words of node,
+//! runtime and registry.
 //!
 //! May import `api`, `children`, and of `decide` the facts and what follows from them: `observed`, `situation`,
 //! `outage`, `readiness`, `deadline` and `words`. Invariants: pure; the order of `POLICIES` alone says which of two causes is told;
 //! and a cause says only what was observed.
 
+mod kubelets;
+mod patience;
 mod pods;
 
-use std::time::Duration;
-
-use super::observed::{Absent, Child, Observed, Presence, Refusal, Repair, Silence, Unanswered};
+use super::observed::{Absent, Child, Observed, Presence, Refusal, Repair, Unanswered};
 use super::outage::{self, Outage, What};
 use super::situation::{Obstacle, Situation};
 use super::words::say;
@@ -35,35 +36,45 @@ impl Cause {
     }
 }
 
-type Policy = fn(&Observed) -> Option<Cause>;
+pub use patience::{Patience, events_are_due_in, patience_ends_in};
+pub use pods::not_ready_yet;
+
+type Policy = fn(&Situation<'_>, Patience) -> Option<Cause>;
 
 /// First match wins. What a pod says is deeper than what its Deployment says, and what the Deployment says is
 /// deeper than what the API server said to the operator. Of pods, that one is asked first which came furthest:
-/// whatever keeps the others, its own trouble would be theirs next. Only a probe comes after all that is sure
-/// to be wrong, since one that fails may do so because the gateway takes its time. Before all of them comes what holds
-/// the clock, or nobody would understand why no deadline passes.
+/// whatever keeps the others, its own trouble would be theirs next. Only what may pass by itself comes after all that is
+/// sure to be wrong: a probe may fail because the gateway takes its time. Before all of them comes what
+/// holds the clock, or nobody would understand why no deadline passes.
 const POLICIES: &[Policy] = &[
-    waits_for_others,
+    |s, _| waits_for_others(s.observed),
     pods::crash_loop,
-    pods::runs_as_root,
-    pods::config_missing,
-    pods::image_not_pullable,
-    pods::readiness_failing,
-    pods::node_failed,
-    pods::unschedulable,
-    pods_refused,
-    child_refused,
-    child_unanswered,
-    contested,
+    pods::killed_by_its_probe,
+    |s, _| pods::runs_as_root(s.observed),
+    |s, _| pods::config_missing(s.observed),
+    |s, _| pods::image_not_pullable(s.observed),
+    pods::not_ready,
+    |s, _| pods::node_failed(s.observed),
+    |s, _| pods::unschedulable(s.observed),
+    pods::not_scheduled,
+    |s, _| pods_refused(s.observed),
+    |s, _| child_refused(s.observed),
+    |s, _| child_unanswered(s.observed),
+    |s, _| contested(s.observed),
 ];
 
 /// The cause that is visible now, if any.
-pub fn visible_cause(observed: &Observed) -> Option<Cause> {
-    cause_of_start(observed).or_else(|| cause_without_budget(observed))
+pub fn visible_cause(s: &Situation<'_>) -> Option<Cause> {
+    cause(s, Patience::Usual).or_else(|| cause_without_budget(s.observed))
 }
 
-fn cause_of_start(observed: &Observed) -> Option<Cause> {
-    POLICIES.iter().find_map(|policy| policy(observed))
+/// What is known to be wrong where there is no time left in which it could pass.
+pub fn known_cause(s: &Situation<'_>) -> Option<Cause> {
+    cause(s, Patience::Over)
+}
+
+fn cause(s: &Situation<'_>, patience: Patience) -> Option<Cause> {
+    POLICIES.iter().find_map(|policy| policy(s, patience))
 }
 
 /// Why the PodDisruptionBudget is not as desired. No start waits for it, and nothing is as asked without it.
@@ -81,9 +92,9 @@ pub fn cause_of_child(observed: &Observed, child: Child) -> Option<Cause> {
     refused.map(refused_child).or_else(|| unanswered.map(unanswered_child))
 }
 
-/// The cause of a failed attempt: the visible one, what was in the way, or how far it came.
+/// The cause of a failed attempt: the known one, what was in the way, or how far it came.
 pub fn cause_of_failure(s: &Situation<'_>) -> Cause {
-    cause_of_start(s.observed)
+    known_cause(s)
         .or_else(|| s.obstacle().map(|obstacle| obstacle_cause(s, &obstacle)))
         .unwrap_or_else(|| slow_start(s))
 }
@@ -182,11 +193,10 @@ pub fn is_quota(message: &str) -> bool {
 
 fn refusal(what: &str, message: &str, quota: bool) -> Cause {
     if quota {
-        Cause::new(
-            Reason::QuotaExceeded,
-            format!("the namespace's quota refuses {what}: {}", say(message)),
-            "Free or raise the ResourceQuota of the namespace, or lower spec.replicas or spec.resources.",
-        )
+        let hint = kubelets::values_that_a_quota_wants(message).unwrap_or_else(|| {
+            "Free or raise the ResourceQuota of the namespace, or lower spec.replicas or spec.resources.".to_owned()
+        });
+        Cause::new(Reason::QuotaExceeded, format!("the namespace's quota refuses {what}: {}", say(message)), hint)
     } else {
         Cause::new(
             Reason::AdmissionRefused,
@@ -265,34 +275,13 @@ fn slow_start(s: &Situation<'_>) -> Cause {
         .and_then(|status| status.attempt.as_ref())
         .map(|attempt| deadline::elapsed(attempt, s.moment).as_secs())
         .unwrap_or_default();
-    let pod = match &observed.pods.silence {
-        Some(Silence { pod, runs: true, .. }) => format!("pod {pod} runs and is not ready"),
-        Some(Silence { pod, runs: false, .. }) => format!("pod {pod} is being set up by its node"),
-        None => "nothing says why".to_owned(),
-    };
+    let pod = pods::how_far(observed).unwrap_or_else(|| "nothing says why".to_owned());
     Cause::new(
         Reason::SlowStart,
         format!("{step} after {elapsed} s, and {pod}"),
         "Look at the pods' logs; if the gateway is only slow, raise spec.startDeadline.",
     )
 }
-
-/// After how long the Events of a silent pod are to be read, if they are. Not at once: a pod that is in order is
-/// ready soon, and nothing is read about it. Then every few seconds, and ever more seldom in a silence that lasts.
-pub fn silence_is_to_be_broken_in(observed: &Observed) -> Option<Duration> {
-    let Silence { lasted, read_at, complaint, .. } = observed.pods.silence.as_ref()?;
-    if complaint.is_some() {
-        return None;
-    }
-    let due = match read_at {
-        None => SILENCE,
-        Some(read_at) => *read_at + SILENCE.max(*read_at / 4),
-    };
-    Some(due.saturating_sub(*lasted))
-}
-
-/// By then a probe that is asked every two seconds has failed three times.
-const SILENCE: Duration = Duration::from_secs(5);
 
 /// How a timed-out gateway is tried again.
 pub fn how_to_retry() -> String {

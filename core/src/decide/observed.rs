@@ -227,14 +227,16 @@ impl Observed {
     }
 
     /// The troubles of pods of the template that is desired. What is wrong with others says nothing
-    /// about what is asked, nor is it known which these are while the Deployment's controller is behind.
+    /// about what is asked, nor is it known which these are while the Deployment's controller is behind. But where no
+    /// pod serves, a node that does not answer is a cause whatever its pods were made from.
     pub fn troubles(&self) -> impl Iterator<Item = &PodTrouble> {
         let template = self.rollout.template.as_ref();
         // One that somebody edited is told as well: its pods are those of what is stored.
         let known = self.deployment == Presence::Equal || self.is_left_as_it_is(Child::Deployment);
         let told = known && !self.rollout.behind;
         let newest = move |pod: &&PodTrouble| {
-            told && (template.is_none() || pod.template.is_none() || pod.template.as_ref() == template)
+            let of_newest = template.is_none() || pod.template.is_none() || pod.template.as_ref() == template;
+            told && (of_newest || (self.rollout.available == 0 && pod.trouble == Trouble::NodeIsAway))
         };
         self.pods.troubles.iter().filter(newest)
     }
@@ -299,7 +301,7 @@ pub struct Pods {
     pub terminating: usize,
     /// The troubles of those that are not being deleted, ordered by pod name.
     pub troubles: Vec<PodTrouble>,
-    /// One of them that is not ready and whose status does not say why, and what was heard of it.
+    /// One of them whose trouble is told only after a while or after its Events were read, and what was heard of it.
     pub silence: Option<Silence>,
 }
 
@@ -309,7 +311,7 @@ impl Pods {
     pub fn seen_in(mut self, phase: Option<&Phase>) -> Self {
         // A start and a restart are one phase: the state does not matter.
         if !Place::of(phase, None).is_some_and(Place::is_attempt) {
-            self.troubles.retain(|pod| !matches!(pod.trouble, Trouble::GivenUp(_)));
+            self.troubles.retain(|pod| !matches!(pod.trouble, Trouble::GivenUp { .. }));
         }
         self
     }
@@ -324,9 +326,14 @@ pub struct PodTrouble {
     pub template: Option<String>,
     /// The container in trouble, where the pod has more than one.
     pub container: Option<String>,
+    /// The node that it is on, where it has one.
+    pub node: Option<String>,
     /// What is wrong.
     pub trouble: Trouble,
 }
+
+/// The scheduler of pods that name none.
+pub const DEFAULT_SCHEDULER: &str = "default-scheduler";
 
 /// What can be wrong with a pod, as its status tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -350,35 +357,97 @@ pub enum Trouble {
         out_of_memory: bool,
         /// Its last words; empty where it left none.
         message: String,
+        /// Whether it ran too short for a probe to have ended it.
+        brief: bool,
     },
     /// The container cannot be started; the kubelet's words.
     CannotStart(String),
-    /// The node gave the pod up, an eviction mostly; its words.
-    GivenUp(String),
+    /// The node ended the pod for good: an eviction, a shutdown.
+    GivenUp {
+        /// In one word; empty where it gave none.
+        reason: String,
+        /// Its words; empty where it gave none.
+        message: String,
+    },
     /// The node does not answer.
     NodeIsAway,
     /// The scheduler found no node; its words.
     Unschedulable(String),
+    /// It is not to be scheduled before these gates are removed.
+    Gated(Vec<String>),
+    /// The scheduler that it names has not looked at it.
+    NoScheduler(String),
     /// Its node is setting it up.
     SettingUp,
+    /// A container that others have to wait for runs, and has not come to its end or is not started.
+    Initializing {
+        /// Whether it is to run on beside the others.
+        sidecar: bool,
+        /// Since when it runs.
+        since: Option<Timestamp>,
+    },
     /// Everything runs, and it is not ready.
-    Unready,
+    Unready {
+        /// Whether it has been ready in this run.
+        was_ready: bool,
+    },
+    /// Its containers are ready, and a readiness gate is not.
+    ReadinessGate {
+        /// The type of the condition.
+        gate: String,
+        /// What the condition says; `None` where it is not set.
+        words: Option<String>,
+    },
 }
 
 impl Trouble {
-    /// Whether the status does not say why the pod is not ready. Its Events may.
+    /// Whether the status does not say why the pod is not ready, or what it says may pass.
     pub fn is_silent(&self) -> bool {
-        matches!(self, Self::SettingUp | Self::Unready)
+        match self {
+            Self::SettingUp
+            | Self::Initializing { .. }
+            | Self::Unready { .. }
+            | Self::ReadinessGate { .. }
+            | Self::Gated(_)
+            | Self::NoScheduler(_) => true,
+            Self::ImagePull { .. }
+            | Self::Config(_)
+            | Self::RunsAsRoot(_)
+            | Self::Ended { .. }
+            | Self::CannotStart(_)
+            | Self::GivenUp { .. }
+            | Self::NodeIsAway
+            | Self::Unschedulable(_) => false,
+        }
+    }
+
+    /// Whether it may have been a probe that ended the container: the Events of the pod know.
+    pub fn may_be_a_probes(&self) -> bool {
+        matches!(self, Self::Ended { out_of_memory: false, brief: false, .. })
+    }
+
+    /// Whether it is told only after a while, or after the Events of the pod were read.
+    pub fn is_followed(&self) -> bool {
+        self.is_silent() || self.may_be_a_probes()
     }
 }
 
-/// A pod that is not ready and whose status does not say why.
+impl PodTrouble {
+    /// Whether this is still the trouble of `earlier`, however it is worded now.
+    pub fn is_still(&self, earlier: &Self) -> bool {
+        let alike = match (&self.trouble, &earlier.trouble) {
+            (Trouble::Ended { .. }, _) => self.trouble == earlier.trouble,
+            (now, before) => std::mem::discriminant(now) == std::mem::discriminant(before),
+        };
+        alike && self.pod == earlier.pod && self.container == earlier.container
+    }
+}
+
+/// A pod whose trouble is told only after a while, or after its Events were read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Silence {
-    /// The pod's name.
-    pub pod: String,
-    /// Whether it runs, or is still being set up.
-    pub runs: bool,
+    /// The pod, and what is known of it.
+    pub about: PodTrouble,
     /// How long it has been so, as far as this process saw.
     pub lasted: Duration,
     /// How long it had been so when its Events were last read.
@@ -390,12 +459,23 @@ pub struct Silence {
 /// What the Events of a pod say about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Complaint {
-    /// The answer of its probe.
-    Probe(String),
+    /// Its probe fails.
+    Probe(Answer),
+    /// Its probe failed, and its node ended the container for that.
+    Killed(Answer),
     /// A Secret or ConfigMap that it mounts is not there; the kubelet's words.
     MissingVolume(String),
     /// Its node cannot set it up; the kubelet's words.
     Node(String),
+}
+
+/// What a probe got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The container that was asked, as far as that is known.
+    pub container: Option<String>,
+    /// The kubelet's words.
+    pub words: String,
 }
 
 /// An environment of the gateway.

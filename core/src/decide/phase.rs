@@ -191,7 +191,7 @@ fn starting(s: &Situation<'_>) -> Verdict {
         return stay(withdraw_routes(s), None);
     }
     if s.waits_for_others() {
-        return Verdict::Stay(apply(s));
+        return listening(s, None);
     }
     let left = deadline::left(s.gateway, s.moment, s.settings);
     if left.is_zero() {
@@ -224,14 +224,16 @@ fn started(s: &Situation<'_>) -> Verdict {
     listening(s, None)
 }
 
-/// The children are written where they differ, and pods are listened to that do not say why they are not ready.
+/// The children are written where they differ, and a pod is listened to that does not say why it is not ready, or why it
+/// ended.
 fn listening(s: &Situation<'_>, wake: Option<Duration>) -> Verdict {
     let mut stay = apply(s);
-    let silence = diagnosis::silence_is_to_be_broken_in(s.observed);
-    if silence == Some(Duration::ZERO) {
+    let events = diagnosis::events_are_due_in(s);
+    if events == Some(Duration::ZERO) {
         stay.steps.push(Step::ReadEvents);
     }
-    Verdict::Stay(Stay { wake: wake.into_iter().chain(silence).chain(stay.wake).min(), ..stay })
+    let looks = [wake, events, diagnosis::patience_ends_in(s), stay.wake];
+    Verdict::Stay(Stay { wake: looks.into_iter().flatten().min(), ..stay })
 }
 
 fn stopping(s: &Situation<'_>) -> Verdict {

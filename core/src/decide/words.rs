@@ -2,15 +2,86 @@
 
 use std::time::Duration;
 
-/// Somebody else's words, on one line and at most 300 characters long: a condition's message
-/// and an Event's note have limits.
+/// How much is told of somebody else's words: a condition's message and an Event's note have limits.
+const LONGEST: usize = 300;
+
+/// Somebody else's words, on one line, without what a terminal would obey, and at most 300 characters long.
 pub fn say(words: &str) -> String {
-    const LONGEST: usize = 300;
-    let line = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = on_one_line(words);
     match line.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
+}
+
+/// What a container said last. It may come from its log: its end counts, and what is a secret by its name or its place
+/// in an address is left out. That is no promise; a program that logs a secret in other ways tells it.
+pub(super) fn say_last(words: &str) -> String {
+    let line = without_secrets(&on_one_line(words));
+    let surplus = line.chars().count().saturating_sub(LONGEST);
+    match line.char_indices().nth(surplus) {
+        Some((begin, _)) if surplus > 0 => format!("…{}", &line[begin..]),
+        _ => line,
+    }
+}
+
+fn on_one_line(words: &str) -> String {
+    // Marks of direction would let a text look like another.
+    let is_hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
+    let seen = words.split_whitespace().map(|word| word.chars().filter(|c| !is_hidden(*c)).collect::<String>());
+    seen.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// What stands where a secret was.
+const LEFT_OUT: &str = "***";
+
+fn without_secrets(line: &str) -> String {
+    let mut hides_next = false;
+    let words = line.split(' ').map(|word| {
+        let hidden = std::mem::take(&mut hides_next);
+        let lower = word.to_lowercase();
+        hides_next = ["bearer", "basic"].contains(&lower.as_str())
+            || (word.ends_with([':', '=']) && is_secrets_name(&lower))
+            || (hidden && matches!(lower.as_str(), "=" | ":"));
+        if hidden && !hides_next { LEFT_OUT.to_owned() } else { without_value(&without_credentials(word)) }
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// `scheme://user:password@host` without the user.
+fn without_credentials(word: &str) -> String {
+    let parts = word.split_once("://").and_then(|(scheme, rest)| {
+        let authority = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let at = rest[..authority].rfind('@')?;
+        Some(format!("{scheme}://{LEFT_OUT}{}", &rest[at..]))
+    });
+    parts.unwrap_or_else(|| word.to_owned())
+}
+
+/// `password=…`, `token:…` and the like without what follows.
+fn without_value(word: &str) -> String {
+    let parts = word.split_once(['=', ':']).filter(|(name, value)| !value.is_empty() && is_secrets_name(name));
+    parts.map_or_else(|| word.to_owned(), |(name, _)| format!("{name}={LEFT_OUT}"))
+}
+
+fn is_secrets_name(name: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "password",
+        "passwd",
+        "passphrase",
+        "secret",
+        "token",
+        "credential",
+        "apikey",
+        "api_key",
+        "api-key",
+        "private_key",
+    ];
+    let name = name.to_lowercase();
+    NAMES.iter().any(|part| name.contains(part))
 }
 
 /// A duration as a user would write it.

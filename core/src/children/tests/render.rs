@@ -48,7 +48,7 @@ fn every_child_carries_the_name_the_labels_and_the_owner() {
             "blockOwnerDeletion": true,
         }]);
         assert_at(child, "/metadata/ownerReferences", &owners);
-        assert_at(child, "/metadata/annotations/phasegate.dev~1renderer", &json!("1"));
+        assert_at(child, "/metadata/annotations/phasegate.dev~1renderer", &json!("2"));
         assert_eq!(at(child, "/metadata/annotations/phasegate.dev~1desired").as_str().unwrap().len(), 16);
     }
 }
@@ -222,7 +222,57 @@ fn pods_are_probed_on_a_path_or_on_their_open_port() {
         let alive = json!({ "port": "http" });
         assert_at(&deployment, &format!("{CONTAINER}/livenessProbe/tcpSocket"), &alive);
         assert_at(&deployment, &format!("{CONTAINER}/livenessProbe/httpGet"), &Value::Null);
+        // Its time begins once the container has accepted a connection.
+        assert_at(&deployment, &format!("{CONTAINER}/livenessProbe/initialDelaySeconds"), &Value::Null);
+        assert_at(&deployment, &format!("{CONTAINER}/startupProbe/tcpSocket"), &alive);
+        assert_at(&deployment, &format!("{CONTAINER}/startupProbe/httpGet"), &Value::Null);
     }
+}
+
+/// Nobody ends a program before the deadline does, nor one that the deadline is too short for on a busy node.
+#[test]
+fn a_program_has_as_long_to_listen_as_its_start_may_take() {
+    let failures = |deadline| {
+        let deployment = as_json(&render(&gateway(&json!({})), &within(deadline)).deployment);
+        assert_at(&deployment, &format!("{CONTAINER}/startupProbe/periodSeconds"), &json!(2));
+        at(&deployment, &format!("{CONTAINER}/startupProbe/failureThreshold")).as_i64().unwrap()
+    };
+    let rows = [
+        (Duration::from_secs(1), 25),
+        (Duration::from_secs(40), 25),
+        (Duration::from_secs(150), 80),
+        (Duration::from_secs(151), 81),
+        (Duration::from_secs(24 * 3_600), 43_205),
+        (Duration::MAX, i64::from(i32::MAX)),
+    ];
+    for (deadline, expected) in rows {
+        assert_eq!(failures(deadline), expected, "{deadline:?}");
+    }
+}
+
+#[test]
+fn another_default_deadline_rolls_no_pods_and_another_of_the_spec_does() {
+    let startup = format!("{CONTAINER}/startupProbe/failureThreshold");
+    let kept = |spec: &Value, seconds: u64, found: &Value| {
+        let mut desired = render(&gateway(spec), &within(Duration::from_secs(seconds))).deployment;
+        keep_pods_of_other_renderer(&mut desired, &serde_json::from_value(found.clone()).unwrap());
+        as_json(&desired)
+    };
+    let found = stored_deployment(&deployment(&json!({})));
+    let other = kept(&json!({}), 600, &found);
+    assert_eq!(at(&other, "/spec/template"), at(&deployment(&json!({})), "/spec/template"));
+    assert_at(&other, "/spec/progressDeadlineSeconds", &json!(600));
+    let stored = stored_deployment(&other);
+    assert_eq!(difference(&kept(&json!({}), 600, &stored), &stored), None);
+    let edited = set(&found, &startup, json!(1));
+    assert!(difference(&kept(&json!({}), 300, &edited), &edited).is_some(), "a hand edit is repaired");
+    assert_at(&kept(&json!({ "startDeadline": "10m" }), 600, &found), &startup, &json!(305));
+}
+
+#[test]
+fn what_ends_without_a_message_leaves_the_end_of_its_log() {
+    let policy = format!("{CONTAINER}/terminationMessagePolicy");
+    assert_at(&deployment(&json!({})), &policy, &json!("FallbackToLogsOnError"));
 }
 
 #[test]
@@ -375,7 +425,7 @@ fn an_upgrade_does_not_roll_the_fleet() {
     .map(|child| at(&child, "/metadata/annotations/phasegate.dev~1desired").as_str().unwrap().to_owned());
     assert_eq!(
         (super::super::RENDERER, hashes.each_ref().map(String::as_str)),
-        ("1", ["10d7f1d428d44458", "3d6188000203d05f", "b1282e94a03a4fb7", "4f1ca86f1eca148c"])
+        ("2", ["d3f88f98583a5e67", "d0bf114985935863", "ceee07071d235542", "15471724ae22165e"])
     );
 }
 

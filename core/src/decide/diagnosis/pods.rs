@@ -1,10 +1,12 @@
 //! What pods say is wrong, in words.
 
-use super::Cause;
+use super::patience::{Patience, is_over, was_heard_late};
+use super::{Cause, kubelets};
 use crate::api::Reason;
 use crate::children;
-use crate::decide::observed::{Complaint, Observed, PodTrouble, Silence, Trouble};
-use crate::decide::words::say;
+use crate::decide::observed::{Answer, Complaint, DEFAULT_SCHEDULER, Observed, PodTrouble, Silence, Trouble};
+use crate::decide::situation::Situation;
+use crate::decide::words::{say, say_last};
 
 /// The first trouble of a kind: pods come in the order of their names, so that the same pods give the same words.
 fn first(observed: &Observed, tell: impl Fn(&PodTrouble) -> Option<Cause>) -> Option<Cause> {
@@ -19,46 +21,109 @@ fn who(pod: &PodTrouble) -> String {
     }
 }
 
-/// What to do about the gateway's own container; the spec says nothing of others.
-fn hint(pod: &PodTrouble, hint: &str) -> String {
-    match &pod.container {
-        Some(container) if container != children::CONTAINER => {
-            "The gateway's spec has no such container: ask who runs the cluster what adds it to pods.".to_owned()
-        }
-        _ => hint.to_owned(),
-    }
+/// Whether the container is one that the spec does not have.
+fn is_foreign(pod: &PodTrouble) -> bool {
+    pod.container.as_ref().is_some_and(|container| container != children::CONTAINER)
 }
 
-pub(super) fn crash_loop(observed: &Observed) -> Option<Cause> {
-    first(observed, |pod| {
+const FOREIGN: &str = "The gateway's spec has no such container: ask who runs the cluster what adds it to pods.";
+
+/// What to do about the gateway's own container; the spec says nothing of others.
+fn hint(pod: &PodTrouble, hint: &str) -> String {
+    if is_foreign(pod) { FOREIGN.to_owned() } else { hint.to_owned() }
+}
+
+/// What was heard of the pod that is followed.
+fn complaint(observed: &Observed) -> Option<(&PodTrouble, &Complaint)> {
+    let Silence { about, complaint, .. } = observed.pods.silence.as_ref()?;
+    Some((about, complaint.as_ref()?))
+}
+
+pub(super) fn crash_loop(s: &Situation<'_>, patience: Patience) -> Option<Cause> {
+    first(s.observed, |pod| {
         let (what, words, advice) = match &pod.trouble {
-            Trouble::Ended { code, out_of_memory, message } => {
+            Trouble::Ended { code, out_of_memory, message, .. } => {
+                if pod.trouble.may_be_a_probes() && !ended_by_itself(s.observed, pod, patience) {
+                    return None;
+                }
                 let how = if *out_of_memory { " for want of memory (OOMKilled)" } else { "" };
-                (format!("it ended{how} with exit code {code}"), message, what_ends(*code, *out_of_memory))
+                let told = format!("it ended{how} with exit code {code}");
+                (told, say_last(message), what_ends(*code, *out_of_memory, message))
             }
-            Trouble::CannotStart(message) => ("it cannot be started".to_owned(), message, NO_PROGRAM),
+            Trouble::CannotStart(message) => {
+                ("it cannot be started".to_owned(), say(kubelets::innermost(message)), what_cannot_start(message))
+            }
             _ => return None,
         };
-        let words = say(words);
-        let words = if words.is_empty() { String::new() } else { format!(": {words}") };
+        let words = if words.is_empty() { words } else { format!(": {words}") };
         Some(Cause::new(Reason::CrashLoop, format!("{}: {what}{words}", who(pod)), hint(pod, advice)))
     })
 }
 
-const NO_PROGRAM: &str = "Check spec.command and spec.args against what is in the image.";
+/// Whether no probe ended a container, as far as is known. The pod whose Events were read answers for the others: they run
+/// the same program.
+fn ended_by_itself(observed: &Observed, pod: &PodTrouble, patience: Patience) -> bool {
+    match &observed.pods.silence {
+        Some(Silence { about, read_at, complaint, .. }) if about.trouble.may_be_a_probes() => {
+            let was_read = read_at.is_some() || patience == Patience::Over;
+            about.pod == pod.pod && was_read && !matches!(complaint, Some(Complaint::Killed(_)))
+        }
+        _ => true,
+    }
+}
 
-fn what_ends(code: i32, out_of_memory: bool) -> &'static str {
+const NO_PROGRAM: &str = "Check spec.command and spec.args against what is in the image.";
+const MORE_MEMORY: &str = "Raise spec.resources.limits.memory, or have the gateway need less.";
+const OTHER_ARCHITECTURE: &str = "The image is not for the processor of the pod's node: build it for that architecture, or \
+    choose nodes of the image's by spec.nodeSelector (kubernetes.io/arch).";
+
+fn what_ends(code: i32, out_of_memory: bool, words: &str) -> &'static str {
     match code {
-        _ if out_of_memory => "Raise spec.resources.limits.memory, or have the gateway need less.",
+        _ if out_of_memory => MORE_MEMORY,
+        _ if kubelets::is_of_another_architecture(words) => OTHER_ARCHITECTURE,
         0 => "A gateway is to run on: check spec.command and spec.args.",
         126 | 127 => NO_PROGRAM,
         // 128 and the signal: KILL or TERM.
-        137 | 143 => {
-            "Something ended it, most often its liveness probe: check that it listens on spec.port within half a minute."
-        }
+        137 | 143 => "Something outside ended it: look at the pod's Events, and at what runs beside it in the pod.",
         _ => {
             "Check spec.env, spec.args and spec.volumes; while an attempt runs, kubectl logs --previous of the pod says more."
         }
+    }
+}
+
+fn what_cannot_start(words: &str) -> &'static str {
+    if kubelets::wants_memory(words) {
+        MORE_MEMORY
+    } else if kubelets::is_of_another_architecture(words) {
+        OTHER_ARCHITECTURE
+    } else {
+        NO_PROGRAM
+    }
+}
+
+/// What a probe got, and whose container it was: the one that was asked, or the one that the trouble is with.
+fn probed(s: &Situation<'_>, about: &PodTrouble, answer: &Answer) -> (PodTrouble, String) {
+    let container = about.container.as_ref().and(answer.container.as_ref()).or(about.container.as_ref()).cloned();
+    let pod = PodTrouble { container, ..about.clone() };
+    let words = say(&answer.words);
+    if !is_foreign(&pod) && words.contains("connection refused") {
+        let port = s.gateway.spec.port;
+        return (pod, format!("nothing listens on spec.port {port}: {words}"));
+    }
+    (pod, words)
+}
+
+const LISTEN: &str =
+    "Check that the gateway listens on spec.port and answers on spec.readinessPath; its log may say more.";
+
+pub(super) fn killed_by_its_probe(s: &Situation<'_>, _: Patience) -> Option<Cause> {
+    match complaint(s.observed)? {
+        (about, Complaint::Killed(answer)) => {
+            let (pod, words) = probed(s, about, answer);
+            let message = format!("{}: its node ended it since its probe failed: {words}", who(&pod));
+            Some(Cause::new(Reason::ReadinessFailing, message, hint(&pod, LISTEN)))
+        }
+        _ => None,
     }
 }
 
@@ -85,135 +150,176 @@ pub(super) fn config_missing(observed: &Observed) -> Option<Cause> {
         _ => None,
     });
     in_status.or_else(|| match complaint(observed)? {
-        (pod, Complaint::MissingVolume(words)) => Some(cause(format!("pod {pod}"), words, own.to_owned())),
+        (about, Complaint::MissingVolume(words)) => Some(cause(format!("pod {}", about.pod), words, own.to_owned())),
         _ => None,
     })
-}
-
-/// What was heard of a silent pod.
-fn complaint(observed: &Observed) -> Option<(&str, &Complaint)> {
-    let Silence { pod, complaint, .. } = observed.pods.silence.as_ref()?;
-    Some((pod, complaint.as_ref()?))
 }
 
 pub(super) fn image_not_pullable(observed: &Observed) -> Option<Cause> {
     first(observed, |pod| match &pod.trouble {
         Trouble::ImagePull { image, message } => {
-            let words = registrys_words(message, image);
+            let words = kubelets::registrys_words(message, image);
             let told = format!("{}: image {image:?} cannot be pulled: {}", who(pod), say(words));
-            let cause = Cause::new(Reason::ImagePullFailed, told, hint(pod, why_not_pulled(words)));
+            let advice = if kubelets::is_of_another_architecture(words) {
+                OTHER_ARCHITECTURE
+            } else {
+                kubelets::why_not_pulled(words)
+            };
+            let cause = Cause::new(Reason::ImagePullFailed, told, hint(pod, advice));
             Some(Cause { image: Some(image.clone()), ..cause })
         }
         _ => None,
     })
 }
 
-/// What comes after the image, which each layer that reports the failure names once more.
-fn registrys_words<'a>(message: &'a str, image: &str) -> &'a str {
-    let last = message.rsplit_once(image).map_or("", |(_, words)| words);
-    let last = last.trim_start_matches(['"', ':', ' ']);
-    if last.is_empty() { message } else { last }
-}
-
-/// Told from words, since container runtimes give nothing else; so it makes a hint and no reason, which would
-/// change with the words.
-fn why_not_pulled(words: &str) -> &'static str {
-    const INVALID: &[&str] = &["invalid reference format", "couldn't parse image"];
-    const UNREACHABLE: &[&str] = &[
-        "no such host",
-        "server misbehaving",
-        "connection refused",
-        "connection reset",
-        "no route to host",
-        "network is unreachable",
-        "timeout",
-        "deadline exceeded",
-        "x509",
-        "tls:",
-        "registry is unavailable",
-        "500 internal",
-        "502 bad",
-        "503 service",
-        "504 gateway",
-        "toomanyrequests",
-        "too many requests",
-    ];
-    const UNAUTHORISED: &[&str] =
-        &["unauthorized", "authentication required", "denied", "forbidden", "no basic auth", "insufficient_scope"];
-    const NOT_FOUND: &[&str] = &["not found", "manifest unknown", "name unknown", "does not exist"];
-    let words = words.to_lowercase();
-    let say = |any: &[&str]| any.iter().any(|part| words.contains(part));
-    if say(INVALID) {
-        "It is no valid reference: correct spec.image."
-    } else if say(UNREACHABLE) {
-        "The registry did not answer the node: check the registry's name in spec.image, the registry, and the way to it."
-    } else if say(UNAUTHORISED) {
-        "The registry does not give it to the gateway: check spec.imagePullSecrets, and the name in spec.image."
-    } else if say(NOT_FOUND) {
-        "The registry does not have it: check the name and the tag in spec.image."
-    } else {
-        "Check spec.image, and spec.imagePullSecrets if its registry is private."
-    }
-}
-
-pub(super) fn readiness_failing(observed: &Observed) -> Option<Cause> {
-    const HINT: &str =
-        "Check that the gateway listens on spec.port and answers on spec.readinessPath; its log may say more.";
-    match complaint(observed)? {
-        (pod, Complaint::Probe(answer)) => {
-            let message = format!("pod {pod}: it runs and is not ready: {}", say(answer));
-            Some(Cause::new(Reason::ReadinessFailing, message, HINT))
+/// The pod that is followed is set up, and something that may pass has not passed.
+pub(super) fn not_ready(s: &Situation<'_>, patience: Patience) -> Option<Cause> {
+    let silence = s.observed.pods.silence.as_ref()?;
+    let over = is_over(s, silence, patience);
+    match (&silence.about.trouble, &silence.complaint) {
+        (Trouble::Unready { .. }, Some(Complaint::Probe(answer))) if was_heard_late(s, silence, patience) => {
+            let (pod, words) = probed(s, &silence.about, answer);
+            let message = format!("{}: it runs and is not ready: {words}", who(&pod));
+            Some(Cause::new(Reason::ReadinessFailing, message, hint(&pod, LISTEN)))
         }
+        (Trouble::Unready { .. }, None) if over && is_foreign(&silence.about) => {
+            let message = format!("{}, which is not in the spec: it runs and is not ready", who(&silence.about));
+            Some(Cause::new(Reason::ReadinessFailing, message, FOREIGN))
+        }
+        (Trouble::ReadinessGate { gate, words }, _) if over => Some(Cause::new(
+            Reason::ReadinessGatesNotReady,
+            format!("pod {}: its containers are ready, and {}", silence.about.pod, of_gate(gate, words.as_deref())),
+            "The gateway's spec has no readiness gate: ask who runs the cluster what adds it to pods, and what is to set it.",
+        )),
+        (Trouble::Initializing { sidecar, .. }, _) if over => Some(Cause::new(
+            Reason::ContainersNotInitialized,
+            format!("{}, which is not in the spec: {}", who(&silence.about), of_init(silence, *sidecar)),
+            FOREIGN,
+        )),
         _ => None,
     }
+}
+
+fn of_gate(gate: &str, words: Option<&str>) -> String {
+    let words = words.map_or_else(|| "its condition is not set yet".to_owned(), say);
+    format!("its readiness gate {:?} is not: {words}", say(gate))
+}
+
+/// What a container does that the others wait for.
+fn of_init(silence: &Silence, sidecar: bool) -> String {
+    let since = match &silence.about.trouble {
+        Trouble::Initializing { since: Some(since), .. } => format!(" since {since}"),
+        _ => String::new(),
+    };
+    let what = if sidecar { "is not started" } else { "does not finish" };
+    let words = match &silence.complaint {
+        Some(Complaint::Probe(answer)) => format!(": {}", say(&answer.words)),
+        _ => String::new(),
+    };
+    format!("it has been running{since} and {what}{words}")
+}
+
+/// Why a start whose pods are in good health so far takes its time, in words that say nothing of a single pod.
+pub fn not_ready_yet(s: &Situation<'_>) -> Option<String> {
+    let silence = s.observed.pods.silence.as_ref()?;
+    if silence.lasted < super::patience::SOON {
+        return None;
+    }
+    let container = silence.about.container.as_deref().unwrap_or_default();
+    let what = match (&silence.about.trouble, &silence.complaint) {
+        (Trouble::Unready { .. }, Some(Complaint::Probe(answer))) => probed(s, &silence.about, answer).1,
+        (Trouble::ReadinessGate { gate, .. }, _) => format!("readiness gate {:?} is not set", say(gate)),
+        (Trouble::Initializing { sidecar: false, .. }, _) => {
+            format!("container {container}, which is not in the spec, has not finished")
+        }
+        (Trouble::Initializing { sidecar: true, .. }, _) => {
+            format!("container {container}, which is not in the spec, is not started")
+        }
+        _ => return None,
+    };
+    Some(format!("not ready yet: {what}"))
+}
+
+/// How far the pod came that is followed, where nothing is known to be wrong with it.
+pub(super) fn how_far(observed: &Observed) -> Option<String> {
+    let Silence { about, .. } = observed.pods.silence.as_ref()?;
+    match about.trouble {
+        Trouble::SettingUp => Some(format!("pod {} is being set up by {}", about.pod, its_node(about))),
+        Trouble::Unready { .. } => Some(format!("pod {} runs and is not ready", about.pod)),
+        _ => None,
+    }
+}
+
+fn its_node(pod: &PodTrouble) -> String {
+    pod.node.as_ref().map_or_else(|| "its node".to_owned(), |node| format!("its node {node}"))
 }
 
 pub(super) fn node_failed(observed: &Observed) -> Option<Cause> {
     const ASK: &str = "Ask who runs the cluster about the node.";
-    let cause = |pod: &str, what: String, hint: &str| {
-        Cause::new(Reason::NodeFailed, format!("pod {pod}: its node {what}"), hint)
+    let cause = |pod: &PodTrouble, what: String, hint: &str| {
+        Cause::new(Reason::NodeFailed, format!("pod {}: {} {what}", pod.pod, its_node(pod)), hint)
     };
     let in_status = first(observed, |pod| match &pod.trouble {
-        Trouble::GivenUp(words) => Some(cause(
-            &pod.pod,
-            format!("gave it up: {}", say(words)),
-            "A pod that needs more than spec.resources.requests is the first to go: raise them, or ask who runs the cluster.",
-        )),
-        Trouble::NodeIsAway => Some(cause(&pod.pod, "does not answer".to_owned(), ASK)),
+        Trouble::GivenUp { reason, message } => {
+            let words = [reason, message].into_iter().filter(|words| !words.is_empty()).map(|words| say(words));
+            let words = words.collect::<Vec<_>>().join(": ");
+            let why = if words.is_empty() { words } else { format!(": {words}") };
+            Some(cause(pod, format!("gave it up{why}"), what_gives_up(reason)))
+        }
+        Trouble::NodeIsAway => Some(cause(pod, "does not answer".to_owned(), ASK)),
         _ => None,
     });
     in_status.or_else(|| match complaint(observed)? {
-        (pod, Complaint::Node(words)) => Some(cause(pod, format!("cannot set it up: {}", say(words)), ASK)),
+        (about, Complaint::Node(words)) => Some(cause(about, format!("cannot set it up: {}", say(words)), ASK)),
         _ => None,
     })
+}
+
+fn what_gives_up(reason: &str) -> &'static str {
+    if reason == "Evicted" || reason.starts_with("OutOf") {
+        "A pod that needs more than spec.resources.requests is the first to go: raise them, or ask who runs the cluster."
+    } else {
+        "Another pod takes its place; if none comes up, ask who runs the cluster about the node."
+    }
 }
 
 pub(super) fn unschedulable(observed: &Observed) -> Option<Cause> {
     first(observed, |pod| match &pod.trouble {
         Trouble::Unschedulable(words) => {
-            let message = format!("{}: no node takes it: {}", who(pod), say(first_sentence(words)));
-            Some(Cause::new(Reason::Unschedulable, message, what_is_short(words)))
+            let message = format!("{}: no node takes it: {}", who(pod), say(kubelets::first_sentence(words)));
+            Some(Cause::new(Reason::Unschedulable, message, kubelets::what_is_short(words)))
         }
         _ => None,
     })
 }
 
-/// What follows is about pods that might make room, and none do.
-fn first_sentence(words: &str) -> &str {
-    words.split_once(". ").map_or(words, |(first, _)| first)
-}
-
-/// The scheduler's words count nodes by what keeps them from taking a pod.
-fn what_is_short(words: &str) -> String {
-    const CURES: &[(&str, &str)] = &[
-        ("Insufficient", "lower spec.resources.requests or add nodes"),
-        ("taint", "tolerate the nodes' taints in spec.tolerations"),
-        ("affinity/selector", "correct spec.nodeSelector"),
-        ("topology spread", "loosen spec.topologySpread"),
-    ];
-    let cures: Vec<&str> = CURES.iter().filter(|(part, _)| words.contains(part)).map(|(_, cure)| *cure).collect();
-    if cures.is_empty() {
-        return "Add nodes, or ask who runs the cluster why those that are there take no pods.".to_owned();
+/// The pod that is followed waits for somebody before it gets a node.
+pub(super) fn not_scheduled(s: &Situation<'_>, patience: Patience) -> Option<Cause> {
+    let silence = s.observed.pods.silence.as_ref().filter(|silence| is_over(s, silence, patience))?;
+    let pod = &silence.about.pod;
+    match &silence.about.trouble {
+        Trouble::Gated(gates) => {
+            let names: Vec<String> = gates.iter().map(|gate| format!("{:?}", say(gate))).collect();
+            let (gates, are) = if names.len() == 1 { ("gate", "is") } else { ("gates", "are") };
+            let names = names.join(", ");
+            Some(Cause::new(
+                Reason::SchedulingGated,
+                format!(
+                    "pod {pod}: it gets no node before its scheduling {gates} {names}, not in the spec, {are} removed"
+                ),
+                "The gateway's spec has no scheduling gate: ask who runs the cluster what adds it to pods, and what is to remove it.",
+            ))
+        }
+        Trouble::NoScheduler(scheduler) => {
+            let hint = if scheduler == DEFAULT_SCHEDULER {
+                "Ask who runs the cluster whether its scheduler runs."
+            } else {
+                "The gateway's spec names no scheduler: ask who runs the cluster what names this one in pods, and whether it runs."
+            };
+            let whose = if scheduler == DEFAULT_SCHEDULER { "" } else { ", not in the spec," };
+            let message = format!("pod {pod}: its scheduler {:?}{whose} has not looked at it", say(scheduler));
+            Some(Cause::new(Reason::Unschedulable, message, hint))
+        }
+        _ => None,
     }
-    format!("To be scheduled, {}.", cures.join("; "))
 }

@@ -13,8 +13,8 @@ use crate::api::{
     RESTART_ANNOTATION, RETRY_ANNOTATION, Reason, StartRetries, State, Transition,
 };
 use crate::decide::observed::{
-    Absent, Child, Complaint, EnvironmentFacts, HostVerdict, Moment, Observed, PodTrouble, Pods, Presence, Refusal,
-    RegistryFacts, Rollout, Settings, Silence, Trouble, Unanswered, Writes,
+    Absent, Answer, Child, Complaint, EnvironmentFacts, HostVerdict, Moment, Observed, PodTrouble, Pods, Presence,
+    Refusal, RegistryFacts, Rollout, Settings, Silence, Trouble, Unanswered, Writes,
 };
 use crate::decide::{Plan, conditions, decide, requests};
 
@@ -415,7 +415,7 @@ pub fn refused_environment() -> EnvironmentFacts {
 pub fn in_trouble(observed: Observed, pod: &str, trouble: Trouble) -> Observed {
     but(observed, |o| {
         let pod = pod.to_owned();
-        o.pods.troubles.push(PodTrouble { pod, template: None, container: None, trouble });
+        o.pods.troubles.push(PodTrouble { pod, template: None, container: None, node: None, trouble });
     })
 }
 
@@ -429,12 +429,29 @@ pub fn unschedulable(observed: Observed, pod: &str) -> Observed {
     in_trouble(observed, pod, Trouble::Unschedulable("0/3 nodes are available: 3 Insufficient cpu.".to_owned()))
 }
 
-/// The same world, where a pod has been silent for so many seconds.
+/// Its container ended, too soon for a probe to have ended it.
+pub fn ended(code: i32, message: &str) -> Trouble {
+    Trouble::Ended { code, out_of_memory: false, message: message.to_owned(), brief: true }
+}
+
+/// The same world, where a pod has been silent for so many seconds, and its Events were read just now if they said
+/// something.
 pub fn silent(observed: Observed, seconds: u64, complaint: Option<Complaint>) -> Observed {
-    but(observed, |o| {
-        o.pods.silence =
-            Some(Silence { pod: "shop-1".to_owned(), runs: true, lasted: secs(seconds), read_at: None, complaint });
+    followed(observed, Trouble::Unready { was_ready: false }, seconds, complaint)
+}
+
+/// The same, of a pod whose trouble is this one.
+pub fn followed(observed: Observed, trouble: Trouble, seconds: u64, complaint: Option<Complaint>) -> Observed {
+    but(in_trouble(observed, "shop-1", trouble), |o| {
+        let about = o.pods.troubles.last().unwrap().clone();
+        let read_at = complaint.is_some().then(|| secs(seconds));
+        o.pods.silence = Some(Silence { about, lasted: secs(seconds), read_at, complaint });
     })
+}
+
+/// A probe's answer.
+pub fn probe(words: &str) -> Complaint {
+    Complaint::Probe(Answer { container: None, words: words.to_owned() })
 }
 
 // Deciding.

@@ -586,10 +586,7 @@ fn the_status_says_what_its_messages_are_about() {
     let about = |gateway: &ApiGateway, observed| status_after(gateway, &observed, &after(60)).subject;
     let image = || Some("ghcr.io/acme/gateway:1".to_owned());
     let failing = |observed| image_not_pullable(observed, "shop-2");
-    let crashing = |observed| {
-        let ended = Trouble::Ended { code: 1, out_of_memory: false, message: String::new() };
-        in_trouble(observed, "shop-2", ended)
-    };
+    let crashing = |observed| in_trouble(observed, "shop-2", ended(1, ""));
     let rows = [
         (starting(), failing(coming_up()), Some(Subject { image: image(), serving: None })),
         (starting(), crashing(coming_up()), None),

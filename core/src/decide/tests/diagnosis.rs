@@ -4,9 +4,9 @@ use super::builders::*;
 use crate::api::{ApiGateway, Phase, Reason};
 use crate::decide::Step;
 use crate::decide::diagnosis::{
-    Cause, cause_of_failure, how_to_retry, is_quota, obstacle_cause, silence_is_to_be_broken_in, visible_cause,
+    self, Cause, cause_of_failure, events_are_due_in, how_to_retry, is_quota, obstacle_cause, patience_ends_in,
 };
-use crate::decide::observed::{Absent, Child, Complaint, Moment, Observed, Presence, Refusal, Trouble};
+use crate::decide::observed::{Absent, Answer, Child, Complaint, Moment, Observed, Presence, Refusal, Trouble};
 use crate::decide::requests::Requests;
 use crate::decide::{Obstacle, Situation};
 use crate::decide::{decide, say};
@@ -29,6 +29,11 @@ fn situation<'a>(gateway: &'a ApiGateway, observed: &'a Observed, moment: &'a Mo
 
 fn failure(observed: &Observed) -> Cause {
     cause_of_failure(&situation(&starting(), observed, &after(300)))
+}
+
+/// Of a start that may take 300 seconds: the usual time is half of that.
+fn visible_cause(observed: &Observed) -> Option<Cause> {
+    diagnosis::visible_cause(&situation(&starting(), observed, &after(60)))
 }
 
 /// The cause has this reason, its message names these, and it says what to do.
@@ -95,6 +100,17 @@ fn a_pull_that_fails_says_what_to_do_by_what_the_registry_said() {
     }
     let invalid = pulled("acme:gateway:1", "couldn't parse image name \"acme:gateway:1\": invalid reference format");
     assert!(invalid.hint.contains("no valid reference"), "{invalid:?}");
+    let untagged = pulled(
+        "gw",
+        "failed to pull and unpack image \"docker.io/library/gw:latest\": failed to resolve reference \
+         \"docker.io/library/gw:latest\": failed to do request: Head \"https://registry-1.docker.io/v2/library/gw/manifests/latest\": \
+         dial tcp: lookup registry-1.docker.io: i/o timeout",
+    );
+    let expected = "pod shop-1: image \"gw\" cannot be pulled: failed to do request: Head \
+        \"https://registry-1.docker.io/v2/library/gw/manifests/latest\": dial tcp: lookup registry-1.docker.io: i/o timeout";
+    assert_eq!(untagged.message, expected);
+    let foreign = pulled(image, &containerd("no match for platform in manifest: not found"));
+    assert!(foreign.hint.contains("kubernetes.io/arch"), "{foreign:?}");
     let cri_o = pulled("acme/x", "reading manifest 1 in docker.io/acme/x: manifest unknown");
     assert_cause(&cri_o, Reason::ImagePullFailed, &["cannot be pulled: manifest unknown"]);
     assert!(cri_o.hint.contains("does not have it"), "{cri_o:?}");
@@ -122,6 +138,11 @@ fn a_pod_without_a_node_names_the_pod_and_what_is_short() {
             "To be scheduled, loosen spec.topologySpread.",
         ),
         (
+            "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) were unschedulable. preemption: 0/2 nodes are available",
+            "To be scheduled, lower spec.resources.requests or add nodes; have nodes uncordoned (kubectl uncordon) by who \
+             runs the cluster.",
+        ),
+        (
             "no nodes available to schedule pods",
             "Add nodes, or ask who runs the cluster why those that are there take no pods.",
         ),
@@ -136,13 +157,12 @@ fn a_pod_without_a_node_names_the_pod_and_what_is_short() {
     assert_eq!(cause.message, "pod shop-1: no node takes it: 0/1 nodes are available: 1 Insufficient cpu");
 }
 
-fn ended(code: i32, message: &str) -> Trouble {
-    Trouble::Ended { code, out_of_memory: false, message: message.to_owned() }
-}
-
 #[test]
 fn a_container_that_ends_names_its_exit_code_and_its_last_words() {
-    let killed = Trouble::Ended { code: 137, out_of_memory: true, message: String::new() };
+    let killed = Trouble::Ended { code: 137, out_of_memory: true, message: String::new(), brief: false };
+    let runc = "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: \
+        unable to start container process: ";
+    let cannot_start = |words: &str| Trouble::CannotStart(format!("{runc}{words}"));
     let rows = [
         (
             ended(1, "panic: no configuration"),
@@ -152,15 +172,35 @@ fn a_container_that_ends_names_its_exit_code_and_its_last_words() {
         (ended(2, ""), "pod shop-1: it ended with exit code 2", "kubectl logs --previous"),
         (ended(0, ""), "pod shop-1: it ended with exit code 0", "is to run on"),
         (ended(127, "serve: not found"), "pod shop-1: it ended with exit code 127: serve: not found", "spec.command"),
-        (ended(143, ""), "pod shop-1: it ended with exit code 143", "spec.port"),
+        (ended(143, ""), "pod shop-1: it ended with exit code 143", "Something outside ended it"),
+        (
+            ended(255, "exec /gate: exec format error"),
+            "pod shop-1: it ended with exit code 255: exec /gate: exec format error",
+            "kubernetes.io/arch",
+        ),
         (
             killed,
             "pod shop-1: it ended for want of memory (OOMKilled) with exit code 137",
             "spec.resources.limits.memory",
         ),
         (
-            Trouble::CannotStart("exec: \"serve\": executable file not found".to_owned()),
+            cannot_start("exec: \"serve\": executable file not found"),
             "pod shop-1: it cannot be started: exec: \"serve\": executable file not found",
+            "spec.command",
+        ),
+        (
+            cannot_start("container init was OOM-killed (memory limit too low?)"),
+            "pod shop-1: it cannot be started: container init was OOM-killed (memory limit too low?)",
+            "spec.resources.limits.memory",
+        ),
+        (
+            cannot_start("exec: \"/gate\": exec format error"),
+            "pod shop-1: it cannot be started: exec: \"/gate\": exec format error",
+            "for that architecture",
+        ),
+        (
+            Trouble::CannotStart("OCI runtime create failed: ".to_owned()),
+            "pod shop-1: it cannot be started: OCI runtime create failed:",
             "spec.command",
         ),
     ];
@@ -184,20 +224,31 @@ fn an_image_that_runs_as_root_and_what_is_not_there_are_told_in_the_kubelets_wor
     }
 }
 
+fn given_up(reason: &str, message: &str) -> Trouble {
+    Trouble::GivenUp { reason: reason.to_owned(), message: message.to_owned() }
+}
+
 #[test]
 fn a_pod_that_its_node_fails_is_the_nodes() {
-    let evicted = Trouble::GivenUp("Evicted: The node was low on resource: memory.".to_owned());
-    let cause = visible_cause(&in_trouble(coming_up(), "shop-1", evicted)).unwrap();
-    assert_cause(&cause, Reason::NodeFailed, &["pod shop-1: its node gave it up: Evicted", "memory"]);
+    let on_a_node = |trouble: Trouble| {
+        let observed = in_trouble(coming_up(), "shop-1", trouble);
+        visible_cause(&but(observed, |o| o.pods.troubles[0].node = Some("worker-2".to_owned()))).unwrap()
+    };
+    let cause = on_a_node(given_up("Evicted", "The node was low on resource: memory."));
+    assert_cause(&cause, Reason::NodeFailed, &["pod shop-1: its node worker-2 gave it up: Evicted", "memory"]);
     assert!(cause.hint.contains("spec.resources.requests"), "{cause:?}");
-    let away = visible_cause(&in_trouble(coming_up(), "shop-1", Trouble::NodeIsAway)).unwrap();
-    assert_cause(&away, Reason::NodeFailed, &["pod shop-1: its node does not answer"]);
+    let shut_down = on_a_node(given_up("Terminated", "Pod was terminated in response to imminent node shutdown."));
+    assert_cause(&shut_down, Reason::NodeFailed, &["its node worker-2 gave it up: Terminated: Pod was terminated"]);
+    assert!(shut_down.hint.starts_with("Another pod takes its place"), "{shut_down:?}");
+    assert_eq!(on_a_node(given_up("", "")).message, "pod shop-1: its node worker-2 gave it up");
+    let away = on_a_node(Trouble::NodeIsAway);
+    assert_cause(&away, Reason::NodeFailed, &["pod shop-1: its node worker-2 does not answer"]);
 }
 
 /// Such pods are litter: those that replaced them tell how it is now.
 #[test]
 fn a_pod_that_its_node_gave_up_explains_a_start_and_nothing_later() {
-    let evicted = in_trouble(coming_up(), "shop-1", Trouble::GivenUp("Evicted".to_owned())).pods;
+    let evicted = in_trouble(coming_up(), "shop-1", given_up("Evicted", "")).pods;
     let all = in_trouble(but(coming_up(), |o| o.pods = evicted), "shop-2", Trouble::NodeIsAway).pods;
     let seen = |phase: Phase| {
         let pods = all.clone().seen_in(Some(&phase)).troubles;
@@ -225,17 +276,228 @@ fn a_container_that_the_spec_does_not_have_is_named_and_is_somebody_elses() {
 
 #[test]
 fn what_the_events_of_a_silent_pod_say_is_told_by_what_it_is_about() {
-    let said = |complaint: Complaint| visible_cause(&silent(coming_up(), 8, Some(complaint))).unwrap();
+    let said = |seconds, complaint: Complaint| visible_cause(&silent(coming_up(), seconds, Some(complaint))).unwrap();
     let answer = "Readiness probe failed: HTTP probe failed with statuscode: 503";
-    let probe = said(Complaint::Probe(answer.to_owned()));
-    assert_cause(&probe, Reason::ReadinessFailing, &["pod shop-1: it runs and is not ready", answer]);
-    assert!(probe.hint.contains("spec.port") && probe.hint.contains("spec.readinessPath"), "{probe:?}");
+    let failing = said(150, probe(answer));
+    assert_cause(&failing, Reason::ReadinessFailing, &["pod shop-1: it runs and is not ready", answer]);
+    assert!(failing.hint.contains("spec.port") && failing.hint.contains("spec.readinessPath"), "{failing:?}");
     let words = "MountVolume.SetUp failed for volume \"keys\" : secret \"db\" not found";
-    let missing = said(Complaint::MissingVolume(words.to_owned()));
+    let missing = said(8, Complaint::MissingVolume(words.to_owned()));
     assert_cause(&missing, Reason::ConfigMissing, &["pod shop-1", "secret \"db\" not found"]);
-    let node = said(Complaint::Node("no addresses left".to_owned()));
+    let node = said(8, Complaint::Node("no addresses left".to_owned()));
     assert_cause(&node, Reason::NodeFailed, &["pod shop-1: its node cannot set it up: no addresses left"]);
     assert_eq!(visible_cause(&silent(coming_up(), 8, None)), None);
+}
+
+const REFUSED: &str = "dial tcp 10.244.0.9:9999: connect: connection refused";
+
+#[test]
+fn a_port_on_which_nothing_listens_is_named() {
+    let observed = silent(coming_up(), 150, Some(probe(&format!("Startup probe failed: {REFUSED}"))));
+    let gateway = but(starting(), |g| g.spec.port = 9999);
+    let cause = diagnosis::visible_cause(&situation(&gateway, &observed, &after(150))).unwrap();
+    let expected = format!(
+        "pod shop-1: it runs and is not ready: nothing listens on spec.port 9999: Startup probe failed: {REFUSED}"
+    );
+    assert_eq!((cause.reason, cause.message), (Reason::ReadinessFailing, expected));
+}
+
+/// What may pass by itself: within its usual time nothing is wrong, whatever a probe answers.
+#[test]
+fn a_start_within_its_usual_time_is_healthy_and_says_what_it_waits_for() {
+    let answered = || Some(probe("Readiness probe failed: HTTP probe failed with statuscode: 503"));
+    let was_ready = Trouble::Unready { was_ready: true };
+    let gate = |words: Option<&str>| Trouble::ReadinessGate {
+        gate: "lb.example.com/attached".to_owned(),
+        words: words.map(str::to_owned),
+    };
+    let init = |sidecar| Trouble::Initializing { sidecar, since: None };
+    // The trouble, what was heard of it, after how many seconds it is a cause, and what is said before.
+    let rows = [
+        (Trouble::Unready { was_ready: false }, answered(), 150, "HTTP probe failed with statuscode: 503"),
+        (was_ready, answered(), 5, ""),
+        (gate(None), None, 150, "readiness gate \"lb.example.com/attached\" is not set"),
+        (init(false), None, 150, "container , which is not in the spec, has not finished"),
+        (init(true), None, 150, "container , which is not in the spec, is not started"),
+        (Trouble::NoScheduler("default-scheduler".to_owned()), None, 150, ""),
+        (Trouble::NoScheduler("nobody".to_owned()), None, 5, ""),
+        (Trouble::Gated(vec!["example.com/hold".to_owned()]), None, 5, ""),
+    ];
+    for (trouble, complaint, seconds, meanwhile) in rows {
+        let after_so_long = |seconds| followed(coming_up(), trouble.clone(), seconds, complaint.clone());
+        let early = after_so_long(seconds - 1);
+        assert_eq!(visible_cause(&early), None, "{trouble:?}");
+        assert!(visible_cause(&after_so_long(seconds)).is_some(), "{trouble:?}");
+        assert!(failure(&early).reason != Reason::SlowStart, "{trouble:?}: at the deadline it is known all the same");
+        let told = message(&status_after(&starting(), &early, &after(seconds - 1)), "Ready");
+        let plain = "attempt 1 is on its way; it may take 5m";
+        if meanwhile.is_empty() {
+            assert_eq!(told, plain, "{trouble:?}");
+        } else {
+            assert!(told.starts_with(&format!("{plain}; not ready yet: ")) && told.ends_with(meanwhile), "{told}");
+        }
+    }
+}
+
+#[test]
+fn the_usual_time_is_half_of_the_deadline_and_five_seconds_at_least() {
+    let is_told = |deadline: u64, seconds| {
+        let gateway = but(starting(), |g| g.spec.start_deadline = Some(secs(deadline).into()));
+        let observed = silent(coming_up(), seconds, Some(probe("refused")));
+        diagnosis::visible_cause(&situation(&gateway, &observed, &after(seconds))).is_some()
+    };
+    for (deadline, usual) in [(1, 5), (10, 5), (60, 30), (86_400, 43_200)] {
+        assert!(!is_told(deadline, usual - 1) && is_told(deadline, usual), "{deadline}");
+    }
+}
+
+#[test]
+fn what_a_probe_said_early_is_asked_again_before_it_is_a_cause() {
+    let heard_at = |seconds| {
+        but(silent(coming_up(), 200, Some(probe("refused"))), |o| {
+            o.pods.silence.as_mut().unwrap().read_at = Some(secs(seconds));
+        })
+    };
+    assert_eq!(visible_cause(&heard_at(5)), None);
+    assert_eq!(visible_cause(&heard_at(150)).unwrap().reason, Reason::ReadinessFailing);
+}
+
+/// Each pod would be two writes.
+#[test]
+fn what_a_start_waits_for_stays_said_while_other_pods_are_on_their_way() {
+    let heard = silent(coming_up(), 8, Some(probe("refused")));
+    let told = but(starting(), |g| g.status = Some(status_after(g, &heard, &after(8))));
+    let plan = decide(&told, &silent(coming_up(), 0, None), &after(20), &SETTINGS);
+    assert_eq!(plan.status, None);
+    let next = but(told, |g| status(g).attempt.as_mut().unwrap().number = 2);
+    let said = message(&status_after(&next, &coming_up(), &after(20)), "Ready");
+    assert_eq!(said, "attempt 2 is on its way; it may take 5m");
+}
+
+#[test]
+fn what_waits_for_somebody_else_names_whom() {
+    let told = |trouble: Trouble| visible_cause(&followed(coming_up(), trouble, 200, None)).unwrap();
+    let gated = told(Trouble::Gated(vec!["example.com/hold".to_owned(), "example.com/quota".to_owned()]));
+    assert_eq!(
+        (gated.reason, gated.message.as_str()),
+        (
+            Reason::SchedulingGated,
+            "pod shop-1: it gets no node before its scheduling gates \"example.com/hold\", \"example.com/quota\", not in the \
+             spec, are removed"
+        )
+    );
+    let nobody = told(Trouble::NoScheduler("nobody".to_owned()));
+    assert_eq!(
+        (nobody.reason, nobody.message.as_str()),
+        (Reason::Unschedulable, "pod shop-1: its scheduler \"nobody\", not in the spec, has not looked at it")
+    );
+    assert!(nobody.hint.contains("whether it runs"), "{nobody:?}");
+    let default = told(Trouble::NoScheduler("default-scheduler".to_owned()));
+    assert_eq!(default.message, "pod shop-1: its scheduler \"default-scheduler\" has not looked at it");
+    let gate = |words: Option<&str>| {
+        told(Trouble::ReadinessGate { gate: "example.com/lb".to_owned(), words: words.map(str::to_owned) })
+    };
+    let unset = gate(None);
+    assert_eq!(
+        (unset.reason, unset.message.as_str()),
+        (
+            Reason::ReadinessGatesNotReady,
+            "pod shop-1: its containers are ready, and its readiness gate \"example.com/lb\" is not: its condition is not \
+             set yet"
+        )
+    );
+    assert!(gate(Some("Draining: 1 target")).message.ends_with("\"example.com/lb\" is not: Draining: 1 target"));
+    assert!(unset.hint.contains("no readiness gate"), "{unset:?}");
+}
+
+#[test]
+fn a_container_that_others_wait_for_is_named_with_since_when_and_its_probe() {
+    let init = |sidecar, complaint| {
+        let trouble = Trouble::Initializing { sidecar, since: Some(at(3)) };
+        visible_cause(&but(followed(coming_up(), trouble, 200, complaint), |o| {
+            o.pods.silence.as_mut().unwrap().about.container = Some("vault-agent".to_owned());
+        }))
+        .unwrap()
+    };
+    let who =
+        "pod shop-1, container vault-agent, which is not in the spec: it has been running since 2025-06-15T15:06:43Z";
+    let endless = init(false, None);
+    assert_eq!(
+        (endless.reason, endless.message),
+        (Reason::ContainersNotInitialized, format!("{who} and does not finish"))
+    );
+    assert!(endless.hint.contains("no such container"));
+    let words = "Startup probe failed: dial tcp 10.244.0.9:15021: connect: connection refused";
+    let answer = Answer { container: Some("vault-agent".to_owned()), words: words.to_owned() };
+    let sidecar = init(true, Some(Complaint::Probe(answer)));
+    assert_eq!(sidecar.message, format!("{who} and is not started: {words}"));
+}
+
+#[test]
+fn a_container_beside_the_gateway_that_is_not_ready_is_named_also_where_no_probe_said_anything() {
+    let of = |complaint: Option<Complaint>| {
+        visible_cause(&but(silent(coming_up(), 200, complaint), |o| {
+            o.pods.silence.as_mut().unwrap().about.container = Some("istio-proxy".to_owned());
+        }))
+        .unwrap()
+    };
+    let quiet = of(None);
+    assert_cause(&quiet, Reason::ReadinessFailing, &["container istio-proxy, which is not in the spec: it runs"]);
+    let answer = Answer { container: Some("istio-proxy".to_owned()), words: REFUSED.to_owned() };
+    let heard = of(Some(Complaint::Probe(answer)));
+    assert_eq!(heard.message, format!("pod shop-1, container istio-proxy: it runs and is not ready: {REFUSED}"));
+    assert!([&quiet, &heard].iter().all(|cause| cause.hint.contains("no such container")), "{heard:?}");
+}
+
+/// A run that was long enough for a probe to end it.
+fn ended_late(code: i32) -> Trouble {
+    Trouble::Ended { code, out_of_memory: false, message: String::new(), brief: false }
+}
+
+#[test]
+fn what_a_probe_ended_is_told_as_that_and_not_by_its_exit_code() {
+    let words = format!("Liveness probe failed: {REFUSED}");
+    let killed = Complaint::Killed(Answer { container: Some("gateway".to_owned()), words: words.clone() });
+    for code in [0, 2, 137, 143] {
+        let cause = visible_cause(&followed(coming_up(), ended_late(code), 2, Some(killed.clone()))).unwrap();
+        let expected =
+            format!("pod shop-1: its node ended it since its probe failed: nothing listens on spec.port 8080: {words}");
+        assert_eq!((cause.reason, cause.message), (Reason::ReadinessFailing, expected));
+    }
+    // The other pod ended for the same reason: it runs the same program.
+    let both = in_trouble(followed(coming_up(), ended_late(0), 2, Some(killed)), "shop-0", ended_late(0));
+    assert_eq!(visible_cause(&both).unwrap().reason, Reason::ReadinessFailing);
+}
+
+#[test]
+fn an_end_that_a_probe_may_have_caused_is_told_once_its_events_were_read() {
+    let unread = followed(coming_up(), ended_late(0), 1, None);
+    assert_eq!(visible_cause(&unread), None);
+    assert_eq!(failure(&unread).reason, Reason::CrashLoop, "there is no time left");
+    let read = but(unread, |o| o.pods.silence.as_mut().unwrap().read_at = Some(secs(1)));
+    assert_eq!(visible_cause(&read).unwrap().message, "pod shop-1: it ended with exit code 0");
+    assert!(
+        visible_cause(&in_trouble(coming_up(), "shop-1", ended(0, ""))).is_some(),
+        "of a brief run nobody is asked"
+    );
+}
+
+/// Old pods that crash say nothing about a new image; a node that is away says why nobody serves.
+#[test]
+fn a_node_that_is_away_is_told_of_pods_of_any_template_where_none_serves() {
+    let dead = |available: i32, trouble: Trouble| {
+        but(in_trouble(rolling_out(), "shop-old-1", trouble), |o| {
+            o.rollout.available = available;
+            o.rollout.template = Some("new".to_owned());
+            o.pods.troubles[0].template = Some("old".to_owned());
+            o.pods.troubles[0].node = Some("worker-1".to_owned());
+        })
+    };
+    let cause = visible_cause(&dead(0, Trouble::NodeIsAway)).unwrap();
+    assert_cause(&cause, Reason::NodeFailed, &["pod shop-old-1: its node worker-1 does not answer"]);
+    assert_eq!(visible_cause(&dead(1, Trouble::NodeIsAway)), None);
+    assert_eq!(visible_cause(&dead(0, ended(1, ""))), None);
+    assert_eq!(visible_cause(&dead(0, given_up("Terminated", ""))), None);
 }
 
 #[test]
@@ -258,6 +520,10 @@ fn what_is_wrong_with_pods_of_another_template_is_not_told() {
     assert_eq!(visible_cause(&not_updated).unwrap().reason, Reason::AdmissionRefused, "it was not written");
 }
 
+fn due_in(observed: &Observed) -> Option<std::time::Duration> {
+    events_are_due_in(&situation(&starting(), observed, &after(60)))
+}
+
 /// Seconds of silence, at which of them its Events were read last, and in how many they are due.
 #[test]
 fn the_events_of_a_silent_pod_are_read_after_a_while_and_more_and_more_seldom() {
@@ -276,11 +542,41 @@ fn the_events_of_a_silent_pod_are_read_after_a_while_and_more_and_more_seldom() 
         let observed = but(silent(coming_up(), *lasted, None), |o| {
             o.pods.silence.as_mut().unwrap().read_at = read_at.map(secs);
         });
-        assert_eq!(silence_is_to_be_broken_in(&observed), Some(secs(*due)), "{lasted} {read_at:?}");
+        assert_eq!(due_in(&observed), Some(secs(*due)), "{lasted} {read_at:?}");
     }
-    assert_eq!(silence_is_to_be_broken_in(&coming_up()), None);
-    let told = silent(coming_up(), 60, Some(Complaint::Probe("503".to_owned())));
-    assert_eq!(silence_is_to_be_broken_in(&told), None, "what was heard is not asked again");
+    assert_eq!(due_in(&coming_up()), None);
+    let early = silent(coming_up(), 60, Some(probe("503")));
+    assert_eq!(due_in(&early), Some(secs(90)), "once more when it becomes a cause");
+    let told = silent(coming_up(), 150, Some(probe("503")));
+    assert_eq!(due_in(&told), None, "what was heard is not asked again");
+}
+
+#[test]
+fn the_events_of_a_pod_whose_container_ended_are_read_twice_at_most() {
+    let due = |lasted: u64, read_at: Option<u64>, complaint: Option<Complaint>| {
+        due_in(&but(followed(coming_up(), ended_late(0), lasted, complaint), |o| {
+            o.pods.silence.as_mut().unwrap().read_at = read_at.map(secs);
+        }))
+    };
+    assert_eq!(due(0, None, None), Some(secs(1)));
+    assert_eq!(due(1, Some(1), None), Some(secs(4)));
+    assert_eq!(due(6, Some(5), None), None);
+    let killed = Complaint::Killed(Answer { container: None, words: "refused".to_owned() });
+    assert_eq!(due(1, Some(1), Some(killed)), None);
+}
+
+#[test]
+fn what_waits_for_somebody_else_is_looked_at_when_it_becomes_a_cause_and_nothing_is_read() {
+    let gate = Trouble::ReadinessGate { gate: "example.com/lb".to_owned(), words: None };
+    let rows = [(gate, [5, 145]), (Trouble::Gated(vec!["example.com/hold".to_owned()]), [5, 0])];
+    for (trouble, [first, second]) in rows {
+        let looked_at = |lasted| {
+            let observed = followed(coming_up(), trouble.clone(), lasted, None);
+            assert_eq!(due_in(&observed), None);
+            patience_ends_in(&situation(&starting(), &observed, &after(60))).map_or(0, |ends| ends.as_secs())
+        };
+        assert_eq!([looked_at(0), looked_at(5), looked_at(150)], [first, second, 0], "{trouble:?}");
+    }
 }
 
 #[test]
@@ -318,9 +614,37 @@ fn a_pod_without_a_node_waits_for_no_event() {
 fn pods_that_cannot_be_created_name_the_rule() {
     let quota = visible_cause(&pods_refused(coming_up(), QUOTA)).unwrap();
     assert_cause(&quota, Reason::QuotaExceeded, &["pods of the Deployment", "exceeded quota: small"]);
-    assert!(quota.hint.contains("ResourceQuota"));
+    assert!(quota.hint.contains("Free or raise the ResourceQuota"));
     let policy = visible_cause(&pods_refused(coming_up(), POLICY)).unwrap();
     assert_cause(&policy, Reason::AdmissionRefused, &["pods of the Deployment", "restricted:latest"]);
+}
+
+#[test]
+fn a_quota_that_counts_what_the_spec_does_not_say_is_answered_by_saying_it() {
+    let refused = |wants: &str| {
+        let words = format!("pods \"shop-1\" is forbidden: failed quota: small: must specify {wants}");
+        visible_cause(&pods_refused(coming_up(), &words)).unwrap()
+    };
+    let rows = [
+        (
+            "limits.memory for: gateway; requests.cpu for: gateway",
+            "Set spec.resources.limits.memory and spec.resources.requests.cpu: the namespace's ResourceQuota counts that.",
+        ),
+        (
+            "limits.cpu,memory",
+            "Set spec.resources.limits.cpu and spec.resources.requests.memory: the namespace's ResourceQuota counts that.",
+        ),
+        ("cpu for: gateway,istio-proxy", "Set spec.resources.requests.cpu: the namespace's ResourceQuota counts that."),
+        (
+            "limits.memory for: istio-proxy",
+            "Ask who runs the cluster what adds the container to pods: it has to have these values.",
+        ),
+        ("something else", "Set what it names in spec.resources: the namespace's ResourceQuota counts that."),
+    ];
+    for (wants, hint) in rows {
+        let cause = refused(wants);
+        assert_eq!((cause.reason, cause.hint.as_str()), (Reason::QuotaExceeded, hint));
+    }
 }
 
 #[test]
@@ -416,7 +740,7 @@ fn the_deepest_cause_is_told_first() {
 
 #[test]
 fn a_probe_that_fails_comes_after_what_is_sure_to_be_wrong_and_before_what_came_less_far() {
-    let probe = |observed: Observed| silent(observed, 8, Some(Complaint::Probe("503".to_owned())));
+    let probe = |observed: Observed| silent(observed, 200, Some(probe("503")));
     let pulling = image_not_pullable(coming_up(), "shop-2");
     assert_eq!(visible_cause(&probe(pulling)).unwrap().reason, Reason::ImagePullFailed);
     let waiting = unschedulable(coming_up(), "shop-2");
@@ -485,8 +809,10 @@ fn a_slow_start_names_the_pod_that_it_waits_for() {
     assert!(nothing_known.message.ends_with("after 300 s, and nothing says why"), "{nothing_known:?}");
     let runs = failure(&silent(coming_up(), 290, None));
     assert!(runs.message.ends_with("after 300 s, and pod shop-1 runs and is not ready"), "{runs:?}");
-    let set_up = failure(&but(silent(coming_up(), 290, None), |o| o.pods.silence.as_mut().unwrap().runs = false));
-    assert!(set_up.message.ends_with("after 300 s, and pod shop-1 is being set up by its node"), "{set_up:?}");
+    let set_up = failure(&but(followed(coming_up(), Trouble::SettingUp, 290, None), |o| {
+        o.pods.silence.as_mut().unwrap().about.node = Some("worker-2".to_owned());
+    }));
+    assert!(set_up.message.ends_with("after 300 s, and pod shop-1 is being set up by its node worker-2"), "{set_up:?}");
 }
 
 #[test]
@@ -499,6 +825,35 @@ fn a_slow_start_leaves_held_time_out() {
 #[test]
 fn how_to_retry_names_the_annotation() {
     assert!(how_to_retry().contains("phasegate.dev/retry-requested-at"));
+}
+
+#[test]
+fn others_words_reach_no_terminal_with_what_it_would_obey() {
+    assert_eq!(say("\u{1b}[31mred\u{1b}[0m\u{7} \u{202e}txet\u{0} \u{85} end"), "[31mred[0m txet end");
+    let cause = visible_cause(&in_trouble(coming_up(), "shop-1", ended(1, "\u{1b}]0;title\u{7}fatal"))).unwrap();
+    assert_eq!(cause.message, "pod shop-1: it ended with exit code 1: ]0;titlefatal");
+}
+
+/// They may be the end of a log.
+#[test]
+fn of_last_words_the_end_is_told_and_what_is_a_secret_by_name_is_not() {
+    let told = |words: &str| {
+        let cause = visible_cause(&in_trouble(coming_up(), "shop-1", ended(1, words))).unwrap();
+        cause.message.strip_prefix("pod shop-1: it ended with exit code 1: ").unwrap().to_owned()
+    };
+    let long = told(&format!("{}the reason", "line of a log\n".repeat(50)));
+    assert_eq!((long.chars().count(), long.starts_with('…'), long.ends_with("the reason")), (301, true, true));
+    let rows = [
+        ("dial postgres://shop:s3cr%t@db:5432/x failed", "dial postgres://***@db:5432/x failed"),
+        ("cannot read DB_PASSWORD=hunter2, giving up", "cannot read DB_PASSWORD=*** giving up"),
+        ("api_key: abcdef is wrong", "api_key: *** is wrong"),
+        ("sent Authorization: Bearer abc.def", "sent Authorization: Bearer ***"),
+        ("panic: no configuration", "panic: no configuration"),
+        ("GET http://example.com/a@b failed", "GET http://example.com/a@b failed"),
+    ];
+    for (words, expected) in rows {
+        assert_eq!(told(words), expected);
+    }
 }
 
 #[test]

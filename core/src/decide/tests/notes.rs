@@ -98,15 +98,13 @@ fn a_visible_cause_warns_once_whichever_pod_has_it() {
 
 #[test]
 fn each_deeper_cause_warns_and_the_same_in_newer_words_does_not() {
-    use crate::decide::observed::{Complaint, Trouble};
-    let ended = |code: i32| {
-        in_trouble(coming_up(), "shop-1", Trouble::Ended { code, out_of_memory: false, message: String::new() })
-    };
+    let ended = |code: i32| in_trouble(coming_up(), "shop-1", ended(code, ""));
     let passes = [
-        (silent(coming_up(), 8, Some(Complaint::Probe("connection refused".to_owned()))), after(8)),
-        (silent(coming_up(), 10, Some(Complaint::Probe("statuscode: 503".to_owned()))), after(10)),
-        (ended(143), after(40)),
-        (ended(1), after(50)),
+        (silent(coming_up(), 8, Some(probe("connection refused"))), after(8)),
+        (silent(coming_up(), 150, Some(probe("connection refused"))), after(150)),
+        (silent(coming_up(), 152, Some(probe("statuscode: 503"))), after(152)),
+        (ended(143), after(160)),
+        (ended(1), after(170)),
     ];
     assert_eq!(told(&mut starting(), &passes), ["Warning ReadinessFailing", "Warning CrashLoop"]);
 }

@@ -1,0 +1,156 @@
+//! What kubelets, container runtimes, registries, schedulers and quotas say, read for what to do about it. They give
+//! nothing else than words, and these change: so they make hints, and say what is quoted, but never a reason.
+
+use crate::children::CONTAINER;
+
+/// What each layer puts before the words of the one below it.
+const LAYERS: &[&str] = &[
+    "rpc error: code = Unknown desc = ",
+    "failed to create containerd task: ",
+    "failed to start containerd task: ",
+    "failed to create shim task: ",
+    "container create failed: ",
+    "OCI runtime create failed: ",
+    "OCI runtime start failed: ",
+    "runc create failed: ",
+    "runc start failed: ",
+    "unable to start container process: ",
+    "error during container init: ",
+];
+
+/// The words of a runtime, without the layers that they came through.
+pub(super) fn innermost(words: &str) -> &str {
+    let whole = words.trim();
+    let mut rest = whole;
+    while let Some(inner) = LAYERS.iter().find_map(|layer| rest.strip_prefix(layer)) {
+        rest = inner;
+    }
+    if rest.is_empty() { whole } else { rest }
+}
+
+/// Whether a container was too large for its limit before its program ran.
+pub(super) fn wants_memory(words: &str) -> bool {
+    let words = words.to_lowercase();
+    ["oom-killed", "oom killed", "memory limit too low"].iter().any(|part| words.contains(part))
+}
+
+/// Whether a program is not one for the node's processor.
+pub(super) fn is_of_another_architecture(words: &str) -> bool {
+    let words = words.to_lowercase();
+    words.contains("exec format error") || words.contains("no match for platform in manifest")
+}
+
+/// What comes after the image, which each layer that reports a failed pull names once more, in quotes or before a colon;
+/// and with its registry and tag where the spec has none. Its name may also be a part of an address.
+pub(super) fn registrys_words<'a>(message: &'a str, image: &str) -> &'a str {
+    let ends = message.match_indices(image).filter_map(|(at, _)| {
+        let before = &message[..at];
+        let is_whole = before.is_empty() || before.ends_with([' ', '"', '/']);
+        let is_address = before.rsplit([' ', '"']).next().is_some_and(|word| word.contains("://"));
+        let rest = &message[at + image.len()..];
+        let rest = rest.strip_prefix(":latest").unwrap_or(rest);
+        let is_named = rest.starts_with('"') || rest.starts_with(": ");
+        (is_whole && !is_address && is_named).then_some(rest)
+    });
+    let last = ends.last().unwrap_or_default().trim_start_matches(['"', ':', ' ']);
+    if last.is_empty() { message } else { last }
+}
+
+/// What to do about a pull that failed.
+pub(super) fn why_not_pulled(words: &str) -> &'static str {
+    const INVALID: &[&str] = &["invalid reference format", "couldn't parse image"];
+    const UNREACHABLE: &[&str] = &[
+        "no such host",
+        "server misbehaving",
+        "connection refused",
+        "connection reset",
+        "no route to host",
+        "network is unreachable",
+        "timeout",
+        "deadline exceeded",
+        "x509",
+        "tls:",
+        "registry is unavailable",
+        "500 internal",
+        "502 bad",
+        "503 service",
+        "504 gateway",
+        "toomanyrequests",
+        "too many requests",
+    ];
+    const UNAUTHORISED: &[&str] =
+        &["unauthorized", "authentication required", "denied", "forbidden", "no basic auth", "insufficient_scope"];
+    const NOT_FOUND: &[&str] = &["not found", "manifest unknown", "name unknown", "does not exist"];
+    let words = words.to_lowercase();
+    let say = |any: &[&str]| any.iter().any(|part| words.contains(part));
+    if say(INVALID) {
+        "It is no valid reference: correct spec.image."
+    } else if say(UNREACHABLE) {
+        "The registry did not answer the node: check the registry's name in spec.image, the registry, and the way to it."
+    } else if say(UNAUTHORISED) {
+        "The registry does not give it to the gateway: check spec.imagePullSecrets, and the name in spec.image."
+    } else if say(NOT_FOUND) {
+        "The registry does not have it: check the name and the tag in spec.image."
+    } else {
+        "Check spec.image, and spec.imagePullSecrets if its registry is private."
+    }
+}
+
+/// What the scheduler says, without what follows about pods that might make room, where none do.
+pub(super) fn first_sentence(words: &str) -> &str {
+    words.split_once(". ").map_or(words, |(first, _)| first)
+}
+
+/// The scheduler's words count nodes by what keeps them from taking a pod.
+pub(super) fn what_is_short(words: &str) -> String {
+    const CURES: &[(&str, &str)] = &[
+        ("Insufficient", "lower spec.resources.requests or add nodes"),
+        ("taint", "tolerate the nodes' taints in spec.tolerations"),
+        ("affinity/selector", "correct spec.nodeSelector"),
+        ("topology spread", "loosen spec.topologySpread"),
+        ("were unschedulable", "have nodes uncordoned (kubectl uncordon) by who runs the cluster"),
+    ];
+    let words = first_sentence(words);
+    let cures: Vec<&str> = CURES.iter().filter(|(part, _)| words.contains(part)).map(|(_, cure)| *cure).collect();
+    if cures.is_empty() {
+        return "Add nodes, or ask who runs the cluster why those that are there take no pods.".to_owned();
+    }
+    format!("To be scheduled, {}.", cures.join("; "))
+}
+
+/// What to do where a quota refuses a pod because it counts what the pod does not say.
+pub(super) fn values_that_a_quota_wants(message: &str) -> Option<String> {
+    let (_, wanted) = message.split_once("must specify ")?;
+    let mut fields = Vec::new();
+    let mut others = false;
+    for part in wanted.split(';') {
+        let (resources, containers) = part.split_once(" for: ").unwrap_or((part, CONTAINER));
+        let ours = containers.split(',').any(|container| container.trim() == CONTAINER);
+        let named = resources.split(',').filter_map(|resource| field_of(resource.trim()));
+        if ours {
+            fields.extend(named);
+        } else {
+            others = true;
+        }
+    }
+    fields.dedup();
+    match (fields.is_empty(), others) {
+        (false, _) => Some(format!("Set {}: the namespace's ResourceQuota counts that.", fields.join(" and "))),
+        (true, true) => {
+            Some("Ask who runs the cluster what adds the container to pods: it has to have these values.".to_owned())
+        }
+        (true, false) => {
+            Some("Set what it names in spec.resources: the namespace's ResourceQuota counts that.".to_owned())
+        }
+    }
+}
+
+/// The field of the spec that a quota counts by this name.
+fn field_of(resource: &str) -> Option<String> {
+    let resource = resource.trim_end_matches('.');
+    let (list, name) = match resource.split_once('.') {
+        Some((list @ ("limits" | "requests"), name)) => (list, name),
+        _ => ("requests", resource),
+    };
+    matches!(name, "cpu" | "memory" | "ephemeral-storage").then(|| format!("spec.resources.{list}.{name}"))
+}
