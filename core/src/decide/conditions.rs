@@ -89,7 +89,12 @@ impl Claim {
 }
 
 /// What stands between a message and its detail.
-const BEFORE_DETAIL: &str = "; ";
+const BEFORE_DETAIL: &str = "; not ready yet: ";
+
+/// What a gateway waits for that is on its way, as far as its condition says.
+pub fn waits_for(condition: &Condition) -> Option<&str> {
+    condition.message.split_once(BEFORE_DETAIL).map(|(_, what)| what)
+}
 
 /// A moment as conditions carry it: in whole seconds.
 pub fn seconds(at: Timestamp) -> Timestamp {

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use phasegate::api::{ApiGateway, Reason, condition};
-use phasegate::decide::conditions::find;
+use phasegate::decide::conditions::{find, is_cause};
 use serde::Serialize;
 
 /// After how long without a status somebody should look at the operator.
@@ -58,6 +58,12 @@ pub fn waits_for_others(gateway: &ApiGateway) -> bool {
 
 fn is_one_of(reasons: &[Reason], word: &str) -> bool {
     reasons.iter().any(|reason| reason.as_str() == word)
+}
+
+/// Whether something is known to be wrong by which an attempt that is under way will fail, or a change will not come through.
+pub fn is_failing(gateway: &ApiGateway) -> bool {
+    let reason = reason_of(gateway);
+    !is(gateway, condition::READY) && Reason::ALL.iter().any(|cause| is_cause(*cause) && cause.as_str() == reason)
 }
 
 /// What is wrong with a gateway, if anything is known to be.

@@ -39,6 +39,8 @@ pub struct Row {
     pub cause: Option<Cause>,
     /// Whether nothing moves until somebody acts.
     pub stuck: bool,
+    /// Whether a cause is known by which it is going to fail.
+    pub failing: bool,
     /// The number of the current or last attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<i64>,
@@ -66,7 +68,18 @@ pub struct Row {
 /// The titles of the columns.
 pub const TITLES: [&str; 8] = ["NAME", "STATE", "PHASE", "READY", "REASON", "ATTEMPT", "HOST", "AGE"];
 /// The titles of those that `-o wide` adds.
-pub const WIDE_TITLES: [&str; 4] = ["REPLICAS", "ENVIRONMENTS", "IMAGE", "CAUSE"];
+pub const WIDE_TITLES: [&str; 3] = ["REPLICAS", "ENVIRONMENTS", "IMAGE"];
+/// The title of the one that `-o wide` and `--stuck` add.
+pub const CAUSE_TITLE: &str = "CAUSE";
+
+/// Which columns are shown beside those of every table.
+#[derive(Clone, Copy, Debug)]
+pub struct Columns {
+    /// Those of `-o wide`.
+    pub wide: bool,
+    /// What is wrong.
+    pub cause: bool,
+}
 
 impl Row {
     /// What is kept of a gateway.
@@ -93,6 +106,7 @@ impl Row {
                 hint: Some("Use the kubectl-phasegate of the operator's version.".to_owned()),
             }),
             stuck: true,
+            failing: false,
             attempt: None,
             host: None,
             image: String::new(),
@@ -120,6 +134,7 @@ impl Row {
             ready: cause::is(gateway, condition::READY),
             reason: cause::reason_of(gateway).to_owned(),
             stuck: cause::is(gateway, condition::STALLED) || gateway.spec.suspend || cause::waits_for_others(gateway),
+            failing: cause::is_failing(gateway),
             cause,
             attempt: status.and_then(|status| status.attempt.as_ref()).map(|attempt| attempt.number),
             host: gateway.spec.host.clone(),
@@ -141,7 +156,7 @@ impl Row {
     }
 
     /// The columns, without the namespace.
-    pub fn cells(&self, wide: bool, now: Timestamp) -> Vec<Piece> {
+    pub fn cells(&self, columns: Columns, now: Timestamp) -> Vec<Piece> {
         let dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
         let tone = self.tone();
         let age = self.created.map_or_else(|| "-".to_owned(), |at| times::age(times::since(at, now)));
@@ -155,15 +170,31 @@ impl Row {
             plain(dash(self.host.as_deref().unwrap_or_default())),
             plain(age),
         ];
-        if wide {
+        if columns.wide {
             cells.extend([
                 plain(format!("{}/{}", self.ready_replicas, self.replicas)),
                 plain(format!("{}/{}", self.active_environments, self.environments)),
                 plain(dash(&self.image)),
-                plain(self.cause.as_ref().map_or("-", |cause| cause.message.as_str())),
             ]);
         }
+        if columns.cause {
+            cells.push(plain(self.why()));
+        }
         cells
+    }
+
+    /// What is wrong, in a sentence; its word goes before it where the column REASON has another.
+    fn why(&self) -> String {
+        match &self.cause {
+            None => "-".to_owned(),
+            Some(cause) if cause.reason == self.reason => cause.message.clone(),
+            Some(cause) => format!("{}: {}", cause.reason, cause.message),
+        }
+    }
+
+    /// Whether somebody has to do something about it: nothing moves, or it is going to fail.
+    pub fn needs_somebody(&self) -> bool {
+        self.stuck || self.failing
     }
 
     fn tone(&self) -> Tone {
@@ -278,6 +309,31 @@ mod tests {
             row.tick(hour);
             assert_eq!([now, row.stuck], expected, "{what}");
         }
+    }
+
+    #[test]
+    fn somebody_is_needed_as_soon_as_a_cause_is_known() {
+        for (what, gateway, expected) in [
+            ("failing, within its deadline", samples::failing(), true),
+            ("timed out", samples::timed_out(), true),
+            ("tried again by the operator", samples::retry_scheduled(), false),
+            ("starting", samples::starting(), false),
+            ("started", samples::started(), false),
+        ] {
+            assert_eq!(row(gateway).needs_somebody(), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn the_cause_of_what_was_given_up_has_its_word_before_it() {
+        let why = |gateway| {
+            let cells = row(gateway).cells(Columns { wide: false, cause: true }, NOW);
+            cells.last().unwrap().text.clone()
+        };
+        let cause = "pod shop-1: image \"acme/gateway:1\" cannot be pulled";
+        assert_eq!(why(samples::timed_out()), format!("ImagePullFailed: {cause}"));
+        assert_eq!(why(samples::failing()), format!("{cause}. Check spec.image."));
+        assert_eq!(why(samples::started()), "-");
     }
 
     #[test]

@@ -219,25 +219,22 @@ fn of_init(silence: &Silence, sidecar: bool) -> String {
     format!("it has been running{since} and {what}{words}")
 }
 
-/// Why a start whose pods are in good health so far takes its time, in words that say nothing of a single pod.
+/// What a start waits for whose pods are in good health so far, in words that say nothing of a single pod.
 pub fn not_ready_yet(s: &Situation<'_>) -> Option<String> {
     let silence = s.observed.pods.silence.as_ref()?;
     if silence.lasted < super::patience::SOON {
         return None;
     }
     let container = silence.about.container.as_deref().unwrap_or_default();
-    let what = match (&silence.about.trouble, &silence.complaint) {
-        (Trouble::Unready { .. }, Some(Complaint::Probe(answer))) => probed(s, &silence.about, answer).1,
-        (Trouble::ReadinessGate { gate, .. }, _) => format!("readiness gate {:?} is not set", say(gate)),
-        (Trouble::Initializing { sidecar: false, .. }, _) => {
-            format!("container {container}, which is not in the spec, has not finished")
+    match (&silence.about.trouble, &silence.complaint) {
+        (Trouble::Unready { .. }, Some(Complaint::Probe(answer))) => Some(probed(s, &silence.about, answer).1),
+        (Trouble::ReadinessGate { gate, .. }, _) => Some(format!("readiness gate {:?} is not set", say(gate))),
+        (Trouble::Initializing { sidecar, .. }, _) => {
+            let what = if *sidecar { "is not started" } else { "has not finished" };
+            Some(format!("container {container}, which is not in the spec, {what}"))
         }
-        (Trouble::Initializing { sidecar: true, .. }, _) => {
-            format!("container {container}, which is not in the spec, is not started")
-        }
-        _ => return None,
-    };
-    Some(format!("not ready yet: {what}"))
+        _ => None,
+    }
 }
 
 /// How far the pod came that is followed, where nothing is known to be wrong with it.

@@ -11,20 +11,21 @@ use serde::Serialize;
 
 use crate::cluster::{Cluster, ClusterArguments};
 use crate::failure::Failure;
-use crate::fleet::{self, Row};
+use crate::fleet::{self, Columns, Row};
 use crate::output::{self, Data, Line, Piece, Table, Tone, piece, plain};
 use crate::selection::{Selection, tell_all};
 
 /// Examples for the help.
 pub const EXAMPLES: &str = "Examples:
   kubectl phasegate get                    # the gateways of the namespace
-  kubectl phasegate get -A --stuck         # those of all namespaces that need somebody
+  kubectl phasegate get -A --stuck         # those of all namespaces that need somebody, and why
   kubectl phasegate get -l tier=prod -w    # live, until Ctrl-C
   kubectl phasegate get shop -o wide       # with image, environments and cause
   kubectl phasegate get -A -o json | jq '.items[] | select(.stuck)'
 
 A gateway is stuck when nothing moves until somebody acts: it timed out, is suspended, waits for a
-host or name that another has or for a webhook that is away, or is looked at by no operator.";
+host or name that another has or for a webhook that is away, or is looked at by no operator. --stuck
+also shows those that are going to be, since a cause is known by which they fail.";
 
 /// The arguments of `get`.
 #[derive(Debug, clap::Args)]
@@ -73,19 +74,26 @@ struct Items<'a> {
 /// How rows become lines.
 struct Look {
     namespaces: bool,
-    wide: bool,
+    columns: Columns,
     now: Timestamp,
 }
 
 impl Look {
     fn titles(&self) -> Vec<Piece> {
         let namespace = self.namespaces.then_some("NAMESPACE");
-        let wide = fleet::WIDE_TITLES.into_iter().filter(|_| self.wide);
-        namespace.into_iter().chain(fleet::TITLES).chain(wide).map(|title| piece(title, Tone::Title)).collect()
+        let wide = fleet::WIDE_TITLES.into_iter().filter(|_| self.columns.wide);
+        let cause = self.columns.cause.then_some(fleet::CAUSE_TITLE);
+        namespace
+            .into_iter()
+            .chain(fleet::TITLES)
+            .chain(wide)
+            .chain(cause)
+            .map(|title| piece(title, Tone::Title))
+            .collect()
     }
 
     fn cells(&self, row: &Row) -> Vec<Piece> {
-        self.namespaced(&row.namespace, row.cells(self.wide, self.now))
+        self.namespaced(&row.namespace, row.cells(self.columns, self.now))
     }
 
     fn namespaced(&self, namespace: &str, cells: Vec<Piece>) -> Vec<Piece> {
@@ -113,7 +121,7 @@ pub async fn run(arguments: &Get, cluster: &ClusterArguments) -> Result<(), Fail
     let (found, missing) = arguments.selection.read(&cluster).await?;
     let now = Timestamp::now();
     let rows: Vec<Row> = found.iter().map(|gateway| Row::of(gateway, now)).collect();
-    let rows: Vec<&Row> = rows.iter().filter(|row| row.stuck || !arguments.stuck).collect();
+    let rows: Vec<&Row> = rows.iter().filter(|row| arguments.wants(row)).collect();
     if let Some(data) = arguments.output.and_then(Form::data) {
         output::print(&data.text(&Items { items: rows })?)?;
     } else if arguments.output == Some(Form::Name) {
@@ -133,12 +141,18 @@ fn names(rows: &[&Row]) -> String {
 }
 
 impl Get {
+    /// Whether a gateway is one of those that are asked for.
+    fn wants(&self, row: &Row) -> bool {
+        !self.stuck || row.needs_somebody()
+    }
+
     /// Whether what is printed depends on whether a gateway is stuck.
     fn tells_stuck(&self) -> bool {
         self.stuck || self.output.is_some_and(|form| form.data().is_some())
     }
 
     fn look(&self, now: Timestamp) -> Look {
-        Look { namespaces: self.selection.all_namespaces, wide: self.output == Some(Form::Wide), now }
+        let wide = self.output == Some(Form::Wide);
+        Look { namespaces: self.selection.all_namespaces, columns: Columns { wide, cause: wide || self.stuck }, now }
     }
 }

@@ -163,7 +163,7 @@ impl Following<'_> {
         let (width, height) = size.unwrap_or((80, 24));
         let look = self.arguments.look(Timestamp::now());
         self.changed.clear();
-        let asked_for = self.rows.values().filter(|row| row.stuck || !self.arguments.stuck);
+        let asked_for = self.rows.values().filter(|row| self.arguments.wants(row));
         let lines = page(asked_for.collect(), &look, height.into(), self.trouble.as_deref(), &mut self.columns);
         let colours = output::colours();
         lines.iter().map(|line| line.render(colours, Some(width.into()))).collect()
@@ -174,7 +174,7 @@ impl Following<'_> {
         let mut changed = Vec::new();
         for key in std::mem::take(&mut self.changed) {
             let row = self.rows.get(&key).cloned();
-            let asked_for = row.as_ref().is_some_and(|row| row.stuck || !self.arguments.stuck);
+            let asked_for = row.as_ref().is_some_and(|row| self.arguments.wants(row));
             // What was printed is printed once more when it is no longer one of those that are asked for.
             let was_printed = if asked_for { !self.printed.insert(key.clone()) } else { self.printed.remove(&key) };
             if asked_for || was_printed {
@@ -277,6 +277,19 @@ mod tests {
         following.take(News::Gone(ObjectKey::new("tenants", "b")), false, samples::NOW);
         following.take(is("a", samples::timed_out()), false, samples::NOW);
         assert_eq!(printed(&mut following), ["a Stopped"]);
+    }
+
+    #[test]
+    fn what_is_going_to_fail_is_among_the_stuck_with_its_cause() {
+        let get = asked(&["--stuck"]);
+        let mut following = following(&get);
+        following.take(is("a", samples::failing()), false, samples::NOW);
+        following.take(is("b", samples::starting()), false, samples::NOW);
+        let text = following.changes().unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(lines[0].ends_with("CAUSE"), "{text}");
+        assert!(lines[1].starts_with("a ") && lines[1].ends_with("cannot be pulled. Check spec.image."), "{text}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
 use phasegate::api::{ApiGateway, ObjectKey, uid_of};
 use serde::Serialize;
@@ -11,6 +12,7 @@ use serde::Serialize;
 use super::facts::{Facts, Found};
 use super::pods;
 use crate::output::Tone;
+use crate::times;
 
 /// How many pods of a ReplicaSet are shown; those in trouble come first.
 const PODS: usize = 10;
@@ -44,16 +46,16 @@ fn name_of(object: &impl Resource) -> String {
 }
 
 /// The children that there are, and those that could not be read.
-pub fn of(facts: &Facts) -> Vec<Node> {
+pub fn of(facts: &Facts, now: Timestamp) -> Vec<Node> {
     let gateway = &facts.gateway;
     let mut nodes = Vec::new();
-    nodes.extend(child(gateway, &facts.deployment, |deployment| workload(facts, deployment)));
+    nodes.extend(child(gateway, &facts.deployment, |deployment| workload(facts, deployment, now)));
     nodes.extend(child(gateway, &facts.service, service));
     nodes.extend(child(gateway, &facts.ingress, ingress));
     nodes.extend(child(gateway, &facts.disruption_budget, disruption_budget));
     // They outlive their Deployment for a moment, or for longer where something holds them.
     if matches!(facts.deployment, Ok(None)) {
-        nodes.extend(facts.pods.iter().flatten().map(pod));
+        nodes.extend(facts.pods.iter().flatten().map(|one| pod(one, now)));
     }
     nodes
 }
@@ -90,7 +92,7 @@ fn unreadable(kind: &str, name: &str, why: &str) -> Node {
     node
 }
 
-fn workload(facts: &Facts, deployment: &Deployment) -> Node {
+fn workload(facts: &Facts, deployment: &Deployment, now: Timestamp) -> Node {
     let status = deployment.status.clone().unwrap_or_default();
     let desired = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
     let available = status.available_replicas.unwrap_or_default();
@@ -117,18 +119,18 @@ fn workload(facts: &Facts, deployment: &Deployment) -> Node {
         }
     };
     match &facts.replica_sets {
-        Ok(sets) => root.children.extend(replica_sets(sets, pods)),
+        Ok(sets) => root.children.extend(replica_sets(sets, pods, now)),
         // The pods are shown all the same.
         Err(why) => {
             root.children.push(unreadable("ReplicaSet", "", why));
-            root.children.extend(few(pods.iter()));
+            root.children.extend(few(pods.iter(), now));
         }
     }
     root
 }
 
 /// Those that have pods or should have, the newest first.
-fn replica_sets(sets: &[ReplicaSet], pods: &[Pod]) -> Vec<Node> {
+fn replica_sets(sets: &[ReplicaSet], pods: &[Pod], now: Timestamp) -> Vec<Node> {
     let revision = |set: &ReplicaSet| -> i64 {
         let text = set.annotations().get("deployment.kubernetes.io/revision");
         text.and_then(|text| text.parse().ok()).unwrap_or_default()
@@ -153,15 +155,16 @@ fn replica_sets(sets: &[ReplicaSet], pods: &[Pod]) -> Vec<Node> {
             node.tone = Tone::Bad;
         }
         let uid = uid_of(&set.metadata);
-        node.children = few(pods.iter().filter(|pod| pod.owner_references().iter().any(|owner| owner.uid == uid)));
+        let own = pods.iter().filter(|pod| pod.owner_references().iter().any(|owner| owner.uid == uid));
+        node.children = few(own, now);
         node
     };
     sets.iter().map(described).collect()
 }
 
 /// Pods in trouble first, and of many only some.
-fn few<'a>(pods: impl Iterator<Item = &'a Pod>) -> Vec<Node> {
-    let mut nodes: Vec<Node> = pods.map(pod).collect();
+fn few<'a>(pods: impl Iterator<Item = &'a Pod>, now: Timestamp) -> Vec<Node> {
+    let mut nodes: Vec<Node> = pods.map(|one| pod(one, now)).collect();
     nodes.sort_by_key(|node| (node.tone == Tone::Good, node.name.clone()));
     if nodes.len() > PODS {
         let more = nodes.len() - PODS;
@@ -172,10 +175,10 @@ fn few<'a>(pods: impl Iterator<Item = &'a Pod>) -> Vec<Node> {
     nodes
 }
 
-fn pod(pod: &Pod) -> Node {
+fn pod(pod: &Pod, now: Timestamp) -> Node {
     let status = pod.status.clone().unwrap_or_default();
     let restarts: i32 = status.container_statuses.iter().flatten().map(|container| container.restart_count).sum();
-    let (state, cause, tone) = state_of(pod);
+    let (state, cause, tone) = state_of(pod, now);
     let state = match restarts {
         0 => state,
         1 => format!("{state}, restarted once"),
@@ -184,29 +187,49 @@ fn pod(pod: &Pod) -> Node {
     Node { cause, ..node("Pod", name_of(pod), state, tone) }
 }
 
-fn state_of(pod: &Pod) -> (String, Option<String>, Tone) {
+/// Since when a pod is being deleted, and how long its containers may take to end. The deletion's own moment is when they
+/// have to have ended.
+fn ending(pod: &Pod, until: Timestamp, now: Timestamp) -> (String, Option<String>, Tone) {
+    let grace = SignedDuration::from_secs(pod.metadata.deletion_grace_period_seconds.unwrap_or_default());
+    let since = until.checked_sub(grace).unwrap_or(until);
+    let lasted = times::seconds(now.duration_since(since).as_secs());
+    let may_last = times::seconds(grace.as_secs());
+    let finalizers = pod.finalizers();
+    let held = (!finalizers.is_empty()).then(|| format!("finalizers: {}", finalizers.join(", ")));
+    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref());
+    let late = (until < now).then(|| match node {
+        Some(node) => format!("its node {node} has not ended it in time"),
+        None => "it has not ended in time".to_owned(),
+    });
+    let tone = if late.is_some() { Tone::Bad } else { Tone::Busy };
+    (format!("ending for {lasted}, may take {may_last}"), held.or(late), tone)
+}
+
+fn state_of(pod: &Pod, now: Timestamp) -> (String, Option<String>, Tone) {
     let status = pod.status.clone().unwrap_or_default();
-    if pod.metadata.deletion_timestamp.is_some() {
-        let finalizers = pod.finalizers();
-        let held = (!finalizers.is_empty()).then(|| format!("finalizers: {}", finalizers.join(", ")));
-        return ("ending".to_owned(), held, Tone::Busy);
+    if let Some(until) = &pod.metadata.deletion_timestamp {
+        return ending(pod, until.0, now);
+    }
+    // A pod that is to run on ends by what happens to its node, whatever its containers' exit codes are.
+    if matches!(status.phase.as_deref(), Some("Failed" | "Succeeded")) {
+        let words = [status.reason, status.message].into_iter().flatten().collect::<Vec<_>>().join(": ");
+        return ("ended by its node".to_owned(), (!words.is_empty()).then_some(words), Tone::Bad);
     }
     let containers = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
     if let Some((state, cause)) = containers.clone().find_map(trouble) {
         return (state, cause, Tone::Bad);
     }
     if let Some(("False", message)) = pods::condition(pod, "PodScheduled") {
-        return ("not scheduled".to_owned(), message.map(str::to_owned), Tone::Bad);
+        let gates = pod.spec.iter().flat_map(|spec| spec.scheduling_gates.iter().flatten());
+        let gates: Vec<&str> = gates.map(|gate| gate.name.as_str()).collect();
+        let held = (!gates.is_empty()).then(|| format!("scheduling gates: {}", gates.join(", ")));
+        return ("not scheduled".to_owned(), held.or_else(|| message.map(str::to_owned)), Tone::Bad);
     }
     match status.phase.as_deref() {
         Some("Running") if pods::is_ready(pod) => ("ready".to_owned(), None, Tone::Good),
         Some("Running") => {
             let message = pods::condition(pod, "Ready").and_then(|(_, message)| message);
             ("running, not ready".to_owned(), message.map(str::to_owned), Tone::Busy)
-        }
-        Some("Failed") => {
-            let words = status.message.or(status.reason);
-            ("failed".to_owned(), words, Tone::Bad)
         }
         Some(phase) => (phase.to_lowercase(), None, Tone::Busy),
         None => ("unknown".to_owned(), None, Tone::Busy),

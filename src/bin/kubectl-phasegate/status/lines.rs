@@ -51,6 +51,9 @@ fn facts(report: &Report) -> Vec<Line> {
             row("Hint", plain(hint));
         }
     }
+    if let Some(what) = &report.waits_for {
+        row("Not ready", piece(what, Tone::Busy));
+    }
     if let Some(failure) = &report.last_failure {
         let words = format!("attempt {} failed: {}: {}", failure.attempt, failure.reason, failure.message);
         row("Before", piece(words, Tone::Faint));

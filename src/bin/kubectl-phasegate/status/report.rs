@@ -3,7 +3,7 @@
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use phasegate::api::{Environment, EnvironmentState, Failure, StoredChange, condition};
-use phasegate::decide::conditions::find;
+use phasegate::decide::conditions::{find, waits_for};
 use serde::Serialize;
 
 use super::attempt::{self, Try};
@@ -39,6 +39,8 @@ pub struct Report {
     pub stalled: bool,
     /// What is wrong, if anything is known to be.
     pub cause: Option<Cause>,
+    /// What it waits for while it is on its way, where that is known.
+    pub waits_for: Option<String>,
     /// The failure of an earlier attempt, while another is under way.
     pub last_failure: Option<Failure>,
     /// Whether the status is of an earlier spec.
@@ -132,6 +134,7 @@ pub fn of(facts: &Facts, now: Timestamp) -> Report {
         available: cause::is(gateway, condition::AVAILABLE),
         reason: cause::reason_of(gateway).to_owned(),
         stalled: cause::is(gateway, condition::STALLED),
+        waits_for: cause::condition_of(gateway, condition::READY).and_then(waits_for).map(str::to_owned),
         cause,
         last_failure,
         outdated: gateway.status.is_some() && status.observed_generation != gateway.metadata.generation,
@@ -140,7 +143,7 @@ pub fn of(facts: &Facts, now: Timestamp) -> Report {
         attempt: attempt::of(gateway, now),
         earlier: phases.first().map_or(0, |first| first.number - 1),
         phases,
-        children: children::of(facts),
+        children: children::of(facts, now),
         changed: status.changed.clone(),
         environments,
         conditions: status

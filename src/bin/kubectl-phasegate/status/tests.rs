@@ -281,6 +281,55 @@ fn a_pod_says_why_it_does_not_run() {
 }
 
 #[test]
+fn a_pod_that_is_being_deleted_says_since_when_and_how_long_it_may_take() {
+    let told = |until: &str| {
+        let mut ending = pod("p", "none", json!({ "phase": "Running" }));
+        ending["metadata"]["deletionTimestamp"] = json!(until);
+        ending["metadata"]["deletionGracePeriodSeconds"] = json!(30);
+        ending["spec"] = json!({ "nodeName": "worker-1", "containers": [] });
+        let facts = Facts { pods: Ok(vec![read(ending)]), ..alone(samples::starting()) };
+        let [found] = report::of(&facts, NOW).children.try_into().unwrap();
+        (found.state, found.cause)
+    };
+    assert_eq!(told("2026-01-01T10:01:18Z"), ("ending for 12s, may take 30s".to_owned(), None));
+    let late =
+        ("ending for 2m, may take 30s".to_owned(), Some("its node worker-1 has not ended it in time".to_owned()));
+    assert_eq!(told("2026-01-01T09:59:30Z"), late);
+}
+
+#[test]
+fn a_pod_that_its_node_ended_or_that_a_gate_holds_says_so() {
+    let words = "Pod was terminated in response to imminent node shutdown.";
+    let ended = json!({ "phase": "Succeeded", "reason": "Terminated", "message": words });
+    let mut gated = pod(
+        "gated",
+        "none",
+        json!({ "phase": "Pending", "conditions": [
+        { "type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "non-empty scheduling gates" },
+    ] }),
+    );
+    gated["spec"] = json!({ "schedulingGates": [{ "name": "example.com/hold" }], "containers": [] });
+    let pods = vec![read(pod("ended", "none", ended)), read(gated)];
+    let report = report::of(&Facts { pods: Ok(pods), ..alone(samples::starting()) }, NOW);
+    let told: Vec<_> = report.children.iter().map(|pod| (pod.state.as_str(), pod.cause.as_deref().unwrap())).collect();
+    let expected = [
+        ("ended by its node", "Terminated: Pod was terminated in response to imminent node shutdown."),
+        ("not scheduled", "scheduling gates: example.com/hold"),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn what_a_start_waits_for_is_shown_while_nothing_is_wrong() {
+    let waits = "attempt 1 is on its way; it may take 3m; not ready yet: nothing listens on spec.port 8080: refused";
+    let mut gateway = samples::starting();
+    gateway.status.as_mut().unwrap().conditions[0].message = waits.to_owned();
+    let told = text(&alone(gateway));
+    assert!(told.contains("\nNot ready   nothing listens on spec.port 8080: refused\n"), "{told}");
+    assert!(!told.contains("Cause"), "{told}");
+}
+
+#[test]
 fn a_gateway_that_no_operator_looks_at_says_so_after_a_while() {
     let gateway = samples::shop(json!({}), Value::Null);
     let at = |seconds: i64| {
