@@ -30,6 +30,7 @@ mod order;
 mod outages;
 mod permissions;
 mod plugin;
+mod pods;
 mod policy;
 mod quiet;
 mod random;

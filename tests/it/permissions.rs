@@ -16,7 +16,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding};
 use kube::Api;
 use kube::api::{ListParams, PostParams};
-use phasegate::api::{Environment, Phase, State, condition};
+use phasegate::api::{Environment, Phase, State};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -165,7 +165,8 @@ fn denial(line: &str) -> Option<(String, Permission)> {
 /// Everything that an operator does: start, repair, report what it cannot read, stop.
 async fn everything(world: &World) {
     // Its pod's status does not say what is wrong, so its Events are read, a while later.
-    world.apply(&gateway("unready", json!({ "image": "acme/never-ready-probe:1" }))).await;
+    let unready = json!({ "image": "acme/never-ready-probe:1", "startDeadline": "12s" });
+    world.apply(&gateway("unready", unready)).await;
     let host = format!("{}.example.com", world.namespace);
     world.create::<Environment>(environment("dev", "shop", Some(&format!("dev.{host}")))).await;
     let spec = json!({ "image": "acme/gateway:1", "replicas": 2, "host": host, "tls": { "secretName": "shop-tls" } });
@@ -199,7 +200,7 @@ async fn everything(world: &World) {
     world.until_event("garbled", "Undecodable").await;
     world.until_event_about("Environment", "bad", "Undecodable").await;
 
-    world.until_condition("unready", condition::READY, "False", "ReadinessFailing").await;
+    world.until_event("unready", "ReadinessFailing").await;
     world.patch("shop", json!({ "spec": { "state": "Stopped" } })).await;
     world.until_phase("shop", Phase::Stopped, State::Stopped).await;
 }

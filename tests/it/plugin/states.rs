@@ -72,7 +72,7 @@ async fn every_state_is_told_by_status_get_history_and_wait() {
     assert_snapshot("get", &masked(&world, &get));
     assert_snapshot("get-wide", &masked(&world, &said(&world, &["get", "-o", "wide"]).await.ok()));
     let stuck = said(&world, &["get", "--stuck", "-o", "name"]).await.ok();
-    assert_eq!(stuck, "apigateway.phasegate.dev/late\n");
+    assert_eq!(stuck, "apigateway.phasegate.dev/broken\napigateway.phasegate.dev/late\n", "one is going to fail");
     let late = said(&world, &["history", "late"]).await.ok();
     assert_snapshot("history", &masked(&world, &late));
 

@@ -2,7 +2,7 @@
 
 use super::patience::{Patience, is_over, was_heard_late};
 use super::{Cause, kubelets};
-use crate::api::Reason;
+use crate::api::{Reason, condition};
 use crate::children;
 use crate::decide::observed::{Answer, Complaint, DEFAULT_SCHEDULER, Observed, PodTrouble, Silence, Trouble};
 use crate::decide::situation::Situation;
@@ -43,7 +43,7 @@ pub(super) fn crash_loop(s: &Situation<'_>, patience: Patience) -> Option<Cause>
     first(s.observed, |pod| {
         let (what, words, advice) = match &pod.trouble {
             Trouble::Ended { code, out_of_memory, message, .. } => {
-                if pod.trouble.may_be_a_probes() && !ended_by_itself(s.observed, pod, patience) {
+                if pod.trouble.may_be_a_probes() && !ended_by_itself(s, pod, patience) {
                     return None;
                 }
                 let how = if *out_of_memory { " for want of memory (OOMKilled)" } else { "" };
@@ -62,14 +62,21 @@ pub(super) fn crash_loop(s: &Situation<'_>, patience: Patience) -> Option<Cause>
 
 /// Whether no probe ended a container, as far as is known. The pod whose Events were read answers for the others: they run
 /// the same program.
-fn ended_by_itself(observed: &Observed, pod: &PodTrouble, patience: Patience) -> bool {
-    match &observed.pods.silence {
+fn ended_by_itself(s: &Situation<'_>, pod: &PodTrouble, patience: Patience) -> bool {
+    match &s.observed.pods.silence {
         Some(Silence { about, read_at, complaint, .. }) if about.trouble.may_be_a_probes() => {
-            let was_read = read_at.is_some() || patience == Patience::Over;
+            let was_read = read_at.is_some() || patience == Patience::Over || is_told(s, Reason::CrashLoop);
             about.pod == pod.pod && was_read && !matches!(complaint, Some(Complaint::Killed(_)))
         }
         _ => true,
     }
+}
+
+/// Whether the gateway's status has this cause. What is told is not taken back for as long as the next is being read.
+fn is_told(s: &Situation<'_>, reason: Reason) -> bool {
+    let conditions = s.gateway.status.iter().flat_map(|status| &status.conditions);
+    let mut told = conditions.filter(|told| told.type_ == condition::RECONCILING && told.status == "True");
+    told.any(|told| told.reason == reason.as_str())
 }
 
 const NO_PROGRAM: &str = "Check spec.command and spec.args against what is in the image.";
@@ -181,6 +188,10 @@ pub(super) fn not_ready(s: &Situation<'_>, patience: Patience) -> Option<Cause> 
             let (pod, words) = probed(s, &silence.about, answer);
             let message = format!("{}: it runs and is not ready: {words}", who(&pod));
             Some(Cause::new(Reason::ReadinessFailing, message, hint(&pod, LISTEN)))
+        }
+        (Trouble::Ended { .. }, None) if silence.read_at.is_none() && is_told(s, Reason::ReadinessFailing) => {
+            let message = format!("{}: its container ended while its probe failed", who(&silence.about));
+            Some(Cause::new(Reason::ReadinessFailing, message, hint(&silence.about, LISTEN)))
         }
         (Trouble::Unready { .. }, None) if over && is_foreign(&silence.about) => {
             let message = format!("{}, which is not in the spec: it runs and is not ready", who(&silence.about));

@@ -2,7 +2,7 @@
 
 use super::builders::*;
 use crate::api::{ApiGateway, Reason};
-use crate::decide::observed::{Child, Moment, Observed, Presence};
+use crate::decide::observed::{Answer, Child, Complaint, Moment, Observed, Presence, Trouble};
 
 /// The Events of a sequence of passes, as `Warning Reason` or `Normal Reason`.
 fn told(gateway: &mut ApiGateway, passes: &[(Observed, Moment)]) -> Vec<String> {
@@ -107,6 +107,25 @@ fn each_deeper_cause_warns_and_the_same_in_newer_words_does_not() {
         (ended(1), after(170)),
     ];
     assert_eq!(told(&mut starting(), &passes), ["Warning ReadinessFailing", "Warning CrashLoop"]);
+}
+
+/// A container that ended may have been a probe's; its Events are read a second later.
+#[test]
+fn what_was_told_is_not_taken_back_while_it_is_read_what_ended_a_container() {
+    let late = |code, complaint: Option<Complaint>| {
+        let ended = Trouble::Ended { code, out_of_memory: false, message: String::new(), brief: false };
+        followed(coming_up(), ended, 1, complaint)
+    };
+    let read = |code| but(late(code, None), |o| o.pods.silence.as_mut().unwrap().read_at = Some(secs(1)));
+    let killed = Complaint::Killed(Answer { container: None, words: "refused".to_owned() });
+    let probe_first = [
+        (silent(coming_up(), 150, Some(probe("refused"))), after(150)),
+        (late(0, None), after(180)),
+        (late(0, Some(killed)), after(181)),
+    ];
+    assert_eq!(told(&mut starting(), &probe_first), ["Warning ReadinessFailing"]);
+    let crash_first = [(read(0), after(60)), (late(2, None), after(90)), (read(2), after(91))];
+    assert_eq!(told(&mut starting(), &crash_first), ["Warning CrashLoop"]);
 }
 
 #[test]

@@ -1,0 +1,440 @@
+//! What is in the pod: what others add to it, what its node does to it, and what a probe did.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use futures::future::join_all;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Event, Pod, ResourceQuota};
+use kube::ResourceExt;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use phasegate::api::{ApiGateway, Phase, Reason, State, condition};
+use serde_json::{Value, json};
+
+use crate::harness::{Health, World, eventually, gateway, message};
+use crate::plugin::said;
+
+/// A value as CEL writes it. Maps and lists of values of several types want each marked.
+fn cel(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => {
+            let fields = fields.iter().map(|(key, value)| format!("{key:?}: dyn({})", cel(value)));
+            format!("{{{}}}", fields.collect::<Vec<_>>().join(", "))
+        }
+        Value::Array(list) => {
+            let list = list.iter().map(|value| format!("dyn({})", cel(value)));
+            format!("[{}]", list.collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// A policy that adds a value to the pods of one gateway, and its binding to the world's namespace.
+fn policy(world: &World, of_gateway: &str, path: &str, value: &Value) -> Value {
+    let name = format!("{}-{of_gateway}", world.namespace);
+    let expression = format!("[JSONPatch{{op: \"add\", path: {path:?}, value: {}}}]", cel(value));
+    let pods = json!({ "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"] });
+    let is_its = format!("object.metadata.?labels[?\"phasegate.dev/gateway\"].orValue(\"\") == {of_gateway:?}");
+    let of_api = "admissionregistration.k8s.io/v1";
+    json!({ "apiVersion": "v1", "kind": "List", "items": [
+        {
+            "apiVersion": of_api,
+            "kind": "MutatingAdmissionPolicy",
+            "metadata": { "name": name },
+            "spec": {
+                "failurePolicy": "Fail",
+                "reinvocationPolicy": "Never",
+                "matchConstraints": { "resourceRules": [pods] },
+                "matchConditions": [{ "name": "its", "expression": is_its }],
+                "mutations": [{ "patchType": "JSONPatch", "jsonPatch": { "expression": expression } }],
+            },
+        },
+        {
+            "apiVersion": of_api,
+            "kind": "MutatingAdmissionPolicyBinding",
+            "metadata": { "name": name },
+            "spec": {
+                "policyName": name,
+                "matchResources": { "namespaceSelector": {
+                    "matchLabels": { "kubernetes.io/metadata.name": world.namespace },
+                } },
+            },
+        },
+    ] })
+}
+
+/// A policy that holds. It is of the whole cluster, and goes with the test.
+struct Policy<'a> {
+    world: &'a World,
+    name: String,
+}
+
+impl Drop for Policy<'_> {
+    fn drop(&mut self) {
+        let kinds = "mutatingadmissionpolicies,mutatingadmissionpolicybindings";
+        let _ = self.world.cluster.kubectl().args(["delete", kinds, &self.name, "--wait=false"]).output();
+    }
+}
+
+/// Applies a policy, and waits until it holds.
+async fn adds<'a>(world: &'a World, of_gateway: &str, path: &str, value: &Value) -> Policy<'a> {
+    let mut kubectl = world.cluster.kubectl();
+    let mut apply = kubectl.args(["apply", "-f", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    let held = Policy { world, name: format!("{}-{of_gateway}", world.namespace) };
+    apply.stdin.take().unwrap().write_all(policy(world, of_gateway, path, value).to_string().as_bytes()).unwrap();
+    assert!(apply.wait().unwrap().success());
+    let security = json!({ "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] }, "runAsNonRoot": true,
+        "seccompProfile": { "type": "RuntimeDefault" } });
+    let pod = json!({
+        "metadata": { "name": format!("probe-{of_gateway}"), "labels": { "phasegate.dev/gateway": of_gateway } },
+        "spec": { "containers": [{ "name": "gateway", "image": "acme/gateway:1", "securityContext": security }] },
+    });
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    let holds = eventually(std::time::Duration::from_millis(200), async || {
+        let created: Pod = world.api().create(&dry, &serde_json::from_value(pod.clone()).unwrap()).await.unwrap();
+        let created = serde_json::to_value(created).unwrap();
+        let found = created.pointer(path.trim_end_matches("/-"))?.to_string();
+        let wanted = value.get(0).unwrap_or(value);
+        let name = wanted.as_str().or_else(|| wanted.as_object()?.values().find_map(Value::as_str)).unwrap();
+        found.contains(name).then_some(())
+    });
+    assert!(holds.await.is_some(), "the policy for {of_gateway} does not hold");
+    held
+}
+
+/// A container that somebody's webhook adds.
+fn injected(name: &str, restart_policy: Option<&str>) -> Value {
+    let security = json!({ "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] }, "runAsNonRoot": true,
+        "seccompProfile": { "type": "RuntimeDefault" } });
+    let mut container = json!({ "name": name, "image": "acme/injected:1", "securityContext": security });
+    if let Some(policy) = restart_policy {
+        container["restartPolicy"] = json!(policy);
+    }
+    container
+}
+
+/// The pods of a gateway with this image, once there are so many that its node has looked at.
+async fn pods(world: &World, gateway: &str, image: &str, count: usize) -> Vec<Pod> {
+    let of_gateway = ListParams::default().labels(&format!("phasegate.dev/gateway={gateway}"));
+    let is_wanted = |pod: &Pod| {
+        let looked_at = pod.status.as_ref().is_some_and(|status| status.container_statuses.is_some());
+        looked_at && pod.spec.as_ref().is_some_and(|spec| spec.containers[0].image.as_deref() == Some(image))
+    };
+    let found = eventually(std::time::Duration::from_millis(100), async || {
+        let mut pods = world.api::<Pod>().list(&of_gateway).await.unwrap().items;
+        pods.retain(is_wanted);
+        (pods.len() >= count).then_some(pods)
+    });
+    found.await.unwrap_or_else(|| panic!("{gateway} never had {count} pods of {image}"))
+}
+
+async fn pod_of(world: &World, gateway: &str, image: &str) -> String {
+    pods(world, gateway, image, 1).await[0].name_any()
+}
+
+const SERVES: &str = "acme/gateway:1";
+const NEVER_READY: &str = "acme/never-ready:1";
+
+/// Writes what a kubelet would into a pod's status.
+async fn says(world: &World, pod: &str, status: Value) {
+    let patch = Patch::Strategic(json!({ "status": status }));
+    world.api::<Pod>().patch_status(pod, &PatchParams::default(), &patch).await.unwrap();
+}
+
+/// What a kubelet tells of a container.
+async fn tells(world: &World, pod: &str, path: &str, reason: &str, words: &str) {
+    let type_ = if reason == "Killing" { "Normal" } else { "Warning" };
+    let object = json!({ "kind": "Pod", "namespace": world.namespace, "name": pod, "fieldPath": path });
+    let event = json!({
+        "metadata": { "generateName": format!("{pod}.") },
+        "involvedObject": object,
+        "type": type_,
+        "reason": reason,
+        "message": words,
+        "lastTimestamp": "2026-01-02T03:04:05Z",
+    });
+    world.create::<Event>(event).await;
+}
+
+const GATEWAY: &str = "spec.containers{gateway}";
+const THEN: &str = "2026-01-02T03:04:05Z";
+const LATER: &str = "2026-01-02T03:04:51Z";
+
+fn running(name: &str, ready: bool, since: &str) -> Value {
+    json!({ "name": name, "image": "i", "imageID": "", "restartCount": 0, "ready": ready, "started": ready,
+        "state": { "running": { "startedAt": since } } })
+}
+
+fn unready(reason: &str) -> Value {
+    json!([{ "type": "Ready", "status": "False", "reason": reason, "lastTransitionTime": THEN }])
+}
+
+/// What somebody adds to the pods of a gateway, and what is told of it.
+struct Added {
+    name: &'static str,
+    path: &'static str,
+    value: Value,
+    status: Option<Value>,
+    reason: Reason,
+    words: &'static [&'static str],
+}
+
+fn added() -> Vec<Added> {
+    let image = |name: &str| json!({ "name": name, "image": "i", "imageID": "", "restartCount": 0, "ready": false });
+    let waits = || {
+        let mut gateway = image("gateway");
+        gateway["state"] = json!({ "waiting": { "reason": "PodInitializing" } });
+        gateway
+    };
+    let initializing = |container: Value| {
+        json!({ "phase": "Pending", "conditions": unready("ContainersNotReady"), "initContainerStatuses": [container],
+            "containerStatuses": [waits()] })
+    };
+    let gate = |status: &str| json!({ "type": "example.com/attached", "status": status, "reason": "Draining", "message": "1 target left" });
+    let mut gated = unready("ReadinessGatesNotReady");
+    gated.as_array_mut().unwrap().push(gate("False"));
+    vec![
+        Added {
+            name: "gated",
+            path: "/spec/schedulingGates",
+            value: json!([{ "name": "example.com/hold" }]),
+            status: None,
+            reason: Reason::SchedulingGated,
+            words: &[
+                "pod gated-",
+                "scheduling gate \"example.com/hold\", not in the spec, is removed",
+                "who runs the cluster",
+            ],
+        },
+        Added {
+            name: "unclaimed",
+            path: "/spec/schedulerName",
+            value: json!("nobody"),
+            status: None,
+            reason: Reason::Unschedulable,
+            words: &["pod unclaimed-", "its scheduler \"nobody\", not in the spec, has not looked at it"],
+        },
+        Added {
+            name: "detached",
+            path: "/spec/readinessGates",
+            value: json!([{ "conditionType": "example.com/attached" }]),
+            status: Some(json!({ "conditions": gated, "containerStatuses": [running("gateway", true, LATER)] })),
+            reason: Reason::ReadinessGatesNotReady,
+            words: &["pod detached-", "its readiness gate \"example.com/attached\" is not: Draining: 1 target left"],
+        },
+        Added {
+            name: "waiting",
+            path: "/spec/initContainers",
+            value: json!([injected("wait-for-db", None)]),
+            status: Some(initializing(running("wait-for-db", false, LATER))),
+            reason: Reason::ContainersNotInitialized,
+            words: &[
+                "pod waiting-",
+                "container wait-for-db, which is not in the spec: it has been running since 2026-01-02T03:04:51Z and does not finish",
+            ],
+        },
+        Added {
+            name: "meshed",
+            path: "/spec/initContainers",
+            value: json!([injected("mesh", Some("Always"))]),
+            status: Some(initializing(running("mesh", false, LATER))),
+            reason: Reason::ContainersNotInitialized,
+            words: &[
+                "pod meshed-",
+                "container mesh, which is not in the spec",
+                "is not started: Startup probe failed: no config",
+            ],
+        },
+    ]
+}
+
+async fn is_told(world: &World, added: &Added) {
+    let _policy = adds(world, added.name, added.path, &added.value).await;
+    let spec = json!({ "image": NEVER_READY, "startDeadline": "30s" });
+    world.apply(&gateway(added.name, spec)).await;
+    if let Some(status) = &added.status {
+        let pod = pod_of(world, added.name, NEVER_READY).await;
+        says(world, &pod, status.clone()).await;
+        tells(world, &pod, "spec.initContainers{mesh}", "Unhealthy", "Startup probe failed: no config").await;
+    }
+    let told = world.until_condition(added.name, condition::RECONCILING, "True", added.reason.as_str()).await;
+    let message = message(&told, condition::RECONCILING);
+    assert!(added.words.iter().all(|words| message.contains(words)), "{}: {message}", added.name);
+    let shown = said(world, &["get", "--stuck"]).await.ok();
+    let row = shown.lines().find(|line| line.starts_with(added.name)).unwrap_or_else(|| panic!("{shown}"));
+    assert!(row.contains(added.words[1]), "{row}");
+
+    let stopped = world.until_phase(added.name, Phase::Stopped, State::Stopped).await;
+    let failure = stopped.status.unwrap().last_failure.unwrap();
+    assert_eq!(failure.reason, added.reason, "{failure:?}");
+    assert!(failure.message.contains(added.words[1]), "{failure:?}");
+    let shown = said(world, &["get", "--stuck"]).await.ok();
+    let row = shown.lines().find(|line| line.starts_with(added.name)).unwrap_or_else(|| panic!("{shown}"));
+    assert!(row.contains("StartDeadlineExceeded") && row.contains(&format!("{}: pod ", added.reason)), "{row}");
+}
+
+#[tokio::test]
+async fn what_others_add_to_a_pod_and_that_holds_it_up_is_named_before_the_deadline_and_after_it() {
+    let world = World::new("added").await;
+    let _operator = world.operator();
+    join_all(added().iter().map(|added| is_told(&world, added))).await;
+}
+
+/// Its containers end with exit codes of their own, and the pod is there for as long as its Deployment is.
+#[tokio::test]
+async fn a_pod_that_its_node_shut_down_is_no_crash_and_beside_a_gateway_that_serves_it_is_nothing() {
+    let world = World::new("shut-down").await;
+    let health = Health::reserve();
+    let _operator = world.operator_with(&["--http-bind", &health.address()]);
+    let words = "Pod was terminated in response to imminent node shutdown.";
+    let run = json!({ "exitCode": 0, "reason": "Completed", "startedAt": THEN, "finishedAt": LATER });
+    let ended = || {
+        json!({ "phase": "Succeeded", "reason": "Terminated", "message": words, "conditions": unready("PodCompleted"),
+            "containerStatuses": [{ "name": "gateway", "image": "i", "imageID": "", "restartCount": 0, "ready": false,
+                "state": { "running": null, "terminated": run } }] })
+    };
+    world.apply(&gateway("shop", json!({ "image": SERVES, "replicas": 2 }))).await;
+    world.until_started("shop").await;
+    let litter = pod_of(&world, "shop", SERVES).await;
+    says(&world, &litter, ended()).await;
+    let all = pods(&world, "shop", SERVES, 3).await;
+    world.until_condition("shop", condition::READY, "True", "Started").await;
+    // It is there while the others go and come.
+    for pod in all.iter().map(ResourceExt::name_any).filter(|pod| *pod != litter) {
+        world.api::<Pod>().delete(&pod, &DeleteParams::default()).await.unwrap();
+        world.until_gone::<Pod>(&pod).await;
+    }
+    pods(&world, "shop", SERVES, 3).await;
+    world.until_condition("shop", condition::READY, "True", "Started").await;
+    let changed = world.patch("shop", json!({ "spec": { "image": "acme/gateway:2" } })).await;
+    world.until_ready_again(&changed).await;
+    assert_eq!(world.until_event("shop", "Started").await, ["Normal Started"]);
+    for reason in ["CrashLoop", "NodeFailed"] {
+        health.until("/metrics", 200, &[&format!("phasegate_failures_total{{reason=\"{reason}\"}} 0\n")]).await;
+    }
+
+    world.apply(&gateway("late", json!({ "image": NEVER_READY }))).await;
+    let pod = pod_of(&world, "late", NEVER_READY).await;
+    says(&world, &pod, ended()).await;
+    let late = world.until_condition("late", condition::RECONCILING, "True", "NodeFailed").await;
+    let told = message(&late, condition::RECONCILING);
+    let node = world.api::<Pod>().get(&pod).await.unwrap().spec.unwrap().node_name.unwrap();
+    assert!(told.starts_with(&format!("pod {pod}: its node {node} gave it up: Terminated: {words}")), "{told}");
+}
+
+/// As a real kubelet leaves it: the program ended itself when it was told to.
+async fn is_killed_by_its_liveness_probe(world: &World, pod: &str, code: i32) {
+    let refused = "Liveness probe failed: dial tcp 10.244.0.9:9999: connect: connection refused";
+    tells(world, pod, GATEWAY, "Unhealthy", refused).await;
+    tells(world, pod, GATEWAY, "Killing", "Container gateway failed liveness probe, will be restarted").await;
+    let run = json!({ "exitCode": code, "reason": "Completed", "startedAt": THEN, "finishedAt": LATER });
+    let mut container = running("gateway", false, LATER);
+    container["lastState"] = json!({ "terminated": run });
+    container["restartCount"] = json!(1);
+    says(world, pod, json!({ "conditions": unready("ContainersNotReady"), "containerStatuses": [container] })).await;
+}
+
+#[tokio::test]
+async fn what_a_probe_ended_is_told_by_the_probe_in_a_start_and_in_a_rollout() {
+    let world = World::new("killed").await;
+    let _operator = world.operator();
+    let spec = |image: &str| json!({ "image": image, "port": 9999 });
+    world.apply(&gateway("starts", spec(NEVER_READY))).await;
+    world.apply(&gateway("rolls", spec(SERVES))).await;
+    world.until_started("rolls").await;
+    world.patch("rolls", json!({ "spec": { "image": NEVER_READY } })).await;
+    for (name, code) in [("starts", 0), ("rolls", 2)] {
+        let pod = pod_of(&world, name, NEVER_READY).await;
+        is_killed_by_its_liveness_probe(&world, &pod, code).await;
+        let told = world.until_condition(name, condition::RECONCILING, "True", "ReadinessFailing").await;
+        let told = message(&told, condition::RECONCILING);
+        let expected =
+            format!("pod {pod}: its node ended it since its probe failed: nothing listens on spec.port 9999: ");
+        assert!(told.starts_with(&expected), "{told}");
+        let events = world.until_event(name, "ReadinessFailing").await;
+        assert!(!events.contains(&"Warning CrashLoop".to_owned()), "{events:?}");
+    }
+}
+
+/// The simulated program listens after 20 seconds.
+#[tokio::test]
+async fn a_healthy_start_within_its_usual_time_is_no_failure_and_says_what_it_waits_for() {
+    let world = World::new("slow").await;
+    let health = Health::reserve();
+    let _operator = world.operator_with(&["--http-bind", &health.address()]);
+    world.apply(&gateway("shop", json!({ "image": "acme/slow-start:1", "startDeadline": "1m" }))).await;
+    let pod = pod_of(&world, "shop", "acme/slow-start:1").await;
+    let refused = "Startup probe failed: dial tcp 10.244.0.9:8080: connect: connection refused";
+    tells(&world, &pod, GATEWAY, "Unhealthy", refused).await;
+    let waits = "not ready yet: nothing listens on spec.port 8080: Startup probe failed";
+    world.until("shop", waits, |shop: &ApiGateway| message(shop, condition::READY).contains(waits)).await;
+    let shown = said(&world, &["status", "shop"]).await.ok();
+    assert!(shown.contains("Not ready") && shown.contains("nothing listens on spec.port 8080"), "{shown}");
+    world.until_started("shop").await;
+    assert_eq!(world.until_event("shop", "Started").await, ["Normal Started"]);
+    health.until("/metrics", 200, &["phasegate_failures_total{reason=\"ReadinessFailing\"} 0\n"]).await;
+}
+
+#[tokio::test]
+async fn a_node_that_dies_in_a_rollout_is_named_where_no_pod_serves() {
+    let world = World::new("node-dies").await;
+    let _operator = world.operator();
+    world.apply(&gateway("shop", json!({ "image": SERVES }))).await;
+    world.until_started("shop").await;
+    world.patch("shop", json!({ "spec": { "image": NEVER_READY } })).await;
+    pods(&world, "shop", NEVER_READY, 1).await;
+    let old = pods(&world, "shop", SERVES, 1).await.swap_remove(0);
+    // The containers are ready as far as their node could say; who watches over nodes says that the pod is not.
+    says(&world, &old.name_any(), json!({ "conditions": [{ "type": "Ready", "status": "False" }] })).await;
+    let told = world.until_condition("shop", condition::RECONCILING, "True", "NodeFailed").await;
+    let told = message(&told, condition::RECONCILING);
+    let node = old.spec.as_ref().unwrap().node_name.as_ref().unwrap();
+    let expected = format!("pod {}: its node {node} does not answer; no pod serves.", old.name_any());
+    assert!(told.starts_with(&expected), "{told}");
+}
+
+#[tokio::test]
+async fn a_quota_that_counts_what_the_spec_does_not_say_asks_for_it() {
+    let world = World::new("quota-wants").await;
+    let hard = json!({ "limits.memory": "1Gi", "requests.cpu": "1" });
+    world.create::<ResourceQuota>(json!({ "metadata": { "name": "small" }, "spec": { "hard": hard } })).await;
+    let _operator = world.operator();
+    world.apply(&gateway("shop", json!({ "image": SERVES }))).await;
+    let told = world.until_condition("shop", condition::RECONCILING, "True", "QuotaExceeded").await;
+    let told = message(&told, condition::RECONCILING);
+    assert!(told.contains("failed quota: small: must specify"), "{told}");
+    let hint =
+        "Set spec.resources.limits.memory and spec.resources.requests.cpu: the namespace's ResourceQuota counts that.";
+    assert!(told.ends_with(hint), "{told}");
+    let resources = json!({ "limits": { "memory": "64Mi" }, "requests": { "cpu": "10m" } });
+    world.patch("shop", json!({ "spec": { "resources": resources } })).await;
+    world.until_started("shop").await;
+}
+
+#[tokio::test]
+async fn another_default_deadline_of_the_operators_rolls_no_pods_and_one_of_the_spec_does() {
+    let world = World::new("deadlines").await;
+    let threshold = |deployment: &Deployment| {
+        let deployment = serde_json::to_value(deployment).unwrap();
+        deployment.pointer("/spec/template/spec/containers/0/startupProbe/failureThreshold").unwrap().clone()
+    };
+    let within = |seconds| {
+        move |deployment: &Deployment| deployment.spec.as_ref().unwrap().progress_deadline_seconds == Some(seconds)
+    };
+    let mut operator = world.operator_with(&["--start-deadline", "100s"]);
+    world.apply(&gateway("shop", json!({ "image": SERVES }))).await;
+    world.until_started("shop").await;
+    let before = pod_of(&world, "shop", SERVES).await;
+    operator.end();
+    let _operator = world.operator_with(&["--start-deadline", "200s"]);
+    let kept = world.until("shop", "the new default", within(200)).await;
+    assert_eq!(threshold(&kept), json!(55));
+    world.until_condition("shop", condition::READY, "True", "Started").await;
+    assert_eq!(pod_of(&world, "shop", SERVES).await, before);
+
+    let changed = world.patch("shop", json!({ "spec": { "startDeadline": "5m" } })).await;
+    world.until_ready_again(&changed).await;
+    let rolled = world.until("shop", "the spec's deadline", within(300)).await;
+    assert_eq!(threshold(&rolled), json!(155));
+    assert_ne!(pod_of(&world, "shop", SERVES).await, before);
+}
