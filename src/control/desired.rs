@@ -98,7 +98,7 @@ impl<'a> Desired<'a> {
         self.rendered.get_or_init(|| {
             let mut children = children::render(self.gateway, &self.surroundings);
             if let Some(found) = object(self.found.deployment.as_deref()) {
-                children::keep_pods_of_other_renderer(&mut children.deployment, &found);
+                children::keep_pods_of_other_renderer(self.gateway, &mut children.deployment, &found);
             }
             if !self.may_have_what_it_asks {
                 self.keep_routed_hosts(&mut children);

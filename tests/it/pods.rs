@@ -11,7 +11,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use phasegate::api::{ApiGateway, Phase, Reason, State, condition};
 use serde_json::{Value, json};
 
-use crate::harness::{Health, World, eventually, gateway, message};
+use crate::harness::{Health, World, eventually, gateway, message, restart};
 use crate::plugin::said;
 
 /// A value as CEL writes it. Maps and lists of values of several types want each marked.
@@ -412,7 +412,7 @@ async fn a_quota_that_counts_what_the_spec_does_not_say_asks_for_it() {
 }
 
 #[tokio::test]
-async fn another_default_deadline_of_the_operators_rolls_no_pods_and_one_of_the_spec_does() {
+async fn another_deadline_alone_rolls_no_pods_that_serve_and_comes_with_the_next_restart() {
     let world = World::new("deadlines").await;
     let threshold = |deployment: &Deployment| {
         let deployment = serde_json::to_value(deployment).unwrap();
@@ -434,7 +434,13 @@ async fn another_default_deadline_of_the_operators_rolls_no_pods_and_one_of_the_
 
     let changed = world.patch("shop", json!({ "spec": { "startDeadline": "5m" } })).await;
     world.until_ready_again(&changed).await;
-    let rolled = world.until("shop", "the spec's deadline", within(300)).await;
-    assert_eq!(threshold(&rolled), json!(155));
-    assert_ne!(pod_of(&world, "shop", SERVES).await, before);
+    let kept = world.until("shop", "the spec's deadline", within(300)).await;
+    assert_eq!(threshold(&kept), json!(55));
+    assert_eq!(pod_of(&world, "shop", SERVES).await, before);
+
+    world.patch("shop", restart("one")).await;
+    let restarted = |deployment: &Deployment| threshold(deployment) == json!(155);
+    world.until("shop", "the time that the spec gives", restarted).await;
+    world.until_gone::<Pod>(&before).await;
+    world.until_condition("shop", condition::READY, "True", "Started").await;
 }

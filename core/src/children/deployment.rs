@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{INPUTS_ANNOTATION, STARTUP_ANNOTATION, label_selector, metadata, pod_labels, spec_hash};
+use super::{INPUTS_ANNOTATION, STARTUP_ANNOTATION, hash, label_selector, metadata, pod_labels, spec_hash};
 use crate::api::{ApiGateway, WhenUnsatisfiable};
 
 /// The name of the gateway's container, which is the only one that is rendered.
@@ -30,13 +30,14 @@ pub(super) fn render(gateway: &ApiGateway, start_deadline: Duration) -> Deployme
     let inputs = format!("{}-{restarts}", spec_hash(&gateway.spec));
     let annotations = metadata.annotations.get_or_insert_default();
     annotations.insert(INPUTS_ANNOTATION.to_owned(), inputs);
-    annotations.insert(STARTUP_ANNOTATION.to_owned(), startup_failures(start_deadline).to_string());
+    let template = template(gateway, restarts, start_deadline);
+    annotations.insert(STARTUP_ANNOTATION.to_owned(), startup(startup_failures(start_deadline), &template));
     Deployment {
         metadata,
         spec: Some(DeploymentSpec {
             replicas: gateway.spec.replicas,
             selector: label_selector(gateway),
-            template: template(gateway, restarts, start_deadline),
+            template,
             strategy: Some(DeploymentStrategy {
                 type_: Some("RollingUpdate".to_owned()),
                 rolling_update: Some(RollingUpdateDeployment {
@@ -183,17 +184,27 @@ fn startup_failures(start_deadline: Duration) -> i32 {
     i32::try_from(seconds.div_ceil(STARTUP_PERIOD_SECONDS.unsigned_abs().into())).unwrap_or(i32::MAX)
 }
 
-/// The startup probe's threshold is that of the found Deployment where nothing was asked since: that the operator's own
-/// default deadline is another one rolls no pods. What the spec says of it does, as all that it says of pods.
+/// A threshold of the startup probe, and the hash of everything else that pods are rendered from.
+fn startup(failures: i32, template: &PodTemplateSpec) -> String {
+    let mut rest = template.clone();
+    startup_probes(&mut rest).for_each(|probe| probe.failure_threshold = None);
+    format!("{failures}-{}", hash(&rest))
+}
+
+fn startup_probes(template: &mut PodTemplateSpec) -> impl Iterator<Item = &mut Probe> {
+    let containers = template.spec.as_mut().into_iter().flat_map(|pods| &mut pods.containers);
+    containers.filter_map(|container| container.startup_probe.as_mut())
+}
+
+/// Keeps the threshold of the startup probe that the pods have, where everything else that they are rendered from is the
+/// same. What somebody edited in them is not kept.
 pub(super) fn keep_startup(desired: &mut Deployment, found: &Deployment) {
     let written = found.metadata.annotations.as_ref().and_then(|annotations| annotations.get(STARTUP_ANNOTATION));
-    let Some((written, failures)) = written.and_then(|text| Some((text.clone(), text.parse::<i32>().ok()?))) else {
-        return;
-    };
-    let pods = desired.spec.as_mut().and_then(|spec| spec.template.spec.as_mut());
-    let probes = pods.into_iter().flat_map(|pods| &mut pods.containers).filter_map(|own| own.startup_probe.as_mut());
-    probes.for_each(|probe| probe.failure_threshold = Some(failures));
-    desired.metadata.annotations.get_or_insert_default().insert(STARTUP_ANNOTATION.to_owned(), written);
+    let (Some(written), Some(spec)) = (written, desired.spec.as_mut()) else { return };
+    let failures = written.split_once('-').and_then(|(failures, _)| failures.parse().ok());
+    let Some(failures) = failures.filter(|failures| startup(*failures, &spec.template) == *written) else { return };
+    startup_probes(&mut spec.template).for_each(|probe| probe.failure_threshold = Some(failures));
+    desired.metadata.annotations.get_or_insert_default().insert(STARTUP_ANNOTATION.to_owned(), written.clone());
 }
 
 fn probe(gateway: &ApiGateway) -> Probe {

@@ -28,7 +28,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, 
 use kube::Resource;
 use sha2::{Digest, Sha256};
 
-use crate::api::{ApiGateway, ApiGatewaySpec, DesiredState};
+use crate::api::{ApiGateway, ApiGatewaySpec, DesiredState, Phase};
 pub use compare::{difference, must_be_made_anew};
 pub use deployment::CONTAINER;
 pub use disruption_budget::wants_disruption_budget;
@@ -53,9 +53,9 @@ pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "phasegate
 pub const RENDERER_ANNOTATION: &str = "phasegate.dev/renderer";
 /// Annotation with the hash of what the pods were rendered from: the spec and its restarts.
 pub const INPUTS_ANNOTATION: &str = "phasegate.dev/inputs";
-/// Annotation with the threshold of the startup probe that the pods were rendered with. It follows from the start deadline,
-/// and that from a flag of the operator's where the spec has none.
-pub const STARTUP_ANNOTATION: &str = "phasegate.dev/startup-failures";
+/// Annotation with the threshold of the startup probe that the pods were rendered with, and the hash of everything else that
+/// they were: so it is known whether a deadline alone is another one.
+pub const STARTUP_ANNOTATION: &str = "phasegate.dev/startup";
 /// Annotation with the hash of what was desired when the child was written: it shows that
 /// something was dropped, which a comparison of values cannot.
 pub const DESIRED_ANNOTATION: &str = "phasegate.dev/desired";
@@ -95,20 +95,21 @@ pub fn render(gateway: &ApiGateway, around: &Surroundings) -> Children {
 }
 
 /// Neither an upgrade of the operator nor another default of its deadline may roll the fleet: where nothing was asked
-/// since, and nothing but the rendering is newer, the pods that run are what is desired.
-pub fn keep_pods_of_other_renderer(desired: &mut Deployment, found: &Deployment) {
+/// since, and nothing but the rendering is newer, the pods that run are what is desired. Nor does a deadline roll alone
+/// what serves.
+pub fn keep_pods_of_other_renderer(gateway: &ApiGateway, desired: &mut Deployment, found: &Deployment) {
     let annotation = |object: &Deployment, name: &str| object.metadata.annotations.as_ref()?.get(name).cloned();
     let version = |object: &Deployment| annotation(object, RENDERER_ANNOTATION)?.parse::<u32>().ok();
-    if annotation(found, INPUTS_ANNOTATION) != annotation(desired, INPUTS_ANNOTATION) {
+    let is_same = annotation(found, INPUTS_ANNOTATION) == annotation(desired, INPUTS_ANNOTATION);
+    if is_same || gateway.status.as_ref().is_some_and(|status| status.phase == Some(Phase::Started)) {
+        deployment::keep_startup(desired, found);
+    }
+    if !is_same {
         return;
     }
     // A downgrade is one, too.
     let other = version(found).is_some() && version(found) != version(desired);
-    if !other {
-        deployment::keep_startup(desired, found);
-        return;
-    }
-    let (Some(spec), Some(running)) = (&mut desired.spec, &found.spec) else { return };
+    let (true, Some(spec), Some(running)) = (other, &mut desired.spec, &found.spec) else { return };
     spec.template = running.template.clone();
     let annotations = desired.metadata.annotations.get_or_insert_default();
     for name in [RENDERER_ANNOTATION, DESIRED_ANNOTATION, STARTUP_ANNOTATION] {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::{difference, keep_pods_of_other_renderer, render, routes, selector, url};
 use super::*;
+use crate::api::Phase;
 
 const POD: &str = "/spec/template/spec";
 const CONTAINER: &str = "/spec/template/spec/containers/0";
@@ -250,23 +251,45 @@ fn a_program_has_as_long_to_listen_as_its_start_may_take() {
     }
 }
 
+/// A gateway that serves.
+fn serving(spec: &Value) -> ApiGateway {
+    let mut gateway = gateway(spec);
+    gateway.status.get_or_insert_default().phase = Some(Phase::Started);
+    gateway
+}
+
 #[test]
-fn another_default_deadline_rolls_no_pods_and_another_of_the_spec_does() {
+fn another_deadline_alone_rolls_no_pods_that_serve_and_one_of_the_spec_gives_its_time_to_a_start() {
     let startup = format!("{CONTAINER}/startupProbe/failureThreshold");
-    let kept = |spec: &Value, seconds: u64, found: &Value| {
-        let mut desired = render(&gateway(spec), &within(Duration::from_secs(seconds))).deployment;
-        keep_pods_of_other_renderer(&mut desired, &serde_json::from_value(found.clone()).unwrap());
+    let kept = |gateway: &ApiGateway, seconds: u64, found: &Value| {
+        let mut desired = render(gateway, &within(Duration::from_secs(seconds))).deployment;
+        keep_pods_of_other_renderer(gateway, &mut desired, &serde_json::from_value(found.clone()).unwrap());
         as_json(&desired)
     };
-    let found = stored_deployment(&deployment(&json!({})));
-    let other = kept(&json!({}), 600, &found);
-    assert_eq!(at(&other, "/spec/template"), at(&deployment(&json!({})), "/spec/template"));
-    assert_at(&other, "/spec/progressDeadlineSeconds", &json!(600));
-    let stored = stored_deployment(&other);
-    assert_eq!(difference(&kept(&json!({}), 600, &stored), &stored), None);
-    let edited = set(&found, &startup, json!(1));
-    assert!(difference(&kept(&json!({}), 300, &edited), &edited).is_some(), "a hand edit is repaired");
-    assert_at(&kept(&json!({ "startDeadline": "10m" }), 600, &found), &startup, &json!(305));
+    let plain = json!({});
+    let found = stored_deployment(&deployment(&plain));
+    // Another default of the operator's, in a start or later.
+    for gateway in [gateway(&plain), serving(&plain)] {
+        let other = kept(&gateway, 600, &found);
+        assert_eq!(at(&other, "/spec/template"), at(&deployment(&plain), "/spec/template"));
+        assert_at(&other, "/spec/progressDeadlineSeconds", &json!(600));
+        let stored = stored_deployment(&other);
+        assert_eq!(difference(&kept(&gateway, 600, &stored), &stored), None);
+        let edited = set(&found, &startup, json!(1));
+        assert!(difference(&kept(&gateway, 300, &edited), &edited).is_some(), "a hand edit is repaired");
+    }
+    let longer = json!({ "startDeadline": "10m" });
+    assert_at(&kept(&gateway(&longer), 600, &found), &startup, &json!(305));
+    let later = kept(&serving(&longer), 600, &found);
+    assert_at(&later, &startup, &json!(155));
+    let stored = stored_deployment(&later);
+    assert_eq!(difference(&kept(&serving(&longer), 600, &stored), &stored), None);
+    // What rolls them for another reason brings it.
+    let image = json!({ "startDeadline": "10m", "image": "ghcr.io/acme/gateway:2" });
+    assert_at(&kept(&serving(&image), 600, &stored), &startup, &json!(305));
+    let mut restarted = serving(&longer);
+    restarted.status.get_or_insert_default().restarts = 1;
+    assert_at(&kept(&restarted, 600, &stored), &startup, &json!(305));
 }
 
 #[test]
@@ -358,7 +381,7 @@ fn older(desired: &Value) -> Value {
 fn pods_of_an_older_rendering_are_left_alone_until_the_spec_changes() {
     let kept = |spec: &Value, found: &Value| {
         let mut desired = children(spec).deployment;
-        keep_pods_of_other_renderer(&mut desired, &serde_json::from_value(found.clone()).unwrap());
+        keep_pods_of_other_renderer(&gateway(spec), &mut desired, &serde_json::from_value(found.clone()).unwrap());
         as_json(&desired)
     };
     let plain = json!({});
@@ -383,7 +406,7 @@ fn a_restart_renders_pods_of_an_older_rendering_anew() {
     restarted.status.get_or_insert_default().restarts = 1;
     let rendered = render(&restarted, &within(Duration::from_secs(300))).deployment;
     let mut desired = rendered.clone();
-    keep_pods_of_other_renderer(&mut desired, &serde_json::from_value(found).unwrap());
+    keep_pods_of_other_renderer(&restarted, &mut desired, &serde_json::from_value(found).unwrap());
     assert_eq!(desired, rendered);
 }
 
@@ -425,7 +448,7 @@ fn an_upgrade_does_not_roll_the_fleet() {
     .map(|child| at(&child, "/metadata/annotations/phasegate.dev~1desired").as_str().unwrap().to_owned());
     assert_eq!(
         (super::super::RENDERER, hashes.each_ref().map(String::as_str)),
-        ("2", ["d3f88f98583a5e67", "d0bf114985935863", "ceee07071d235542", "15471724ae22165e"])
+        ("2", ["1bd7e19608a0d33b", "d0bf114985935863", "ceee07071d235542", "15471724ae22165e"])
     );
 }
 
