@@ -123,7 +123,7 @@ fn complaint(said: &[Said], about: &PodTrouble) -> Option<Complaint> {
 }
 
 /// The latest words that are wanted.
-fn latest<'a>(said: &'a [Said], wanted: impl Fn(&Said) -> bool) -> Option<&'a Said> {
+fn latest(said: &[Said], wanted: impl Fn(&Said) -> bool) -> Option<&Said> {
     said.iter().filter(|said| wanted(said)).max_by_key(|said| (said.last, &said.words))
 }
 
