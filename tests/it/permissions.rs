@@ -16,7 +16,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding};
 use kube::Api;
 use kube::api::{ListParams, PostParams};
-use phasegate::api::{Environment, Phase, State};
+use phasegate::api::{Environment, Phase, State, condition};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
