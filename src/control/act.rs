@@ -379,7 +379,7 @@ async fn switch(ctx: &Context, pass: &Pass<'_>, to: EnvironmentState) -> Outcome
     for (environment, facts) in &pass.desired.environments {
         let due = match to {
             EnvironmentState::Active => facts.is_to_be_activated(),
-            EnvironmentState::Inactive => facts.active,
+            EnvironmentState::Inactive | EnvironmentState::Unknown(_) => facts.active,
         };
         if !due {
             continue;

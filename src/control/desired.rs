@@ -96,10 +96,10 @@ impl<'a> Desired<'a> {
     /// The children that are desired.
     pub fn children(&self) -> &Children {
         self.rendered.get_or_init(|| {
-            let mut children = children::render(self.gateway, &self.surroundings);
-            if let Some(found) = object(self.found.deployment.as_deref()) {
-                children::keep_pods_of_other_renderer(self.gateway, &mut children.deployment, &found);
-            }
+            let (deployment, ingress) =
+                (object(self.found.deployment.as_deref()), object(self.found.ingress.as_deref()));
+            let found = (deployment.as_ref(), ingress.as_ref());
+            let mut children = children::desired(self.gateway, &self.surroundings, found);
             if !self.may_have_what_it_asks {
                 self.keep_routed_hosts(&mut children);
             }
@@ -203,7 +203,10 @@ impl<'a> Desired<'a> {
         }
         let mut hasher = DefaultHasher::new();
         generation.hash(&mut hasher);
-        self.gateway.status.as_ref().map(|status| status.restarts).hash(&mut hasher);
+        let status = self.gateway.status.as_ref();
+        status.map(|status| status.restarts).hash(&mut hasher);
+        // A retry takes up a spec that reads differently since.
+        status.and_then(|status| status.handled.as_ref()).map(|handled| &handled.spec_hash).hash(&mut hasher);
         self.surroundings.environment_hosts.hash(&mut hasher);
         let Found { deployment, service, ingress, disruption_budget } = &self.found;
         let prints = (

@@ -161,7 +161,7 @@ fn tell_transition(ctx: &Context, gateway: &ApiGateway, status: &ApiGatewayStatu
     tracing::info!(
         gateway = gateway.key(),
         phase = %last.to,
-        state = ?last.state,
+        state = %last.state,
         attempt = status.attempt.as_ref().map(|attempt| attempt.number),
         reason = %last.reason,
         "{}",

@@ -67,7 +67,12 @@ fn place(gateway: Option<&ApiGateway>) -> PlaceLabels {
 
 fn labels(phase: Option<&Phase>, state: Option<State>) -> PlaceLabels {
     PlaceLabels {
-        state: state.map_or("None", State::as_str),
+        state: match state {
+            None => "None",
+            // Whatever it says: a label's values are a closed set.
+            Some(State::Unknown(_)) => "Unknown",
+            Some(known) => known.as_str(),
+        },
         phase: match phase {
             None => "None",
             // Whatever it says: a label's values are a closed set.

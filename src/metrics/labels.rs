@@ -179,7 +179,8 @@ pub(super) struct ReasonLabels {
 
 impl From<Reason> for ReasonLabels {
     fn from(reason: Reason) -> Self {
-        Self { reason: reason.as_str() }
+        // Whatever another version says: a label's values are a closed set.
+        Self { reason: if reason.is_known() { reason.as_str() } else { "Unknown" } }
     }
 }
 

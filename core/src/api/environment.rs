@@ -6,7 +6,8 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use super::key::ObjectKey;
-use super::status::HostClaim;
+use super::status::{HostClaim, Others};
+use super::words::{any_word, words};
 
 /// What the user wants of the environment.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -78,17 +79,26 @@ pub struct EnvironmentStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+
+    /// Fields that another version wrote and this one keeps.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    pub others: Others,
 }
 
-/// Whether an environment is switched on.
-#[derive(Serialize, Deserialize, schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum EnvironmentState {
+words! {
+    /// Whether an environment is switched on.
+    #[derive(Default)]
+    EnvironmentState:
+
     /// Its gateway does not serve, or its host was refused.
     #[default]
     Inactive,
     /// Its gateway serves it.
     Active,
 }
+
+any_word!(EnvironmentState);
 
 impl Environment {
     /// The key of the gateway that this environment belongs to.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::key::uid_of;
 use super::state::DesiredState;
 use super::status::ApiGatewayStatus;
+use super::words::{known_words, words};
 
 /// What the user wants of the gateway.
 ///
@@ -272,15 +273,19 @@ fn one() -> i32 {
     1
 }
 
-/// What the scheduler does when pods cannot be spread as asked.
-#[derive(Serialize, Deserialize, schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum WhenUnsatisfiable {
+words! {
+    /// What the scheduler does when pods cannot be spread as asked.
+    #[derive(Default)]
+    WhenUnsatisfiable:
+
     /// Schedule the pod all the same.
     #[default]
     ScheduleAnyway,
     /// Leave the pod pending.
     DoNotSchedule,
 }
+
+known_words!(WhenUnsatisfiable);
 
 /// HTTPS for the gateway's host.
 #[derive(Serialize, Deserialize, schemars::JsonSchema, Clone, Debug, PartialEq)]

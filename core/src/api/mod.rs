@@ -11,6 +11,7 @@ mod key;
 mod reason;
 mod state;
 mod status;
+mod words;
 
 pub use crds::{crds, crds_yaml};
 pub use environment::{Environment, EnvironmentSpec, EnvironmentState, EnvironmentStatus, GatewayRef};
@@ -18,13 +19,13 @@ pub use gateway::{
     ApiGateway, ApiGatewaySpec, EmptyDir, FilesFrom, Resources, StartRetries, Tls, TopologySpread, Volume,
     WhenUnsatisfiable,
 };
-pub use guarded::Guarded;
+pub use guarded::{Guarded, Unreadable};
 pub use key::{ObjectKey, uid_of};
 pub use reason::Reason;
 pub use state::{DesiredState, Phase, State};
 pub use status::{
     Accepted, ApiGatewayStatus, Attempt, ContestedField, EnvironmentCount, Failure, HISTORY_LENGTH, Handled, HostClaim,
-    Serving, StoredChange, Subject, Transition,
+    Others, Serving, StoredChange, Subject, Transition,
 };
 
 /// Annotation whose every new value asks for another try after a timeout.
@@ -62,4 +63,6 @@ pub mod condition {
     pub const STALLED: &str = "Stalled";
     /// Something of a stopped gateway does not go away.
     pub const CLEANUP_STUCK: &str = "CleanupStuck";
+    /// All of them.
+    pub const ALL: &[&str] = &[READY, AVAILABLE, RECONCILING, STALLED, CLEANUP_STUCK];
 }

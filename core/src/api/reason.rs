@@ -1,33 +1,11 @@
-//! The closed set of reasons, each documented once, here.
+//! The reasons, each documented once, here. Another version may have others: they are read and kept.
 
-use std::fmt;
+use super::words::{any_word, words};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+words! {
+    /// Why a condition, a transition or a failure is as it is.
+    Reason:
 
-macro_rules! reasons {
-    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
-        /// Why a condition, a transition or a failure is as it is.
-        #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Reason {
-            $($(#[doc = $doc])+ $name,)+
-        }
-
-        impl Reason {
-            /// Every reason, in the order of their documentation.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
-
-            /// The reason as the API spells it.
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$name => stringify!($name),)+
-                }
-            }
-        }
-    };
-}
-
-reasons! {
     /// The gateway waits to be begun.
     Pending,
     /// A start is on its way and nothing is known to be wrong.
@@ -95,6 +73,8 @@ reasons! {
     Contested,
     /// The stored phase is of another version of the operator.
     UnknownPhase,
+    /// The spec holds a word of another version of the operator.
+    UnknownWord,
     /// The stored object cannot be read by this version of the operator.
     Undecodable,
     /// Something of a stopped gateway does not go away.
@@ -136,8 +116,4 @@ reasons! {
     SlowStart,
 }
 
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+any_word!(Reason);

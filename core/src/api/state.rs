@@ -6,9 +6,13 @@ use std::fmt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-/// What the user asks the gateway to do.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DesiredState {
+use super::words::{any_word, known_words, words};
+
+words! {
+    /// What the user asks the gateway to do.
+    #[derive(Default)]
+    DesiredState:
+
     /// Serve.
     #[default]
     Running,
@@ -18,16 +22,20 @@ pub enum DesiredState {
     Restarting,
 }
 
+known_words!(DesiredState);
+
 impl DesiredState {
-    /// Running and Restarting both ask for a gateway that serves.
+    /// Running and Restarting both ask for a gateway that serves. What a word of another version asks is not known, and
+    /// nothing is stopped on account of it.
     pub fn asks_to_run(self) -> bool {
         !matches!(self, Self::Stopped)
     }
 }
 
-/// What the operator holds a gateway to.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum State {
+words! {
+    /// What the operator holds a gateway to.
+    State:
+
     /// It serves, or is being started.
     Running,
     /// It does not serve: the user asked so, or its start timed out.
@@ -36,16 +44,7 @@ pub enum State {
     Restarting,
 }
 
-impl State {
-    /// The state as the API spells it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "Running",
-            Self::Stopped => "Stopped",
-            Self::Restarting => "Restarting",
-        }
-    }
-}
+any_word!(State);
 
 /// What the operator is doing with a gateway.
 ///

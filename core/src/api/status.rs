@@ -1,15 +1,23 @@
 //! `ApiGateway`: what the operator reports (`status`). Only the operator writes it.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::reason::Reason;
 use super::state::{DesiredState, Phase, State};
+use super::words::Word;
 
 /// How many transitions `status.history` keeps.
 pub const HISTORY_LENGTH: usize = 20;
+
+/// Fields that another version wrote. They are kept and written back, for as long as what they are part of is: a
+/// rollback does not lose what the newer version knew.
+pub type Others = BTreeMap<String, Value>;
 
 /// What the operator reports about a gateway.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -102,6 +110,11 @@ pub struct ApiGatewayStatus {
     /// The last 20 transitions, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<Transition>,
+
+    /// Fields that another version wrote and this one keeps.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    pub others: Others,
 }
 
 fn is_zero(number: &i64) -> bool {
@@ -115,13 +128,28 @@ pub struct Handled {
     /// Hash of the spec without `state`, `suspend` and `replicas`, after the version of the hash.
     pub spec_hash: String,
     /// The `spec.state` that was taken up.
+    #[schemars(with = "Word")]
     pub state: DesiredState,
+    /// The generation of the spec that was taken up: until it changes nobody has asked for anything else, whatever
+    /// newer definitions make of the fields that are absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
+    /// Hash of the same spec as newer definitions read it, where they have defaults that it was taken up without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_as: Option<String>,
+    /// The `spec.replicas` that was taken up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
     /// The value of the annotation `phasegate.dev/retry-requested-at` that was taken up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<String>,
     /// The value of the annotation `phasegate.dev/restart-requested-at` that was taken up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<String>,
+    /// Fields that another version wrote and this one keeps.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    pub others: Others,
 }
 
 /// One try to start or restart, with its own clock.
@@ -141,6 +169,10 @@ pub struct Attempt {
     /// How many of the operator's own retries are left after this attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries_left: Option<i32>,
+    /// Fields that another version wrote and this one keeps.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    pub others: Others,
 }
 
 /// A host that a gateway holds.
@@ -241,7 +273,7 @@ impl Serving {
 /// Why a start or restart failed.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 pub struct Failure {
-    /// The cause, as one word of a closed set.
+    /// The cause, as one word.
     pub reason: Reason,
     /// The cause, as a sentence that names the object and what it said.
     pub message: String,
@@ -251,6 +283,10 @@ pub struct Failure {
     pub at: MicroTime,
     /// The number of the attempt that failed.
     pub attempt: i64,
+    /// Fields that another version wrote and this one keeps.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    pub others: Others,
 }
 
 /// One transition of the state machine.
@@ -265,10 +301,14 @@ pub struct Transition {
     pub to: Phase,
     /// `status.state` after.
     pub state: State,
-    /// Why, as one word of a closed set.
+    /// Why, as one word.
     pub reason: Reason,
     /// Why, as a sentence.
     pub message: String,
     /// How many seconds the phase before lasted.
     pub seconds: i64,
+    /// Fields that another version wrote and this one keeps.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    pub others: Others,
 }

@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{INPUTS_ANNOTATION, STARTUP_ANNOTATION, hash, label_selector, metadata, pod_labels, spec_hash};
-use crate::api::{ApiGateway, WhenUnsatisfiable};
+use crate::api::ApiGateway;
 
 /// The name of the gateway's container, which is the only one that is rendered.
 pub const CONTAINER: &str = "gateway";
@@ -93,11 +93,7 @@ fn pod(gateway: &ApiGateway, start_deadline: Duration) -> PodSpec {
                     label_selector: Some(label_selector(gateway)),
                     max_skew: spread.max_skew,
                     topology_key: spread.topology_key.clone(),
-                    when_unsatisfiable: match spread.when_unsatisfiable {
-                        WhenUnsatisfiable::ScheduleAnyway => "ScheduleAnyway",
-                        WhenUnsatisfiable::DoNotSchedule => "DoNotSchedule",
-                    }
-                    .to_owned(),
+                    when_unsatisfiable: spread.when_unsatisfiable.to_string(),
                     ..TopologySpreadConstraint::default()
                 })
                 .collect(),

@@ -8,7 +8,7 @@ use crate::api::ApiGateway;
 
 /// Whether a gateway is to have a PodDisruptionBudget.
 pub fn wants_disruption_budget(gateway: &ApiGateway) -> bool {
-    gateway.spec.replicas.is_some_and(|replicas| replicas > 1)
+    super::taken_up::replicas(gateway).is_some_and(|replicas| replicas > 1)
 }
 
 pub(super) fn render(gateway: &ApiGateway) -> Option<PodDisruptionBudget> {

@@ -16,6 +16,7 @@ mod ownership;
 mod places;
 mod quantity;
 mod service;
+pub mod taken_up;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -84,6 +85,20 @@ pub struct Surroundings {
     pub ingress_annotations: BTreeMap<String, String>,
 }
 
+/// Renders the children of a gateway whose Deployment and Ingress are as they were `found`.
+pub fn desired(
+    gateway: &ApiGateway,
+    around: &Surroundings,
+    found: (Option<&Deployment>, Option<&Ingress>),
+) -> Children {
+    let (deployment, ingress) = found;
+    let mut children = render(&taken_up::gateway(gateway, ingress), around);
+    if let Some(found) = deployment {
+        keep_pods(gateway, &mut children.deployment, found);
+    }
+    children
+}
+
 /// Renders the children of a gateway.
 pub fn render(gateway: &ApiGateway, around: &Surroundings) -> Children {
     Children {
@@ -94,25 +109,27 @@ pub fn render(gateway: &ApiGateway, around: &Surroundings) -> Children {
     }
 }
 
-/// Neither an upgrade of the operator nor another default of its deadline may roll the fleet: where nothing was asked
-/// since, and nothing but the rendering is newer, the pods that run are what is desired. Nor does a deadline roll alone
-/// what serves.
-pub fn keep_pods_of_other_renderer(gateway: &ApiGateway, desired: &mut Deployment, found: &Deployment) {
+/// Neither an upgrade of the operator, nor newer definitions, nor another default of its deadline may roll the fleet: pods
+/// that were rendered from what was taken up are what is desired, whatever would be rendered now. Nor does a deadline roll
+/// alone what serves.
+fn keep_pods(gateway: &ApiGateway, desired: &mut Deployment, found: &Deployment) {
     let annotation = |object: &Deployment, name: &str| object.metadata.annotations.as_ref()?.get(name).cloned();
     let version = |object: &Deployment| annotation(object, RENDERER_ANNOTATION)?.parse::<u32>().ok();
-    let is_same = annotation(found, INPUTS_ANNOTATION) == annotation(desired, INPUTS_ANNOTATION);
-    if is_same || gateway.status.as_ref().is_some_and(|status| status.phase == Some(Phase::Started)) {
+    let inputs = annotation(found, INPUTS_ANNOTATION);
+    let is_taken_up = inputs.as_ref() == Some(&taken_up::inputs(gateway));
+    if is_taken_up || gateway.status.as_ref().is_some_and(|status| status.phase == Some(Phase::Started)) {
         deployment::keep_startup(desired, found);
     }
-    if !is_same {
+    // A downgrade is another renderer, too.
+    let other_renderer = version(found).is_some() && version(found) != version(desired);
+    let reads_differently = inputs != annotation(desired, INPUTS_ANNOTATION);
+    if !is_taken_up || !(other_renderer || reads_differently) {
         return;
     }
-    // A downgrade is one, too.
-    let other = version(found).is_some() && version(found) != version(desired);
-    let (true, Some(spec), Some(running)) = (other, &mut desired.spec, &found.spec) else { return };
+    let (Some(spec), Some(running)) = (&mut desired.spec, &found.spec) else { return };
     spec.template = running.template.clone();
     let annotations = desired.metadata.annotations.get_or_insert_default();
-    for name in [RENDERER_ANNOTATION, DESIRED_ANNOTATION, STARTUP_ANNOTATION] {
+    for name in [RENDERER_ANNOTATION, INPUTS_ANNOTATION, DESIRED_ANNOTATION, STARTUP_ANNOTATION] {
         match annotation(found, name) {
             Some(value) => annotations.insert(name.to_owned(), value),
             None => annotations.remove(name),

@@ -46,6 +46,7 @@ impl Outlook {
         .into_iter()
         .filter_map(|(type_, claim)| Some((type_, claim?)))
         .map(|(type_, claim)| claim.render(s, type_, find(before, type_), keeps_words))
+        .chain(of_other_versions(before).cloned())
         .collect()
     }
 }
@@ -94,6 +95,11 @@ const BEFORE_DETAIL: &str = "; not ready yet: ";
 /// What a gateway waits for that is on its way, as far as its condition says.
 pub fn waits_for(condition: &Condition) -> Option<&str> {
     condition.message.split_once(BEFORE_DETAIL).map(|(_, what)| what)
+}
+
+/// Conditions of types that this version does not know: they are kept for the version that does.
+pub(super) fn of_other_versions(before: &[Condition]) -> impl Iterator<Item = &Condition> {
+    before.iter().filter(|found| !condition::ALL.contains(&found.type_.as_str()))
 }
 
 /// A moment as conditions carry it: in whole seconds.
@@ -214,6 +220,9 @@ pub(super) fn outlook(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
         outlook.subject = None;
         outlook.ready = Claim { is: outlook.ready.is, ..no(Reason::Suspended, message) };
     }
+    if let (Some((field, word)), false) = (s.unknown_word(), matches!(place, None | Some(Place::Deleting))) {
+        return Outlook { available: outlook.available, ..unknown_word(field, word) };
+    }
     outlook
 }
 
@@ -255,11 +264,23 @@ fn deleting(s: &Situation<'_>) -> Outlook {
 
 fn unknown_phase(status: &ApiGatewayStatus) -> Outlook {
     let phase = status.phase.as_ref().map(ToString::to_string).unwrap_or_default();
+    let what = match status.state.filter(|state| !state.is_known()) {
+        Some(state) => format!("status.state {:?}", state.as_str()),
+        None => format!("phase {phase:?}"),
+    };
     let message = format!(
-        "phase {phase:?} is not known to this version of the operator: nothing is done. \
+        "{what} is not known to this version of the operator: nothing is done. \
          Run the version that wrote it, or delete the gateway."
     );
     waits_for_somebody(Reason::UnknownPhase, &message)
+}
+
+fn unknown_word(field: &str, word: &str) -> Outlook {
+    let message = format!(
+        "{field} is {word:?}, which this version of the operator does not know: nothing is started, stopped or changed, \
+         and the clock is held. Run the version that knows it, or change the field."
+    );
+    waits_for_somebody(Reason::UnknownWord, &message)
 }
 
 fn waits_for_somebody(reason: Reason, message: &str) -> Outlook {

@@ -50,7 +50,9 @@ pub fn switched(environment: &Environment, to: EnvironmentState, now: Timestamp)
     let mut status = environment.status.clone().unwrap_or_default();
     let (reason, message) = match to {
         EnvironmentState::Active => (Reason::Started, "its gateway serves it"),
-        EnvironmentState::Inactive => (Reason::GatewayNotStarted, "its gateway is stopped"),
+        EnvironmentState::Inactive | EnvironmentState::Unknown(_) => {
+            (Reason::GatewayNotStarted, "its gateway is stopped")
+        }
     };
     switch(&mut status, environment, to, reason, message, now);
     status
@@ -110,7 +112,7 @@ fn switch(
     message: &str,
     now: Timestamp,
 ) {
-    if to == EnvironmentState::Inactive {
+    if to != EnvironmentState::Active {
         status.activated_at = None;
     } else if status.state != to {
         status.activated_at = Some(MicroTime(now));
@@ -131,6 +133,6 @@ fn switch(
                 .map_or_else(|| Time(conditions::seconds(now)), |before| before.last_transition_time.clone()),
         }
     };
-    status.conditions =
-        vec![turned(condition::READY, to == EnvironmentState::Active), turned(condition::STALLED, stalled)];
+    let ours = [turned(condition::READY, to == EnvironmentState::Active), turned(condition::STALLED, stalled)];
+    status.conditions = ours.into_iter().chain(conditions::of_other_versions(&status.conditions).cloned()).collect();
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use k8s_openapi::jiff::Timestamp;
 
 use super::observed::HostVerdict;
-use crate::api::{ApiGateway, Environment, HostClaim, ObjectKey};
+use crate::api::{ApiGateway, Environment, HostClaim, ObjectKey, Unreadable};
 
 /// Something that can hold a host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,6 +70,14 @@ impl From<&Environment> for Stake {
     fn from(environment: &Environment) -> Self {
         let claimant = Claimant { object: ObjectKey::of(environment), kind: ClaimantKind::Environment };
         Self::new(claimant, environment.spec.host.as_ref(), environment.status.as_ref().map(|status| &status.hosts))
+    }
+}
+
+impl Stake {
+    /// The stake of an object that cannot be read as a whole: what it holds stays its own.
+    pub fn of_unreadable(kind: ClaimantKind, object: &Unreadable) -> Self {
+        let claimant = Claimant { object: ObjectKey::of_meta(&object.metadata), kind };
+        Self::new(claimant, object.host.as_ref(), Some(&object.claims))
     }
 }
 

@@ -39,9 +39,10 @@ impl Place {
         Self::Deleting,
     ];
 
-    /// Where a phase and a state are on the diagram; `None` for a phase of another version.
+    /// Where a phase and a state are on the diagram; `None` for a phase or a state of another version.
     pub fn of(phase: Option<&Phase>, state: Option<State>) -> Option<Self> {
         match (phase, state) {
+            (_, Some(State::Unknown(_))) => None,
             (None, _) => Some(Self::New),
             (Some(Phase::Created), _) => Some(Self::Created),
             (Some(Phase::Starting), Some(State::Restarting)) => Some(Self::Restarting),

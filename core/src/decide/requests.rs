@@ -1,10 +1,7 @@
 //! What the user asked since the last request that was taken up.
 
-use crate::api::{ApiGateway, ApiGatewaySpec, DesiredState, Handled, RESTART_ANNOTATION, RETRY_ANNOTATION};
-use crate::children;
-
-/// The version of the spec's hash. A hash of another version is recorded anew and is no request.
-const HASH_VERSION: &str = "v1";
+use crate::api::{ApiGateway, DesiredState, Handled, RESTART_ANNOTATION, RETRY_ANNOTATION};
+use crate::children::taken_up;
 
 /// The user's new requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,35 +18,35 @@ impl Requests {
         let Some(handled) = gateway.status.as_ref().and_then(|status| status.handled.as_ref()) else {
             return Self::default();
         };
-        if !gateway.spec.state.asks_to_run() {
+        let asked = gateway.spec.state;
+        if !asked.asks_to_run() || !asked.is_known() {
             return Self::default();
         }
         let retry = gateway.annotation(RETRY_ANNOTATION);
         let restart = gateway.annotation(RESTART_ANNOTATION);
         Self {
-            start: spec_changed(gateway, handled) || (retry.is_some() && retry != handled.retry.as_deref()),
+            // Where another version took up a state that this one does not know, another state is another request.
+            start: taken_up::spec_changed(gateway, handled)
+                || !handled.state.is_known()
+                || (retry.is_some() && retry != handled.retry.as_deref()),
             restart: (restart.is_some() && restart != handled.restart.as_deref())
                 || (gateway.spec.state == DesiredState::Restarting && handled.state != DesiredState::Restarting),
         }
     }
 }
 
-fn spec_changed(gateway: &ApiGateway, handled: &Handled) -> bool {
-    let same_version = handled.spec_hash.split_once(':').is_some_and(|(version, _)| version == HASH_VERSION);
-    same_version && handled.spec_hash != spec_hash(&gateway.spec)
-}
-
 /// The tokens of the gateway as it is now.
 pub fn tokens(gateway: &ApiGateway) -> Handled {
-    Handled {
-        spec_hash: spec_hash(&gateway.spec),
-        state: gateway.spec.state,
-        retry: gateway.annotation(RETRY_ANNOTATION).map(str::to_owned),
-        restart: gateway.annotation(RESTART_ANNOTATION).map(str::to_owned),
-    }
+    let annotation = |name: &str| gateway.annotation(name).map(str::to_owned);
+    taken_up::as_asked(gateway, annotation(RETRY_ANNOTATION), annotation(RESTART_ANNOTATION))
 }
 
-/// The hash of the spec, after the version of the hash.
-fn spec_hash(spec: &ApiGatewaySpec) -> String {
-    format!("{HASH_VERSION}:{}", children::spec_hash(spec))
+/// The same, of a gateway that goes on with the spec that was taken up if nobody has changed that.
+pub(super) fn tokens_going_on(gateway: &ApiGateway, handled: &Handled) -> Handled {
+    let now = tokens(gateway);
+    if taken_up::spec_changed(gateway, handled) {
+        return now;
+    }
+    let Handled { state, retry, restart, .. } = now;
+    Handled { state, retry, restart, ..taken_up::is_still(gateway, handled) }
 }

@@ -8,10 +8,10 @@ use super::plan::{Move, NextAttempt};
 use super::situation::Situation;
 use super::{conditions, deadline, diagnosis, readiness, requests, words};
 use crate::api::{
-    Accepted, ApiGatewayStatus, Attempt, ContestedField, EnvironmentCount, Failure, HISTORY_LENGTH, HostClaim, Phase,
-    Reason, Transition,
+    Accepted, ApiGatewayStatus, Attempt, ContestedField, EnvironmentCount, Failure, HISTORY_LENGTH, HostClaim, Others,
+    Phase, Reason, Transition,
 };
-use crate::children;
+use crate::children::{self, taken_up};
 
 /// The status after a decision, which may move.
 pub(super) fn fold(s: &Situation<'_>, movement: Option<&Move>, before: &ApiGatewayStatus) -> ApiGatewayStatus {
@@ -58,7 +58,8 @@ fn transition(s: &Situation<'_>, movement: &Move, status: &mut ApiGatewayStatus)
         Reason::StartDeadlineExceeded | Reason::RestartDeadlineExceeded if movement.phase == Phase::Started => {
             let diagnosis::Cause { reason, message, hint, image: _ } = diagnosis::cause_of_failure(s);
             let attempt = status.attempt.as_ref().map_or(0, |attempt| attempt.number);
-            status.last_failure = Some(Failure { reason, message, hint, at: now.clone(), attempt });
+            status.last_failure =
+                Some(Failure { reason, message, hint, at: now.clone(), attempt, others: Others::new() });
         }
         _ => {}
     }
@@ -75,6 +76,7 @@ fn transition(s: &Situation<'_>, movement: &Move, status: &mut ApiGatewayStatus)
                 NextAttempt::Retry => left.map(|left| left - 1),
                 NextAttempt::Resumed | NextAttempt::None => left,
             },
+            others: Others::new(),
         });
     }
     if movement.restarts_pods {
@@ -88,6 +90,7 @@ fn transition(s: &Situation<'_>, movement: &Move, status: &mut ApiGatewayStatus)
         reason: movement.reason,
         message: story(s, movement, status),
         seconds: i64::try_from(s.moment.phase.as_secs()).unwrap_or(i64::MAX),
+        others: Others::new(),
     });
     let surplus = status.history.len().saturating_sub(HISTORY_LENGTH);
     status.history.drain(..surplus);
@@ -141,23 +144,27 @@ fn forget_failure(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
 /// Tokens are taken up on every entry into Starting, on every spec change while the gateway
 /// serves, and always while the user asks for a stop; else they wait.
 fn take_up_requests(s: &Situation<'_>, movement: Option<&Move>, status: &mut ApiGatewayStatus) {
-    // A stop that was asked is taken up whatever else holds.
-    if s.gateway.spec.suspend && s.asked_to_run() {
+    if s.unknown_word().is_some() {
         return;
     }
-    let serves = Place::of_status(status) == Some(Place::Started);
-    let now = requests::tokens(s.gateway);
     let Some(handled) = &mut status.handled else {
-        status.handled = Some(now);
+        if !s.gateway.spec.suspend || !s.asked_to_run() {
+            status.handled = Some(requests::tokens(s.gateway));
+        }
         return;
     };
+    let serves = Place::of(status.phase.as_ref(), status.state) == Some(Place::Started);
     let begins = movement.is_some_and(|movement| movement.phase == Phase::Starting);
-    let changed = handled.spec_hash != now.spec_hash || handled.state != now.state;
-    if begins || !s.asked_to_run() || (serves && changed && !s.requests.restart) {
-        *handled = now;
-    } else if !s.requests.start {
-        // Of another version of the hash, or equal.
-        handled.spec_hash = now.spec_hash;
+    let asked_anew = begins && movement.is_some_and(|movement| movement.attempt != NextAttempt::Resumed);
+    let changed = taken_up::spec_changed(s.gateway, handled);
+    let turned = changed || handled.state != s.gateway.spec.state;
+    // A stop that was asked is taken up whatever else holds; nothing else is while the gateway is suspended.
+    if asked_anew || !s.asked_to_run() {
+        *handled = requests::tokens(s.gateway);
+    } else if !s.gateway.spec.suspend && (begins || (serves && turned && !s.requests.restart)) {
+        *handled = requests::tokens_going_on(s.gateway, handled);
+    } else if !changed {
+        *handled = taken_up::is_still(s.gateway, handled);
     }
 }
 
@@ -179,8 +186,8 @@ fn hold_clock(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
 /// A claim is recorded with the start, or when the spec names another free host. It lasts
 /// until the spec drops the host, while the gateway is stopped too.
 fn claim_host(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
-    // Suspended, its Ingress goes on routing what it routes.
-    if s.gateway.spec.suspend {
+    // Left alone, its Ingress goes on routing what it routes.
+    if s.is_left_alone() {
         return;
     }
     let Some(host) = &s.gateway.spec.host else {
@@ -242,11 +249,18 @@ fn report_writes(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
 }
 
 /// Whether a status is worth a write: all of it but the replica counts and the accepted forms, which go along with
-/// something else.
+/// something else, and the generation where the last release or older definitions left it out.
 pub(super) fn says_something_new(before: &ApiGatewayStatus, after: &ApiGatewayStatus) -> bool {
     let mut same = after.clone();
     same.replicas = before.replicas;
     same.ready_replicas = before.ready_replicas;
     same.accepted.clone_from(&before.accepted);
+    if let (Some(before), Some(same)) = (&before.handled, &mut same.handled)
+        && before.generation.is_none()
+    {
+        same.generation = None;
+        same.replicas = before.replicas;
+        same.read_as.clone_from(&before.read_as);
+    }
     same != *before
 }

@@ -1,8 +1,8 @@
 //! A gateway as a row of a table: all that is kept of it.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use kube::core::error_boundary::InvalidObject;
-use phasegate::api::{ApiGateway, ApiGatewayStatus, Guarded, ObjectKey, Phase, Reason, condition};
+
+use phasegate::api::{ApiGateway, ApiGatewayStatus, Guarded, ObjectKey, Phase, Reason, Unreadable, condition};
 use phasegate::decide::Place;
 use serde::Serialize;
 
@@ -90,7 +90,7 @@ impl Row {
         }
     }
 
-    fn unreadable(error: &InvalidObject) -> Self {
+    fn unreadable(error: &Unreadable) -> Self {
         let ObjectKey { namespace, name } = ObjectKey::of_meta(&error.metadata);
         Self {
             namespace,
@@ -128,8 +128,8 @@ impl Row {
         let mut row = Self {
             namespace,
             name,
-            asked: format!("{:?}", gateway.spec.state),
-            state: status.and_then(|status| status.state).map(|state| format!("{state:?}")).unwrap_or_default(),
+            asked: gateway.spec.state.to_string(),
+            state: status.and_then(|status| status.state).map(|state| state.to_string()).unwrap_or_default(),
             phase: phase(gateway),
             ready: cause::is(gateway, condition::READY),
             reason: cause::reason_of(gateway).to_owned(),
@@ -251,14 +251,13 @@ pub fn summary<'a>(rows: impl IntoIterator<Item = &'a Row>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use kube::core::DeserializeGuard;
     use serde_json::{Value, json};
 
     use super::*;
     use crate::samples::{self, NOW, shop};
 
     fn row(gateway: ApiGateway) -> Row {
-        Row::of(&DeserializeGuard(Ok(gateway)), NOW)
+        Row::of(&phasegate::api::Guarded(Ok(gateway)), NOW)
     }
 
     #[test]

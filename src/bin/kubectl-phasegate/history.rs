@@ -110,7 +110,7 @@ pub fn lines(steps: &[Step], now: Timestamp) -> Vec<Line> {
                 plain(step.number.to_string()),
                 plain(times::age(times::since(step.at, now))),
                 piece(step.phase.as_str(), step.tone()),
-                plain(format!("{:?}", step.state)),
+                plain(step.state.to_string()),
                 plain(if step.current { format!("{lasted} so far") } else { lasted }),
                 plain(&step.reason),
                 piece(&step.message, Tone::Faint),

@@ -106,6 +106,9 @@ impl Fleet {
                     notes.push(format!("{who} is suspended: the operator writes nothing for it"))
                 }
                 DesiredState::Stopped => notes.push(format!("{who} is to be stopped: it has no children")),
+                DesiredState::Unknown(word) => {
+                    notes.push(format!("{who} asks for {word:?}, which this version does not know"))
+                }
                 DesiredState::Running | DesiredState::Restarting => {}
             }
         }

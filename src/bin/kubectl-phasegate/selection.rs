@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use kube::Api;
 use kube::api::ListParams;
-use kube::core::error_boundary::InvalidObject;
+
 use kube::runtime::watcher;
-use phasegate::api::{ApiGateway, Guarded, ObjectKey};
+use phasegate::api::{ApiGateway, Guarded, ObjectKey, Unreadable};
 
 use crate::cluster::Cluster;
 use crate::failure::{self, FAILED, Failure, NOT_FOUND};
@@ -91,7 +91,7 @@ pub fn name(text: &str) -> Result<String, String> {
 }
 
 /// A gateway cannot be read by this version.
-pub fn unreadable(key: &ObjectKey, error: &InvalidObject) -> Failure {
+pub fn unreadable(key: &ObjectKey, error: &Unreadable) -> Failure {
     Failure::new(
         FAILED,
         format!("ApiGateway {key} was written by another version: {}", error.error),

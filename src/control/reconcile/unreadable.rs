@@ -2,10 +2,10 @@
 //! The rest of the object is left alone.
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::core::error_boundary::InvalidObject;
+
 use serde_json::json;
 
-use crate::api::{ApiGateway, Environment, ObjectKey, REGISTRY_FINALIZER, Reason, condition, uid_of};
+use crate::api::{ApiGateway, Environment, ObjectKey, REGISTRY_FINALIZER, Reason, Unreadable, condition, uid_of};
 use crate::cluster::calls::{CallError, Object};
 use crate::control::act::{self, Outcome};
 use crate::control::context::Context;
@@ -14,7 +14,7 @@ use crate::decide::{Note, say};
 use crate::queue::Next;
 
 /// Reports a gateway. One that is being deleted is let go; what is in the registry is left to intake.
-pub(super) async fn gateway(ctx: &Context, object: &InvalidObject) -> Result<Next, Error> {
+pub(super) async fn gateway(ctx: &Context, object: &Unreadable) -> Result<Next, Error> {
     let meta = &object.metadata;
     let kept = meta.finalizers.iter().flatten().any(|finalizer| finalizer == REGISTRY_FINALIZER);
     if meta.deletion_timestamp.is_some() && kept {
@@ -28,7 +28,7 @@ pub(super) async fn gateway(ctx: &Context, object: &InvalidObject) -> Result<Nex
 }
 
 /// Reports an environment.
-pub(super) async fn environment(ctx: &Context, object: &InvalidObject) -> Result<Next, Error> {
+pub(super) async fn environment(ctx: &Context, object: &Unreadable) -> Result<Next, Error> {
     reported(report::<Environment>(ctx, object).await)
 }
 
@@ -39,7 +39,7 @@ fn reported(outcome: Result<(), CallError>) -> Result<Next, Error> {
     }
 }
 
-async fn report<K: Object>(ctx: &Context, object: &InvalidObject) -> Result<(), CallError> {
+async fn report<K: Object>(ctx: &Context, object: &Unreadable) -> Result<(), CallError> {
     let meta = &object.metadata;
     let key = ObjectKey::of_meta(meta);
     let uid = uid_of(meta);

@@ -16,6 +16,7 @@ use crate::control::desired::{Desired, EnvironmentOf};
 use crate::decide::observed::{EnvironmentFacts, HostVerdict, Presence, Settings};
 
 /// A gateway, and the children that were found of it.
+#[derive(Clone)]
 struct Look {
     gateway: ApiGateway,
     children: [Option<Value>; 4],
@@ -134,13 +135,13 @@ const UNSETTLED: &[Change] = &[
     ("an edited Deployment", |look| look.child(0, edited)),
     ("an edited Service", |look| look.child(1, edited)),
     ("an edited Ingress", |look| look.child(2, edited)),
-    ("an Ingress that nobody wants", |look| look.gateway.spec.host = None),
+    ("an Ingress that nobody wants", |look| look.gateway = but(look.gateway.clone(), |g| g.spec.host = None)),
     ("a PodDisruptionBudget that nobody wants", |look| {
         let several = but(look.gateway.clone(), |g| g.spec.replicas = Some(2));
         look.children[3] = Some(budget(&several));
     }),
     ("no PodDisruptionBudget where one is wanted", |look| {
-        look.gateway.spec.replicas = Some(2);
+        look.gateway = but(look.gateway.clone(), |g| g.spec.replicas = Some(2));
         let Rendered { deployment, service, ingress } = children_of(&look.gateway);
         look.children = [Some(deployment), Some(service), Some(ingress), None];
     }),
@@ -152,7 +153,7 @@ const UNSETTLED: &[Change] = &[
         look.host = HostVerdict::Taken { host: HOST.to_owned(), by: "tenants/other".to_owned() };
     }),
     ("an ingress class that is not allowed", |look| {
-        look.gateway.spec.ingress_class_name = Some("theirs".to_owned());
+        look.gateway = but(look.gateway.clone(), |g| g.spec.ingress_class_name = Some("theirs".to_owned()));
         look.children[2] = Some(children_of(&look.gateway).ingress);
         look.settings.ingress_classes = vec!["ours".to_owned()];
     }),

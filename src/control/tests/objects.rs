@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use std::any::Any;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -27,10 +29,17 @@ pub(crate) const INGRESSES: &str = "/apis/networking.k8s.io/v1/namespaces/tenant
 pub(crate) const INGRESS: &str = "/apis/networking.k8s.io/v1/namespaces/tenants/ingresses/shop";
 pub(crate) const BUDGET: &str = "/apis/policy/v1/namespaces/tenants/poddisruptionbudgets/shop";
 
-/// The same thing, with one difference.
-pub(crate) fn but<T>(mut thing: T, edit: impl FnOnce(&mut T)) -> T {
-    edit(&mut thing);
-    thing
+/// The same thing, with one difference. Another spec of a gateway is another generation, as the API server has it.
+pub(crate) fn but<T: Clone + 'static>(thing: T, edit: impl FnOnce(&mut T)) -> T {
+    let mut edited = thing.clone();
+    edit(&mut edited);
+    if let (Some(before), Some(after)) =
+        ((&thing as &dyn Any).downcast_ref::<ApiGateway>(), (&mut edited as &mut dyn Any).downcast_mut::<ApiGateway>())
+        && before.spec != after.spec
+    {
+        after.metadata.generation = before.metadata.generation.map(|generation| generation + 1);
+    }
+    edited
 }
 
 /// The same object, with another value at a JSON pointer.
@@ -77,6 +86,7 @@ pub(crate) fn recorded(phase: Phase, state: State, seconds: i64) -> ApiGateway {
                 held_seconds: 0,
                 held_since: None,
                 retries_left: None,
+                others: crate::api::Others::new(),
             }),
             transitions: 1,
             hosts: vec![HostClaim { host: HOST.to_owned(), since: at.clone() }],
@@ -88,6 +98,7 @@ pub(crate) fn recorded(phase: Phase, state: State, seconds: i64) -> ApiGateway {
                 reason: Reason::StartRequested,
                 message: "so far".to_owned(),
                 seconds: 0,
+                others: crate::api::Others::new(),
             }],
             ..ApiGatewayStatus::default()
         });

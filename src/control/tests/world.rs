@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::jiff::Timestamp;
-use kube::core::{DeserializeGuard, Expression, Selector};
+use kube::core::{Expression, Selector};
 use kube::runtime::watcher::Event;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -118,7 +118,7 @@ impl World {
     /// A gateway appears or changes, as its watch tells it.
     pub(crate) fn gateway(&mut self, gateway: &ApiGateway) {
         self.caches.claims().learn(gateway);
-        self.guarded_gateway(DeserializeGuard(Ok(gateway.clone())));
+        self.guarded_gateway(Guarded(Ok(gateway.clone())));
     }
 
     /// A gateway that may be unreadable.
@@ -129,7 +129,7 @@ impl World {
     /// An environment appears or changes.
     pub(crate) fn environment(&mut self, environment: &Environment) {
         self.caches.claims().learn(environment);
-        self.guarded_environment(DeserializeGuard(Ok(environment.clone())));
+        self.guarded_environment(Guarded(Ok(environment.clone())));
     }
 
     /// An environment that may be unreadable.

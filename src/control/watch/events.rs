@@ -11,7 +11,7 @@ use crate::api::{ApiGateway, Environment, Guarded, ObjectKey};
 use crate::cache::caches::Caches;
 use crate::cache::index::{Cache, Kept};
 use crate::control::memory::Memory;
-use crate::decide::hosts::{Claimant, ClaimantKind};
+use crate::decide::hosts::{Claimant, ClaimantKind, Stake};
 use crate::registry::Registry;
 
 /// Keeps gateways, what they claim and what is remembered of them in step with those that exist.
@@ -26,9 +26,12 @@ pub(super) fn of_gateways(
         writer.apply_watcher_event(&event);
         let changes = known.take_in(&event);
         for object in &changes.appeared {
-            if let Ok(gateway) = &object.0 {
-                wake.learn(gateway);
-                registry.saw_gateway(gateway);
+            match &object.0 {
+                Ok(gateway) => {
+                    wake.learn(gateway);
+                    registry.saw_gateway(gateway);
+                }
+                Err(object) => wake.learn(Stake::of_unreadable(ClaimantKind::Gateway, object)),
             }
         }
         for Identity { key, uid } in &changes.gone {
@@ -62,9 +65,12 @@ pub(super) fn of_environments(
         let changes = known.take_in(&event);
         let concerned = wake.caches.environments.absorb(event);
         for object in &changes.appeared {
-            if let Ok(environment) = &object.0 {
-                wake.learn(environment);
-                registry.saw_environment(environment);
+            match &object.0 {
+                Ok(environment) => {
+                    wake.learn(environment);
+                    registry.saw_environment(environment);
+                }
+                Err(object) => wake.learn(Stake::of_unreadable(ClaimantKind::Environment, object)),
             }
             wake.environment(&ObjectKey::of(object));
         }

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use serde_json::json;
 
@@ -105,7 +104,7 @@ fn recreated() -> ApiGateway {
 }
 
 fn guarded<K>(object: K) -> Guarded<K> {
-    DeserializeGuard(Ok(object))
+    Guarded(Ok(object))
 }
 
 fn list<K>(objects: impl IntoIterator<Item = K>) -> Vec<Event<Guarded<K>>> {

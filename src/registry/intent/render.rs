@@ -56,7 +56,7 @@ pub(super) fn gateway(
         // Where it serves already, a retry says nothing.
         State::Running => drop(annotations.insert(RETRY_ANNOTATION, &token)),
         State::Restarting => drop(annotations.insert(RESTART_ANNOTATION, &token)),
-        State::Stopped => {}
+        State::Stopped | State::Unknown(_) => {}
     }
     let mut object = json!({
         "apiVersion": ApiGateway::api_version(&()),

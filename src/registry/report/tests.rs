@@ -50,6 +50,7 @@ fn kubectls(phase: Phase, state: State, seq: i64) -> ApiGateway {
             held_seconds: 0,
             held_since: None,
             retries_left: None,
+            others: crate::api::Others::new(),
         }),
         history: vec![Transition {
             at: MicroTime(at(1)),
@@ -59,6 +60,7 @@ fn kubectls(phase: Phase, state: State, seq: i64) -> ApiGateway {
             reason: Reason::Started,
             message: "so far".to_owned(),
             seconds: 0,
+            others: crate::api::Others::new(),
         }],
         ..ApiGatewayStatus::default()
     });
@@ -153,6 +155,7 @@ fn a_timeout_turns_the_state_where_it_is_still_the_one_that_was_acted_on() {
         hint: "Check spec.image.".to_owned(),
         at: MicroTime(at(2)),
         attempt: 1,
+        others: crate::api::Others::new(),
     });
     let write = report(&gateway, told("Running", 1)).unwrap();
     let updated = Bson::from(DateTime::from_millis(7));

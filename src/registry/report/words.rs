@@ -71,6 +71,7 @@ impl Situation<'_> {
             (false, _) => false,
             (true, State::Stopped) => is_held_stopped(status) && !requests.start && !requests.restart,
             (true, State::Running | State::Restarting) => !requests.restart,
+            (true, State::Unknown(_)) => false,
         };
         (told && document.state.as_deref() != Some(word(state))).then(|| word(state))
     }

@@ -7,6 +7,7 @@ mod merge;
 mod ownership;
 mod promises;
 mod render;
+mod taken_up;
 
 use std::time::Duration;
 

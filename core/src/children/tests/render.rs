@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::{difference, keep_pods_of_other_renderer, render, routes, selector, url};
+use super::super::{desired, difference, render, routes, selector, url};
 use super::*;
 use crate::api::Phase;
 
@@ -262,9 +262,8 @@ fn serving(spec: &Value) -> ApiGateway {
 fn another_deadline_alone_rolls_no_pods_that_serve_and_one_of_the_spec_gives_its_time_to_a_start() {
     let startup = format!("{CONTAINER}/startupProbe/failureThreshold");
     let kept = |gateway: &ApiGateway, seconds: u64, found: &Value| {
-        let mut desired = render(gateway, &within(Duration::from_secs(seconds))).deployment;
-        keep_pods_of_other_renderer(gateway, &mut desired, &serde_json::from_value(found.clone()).unwrap());
-        as_json(&desired)
+        let found = serde_json::from_value(found.clone()).unwrap();
+        as_json(&desired(gateway, &within(Duration::from_secs(seconds)), (Some(&found), None)).deployment)
     };
     let plain = json!({});
     let found = stored_deployment(&deployment(&plain));
@@ -377,13 +376,15 @@ fn older(desired: &Value) -> Value {
     set(&older, "/spec/template/spec/enableServiceLinks", json!(true))
 }
 
+/// What is desired of the Deployment of a gateway that has this one.
+fn kept(gateway: &ApiGateway, found: &Value) -> Value {
+    let found = serde_json::from_value(found.clone()).unwrap();
+    as_json(&desired(gateway, &within(Duration::from_secs(300)), (Some(&found), None)).deployment)
+}
+
 #[test]
 fn pods_of_an_older_rendering_are_left_alone_until_the_spec_changes() {
-    let kept = |spec: &Value, found: &Value| {
-        let mut desired = children(spec).deployment;
-        keep_pods_of_other_renderer(&gateway(spec), &mut desired, &serde_json::from_value(found.clone()).unwrap());
-        as_json(&desired)
-    };
+    let kept = |spec: &Value, found: &Value| kept(&gateway(spec), found);
     let plain = json!({});
     let found = stored_deployment(&older(&deployment(&plain)));
     assert_eq!(difference(&kept(&plain, &found), &found), None, "an upgrade is no difference");
@@ -405,9 +406,7 @@ fn a_restart_renders_pods_of_an_older_rendering_anew() {
     let mut restarted = gateway(&json!({}));
     restarted.status.get_or_insert_default().restarts = 1;
     let rendered = render(&restarted, &within(Duration::from_secs(300))).deployment;
-    let mut desired = rendered.clone();
-    keep_pods_of_other_renderer(&restarted, &mut desired, &serde_json::from_value(found).unwrap());
-    assert_eq!(desired, rendered);
+    assert_eq!(kept(&restarted, &found), as_json(&rendered));
 }
 
 #[test]

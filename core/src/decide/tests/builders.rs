@@ -1,6 +1,7 @@
 //! Small pieces from which the tests put situations together. A situation is a fixture and
 //! what is different in it: `but(started(), |g| g.spec.suspend = true)`.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
 use crate::api::{
-    ApiGateway, ApiGatewayStatus, Attempt, DesiredState, Failure, HostClaim, Phase, REGISTRY_FINALIZER,
+    ApiGateway, ApiGatewayStatus, Attempt, DesiredState, Failure, HostClaim, Others, Phase, REGISTRY_FINALIZER,
     RESTART_ANNOTATION, RETRY_ANNOTATION, Reason, StartRetries, State, Transition,
 };
 use crate::decide::observed::{
@@ -29,10 +30,17 @@ pub static SETTINGS: Settings = Settings {
     registry_deletion_timeout: Duration::from_secs(900),
 };
 
-/// The same thing, with one difference.
-pub fn but<T>(mut thing: T, edit: impl FnOnce(&mut T)) -> T {
-    edit(&mut thing);
-    thing
+/// The same thing, with one difference. Another spec of a gateway is another generation, as the API server has it.
+pub fn but<T: Clone + 'static>(thing: T, edit: impl FnOnce(&mut T)) -> T {
+    let mut edited = thing.clone();
+    edit(&mut edited);
+    if let (Some(before), Some(after)) =
+        ((&thing as &dyn Any).downcast_ref::<ApiGateway>(), (&mut edited as &mut dyn Any).downcast_mut::<ApiGateway>())
+        && before.spec != after.spec
+    {
+        after.metadata.generation = before.metadata.generation.map(|generation| generation + 1);
+    }
+    edited
 }
 
 pub fn secs(seconds: u64) -> Duration {
@@ -91,6 +99,7 @@ pub fn recorded(phase: Phase, state: State) -> ApiGateway {
                 reason: Reason::StartRequested,
                 message: "so far".to_owned(),
                 seconds: 0,
+                others: Others::new(),
             }],
             ..ApiGatewayStatus::default()
         });
@@ -99,7 +108,14 @@ pub fn recorded(phase: Phase, state: State) -> ApiGateway {
 }
 
 pub fn attempt(number: i64) -> Attempt {
-    Attempt { number, started_at: MicroTime(at(0)), held_seconds: 0, held_since: None, retries_left: None }
+    Attempt {
+        number,
+        started_at: MicroTime(at(0)),
+        held_seconds: 0,
+        held_since: None,
+        retries_left: None,
+        others: Others::new(),
+    }
 }
 
 /// The same gateway, where everything that it asks now was taken up before.
@@ -145,6 +161,7 @@ fn failed(gateway: ApiGateway) -> ApiGateway {
             hint: "Check spec.image.".to_owned(),
             at: MicroTime(at(400)),
             attempt: 1,
+            others: Others::new(),
         });
     })
 }

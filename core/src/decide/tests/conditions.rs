@@ -548,7 +548,7 @@ fn a_message_that_is_no_cause_follows_the_spec() {
     let mut gateway = starting();
     pass(&mut gateway, &coming_up(), &after(10));
     assert!(message(&gateway.status_or_default(), READY).contains("attempt 1"));
-    changes_the_image(&mut gateway);
+    gateway = but(gateway, changes_the_image);
     pass(&mut gateway, &coming_up(), &after(20));
     assert!(message(&gateway.status_or_default(), READY).contains("attempt 2"));
 }

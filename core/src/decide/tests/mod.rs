@@ -17,4 +17,5 @@ mod requests;
 mod status;
 mod stories;
 mod table;
+mod versions;
 mod writes;

@@ -87,7 +87,7 @@ impl World {
     }
 
     fn user(&mut self, does: impl FnOnce(&mut ApiGateway)) -> &mut Self {
-        does(&mut self.gateway);
+        self.gateway = but(self.gateway.clone(), does);
         self
     }
 

@@ -222,7 +222,6 @@ struct Gone {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use kube::core::DeserializeGuard;
     use phasegate::api::ApiGateway;
 
     use super::*;
@@ -252,7 +251,7 @@ mod tests {
 
     fn is(name: &str, mut gateway: ApiGateway) -> News {
         gateway.metadata.name = Some(name.to_owned());
-        News::Is(Box::new(DeserializeGuard(Ok(gateway))))
+        News::Is(Box::new(phasegate::api::Guarded(Ok(gateway))))
     }
 
     /// The names and phases of what is printed.

@@ -110,7 +110,7 @@ fn phases(report: &Report) -> Vec<Line> {
                 Some(Place::Created | Place::Starting | Place::Started | Place::Stopping | Place::Stopped) => {
                     String::new()
                 }
-                _ => format!(" ({:?})", step.state),
+                _ => format!(" ({})", step.state),
             };
             vec![
                 piece(format!("{}{state}", step.phase), step.tone()),

@@ -126,8 +126,8 @@ pub fn of(facts: &Facts, now: Timestamp) -> Report {
     Report {
         namespace: gateway.namespace_or_empty().to_owned(),
         name: gateway.name_or_empty().to_owned(),
-        asked: format!("{:?}", gateway.spec.state),
-        state: status.state.map(|state| format!("{state:?}")),
+        asked: gateway.spec.state.to_string(),
+        state: status.state.map(|state| state.to_string()),
         phase: status.phase.as_ref().map(ToString::to_string),
         suspended: gateway.spec.suspend,
         ready: cause::is(gateway, condition::READY),

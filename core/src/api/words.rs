@@ -1,0 +1,143 @@
+//! Words of a set that grows with the versions: each version reads those of the others, keeps them and writes them back.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+/// How long a word may be, in characters.
+const LONGEST: usize = 64;
+/// How many unknown words are met. Other versions have a few; only these are ever written where a word is expected.
+const MOST: usize = 1024;
+
+/// A word of another version, as a text that lasts as long as the process: what holds it can be copied. `None`: it is
+/// no word, or there are too many.
+pub(super) fn foreign(text: &str) -> Option<&'static str> {
+    static MET: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    if !is_word(text) {
+        return None;
+    }
+    let mut met = MET.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(word) = met.get(text) {
+        return Some(word);
+    }
+    if met.len() >= MOST {
+        return None;
+    }
+    let word: &'static str = Box::leak(text.to_owned().into_boxed_str());
+    met.insert(word);
+    Some(word)
+}
+
+fn is_word(text: &str) -> bool {
+    text.len() <= LONGEST
+        && text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric())
+}
+
+/// The schema of a word in a status: a newer version may write one that this version does not know.
+pub(super) struct Word;
+
+impl JsonSchema for Word {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Word".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "maxLength": LONGEST, "pattern": "^[A-Za-z][A-Za-z0-9]*$" })
+    }
+}
+
+/// An enum that is spelled as its variants are and has one more: the words of other versions.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident: $($(#[$doc:meta])+ $word:ident,)+) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name {
+            $($(#[$doc])+ $word,)+
+            /// A word of another version.
+            Unknown(&'static str),
+        }
+
+        impl $name {
+            /// Every word that this version knows, in the order of their documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$word,)+];
+
+            /// The word as the API spells it.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$word => stringify!($word),)+
+                    Self::Unknown(word) => word,
+                }
+            }
+
+            /// Whether this version knows the word.
+            pub const fn is_known(self) -> bool {
+                !matches!(self, Self::Unknown(_))
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                if let Some(known) = Self::ALL.iter().find(|word| word.as_str() == text) {
+                    return Ok(*known);
+                }
+                let unknown = crate::api::words::foreign(&text).map(Self::Unknown);
+                unknown.ok_or_else(|| serde::de::Error::custom(format!("{text:?} is no word")))
+            }
+        }
+    };
+}
+
+/// The schema of words that a status has: any.
+macro_rules! any_word {
+    ($name:ident) => {
+        impl schemars::JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                crate::api::words::Word::json_schema(generator)
+            }
+        }
+    };
+}
+
+/// The schema of words that a spec has: those that this version knows, so that the API server refuses a slip.
+macro_rules! known_words {
+    ($name:ident) => {
+        impl schemars::JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                let words: Vec<&str> = Self::ALL.iter().map(|word| word.as_str()).collect();
+                schemars::json_schema!({ "type": "string", "enum": words })
+            }
+        }
+    };
+}
+
+pub(super) use {any_word, known_words, words};

@@ -1,0 +1,147 @@
+//! What was taken up of a spec that reads differently since, although nobody has changed it: definitions that were
+//! applied later have defaults, which are filled in when an object is read, and the generation stays. What nobody asked
+//! for neither starts nor rolls anything; it comes with the next change of the spec, or restart.
+
+use std::borrow::Cow;
+
+use k8s_openapi::api::networking::v1::Ingress;
+
+use super::spec_hash;
+use crate::api::{ApiGateway, ApiGatewaySpec, ApiGatewayStatus, Handled, Reason, Tls, condition};
+use crate::children::{Owner, owner_of};
+
+/// The version of the spec's hash. A hash of another version is recorded anew and is no request.
+const HASH_VERSION: &str = "v1";
+
+/// The hash of a spec, after the version of the hash.
+pub fn hash_of(spec: &ApiGatewaySpec) -> String {
+    format!("{HASH_VERSION}:{}", spec_hash(spec))
+}
+
+/// Whether the spec is another than the one that was taken up, by somebody's hand.
+pub fn spec_changed(gateway: &ApiGateway, handled: &Handled) -> bool {
+    if !is_of_this_version(&handled.spec_hash) || is_generation_taken_up(gateway, handled) {
+        return false;
+    }
+    let hash = hash_of(&gateway.spec);
+    handled.spec_hash != hash && handled.read_as.as_ref() != Some(&hash)
+}
+
+fn is_of_this_version(hash: &str) -> bool {
+    hash.split_once(':').is_some_and(|(version, _)| version == HASH_VERSION)
+}
+
+fn is_generation_taken_up(gateway: &ApiGateway, handled: &Handled) -> bool {
+    let generation = gateway.metadata.generation;
+    match (&handled.generation, &gateway.status) {
+        (Some(_), _) => handled.generation == generation,
+        (None, Some(status)) => {
+            generation.is_some() && status.observed_generation == generation && nothing_waits(status, handled)
+        }
+        (None, None) => false,
+    }
+}
+
+/// Whether a version that did not record the generation had taken up all that it saw. A gateway that it did not stop
+/// takes up a change at once; of one that its deadline stopped it says whether an attempt is due. While one was
+/// suspended, requests waited without a word.
+fn nothing_waits(status: &ApiGatewayStatus, handled: &Handled) -> bool {
+    let says = |type_: &str, reason: Reason| {
+        let mut conditions = status.conditions.iter();
+        conditions.any(|found| found.type_ == type_ && found.reason == reason.as_str())
+    };
+    let was_suspended = says(condition::READY, Reason::Suspended);
+    let was_stopped = status.state == Some(crate::api::State::Stopped) && handled.state.asks_to_run();
+    let nothing_due = status.conditions.iter().any(|found| {
+        found.type_ == condition::STALLED
+            && found.status == "True"
+            && found.reason == Reason::StartDeadlineExceeded.as_str()
+    });
+    !was_suspended && (!was_stopped || nothing_due)
+}
+
+/// Whether the spec reads differently from how it was taken up, without anybody's doing.
+fn reads_differently(gateway: &ApiGateway) -> bool {
+    let handled = gateway.status.as_ref().and_then(|status| status.handled.as_ref());
+    handled.is_some_and(|handled| {
+        is_of_this_version(&handled.spec_hash)
+            && !spec_changed(gateway, handled)
+            && handled.spec_hash != hash_of(&gateway.spec)
+    })
+}
+
+/// What the annotation of a Deployment says whose pods were rendered from what was taken up.
+pub(super) fn inputs(gateway: &ApiGateway) -> String {
+    let restarts = gateway.status.as_ref().map_or(0, |status| status.restarts);
+    let handled = gateway.status.as_ref().and_then(|status| status.handled.as_ref());
+    let taken_up = handled.filter(|_| reads_differently(gateway)).and_then(|handled| handled.spec_hash.split_once(':'));
+    let hash = taken_up.map_or_else(|| spec_hash(&gateway.spec), |(_, hash)| hash.to_owned());
+    format!("{hash}-{restarts}")
+}
+
+/// The replicas that were asked for. Of a spec that nobody has changed they are those that were taken up: a default that
+/// came later takes no pods away from a gateway that others have scaled.
+pub fn replicas(gateway: &ApiGateway) -> Option<i32> {
+    /// What the definitions fill in since they do; the last release's did not.
+    const DEFAULT: Option<i32> = Some(1);
+    let status = gateway.status.as_ref();
+    let (asked, generation) = (gateway.spec.replicas, gateway.metadata.generation);
+    let Some((status, handled)) = status.and_then(|status| Some((status, status.handled.as_ref()?))) else {
+        return asked;
+    };
+    match handled.generation {
+        Some(_) if handled.generation == generation => handled.replicas,
+        None if asked == DEFAULT && generation.is_some() && status.observed_generation == generation => None,
+        _ => asked,
+    }
+}
+
+/// The gateway as it was taken up, as far as its children beside the pods depend on it. What is not known any more of
+/// the fields that make its Ingress is as in the Ingress that is there.
+pub(super) fn gateway<'a>(gateway: &'a ApiGateway, ingress: Option<&Ingress>) -> Cow<'a, ApiGateway> {
+    let replicas = replicas(gateway);
+    let routed =
+        ingress.filter(|found| owner_of(&found.metadata, gateway) == Owner::Ours && reads_differently(gateway));
+    if replicas == gateway.spec.replicas && routed.is_none() {
+        return Cow::Borrowed(gateway);
+    }
+    let mut asked = gateway.clone();
+    asked.spec.replicas = replicas;
+    if let Some(spec) = routed.and_then(|ingress| ingress.spec.as_ref()) {
+        let rule = spec.rules.iter().flatten().find(|rule| rule.host == gateway.spec.host);
+        let path = rule.and_then(|rule| rule.http.as_ref()?.paths.first()?.path.clone());
+        let secret = spec.tls.iter().flatten().find_map(|tls| tls.secret_name.clone());
+        asked.spec.ingress_class_name = spec.ingress_class_name.clone();
+        asked.spec.path = path.or(asked.spec.path);
+        asked.spec.tls = secret.map(|secret_name| Tls { secret_name });
+    }
+    Cow::Owned(asked)
+}
+
+/// The tokens of what is asked as it is now.
+pub fn as_asked(gateway: &ApiGateway, retry: Option<String>, restart: Option<String>) -> Handled {
+    Handled {
+        spec_hash: hash_of(&gateway.spec),
+        state: gateway.spec.state,
+        generation: gateway.metadata.generation,
+        read_as: None,
+        replicas: gateway.spec.replicas,
+        retry,
+        restart,
+        others: crate::api::Others::new(),
+    }
+}
+
+/// The same request, of which only what is no part of it may have changed: `state`, `suspend`, `replicas`, the
+/// definitions.
+pub fn is_still(gateway: &ApiGateway, handled: &Handled) -> Handled {
+    let hash = hash_of(&gateway.spec);
+    let kept = if is_of_this_version(&handled.spec_hash) { handled.spec_hash.clone() } else { hash.clone() };
+    Handled {
+        read_as: (kept != hash).then_some(hash),
+        spec_hash: kept,
+        generation: gateway.metadata.generation,
+        replicas: replicas(gateway),
+        ..handled.clone()
+    }
+}
