@@ -24,6 +24,8 @@ pub struct Election {
     pub lease: ObjectKey,
     /// Who we are. No two processes may be the same.
     pub identity: String,
+    /// What we work on, in words: operators with different tasks do not take over from each other.
+    pub works_on: String,
     /// How long others wait for a leader that says nothing.
     pub duration: Duration,
     /// How long a leader believes in a claim that it could not renew: shorter than others
@@ -33,6 +35,9 @@ pub struct Election {
     pub retry_period: Duration,
 }
 
+/// Annotation of the Lease: what its holder works on.
+const WORKS_ON_ANNOTATION: &str = "phasegate.dev/works-on";
+
 /// How the last try to get or keep the Lease ended, for whoever shows it.
 #[derive(Clone, Default)]
 pub struct LeaseStanding(Arc<Mutex<Tried>>);
@@ -41,6 +46,7 @@ pub struct LeaseStanding(Arc<Mutex<Tried>>);
 struct Tried {
     once: bool,
     trouble: Option<String>,
+    waits_for: Option<String>,
 }
 
 impl LeaseStanding {
@@ -55,8 +61,13 @@ impl LeaseStanding {
         self.lock().trouble.clone()
     }
 
-    fn tried(&self, trouble: Option<String>) {
-        *self.lock() = Tried { once: true, trouble };
+    /// Whose Lease this process waits for, and since when it is theirs.
+    pub fn waits_for(&self) -> Option<String> {
+        self.lock().waits_for.clone()
+    }
+
+    fn tried(&self, trouble: Option<String>, waits_for: Option<String>) {
+        *self.lock() = Tried { once: true, trouble, waits_for };
     }
 
     fn lock(&self) -> MutexGuard<'_, Tried> {
@@ -72,6 +83,44 @@ pub struct Candidate {
     claim: Claim,
     standing: LeaseStanding,
     seen: Option<Seen>,
+    rival: Option<Rival>,
+}
+
+/// Who has the Lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Rival {
+    holder: String,
+    since: Option<MicroTime>,
+    /// Absent where an earlier version holds it.
+    works_on: Option<String>,
+}
+
+impl Rival {
+    fn of(lease: &Lease) -> Option<Self> {
+        Some(Self {
+            holder: holder(lease)?.clone(),
+            since: lease.spec.as_ref()?.acquire_time.clone(),
+            works_on: lease.metadata.annotations.as_ref().and_then(|all| all.get(WORKS_ON_ANNOTATION)).cloned(),
+        })
+    }
+
+    /// Whether what the holder works on is nothing that we could take over.
+    fn has_another_task(&self, election: &Election) -> bool {
+        self.works_on.as_ref().is_some_and(|theirs| *theirs != election.works_on)
+    }
+
+    fn sentence(&self, election: &Election) -> String {
+        let Election { lease, works_on, .. } = election;
+        let since = self.since.as_ref().map(|since| format!(" since {}", since.0)).unwrap_or_default();
+        let held = format!("stands by: the Lease {lease} is held by {}{since}", self.holder);
+        match &self.works_on {
+            Some(theirs) if self.has_another_task(election) => format!(
+                "{held}, which works on {theirs}, and this operator on {works_on}: give it a Lease of its own \
+                 (--lease-name)"
+            ),
+            _ => held,
+        }
+    }
 }
 
 /// Another's claim, and since when it has not changed, by our own clock.
@@ -83,7 +132,7 @@ struct Seen {
 impl Candidate {
     /// A candidate who is not leader yet. `calls` are not themselves bound to the claim.
     pub fn new(calls: Calls, election: Election, claim: Claim, standing: LeaseStanding) -> Self {
-        Self { calls, election, claim, standing, seen: None }
+        Self { calls, election, claim, standing, seen: None, rival: None }
     }
 
     /// Returns once this process is leader.
@@ -140,16 +189,33 @@ impl Candidate {
     /// Tries once to write the Lease, if it is as `wanted`, and shows how it went. True: leader.
     async fn attempt(&mut self, wanted: fn(&mut Self, Option<&Lease>) -> bool) -> Result<bool, CallError> {
         let outcome = self.try_once(wanted).await;
-        self.standing.tried(outcome.as_ref().err().map(ToString::to_string));
+        let waits_for = self.rival.as_ref().filter(|_| matches!(outcome, Ok(false)));
+        let sentence = waits_for.map(|rival| rival.sentence(&self.election));
+        self.standing.tried(outcome.as_ref().err().map(ToString::to_string), sentence);
         outcome
+    }
+
+    /// Remembers who has the Lease, and says so once.
+    fn meets(&mut self, rival: Option<Rival>) {
+        if let Some(rival) = rival.as_ref().filter(|rival| self.rival.as_ref() != Some(rival)) {
+            let sentence = rival.sentence(&self.election);
+            if rival.has_another_task(&self.election) {
+                tracing::warn!("{sentence}");
+            } else {
+                tracing::info!("{sentence}");
+            }
+        }
+        self.rival = rival;
     }
 
     async fn try_once(&mut self, wanted: fn(&mut Self, Option<&Lease>) -> bool) -> Result<bool, CallError> {
         let before = Instant::now();
         let found = self.calls.get::<Lease>(&self.election.lease).await?;
         if !wanted(self, found.as_ref()) {
+            self.meets(found.as_ref().and_then(Rival::of));
             return Ok(false);
         }
+        self.rival = None;
         let lease = self.lease(found.clone());
         let outcome = match found {
             None => self.calls.create(&lease).await,
@@ -198,7 +264,7 @@ impl Candidate {
         let now = MicroTime(Timestamp::now());
         let spec = before.as_ref().and_then(|lease| lease.spec.clone()).unwrap_or_default();
         let ours = spec.holder_identity.as_ref() == Some(&self.election.identity);
-        let metadata = before.map_or_else(
+        let mut metadata = before.map_or_else(
             || ObjectMeta {
                 name: Some(self.election.lease.name.clone()),
                 namespace: Some(self.election.lease.namespace.clone()),
@@ -206,6 +272,8 @@ impl Candidate {
             },
             |lease| lease.metadata,
         );
+        let works_on = (WORKS_ON_ANNOTATION.to_owned(), self.election.works_on.clone());
+        metadata.annotations.get_or_insert_default().extend([works_on]);
         Lease {
             metadata,
             spec: Some(LeaseSpec {

@@ -21,6 +21,8 @@ pub mod calls;
 pub mod client;
 
 #[cfg(feature = "operator")]
+pub mod definitions;
+#[cfg(feature = "operator")]
 pub mod events;
 #[cfg(feature = "operator")]
 pub mod lease;

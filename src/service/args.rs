@@ -10,6 +10,7 @@ use kube::core::{Expression, Selector};
 
 use crate::api::ObjectKey;
 use crate::cache::scopes::Scope;
+use crate::children;
 use crate::cluster::lease::Election;
 use crate::decide::observed::Settings;
 use crate::parse::{annotation, duration, namespace, namespace_or_nothing};
@@ -79,9 +80,10 @@ pub struct Run {
     #[arg(long, env = "PHASEGATE_LEASE_NAMESPACE", value_parser = namespace)]
     pub lease_namespace: Option<String>,
 
-    /// The name of the Lease. Operators of different shards need different names.
-    #[arg(long, env = "PHASEGATE_LEASE_NAME", default_value = "phasegate", value_parser = namespace)]
-    pub lease_name: String,
+    /// The name of the Lease. None: `phasegate`, and with a selector a name that follows from it and from the
+    /// namespaces, so that operators of different shards do not wait for each other.
+    #[arg(long, env = "PHASEGATE_LEASE_NAME", value_parser = namespace)]
+    pub lease_name: Option<String>,
 
     /// How long others wait for a leader that says nothing.
     #[arg(long, env = "PHASEGATE_LEASE_DURATION", default_value = "15s", value_parser = duration)]
@@ -155,12 +157,39 @@ impl Run {
     /// The election to take part in, if any. `namespace` is the client's own.
     pub fn election(&self, namespace: &str) -> Option<Election> {
         self.leader_election.then(|| Election {
-            lease: ObjectKey::new(self.lease_namespace.as_deref().unwrap_or(namespace), &self.lease_name),
+            lease: ObjectKey::new(self.lease_namespace.as_deref().unwrap_or(namespace), &self.lease_name()),
             identity: self.identity.clone(),
+            works_on: self.works_on(),
             duration: self.lease_duration,
             renew_deadline: self.lease_renew_deadline.unwrap_or(self.lease_duration * 2 / 3),
             retry_period: self.lease_retry_period.unwrap_or(self.lease_duration / 5),
         })
+    }
+
+    fn lease_name(&self) -> String {
+        match (&self.lease_name, &self.selector) {
+            (Some(name), _) => name.clone(),
+            (None, None) => "phasegate".to_owned(),
+            (None, Some(_)) => format!("phasegate-{}", &children::hash(&self.works_on())[..8]),
+        }
+    }
+
+    /// Which gateways are worked on, in words that are the same for the same ones.
+    fn works_on(&self) -> String {
+        let labels = self.selector.as_ref().map(|selector| {
+            let selector = selector.to_string();
+            let mut parts: Vec<&str> = selector.split(',').collect();
+            parts.sort_unstable();
+            parts.dedup();
+            format!("gateways with {}", parts.join(","))
+        });
+        let namespaces = self.scopes().into_iter().filter_map(|scope| match scope {
+            Scope::Cluster => None,
+            Scope::Namespace(name) => Some(name),
+        });
+        let namespaces: Vec<String> = namespaces.collect();
+        let place = if namespaces.is_empty() { "every namespace".to_owned() } else { namespaces.join(", ") };
+        format!("{} of {place}", labels.unwrap_or_else(|| "all gateways".to_owned()))
     }
 
     /// What single values cannot show: whether they fit each other.
@@ -299,6 +328,32 @@ mod tests {
         for wrong in ["=", "a=b c", "a in (b)", ",", "=a"] {
             assert!(run(&["--selector", wrong]).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_name_of_the_lease_follows_from_the_selector_unless_it_is_given() {
+        let name = |arguments: &[&str]| {
+            let run = run(&[&["--leader-election"], arguments].concat()).unwrap();
+            run.election("here").unwrap().lease.name
+        };
+        assert_eq!(name(&[]), "phasegate");
+        assert_eq!(name(&["--namespaces", "a"]), "phasegate");
+        let shard = name(&["--selector", "shard=a"]);
+        assert!(shard.starts_with("phasegate-") && shard.len() == 18, "{shard}");
+        assert_ne!(name(&["--selector", "shard=b"]), shard);
+        assert_ne!(name(&["--selector", "shard!=a"]), shard);
+        assert_ne!(name(&["--selector", "shard=a", "--namespaces", "a"]), shard);
+        let both = name(&["--selector", "tier=x, shard=a", "--namespaces", "b,a"]);
+        assert_eq!(name(&["--selector", "shard=a,tier=x", "--namespaces", "a,b"]), both);
+        assert_eq!(name(&["--selector", "shard=a", "--lease-name", "mine"]), "mine");
+    }
+
+    #[test]
+    fn what_an_operator_works_on_is_said_in_the_same_words_for_the_same_gateways() {
+        let words = |arguments: &[&str]| run(arguments).unwrap().works_on();
+        assert_eq!(words(&[]), "all gateways of every namespace");
+        assert_eq!(words(&["--namespaces", "b,a,b"]), "all gateways of a, b");
+        assert_eq!(words(&["--selector", "tier!=x,shard=a"]), "gateways with shard=a,tier!=x of every namespace");
     }
 
     #[test]

@@ -16,6 +16,10 @@ pub struct Standing {
     pub stands_by: bool,
     /// What keeps this process from the Lease, where it takes part in an election.
     pub lease_trouble: Option<String>,
+    /// Whose Lease it waits for, where it stands by.
+    pub waits_for: Option<String>,
+    /// What is wrong with the definitions that are installed.
+    pub definitions: Option<String>,
     /// What it watches, where it works.
     pub watches: Vec<WatchStanding>,
     /// Its queue, where it works.
@@ -59,6 +63,8 @@ pub fn not_ready(standing: &Standing) -> Vec<String> {
         wrong.push("the operator is starting".to_owned());
     }
     wrong.extend(standing.lease_trouble.iter().map(|trouble| format!("the Lease cannot be had: {trouble}")));
+    // Where they are missing, the watches say so as well.
+    wrong.extend(standing.definitions.iter().filter(|_| standing.watches.iter().all(|w| w.trouble.is_none())).cloned());
     for watch in &standing.watches {
         match &watch.trouble {
             Some(trouble) => wrong.push(trouble.clone()),
@@ -67,6 +73,11 @@ pub fn not_ready(standing: &Standing) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// What is worth knowing of a process that is ready.
+pub fn remarks(standing: &Standing) -> Vec<String> {
+    standing.waits_for.iter().cloned().collect()
 }
 
 #[cfg(test)]
@@ -96,6 +107,17 @@ mod tests {
         let standing = Standing { stands_by: true, ..Standing::default() };
         assert_eq!(not_alive(&standing, LIMIT), [""; 0]);
         assert_eq!(not_ready(&standing), [""; 0]);
+    }
+
+    #[test]
+    fn a_process_that_stands_by_says_for_whom_and_is_not_ready_without_definitions() {
+        let waits = Standing { stands_by: true, waits_for: Some("for a".to_owned()), ..Standing::default() };
+        assert_eq!((not_ready(&waits), remarks(&waits)), (vec![], vec!["for a".to_owned()]));
+        let missing = Standing { definitions: Some("apply them".to_owned()), ..waits };
+        assert_eq!(not_ready(&missing), ["apply them"]);
+        let trouble = Some("they cannot be watched: apply them".to_owned());
+        let works = Standing { watches: vec![WatchStanding { trouble, ..watch() }], load: Some(load()), ..missing };
+        assert_eq!(not_ready(&works), ["they cannot be watched: apply them"]);
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub async fn run(run: &Run, config: Config) -> anyhow::Result<()> {
     let connect = |claim: &Claim| client::connect(config.clone(), claim, &metrics, &heard, &view.pulses);
     let (client, worker) = (connect(&Claim::unconditional())?, connect(&claim)?);
     let ended = ended()?;
-    let mut serving = JoinSet::new();
+    let mut serving: JoinSet<()> = JoinSet::new();
     if let Some(address) = run.http_bind {
         serving.spawn(serve::serve(address, run.live_within, view.clone(), metrics.clone()).await?);
     }
@@ -79,6 +79,7 @@ pub async fn run(run: &Run, config: Config) -> anyhow::Result<()> {
         scopes = ?run.scopes(),
         "the operator starts"
     );
+    serving.spawn(view.definitions.clone().follow(client.clone(), view.pulses.clone()));
     let registry_settings = run.registry().map_err(anyhow::Error::msg)?;
     if let Some(settings) = &registry_settings {
         tracing::info!(
@@ -144,6 +145,7 @@ async fn lead(process: &Process<'_>) {
         outages: outages.clone(),
         heard: heard.clone(),
         queue: queue.clone(),
+        definitions: view.definitions.clone(),
         pulses: view.pulses.clone(),
         metrics: metrics.clone(),
         registry: registry.clone(),

@@ -11,7 +11,7 @@ use axum::routing::get;
 use k8s_openapi::jiff::Timestamp;
 use tokio::net::TcpListener;
 
-use super::health::{not_alive, not_ready};
+use super::health::{Standing, not_alive, not_ready, remarks};
 use super::view::View;
 use crate::metrics::Metrics;
 
@@ -29,8 +29,8 @@ pub async fn serve(
         TcpListener::bind(address).await.with_context(|| format!("--http-bind {address} cannot be listened on"))?;
     let (alive, ready) = (view.clone(), view.clone());
     let routes = Router::new()
-        .route("/livez", get(async move || verdict(&not_alive(&alive.standing(), live_within))))
-        .route("/readyz", get(async move || verdict(&not_ready(&ready.standing()))))
+        .route("/livez", get(async move || verdict(&not_alive(&alive.standing(), live_within), &[])))
+        .route("/readyz", get(async move || readiness(&ready.standing())))
         .route("/metrics", get(async move || exposition(&metrics, &view)));
     tracing::info!(address = %listener.local_addr()?, "health and metrics are served");
     Ok(async move {
@@ -40,10 +40,15 @@ pub async fn serve(
     })
 }
 
-/// `ok`, or a line for everything that is wrong.
-fn verdict(wrong: &[String]) -> Response {
+fn readiness(standing: &Standing) -> Response {
+    verdict(&not_ready(standing), &remarks(standing))
+}
+
+/// `ok` and what is worth knowing, or a line for everything that is wrong.
+fn verdict(wrong: &[String], remarks: &[String]) -> Response {
     if wrong.is_empty() {
-        return (StatusCode::OK, "ok\n").into_response();
+        let lines = ["ok".to_owned()].iter().chain(remarks).map(|line| format!("{line}\n")).collect::<String>();
+        return (StatusCode::OK, lines).into_response();
     }
     (StatusCode::SERVICE_UNAVAILABLE, wrong.join("\n") + "\n").into_response()
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kube::Resource;
 
 use super::health::Standing;
+use crate::cluster::definitions::Definitions;
 use crate::cluster::lease::LeaseStanding;
 use crate::cluster::pulse::Pulses;
 use crate::cluster::reachability::Outages;
@@ -19,6 +20,8 @@ pub struct View {
     pub lease: LeaseStanding,
     /// How the watches are doing.
     pub pulses: Pulses,
+    /// How the definitions that are installed are.
+    pub definitions: Definitions,
     work: Arc<Mutex<Option<Work>>>,
 }
 
@@ -62,6 +65,8 @@ impl View {
         Standing {
             stands_by: self.lease.stands_by(),
             lease_trouble: self.lease.trouble(),
+            waits_for: self.lease.waits_for(),
+            definitions: self.definitions.trouble(),
             watches: self.pulses.standing(),
             load: work.map(|work| work.queue.load()),
             unreachable: work.and_then(|work| work.outages.ongoing()),

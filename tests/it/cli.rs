@@ -242,7 +242,7 @@ fn runs_help_gives_every_flag_its_variable_and_default() {
             ("--call-timeout", Some("PHASEGATE_CALL_TIMEOUT"), Some("10s")),
             ("--leader-election", Some("PHASEGATE_LEADER_ELECTION"), None),
             ("--lease-namespace", Some("PHASEGATE_LEASE_NAMESPACE"), None),
-            ("--lease-name", Some("PHASEGATE_LEASE_NAME"), Some("phasegate")),
+            ("--lease-name", Some("PHASEGATE_LEASE_NAME"), None),
             ("--lease-duration", Some("PHASEGATE_LEASE_DURATION"), Some("15s")),
             ("--lease-renew-deadline", Some("PHASEGATE_LEASE_RENEW_DEADLINE"), None),
             ("--lease-retry-period", Some("PHASEGATE_LEASE_RETRY_PERIOD"), None),

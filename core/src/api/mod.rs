@@ -8,6 +8,7 @@ mod environment;
 mod gateway;
 mod guarded;
 mod key;
+mod lacking;
 mod reason;
 mod state;
 mod status;
@@ -21,6 +22,7 @@ pub use gateway::{
 };
 pub use guarded::{Guarded, Unreadable};
 pub use key::{ObjectKey, uid_of};
+pub use lacking::lacking;
 pub use reason::Reason;
 pub use state::{DesiredState, Phase, State};
 pub use status::{

@@ -276,6 +276,7 @@ async fn play(row: &Row) -> Result<Ended, String> {
     let election = Election {
         lease: ObjectKey::new("ops", "phasegate"),
         identity: "me".to_owned(),
+        works_on: "all gateways of every namespace".to_owned(),
         duration: DURATION,
         renew_deadline: RENEW_DEADLINE,
         retry_period: RETRY_PERIOD,
@@ -311,4 +312,44 @@ async fn leadership_is_won_kept_and_released_as_the_table_says() {
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// What a standby says that has looked at these Leases.
+async fn said_of(leases: &[Value]) -> Vec<Option<String>> {
+    let server = Server::default();
+    server.expect(leases.iter().map(|lease| get(LEASE, lease.clone())).collect());
+    let standing = LeaseStanding::default();
+    let (outages, _) = Outages::new(server.client(), LastHeard::default(), Pulses::default());
+    let calls = Calls::new(server.client(), RENEW_DEADLINE / 2, Claim::unconditional(), outages);
+    let election = Election {
+        lease: ObjectKey::new("ops", "phasegate"),
+        identity: "me".to_owned(),
+        works_on: "gateways with shard=b of every namespace".to_owned(),
+        duration: DURATION,
+        renew_deadline: RENEW_DEADLINE,
+        retry_period: RETRY_PERIOD,
+    };
+    let mut candidate = Candidate::new(calls, election, Claim::none(), standing.clone());
+    let mut said = Vec::new();
+    for _ in leases {
+        assert!(!candidate.attempt(Candidate::may_take).await.unwrap());
+        said.push(standing.waits_for());
+    }
+    server.finish().unwrap();
+    said
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_says_whose_lease_it_waits_for_and_what_that_one_works_on() {
+    let mut plain = lease(Some("other"), "7", 4);
+    plain["spec"]["acquireTime"] = json!("2026-01-02T03:04:05.000000Z");
+    let mut same = plain.clone();
+    same["metadata"]["annotations"] = json!({ WORKS_ON_ANNOTATION: "gateways with shard=b of every namespace" });
+    let mut another = plain.clone();
+    another["metadata"]["annotations"] = json!({ WORKS_ON_ANNOTATION: "gateways with shard=a of every namespace" });
+    let held = "stands by: the Lease ops/phasegate is held by other since 2026-01-02T03:04:05Z";
+    let task = ", which works on gateways with shard=a of every namespace, and this operator on gateways with shard=b of \
+                every namespace: give it a Lease of its own (--lease-name)";
+    let expected = [held.to_owned(), held.to_owned(), format!("{held}{task}")];
+    assert_eq!(said_of(&[plain, same, another]).await, expected.map(Some));
 }

@@ -19,6 +19,7 @@ use crate::cache::caches::{Caches, Writers};
 use crate::cache::scopes::{Scope, Scopes};
 use crate::cache::watched::Watched;
 use crate::children::MANAGED_BY;
+use crate::cluster::definitions::Definitions;
 use crate::cluster::pulse::Pulses;
 use crate::cluster::reachability::{LastHeard, Outages};
 use crate::metrics::Metrics;
@@ -46,6 +47,8 @@ pub struct Shared {
     pub heard: LastHeard,
     /// Is told what changed.
     pub queue: WorkQueue,
+    /// Is told that a watch has begun anew: the definitions may be others.
+    pub definitions: Definitions,
     /// Shows how each watch is doing.
     pub pulses: Pulses,
     /// Counts interruptions.

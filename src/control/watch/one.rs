@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
 use super::Shared;
+use crate::api::ApiGateway;
 use crate::cache::scopes::Scope;
 use crate::cluster::backoff::WatchBackoff;
 use crate::cluster::calls::is_out_of_reach;
@@ -94,6 +95,9 @@ impl Watch {
                     }
                     if complete {
                         self.pulse.listed();
+                        if K::group(&()) == ApiGateway::group(&()) {
+                            self.shared.definitions.look();
+                        }
                     }
                 }
                 Err(error) => self.failed::<K>(&error),
