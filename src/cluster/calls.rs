@@ -97,6 +97,16 @@ impl CallError {
         self.meaning() == Some(Meaning::Stale)
     }
 
+    /// The fields of an object that the API server found invalid.
+    pub fn invalid_fields(&self) -> Vec<&str> {
+        let Self::Kube(kube::Error::Api(status)) = self else { return Vec::new() };
+        if status.code != 422 {
+            return Vec::new();
+        }
+        let causes = status.details.iter().flat_map(|details| &details.causes);
+        causes.map(|cause| cause.field.as_str()).filter(|field| !field.is_empty()).collect()
+    }
+
     /// The object's namespace is being deleted.
     pub fn is_in_a_namespace_that_goes(&self) -> bool {
         let causes = self.status().and_then(|status| status.details.as_ref()).map(|details| &details.causes);

@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 use super::accepted::Accepted;
 use super::clock::{Now, Stopwatches};
-use crate::api::{ApiGateway, Reason};
+use crate::api::{ApiGateway, ApiGatewayStatus, Reason};
+use crate::children;
 use crate::decide::observed::{Absent, Child, Complaint, PodTrouble, Refusal, Silence, Unanswered};
 
 /// Per object uid, what this process remembers.
@@ -25,6 +26,13 @@ pub struct Memory {
 struct Entry {
     remembered: Remembered,
     written: Option<Written>,
+    futile: Option<Futile>,
+}
+
+/// A status that was written over this version and changed nothing: the definitions do not have what is new in it.
+struct Futile {
+    version: Option<String>,
+    status: String,
 }
 
 /// What is remembered of one gateway between passes.
@@ -145,6 +153,21 @@ impl Memory {
         if let Some(entry) = self.entries().get_mut(gateway.uid()) {
             entry.remembered.accepted.told(count);
         }
+    }
+
+    /// Remembers that a status was written over this version of a gateway and changed nothing.
+    pub fn changed_nothing(&self, gateway: &ApiGateway, status: &ApiGatewayStatus) {
+        if let Some(entry) = self.entries().get_mut(gateway.uid()) {
+            let version = gateway.metadata.resource_version.clone();
+            entry.futile = Some(Futile { version, status: children::hash(status) });
+        }
+    }
+
+    /// Whether a status is known to change nothing.
+    pub fn changes_nothing(&self, gateway: &ApiGateway, status: &ApiGatewayStatus) -> bool {
+        self.entries().get(gateway.uid()).and_then(|entry| entry.futile.as_ref()).is_some_and(|futile| {
+            futile.version == gateway.metadata.resource_version && futile.status == children::hash(status)
+        })
     }
 
     /// Forgets our last write: somebody else's came between.

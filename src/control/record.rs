@@ -1,5 +1,6 @@
 //! Last of a pass: the status by compare-and-swap, then Events, counts and a log line. It is the only way out of a pass.
 
+use std::borrow::Cow;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
@@ -11,13 +12,13 @@ use super::context::Context;
 use super::error::Error;
 use super::gather::Pass;
 use super::memory::CACHE_LAG;
-use crate::api::{ApiGateway, ApiGatewayStatus, HostClaim, ObjectKey, Phase, Reason, Transition};
+use crate::api::{self, ApiGateway, ApiGatewayStatus, HostClaim, ObjectKey, Phase, Reason, Transition};
 use crate::cache::caches::Caches;
 use crate::cluster::calls::CallError;
 use crate::decide::Learned;
 use crate::decide::hosts::Stake;
 use crate::decide::observed::{Observed, Presence};
-use crate::decide::{Plan, Step};
+use crate::decide::{Place, Plan, Step};
 use crate::queue::{Key, Kind, Next, Stage};
 
 /// Keeps what the pass leaves to be remembered, writes the plan's status if it says anything new, and tells its Events.
@@ -110,7 +111,7 @@ where
 }
 
 async fn write(ctx: &Context, gateway: &ApiGateway, plan: &Plan, status: &ApiGatewayStatus) -> Result<(), CallError> {
-    if matches!(status.phase, Some(Phase::Unknown(_))) {
+    if Place::of_status(status).is_none() {
         // The rest of such a status may have fields that this version would drop.
         let patch = json!({
             "metadata": { "resourceVersion": gateway.metadata.resource_version },
@@ -120,9 +121,13 @@ async fn write(ctx: &Context, gateway: &ApiGateway, plan: &Plan, status: &ApiGat
         plan.notes.iter().for_each(|note| ctx.herald.tell(note, gateway.object_ref(&())));
         return Ok(());
     }
-    let next =
-        ApiGateway { metadata: gateway.metadata.clone(), spec: gateway.spec.clone(), status: Some(status.clone()) };
-    match ctx.calls.replace_status(&next).await {
+    if ctx.memory.changes_nothing(gateway, status) {
+        return Ok(());
+    }
+    match replace(ctx, gateway, status).await {
+        Ok(written) if written.metadata.resource_version == gateway.metadata.resource_version => {
+            ctx.memory.changed_nothing(gateway, status);
+        }
         Ok(written) => ctx.memory.wrote(gateway, written, plan.moves),
         Err(error) => {
             if error.is_stale() {
@@ -142,6 +147,32 @@ async fn write(ctx: &Context, gateway: &ApiGateway, plan: &Plan, status: &ApiGat
         }
     }
     Ok(())
+}
+
+/// Replaces a status. Definitions that are older than this version may refuse words of it: then it is written in
+/// plainer ones, or no deadline would hold.
+async fn replace(ctx: &Context, gateway: &ApiGateway, status: &ApiGatewayStatus) -> Result<ApiGateway, CallError> {
+    let mut status = Cow::Borrowed(status);
+    loop {
+        let next = ApiGateway {
+            metadata: gateway.metadata.clone(),
+            spec: gateway.spec.clone(),
+            status: Some(status.clone().into_owned()),
+        };
+        let error = match ctx.calls.replace_status(&next).await {
+            Ok(written) => return Ok(written),
+            Err(error) => error,
+        };
+        // Each round says less, and there is an end to that.
+        let Some(plainer) = api::plainer(&status, &error.invalid_fields()) else { return Err(error) };
+        tracing::warn!(
+            gateway = gateway.key(),
+            %error,
+            "the definitions are older than this operator and refuse a status: it is written in plainer words; apply \
+             the definitions of this version (kubectl apply --server-side -f crds)"
+        );
+        status = Cow::Owned(plainer);
+    }
 }
 
 /// Counts a transition and logs it.

@@ -9,6 +9,7 @@ mod gateway;
 mod guarded;
 mod key;
 mod lacking;
+mod older;
 mod reason;
 mod state;
 mod status;
@@ -23,6 +24,7 @@ pub use gateway::{
 pub use guarded::{Guarded, Unreadable};
 pub use key::{ObjectKey, uid_of};
 pub use lacking::lacking;
+pub use older::plainer;
 pub use reason::Reason;
 pub use state::{DesiredState, Phase, State};
 pub use status::{

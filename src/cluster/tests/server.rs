@@ -139,6 +139,18 @@ impl Exchange {
         self.refused_with(422, "Invalid", "spec.selector: field is immutable", json!({ "causes": [cause] }))
     }
 
+    /// The definitions do not take these fields.
+    pub(crate) fn invalid_in(self, fields: &[&str]) -> Self {
+        let cause = |field: &&str| json!({ "reason": "FieldValueNotSupported", "field": field, "message": "no" });
+        let causes: Vec<Value> = fields.iter().map(cause).collect();
+        self.refused_with(422, "Invalid", "the object is invalid", json!({ "causes": causes }))
+    }
+
+    /// It succeeds with this object.
+    pub(crate) fn gives(self, object: Value) -> Self {
+        Self { answer: Answer::Object(object), ..self }
+    }
+
     /// The API server asks to be left alone for so many seconds.
     pub(crate) fn too_many(self, seconds: u32) -> Self {
         let details = json!({ "retryAfterSeconds": seconds });

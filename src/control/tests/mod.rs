@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod definitions;
 mod desired;
 mod environments;
 mod giving_up;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::builders::*;
-use crate::api::{ApiGateway, Environment, EnvironmentState, Guarded, Reason, State, condition};
+use crate::api::{ApiGateway, Environment, EnvironmentState, Guarded, Reason, State, condition, plainer};
 use crate::decide::hosts::{Claimant, ClaimantKind, Claims, Stake};
 use crate::decide::observed::{Child, HostVerdict, Moment, Observed};
 use crate::decide::requests::Requests;
@@ -279,4 +279,28 @@ fn what_is_no_word_is_not_read_as_one() {
         assert!(serde_json::from_value::<State>(json!(text)).is_err(), "{text:?}");
     }
     assert_eq!(serde_json::from_value::<State>(json!("Drained")).unwrap().as_str(), "Drained");
+}
+
+#[test]
+fn what_older_definitions_refuse_is_said_in_plainer_words_and_the_transition_is_kept() {
+    let status = timed_out().status_or_default();
+    let refused = ["status.lastFailure.reason", "status.history[0].reason"];
+    let less = plainer(&status, &refused).unwrap();
+    let failure = less.last_failure.clone().unwrap();
+    assert_eq!((failure.reason, failure.message), (Reason::SlowStart, status.last_failure.clone().unwrap().message));
+    assert_eq!(less.history[0].reason, Reason::SlowStart);
+    assert_eq!((&less.phase, less.state, &less.handled), (&status.phase, status.state, &status.handled));
+    // Where not even that is taken, the record goes and the transition stays.
+    let barest = plainer(&less, &refused).unwrap();
+    assert_eq!((barest.last_failure, barest.history.len(), barest.phase), (None, 0, status.phase.clone()));
+}
+
+#[test]
+fn what_is_refused_of_the_transition_itself_has_no_plainer_words() {
+    let status = timed_out().status_or_default();
+    for refused in
+        [&[][..], &["status.phase"], &["status.history[0].reason", "spec.image"], &["status.handled.specHash"]]
+    {
+        assert_eq!(plainer(&status, refused), None, "{refused:?}");
+    }
 }

@@ -1,0 +1,51 @@
+//! A status in the words of definitions that are older than this version: what they refuse is said less exactly, so that
+//! the transition is recorded all the same.
+
+use super::reason::Reason;
+use super::status::{ApiGatewayStatus, Failure, Transition};
+
+/// A status without what was refused: these fields, as the API server names them. `None` where there is no status
+/// without them.
+pub fn plainer(status: &ApiGatewayStatus, refused: &[&str]) -> Option<ApiGatewayStatus> {
+    if refused.is_empty() {
+        return None;
+    }
+    let mut less = status.clone();
+    for field in refused {
+        let path: Vec<&str> = field.strip_prefix("status.")?.split(['.', '[', ']']).filter(|p| !p.is_empty()).collect();
+        match path.as_slice() {
+            ["lastFailure", "reason"] => say_less_of_failure(&mut less.last_failure),
+            ["lastFailure", ..] => less.last_failure = None,
+            ["history", index, "reason"] => say_less_of_step(&mut less.history, index),
+            ["history", ..] => less.history.clear(),
+            ["subject", ..] => less.subject = None,
+            ["accepted", ..] => less.accepted = None,
+            ["changed", ..] => less.changed.clear(),
+            ["contested", ..] => less.contested.clear(),
+            ["environments", ..] => less.environments = None,
+            ["handled", "generation"] => less.handled.as_mut()?.generation = None,
+            ["handled", "readAs"] => less.handled.as_mut()?.read_as = None,
+            ["handled", "replicas"] => less.handled.as_mut()?.replicas = None,
+            [other] if less.others.remove(*other).is_some() => {}
+            _ => return None,
+        }
+    }
+    (less != *status).then_some(less)
+}
+
+/// The reason that every version knows and that says least.
+const PLAINEST: Reason = Reason::SlowStart;
+
+fn say_less_of_failure(failure: &mut Option<Failure>) {
+    match failure {
+        Some(known) if known.reason != PLAINEST => known.reason = PLAINEST,
+        _ => *failure = None,
+    }
+}
+
+fn say_less_of_step(history: &mut Vec<Transition>, index: &str) {
+    match index.parse::<usize>().ok().and_then(|index| history.get_mut(index)) {
+        Some(step) if step.reason != PLAINEST => step.reason = PLAINEST,
+        _ => history.clear(),
+    }
+}
