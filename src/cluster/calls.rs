@@ -97,14 +97,15 @@ impl CallError {
         self.meaning() == Some(Meaning::Stale)
     }
 
-    /// The fields of an object that the API server found invalid.
+    /// The fields of an object that the API server found invalid. Where a type is wrong, or a word, it checks no rules and adds
+    /// that, about no field.
     pub fn invalid_fields(&self) -> Vec<&str> {
         let Self::Kube(kube::Error::Api(status)) = self else { return Vec::new() };
         if status.code != 422 {
             return Vec::new();
         }
         let causes = status.details.iter().flat_map(|details| &details.causes);
-        causes.map(|cause| cause.field.as_str()).filter(|field| !field.is_empty()).collect()
+        causes.map(|cause| cause.field.as_str()).filter(|field| !field.is_empty() && *field != "<nil>").collect()
     }
 
     /// The object's namespace is being deleted.

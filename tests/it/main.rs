@@ -47,4 +47,5 @@ mod stuck;
 mod suspending;
 mod timeout;
 mod upgrade;
+mod versions;
 mod webhooks;

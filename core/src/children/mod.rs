@@ -129,12 +129,21 @@ fn keep_pods(gateway: &ApiGateway, desired: &mut Deployment, found: &Deployment)
     let (Some(spec), Some(running)) = (&mut desired.spec, &found.spec) else { return };
     spec.template = running.template.clone();
     let annotations = desired.metadata.annotations.get_or_insert_default();
-    for name in [RENDERER_ANNOTATION, INPUTS_ANNOTATION, DESIRED_ANNOTATION, STARTUP_ANNOTATION] {
+    let stamp = annotations.remove(DESIRED_ANNOTATION);
+    for name in [RENDERER_ANNOTATION, INPUTS_ANNOTATION, STARTUP_ANNOTATION] {
         match annotation(found, name) {
             Some(value) => annotations.insert(name.to_owned(), value),
             None => annotations.remove(name),
         };
     }
+    // Where nothing else is to change either, it is the object that was written. Of another, by its replicas say, another
+    // form was accepted.
+    let kept = annotation(found, DESIRED_ANNOTATION).or(stamp).unwrap_or_else(|| hash(desired));
+    let mut as_written = desired.clone();
+    as_written.metadata.annotations.get_or_insert_default().insert(DESIRED_ANNOTATION.to_owned(), kept);
+    let json = |object: &Deployment| serde_json::to_value(object).unwrap_or_default();
+    let changed = difference(&json(&as_written), &json(found)).is_some();
+    *desired = if changed { stamped(desired.clone()) } else { as_written };
 }
 
 /// Writes the hash of an object into its annotation.

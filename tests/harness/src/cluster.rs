@@ -142,7 +142,12 @@ impl Cluster {
 
     /// Installs the custom resource definitions, and waits until they are served.
     pub fn install_crds(&self) -> Result<()> {
-        let crds = root().join("crds");
+        self.install_definitions("crds")
+    }
+
+    /// Installs those of a folder of the repository.
+    pub fn install_definitions(&self, folder: &str) -> Result<()> {
+        let crds = root().join(folder);
         run(self.kubectl().args(["apply", "--server-side", "--force-conflicts", "-f"]).arg(&crds))?;
         run(self.kubectl().args(["wait", "--for=condition=Established", "--timeout=60s", "-f"]).arg(&crds))
     }

@@ -173,9 +173,24 @@ impl World {
         self.patch_object(name, patch).await
     }
 
+    /// Merges a patch into a gateway once the API server takes it: it may not know a definition yet that was just changed.
+    pub async fn until_patched(&self, name: &str, patch: Value) -> ApiGateway {
+        let api = self.api::<ApiGateway>();
+        let patch = Patch::Merge(&patch);
+        let taken = eventually(Duration::from_millis(200), async || {
+            api.patch(name, &PatchParams::default(), &patch).await.ok()
+        });
+        taken.await.unwrap_or_else(|| panic!("the API server does not take {patch:?} for {name}"))
+    }
+
     /// Merges a patch into a gateway's status, as a stray or foreign operator might.
     pub async fn patch_status(&self, name: &str, patch: Value) {
-        let resource = kube::api::ApiResource::erase::<ApiGateway>(&());
+        self.patch_status_of::<ApiGateway>(name, patch).await;
+    }
+
+    /// The same, of an object of another kind.
+    pub async fn patch_status_of<K: Resource<DynamicType = ()>>(&self, name: &str, patch: Value) {
+        let resource = kube::api::ApiResource::erase::<K>(&());
         let api: Api<kube::api::DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, &resource);
         api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
     }

@@ -1,8 +1,9 @@
 //! Children of a gateway whose spec reads differently since newer definitions have defaults, and nobody has changed it.
 
+use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::{Value, json};
 
-use super::super::{INPUTS_ANNOTATION, desired, difference, render, taken_up};
+use super::super::{DESIRED_ANNOTATION, INPUTS_ANNOTATION, desired, difference, render, taken_up};
 use super::*;
 
 /// A gateway that took up this spec.
@@ -101,8 +102,13 @@ fn scaling_rolls_no_pods_that_a_default_left_alone() {
     read.status.as_mut().unwrap().handled = Some(still);
     let mut scaled = reads(&read, &json!({ "replicas": 5 }));
     scaled.metadata.generation = Some(5);
-    let spec = desired_beside(&scaled, &found).deployment.spec.unwrap();
-    assert_eq!((spec.replicas, spec.template), (Some(5), found.deployment.spec.unwrap().template));
+    let now = desired_beside(&scaled, &found).deployment;
+    let template = |deployment: &Deployment| deployment.spec.as_ref().unwrap().template.clone();
+    assert_eq!(now.spec.as_ref().unwrap().replicas, Some(5));
+    assert_eq!(template(&now), template(&found.deployment));
+    // By its stamp it is another object than the one that was accepted.
+    let stamp = |deployment: &Deployment| deployment.metadata.annotations.as_ref().unwrap()[DESIRED_ANNOTATION].clone();
+    assert_ne!(stamp(&now), stamp(&found.deployment));
 }
 
 #[test]
