@@ -231,7 +231,7 @@ pub fn around(caches: &Caches, environment: &Environment, gateway: Option<ApiGat
         })
     });
     let facts = gateway
-        .map(|gateway| GatewayFacts { place: Place::of_gateway(&gateway), suspended: gateway.spec.suspend })
+        .map(|gateway| GatewayFacts { place: Place::of_gateway(&gateway), suspended: gateway.spec.is_left_alone() })
         .or_else(|| unreadable.then_some(GatewayFacts { place: None, suspended: true }));
     Around { gateway: facts, host: host_verdict(caches, environment), routed }
 }

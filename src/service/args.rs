@@ -157,7 +157,7 @@ impl Run {
     /// The election to take part in, if any. `namespace` is the client's own.
     pub fn election(&self, namespace: &str) -> Option<Election> {
         self.leader_election.then(|| Election {
-            lease: ObjectKey::new(self.lease_namespace.as_deref().unwrap_or(namespace), &self.lease_name()),
+            lease: ObjectKey::new(self.lease_namespace.as_deref().unwrap_or(namespace), self.lease_name()),
             identity: self.identity.clone(),
             works_on: self.works_on(),
             duration: self.lease_duration,

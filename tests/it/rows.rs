@@ -31,6 +31,10 @@ const ROWS: &[(&str, &[&str])] = &[
         "any | `spec.suspend`",
         &["suspending::a_start_that_is_suspended_does_not_time_out_and_is_judged_when_it_is_resumed"],
     ),
+    (
+        "any | a word of another version in the spec",
+        &["versions::a_spec_of_a_newer_version_keeps_its_host_and_its_pods_and_can_be_corrected_or_deleted"],
+    ),
     ("none, Created | asked Stopped", &["starting::a_gateway_that_is_to_be_stopped_creates_nothing"]),
     (
         "none, Created | host or name taken, registry away",

@@ -310,6 +310,24 @@ pub struct StartRetries {
     pub backoff: Option<Duration>,
 }
 
+impl ApiGatewaySpec {
+    /// A word that this version does not know: where it is, and how it is spelled.
+    pub fn unknown_word(&self) -> Option<(&'static str, &'static str)> {
+        let state = Some(("spec.state", self.state.as_str())).filter(|_| !self.state.is_known());
+        let mut spreads = self.topology_spread.iter().map(|spread| spread.when_unsatisfiable);
+        state.or_else(|| {
+            let unknown = spreads.find(|word| !word.is_known())?;
+            Some(("spec.topologySpread[].whenUnsatisfiable", unknown.as_str()))
+        })
+    }
+
+    /// Whether nothing is written for the gateway but its status: it is suspended, or asks what this version does not
+    /// know.
+    pub fn is_left_alone(&self) -> bool {
+        self.suspend || self.unknown_word().is_some()
+    }
+}
+
 impl ApiGateway {
     /// `namespace/name`, as logs and messages call the gateway.
     pub fn key(&self) -> String {

@@ -220,7 +220,8 @@ pub(super) fn outlook(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
         outlook.subject = None;
         outlook.ready = Claim { is: outlook.ready.is, ..no(Reason::Suspended, message) };
     }
-    if let (Some((field, word)), false) = (s.unknown_word(), matches!(place, None | Some(Place::Deleting))) {
+    if let (Some((field, word)), false) = (s.gateway.spec.unknown_word(), matches!(place, None | Some(Place::Deleting)))
+    {
         return Outlook { available: outlook.available, ..unknown_word(field, word) };
     }
     outlook

@@ -16,7 +16,7 @@ use crate::api::{Environment, EnvironmentState, EnvironmentStatus, HostClaim, Re
 pub struct GatewayFacts {
     /// Where it is on the diagram; `None` in a phase of another version, and where it cannot be read.
     pub place: Option<Place>,
-    /// Whether it is suspended or cannot be read: then nothing is written for its environments either.
+    /// Whether it is suspended, asks what this version does not know, or cannot be read: then nothing is written for its environments either.
     pub suspended: bool,
 }
 

@@ -54,7 +54,7 @@ pub fn judge(s: &Situation<'_>) -> Verdict {
     if s.observed.registry.answers() && !s.has_finalizer() {
         return Verdict::Stay(Stay { status_after: Some(Step::AddFinalizer), ..at_once(vec![Step::AddFinalizer]) });
     }
-    let verdict = if s.is_left_alone() { rest() } else { by_phase(s) };
+    let verdict = if s.gateway.spec.is_left_alone() { rest() } else { by_phase(s) };
     let registry = &s.observed.registry;
     match verdict {
         Verdict::Stay(stay) => Verdict::Stay(with_what_is_owed(s, stay)),

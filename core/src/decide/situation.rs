@@ -103,23 +103,6 @@ impl Situation<'_> {
         Place::of_gateway(self.gateway)
     }
 
-    /// A word of the spec that is another version's: where it is, and how it is spelled.
-    pub fn unknown_word(&self) -> Option<(&'static str, &'static str)> {
-        let spec = &self.gateway.spec;
-        let state = Some(("spec.state", spec.state.as_str())).filter(|_| !spec.state.is_known());
-        let mut spreads = spec.topology_spread.iter().map(|spread| spread.when_unsatisfiable);
-        state.or_else(|| {
-            let unknown = spreads.find(|word| !word.is_known())?;
-            Some(("spec.topologySpread[].whenUnsatisfiable", unknown.as_str()))
-        })
-    }
-
-    /// Whether nothing is written for the gateway but its status: it is suspended, or asks what this version does not
-    /// know.
-    pub fn is_left_alone(&self) -> bool {
-        self.gateway.spec.suspend || self.unknown_word().is_some()
-    }
-
     /// Whether the user wants the gateway to serve.
     pub fn asked_to_run(&self) -> bool {
         self.gateway.spec.state.asks_to_run()
@@ -150,7 +133,7 @@ impl Situation<'_> {
     /// Whether the clock of the attempt stands still.
     pub fn clock_is_held(&self) -> bool {
         self.place().is_some_and(Place::is_attempt)
-            && (self.is_left_alone() || self.obstacle().is_some() || self.waits_for_others())
+            && (self.gateway.spec.is_left_alone() || self.obstacle().is_some() || self.waits_for_others())
             && !self.gateway.is_being_deleted()
     }
 

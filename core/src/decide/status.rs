@@ -144,7 +144,7 @@ fn forget_failure(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
 /// Tokens are taken up on every entry into Starting, on every spec change while the gateway
 /// serves, and always while the user asks for a stop; else they wait.
 fn take_up_requests(s: &Situation<'_>, movement: Option<&Move>, status: &mut ApiGatewayStatus) {
-    if s.unknown_word().is_some() {
+    if s.gateway.spec.unknown_word().is_some() {
         return;
     }
     let Some(handled) = &mut status.handled else {
@@ -187,7 +187,7 @@ fn hold_clock(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
 /// until the spec drops the host, while the gateway is stopped too.
 fn claim_host(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
     // Left alone, its Ingress goes on routing what it routes.
-    if s.is_left_alone() {
+    if s.gateway.spec.is_left_alone() {
         return;
     }
     let Some(host) = &s.gateway.spec.host else {
