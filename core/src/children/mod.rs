@@ -143,7 +143,7 @@ fn keep_pods(gateway: &ApiGateway, desired: &mut Deployment, found: &Deployment)
     as_written.metadata.annotations.get_or_insert_default().insert(DESIRED_ANNOTATION.to_owned(), kept);
     let json = |object: &Deployment| serde_json::to_value(object).unwrap_or_default();
     let changed = difference(&json(&as_written), &json(found)).is_some();
-    *desired = if changed { stamped(desired.clone()) } else { as_written };
+    *desired = if changed { stamped_anew(desired.clone()) } else { as_written };
 }
 
 /// Writes the hash of an object into its annotation.
@@ -151,6 +151,13 @@ fn stamped<K: Resource + serde::Serialize>(mut object: K) -> K {
     let hex = hash(&object);
     object.meta_mut().annotations.get_or_insert_default().insert(DESIRED_ANNOTATION.to_owned(), hex);
     object
+}
+
+/// Writes the hash of an object that was found, and of which something else is desired, into its annotation: by that it is
+/// known that what is stored is not what was accepted.
+fn stamped_anew<K: Resource + serde::Serialize>(mut object: K) -> K {
+    object.meta_mut().annotations.get_or_insert_default().remove(DESIRED_ANNOTATION);
+    stamped(object)
 }
 
 /// The first 16 hexadecimal digits of the SHA-256 of an object's JSON.

@@ -487,3 +487,18 @@ fn an_ingress_that_is_kept_has_the_rules_of_its_own_hosts_and_of_environments_on
     // A rule without a host catches everybody's traffic, and none at all is refused.
     assert_eq!(kept(&[]), None);
 }
+
+#[test]
+fn an_ingress_that_keeps_its_routes_is_another_object_only_where_a_rule_changes() {
+    let around = Surroundings { environment_hosts: vec!["dev.example.com".to_owned()], ..Surroundings::default() };
+    let found = render(&gateway(&json!({ "host": "shop.example.com" })), &around).ingress.unwrap();
+    let stamp = |ingress: &k8s_openapi::api::networking::v1::Ingress| {
+        ingress.metadata.annotations.as_ref().unwrap()["phasegate.dev/desired"].clone()
+    };
+    let kept = |hosts: &[&str]| {
+        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        super::super::keep_routes(&found, None, &hosts).unwrap()
+    };
+    assert_eq!(stamp(&kept(&["shop.example.com", "dev.example.com"])), stamp(&found));
+    assert_ne!(stamp(&kept(&["shop.example.com"])), stamp(&found));
+}
