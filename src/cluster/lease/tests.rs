@@ -319,7 +319,7 @@ async fn said_of(leases: &[Value]) -> Vec<Option<String>> {
     let server = Server::default();
     server.expect(leases.iter().map(|lease| get(LEASE, lease.clone())).collect());
     let standing = LeaseStanding::default();
-    let (outages, _) = Outages::new(server.client(), LastHeard::default(), Pulses::default());
+    let (outages, _) = Outages::new(server.client(), LastHeard::default(), Pulses::default(), String::new());
     let calls = Calls::new(server.client(), RENEW_DEADLINE / 2, Claim::unconditional(), outages);
     let election = Election {
         lease: ObjectKey::new("ops", "phasegate"),
