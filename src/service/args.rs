@@ -54,6 +54,11 @@ pub struct Run {
     #[arg(long, env = "PHASEGATE_START_DEADLINE", default_value = "5m", value_parser = duration)]
     pub start_deadline: Duration,
 
+    /// Stop a start that is not complete at its deadline although some of its pods serve. Without it such a
+    /// gateway serves on, says why it is not complete, and completes by itself. A restart never stops one that serves.
+    #[arg(long, env = "PHASEGATE_STOP_PARTIAL_STARTS")]
+    pub stop_partial_starts: bool,
+
     /// After how long a stop that does not end is called stuck.
     #[arg(long, env = "PHASEGATE_CLEANUP_STUCK_AFTER", default_value = "5m", value_parser = duration)]
     pub cleanup_stuck_after: Duration,
@@ -145,6 +150,7 @@ impl Run {
     pub fn settings(&self) -> Settings {
         Settings {
             start_deadline: self.start_deadline,
+            stop_partial_starts: self.stop_partial_starts,
             cleanup_stuck_after: self.cleanup_stuck_after,
             ingress_classes: self.ingress_classes.iter().filter(|class| !class.is_empty()).cloned().collect(),
             ingress_annotations: self.ingress_annotations.iter().cloned().collect(),

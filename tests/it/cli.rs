@@ -236,6 +236,7 @@ fn runs_help_gives_every_flag_its_variable_and_default() {
             ("--selector", Some("PHASEGATE_SELECTOR"), None),
             ("--concurrency", Some("PHASEGATE_CONCURRENCY"), Some("64")),
             ("--start-deadline", Some("PHASEGATE_START_DEADLINE"), Some("5m")),
+            ("--stop-partial-starts", Some("PHASEGATE_STOP_PARTIAL_STARTS"), None),
             ("--cleanup-stuck-after", Some("PHASEGATE_CLEANUP_STUCK_AFTER"), Some("5m")),
             ("--ingress-classes", Some("PHASEGATE_INGRESS_CLASSES"), None),
             ("--ingress-annotation", Some("PHASEGATE_INGRESS_ANNOTATIONS"), None),

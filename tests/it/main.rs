@@ -28,6 +28,7 @@ mod mutation;
 mod names;
 mod order;
 mod outages;
+mod partial;
 mod permissions;
 mod plugin;
 mod policy;

@@ -67,6 +67,13 @@ const ROWS: &[(&str, &[&str])] = &[
         &["restarting::a_restart_with_a_broken_image_leaves_the_old_pods_serving_until_the_image_is_corrected"],
     ),
     (
+        "Starting | deadline passed, a pod is available and traffic reaches it; not with `--stop-partial-starts`",
+        &[
+            "partial::a_start_with_pods_that_serve_is_not_stopped_at_its_deadline_and_completes_by_itself",
+            "partial::with_the_strict_rule_a_start_that_is_not_complete_is_stopped",
+        ],
+    ),
+    (
         "Starting | deadline passed",
         &["timeout::an_image_that_cannot_be_pulled_is_named_before_the_deadline_and_after_the_clean_up"],
     ),

@@ -62,7 +62,7 @@ reasons! {
     /// The operator was away when the deadline passed: the gateway gets its time.
     Resumed,
 
-    /// The start took longer than its deadline; the cause is in `status.lastFailure`.
+    /// The start took longer than its deadline; the cause is in `status.lastFailure`. What serves goes on serving.
     StartDeadlineExceeded,
     /// The restart took longer than its deadline; the old pods go on serving.
     RestartDeadlineExceeded,

@@ -322,10 +322,6 @@ fn available(s: &Situation<'_>) -> Claim {
 
 fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
     let available = available(s);
-    // It stays so until the workload is ready or the user asks for something new: either clears
-    // the failure.
-    let restart_failed = status.last_failure.is_some()
-        && status.history.last().is_some_and(|last| last.reason == Reason::RestartDeadlineExceeded);
     let contested = diagnosis::visible_cause(s.observed).filter(|cause| cause.reason == Reason::Contested);
     if readiness::workload_ready(s.observed) && contested.is_none() {
         if let Some(cause) = diagnosis::cause_without_budget(s.observed) {
@@ -342,12 +338,8 @@ fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
     }
     let outlook = if let Some(cause) = obstacle(s) {
         obstructed(&cause)
-    } else if restart_failed {
-        let cause = status.last_failure.as_ref().map(|failure| failure.message.as_str()).unwrap_or_default();
-        waits_for_somebody(
-            Reason::RestartDeadlineExceeded,
-            &format!("the restart did not finish in time and the old pods go on serving: {cause}"),
-        )
+    } else if let Some(incomplete) = incomplete(s, status) {
+        incomplete
     } else if let Some(words) = &s.observed.rollout.progress_deadline_exceeded {
         no_progress(s, words)
     } else if let Some(cause) = contested {
@@ -358,6 +350,29 @@ fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
         heals_by_waiting(Reason::RollingOut, "a change is being rolled out or repaired")
     };
     Outlook { available, ..outlook }
+}
+
+/// An attempt was given up at its deadline, and what serves was left serving. It stays so until the workload is ready
+/// or the user asks for something new: either clears the failure.
+fn incomplete(s: &Situation<'_>, status: &ApiGatewayStatus) -> Option<Outlook> {
+    let (failure, last) = (status.last_failure.as_ref()?, status.history.last()?);
+    let serves = readiness::serves(s.observed);
+    let (what, meanwhile) = match last.reason {
+        Reason::RestartDeadlineExceeded if serves => ("restart", "the old pods go on serving"),
+        Reason::StartDeadlineExceeded if serves => ("start", "the pods that are available go on serving"),
+        Reason::RestartDeadlineExceeded => ("restart", "no pod serves any more"),
+        Reason::StartDeadlineExceeded => ("start", "no pod serves any more"),
+        _ => return None,
+    };
+    let hint = match last.reason {
+        Reason::StartDeadlineExceeded => {
+            format!(". {} It goes on by itself once that is mended.", ended(&failure.hint))
+        }
+        _ => String::new(),
+    };
+    let cause = failure.message.trim_end_matches('.');
+    let message = format!("the {what} did not finish in time and {meanwhile}: {cause}{hint}");
+    Some(waits_for_somebody(last.reason, &message))
 }
 
 /// The Deployment gave up its rollout, in its own words unless a cause is visible.

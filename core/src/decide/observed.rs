@@ -505,6 +505,8 @@ impl Settings {
 pub struct Settings {
     /// The start deadline of gateways that name none.
     pub start_deadline: Duration,
+    /// Whether a start that is not complete at its deadline is stopped, although some of its pods serve.
+    pub stop_partial_starts: bool,
     /// After how long a stop is called stuck.
     pub cleanup_stuck_after: Duration,
     /// The ingress classes that a gateway may name; none: any.

@@ -201,6 +201,10 @@ fn starting(s: &Situation<'_>) -> Verdict {
         if s.place() == Some(Place::Restarting) && s.observed.rollout.available >= 1 {
             return give_up(State::Running, Reason::RestartDeadlineExceeded);
         }
+        // Who serves is worth more than what is still missing, which comes by itself.
+        if readiness::serves(s.observed) && !s.settings.stop_partial_starts {
+            return give_up(State::Running, Reason::StartDeadlineExceeded);
+        }
         return give_up(State::Stopped, Reason::StartDeadlineExceeded);
     }
     listening(s, Some(left))

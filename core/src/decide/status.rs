@@ -9,7 +9,7 @@ use super::situation::Situation;
 use super::{conditions, deadline, diagnosis, readiness, requests, words};
 use crate::api::{
     Accepted, ApiGatewayStatus, Attempt, ContestedField, EnvironmentCount, Failure, HISTORY_LENGTH, HostClaim, Phase,
-    Reason, Transition,
+    Reason, State, Transition,
 };
 use crate::children;
 
@@ -110,7 +110,11 @@ fn story(s: &Situation<'_>, movement: &Move, status: &ApiGatewayStatus) -> Strin
         (Reason::Started, _) => format!("attempt {number} succeeded"),
         (Reason::StartDeadlineExceeded, Phase::Started) => {
             let cause = status.last_failure.as_ref().map_or("", |failure| failure.message.as_str());
-            format!("attempt {number} did not finish within {limit}: {cause}")
+            let meanwhile = match movement.state {
+                State::Stopped => "",
+                _ => "; the pods that are available go on serving",
+            };
+            format!("attempt {number} did not finish within {limit}{meanwhile}: {cause}")
         }
         (Reason::StartDeadlineExceeded, _) => "what the failed attempt created is removed".to_owned(),
         (Reason::RestartDeadlineExceeded, _) => {
@@ -130,8 +134,8 @@ fn story(s: &Situation<'_>, movement: &Move, status: &ApiGatewayStatus) -> Strin
     }
 }
 
-/// The failure of a restart is over when the workload is ready, or when the user asks for
-/// something new. That of a start is over with the next successful one.
+/// The failure of an attempt whose gateway serves on is over when the workload is ready, or when the user asks for
+/// something new. That of a start that was stopped is over with the next successful one.
 fn forget_failure(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
     if s.place() == Some(Place::Started) && (readiness::workload_ready(s.observed) || s.requests.start) {
         status.last_failure = None;

@@ -3,6 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use phasegate::api::{ApiGateway, Reason, condition};
+use phasegate::decide::Place;
 use phasegate::decide::conditions::find;
 use serde::Serialize;
 
@@ -56,6 +57,17 @@ pub fn waits_for_others(gateway: &ApiGateway) -> bool {
     is_one_of(&AWAY, reason_of(gateway))
 }
 
+/// Whether it is a restart that was given up: the old pods were left serving.
+pub fn restart_failed(gateway: &ApiGateway) -> bool {
+    gave_up(gateway) && reason_of(gateway) == Reason::RestartDeadlineExceeded.as_str()
+}
+
+/// Whether its start was given up before it was complete, and the pods that served were left serving.
+pub fn start_is_incomplete(gateway: &ApiGateway) -> bool {
+    let place = gateway.status.as_ref().and_then(Place::of_status);
+    gave_up(gateway) && place == Some(Place::Started) && !restart_failed(gateway)
+}
+
 fn is_one_of(reasons: &[Reason], word: &str) -> bool {
     reasons.iter().any(|reason| reason.as_str() == word)
 }
@@ -70,11 +82,11 @@ pub fn of(gateway: &ApiGateway, now: Timestamp) -> Option<Cause> {
     match failure {
         _ if is_one_of(&ON_ITS_WAY, &ready.reason) => None,
         Some(failure) if is_one_of(&GIVEN_UP, &ready.reason) => {
-            let verb = if ready.reason == Reason::RestartDeadlineExceeded.as_str() { "restart" } else { "retry" };
-            let next = if gave_up(gateway) {
-                format!("Then change the spec, or: {}", command(verb, gateway))
-            } else {
-                "The operator tries again by itself.".to_owned()
+            let next = match () {
+                () if !gave_up(gateway) => "The operator tries again by itself.".to_owned(),
+                () if restart_failed(gateway) => format!("Then change the spec, or: {}", command("restart", gateway)),
+                () if start_is_incomplete(gateway) => "It goes on by itself once that is mended.".to_owned(),
+                () => format!("Then change the spec, or: {}", command("retry", gateway)),
             };
             Some(Cause {
                 reason: failure.reason.to_string(),

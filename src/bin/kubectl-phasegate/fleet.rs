@@ -269,6 +269,7 @@ mod tests {
             ("tried again by the operator", samples::retry_scheduled(), [false, false]),
             ("stopped as asked", samples::stopped(), [false, false]),
             ("its restart failed", samples::restart_failed(), [true, true]),
+            ("its start is not complete", samples::start_incomplete(), [true, true]),
             ("seen by no operator", bare(), [true, true]),
             ("suspended while it starts", suspended(samples::starting()), [true, true]),
             ("suspended while it serves", suspended(samples::started()), [false, false]),

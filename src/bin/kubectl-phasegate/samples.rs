@@ -118,7 +118,16 @@ pub fn restarting() -> ApiGateway {
 
 /// It serves with its old pods.
 pub fn restart_failed() -> ApiGateway {
-    let reason = "RestartDeadlineExceeded";
+    serves_on("RestartDeadlineExceeded")
+}
+
+/// It serves with some of its pods.
+pub fn start_incomplete() -> ApiGateway {
+    serves_on("StartDeadlineExceeded")
+}
+
+/// Its attempt was given up, and what serves was left serving.
+fn serves_on(reason: &str) -> ApiGateway {
     shop(
         json!({}),
         json!({

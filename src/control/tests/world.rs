@@ -341,6 +341,7 @@ pub(crate) fn watched<T: DeserializeOwned>(object: &Value) -> T {
 pub(crate) fn settings() -> Settings {
     Settings {
         start_deadline: Duration::from_secs(300),
+        stop_partial_starts: false,
         cleanup_stuck_after: Duration::from_secs(600),
         ingress_classes: Vec::new(),
         ingress_annotations: std::collections::BTreeMap::new(),

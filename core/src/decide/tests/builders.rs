@@ -23,6 +23,7 @@ pub const HOST: &str = "shop.example.com";
 /// Two different limits, so that a mix-up shows.
 pub static SETTINGS: Settings = Settings {
     start_deadline: Duration::from_secs(300),
+    stop_partial_starts: false,
     cleanup_stuck_after: Duration::from_secs(600),
     ingress_classes: Vec::new(),
     ingress_annotations: BTreeMap::new(),

@@ -7,7 +7,7 @@ use super::builders::*;
 use crate::api::condition::{AVAILABLE, CLEANUP_STUCK, READY, RECONCILING, STALLED};
 use crate::api::{ApiGateway, ApiGatewayStatus, Reason, Serving, Subject};
 use crate::decide::conditions::{failing, find};
-use crate::decide::observed::{Child, Moment, Observed, Presence, Trouble};
+use crate::decide::observed::{Child, Moment, Observed, Presence, Rollout, Trouble};
 use crate::decide::{decide, human};
 
 /// Ready, Available, Reconciling, Stalled.
@@ -236,6 +236,63 @@ fn a_restart_that_took_too_long_is_stalled_until_the_workload_is_ready_or_someth
     ]);
     let stalled = message(&restart_gave_up().status_or_default(), STALLED);
     assert!(stalled.contains("shop-2"), "it names the cause: {stalled}");
+}
+
+const START_INCOMPLETE: Said =
+    ["False StartDeadlineExceeded", "True Started", "False StartDeadlineExceeded", "True StartDeadlineExceeded"];
+
+/// Three of four pods found room.
+fn three_of_four() -> Observed {
+    let rollout = Rollout { desired: 4, replicas: 4, ready: 3, available: 3, updated: 4, ..Rollout::default() };
+    unschedulable(but(coming_up(), |o| o.rollout = rollout), "shop-4")
+}
+
+fn start_gave_up() -> ApiGateway {
+    but(starting(), |g| drop(pass(g, &three_of_four(), &after(301))))
+}
+
+#[test]
+fn a_start_that_is_not_complete_at_its_deadline_serves_on_and_is_ready_when_the_rest_comes() {
+    let complete = but(serving(), |o| {
+        o.rollout = Rollout {
+            complete: true,
+            desired: 4,
+            replicas: 4,
+            ready: 4,
+            available: 4,
+            updated: 4,
+            ..Rollout::default()
+        };
+    });
+    let as_asked = ["True Started", "True Started", "False Started", "False Started"];
+    let lost = but(three_of_four(), |o| (o.rollout.ready, o.rollout.available) = (0, 0));
+    let new_spec = but(start_gave_up(), changes_the_image);
+    check(vec![
+        ("at once", starting(), three_of_four(), after(301), START_INCOMPLETE),
+        ("and on", start_gave_up(), three_of_four(), after(9_000), START_INCOMPLETE),
+        ("whatever the Deployment says", start_gave_up(), no_progress(three_of_four()), after(400), START_INCOMPLETE),
+        ("until the rest is there", start_gave_up(), complete, after(400), as_asked),
+        (
+            "or the spec changes",
+            new_spec,
+            but(three_of_four(), |o| o.pods.troubles.clear()),
+            after(400),
+            ["False RollingOut", "True Started", "True RollingOut", "False RollingOut"],
+        ),
+        (
+            "it says so when the last pod stops serving",
+            start_gave_up(),
+            lost,
+            after(400),
+            [START_INCOMPLETE[0], "False Unavailable", START_INCOMPLETE[2], START_INCOMPLETE[3]],
+        ),
+    ]);
+    assert_eq!(
+        message(&start_gave_up().status_or_default(), STALLED),
+        "the start did not finish in time and the pods that are available go on serving: pod shop-4: no node takes it: \
+         0/3 nodes are available: 3 Insufficient cpu. To be scheduled, lower spec.resources.requests or add nodes. \
+         It goes on by itself once that is mended."
+    );
 }
 
 #[test]

@@ -70,6 +70,13 @@ fn a_restart_that_took_too_long_warns_once() {
 }
 
 #[test]
+fn a_start_that_serves_on_at_its_deadline_warns_once_with_its_cause() {
+    let half_up = image_not_pullable(but(rolling_out(), |o| o.rollout.desired = 2), "shop-2");
+    let passes = [(half_up.clone(), after(300)), (half_up.clone(), after(301)), (half_up, after(999))];
+    assert_eq!(told(&mut starting(), &passes), ["Warning StartDeadlineExceeded"]);
+}
+
+#[test]
 fn attempts_of_the_operators_own_are_told() {
     assert_eq!(told(&mut starting(), &[(untried(nothing()), after(301))]), ["Normal Resumed"]);
     let mut gateway = with_retries(stopped_after_timeout(), 1, None);

@@ -1,7 +1,7 @@
 //! Where a gateway is, seen from what is waited for.
 
 use k8s_openapi::jiff::Timestamp;
-use phasegate::api::{ApiGateway, ObjectKey, Reason, condition};
+use phasegate::api::{ApiGateway, ObjectKey, condition};
 use phasegate::decide::Place;
 use phasegate::decide::requests::Requests;
 
@@ -11,7 +11,7 @@ use crate::failure::{self, Failure, NOT_FOUND, STOPPED, TIMED_OUT};
 /// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Goal {
-    /// It serves.
+    /// It serves, and its start is complete.
     Available,
     /// It serves, and the last restart has succeeded.
     Restarted,
@@ -69,9 +69,12 @@ pub fn judge(goal: Goal, key: &ObjectKey, gateway: Option<&ApiGateway>, now: Tim
         Goal::Available | Goal::Restarted if !is_current(gateway) => waiting(),
         Goal::Available | Goal::Restarted => {
             let serves = cause::is(gateway, condition::AVAILABLE) && place(gateway) == Some(Place::Started);
-            let restart_failed = cause::condition_of(gateway, condition::STALLED)
-                .is_some_and(|stalled| stalled.reason == Reason::RestartDeadlineExceeded.as_str());
-            if serves && (goal == Goal::Available || !restart_failed) {
+            // The old pods of a failed restart serve as they did. A start that is not complete has failed, whoever serves.
+            let given_up = match goal {
+                Goal::Available => cause::start_is_incomplete(gateway),
+                _ => cause::gave_up(gateway),
+            };
+            if serves && !given_up {
                 Verdict::Reached
             } else if cause::gave_up(gateway) {
                 Verdict::Failed(timed_out(gateway, now))
@@ -98,11 +101,15 @@ fn place(gateway: &ApiGateway) -> Option<Place> {
 fn timed_out(gateway: &ApiGateway, now: Timestamp) -> Failure {
     let cause = cause::of(gateway, now);
     let words = cause.as_ref().map_or_else(String::new, |cause| format!(": {}", cause.message));
-    let what = if cause::reason_of(gateway) == Reason::RestartDeadlineExceeded.as_str() { "restart" } else { "start" };
+    let what = match () {
+        () if cause::restart_failed(gateway) => "did not restart within its deadline",
+        () if cause::start_is_incomplete(gateway) => "serves, but its start was not complete within its deadline",
+        () => "did not start within its deadline",
+    };
     let hint = cause.and_then(|cause| cause.hint);
     Failure::new(
         TIMED_OUT,
-        format!("ApiGateway {} did not {what} within its deadline{words}", gateway.key()),
+        format!("ApiGateway {} {what}{words}", gateway.key()),
         hint.unwrap_or_else(|| format!("See {}", cause::command("status", gateway))),
     )
 }
@@ -190,6 +197,8 @@ mod tests {
             ("started, and its spec changed", Some(mended(samples::started())), [Waits, Waits, Waits, Waits]),
             ("restarting", Some(samples::restarting()), [Waits, Waits, Waits, Waits]),
             ("its restart failed", Some(samples::restart_failed()), [Reached, Failed(2), Waits, Waits]),
+            ("its start is not complete", Some(samples::start_incomplete()), [Failed(2), Failed(2), Waits, Waits]),
+            ("it is not complete, mended", Some(mended(samples::start_incomplete())), [Waits, Waits, Waits, Waits]),
             (
                 "stopping after a timeout",
                 Some(samples::stopping_after_a_timeout()),
@@ -223,6 +232,20 @@ mod tests {
             failure.advice,
             "Check spec.image. Then change the spec, or: kubectl phasegate retry shop -n tenants"
         );
+    }
+
+    #[test]
+    fn a_start_that_is_not_complete_is_told_as_one_that_serves_and_goes_on() {
+        let key = ObjectKey::new("tenants", "shop");
+        let Verdict::Failed(failure) = judge(Goal::Available, &key, Some(&samples::start_incomplete()), NOW) else {
+            panic!("it has not failed");
+        };
+        assert_eq!(
+            failure.sentence,
+            "ApiGateway tenants/shop serves, but its start was not complete within its deadline: pod shop-1: image \
+             \"acme/gateway:1\" cannot be pulled"
+        );
+        assert_eq!(failure.advice, "Check spec.image. It goes on by itself once that is mended.");
     }
 
     #[test]
