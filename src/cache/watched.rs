@@ -1,5 +1,5 @@
 //! What is read of watched objects: as little as is looked at. Most of what a watch sends is field
-//! management and, of pods, their specification; neither is even decoded. A child's specification is
+//! management and, of pods, most of their specification; neither is even decoded. A child's specification is
 //! read as text, since few of its versions are ever compared.
 
 use std::borrow::Cow;
@@ -25,8 +25,16 @@ pub trait Watchable: Resource<DynamicType = (), Scope = NamespaceResourceScope> 
     type Status: Clone + Debug + DeserializeOwned + Send;
 }
 
+/// What is read of a pod's specification.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodSpec {
+    /// Its node, once it has one.
+    pub node_name: Option<String>,
+}
+
 impl Watchable for Pod {
-    type Spec = IgnoredAny;
+    type Spec = PodSpec;
     type Status = PodStatus;
 }
 

@@ -21,6 +21,7 @@ mod gitops;
 mod health;
 mod hosts;
 mod leadership;
+mod leftovers;
 mod logs;
 mod mongo_server;
 mod monitoring;

@@ -81,7 +81,7 @@ reasons! {
     GatewayNotStarted,
     /// An object of the gateway's name belongs to somebody else.
     NameTaken,
-    /// An object of an earlier gateway of this name is still being deleted.
+    /// An object of an earlier gateway of this name is still to be collected.
     WaitingForDeletion,
     /// The registry does not answer.
     RegistryUnavailable,

@@ -41,7 +41,7 @@ pub use quantity::{more, rounded};
 
 /// The version of the rendering. It grows with every change of what is rendered, so that an
 /// upgrade of the operator does not roll the fleet's pods.
-pub const RENDERER: &str = "1";
+pub const RENDERER: &str = "2";
 
 /// Label that carries the gateway's uid, on every child.
 pub const UID_LABEL: &str = "phasegate.dev/gateway-uid";

@@ -4,11 +4,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
 use super::diagnosis::{self, Cause};
-use super::observed::{Child, Presence};
 use super::place::Place;
 use super::situation::{DueStart, Situation};
 use super::words::{ended, human, say};
-use super::{deadline, readiness};
+use super::{cleanup, deadline, readiness};
 use crate::api::{ApiGatewayStatus, Reason, Serving, Subject, condition};
 
 /// One condition's new status, reason and message.
@@ -218,7 +217,7 @@ fn deleting(s: &Situation<'_>) -> Outlook {
         _ => heals_by_waiting(Reason::Deleting, "the gateway is being deleted"),
     };
     if left && s.is_stuck() {
-        let message = format!("the deletion waits for {}", remaining(s));
+        let message = format!("the deletion waits for {}", cleanup::remaining(s));
         outlook.cleanup_stuck = Some(yes(Reason::CleanupStuck, message.clone()));
         outlook.stalled = yes(Reason::CleanupStuck, message);
     }
@@ -256,10 +255,10 @@ fn heals_by_waiting(reason: Reason, message: &str) -> Outlook {
     }
 }
 
-fn obstructed(cause: &Cause) -> Outlook {
+fn obstructed(s: &Situation<'_>, cause: &Cause) -> Outlook {
     let message = sentence(cause);
-    match cause.reason {
-        Reason::WaitingForDeletion => heals_by_waiting(cause.reason, &message),
+    match s.collection_is_late_in() {
+        Some(left) if !left.is_zero() => heals_by_waiting(cause.reason, &message),
         _ => waits_for_somebody(cause.reason, &message),
     }
 }
@@ -286,7 +285,7 @@ fn obstacle(s: &Situation<'_>) -> Option<Cause> {
 
 fn pending(s: &Situation<'_>) -> Outlook {
     if let Some(cause) = obstacle(s) {
-        return obstructed(&cause);
+        return obstructed(s, &cause);
     }
     match &s.observed.registry.unavailable {
         Some(words) => heals_by_waiting(Reason::RegistryUnavailable, &registry_does_not_answer(words)),
@@ -296,7 +295,7 @@ fn pending(s: &Situation<'_>) -> Outlook {
 
 fn starting(s: &Situation<'_>, status: &ApiGatewayStatus, reason: Reason) -> Outlook {
     let mut outlook = if let Some(cause) = obstacle(s) {
-        obstructed(&cause)
+        obstructed(s, &cause)
     } else if let Some(cause) = diagnosis::visible_cause(s.observed) {
         visible(cause, (reason == Reason::Restarting).then(|| serving(s)))
     } else {
@@ -337,7 +336,7 @@ fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
         };
     }
     let outlook = if let Some(cause) = obstacle(s) {
-        obstructed(&cause)
+        obstructed(s, &cause)
     } else if let Some(incomplete) = incomplete(s, status) {
         incomplete
     } else if let Some(words) = &s.observed.rollout.progress_deadline_exceeded {
@@ -389,7 +388,7 @@ fn stopping_or_stopped(s: &Situation<'_>, status: &ApiGatewayStatus, place: Opti
     let due = stopped && s.due_start().is_some();
     let late = stopped && s.observed.children().iter().any(|(_, presence)| presence.is_ours());
     let mut outlook = if let (true, Some(cause)) = (due, obstacle(s)) {
-        obstructed(&cause)
+        obstructed(s, &cause)
     } else if s.asked_to_run() && s.was_asked_to_run() {
         timed_out(s, status, stopped)
     } else if stopped && !late && !s.asked_to_run() {
@@ -405,7 +404,7 @@ fn stopping_or_stopped(s: &Situation<'_>, status: &ApiGatewayStatus, place: Opti
         heals_by_waiting(if stopped { Reason::Pending } else { Reason::Stopping }, "the gateway is being stopped")
     };
     if !stopped && s.is_stuck() {
-        let message = format!("the stop waits for {}", remaining(s));
+        let message = format!("the stop waits for {}", cleanup::remaining(s));
         outlook.cleanup_stuck = Some(yes(Reason::CleanupStuck, message.clone()));
         outlook.stalled = yes(Reason::CleanupStuck, message);
     }
@@ -437,32 +436,5 @@ fn timed_out(s: &Situation<'_>, status: &ApiGatewayStatus, stopped: bool) -> Out
         stalled: Claim { is: due.is_none(), reason: Reason::StartDeadlineExceeded, message },
         cleanup_stuck: None,
         subject: None,
-    }
-}
-
-/// What a stop waits for: the first in the order in which things are taken away.
-fn remaining(s: &Situation<'_>) -> String {
-    let name = s.gateway.name_or_empty();
-    let observed = s.observed;
-    let child = [
-        (Child::Ingress, &observed.ingress),
-        (Child::PodDisruptionBudget, &observed.disruption_budget),
-        (Child::Service, &observed.service),
-        (Child::Deployment, &observed.deployment),
-    ]
-    .into_iter()
-    .find(|(_, presence)| presence.is_ours());
-    let active = observed.environments.iter().find(|environment| environment.active);
-    match (child, active) {
-        (Some((child, Presence::Terminating)), _) => {
-            format!("{} {name:?}, which is being deleted: look at its finalizers", child.kind())
-        }
-        (Some((child, _)), _) => match diagnosis::cause_of_child(observed, child) {
-            Some(cause) => format!("{} {name:?} to be deleted: {}", child.kind(), cause.message),
-            None => format!("{} {name:?} to be deleted", child.kind()),
-        },
-        (None, Some(environment)) => format!("Environment {:?} to be switched off", environment.name),
-        // No numbers: they would be a write per pod.
-        (None, None) => "its last pods to end: look at their finalizers and their nodes".to_owned(),
     }
 }

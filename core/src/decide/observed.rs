@@ -290,7 +290,7 @@ pub struct Rollout {
     pub template: Option<String>,
 }
 
-/// The gateway's pods.
+/// The gateway's pods: those of its ReplicaSets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pods {
     /// All of them.
@@ -301,6 +301,29 @@ pub struct Pods {
     pub troubles: Vec<PodTrouble>,
     /// One of them that is not ready and whose status does not say why, and what was heard of it.
     pub silence: Option<Silence>,
+    /// The first of them by name, as far as a stop that waits for them names them.
+    pub left: Vec<PodLeft>,
+    /// Pods that carry the gateway's label and that nobody owns, by name: taken out of their ReplicaSet, or made by hand. They
+    /// hold up nothing.
+    pub unowned: Vec<String>,
+}
+
+/// A pod that a stop waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodLeft {
+    /// Its name.
+    pub pod: String,
+    /// What may keep it, where it is being deleted.
+    pub leaving: Option<Leaving>,
+}
+
+/// What may keep a pod that is being deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leaving {
+    /// Its node.
+    pub node: Option<String>,
+    /// Its finalizers.
+    pub finalizers: Vec<String>,
 }
 
 impl Pods {

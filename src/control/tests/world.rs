@@ -323,7 +323,7 @@ pub(crate) async fn play(table: &[Row]) {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-fn namespace() -> Namespace {
+pub(crate) fn namespace() -> Namespace {
     let mut namespace = Namespace::default();
     namespace.metadata.name = Some("tenants".to_owned());
     namespace

@@ -48,7 +48,7 @@ fn every_child_carries_the_name_the_labels_and_the_owner() {
             "blockOwnerDeletion": true,
         }]);
         assert_at(child, "/metadata/ownerReferences", &owners);
-        assert_at(child, "/metadata/annotations/phasegate.dev~1renderer", &json!("1"));
+        assert_at(child, "/metadata/annotations/phasegate.dev~1renderer", &json!("2"));
         assert_eq!(at(child, "/metadata/annotations/phasegate.dev~1desired").as_str().unwrap().len(), 16);
     }
 }
@@ -345,6 +345,7 @@ fn only_several_replicas_get_a_disruption_budget() {
     let budget = as_json(&children(&json!({ "replicas": 2 })).disruption_budget);
     assert_at(&budget, "/spec/maxUnavailable", &json!(1));
     assert_at(&budget, "/spec/minAvailable", &Value::Null);
+    assert_at(&budget, "/spec/unhealthyPodEvictionPolicy", &json!("AlwaysAllow"));
 }
 
 #[test]
@@ -375,7 +376,7 @@ fn an_upgrade_does_not_roll_the_fleet() {
     .map(|child| at(&child, "/metadata/annotations/phasegate.dev~1desired").as_str().unwrap().to_owned());
     assert_eq!(
         (super::super::RENDERER, hashes.each_ref().map(String::as_str)),
-        ("1", ["10d7f1d428d44458", "3d6188000203d05f", "b1282e94a03a4fb7", "4f1ca86f1eca148c"])
+        ("2", ["ca1bda43216747b3", "d0bf114985935863", "ceee07071d235542", "0a1ee68cb875d055"])
     );
 }
 

@@ -7,7 +7,7 @@ use super::builders::*;
 use crate::api::condition::{AVAILABLE, CLEANUP_STUCK, READY, RECONCILING, STALLED};
 use crate::api::{ApiGateway, ApiGatewayStatus, Reason, Serving, Subject};
 use crate::decide::conditions::{failing, find};
-use crate::decide::observed::{Child, Moment, Observed, Presence, Rollout, Trouble};
+use crate::decide::observed::{Child, Leaving, Moment, Observed, PodLeft, Presence, Rollout, Trouble};
 use crate::decide::{decide, human};
 
 /// Ready, Available, Reconciling, Stalled.
@@ -61,6 +61,25 @@ fn before_the_start() {
             ["False HostNotAllowed", "False HostNotAllowed", "False HostNotAllowed", "True HostNotAllowed"],
         ),
         ("a taken name stalls", fresh(), name_taken(nothing()), after(0), held("NameTaken")),
+        (
+            "garbage collection that is late does not",
+            created(),
+            predecessor_goes(nothing()),
+            after(30),
+            [
+                "False WaitingForDeletion",
+                "False WaitingForDeletion",
+                "False WaitingForDeletion",
+                "True WaitingForDeletion",
+            ],
+        ),
+        (
+            "nor in a start",
+            starting(),
+            predecessor_goes(nothing()),
+            Moment { held: secs(30), ..after(60) },
+            ["False WaitingForDeletion", "False Starting", "False WaitingForDeletion", "True WaitingForDeletion"],
+        ),
         (
             "waiting for garbage collection heals by itself",
             fresh(),
@@ -295,6 +314,24 @@ fn a_start_that_is_not_complete_at_its_deadline_serves_on_and_is_ready_when_the_
     );
 }
 
+/// Nothing but the first so many of four pods is left, each kept by something else.
+fn last_pods(count: usize) -> Observed {
+    let leaving = |node: Option<&str>, finalizers: &[&str]| {
+        let finalizers = finalizers.iter().map(|name| (*name).to_owned()).collect();
+        Some(Leaving { node: node.map(str::to_owned), finalizers })
+    };
+    let all = [
+        ("shop-1", leaving(None, &[])),
+        ("shop-2", None),
+        ("shop-3", leaving(Some("n-1"), &["example.com/a", "example.com/b"])),
+        ("shop-4", leaving(Some("n-2"), &[])),
+    ];
+    but(pods(nothing(), count, 0), |o| {
+        let left = all.into_iter().take(count).map(|(pod, leaving)| PodLeft { pod: pod.to_owned(), leaving });
+        o.pods.left = left.collect();
+    })
+}
+
 #[test]
 fn after_a_timeout() {
     let told = |reconciling, stalled| -> Said {
@@ -399,7 +436,19 @@ fn a_stop_that_is_stuck_names_what_it_waits_for() {
         (child(nothing(), Child::PodDisruptionBudget, Presence::Terminating), &["PodDisruptionBudget", "shop"]),
         (serving(), &["Ingress"]),
         (child(serving(), Child::Ingress, Presence::NotWanted), &["Service"]),
-        (pods(nothing(), 3, 2), &["pods", "finalizers", "nodes"]),
+        (last_pods(1), &["its last pods to end: pod shop-1, which is being deleted"]),
+        (last_pods(2), &["pod shop-1, which is being deleted; pod shop-2, which nobody deletes: delete it"]),
+        (
+            last_pods(3),
+            &[
+                "pod shop-3 on node n-1, kept by finalizers (example.com/a, example.com/b): have their owner finish, or remove them",
+            ],
+        ),
+        (
+            last_pods(4),
+            &["pod shop-4 on node n-2: look at the node; where that is gone for good, delete the pod with --force"],
+        ),
+        (but(last_pods(1), |o| o.pods.total = 9), &["pod shop-1, which is being deleted; others"]),
     ];
     for (observed, parts) in rows {
         let status = stuck(observed);

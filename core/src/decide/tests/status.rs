@@ -214,6 +214,10 @@ fn a_host_is_claimed_with_the_start() {
     let moved = |gateway| but(gateway, |g: &mut ApiGateway| g.spec.host = Some("new.example.com".to_owned()));
     assert_eq!(hosts(&fresh(), nothing(), after(5)), claim(HOST, 5));
     assert_eq!(hosts(&fresh(), host_taken(nothing()), after(5)), vec![], "no claim on a taken host");
+    let waiting = child(nothing(), Child::Ingress, Presence::Predecessor);
+    assert_eq!(hosts(&fresh(), waiting.clone(), after(5)), claim(HOST, 5), "it begins once that is collected");
+    assert_eq!(hosts(&fresh(), name_taken(nothing()), after(5)), vec![], "who knows when that begins");
+    assert_eq!(hosts(&fresh(), host_taken(waiting), after(5)), vec![], "nor then on a taken one");
     assert_eq!(hosts(&but(fresh(), asks_stopped), nothing(), after(5)), vec![], "no claim without a start");
     assert_eq!(hosts(&started(), serving(), after(5)), claim(HOST, 0), "a claim keeps its age");
     assert_eq!(hosts(&moved(started()), serving(), after(5)), claim("new.example.com", 5));
