@@ -99,6 +99,7 @@ impl<'a> Desired<'a> {
             let mut children = children::render(self.gateway, &self.surroundings);
             if let Some(found) = object(self.found.deployment.as_deref()) {
                 children::keep_pods_of_other_renderer(&mut children.deployment, &found);
+                children::keep_count_of_last_release(&mut children.deployment, &found);
             }
             if !self.may_have_what_it_asks {
                 self.keep_routed_hosts(&mut children);

@@ -41,6 +41,7 @@ mod resilience;
 mod restarting;
 mod rollouts;
 mod rows;
+mod scaling;
 mod starting;
 mod stopping;
 mod strangers;

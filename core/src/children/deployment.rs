@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{INPUTS_ANNOTATION, label_selector, metadata, pod_labels, spec_hash};
+use super::{COUNT_ANNOTATION, INPUTS_ANNOTATION, label_selector, metadata, pod_labels, spec_hash};
 use crate::api::{ApiGateway, WhenUnsatisfiable};
 
 /// The name of the gateway's container, which is the only one that is rendered.
@@ -28,7 +28,11 @@ pub(super) fn render(gateway: &ApiGateway, start_deadline: Duration) -> Deployme
     let restarts = gateway.status.as_ref().map_or(0, |status| status.restarts);
     let mut metadata = metadata(gateway);
     let inputs = format!("{}-{restarts}", spec_hash(&gateway.spec));
-    metadata.annotations.get_or_insert_default().insert(INPUTS_ANNOTATION.to_owned(), inputs);
+    let annotations = metadata.annotations.get_or_insert_default();
+    annotations.insert(INPUTS_ANNOTATION.to_owned(), inputs);
+    if gateway.spec.replicas.is_some() {
+        annotations.insert(COUNT_ANNOTATION.to_owned(), "spec".to_owned());
+    }
     Deployment {
         metadata,
         spec: Some(DeploymentSpec {

@@ -57,6 +57,12 @@ pub const INPUTS_ANNOTATION: &str = "phasegate.dev/inputs";
 /// something was dropped, which a comparison of values cannot.
 pub const DESIRED_ANNOTATION: &str = "phasegate.dev/desired";
 
+/// Annotation of a Deployment whose count is the spec's. One that the last release made has none: its count may be an
+/// autoscaler's, since the spec could leave it out.
+pub const COUNT_ANNOTATION: &str = "phasegate.dev/replicas";
+/// What the API server fills in where the spec leaves the count out.
+const DEFAULT_COUNT: i32 = 1;
+
 /// The children of one gateway.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Children {
@@ -105,6 +111,25 @@ pub fn keep_pods_of_other_renderer(desired: &mut Deployment, found: &Deployment)
         if let Some(value) = annotation(found, name) {
             desired.metadata.annotations.get_or_insert_default().insert(name.to_owned(), value);
         }
+    }
+}
+
+/// A default in the definition asks for nothing. A Deployment of the last release keeps its count, and whoever scales it
+/// goes on doing so, until the gateway's spec has a count of its own; one that is created anew has the spec's.
+pub fn keep_count_of_last_release(desired: &mut Deployment, found: &Deployment) {
+    let annotated =
+        |object: &Deployment| object.metadata.annotations.iter().flatten().any(|(key, _)| key == COUNT_ANNOTATION);
+    let count = |object: &Deployment| object.spec.as_ref().and_then(|spec| spec.replicas);
+    let asked = count(desired);
+    let has_its_own = asked != Some(DEFAULT_COUNT) && asked != count(found);
+    if annotated(found) || has_its_own {
+        return;
+    }
+    if let (Some(DEFAULT_COUNT), Some(spec)) = (asked, &mut desired.spec) {
+        spec.replicas = None;
+    }
+    if let Some(annotations) = &mut desired.metadata.annotations {
+        annotations.remove(COUNT_ANNOTATION);
     }
 }
 

@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
 use super::diagnosis::{self, Cause};
+use super::observed::Presence;
 use super::place::Place;
 use super::situation::{DueStart, Situation};
 use super::words::{ended, human, say};
@@ -312,11 +313,30 @@ fn starting(s: &Situation<'_>, status: &ApiGatewayStatus, reason: Reason) -> Out
 fn available(s: &Situation<'_>) -> Claim {
     if readiness::serves(s.observed) {
         yes(Reason::Started, "at least one pod is available")
-    } else if s.observed.rollout.desired == 0 && s.observed.deployment.is_ours() {
-        no(Reason::ScaledToZero, "spec.replicas is 0")
+    } else if let Some(why) = scaled_to_zero(s) {
+        no(Reason::ScaledToZero, why)
     } else {
         no(Reason::Unavailable, "no pod is available")
     }
+}
+
+/// Who scaled a gateway to zero, and who is to be asked.
+fn scaled_to_zero(s: &Situation<'_>) -> Option<&'static str> {
+    let observed = s.observed;
+    let asked = s.gateway.spec.replicas == Some(0);
+    if !observed.deployment.is_ours() || observed.rollout.desired > 0 {
+        return None;
+    }
+    Some(match observed.deployment {
+        _ if asked => {
+            "spec.replicas is 0, and no pod runs. Whoever scales the ApiGateway (kubectl scale, an autoscaler) is to be asked"
+        }
+        Presence::Equal => {
+            "somebody scaled the Deployment to 0, whose count is not the spec's: ask who scales it (an autoscaler on the \
+             Deployment, which belongs on the ApiGateway), or scale it up"
+        }
+        _ => "somebody scaled the Deployment to 0: it is put back to spec.replicas",
+    })
 }
 
 fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
@@ -327,7 +347,7 @@ fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
             return Outlook { available, ..visible(cause, None) };
         }
         return Outlook {
-            ready: yes(Reason::Started, "the gateway is as asked"),
+            ready: yes(Reason::Started, scaled_to_zero(s).unwrap_or("the gateway is as asked")),
             reconciling: no(Reason::Started, ""),
             stalled: no(Reason::Started, ""),
             cleanup_stuck: None,

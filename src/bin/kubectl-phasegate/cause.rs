@@ -76,7 +76,7 @@ fn is_one_of(reasons: &[Reason], word: &str) -> bool {
 pub fn of(gateway: &ApiGateway, now: Timestamp) -> Option<Cause> {
     let Some(ready) = condition_of(gateway, condition::READY) else { return unseen(gateway, now) };
     if ready.status == "True" && ready.reason != Reason::Suspended.as_str() {
-        return None;
+        return scaled_to_zero(gateway);
     }
     let failure = gateway.status.as_ref().and_then(|status| status.last_failure.as_ref());
     match failure {
@@ -96,6 +96,16 @@ pub fn of(gateway: &ApiGateway, now: Timestamp) -> Option<Cause> {
         }
         _ => Some(Cause { reason: ready.reason.clone(), message: ready.message.clone(), hint: None }),
     }
+}
+
+/// It is as asked, and nobody is served: by whose wish.
+fn scaled_to_zero(gateway: &ApiGateway) -> Option<Cause> {
+    let available = condition_of(gateway, condition::AVAILABLE)?;
+    (available.reason == Reason::ScaledToZero.as_str()).then(|| Cause {
+        reason: available.reason.clone(),
+        message: available.message.clone(),
+        hint: None,
+    })
 }
 
 /// A command of this plugin about a gateway, to be copied.

@@ -268,6 +268,7 @@ mod tests {
             ("timed out", samples::timed_out(), [true, true]),
             ("tried again by the operator", samples::retry_scheduled(), [false, false]),
             ("stopped as asked", samples::stopped(), [false, false]),
+            ("scaled to zero", samples::scaled_to_zero(), [false, false]),
             ("its restart failed", samples::restart_failed(), [true, true]),
             ("its start is not complete", samples::start_incomplete(), [true, true]),
             ("seen by no operator", bare(), [true, true]),

@@ -103,6 +103,17 @@ pub fn started() -> ApiGateway {
     )
 }
 
+/// It is as asked, with no pod.
+pub fn scaled_to_zero() -> ApiGateway {
+    let mut gateway = started();
+    let conditions = &mut gateway.status.as_mut().unwrap().conditions;
+    let available = conditions.iter_mut().find(|condition| condition.type_ == "Available").unwrap();
+    available.status = "False".to_owned();
+    available.reason = "ScaledToZero".to_owned();
+    available.message = "spec.replicas is 0".to_owned();
+    gateway
+}
+
 /// It serves while its pods are replaced.
 pub fn restarting() -> ApiGateway {
     shop(

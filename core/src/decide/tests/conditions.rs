@@ -152,6 +152,28 @@ fn during_a_start() {
 }
 
 #[test]
+fn who_scaled_a_gateway_to_zero_is_told_by_available_and_ready_alike() {
+    let asked = taken_up(but(started(), |g| g.spec.replicas = Some(0)));
+    let theirs = "somebody scaled the Deployment to 0, whose count is not the spec's: ask who scales it (an autoscaler on the \
+                  Deployment, which belongs on the ApiGateway), or scale it up";
+    let by_the_spec = "spec.replicas is 0, and no pod runs. Whoever scales the ApiGateway (kubectl scale, an autoscaler) is to be asked";
+    for (gateway, words) in [(asked, by_the_spec), (started(), theirs)] {
+        let status = status_after(&gateway, &scaled_to_zero(serving()), &after(60));
+        assert_eq!((message(&status, AVAILABLE).as_str(), message(&status, READY).as_str()), (words, words));
+    }
+    let edited = child(scaled_to_zero(serving()), Child::Deployment, different());
+    let status = status_after(&started(), &edited, &after(60));
+    assert_eq!(message(&status, AVAILABLE), "somebody scaled the Deployment to 0: it is put back to spec.replicas");
+    assert_eq!(said(&status, READY), "False RollingOut");
+    // It is as asked again by itself.
+    let up = status_after(&but(started(), |g| g.status = Some(status.clone())), &serving(), &after(61));
+    assert_eq!(
+        (said(&up, AVAILABLE), message(&up, READY)),
+        ("True Started".to_owned(), "the gateway is as asked".to_owned())
+    );
+}
+
+#[test]
 fn while_started() {
     let rolling = ["False RollingOut", "True Started", "True RollingOut", "False RollingOut"];
     let lost_pods = ["False RollingOut", "False Unavailable", "True RollingOut", "False RollingOut"];

@@ -195,6 +195,7 @@ mod tests {
             ("started", Some(samples::started()), [Reached, Reached, Waits, Waits]),
             ("started, and to stop", Some(asked(samples::started(), stop)), [Failed(3), Failed(3), Waits, Waits]),
             ("started, and its spec changed", Some(mended(samples::started())), [Waits, Waits, Waits, Waits]),
+            ("scaled to zero", Some(samples::scaled_to_zero()), [Waits, Waits, Waits, Waits]),
             ("restarting", Some(samples::restarting()), [Waits, Waits, Waits, Waits]),
             ("its restart failed", Some(samples::restart_failed()), [Reached, Failed(2), Waits, Waits]),
             ("its start is not complete", Some(samples::start_incomplete()), [Failed(2), Failed(2), Waits, Waits]),
@@ -254,6 +255,7 @@ mod tests {
         suspended.spec.suspend = true;
         let words = |gateway: &ApiGateway| progress(gateway, NOW);
         assert_eq!(words(&samples::starting()), "Starting");
+        assert_eq!(words(&samples::scaled_to_zero()), "Started: spec.replicas is 0");
         assert_eq!(words(&suspended), "Starting, and suspended (kubectl phasegate resume shop -n tenants)");
         assert_eq!(
             words(&samples::failing()),
