@@ -164,6 +164,7 @@ fn moved(gateway: &ApiGateway, observed: &Observed) -> Result<ApiGateway> {
         cleanup_stuck_after: DEADLINE,
         ingress_classes: Vec::new(),
         ingress_annotations: BTreeMap::new(),
+        inheritance: children::Inheritance::default(),
         registry_deletion_timeout: DEADLINE,
     };
     let moment = Moment {

@@ -20,6 +20,7 @@ mod fairness;
 mod gitops;
 mod health;
 mod hosts;
+mod inherited;
 mod leadership;
 mod leftovers;
 mod logs;

@@ -7,6 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::place::Place;
 use crate::api::{Accepted, ApiGateway, Phase, StoredChange};
+use crate::children::Inheritance;
 
 /// Everything outside the `ApiGateway` object that a decision looks at.
 #[derive(Clone, Debug, PartialEq)]
@@ -536,6 +537,8 @@ pub struct Settings {
     pub ingress_classes: Vec<String>,
     /// Annotations of every Ingress.
     pub ingress_annotations: BTreeMap<String, String>,
+    /// Which labels and annotations of a gateway its children carry.
+    pub inheritance: Inheritance,
     /// How long a gateway that is being deleted waits for a registry that does not answer.
     pub registry_deletion_timeout: Duration,
 }

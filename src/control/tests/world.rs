@@ -345,6 +345,7 @@ pub(crate) fn settings() -> Settings {
         cleanup_stuck_after: Duration::from_secs(600),
         ingress_classes: Vec::new(),
         ingress_annotations: std::collections::BTreeMap::new(),
+        inheritance: crate::children::Inheritance::default(),
         registry_deletion_timeout: Duration::from_secs(900),
     }
 }

@@ -10,11 +10,6 @@ use super::*;
 const POD: &str = "/spec/template/spec";
 const CONTAINER: &str = "/spec/template/spec/containers/0";
 
-#[track_caller]
-fn assert_at(object: &Value, pointer: &str, expected: &Value) {
-    assert_eq!(at(object, pointer), expected, "at {pointer}");
-}
-
 fn service(spec: &Value) -> Value {
     as_json(&children(spec).service)
 }
