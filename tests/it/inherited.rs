@@ -51,7 +51,7 @@ async fn children_and_pods_have_the_gateways_labels_and_lose_them_with_it() {
     let world = World::new("inherited").await;
     let _operator = world.operator_with(&FLAGS);
     let metadata = json!({
-        "labels": { "team": "a", "cost.example.com/centre": "7", "other": "stays here" },
+        "labels": { "team": "a", "cost.example.com/centre": "7", "other": "stays" },
         "annotations": { "cost.example.com/owner": "me" },
     });
     world.apply(&shop(&metadata)).await;
