@@ -27,7 +27,7 @@ pub(super) fn of_gateways(
         let changes = known.take_in(&event);
         for object in &changes.appeared {
             if let Ok(gateway) = &object.0 {
-                wake.learn(gateway);
+                wake.learn_gateway(gateway);
                 registry.saw_gateway(gateway);
             }
         }
@@ -37,6 +37,7 @@ pub(super) fn of_gateways(
                 wake.forget(&Claimant { object: key.clone(), kind: ClaimantKind::Gateway });
                 registry.lost_gateway(key);
             }
+            wake.learn_environments_of(key);
             wake.environments_of(key);
         }
         for object in &changes.appeared {
@@ -63,7 +64,7 @@ pub(super) fn of_environments(
         let concerned = wake.caches.environments.absorb(event);
         for object in &changes.appeared {
             if let Ok(environment) = &object.0 {
-                wake.learn(environment);
+                wake.learn_environment(environment);
                 registry.saw_environment(environment);
             }
             wake.environment(&ObjectKey::of(object));
