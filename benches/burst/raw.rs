@@ -160,9 +160,11 @@ pub fn is_complete(deployment: &Deployment) -> bool {
 fn moved(gateway: &ApiGateway, observed: &Observed) -> Result<ApiGateway> {
     let settings = Settings {
         start_deadline: DEADLINE,
+        stop_partial_starts: false,
         cleanup_stuck_after: DEADLINE,
         ingress_classes: Vec::new(),
         ingress_annotations: BTreeMap::new(),
+        inheritance: children::Inheritance::default(),
         registry_deletion_timeout: DEADLINE,
     };
     let moment = Moment {

@@ -16,7 +16,8 @@ use super::index::Cache;
 use super::pods::PodFacts;
 use super::seen::{Found, Seen};
 use crate::api::{ApiGateway, Environment, Guarded, ObjectKey};
-use crate::decide::hosts::Claims;
+use crate::children::{self, Owner};
+use crate::decide::hosts::{self, Claims, Stake};
 
 /// The caches of one scope.
 pub struct Caches {
@@ -107,6 +108,41 @@ impl Caches {
             ingress: self.ingresses.child_of(gateway),
             disruption_budget: self.disruption_budgets.child_of(gateway),
         }
+    }
+
+    /// What a gateway wants and holds.
+    pub fn stake_of_gateway(&self, gateway: &ApiGateway) -> Stake {
+        let stake = Stake::from(gateway);
+        let routed = self.routes(Some(gateway), &stake);
+        stake.routed(routed)
+    }
+
+    /// What an environment wants and holds.
+    pub fn stake_of_environment(&self, environment: &Environment) -> Stake {
+        let stake = Stake::from(environment);
+        if stake.is_recorded() {
+            return stake;
+        }
+        let gateway = self.gateway(&environment.gateway_key());
+        let routed = self.routes(gateway.as_ref(), &stake);
+        stake.routed(routed)
+    }
+
+    /// Whether the Ingress of a gateway routes a host on which no claim is recorded. What the namespace does not allow
+    /// holds nothing.
+    fn routes(&self, gateway: Option<&ApiGateway>, stake: &Stake) -> bool {
+        let (Some(gateway), Some(host), false) = (gateway, &stake.wanted, stake.is_recorded()) else { return false };
+        let allowed = match self.allowed_in(&stake.claimant.object.namespace).as_deref() {
+            Some(AllowedHosts(Some(suffixes))) => hosts::is_allowed(host, suffixes),
+            Some(AllowedHosts(None)) => true,
+            None => false,
+        };
+        let ingress = || self.ingresses.child_of(&ObjectKey::of(gateway))?.object().ok();
+        allowed
+            && ingress().is_some_and(|ingress| {
+                !matches!(children::owner_of(&ingress.metadata, gateway), Owner::Stranger(_))
+                    && children::routes(&ingress, host)
+            })
     }
 
     /// What a namespace allows; `None` where that is not known.

@@ -1,6 +1,10 @@
 //! The pods of gateways, as far as a decision looks at them.
 
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 
 use super::index::{Cache, Kept};
@@ -8,12 +12,15 @@ use super::trouble;
 use super::watched::Watched;
 use crate::api::ObjectKey;
 use crate::children::NAME_LABEL;
-use crate::decide::observed::{DEFAULT_SCHEDULER, PodTrouble, Pods, Trouble};
+use crate::decide::observed::{DEFAULT_SCHEDULER, Leaving, PodLeft, PodTrouble, Pods, Trouble};
 
 /// What a decision needs of a pod. Of a pod in good order little is said.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodFacts {
-    terminating: bool,
+    /// Whether a ReplicaSet of the gateway has it.
+    owned: bool,
+    /// What may keep it, where it is being deleted.
+    leaving: Option<Box<Leaving>>,
     // A box: most pods have none.
     trouble: Option<Box<trouble::Found>>,
 }
@@ -24,19 +31,20 @@ impl Kept for PodFacts {
     fn keep(pod: Watched<Pod>) -> Option<(ObjectKey, Self)> {
         let label = |name: &str| pod.meta().labels.as_ref()?.get(name).cloned();
         let gateway = ObjectKey { name: label(NAME_LABEL)?, ..ObjectKey::of(&pod) };
-        let trouble = trouble::of(&pod).map(Box::new);
-        let facts = Self { terminating: pod.meta().deletion_timestamp.is_some(), trouble };
-        Some((gateway, facts))
+        let owned = is_owned(pod.meta(), &gateway.name);
+        let trouble = trouble::of(&pod).filter(|_| owned).map(Box::new);
+        Some((gateway, Self { owned, leaving: leaving(&pod).map(Box::new), trouble }))
     }
 
     fn says_the_same(&self, newer: &Self) -> bool {
-        self == newer || (newer.is_quiet() && !self.terminating && !self.is_loud())
+        let quiet = newer.is_quiet() && self.leaving.is_none() && !self.is_loud();
+        self == newer || (quiet && self.owned == newer.owned)
     }
 
     /// That a healthy pod appeared is the Deployment's to tell. No scheduler has looked at it yet, then.
     fn is_quiet(&self) -> bool {
         let is_new = |found: &trouble::Found| matches!(&found.trouble, Trouble::NoScheduler(scheduler) if scheduler == DEFAULT_SCHEDULER);
-        !self.terminating && self.trouble.as_deref().is_none_or(is_new)
+        self.leaving.is_none() && self.trouble.as_deref().is_none_or(is_new)
     }
 }
 
@@ -46,15 +54,41 @@ impl PodFacts {
     }
 }
 
+/// Whether a pod is of a ReplicaSet of the gateway's Deployment, which is named like it. One that was taken out of its
+/// ReplicaSet, by an edit of its labels, has no controller any more, and one that another controller made is that one's:
+/// neither ends with the gateway.
+fn is_owned(pod: &ObjectMeta, gateway: &str) -> bool {
+    let controller = pod.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+    controller.is_some_and(|owner| {
+        let of_gateway = owner.name.strip_prefix(gateway).is_some_and(|rest| rest.starts_with('-'));
+        owner.kind == ReplicaSet::kind(&()) && owner.api_version == ReplicaSet::api_version(&()) && of_gateway
+    })
+}
+
+fn leaving(pod: &Watched<Pod>) -> Option<Leaving> {
+    pod.meta().deletion_timestamp.as_ref()?;
+    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+    Some(Leaving { node, finalizers: pod.meta().finalizers.clone().unwrap_or_default() })
+}
+
+/// How many pods are named that a stop waits for.
+const NAMED: usize = 3;
+
 /// The pods of a gateway.
 pub fn of(cache: &Cache<PodFacts>, gateway: &ObjectKey) -> Pods {
-    let pods = cache.of(gateway);
+    let (pods, unowned): (Vec<_>, Vec<_>) = cache.of(gateway).into_iter().partition(|(_, facts)| facts.owned);
+    let left = |(pod, facts): &(String, Arc<PodFacts>)| PodLeft {
+        pod: pod.clone(),
+        leaving: facts.leaving.as_deref().cloned(),
+    };
     Pods {
         total: pods.len(),
-        terminating: pods.iter().filter(|(_, facts)| facts.terminating).count(),
+        terminating: pods.iter().filter(|(_, facts)| facts.leaving.is_some()).count(),
+        left: pods.iter().take(NAMED).map(left).collect(),
+        unowned: unowned.into_iter().map(|(pod, _)| pod).collect(),
         troubles: pods
             .into_iter()
-            .filter(|(_, facts)| !facts.terminating)
+            .filter(|(_, facts)| facts.leaving.is_none())
             .filter_map(|(pod, facts)| {
                 let trouble::Found { template, container, node, trouble } = facts.trouble.as_deref()?.clone();
                 Some(PodTrouble { pod, template, container, node, trouble })
@@ -83,8 +117,74 @@ mod tests {
             "conditions": [{ "type": "Ready", "status": if ready { "True" } else { "False" } }],
             "containerStatuses": [container],
         });
-        let metadata = json!({ "name": "shop-1", "namespace": "a", "labels": { NAME_LABEL: "shop" } });
-        Event::Apply(serde_json::from_value(json!({ "metadata": metadata, "status": status })).unwrap())
+        let metadata = json!({ "name": "shop-1", "namespace": "a", "labels": { NAME_LABEL: "shop" },
+            "ownerReferences": [replica_set("shop-5d4f")] });
+        applied(json!({ "metadata": metadata, "status": status }))
+    }
+
+    fn replica_set(name: &str) -> Value {
+        json!({ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name, "uid": "u", "controller": true })
+    }
+
+    fn applied(pod: Value) -> Event<Watched<Pod>> {
+        Event::Apply(serde_json::from_value(pod).unwrap())
+    }
+
+    /// A pod of this name with these owners, and what is different in its metadata.
+    fn owned_by(name: &str, owners: Value, metadata: Value) -> Value {
+        let mut pod = json!({
+            "metadata": { "name": name, "namespace": "a", "labels": { NAME_LABEL: "shop" }, "ownerReferences": owners },
+            "spec": { "nodeName": "node-1" },
+        });
+        pod["metadata"].as_object_mut().unwrap().extend(metadata.as_object().unwrap().clone());
+        pod
+    }
+
+    fn shop() -> ObjectKey {
+        ObjectKey::new("a", "shop")
+    }
+
+    #[test]
+    fn a_pod_is_the_gateways_as_long_as_a_replica_set_of_its_deployment_controls_it() {
+        let other = |kind: &str, version: &str, name: &str, controller: bool| json!([{ "apiVersion": version, "kind": kind, "name": name, "uid": "u", "controller": controller }]);
+        for (what, owners, owned) in [
+            ("its own", json!([replica_set("shop-5d4f")]), true),
+            ("taken out of it by a label", json!(null), false),
+            ("with no owner left", json!([]), false),
+            ("another Deployment's", json!([replica_set("blog-5d4f")]), false),
+            ("a Deployment's whose name begins alike", json!([replica_set("shopping-5d4f")]), false),
+            ("a Job's that copied the label", other("Job", "batch/v1", "shop-5d4f", true), false),
+            ("another group's", other("ReplicaSet", "example.com/v1", "shop-5d4f", true), false),
+            ("owned, and not controlled", other("ReplicaSet", "apps/v1", "shop-5d4f", false), false),
+        ] {
+            let cache = Cache::<PodFacts>::default();
+            cache.absorb(applied(owned_by("shop-1", owners, json!({}))));
+            let pods = of(&cache, &shop());
+            let unowned: &[String] = if owned { &[] } else { &["shop-1".to_owned()] };
+            assert_eq!((pods.total, pods.unowned.as_slice()), (usize::from(owned), unowned), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_gateway_looks_again_when_a_pod_of_its_own_is_nobodys_any_more() {
+        let cache = Cache::<PodFacts>::default();
+        let owners = json!([replica_set("shop-5d4f")]);
+        assert_eq!(cache.absorb(applied(owned_by("shop-1", owners, json!({})))), []);
+        assert_eq!(cache.absorb(applied(owned_by("shop-1", json!([]), json!({})))), [shop()]);
+    }
+
+    #[test]
+    fn of_what_is_left_the_first_three_are_named_with_what_may_keep_them() {
+        let cache = Cache::<PodFacts>::default();
+        let going = json!({ "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["example.com/a"] });
+        for (name, metadata) in [("d", json!({})), ("c", json!({})), ("b", going.clone()), ("a", json!({}))] {
+            cache.absorb(applied(owned_by(name, json!([replica_set("shop-5d4f")]), metadata)));
+        }
+        let pods = of(&cache, &shop());
+        let kept = Leaving { node: Some("node-1".to_owned()), finalizers: vec!["example.com/a".to_owned()] };
+        let left = |pod: &str, leaving| PodLeft { pod: pod.to_owned(), leaving };
+        assert_eq!(pods.left, [left("a", None), left("b", Some(kept)), left("c", None)]);
+        assert_eq!((pods.total, pods.terminating), (4, 1));
     }
 
     fn waiting(reason: &str, message: &str) -> Option<Value> {

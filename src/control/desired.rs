@@ -78,6 +78,7 @@ impl<'a> Desired<'a> {
                 start_deadline: deadline::limit(gateway, settings),
                 environment_hosts: hosts,
                 ingress_annotations: settings.ingress_annotations.clone(),
+                inherited: settings.inheritance.of(&gateway.metadata),
             },
             rendered: OnceLock::new(),
         }
@@ -100,11 +101,24 @@ impl<'a> Desired<'a> {
                 (object(self.found.deployment.as_deref()), object(self.found.ingress.as_deref()));
             let found = (deployment.as_ref(), ingress.as_ref());
             let mut children = children::desired(self.gateway, &self.surroundings, found);
+            self.notice_what_is_not_inherited_any_more(&mut children);
             if !self.may_have_what_it_asks {
                 self.keep_routed_hosts(&mut children);
             }
             children
         })
+    }
+
+    fn notice_what_is_not_inherited_any_more(&self, children: &mut Children) {
+        fn notice<K: Part>(desired: Option<&mut K>, found: &Found) {
+            if let (Some(desired), Some(found)) = (desired, object(K::found(found))) {
+                children::notice_what_is_not_inherited_any_more(desired.meta_mut(), found.meta());
+            }
+        }
+        notice(Some(&mut children.deployment), &self.found);
+        notice(Some(&mut children.service), &self.found);
+        notice(children.ingress.as_mut(), &self.found);
+        notice(children.disruption_budget.as_mut(), &self.found);
     }
 
     /// A gateway that may not have what its spec asks keeps the Ingress that it has, whatever else
@@ -208,6 +222,7 @@ impl<'a> Desired<'a> {
         // A retry takes up a spec that reads differently since.
         status.and_then(|status| status.handled.as_ref()).map(|handled| &handled.spec_hash).hash(&mut hasher);
         self.surroundings.environment_hosts.hash(&mut hasher);
+        self.surroundings.inherited.hash(&mut hasher);
         let Found { deployment, service, ingress, disruption_budget } = &self.found;
         let prints = (
             print(deployment.as_ref()),

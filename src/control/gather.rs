@@ -120,7 +120,7 @@ fn facts<'a>(
 ) -> Pass<'a> {
     let found = remembered.accepted.newest(found);
     let desired =
-        Desired::of(gateway, found, host_verdict(caches, gateway), environments(caches, gateway), &ctx.settings);
+        Desired::of(gateway, found, host_of_gateway(caches, gateway), environments(caches, gateway), &ctx.settings);
     let settled = remembered.settled();
     let compared = desired.compared(&mut remembered.accepted, settled);
     let phase = gateway.status.as_ref().and_then(|status| status.phase.as_ref());
@@ -180,9 +180,13 @@ impl Expected<'_> {
     }
 }
 
+/// Whether a gateway may have the host that its spec names.
+fn host_of_gateway(caches: &Caches, gateway: &ApiGateway) -> HostVerdict {
+    host_verdict(caches, caches.stake_of_gateway(gateway))
+}
+
 /// Whether somebody may have the host that their spec names.
-fn host_verdict(caches: &Caches, claimant: impl Into<Stake>) -> HostVerdict {
-    let stake = claimant.into();
+fn host_verdict(caches: &Caches, stake: Stake) -> HostVerdict {
     let allowed = caches.allowed_in(&stake.claimant.object.namespace);
     if let (Some(host), Some(AllowedHosts(Some(suffixes)))) = (&stake.wanted, allowed.as_deref())
         && !hosts::is_allowed(host, suffixes)
@@ -200,7 +204,7 @@ fn environments(caches: &Caches, gateway: &ApiGateway) -> Vec<EnvironmentOf> {
         .into_iter()
         .filter(|(_, environment)| environment.metadata.deletion_timestamp.is_none())
         .map(|(name, environment)| {
-            let stake = Stake::from(&*environment);
+            let stake = caches.stake_of_environment(&environment);
             let facts = EnvironmentFacts {
                 name,
                 active: environment.status.as_ref().is_some_and(|status| status.state == EnvironmentState::Active),
@@ -233,5 +237,5 @@ pub fn around(caches: &Caches, environment: &Environment, gateway: Option<ApiGat
     let facts = gateway
         .map(|gateway| GatewayFacts { place: Place::of_gateway(&gateway), suspended: gateway.spec.is_left_alone() })
         .or_else(|| unreadable.then_some(GatewayFacts { place: None, suspended: true }));
-    Around { gateway: facts, host: host_verdict(caches, environment), routed }
+    Around { gateway: facts, host: host_verdict(caches, caches.stake_of_environment(environment)), routed }
 }

@@ -39,9 +39,9 @@ pub async fn record(ctx: &Context, pass: Pass<'_>, plan: Plan, outcome: Outcome)
     }
     if let Some(status) = &plan.status {
         let before = gateway.status.as_ref().map(|status| status.hosts.as_slice()).unwrap_or_default();
-        let claims = claims_newly(before, &status.hosts);
+        let claims = claims_newly(before, &status.hosts).then(|| caches.stake_of_gateway(gateway));
         let write = pin!(write(ctx, gateway, &plan, status));
-        match with_host_reserved(caches, gateway, claims, write).await {
+        match with_host_reserved(caches, claims, write).await {
             Ok(()) => ctx.memory.repairs_told(gateway, observed.writes.untold.len()),
             Err(Unwritten::HostLost) => return Ok(Next::Behind),
             Err(Unwritten::Failed(error)) => return Error::again(error),
@@ -91,21 +91,17 @@ pub(super) enum Unwritten {
 /// Writes a status. Where it claims a host, the host is kept for it while it is written: of two
 /// that found the host free at the same moment, one claims it and the other looks again. A future that is
 /// handed over by value would take its room twice, in each of many reconciles.
-pub(super) async fn with_host_reserved<'a, K, T>(
+pub(super) async fn with_host_reserved<T>(
     caches: &Caches,
-    claimant: &'a K,
-    claims: bool,
+    claims: Option<Stake>,
     write: Pin<&mut impl Future<Output = Result<T, CallError>>>,
-) -> Result<T, Unwritten>
-where
-    Stake: From<&'a K>,
-{
-    if claims && !caches.claims().reserve(claimant) {
+) -> Result<T, Unwritten> {
+    if claims.as_ref().is_some_and(|stake| !caches.claims().reserve(stake.clone())) {
         return Err(Unwritten::HostLost);
     }
     let written = write.await;
-    if claims && written.is_err() {
-        caches.claims().release(claimant);
+    if let (Some(stake), Err(_)) = (claims, &written) {
+        caches.claims().release(stake);
     }
     written.map_err(Unwritten::Failed)
 }

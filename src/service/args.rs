@@ -10,7 +10,7 @@ use kube::core::{Expression, Selector};
 
 use crate::api::ObjectKey;
 use crate::cache::scopes::Scope;
-use crate::children;
+use crate::children::{self, Inheritance, KeyPattern};
 use crate::cluster::lease::Election;
 use crate::decide::observed::Settings;
 use crate::parse::{annotation, duration, namespace, namespace_or_nothing};
@@ -55,6 +55,11 @@ pub struct Run {
     #[arg(long, env = "PHASEGATE_START_DEADLINE", default_value = "5m", value_parser = duration)]
     pub start_deadline: Duration,
 
+    /// Stop a start that is not complete at its deadline although some of its pods serve. Without it such a
+    /// gateway serves on, says why it is not complete, and completes by itself. A restart never stops one that serves.
+    #[arg(long, env = "PHASEGATE_STOP_PARTIAL_STARTS")]
+    pub stop_partial_starts: bool,
+
     /// After how long a stop that does not end is called stuck.
     #[arg(long, env = "PHASEGATE_CLEANUP_STUCK_AFTER", default_value = "5m", value_parser = duration)]
     pub cleanup_stuck_after: Duration,
@@ -66,6 +71,15 @@ pub struct Run {
     /// An annotation `KEY=VALUE` for every Ingress. Tenants cannot set any. May be repeated.
     #[arg(long = "ingress-annotation", env = "PHASEGATE_INGRESS_ANNOTATIONS", value_delimiter = '\n', value_parser = annotation)]
     pub ingress_annotations: Vec<(String, String)>,
+
+    /// The labels of an ApiGateway that its children and pods carry as well: keys and prefix/*, separated by commas. A
+    /// changed one rolls the pods. None: none.
+    #[arg(long, env = "PHASEGATE_INHERITED_LABELS", value_delimiter = ',', value_parser = KeyPattern::parse)]
+    pub inherited_labels: Vec<KeyPattern>,
+
+    /// The annotations of an ApiGateway that its children and pods carry as well, in the same way. None: none.
+    #[arg(long, env = "PHASEGATE_INHERITED_ANNOTATIONS", value_delimiter = ',', value_parser = KeyPattern::parse)]
+    pub inherited_annotations: Vec<KeyPattern>,
 
     /// How long one call to the API server may take.
     #[arg(long, env = "PHASEGATE_CALL_TIMEOUT", default_value = "10s", value_parser = duration)]
@@ -147,9 +161,14 @@ impl Run {
     pub fn settings(&self) -> Settings {
         Settings {
             start_deadline: self.start_deadline,
+            stop_partial_starts: self.stop_partial_starts,
             cleanup_stuck_after: self.cleanup_stuck_after,
             ingress_classes: self.ingress_classes.iter().filter(|class| !class.is_empty()).cloned().collect(),
             ingress_annotations: self.ingress_annotations.iter().cloned().collect(),
+            inheritance: Inheritance {
+                labels: self.inherited_labels.clone(),
+                annotations: self.inherited_annotations.clone(),
+            },
             registry_deletion_timeout: self.registry.registry_deletion_timeout,
         }
     }

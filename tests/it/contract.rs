@@ -161,7 +161,7 @@ async fn short_names_and_the_category_find_both_kinds() {
 async fn kubectl_and_autoscalers_scale_a_gateway() {
     let world = World::new("scale").await;
     reported(&world).await;
-    assert_eq!(world.gateway("shop").await.spec.replicas, None);
+    assert_eq!(world.gateway("shop").await.spec.replicas, Some(1), "the convention of Deployments");
 
     lines(&world, &["scale", "agw/shop", "--replicas=2"]);
 

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use futures::TryStreamExt;
 use futures::future::join_all;
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::runtime::watcher;
 use phasegate::api::{ApiGateway, condition};
 use serde_json::{Value, json};
@@ -483,121 +483,4 @@ async fn a_deployment_with_another_selector_is_replaced_and_not_retried_for_ever
     // The pods of the one that was replaced went with it.
     let waited = world.kubectl(&["wait", "pod", "-l", "app=theirs", "--for=delete", "--timeout=60s"]);
     assert!(waited.status.success(), "{waited:?}");
-}
-
-#[tokio::test]
-async fn replicas_that_the_spec_leaves_out_are_an_autoscalers() {
-    let world = World::new("autoscaler").await;
-    let _operator = world.operator();
-    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
-    world.until_started("shop").await;
-    let scaled = world.kubectl(&["scale", "deployment", "shop", "--replicas=4"]);
-    assert!(scaled.status.success(), "{scaled:?}");
-    // A repair of something else writes the Deployment, and leaves the count alone.
-    let edit = json!({ "metadata": { "labels": { "phasegate.dev/gateway": "other" } } });
-    children(&world, "Deployment").patch("shop", &PatchParams::default(), &Patch::Merge(&edit)).await.unwrap();
-    until_labelled(&world, "Deployment").await;
-    until_replicas(&world, 4).await;
-
-    world.patch("shop", json!({ "spec": { "replicas": 2 } })).await;
-    until_replicas(&world, 2).await;
-    let scaled = world.kubectl(&["scale", "deployment", "shop", "--replicas=5"]);
-    assert!(scaled.status.success(), "{scaled:?}");
-    until_replicas(&world, 2).await;
-
-    let hash = |deployment: &Deployment| deployment.annotations()["phasegate.dev/desired"].clone();
-    let before = hash(&world.api().get("shop").await.unwrap());
-    world.patch("shop", json!({ "spec": { "replicas": null } })).await;
-    let freed = world.until("shop", "no count of ours", |now: &Deployment| hash(now) != before).await;
-    assert_eq!(freed.spec.unwrap().replicas, Some(2), "taken back without a jump");
-    let scaled = world.kubectl(&["scale", "deployment", "shop", "--replicas=3"]);
-    assert!(scaled.status.success(), "{scaled:?}");
-    // Another change that the operator makes shows that it has looked.
-    world.patch("shop", json!({ "spec": { "env": [{ "name": "A", "value": "b" }] } })).await;
-    let deployment = world
-        .until("shop", "the new environment, rolled out", |now: &Deployment| {
-            let pod = now.spec.as_ref().unwrap().template.spec.as_ref().unwrap();
-            pod.containers[0].env.is_some()
-        })
-        .await;
-    assert_eq!(deployment.spec.unwrap().replicas, Some(3));
-    let shop = until_ready(&world, "shop").await;
-    assert_eq!(shop.status.unwrap().attempt.unwrap().number, 1);
-}
-
-/// The names of all pods.
-async fn pods(world: &World) -> Vec<String> {
-    let mut pods: Vec<String> =
-        world.api::<Pod>().list(&ListParams::default()).await.unwrap().iter().map(ResourceExt::name_any).collect();
-    pods.sort();
-    pods
-}
-
-async fn orphan(world: &World) {
-    let deleted = world.kubectl(&["delete", "agw", "shop", "--cascade=orphan", "--wait=true"]);
-    assert!(deleted.status.success(), "{deleted:?}");
-    for kind in KINDS {
-        let child = children(world, kind).get("shop").await.unwrap();
-        assert_eq!(child.metadata.owner_references.unwrap_or_default(), [], "{kind}");
-        assert_eq!(child.metadata.deletion_timestamp, None, "{kind}");
-    }
-}
-
-#[tokio::test]
-async fn orphaned_children_are_adopted_and_their_pods_live_on() {
-    let world = World::new("adopt").await;
-    let _operator = world.operator();
-    world.apply(&shop("adopt.example.com")).await;
-    let old = world.until_started("shop").await;
-    let running = pods(&world).await;
-    assert_eq!(running.len(), 2);
-
-    orphan(&world).await;
-    let mut again = shop("adopt.example.com");
-    again["metadata"]["annotations"] = json!({ "phasegate.dev/adopt": "true" });
-    world.apply(&again).await;
-
-    let new = world.until_started("shop").await;
-    assert_ne!(new.uid(), old.uid());
-    assert_eq!(path(&new), ["Starting/Running StartRequested", "Started/Running Started"]);
-    for kind in KINDS {
-        let child = children(&world, kind).get("shop").await.unwrap();
-        assert_eq!(child.metadata.owner_references.as_ref().unwrap().len(), 1, "{kind}");
-        assert_eq!(Some(&child.metadata.owner_references.as_ref().unwrap()[0].uid), new.metadata.uid.as_ref());
-        assert_eq!(child.labels()["phasegate.dev/gateway-uid"], new.uid(), "{kind}");
-    }
-    assert_eq!(pods(&world).await, running, "no pod was replaced");
-    let sets = world.api::<ReplicaSet>().list(&ListParams::default()).await.unwrap();
-    assert_eq!(sets.items.len(), 1, "no rollout began");
-    world.delete("shop").await;
-    world.until_nothing_is_left().await;
-}
-
-#[tokio::test]
-async fn without_the_annotation_a_gateway_waits_until_the_leftovers_are_deleted() {
-    let world = World::new("leftovers").await;
-    let _operator = world.operator();
-    world.apply(&shop("leftovers.example.com")).await;
-    world.until_started("shop").await;
-    let running = pods(&world).await;
-
-    orphan(&world).await;
-    world.apply(&shop("leftovers.example.com")).await;
-
-    let waiting = world.until_condition("shop", condition::READY, "False", "WaitingForDeletion").await;
-    assert_eq!(path(&waiting), ["Created/Running WaitingForDeletion"]);
-    assert_eq!(waiting.status.as_ref().unwrap().attempt, None);
-    assert!(!is_true(&waiting, condition::STALLED) && is_true(&waiting, condition::RECONCILING));
-    assert_eq!(pods(&world).await, running, "what is not ours is left alone");
-
-    for kind in KINDS {
-        children(&world, kind).delete("shop", &DeleteParams::background()).await.unwrap();
-    }
-    let started = world.until_started("shop").await;
-    assert_eq!(
-        path(&started),
-        ["Created/Running WaitingForDeletion", "Starting/Running StartRequested", "Started/Running Started"]
-    );
-    let deployment: Deployment = world.api().get("shop").await.unwrap();
-    assert_eq!(deployment.metadata.owner_references.unwrap()[0].uid, started.uid());
 }

@@ -152,27 +152,6 @@ async fn a_started_gateway_whose_pods_all_fail_is_unavailable_and_never_trips_th
     world.until_condition("shop", condition::READY, "True", "Started").await;
 }
 
-#[tokio::test]
-async fn replicas_that_the_spec_leaves_out_are_left_to_whoever_scales_the_deployment() {
-    let world = World::new("roll-scale").await;
-    let _operator = world.operator();
-    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
-    world.until_started("shop").await;
-
-    world.patch_object::<Deployment>("shop", json!({ "spec": { "replicas": 3 } })).await;
-    let changed = world.patch("shop", json!({ "spec": { "image": "acme/gateway:2" } })).await;
-    world.until_ready_again(&changed).await;
-    let deployment: Deployment = world.api().get("shop").await.unwrap();
-    assert_eq!((deployment.spec.as_ref().unwrap().replicas, available(&deployment)), (Some(3), 3));
-
-    // Named again, they are the spec's.
-    let changed = world.patch("shop", json!({ "spec": { "replicas": 2 } })).await;
-    world.until_ready_again(&changed).await;
-    world.patch_object::<Deployment>("shop", json!({ "spec": { "replicas": 4 } })).await;
-    let two = |deployment: &Deployment| deployment.spec.as_ref().unwrap().replicas == Some(2);
-    world.until("shop", "two replicas again", two).await;
-}
-
 /// The Deployment is made to look like one of an older operator, which rendered another template.
 #[tokio::test]
 async fn pods_of_an_older_renderer_are_left_alone_until_the_spec_changes() {

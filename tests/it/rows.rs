@@ -42,7 +42,7 @@ const ROWS: &[(&str, &[&str])] = &[
             "names::a_strangers_object_is_left_alone_and_the_gateway_starts_when_it_goes",
             "names::the_second_gateway_on_a_host_waits_without_a_clock_until_the_first_goes",
             "hosts::of_two_gateways_racing_for_a_host_one_wins_and_the_other_starts_when_it_goes",
-            "drift::without_the_annotation_a_gateway_waits_until_the_leftovers_are_deleted",
+            "leftovers::a_gateway_whose_predecessor_is_not_collected_is_stalled_and_keeps_its_host",
             "registry::outages::an_operator_that_is_there_before_the_database_serves_kubernetes_and_begins_when_it_appears",
         ],
     ),
@@ -69,6 +69,13 @@ const ROWS: &[(&str, &[&str])] = &[
     (
         "Starting | deadline of a restart passed, a pod is available",
         &["restarting::a_restart_with_a_broken_image_leaves_the_old_pods_serving_until_the_image_is_corrected"],
+    ),
+    (
+        "Starting | deadline passed, a pod is available and traffic reaches it; not with `--stop-partial-starts`",
+        &[
+            "partial::a_start_with_pods_that_serve_is_not_stopped_at_its_deadline_and_completes_by_itself",
+            "partial::with_the_strict_rule_a_start_that_is_not_complete_is_stopped",
+        ],
     ),
     (
         "Starting | deadline passed",

@@ -59,7 +59,10 @@ async fn pods_that_do_not_end_are_named_and_do_not_hold_up_a_start() {
     let shop = world.until_condition("shop", condition::CLEANUP_STUCK, "True", "CleanupStuck").await;
     assert_eq!(shop.status.as_ref().unwrap().phase, Some(Phase::Stopping));
     let said = message(&shop, condition::CLEANUP_STUCK);
-    assert!(said.contains("its last pods") && said.contains("finalizers"), "{said}");
+    let dying: Pod = world.api().get(&pod).await.unwrap();
+    let node = dying.spec.unwrap().node_name.unwrap();
+    let words = format!("its last pods to end: pod {pod} on node {node}, kept by finalizers (example.com/node)");
+    assert!(said.contains(&words), "{said}");
     assert!(is_true(&shop, condition::STALLED));
 
     world.patch("shop", json!({ "spec": { "state": "Running" } })).await;

@@ -92,9 +92,10 @@ pub struct ApiGatewaySpec {
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
 
-    /// How many pods serve. Absent: 1, or whatever an autoscaler sets on the Deployment.
+    /// How many pods serve. Autoscalers set it by the scale subresource of the gateway.
+    // Optional although the schema has a default: older definitions have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 1000))]
+    #[schemars(range(min = 0, max = 1000), extend("default" = 1))]
     pub replicas: Option<i32>,
 
     /// CPU, memory and other resources that a pod asks for and is limited to.

@@ -38,7 +38,7 @@ pub const RETRY_ANNOTATION: &str = "phasegate.dev/retry-requested-at";
 pub const RESTART_ANNOTATION: &str = "phasegate.dev/restart-requested-at";
 
 /// Annotation that, when `true`, lets a gateway take over the children of an earlier gateway of
-/// its name instead of waiting for their deletion.
+/// its name instead of waiting until garbage collection has deleted them. What has no controller is taken over without it.
 pub const ADOPT_ANNOTATION: &str = "phasegate.dev/adopt";
 /// Annotation of a Namespace: the hosts that its gateways and environments may have, as suffixes
 /// separated by commas. Absent: any.

@@ -40,7 +40,7 @@ words! {
     /// The operator was away when the deadline passed: the gateway gets its time.
     Resumed,
 
-    /// The start took longer than its deadline; the cause is in `status.lastFailure`.
+    /// The start took longer than its deadline; the cause is in `status.lastFailure`. What serves goes on serving.
     StartDeadlineExceeded,
     /// The restart took longer than its deadline; the old pods go on serving.
     RestartDeadlineExceeded,
@@ -59,7 +59,7 @@ words! {
     GatewayNotStarted,
     /// An object of the gateway's name belongs to somebody else.
     NameTaken,
-    /// An object of an earlier gateway of this name is still being deleted.
+    /// An object of an earlier gateway of this name is still to be collected.
     WaitingForDeletion,
     /// The registry does not answer.
     RegistryUnavailable,

@@ -11,7 +11,9 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{INPUTS_ANNOTATION, STARTUP_ANNOTATION, hash, label_selector, metadata, pod_labels, spec_hash};
+use super::{
+    COUNT_ANNOTATION, INPUTS_ANNOTATION, STARTUP_ANNOTATION, hash, label_selector, metadata, pod_labels, spec_hash,
+};
 use crate::api::ApiGateway;
 
 /// The name of the gateway's container, which is the only one that is rendered.
@@ -30,6 +32,9 @@ pub(super) fn render(gateway: &ApiGateway, start_deadline: Duration) -> Deployme
     let inputs = format!("{}-{restarts}", spec_hash(&gateway.spec));
     let annotations = metadata.annotations.get_or_insert_default();
     annotations.insert(INPUTS_ANNOTATION.to_owned(), inputs);
+    if gateway.spec.replicas.is_some() {
+        annotations.insert(COUNT_ANNOTATION.to_owned(), "spec".to_owned());
+    }
     let template = template(gateway, restarts, start_deadline);
     annotations.insert(STARTUP_ANNOTATION.to_owned(), startup(startup_failures(start_deadline), &template));
     Deployment {

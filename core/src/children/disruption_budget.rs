@@ -17,6 +17,8 @@ pub(super) fn render(gateway: &ApiGateway) -> Option<PodDisruptionBudget> {
         spec: Some(PodDisruptionBudgetSpec {
             selector: Some(label_selector(gateway)),
             max_unavailable: Some(IntOrString::Int(1)),
+            // Or the pods of a gateway that never gets ready would keep a node from being drained, for ever.
+            unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
             ..PodDisruptionBudgetSpec::default()
         }),
         status: None,

@@ -7,7 +7,7 @@ use k8s_openapi::api::networking::v1::{
 };
 
 use super::deployment::PORT;
-use super::{Surroundings, metadata, stamped_anew};
+use super::{Surroundings, metadata, stamped};
 use crate::api::ApiGateway;
 
 /// Whether a gateway is to have an Ingress.
@@ -75,7 +75,7 @@ pub fn keep_routes(found: &Ingress, rendered: Option<&Ingress>, hosts: &[String]
         tls.hosts = Some(rules.iter().filter_map(|rule| rule.host.clone()).collect());
     }
     spec.rules = Some(rules);
-    Some(if kept.spec == found.spec { kept } else { stamped_anew(kept) })
+    Some(if kept.spec == found.spec { kept } else { stamped(kept) })
 }
 
 /// Whether an Ingress has a rule for a host.

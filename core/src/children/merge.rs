@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::inherited;
 use super::places::{KEPT_UNLESS_DESIRED, NEVER_RESTORED, OWNERS};
 
 /// The object that is to be written over `fresh`: others' metadata is kept, and the specification is ours as a whole. It is the one
@@ -14,6 +15,7 @@ pub fn merge(fresh: &Value, desired: &Value, accepted: Option<&Value>) -> Value 
     }
     merge_owners(fresh, &mut merged);
     let Some(spec) = accepted.and_then(|accepted| accepted.get("spec")).or_else(|| desired.get("spec")) else {
+        inherited::take_back(&mut merged, fresh, desired);
         return merged;
     };
     merged["spec"] = spec.clone();
@@ -30,6 +32,7 @@ pub fn merge(fresh: &Value, desired: &Value, accepted: Option<&Value>) -> Value 
             _ => {}
         }
     }
+    inherited::take_back(&mut merged, fresh, desired);
     merged
 }
 

@@ -10,6 +10,7 @@ mod deployment;
 mod disruption_budget;
 mod form;
 mod ingress;
+mod inherited;
 mod managers;
 mod merge;
 mod ownership;
@@ -35,6 +36,9 @@ pub use deployment::CONTAINER;
 pub use disruption_budget::wants_disruption_budget;
 pub use form::{Form, drift, form_hash};
 pub use ingress::{keep_routes, routes, wants_ingress};
+pub use inherited::{
+    INHERITED_ANNOTATIONS, INHERITED_LABELS, Inheritance, Inherited, KeyPattern, notice_what_is_not_inherited_any_more,
+};
 pub use managers::last_manager;
 pub use merge::merge;
 pub use ownership::{Owner, is_gateway, owner_of};
@@ -61,6 +65,12 @@ pub const STARTUP_ANNOTATION: &str = "phasegate.dev/startup";
 /// something was dropped, which a comparison of values cannot.
 pub const DESIRED_ANNOTATION: &str = "phasegate.dev/desired";
 
+/// Annotation of a Deployment whose count is the spec's. One that the last release made has none: its count may be an
+/// autoscaler's, since the spec could leave it out.
+pub const COUNT_ANNOTATION: &str = "phasegate.dev/replicas";
+/// What the API server fills in where the spec leaves the count out.
+const DEFAULT_COUNT: i32 = 1;
+
 /// The children of one gateway.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Children {
@@ -83,6 +93,8 @@ pub struct Surroundings {
     pub environment_hosts: Vec<String>,
     /// Annotations that whoever runs the operator wants on every Ingress.
     pub ingress_annotations: BTreeMap<String, String>,
+    /// What they have from the gateway's own metadata.
+    pub inherited: Inherited,
 }
 
 /// Renders the children of a gateway whose Deployment and Ingress are as they were `found`.
@@ -94,6 +106,7 @@ pub fn desired(
     let (deployment, ingress) = found;
     let mut children = render(&taken_up::gateway(gateway, ingress), around);
     if let Some(found) = deployment {
+        keep_count_of_last_release(&mut children.deployment, found);
         keep_pods(gateway, &mut children.deployment, found);
     }
     children
@@ -101,11 +114,13 @@ pub fn desired(
 
 /// Renders the children of a gateway.
 pub fn render(gateway: &ApiGateway, around: &Surroundings) -> Children {
+    let mut deployment = deployment::render(gateway, around.start_deadline);
+    inherited::add_to_pods(&mut deployment, &around.inherited);
     Children {
-        deployment: stamped(deployment::render(gateway, around.start_deadline)),
-        service: stamped(service::render(gateway)),
-        ingress: ingress::render(gateway, around).map(stamped),
-        disruption_budget: disruption_budget::render(gateway).map(stamped),
+        deployment: finished(deployment, around),
+        service: finished(service::render(gateway), around),
+        ingress: ingress::render(gateway, around).map(|ingress| finished(ingress, around)),
+        disruption_budget: disruption_budget::render(gateway).map(|budget| finished(budget, around)),
     }
 }
 
@@ -143,21 +158,41 @@ fn keep_pods(gateway: &ApiGateway, desired: &mut Deployment, found: &Deployment)
     as_written.metadata.annotations.get_or_insert_default().insert(DESIRED_ANNOTATION.to_owned(), kept);
     let json = |object: &Deployment| serde_json::to_value(object).unwrap_or_default();
     let changed = difference(&json(&as_written), &json(found)).is_some();
-    *desired = if changed { stamped_anew(desired.clone()) } else { as_written };
+    *desired = if changed { stamped(desired.clone()) } else { as_written };
 }
 
-/// Writes the hash of an object into its annotation.
+/// A default in the definition asks for nothing. A Deployment of the last release keeps its count, and whoever scales it
+/// goes on doing so, until the gateway's spec has a count of its own; one that is created anew has the spec's.
+fn keep_count_of_last_release(desired: &mut Deployment, found: &Deployment) {
+    let annotated =
+        |object: &Deployment| object.metadata.annotations.iter().flatten().any(|(key, _)| key == COUNT_ANNOTATION);
+    let count = |object: &Deployment| object.spec.as_ref().and_then(|spec| spec.replicas);
+    let asked = count(desired);
+    let has_its_own = asked != Some(DEFAULT_COUNT) && asked != count(found);
+    if annotated(found) || has_its_own {
+        return;
+    }
+    if let (Some(DEFAULT_COUNT), Some(spec)) = (asked, &mut desired.spec) {
+        spec.replicas = None;
+    }
+    if let Some(annotations) = &mut desired.metadata.annotations {
+        annotations.remove(COUNT_ANNOTATION);
+    }
+}
+
+/// Adds what an object has from the gateway's metadata, and writes the hash of all of it into its annotation.
+fn finished<K: Resource + serde::Serialize>(mut object: K, around: &Surroundings) -> K {
+    inherited::add(object.meta_mut(), &around.inherited);
+    stamped(object)
+}
+
+/// Writes the hash of an object into its annotation. By it what is desired is told from what was written, and accepted,
+/// before.
 fn stamped<K: Resource + serde::Serialize>(mut object: K) -> K {
+    object.meta_mut().annotations.get_or_insert_default().remove(DESIRED_ANNOTATION);
     let hex = hash(&object);
     object.meta_mut().annotations.get_or_insert_default().insert(DESIRED_ANNOTATION.to_owned(), hex);
     object
-}
-
-/// Writes the hash of an object that was found, and of which something else is desired, into its annotation: by that it is
-/// known that what is stored is not what was accepted.
-fn stamped_anew<K: Resource + serde::Serialize>(mut object: K) -> K {
-    object.meta_mut().annotations.get_or_insert_default().remove(DESIRED_ANNOTATION);
-    stamped(object)
 }
 
 /// The first 16 hexadecimal digits of the SHA-256 of an object's JSON.

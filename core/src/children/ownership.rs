@@ -9,9 +9,9 @@ use crate::api::ApiGateway;
 /// Whose an object of the gateway's name is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// This gateway's.
+    /// This gateway's, or left by an earlier one of its name with no owner at all.
     Ours,
-    /// That of an earlier gateway of the same name.
+    /// That of an earlier gateway of the same name, which garbage collection takes.
     Predecessor,
     /// Somebody else's: who.
     Stranger(String),
@@ -23,7 +23,10 @@ pub fn is_gateway(owner: &OwnerReference) -> bool {
     owner.kind == ApiGateway::kind(&()) && group == Some(&*ApiGateway::group(&()))
 }
 
-/// Tells whose an object is: by its controller, and without a controller by our labels.
+/// Tells whose an object is: by its controller, and without a controller by our labels. What carries those of an
+/// earlier gateway of this name and has no controller is nobody's any more (`kubectl delete --cascade=orphan`, a namespace
+/// that was restored without owner references): garbage collection never takes it, so the gateway does. Who could forge
+/// the labels writes such objects in this namespace, and gives away only its own.
 pub fn owner_of(meta: &ObjectMeta, gateway: &ApiGateway) -> Owner {
     let controller = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
     match controller {
@@ -34,8 +37,7 @@ pub fn owner_of(meta: &ObjectMeta, gateway: &ApiGateway) -> Owner {
             let label = |name: &str| meta.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
             match (label(UID_LABEL), label(NAME_LABEL)) {
                 (Some(uid), _) if uid == gateway.uid() => Owner::Ours,
-                // Orphaned on purpose: `kubectl delete --cascade=orphan`.
-                (Some(_), Some(name)) if name == gateway.name_or_empty() => Owner::Predecessor,
+                (Some(_), Some(name)) if name == gateway.name_or_empty() => Owner::Ours,
                 _ => Owner::Stranger("nobody that phasegate knows".to_owned()),
             }
         }

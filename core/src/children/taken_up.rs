@@ -82,17 +82,11 @@ pub(super) fn inputs(gateway: &ApiGateway) -> String {
 /// The replicas that were asked for. Of a spec that nobody has changed they are those that were taken up: a default that
 /// came later takes no pods away from a gateway that others have scaled.
 pub fn replicas(gateway: &ApiGateway) -> Option<i32> {
-    /// What the definitions fill in since they do; the last release's did not.
-    const DEFAULT: Option<i32> = Some(1);
-    let status = gateway.status.as_ref();
-    let (asked, generation) = (gateway.spec.replicas, gateway.metadata.generation);
-    let Some((status, handled)) = status.and_then(|status| Some((status, status.handled.as_ref()?))) else {
-        return asked;
-    };
-    match handled.generation {
-        Some(_) if handled.generation == generation => handled.replicas,
-        None if asked == DEFAULT && generation.is_some() && status.observed_generation == generation => None,
-        _ => asked,
+    match gateway.status.as_ref().and_then(|status| status.handled.as_ref()) {
+        Some(handled) if handled.generation.is_some() && handled.generation == gateway.metadata.generation => {
+            handled.replicas
+        }
+        _ => gateway.spec.replicas,
     }
 }
 

@@ -4,11 +4,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
 use super::diagnosis::{self, Cause};
-use super::observed::{Child, Presence};
+use super::observed::Presence;
 use super::place::Place;
 use super::situation::{DueStart, Situation};
 use super::words::{ended, human, say};
-use super::{deadline, readiness};
+use super::{cleanup, deadline, readiness};
 use crate::api::{ApiGatewayStatus, Reason, Serving, Subject, condition};
 
 /// One condition's new status, reason and message.
@@ -256,7 +256,7 @@ fn deleting(s: &Situation<'_>) -> Outlook {
         _ => heals_by_waiting(Reason::Deleting, "the gateway is being deleted"),
     };
     if left && s.is_stuck() {
-        let message = format!("the deletion waits for {}", remaining(s));
+        let message = format!("the deletion waits for {}", cleanup::remaining(s));
         outlook.cleanup_stuck = Some(yes(Reason::CleanupStuck, message.clone()));
         outlook.stalled = yes(Reason::CleanupStuck, message);
     }
@@ -315,10 +315,10 @@ fn on_its_way(s: &Situation<'_>, reason: Reason, message: &str) -> Outlook {
     outlook
 }
 
-fn obstructed(cause: &Cause) -> Outlook {
+fn obstructed(s: &Situation<'_>, cause: &Cause) -> Outlook {
     let message = sentence(cause);
-    match cause.reason {
-        Reason::WaitingForDeletion => heals_by_waiting(cause.reason, &message),
+    match s.collection_is_late_in() {
+        Some(left) if !left.is_zero() => heals_by_waiting(cause.reason, &message),
         _ => waits_for_somebody(cause.reason, &message),
     }
 }
@@ -345,7 +345,7 @@ fn obstacle(s: &Situation<'_>) -> Option<Cause> {
 
 fn pending(s: &Situation<'_>) -> Outlook {
     if let Some(cause) = obstacle(s) {
-        return obstructed(&cause);
+        return obstructed(s, &cause);
     }
     match &s.observed.registry.unavailable {
         Some(words) => heals_by_waiting(Reason::RegistryUnavailable, &registry_does_not_answer(words)),
@@ -355,7 +355,7 @@ fn pending(s: &Situation<'_>) -> Outlook {
 
 fn starting(s: &Situation<'_>, status: &ApiGatewayStatus, reason: Reason) -> Outlook {
     let mut outlook = if let Some(cause) = obstacle(s) {
-        obstructed(&cause)
+        obstructed(s, &cause)
     } else if let Some(cause) = diagnosis::visible_cause(s) {
         visible(cause, (reason == Reason::Restarting).then(|| serving(s)))
     } else {
@@ -372,26 +372,41 @@ fn starting(s: &Situation<'_>, status: &ApiGatewayStatus, reason: Reason) -> Out
 fn available(s: &Situation<'_>) -> Claim {
     if readiness::serves(s.observed) {
         yes(Reason::Started, "at least one pod is available")
-    } else if s.observed.rollout.desired == 0 && s.observed.deployment.is_ours() {
-        no(Reason::ScaledToZero, "spec.replicas is 0")
+    } else if let Some(why) = scaled_to_zero(s) {
+        no(Reason::ScaledToZero, why)
     } else {
         no(Reason::Unavailable, "no pod is available")
     }
 }
 
+/// Who scaled a gateway to zero, and who is to be asked.
+fn scaled_to_zero(s: &Situation<'_>) -> Option<&'static str> {
+    let observed = s.observed;
+    let asked = s.gateway.spec.replicas == Some(0);
+    if !observed.deployment.is_ours() || observed.rollout.desired > 0 {
+        return None;
+    }
+    Some(match observed.deployment {
+        _ if asked => {
+            "spec.replicas is 0, and no pod runs. Whoever scales the ApiGateway (kubectl scale, an autoscaler) is to be asked"
+        }
+        Presence::Equal => {
+            "somebody scaled the Deployment to 0, whose count is not the spec's: ask who scales it (an autoscaler on the \
+             Deployment, which belongs on the ApiGateway), or scale it up"
+        }
+        _ => "somebody scaled the Deployment to 0: it is put back to spec.replicas",
+    })
+}
+
 fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
     let available = available(s);
-    // It stays so until the workload is ready or the user asks for something new: either clears
-    // the failure.
-    let restart_failed = status.last_failure.is_some()
-        && status.history.last().is_some_and(|last| last.reason == Reason::RestartDeadlineExceeded);
     let contested = diagnosis::visible_cause(s).filter(|cause| cause.reason == Reason::Contested);
     if readiness::workload_ready(s.observed) && contested.is_none() {
         if let Some(cause) = diagnosis::cause_without_budget(s.observed) {
             return Outlook { available, ..visible(cause, None) };
         }
         return Outlook {
-            ready: yes(Reason::Started, "the gateway is as asked"),
+            ready: yes(Reason::Started, scaled_to_zero(s).unwrap_or("the gateway is as asked")),
             reconciling: no(Reason::Started, ""),
             stalled: no(Reason::Started, ""),
             cleanup_stuck: None,
@@ -400,13 +415,9 @@ fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
         };
     }
     let outlook = if let Some(cause) = obstacle(s) {
-        obstructed(&cause)
-    } else if restart_failed {
-        let cause = status.last_failure.as_ref().map(|failure| failure.message.as_str()).unwrap_or_default();
-        waits_for_somebody(
-            Reason::RestartDeadlineExceeded,
-            &format!("the restart did not finish in time and the old pods go on serving: {cause}"),
-        )
+        obstructed(s, &cause)
+    } else if let Some(incomplete) = incomplete(s, status) {
+        incomplete
     } else if let Some(words) = &s.observed.rollout.progress_deadline_exceeded {
         no_progress(s, words)
     } else if let Some(cause) = contested {
@@ -417,6 +428,29 @@ fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
         on_its_way(s, Reason::RollingOut, "a change is being rolled out or repaired")
     };
     Outlook { available, ..outlook }
+}
+
+/// An attempt was given up at its deadline, and what serves was left serving. It stays so until the workload is ready
+/// or the user asks for something new: either clears the failure.
+fn incomplete(s: &Situation<'_>, status: &ApiGatewayStatus) -> Option<Outlook> {
+    let (failure, last) = (status.last_failure.as_ref()?, status.history.last()?);
+    let serves = readiness::serves(s.observed);
+    let (what, meanwhile) = match last.reason {
+        Reason::RestartDeadlineExceeded if serves => ("restart", "the old pods go on serving"),
+        Reason::StartDeadlineExceeded if serves => ("start", "the pods that are available go on serving"),
+        Reason::RestartDeadlineExceeded => ("restart", "no pod serves any more"),
+        Reason::StartDeadlineExceeded => ("start", "no pod serves any more"),
+        _ => return None,
+    };
+    let hint = match last.reason {
+        Reason::StartDeadlineExceeded => {
+            format!(". {} It goes on by itself once that is mended.", ended(&failure.hint))
+        }
+        _ => String::new(),
+    };
+    let cause = failure.message.trim_end_matches('.');
+    let message = format!("the {what} did not finish in time and {meanwhile}: {cause}{hint}");
+    Some(waits_for_somebody(last.reason, &message))
 }
 
 /// The Deployment gave up its rollout, in its own words unless a cause is visible.
@@ -433,7 +467,7 @@ fn stopping_or_stopped(s: &Situation<'_>, status: &ApiGatewayStatus, place: Opti
     let due = stopped && s.due_start().is_some();
     let late = stopped && s.observed.children().iter().any(|(_, presence)| presence.is_ours());
     let mut outlook = if let (true, Some(cause)) = (due, obstacle(s)) {
-        obstructed(&cause)
+        obstructed(s, &cause)
     } else if s.asked_to_run() && s.was_asked_to_run() {
         timed_out(s, status, stopped)
     } else if stopped && !late && !s.asked_to_run() {
@@ -449,7 +483,7 @@ fn stopping_or_stopped(s: &Situation<'_>, status: &ApiGatewayStatus, place: Opti
         heals_by_waiting(if stopped { Reason::Pending } else { Reason::Stopping }, "the gateway is being stopped")
     };
     if !stopped && s.is_stuck() {
-        let message = format!("the stop waits for {}", remaining(s));
+        let message = format!("the stop waits for {}", cleanup::remaining(s));
         outlook.cleanup_stuck = Some(yes(Reason::CleanupStuck, message.clone()));
         outlook.stalled = yes(Reason::CleanupStuck, message);
     }
@@ -481,32 +515,5 @@ fn timed_out(s: &Situation<'_>, status: &ApiGatewayStatus, stopped: bool) -> Out
         stalled: Claim { is: due.is_none(), ..no(Reason::StartDeadlineExceeded, message) },
         cleanup_stuck: None,
         subject: None,
-    }
-}
-
-/// What a stop waits for: the first in the order in which things are taken away.
-fn remaining(s: &Situation<'_>) -> String {
-    let name = s.gateway.name_or_empty();
-    let observed = s.observed;
-    let child = [
-        (Child::Ingress, &observed.ingress),
-        (Child::PodDisruptionBudget, &observed.disruption_budget),
-        (Child::Service, &observed.service),
-        (Child::Deployment, &observed.deployment),
-    ]
-    .into_iter()
-    .find(|(_, presence)| presence.is_ours());
-    let active = observed.environments.iter().find(|environment| environment.active);
-    match (child, active) {
-        (Some((child, Presence::Terminating)), _) => {
-            format!("{} {name:?}, which is being deleted: look at its finalizers", child.kind())
-        }
-        (Some((child, _)), _) => match diagnosis::cause_of_child(observed, child) {
-            Some(cause) => format!("{} {name:?} to be deleted: {}", child.kind(), cause.message),
-            None => format!("{} {name:?} to be deleted", child.kind()),
-        },
-        (None, Some(environment)) => format!("Environment {:?} to be switched off", environment.name),
-        // No numbers: they would be a write per pod.
-        (None, None) => "its last pods to end: look at their finalizers and their nodes".to_owned(),
     }
 }

@@ -235,7 +235,8 @@ pub fn obstacle_cause(s: &Situation<'_>, obstacle: &Obstacle) -> Cause {
             reason,
             format!("{} {name:?} of an earlier gateway of this name is still there", child.kind()),
             format!(
-                "It goes on by itself once that is deleted; to take it over instead, set the annotation {ADOPT_ANNOTATION} to \"true\"."
+                "It goes on by itself once garbage collection has deleted that; where it does not, look at its finalizers. To \
+                 take it over instead, set the annotation {ADOPT_ANNOTATION} to \"true\"."
             ),
         ),
     }

@@ -45,12 +45,32 @@ pub struct Stake {
     /// The host that its spec names.
     pub wanted: Option<String>,
     claimed: BTreeMap<String, Timestamp>,
+    routed: bool,
 }
 
+/// When a host counts as claimed that is routed and of which no claim is recorded: later than every claim that is. So
+/// it is not given away, and takes nothing from anybody.
+const ROUTED: Timestamp = Timestamp::MAX;
+
 impl Stake {
+    /// The same, where the Ingress of the gateway routes the host that is wanted: one that was restored from a backup,
+    /// or waits, has no claim recorded yet and serves all the same.
+    pub fn routed(self, routed: bool) -> Self {
+        Self { routed, ..self }
+    }
+
+    /// What is claimed, and since when.
+    fn claims(&self) -> BTreeMap<String, Timestamp> {
+        let mut claims = self.claimed.clone();
+        if let (true, Some(host)) = (self.routed, &self.wanted) {
+            claims.entry(host.clone()).or_insert(ROUTED);
+        }
+        claims
+    }
+
     fn new(claimant: Claimant, wanted: Option<&String>, claims: Option<&Vec<HostClaim>>) -> Self {
         let claimed = claims.into_iter().flatten().map(|claim| (normal(&claim.host), claim.since.0)).collect();
-        Self { claimant, wanted: wanted.map(|host| normal(host)), claimed }
+        Self { claimant, wanted: wanted.map(|host| normal(host)), claimed, routed: false }
     }
 
     /// Whether the claim on the host that the spec names is recorded.
@@ -104,8 +124,8 @@ impl Claims {
     /// Takes in a claimant as it is now. Returns who else is to look again, because a claim
     /// on a host that they want has changed.
     pub fn learn(&mut self, stake: impl Into<Stake>) -> BTreeSet<Claimant> {
-        let Stake { claimant, wanted, claimed } = stake.into();
-        self.replace(&claimant, wanted.as_ref(), &claimed)
+        let stake = stake.into();
+        self.replace(&stake.claimant, stake.wanted.as_ref(), &stake.claims())
     }
 
     /// Forgets a claimant that is gone. Returns who is to look again.
@@ -151,9 +171,12 @@ impl Claims {
     /// Keeps a host for a claimant whose claim is about to be written, until it is learned. Of
     /// several that find the same host free at once, only the first is told `true`.
     pub fn reserve(&mut self, stake: impl Into<Stake>) -> bool {
-        let Stake { claimant, wanted: Some(host), .. } = stake.into() else { return true };
-        let claimed = self.hosts.get(&host).is_some_and(|host| host.claims.keys().any(|other| *other != claimant));
-        if claimed || self.reserved.get(&host).is_some_and(|other| *other != claimant) {
+        let stake = stake.into();
+        if self.verdict(stake.clone()) != HostVerdict::Free {
+            return false;
+        }
+        let Stake { claimant, wanted: Some(host), .. } = stake else { return true };
+        if self.reserved.get(&host).is_some_and(|other| *other != claimant) {
             return false;
         }
         self.reserved.insert(host, claimant);
@@ -169,9 +192,10 @@ impl Claims {
     /// Whether a claimant may have the host that its spec names: nobody else has an older
     /// claim. Of two claims of the same instant, the first by namespace and name wins.
     pub fn verdict(&self, stake: impl Into<Stake>) -> HostVerdict {
-        let Stake { claimant, wanted, claimed } = stake.into();
-        let Some(wanted) = wanted else { return HostVerdict::Free };
-        let mine = claimed.get(&wanted).map(|since| (*since, &claimant));
+        let stake = stake.into();
+        let claims = stake.claims();
+        let Stake { claimant, wanted: Some(wanted), .. } = stake else { return HostVerdict::Free };
+        let mine = claims.get(&wanted).map(|since| (*since, &claimant));
         let oldest = self
             .hosts
             .get(&wanted)

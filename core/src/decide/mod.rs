@@ -1,7 +1,7 @@
 //! The decision: a gateway, what was observed and a moment in, a plan out.
 //!
 //! [`observed`] holds the facts and `situation` what follows from them alone. `phase` judges, [`diagnosis`] explains,
-//! [`conditions`] says it, `status` and `notes` fold that into what is recorded. `learned` is what acting taught.
+//! [`conditions`] says it (`cleanup` of a stop), `status` and `notes` fold that into what is recorded. `learned` is what acting taught.
 //! [`hosts`] and [`environment`] decide for themselves. The others are what these share: words, places, the questions
 //! that several ask.
 //!
@@ -9,6 +9,7 @@
 //! steps, unless it moves because they failed; and every change of phase is one of [`phase::EDGES`].
 
 pub mod answer;
+mod cleanup;
 pub mod conditions;
 pub mod deadline;
 pub mod diagnosis;

@@ -7,6 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::place::Place;
 use crate::api::{Accepted, ApiGateway, Phase, StoredChange};
+use crate::children::Inheritance;
 
 /// Everything outside the `ApiGateway` object that a decision looks at.
 #[derive(Clone, Debug, PartialEq)]
@@ -292,7 +293,7 @@ pub struct Rollout {
     pub template: Option<String>,
 }
 
-/// The gateway's pods.
+/// The gateway's pods: those of its ReplicaSets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pods {
     /// All of them.
@@ -303,6 +304,29 @@ pub struct Pods {
     pub troubles: Vec<PodTrouble>,
     /// One of them whose trouble is told only after a while or after its Events were read, and what was heard of it.
     pub silence: Option<Silence>,
+    /// The first of them by name, as far as a stop that waits for them names them.
+    pub left: Vec<PodLeft>,
+    /// Pods that carry the gateway's label and that nobody owns, by name: taken out of their ReplicaSet, or made by hand. They
+    /// hold up nothing.
+    pub unowned: Vec<String>,
+}
+
+/// A pod that a stop waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodLeft {
+    /// Its name.
+    pub pod: String,
+    /// What may keep it, where it is being deleted.
+    pub leaving: Option<Leaving>,
+}
+
+/// What may keep a pod that is being deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leaving {
+    /// Its node.
+    pub node: Option<String>,
+    /// Its finalizers.
+    pub finalizers: Vec<String>,
 }
 
 impl Pods {
@@ -585,12 +609,16 @@ impl Settings {
 pub struct Settings {
     /// The start deadline of gateways that name none.
     pub start_deadline: Duration,
+    /// Whether a start that is not complete at its deadline is stopped, although some of its pods serve.
+    pub stop_partial_starts: bool,
     /// After how long a stop is called stuck.
     pub cleanup_stuck_after: Duration,
     /// The ingress classes that a gateway may name; none: any.
     pub ingress_classes: Vec<String>,
     /// Annotations of every Ingress.
     pub ingress_annotations: BTreeMap<String, String>,
+    /// Which labels and annotations of a gateway its children carry.
+    pub inheritance: Inheritance,
     /// How long a gateway that is being deleted waits for a registry that does not answer.
     pub registry_deletion_timeout: Duration,
 }

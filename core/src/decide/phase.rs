@@ -163,7 +163,7 @@ fn begin(s: &Situation<'_>) -> Verdict {
     let is_new = s.place() == Some(Place::New);
     match held_by {
         Some(reason) if is_new => go(Phase::Created, State::Running, reason),
-        Some(_) => rest(),
+        Some(_) => held(s),
         // It is recorded first. Where that fails, the gateway waits for the registry like one that found it away.
         None if !s.observed.registry.recorded => {
             let waits = Move::to(Phase::Created, State::Running, Reason::RegistryUnavailable);
@@ -188,7 +188,7 @@ fn starting(s: &Situation<'_>) -> Verdict {
         return Verdict::Go(Move { attempt: NextAttempt::Asked, restarts_pods: s.requests.restart, ..begins });
     }
     if s.obstacle().is_some() {
-        return stay(withdraw_routes(s), None);
+        return held(s);
     }
     if s.waits_for_others() {
         return listening(s, None);
@@ -200,6 +200,10 @@ fn starting(s: &Situation<'_>) -> Verdict {
         }
         if s.place() == Some(Place::Restarting) && s.observed.rollout.available >= 1 {
             return give_up(State::Running, Reason::RestartDeadlineExceeded);
+        }
+        // Who serves is worth more than what is still missing, which comes by itself.
+        if readiness::serves(s.observed) && !s.settings.stop_partial_starts {
+            return give_up(State::Running, Reason::StartDeadlineExceeded);
         }
         return give_up(State::Stopped, Reason::StartDeadlineExceeded);
     }
@@ -259,7 +263,7 @@ fn stopped(s: &Situation<'_>) -> Verdict {
         None => return rest(),
     };
     if s.obstacle().is_some() {
-        return rest();
+        return stay(Vec::new(), until_stalled(s));
     }
     match due {
         DueStart::Asked => start(State::Running, Reason::StartRequested, NextAttempt::Asked),
@@ -310,6 +314,16 @@ fn contests(s: &Situation<'_>) -> Option<Duration> {
         (!due.is_zero() && (!is_settled || repaired.is_contested())).then_some(due)
     });
     dues.min()
+}
+
+/// Somebody or something is in the way. What is routed meanwhile is only what the gateway may have.
+fn held(s: &Situation<'_>) -> Verdict {
+    stay(withdraw_routes(s), until_stalled(s))
+}
+
+/// When it is to be said that what is in the way does not go by itself.
+fn until_stalled(s: &Situation<'_>) -> Option<Duration> {
+    s.collection_is_late_in().filter(|left| !left.is_zero())
 }
 
 /// What has to be written so that a gateway that may not have what its spec asks routes nothing

@@ -8,6 +8,9 @@ use super::requests::Requests;
 use super::{deadline, held, outage, readiness};
 use crate::api::{ApiGateway, REGISTRY_FINALIZER, Reason, State};
 
+/// By then the garbage collector has taken what it takes: it needs a second or two, and pods their grace.
+const COLLECTION: Duration = Duration::from_secs(30);
+
 /// A gateway and all that is known about it.
 pub struct Situation<'a> {
     /// The object.
@@ -128,6 +131,18 @@ impl Situation<'_> {
             HostVerdict::NotAllowed { host, allowed } => Some(Obstacle::HostNotAllowed { host, allowed }),
             HostVerdict::Free => None,
         }
+    }
+
+    /// In how long a gateway that waits for garbage collection is said to be stalled; zero once it is. Nothing else that
+    /// is in the way goes by itself.
+    pub(super) fn collection_is_late_in(&self) -> Option<Duration> {
+        let Some(Obstacle::WaitingForDeletion { .. }) = self.obstacle() else { return None };
+        let waited = match self.place() {
+            None | Some(Place::New) => Duration::ZERO,
+            Some(place) if place.is_attempt() => self.moment.held,
+            Some(_) => self.moment.phase,
+        };
+        Some(COLLECTION.saturating_sub(waited))
     }
 
     /// Whether the clock of the attempt stands still.

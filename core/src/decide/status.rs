@@ -5,11 +5,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use super::observed::{self, HostVerdict};
 use super::place::Place;
 use super::plan::{Move, NextAttempt};
-use super::situation::Situation;
-use super::{conditions, deadline, diagnosis, readiness, requests, words};
+use super::situation::{Obstacle, Situation};
+use super::{cleanup, conditions, deadline, diagnosis, readiness, requests, words};
 use crate::api::{
     Accepted, ApiGatewayStatus, Attempt, ContestedField, EnvironmentCount, Failure, HISTORY_LENGTH, HostClaim, Others,
-    Phase, Reason, Transition,
+    Phase, Reason, State, Transition,
 };
 use crate::children::{self, taken_up};
 
@@ -113,14 +113,21 @@ fn story(s: &Situation<'_>, movement: &Move, status: &ApiGatewayStatus) -> Strin
         (Reason::Started, _) => format!("attempt {number} succeeded"),
         (Reason::StartDeadlineExceeded, Phase::Started) => {
             let cause = status.last_failure.as_ref().map_or("", |failure| failure.message.as_str());
-            format!("attempt {number} did not finish within {limit}: {cause}")
+            let meanwhile = match movement.state {
+                State::Stopped => "",
+                _ => "; the pods that are available go on serving",
+            };
+            format!("attempt {number} did not finish within {limit}{meanwhile}: {cause}")
         }
         (Reason::StartDeadlineExceeded, _) => "what the failed attempt created is removed".to_owned(),
         (Reason::RestartDeadlineExceeded, _) => {
             format!("the restart did not finish within {limit}; the old pods go on serving")
         }
         (Reason::StopRequested, _) => "spec.state is Stopped".to_owned(),
-        (Reason::Stopped, _) => "nothing of the gateway runs any more".to_owned(),
+        (Reason::Stopped, _) => {
+            let nothing = "nothing of the gateway runs any more";
+            cleanup::left_alone(s).map_or_else(|| nothing.to_owned(), |pods| format!("{nothing}; {pods}"))
+        }
         (Reason::Deleting, _) => "somebody deleted it".to_owned(),
         (Reason::RegistryUnavailable, _) => {
             let words = s.observed.registry.unavailable.as_deref().unwrap_or_default();
@@ -133,8 +140,8 @@ fn story(s: &Situation<'_>, movement: &Move, status: &ApiGatewayStatus) -> Strin
     }
 }
 
-/// The failure of a restart is over when the workload is ready, or when the user asks for
-/// something new. That of a start is over with the next successful one.
+/// The failure of an attempt whose gateway serves on is over when the workload is ready, or when the user asks for
+/// something new. That of a start that was stopped is over with the next successful one.
 fn forget_failure(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
     if s.place() == Some(Place::Started) && (readiness::workload_ready(s.observed) || s.requests.start) {
         status.last_failure = None;
@@ -199,7 +206,10 @@ fn claim_host(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
         // Nothing routes the host that it had.
         status.hosts.retain(|claim| claim.host == *host);
     }
-    let begun = matches!(place, Some(Place::Starting | Place::Restarting | Place::Started));
+    // One that waits for garbage collection is about to begin, and its predecessor's Ingress may go on routing the host.
+    let about_to_begin =
+        place == Some(Place::Created) && matches!(s.obstacle(), Some(Obstacle::WaitingForDeletion { .. }));
+    let begun = about_to_begin || matches!(place, Some(Place::Starting | Place::Restarting | Place::Started));
     let held = status.hosts.iter().any(|claim| claim.host == *host);
     if begun && !held && s.observed.host == HostVerdict::Free {
         status.hosts = vec![HostClaim { host: host.clone(), since: MicroTime(s.moment.now) }];

@@ -3,6 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use phasegate::api::{ApiGateway, Reason, condition};
+use phasegate::decide::Place;
 use phasegate::decide::conditions::{find, is_cause};
 use serde::Serialize;
 
@@ -56,6 +57,17 @@ pub fn waits_for_others(gateway: &ApiGateway) -> bool {
     is_one_of(&AWAY, reason_of(gateway))
 }
 
+/// Whether it is a restart that was given up: the old pods were left serving.
+pub fn restart_failed(gateway: &ApiGateway) -> bool {
+    gave_up(gateway) && reason_of(gateway) == Reason::RestartDeadlineExceeded.as_str()
+}
+
+/// Whether its start was given up before it was complete, and the pods that served were left serving.
+pub fn start_is_incomplete(gateway: &ApiGateway) -> bool {
+    let place = gateway.status.as_ref().and_then(Place::of_status);
+    gave_up(gateway) && place == Some(Place::Started) && !restart_failed(gateway)
+}
+
 fn is_one_of(reasons: &[Reason], word: &str) -> bool {
     reasons.iter().any(|reason| reason.as_str() == word)
 }
@@ -70,17 +82,17 @@ pub fn is_failing(gateway: &ApiGateway) -> bool {
 pub fn of(gateway: &ApiGateway, now: Timestamp) -> Option<Cause> {
     let Some(ready) = condition_of(gateway, condition::READY) else { return unseen(gateway, now) };
     if ready.status == "True" && ready.reason != Reason::Suspended.as_str() {
-        return None;
+        return scaled_to_zero(gateway);
     }
     let failure = gateway.status.as_ref().and_then(|status| status.last_failure.as_ref());
     match failure {
         _ if is_one_of(&ON_ITS_WAY, &ready.reason) => None,
         Some(failure) if is_one_of(&GIVEN_UP, &ready.reason) => {
-            let verb = if ready.reason == Reason::RestartDeadlineExceeded.as_str() { "restart" } else { "retry" };
-            let next = if gave_up(gateway) {
-                format!("Then change the spec, or: {}", command(verb, gateway))
-            } else {
-                "The operator tries again by itself.".to_owned()
+            let next = match () {
+                () if !gave_up(gateway) => "The operator tries again by itself.".to_owned(),
+                () if restart_failed(gateway) => format!("Then change the spec, or: {}", command("restart", gateway)),
+                () if start_is_incomplete(gateway) => "It goes on by itself once that is mended.".to_owned(),
+                () => format!("Then change the spec, or: {}", command("retry", gateway)),
             };
             Some(Cause {
                 reason: failure.reason.to_string(),
@@ -90,6 +102,16 @@ pub fn of(gateway: &ApiGateway, now: Timestamp) -> Option<Cause> {
         }
         _ => Some(Cause { reason: ready.reason.clone(), message: ready.message.clone(), hint: None }),
     }
+}
+
+/// It is as asked, and nobody is served: by whose wish.
+fn scaled_to_zero(gateway: &ApiGateway) -> Option<Cause> {
+    let available = condition_of(gateway, condition::AVAILABLE)?;
+    (available.reason == Reason::ScaledToZero.as_str()).then(|| Cause {
+        reason: available.reason.clone(),
+        message: available.message.clone(),
+        hint: None,
+    })
 }
 
 /// A command of this plugin about a gateway, to be copied.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use phasegate::api::{ApiGateway, DesiredState, Environment};
-use phasegate::children::{self, DESIRED_ANNOTATION, Surroundings, UID_LABEL};
+use phasegate::children::{self, DESIRED_ANNOTATION, Inheritance, KeyPattern, Surroundings, UID_LABEL};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -38,6 +38,14 @@ pub struct Render {
     /// The operator's flag: an annotation for every Ingress. May be repeated
     #[arg(long = "ingress-annotation", value_name = "KEY=VALUE", value_parser = phasegate::parse::annotation)]
     ingress_annotations: Vec<(String, String)>,
+
+    /// The operator's flag: labels that children have from the gateway, as keys and prefix/*
+    #[arg(long, value_name = "KEYS", value_delimiter = ',', value_parser = KeyPattern::parse)]
+    inherited_labels: Vec<KeyPattern>,
+
+    /// The operator's flag: annotations that children have from the gateway
+    #[arg(long, value_name = "KEYS", value_delimiter = ',', value_parser = KeyPattern::parse)]
+    inherited_annotations: Vec<KeyPattern>,
 
     /// In which form: yaml, or json for one List
     #[arg(short, long, default_value = "yaml")]
@@ -185,12 +193,17 @@ pub fn run(arguments: &Render, cluster: &ClusterArguments) -> Result<(), Failure
     }
     validate::judge(&checked)?;
     let fleet = Fleet::of(&checked, cluster.namespace.as_deref())?;
+    let inheritance = Inheritance {
+        labels: arguments.inherited_labels.clone(),
+        annotations: arguments.inherited_annotations.clone(),
+    };
     let mut rendered = Vec::new();
     for gateway in &fleet.gateways {
         let around = Surroundings {
             start_deadline: gateway.spec.start_deadline.map_or(arguments.start_deadline, Duration::from),
             environment_hosts: fleet.environment_hosts(gateway),
             ingress_annotations: arguments.ingress_annotations.iter().cloned().collect(),
+            inherited: inheritance.of(&gateway.metadata),
         };
         let children = children(gateway, &around)
             .map_err(|error| Failure::new(FAILED, format!("the children cannot be printed: {error}"), "Report it."))?;

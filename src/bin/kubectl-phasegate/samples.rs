@@ -103,6 +103,17 @@ pub fn started() -> ApiGateway {
     )
 }
 
+/// It is as asked, with no pod.
+pub fn scaled_to_zero() -> ApiGateway {
+    let mut gateway = started();
+    let conditions = &mut gateway.status.as_mut().unwrap().conditions;
+    let available = conditions.iter_mut().find(|condition| condition.type_ == "Available").unwrap();
+    available.status = "False".to_owned();
+    available.reason = "ScaledToZero".to_owned();
+    available.message = "spec.replicas is 0".to_owned();
+    gateway
+}
+
 /// It serves while its pods are replaced.
 pub fn restarting() -> ApiGateway {
     shop(
@@ -118,7 +129,16 @@ pub fn restarting() -> ApiGateway {
 
 /// It serves with its old pods.
 pub fn restart_failed() -> ApiGateway {
-    let reason = "RestartDeadlineExceeded";
+    serves_on("RestartDeadlineExceeded")
+}
+
+/// It serves with some of its pods.
+pub fn start_incomplete() -> ApiGateway {
+    serves_on("StartDeadlineExceeded")
+}
+
+/// Its attempt was given up, and what serves was left serving.
+fn serves_on(reason: &str) -> ApiGateway {
     shop(
         json!({}),
         json!({

@@ -1,8 +1,14 @@
 //! A host that two claim in the same moment.
 
-use super::objects::{STATUS, fresh, named, starting};
-use super::world::{Row, World, play};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::runtime::watcher::Event;
+use serde_json::Value;
+
+use super::objects::{STATUS, children_of, fresh, named, orphaned, predecessors, set, starting, strangers};
+use super::world::{Row, World, namespace, play};
+use crate::api::ALLOWED_HOSTS_ANNOTATION;
 use crate::cluster::tests::server::put;
+use crate::decide::observed::HostVerdict;
 
 /// Another gateway that found the same host free, and is about to write its claim.
 fn other_writes(w: &World) {
@@ -70,4 +76,38 @@ async fn a_reservation_lasts_until_the_claim_is_learned_and_ends_with_a_write_th
         w.pass(vec![script]).await.unwrap();
         assert_eq!(w.caches.claims().reserve(&named("other")), fails, "{what}");
     }
+}
+
+/// What is of the gateway `shop`, which has no claim recorded, and whether another may have the host that it wants.
+#[tokio::test(start_paused = true)]
+async fn the_host_that_a_gateways_ingress_routes_is_not_anothers_to_have() {
+    let elsewhere = |ingress| set(ingress, "/spec/rules/0/host", "other.example.com");
+    let forbidding = || namespace_allowing("elsewhere.example.com");
+    for (what, ingress, allows, is_free) in [
+        ("its own Ingress", children_of(&fresh()).ingress, namespace(), false),
+        ("one without an owner", restored(children_of(&fresh()).ingress), namespace(), false),
+        ("one that is collected", predecessors(children_of(&fresh()).ingress), namespace(), false),
+        ("one that routes another host", elsewhere(children_of(&fresh()).ingress), namespace(), true),
+        ("a stranger's", strangers(children_of(&fresh()).ingress), namespace(), true),
+        ("one whose namespace may not have the host", children_of(&fresh()).ingress, forbidding(), true),
+    ] {
+        let w = World::new();
+        w.caches.allowed_hosts.absorb(Event::Apply(allows));
+        w.children([ingress]);
+        let stake = w.caches.stake_of_gateway(&fresh());
+        w.caches.claims().learn(stake);
+        let verdict = w.caches.claims().verdict(&named("other"));
+        assert_eq!(verdict == HostVerdict::Free, is_free, "{what}: {verdict:?}");
+    }
+}
+
+/// The same object, as a backup restores it: of an earlier gateway, without its owner.
+fn restored(object: Value) -> Value {
+    orphaned(set(object, "/metadata/labels/phasegate.dev~1gateway-uid", "uid-of-an-earlier-one"))
+}
+
+fn namespace_allowing(hosts: &str) -> Namespace {
+    let mut namespace = namespace();
+    namespace.metadata.annotations = Some([(ALLOWED_HOSTS_ANNOTATION.to_owned(), hosts.to_owned())].into());
+    namespace
 }

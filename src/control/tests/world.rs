@@ -323,7 +323,7 @@ pub(crate) async fn play(table: &[Row]) {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-fn namespace() -> Namespace {
+pub(crate) fn namespace() -> Namespace {
     let mut namespace = Namespace::default();
     namespace.metadata.name = Some("tenants".to_owned());
     namespace
@@ -341,9 +341,11 @@ pub(crate) fn watched<T: DeserializeOwned>(object: &Value) -> T {
 pub(crate) fn settings() -> Settings {
     Settings {
         start_deadline: Duration::from_secs(300),
+        stop_partial_starts: false,
         cleanup_stuck_after: Duration::from_secs(600),
         ingress_classes: Vec::new(),
         ingress_annotations: std::collections::BTreeMap::new(),
+        inheritance: crate::children::Inheritance::default(),
         registry_deletion_timeout: Duration::from_secs(900),
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn of_gateways(
         for object in &changes.appeared {
             match &object.0 {
                 Ok(gateway) => {
-                    wake.learn(gateway);
+                    wake.learn_gateway(gateway);
                     registry.saw_gateway(gateway);
                 }
                 Err(object) => wake.learn(Stake::of_unreadable(ClaimantKind::Gateway, object)),
@@ -40,6 +40,7 @@ pub(super) fn of_gateways(
                 wake.forget(&Claimant { object: key.clone(), kind: ClaimantKind::Gateway });
                 registry.lost_gateway(key);
             }
+            wake.learn_environments_of(key);
             wake.environments_of(key);
         }
         for object in &changes.appeared {
@@ -67,7 +68,7 @@ pub(super) fn of_environments(
         for object in &changes.appeared {
             match &object.0 {
                 Ok(environment) => {
-                    wake.learn(environment);
+                    wake.learn_environment(environment);
                     registry.saw_environment(environment);
                 }
                 Err(object) => wake.learn(Stake::of_unreadable(ClaimantKind::Environment, object)),

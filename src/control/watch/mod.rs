@@ -77,11 +77,11 @@ pub fn start(shared: &Shared, scope: &Scope, caches: &Arc<Caches>, writers: Writ
         wake.clone(),
     );
     let gateway = |key: &ObjectKey, wake: &Wake| wake.gateway(key);
-    let gateway_and_environments = |key: &ObjectKey, wake: &Wake| wake.gateway_and_environments(key);
+    let routes = |key: &ObjectKey, wake: &Wake| wake.routes(key);
     let everything_in = |key: &ObjectKey, wake: &Wake| wake.namespace(&key.name);
     let deployments = events::fill(&wake, |caches| &caches.deployments, gateway);
     let services = events::fill(&wake, |caches| &caches.services, gateway);
-    let ingresses = events::fill(&wake, |caches| &caches.ingresses, gateway_and_environments);
+    let ingresses = events::fill(&wake, |caches| &caches.ingresses, routes);
     let budgets = events::fill(&wake, |caches| &caches.disruption_budgets, gateway);
     let pods = events::fill(&wake, |caches| &caches.pods, gateway);
     let allowed_hosts = events::fill(&wake, |caches| &caches.allowed_hosts, everything_in);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kube::{Resource, ResourceExt};
 
-use crate::api::ObjectKey;
+use crate::api::{ApiGateway, Environment, ObjectKey};
 use crate::cache::caches::Caches;
 use crate::cache::scopes::Scopes;
 use crate::decide::hosts::{Claimant, ClaimantKind, Stake};
@@ -51,13 +51,47 @@ impl Wake {
     pub(super) fn namespace(&self, name: &str) {
         for gateway in self.caches.gateways.state() {
             if gateway.namespace().as_deref() == Some(name) {
+                if let Ok(gateway) = &gateway.0 {
+                    // What it allows decides what counts as claimed.
+                    self.learn_gateway(gateway);
+                }
                 self.gateway_and_environments(&ObjectKey::of_meta(gateway.meta()));
             }
         }
     }
 
-    /// What a claimant wants and holds now. Whoever wants a host of which the claims changed is looked at.
-    pub(super) fn learn(&self, stake: impl Into<Stake>) {
+    /// What a gateway wants and holds now, and its environments whose claims are not recorded: what its Ingress
+    /// routes is theirs. Whoever wants a host of which the claims changed is looked at.
+    pub(super) fn learn_gateway(&self, gateway: &ApiGateway) {
+        self.learn(self.caches.stake_of_gateway(gateway));
+        self.learn_environments_of(&ObjectKey::of(gateway));
+    }
+
+    /// What the environments of a gateway want and hold, as far as no claim of theirs is recorded.
+    pub(super) fn learn_environments_of(&self, gateway: &ObjectKey) {
+        for (_, environment) in self.caches.environments.of(gateway) {
+            let stake = self.caches.stake_of_environment(&environment);
+            if !stake.is_recorded() {
+                self.learn(stake);
+            }
+        }
+    }
+
+    /// What an environment wants and holds now.
+    pub(super) fn learn_environment(&self, environment: &Environment) {
+        self.learn(self.caches.stake_of_environment(environment));
+    }
+
+    /// The Ingress of a gateway is another one, or routes other hosts.
+    pub(super) fn routes(&self, key: &ObjectKey) {
+        if let Some(gateway) = self.caches.gateway(key) {
+            self.learn_gateway(&gateway);
+        }
+        self.gateway_and_environments(key);
+    }
+
+    /// What a claimant wants and holds now.
+    pub(super) fn learn(&self, stake: Stake) {
         let concerned = self.caches.claims().learn(stake);
         self.claimants(concerned);
     }

@@ -112,7 +112,7 @@ impl Situation<'_> {
     fn is_reported(&self) -> bool {
         let Some(document) = self.own_document() else { return true };
         let told = self.gateway.status.is_none() || document.seq >= Some(self.seq());
-        told && !self.is_to_be_put_back(document)
+        told && !self.is_to_be_put_back(document) && !self.tells_what_is_over(document)
     }
 
     fn seq(&self) -> i64 {

@@ -468,3 +468,26 @@ fn every_filter_of_a_write_asks_by_an_indexed_field_first() {
         assert!(["_id", "gatewayId"].contains(&first.as_str()), "{filter}");
     }
 }
+
+#[test]
+fn a_failure_that_is_over_without_a_transition_is_taken_out_of_the_document() {
+    let mut gateway = platforms(Phase::Started, State::Running, 4, &asks("Running"));
+    let failed = |reason: &str| {
+        but(told("Running", 4), doc! { "phase": "Started", "error": { "reason": reason, "message": "m" } })
+    };
+    let write = report(&gateway, failed("Unschedulable")).unwrap();
+    assert_eq!(write.update.get_document("$unset").ok(), Some(&doc! { "error": "" }));
+    assert_eq!((text(set(&write), "phase"), text(set(&write), "state")), (Some("Started"), None));
+    assert_eq!(text(&write.filter, "error.reason"), Some("Unschedulable"));
+    assert_eq!(report(&gateway, but(told("Running", 4), doc! { "phase": "Started" })), None);
+    assert_eq!(report(&gateway, failed("NoImage")), None, "what intake answered is about the document");
+    gateway.status.as_mut().unwrap().last_failure = Some(Failure {
+        reason: Reason::Unschedulable,
+        message: "no node takes it".to_owned(),
+        hint: String::new(),
+        at: MicroTime(at(3)),
+        attempt: 1,
+        others: crate::api::Others::new(),
+    });
+    assert_eq!(report(&gateway, failed("Unschedulable")), None, "it serves on, and is not complete yet");
+}

@@ -28,6 +28,14 @@ impl Situation<'_> {
             })
     }
 
+    /// Whether the failure that a document tells is over although no transition has followed: a gateway that served on
+    /// at its deadline is complete by now.
+    pub(super) fn tells_what_is_over(&self, document: &GatewayDocument) -> bool {
+        let over = self.gateway.status.as_ref().is_some_and(|status| status.last_failure.is_none());
+        over && document.seq == Some(self.seq())
+            && document.error.as_ref().is_some_and(|error| !intent::is_answer(error))
+    }
+
     fn phase(&self) -> Option<&Phase> {
         self.gateway.status.as_ref()?.phase.as_ref()
     }
@@ -147,6 +155,7 @@ impl Situation<'_> {
             // Told already, and edited by somebody: it is put back, unless it changed since it was read.
             filter.insert("seq", seq);
             filter.insert("phase", or_null(document.phase.as_ref()));
+            filter.insert("error.reason", or_null(document.error.as_ref().map(|error| &error.reason)));
         }
         let mut set = doc! { "seq": seq };
         let mut unset = Document::new();

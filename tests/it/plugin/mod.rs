@@ -63,7 +63,7 @@ impl Said {
     }
 
     /// Asserts that it ended with this code and printed nothing, and returns what it said was wrong and what to do.
-    fn failed(self, code: i32) -> String {
+    pub fn failed(self, code: i32) -> String {
         assert!(self.code == code && self.stdout.is_empty(), "{self:?}");
         let (error, hint) = self.stderr.split_once('\n').unwrap_or_else(|| panic!("no hint: {self:?}"));
         assert!(error.starts_with("error: ") && hint.starts_with("hint: "), "{self:?}");

@@ -3,6 +3,7 @@
 
 mod compare;
 mod form;
+mod inherited;
 mod merge;
 mod ownership;
 mod promises;
@@ -128,4 +129,9 @@ fn stored_service(desired: &Value) -> Value {
         stored = set(&stored, pointer, value);
     }
     stored
+}
+
+#[track_caller]
+fn assert_at(object: &Value, pointer: &str, expected: &Value) {
+    assert_eq!(at(object, pointer), expected, "at {pointer}");
 }

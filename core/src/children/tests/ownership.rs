@@ -85,7 +85,7 @@ fn without_a_controller_the_uid_label_decides() {
         owner_of(&ObjectMeta { labels: Some(labels.into()), ..ObjectMeta::default() }, &gateway(&json!({})))
     };
     assert_eq!(labelled("uid-of-shop", "shop"), Owner::Ours);
-    assert_eq!(labelled("uid-of-an-earlier-shop", "shop"), Owner::Predecessor, "orphaned on purpose");
+    assert_eq!(labelled("uid-of-an-earlier-shop", "shop"), Owner::Ours, "orphaned, or restored without its owner");
     assert!(is_stranger(&labelled("uid-of-another", "another"), "nobody"));
     assert!(is_stranger(&whose(vec![], Some("uid-of-another")), "nobody"));
     assert!(is_stranger(&whose(vec![], None), "nobody"));

@@ -11,11 +11,6 @@ use crate::api::Phase;
 const POD: &str = "/spec/template/spec";
 const CONTAINER: &str = "/spec/template/spec/containers/0";
 
-#[track_caller]
-fn assert_at(object: &Value, pointer: &str, expected: &Value) {
-    assert_eq!(at(object, pointer), expected, "at {pointer}");
-}
-
 fn service(spec: &Value) -> Value {
     as_json(&children(spec).service)
 }
@@ -417,6 +412,7 @@ fn only_several_replicas_get_a_disruption_budget() {
     let budget = as_json(&children(&json!({ "replicas": 2 })).disruption_budget);
     assert_at(&budget, "/spec/maxUnavailable", &json!(1));
     assert_at(&budget, "/spec/minAvailable", &Value::Null);
+    assert_at(&budget, "/spec/unhealthyPodEvictionPolicy", &json!("AlwaysAllow"));
 }
 
 #[test]
@@ -447,7 +443,7 @@ fn an_upgrade_does_not_roll_the_fleet() {
     .map(|child| at(&child, "/metadata/annotations/phasegate.dev~1desired").as_str().unwrap().to_owned());
     assert_eq!(
         (super::super::RENDERER, hashes.each_ref().map(String::as_str)),
-        ("2", ["1bd7e19608a0d33b", "d0bf114985935863", "ceee07071d235542", "15471724ae22165e"])
+        ("2", ["8b7e8022f6d3fca2", "d0bf114985935863", "ceee07071d235542", "0a1ee68cb875d055"])
     );
 }
 
@@ -501,4 +497,31 @@ fn an_ingress_that_keeps_its_routes_is_another_object_only_where_a_rule_changes(
     };
     assert_eq!(stamp(&kept(&["shop.example.com", "dev.example.com"])), stamp(&found));
     assert_ne!(stamp(&kept(&["shop.example.com"])), stamp(&found));
+}
+
+#[test]
+fn a_count_that_the_last_release_left_to_an_autoscaler_stays_until_the_spec_has_its_own() {
+    const COUNT: &str = "/metadata/annotations/phasegate.dev~1replicas";
+    let released =
+        |count: i32| set(&without(&deployment(&json!({ "replicas": 1 })), COUNT), "/spec/replicas", json!(count));
+    let current = |count: i32| set(&deployment(&json!({ "replicas": 1 })), "/spec/replicas", json!(count));
+    // What the spec says, the Deployment, and the count that is wanted of it; none: whatever it is.
+    for (what, spec, found, wanted) in [
+        ("the default does not scale an autoscaler's down", json!({ "replicas": 1 }), released(5), None),
+        ("nor up from zero", json!({ "replicas": 1 }), released(0), None),
+        ("nor does it end what began at one", json!({ "replicas": 1 }), released(1), None),
+        ("a count of the spec's own is the spec's", json!({ "replicas": 3 }), released(5), Some(3)),
+        ("one that was always the spec's is not written again", json!({ "replicas": 3 }), released(3), Some(3)),
+        ("zero is a count of its own", json!({ "replicas": 0 }), released(5), Some(0)),
+        ("what this release made has the spec's", json!({ "replicas": 1 }), current(5), Some(1)),
+        ("older definitions have no default", json!({}), released(5), None),
+    ] {
+        let mut desired: k8s_openapi::api::apps::v1::Deployment = serde_json::from_value(deployment(&spec)).unwrap();
+        super::super::keep_count_of_last_release(&mut desired, &serde_json::from_value(found.clone()).unwrap());
+        assert_eq!(desired.spec.as_ref().unwrap().replicas, wanted, "{what}");
+        // Where nothing is to be changed, nothing is written for the mark alone.
+        let is_marked = desired.metadata.annotations.unwrap().contains_key("phasegate.dev/replicas");
+        let is_written = wanted.is_some_and(|count| *at(&found, "/spec/replicas") != json!(count));
+        assert_eq!(is_marked, is_written, "{what}");
+    }
 }

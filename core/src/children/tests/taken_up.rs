@@ -66,19 +66,6 @@ fn a_default_for_the_replicas_takes_no_pods_away_and_makes_no_disruption_budget(
 }
 
 #[test]
-fn the_last_release_left_the_replicas_of_a_spec_without_them_alone() {
-    let mut before = took_up(&json!({}));
-    let status = before.status.as_mut().unwrap();
-    status.observed_generation = Some(4);
-    status.handled.as_mut().unwrap().generation = None;
-    let read = reads(&before, &json!({ "replicas": 1 }));
-    assert_eq!(desired_beside(&read, &rendered(&before)).deployment.spec.unwrap().replicas, None);
-    let mut changed = read;
-    changed.metadata.generation = Some(5);
-    assert_eq!(desired_beside(&changed, &rendered(&before)).deployment.spec.unwrap().replicas, Some(1));
-}
-
-#[test]
 fn what_a_default_means_comes_with_the_next_change_or_restart() {
     let before = took_up(&json!({ "host": "shop.example.com" }));
     let found = rendered(&before);

@@ -13,6 +13,7 @@ use crate::api::{
     ApiGateway, ApiGatewayStatus, Attempt, DesiredState, Failure, HostClaim, Others, Phase, REGISTRY_FINALIZER,
     RESTART_ANNOTATION, RETRY_ANNOTATION, Reason, StartRetries, State, Transition,
 };
+use crate::children::Inheritance;
 use crate::decide::observed::{
     Absent, Answer, Child, Complaint, EnvironmentFacts, HostVerdict, Moment, Observed, PodTrouble, Pods, Presence,
     Refusal, RegistryFacts, Rollout, Settings, Silence, Trouble, Unanswered, Writes,
@@ -24,9 +25,11 @@ pub const HOST: &str = "shop.example.com";
 /// Two different limits, so that a mix-up shows.
 pub static SETTINGS: Settings = Settings {
     start_deadline: Duration::from_secs(300),
+    stop_partial_starts: false,
     cleanup_stuck_after: Duration::from_secs(600),
     ingress_classes: Vec::new(),
     ingress_annotations: BTreeMap::new(),
+    inheritance: Inheritance { labels: Vec::new(), annotations: Vec::new() },
     registry_deletion_timeout: Duration::from_secs(900),
 };
 

@@ -7,7 +7,7 @@ use super::builders::*;
 use crate::api::condition::{AVAILABLE, CLEANUP_STUCK, READY, RECONCILING, STALLED};
 use crate::api::{ApiGateway, ApiGatewayStatus, Reason, Serving, Subject};
 use crate::decide::conditions::{failing, find};
-use crate::decide::observed::{Child, Moment, Observed, Presence, Trouble};
+use crate::decide::observed::{Child, Leaving, Moment, Observed, PodLeft, Presence, Rollout, Trouble};
 use crate::decide::{decide, human};
 
 /// Ready, Available, Reconciling, Stalled.
@@ -61,6 +61,25 @@ fn before_the_start() {
             ["False HostNotAllowed", "False HostNotAllowed", "False HostNotAllowed", "True HostNotAllowed"],
         ),
         ("a taken name stalls", fresh(), name_taken(nothing()), after(0), held("NameTaken")),
+        (
+            "garbage collection that is late does not",
+            created(),
+            predecessor_goes(nothing()),
+            after(30),
+            [
+                "False WaitingForDeletion",
+                "False WaitingForDeletion",
+                "False WaitingForDeletion",
+                "True WaitingForDeletion",
+            ],
+        ),
+        (
+            "nor in a start",
+            starting(),
+            predecessor_goes(nothing()),
+            Moment { held: secs(30), ..after(60) },
+            ["False WaitingForDeletion", "False Starting", "False WaitingForDeletion", "True WaitingForDeletion"],
+        ),
         (
             "waiting for garbage collection heals by itself",
             fresh(),
@@ -130,6 +149,28 @@ fn during_a_start() {
             ["False Restarting", "False Unavailable", "True Restarting", "False Restarting"],
         ),
     ]);
+}
+
+#[test]
+fn who_scaled_a_gateway_to_zero_is_told_by_available_and_ready_alike() {
+    let asked = taken_up(but(started(), |g| g.spec.replicas = Some(0)));
+    let theirs = "somebody scaled the Deployment to 0, whose count is not the spec's: ask who scales it (an autoscaler on the \
+                  Deployment, which belongs on the ApiGateway), or scale it up";
+    let by_the_spec = "spec.replicas is 0, and no pod runs. Whoever scales the ApiGateway (kubectl scale, an autoscaler) is to be asked";
+    for (gateway, words) in [(asked, by_the_spec), (started(), theirs)] {
+        let status = status_after(&gateway, &scaled_to_zero(serving()), &after(60));
+        assert_eq!((message(&status, AVAILABLE).as_str(), message(&status, READY).as_str()), (words, words));
+    }
+    let edited = child(scaled_to_zero(serving()), Child::Deployment, different());
+    let status = status_after(&started(), &edited, &after(60));
+    assert_eq!(message(&status, AVAILABLE), "somebody scaled the Deployment to 0: it is put back to spec.replicas");
+    assert_eq!(said(&status, READY), "False RollingOut");
+    // It is as asked again by itself.
+    let up = status_after(&but(started(), |g| g.status = Some(status.clone())), &serving(), &after(61));
+    assert_eq!(
+        (said(&up, AVAILABLE), message(&up, READY)),
+        ("True Started".to_owned(), "the gateway is as asked".to_owned())
+    );
 }
 
 #[test]
@@ -238,6 +279,81 @@ fn a_restart_that_took_too_long_is_stalled_until_the_workload_is_ready_or_someth
     assert!(stalled.contains("shop-2"), "it names the cause: {stalled}");
 }
 
+const START_INCOMPLETE: Said =
+    ["False StartDeadlineExceeded", "True Started", "False StartDeadlineExceeded", "True StartDeadlineExceeded"];
+
+/// Three of four pods found room.
+fn three_of_four() -> Observed {
+    let rollout = Rollout { desired: 4, replicas: 4, ready: 3, available: 3, updated: 4, ..Rollout::default() };
+    unschedulable(but(coming_up(), |o| o.rollout = rollout), "shop-4")
+}
+
+fn start_gave_up() -> ApiGateway {
+    but(starting(), |g| drop(pass(g, &three_of_four(), &after(301))))
+}
+
+#[test]
+fn a_start_that_is_not_complete_at_its_deadline_serves_on_and_is_ready_when_the_rest_comes() {
+    let complete = but(serving(), |o| {
+        o.rollout = Rollout {
+            complete: true,
+            desired: 4,
+            replicas: 4,
+            ready: 4,
+            available: 4,
+            updated: 4,
+            ..Rollout::default()
+        };
+    });
+    let as_asked = ["True Started", "True Started", "False Started", "False Started"];
+    let lost = but(three_of_four(), |o| (o.rollout.ready, o.rollout.available) = (0, 0));
+    let new_spec = but(start_gave_up(), changes_the_image);
+    check(vec![
+        ("at once", starting(), three_of_four(), after(301), START_INCOMPLETE),
+        ("and on", start_gave_up(), three_of_four(), after(9_000), START_INCOMPLETE),
+        ("whatever the Deployment says", start_gave_up(), no_progress(three_of_four()), after(400), START_INCOMPLETE),
+        ("until the rest is there", start_gave_up(), complete, after(400), as_asked),
+        (
+            "or the spec changes",
+            new_spec,
+            but(three_of_four(), |o| o.pods.troubles.clear()),
+            after(400),
+            ["False RollingOut", "True Started", "True RollingOut", "False RollingOut"],
+        ),
+        (
+            "it says so when the last pod stops serving",
+            start_gave_up(),
+            lost,
+            after(400),
+            [START_INCOMPLETE[0], "False Unavailable", START_INCOMPLETE[2], START_INCOMPLETE[3]],
+        ),
+    ]);
+    assert_eq!(
+        message(&start_gave_up().status_or_default(), STALLED),
+        "the start did not finish in time and the pods that are available go on serving: pod shop-4: no node takes it: \
+         0/3 nodes are available: 3 Insufficient cpu. To be scheduled, lower spec.resources.requests or add nodes. \
+         It goes on by itself once that is mended."
+    );
+}
+
+/// Nothing but the first so many of four pods is left, each kept by something else.
+fn last_pods(count: usize) -> Observed {
+    let leaving = |node: Option<&str>, finalizers: &[&str]| {
+        let finalizers = finalizers.iter().map(|name| (*name).to_owned()).collect();
+        Some(Leaving { node: node.map(str::to_owned), finalizers })
+    };
+    let all = [
+        ("shop-1", leaving(None, &[])),
+        ("shop-2", None),
+        ("shop-3", leaving(Some("n-1"), &["example.com/a", "example.com/b"])),
+        ("shop-4", leaving(Some("n-2"), &[])),
+    ];
+    but(pods(nothing(), count, 0), |o| {
+        let left = all.into_iter().take(count).map(|(pod, leaving)| PodLeft { pod: pod.to_owned(), leaving });
+        o.pods.left = left.collect();
+    })
+}
+
 #[test]
 fn after_a_timeout() {
     let told = |reconciling, stalled| -> Said {
@@ -342,7 +458,19 @@ fn a_stop_that_is_stuck_names_what_it_waits_for() {
         (child(nothing(), Child::PodDisruptionBudget, Presence::Terminating), &["PodDisruptionBudget", "shop"]),
         (serving(), &["Ingress"]),
         (child(serving(), Child::Ingress, Presence::NotWanted), &["Service"]),
-        (pods(nothing(), 3, 2), &["pods", "finalizers", "nodes"]),
+        (last_pods(1), &["its last pods to end: pod shop-1, which is being deleted"]),
+        (last_pods(2), &["pod shop-1, which is being deleted; pod shop-2, which nobody deletes: delete it"]),
+        (
+            last_pods(3),
+            &[
+                "pod shop-3 on node n-1, kept by finalizers (example.com/a, example.com/b): have their owner finish, or remove them",
+            ],
+        ),
+        (
+            last_pods(4),
+            &["pod shop-4 on node n-2: look at the node; where that is gone for good, delete the pod with --force"],
+        ),
+        (but(last_pods(1), |o| o.pods.total = 9), &["pod shop-1, which is being deleted; others"]),
     ];
     for (observed, parts) in rows {
         let status = stuck(observed);

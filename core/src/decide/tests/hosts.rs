@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::builders::*;
 use crate::api::{ApiGateway, Environment, EnvironmentSpec, EnvironmentStatus, GatewayRef, HostClaim, ObjectKey};
-use crate::decide::hosts::{Claimant, ClaimantKind, Claims, is_allowed};
+use crate::decide::hosts::{Claimant, ClaimantKind, Claims, Stake, is_allowed};
 use crate::decide::observed::HostVerdict;
 
 /// A gateway that wants a host and has no claim.
@@ -245,4 +245,38 @@ fn only_those_who_want_or_hold_a_host_are_kept() {
     claims.forget(&claimant("a", "holder"));
     claims.forget(&claimant("b", "waits"));
     assert_eq!(format!("{claims:?}"), format!("{:?}", Claims::default()), "nothing is left behind");
+}
+
+/// A gateway without a recorded claim whose Ingress routes its host.
+fn routes(namespace: &str, name: &str) -> Stake {
+    Stake::from(&wants(namespace, name, HOST)).routed(true)
+}
+
+#[test]
+fn a_host_that_an_ingress_routes_is_not_given_to_another_and_takes_nothing_from_one_who_holds_it() {
+    let restored = || routes("a", "restored");
+    let newcomer = wants("b", "newcomer", HOST);
+    let mut claims = learned(&[&newcomer]);
+    assert_eq!(claims.learn(restored()), woken(&[("b", "newcomer")]));
+    assert_eq!(claims.verdict(&newcomer), taken(HOST, "a/restored"));
+    assert!(!claims.reserve(&newcomer));
+    assert_eq!(claims.verdict(restored()), HostVerdict::Free);
+    assert!(claims.reserve(restored()));
+
+    // Whoever holds it has a claim that is recorded.
+    let holder = holds("b", "holder", HOST, 99);
+    let mut claims = learned(&[&holder]);
+    claims.learn(restored());
+    assert_eq!(claims.verdict(&holder), HostVerdict::Free);
+    assert_eq!(claims.verdict(restored()), taken(HOST, "b/holder"));
+
+    // Of two, the first by namespace and name; and it is free once the Ingress is gone.
+    let mut claims = learned(&[&newcomer]);
+    claims.learn(restored());
+    claims.learn(routes("b", "other"));
+    assert!(claims.reserve(restored()) && !claims.reserve(routes("b", "other")));
+    claims.release(restored());
+    claims.learn(routes("a", "restored").routed(false));
+    claims.learn(routes("b", "other").routed(false));
+    assert_eq!(claims.verdict(&newcomer), HostVerdict::Free);
 }

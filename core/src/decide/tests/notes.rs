@@ -57,6 +57,21 @@ fn a_stop_as_asked_tells_one_event() {
 }
 
 #[test]
+fn a_stop_names_the_pod_that_it_leaves_alone_once() {
+    let unowned = but(nothing(), |o| o.pods.unowned.push("shop-x".to_owned()));
+    let mut gateway = stopping_as_asked();
+    let plan = pass(&mut gateway, &unowned, &after(1));
+    assert_eq!(
+        plan.notes.iter().map(|note| note.message.as_str()).collect::<Vec<_>>(),
+        [
+            "nothing of the gateway runs any more; pod shop-x carries its label and nobody owns it any more: it is left alone. \
+          Delete it, or take the label phasegate.dev/gateway from it"
+        ]
+    );
+    assert_eq!(told(&mut gateway, &[(unowned.clone(), after(2)), (unowned, after(3))]), Vec::<String>::new());
+}
+
+#[test]
 fn a_restart_tells_that_it_ended() {
     let mut gateway = but(started(), asks_for_a_restart);
     let passes = [(serving(), after(1)), (rolling_out(), after(2)), (serving(), after(3))];
@@ -67,6 +82,13 @@ fn a_restart_tells_that_it_ended() {
 fn a_restart_that_took_too_long_warns_once() {
     let passes = [(rolling_out(), after(300)), (rolling_out(), after(301)), (rolling_out(), after(999))];
     assert_eq!(told(&mut restarting(), &passes), ["Warning RestartDeadlineExceeded"]);
+}
+
+#[test]
+fn a_start_that_serves_on_at_its_deadline_warns_once_with_its_cause() {
+    let half_up = image_not_pullable(but(rolling_out(), |o| o.rollout.desired = 2), "shop-2");
+    let passes = [(half_up.clone(), after(300)), (half_up.clone(), after(301)), (half_up, after(999))];
+    assert_eq!(told(&mut starting(), &passes), ["Warning StartDeadlineExceeded"]);
 }
 
 #[test]

@@ -168,6 +168,25 @@ fn a_restart_that_is_given_up_records_its_cause() {
 }
 
 #[test]
+fn a_start_that_serves_on_keeps_its_cause_until_it_is_complete_and_begins_no_attempt() {
+    let mut gateway = starting();
+    let half_up = unschedulable(but(rolling_out(), |o| o.rollout.desired = 2), "shop-2");
+    pass(&mut gateway, &half_up, &after(301));
+    let status = gateway.status_or_default();
+    let last = status.history.last().unwrap();
+    assert_eq!((status.phase, status.state), (Some(Phase::Started), Some(State::Running)));
+    assert_eq!(status.last_failure.as_ref().map(|failure| failure.reason), Some(Reason::Unschedulable));
+    assert!(
+        last.message.starts_with("attempt 1 did not finish within 5m; the pods that are available go on serving: ")
+    );
+    assert!(status.url.is_some(), "it answers");
+    pass(&mut gateway, &half_up, &after(9_000));
+    pass(&mut gateway, &serving(), &after(9_100));
+    let after = gateway.status_or_default();
+    assert_eq!((after.last_failure, after.transitions, after.attempt), (None, status.transitions, status.attempt));
+}
+
+#[test]
 fn the_cause_outlives_the_clean_up_and_the_next_attempt_and_goes_with_a_success() {
     let mut gateway = starting();
     pass(&mut gateway, &image_not_pullable(coming_up(), "shop-1"), &after(301));
@@ -196,6 +215,10 @@ fn a_host_is_claimed_with_the_start() {
     let moved = |gateway| but(gateway, |g: &mut ApiGateway| g.spec.host = Some("new.example.com".to_owned()));
     assert_eq!(hosts(&fresh(), nothing(), after(5)), claim(HOST, 5));
     assert_eq!(hosts(&fresh(), host_taken(nothing()), after(5)), vec![], "no claim on a taken host");
+    let waiting = child(nothing(), Child::Ingress, Presence::Predecessor);
+    assert_eq!(hosts(&fresh(), waiting.clone(), after(5)), claim(HOST, 5), "it begins once that is collected");
+    assert_eq!(hosts(&fresh(), name_taken(nothing()), after(5)), vec![], "who knows when that begins");
+    assert_eq!(hosts(&fresh(), host_taken(waiting), after(5)), vec![], "nor then on a taken one");
     assert_eq!(hosts(&but(fresh(), asks_stopped), nothing(), after(5)), vec![], "no claim without a start");
     assert_eq!(hosts(&started(), serving(), after(5)), claim(HOST, 0), "a claim keeps its age");
     assert_eq!(hosts(&moved(started()), serving(), after(5)), claim("new.example.com", 5));

@@ -93,6 +93,9 @@ impl Verb {
             Self::Retry if held => {
                 Means::Patch(json!({ "metadata": { "annotations": retries() } }), "another try was asked for")
             }
+            Self::Retry if cause::start_is_incomplete(gateway) => {
+                Means::Nothing("it serves with the pods that it has, and completes by itself")
+            }
             Self::Retry if cause::gave_up(gateway) => Means::Refused(
                 format!("ApiGateway {key} serves with its old pods; it is a restart that failed"),
                 format!("Restart it: {}", cause::command("restart", gateway)),

@@ -249,7 +249,10 @@ mod tests {
         let Verdict::Checked { object, faults, rules_left_out } = check(object) else { panic!("it is ours") };
 
         assert_eq!((faults, rules_left_out), (vec![], false));
-        assert_eq!(object["spec"], json!({ "image": "acme/gateway:1", "port": 8080, "state": "Running" }));
+        assert_eq!(
+            object["spec"],
+            json!({ "image": "acme/gateway:1", "port": 8080, "replicas": 1, "state": "Running" })
+        );
         assert_eq!(object["status"], Value::Null);
     }
 

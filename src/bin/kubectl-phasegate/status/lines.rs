@@ -1,7 +1,7 @@
 //! A report as lines for people.
 
 use k8s_openapi::jiff::Timestamp;
-use phasegate::api::StoredChange;
+use phasegate::api::{Reason, StoredChange};
 use phasegate::decide::Place;
 
 use super::attempt::Try;
@@ -36,6 +36,10 @@ pub fn of(report: &Report, now: Timestamp) -> Vec<Line> {
 fn verdict(report: &Report) -> Piece {
     match (report.ready, &report.cause) {
         (true, None) => piece(format!("✔ {}", report.reason), Tone::Good),
+        // As asked, and not serving.
+        (true, Some(cause)) if cause.reason == Reason::ScaledToZero.as_str() => {
+            piece(format!("◌ {}", cause.reason), Tone::Busy)
+        }
         (_, Some(cause)) => piece(format!("✖ {}", cause.reason), Tone::Bad),
         (false, None) if report.reason.is_empty() => piece("◌ not looked at by an operator yet", Tone::Busy),
         (false, None) => piece(format!("◌ {}", report.reason), Tone::Busy),

@@ -1,7 +1,7 @@
 //! Where a gateway is, seen from what is waited for.
 
 use k8s_openapi::jiff::Timestamp;
-use phasegate::api::{ApiGateway, ObjectKey, Reason, condition};
+use phasegate::api::{ApiGateway, ObjectKey, condition};
 use phasegate::decide::Place;
 use phasegate::decide::requests::Requests;
 
@@ -11,7 +11,7 @@ use crate::failure::{self, Failure, NOT_FOUND, STOPPED, TIMED_OUT};
 /// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Goal {
-    /// It serves.
+    /// It serves, and its start is complete.
     Available,
     /// It serves, and the last restart has succeeded.
     Restarted,
@@ -69,9 +69,12 @@ pub fn judge(goal: Goal, key: &ObjectKey, gateway: Option<&ApiGateway>, now: Tim
         Goal::Available | Goal::Restarted if !is_current(gateway) => waiting(),
         Goal::Available | Goal::Restarted => {
             let serves = cause::is(gateway, condition::AVAILABLE) && place(gateway) == Some(Place::Started);
-            let restart_failed = cause::condition_of(gateway, condition::STALLED)
-                .is_some_and(|stalled| stalled.reason == Reason::RestartDeadlineExceeded.as_str());
-            if serves && (goal == Goal::Available || !restart_failed) {
+            // The old pods of a failed restart serve as they did. A start that is not complete has failed, whoever serves.
+            let given_up = match goal {
+                Goal::Available => cause::start_is_incomplete(gateway),
+                _ => cause::gave_up(gateway),
+            };
+            if serves && !given_up {
                 Verdict::Reached
             } else if cause::gave_up(gateway) {
                 Verdict::Failed(timed_out(gateway, now))
@@ -98,11 +101,15 @@ fn place(gateway: &ApiGateway) -> Option<Place> {
 fn timed_out(gateway: &ApiGateway, now: Timestamp) -> Failure {
     let cause = cause::of(gateway, now);
     let words = cause.as_ref().map_or_else(String::new, |cause| format!(": {}", cause.message));
-    let what = if cause::reason_of(gateway) == Reason::RestartDeadlineExceeded.as_str() { "restart" } else { "start" };
+    let what = match () {
+        () if cause::restart_failed(gateway) => "did not restart within its deadline",
+        () if cause::start_is_incomplete(gateway) => "serves, but its start was not complete within its deadline",
+        () => "did not start within its deadline",
+    };
     let hint = cause.and_then(|cause| cause.hint);
     Failure::new(
         TIMED_OUT,
-        format!("ApiGateway {} did not {what} within its deadline{words}", gateway.key()),
+        format!("ApiGateway {} {what}{words}", gateway.key()),
         hint.unwrap_or_else(|| format!("See {}", cause::command("status", gateway))),
     )
 }
@@ -188,8 +195,11 @@ mod tests {
             ("started", Some(samples::started()), [Reached, Reached, Waits, Waits]),
             ("started, and to stop", Some(asked(samples::started(), stop)), [Failed(3), Failed(3), Waits, Waits]),
             ("started, and its spec changed", Some(mended(samples::started())), [Waits, Waits, Waits, Waits]),
+            ("scaled to zero", Some(samples::scaled_to_zero()), [Waits, Waits, Waits, Waits]),
             ("restarting", Some(samples::restarting()), [Waits, Waits, Waits, Waits]),
             ("its restart failed", Some(samples::restart_failed()), [Reached, Failed(2), Waits, Waits]),
+            ("its start is not complete", Some(samples::start_incomplete()), [Failed(2), Failed(2), Waits, Waits]),
+            ("it is not complete, mended", Some(mended(samples::start_incomplete())), [Waits, Waits, Waits, Waits]),
             (
                 "stopping after a timeout",
                 Some(samples::stopping_after_a_timeout()),
@@ -226,11 +236,26 @@ mod tests {
     }
 
     #[test]
+    fn a_start_that_is_not_complete_is_told_as_one_that_serves_and_goes_on() {
+        let key = ObjectKey::new("tenants", "shop");
+        let Verdict::Failed(failure) = judge(Goal::Available, &key, Some(&samples::start_incomplete()), NOW) else {
+            panic!("it has not failed");
+        };
+        assert_eq!(
+            failure.sentence,
+            "ApiGateway tenants/shop serves, but its start was not complete within its deadline: pod shop-1: image \
+             \"acme/gateway:1\" cannot be pulled"
+        );
+        assert_eq!(failure.advice, "Check spec.image. It goes on by itself once that is mended.");
+    }
+
+    #[test]
     fn what_is_waited_for_names_what_keeps_it() {
         let mut suspended = samples::starting();
         suspended.spec.suspend = true;
         let words = |gateway: &ApiGateway| progress(gateway, NOW);
         assert_eq!(words(&samples::starting()), "Starting");
+        assert_eq!(words(&samples::scaled_to_zero()), "Started: spec.replicas is 0");
         assert_eq!(words(&suspended), "Starting, and suspended (kubectl phasegate resume shop -n tenants)");
         assert_eq!(
             words(&samples::failing()),

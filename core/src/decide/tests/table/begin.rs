@@ -98,6 +98,27 @@ fn none_and_created() {
             rests(),
         ),
         row(
+            "a held gateway looks again when garbage collection is late",
+            created(),
+            predecessor_goes(nothing()),
+            after(10),
+            does_and_wakes(&[], 20),
+        ),
+        row(
+            "a held gateway whose host is another's withdraws what its own Ingress still routes",
+            created(),
+            host_taken(child(coming_up(), Ingress, Presence::Unwanted)),
+            after(60),
+            does(&[Delete(Ingress)]),
+        ),
+        row(
+            "a held gateway whose host is another's withdraws no more than that",
+            created(),
+            host_taken(child(coming_up(), Ingress, different())),
+            after(60),
+            does(&[Update(Ingress)]),
+        ),
+        row(
             "a new gateway that cannot be recorded is held, without a clock",
             fresh(),
             registry_away(nothing()),

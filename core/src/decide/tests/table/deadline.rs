@@ -8,6 +8,16 @@ fn times_out(attempt: i64) -> Expect {
     go(Phase::Started, State::Stopped, Reason::StartDeadlineExceeded, attempt)
 }
 
+/// Its deadline is over, and what serves goes on serving.
+fn serves_on(attempt: i64) -> Expect {
+    go(Phase::Started, State::Running, Reason::StartDeadlineExceeded, attempt)
+}
+
+/// Some of its pods are available, and traffic reaches them.
+fn half_up() -> Observed {
+    but(rolling_out(), |o| o.rollout.desired = 2)
+}
+
 fn is_resumed(state: State, attempt: i64) -> Expect {
     go(Phase::Starting, state, Reason::Resumed, attempt)
 }
@@ -72,7 +82,7 @@ fn deadline_passed_and_found_late() {
             starting(),
             environments(serving(), &[false]),
             after(301),
-            times_out(1),
+            serves_on(1),
         ),
         row(
             "a start that had everything it needed was not found late",
@@ -111,7 +121,6 @@ fn no_service_but_serving() -> Observed {
 
 #[test]
 fn deadline_passed() {
-    let half_up = but(rolling_out(), |o| o.rollout.desired = 2);
     let patient = taken_up(but(starting(), |g| g.spec.start_deadline = Some(secs(900).into())));
     let hasty = taken_up(but(starting(), |g| g.spec.start_deadline = Some(secs(30).into())));
     let was_held = but(starting(), |g| status(g).attempt = Some(Attempt { held_seconds: 250, ..attempt(1) }));
@@ -131,11 +140,11 @@ fn deadline_passed() {
             times_out(2),
         ),
         row(
-            "a start that takes too long times out although some of its pods are available",
+            "a start that takes too long serves on with the pods that are available",
             starting(),
-            half_up,
+            half_up(),
             after(300),
-            times_out(1),
+            serves_on(1),
         ),
         row("a start that takes too long times out", starting(), coming_up(), after(300), times_out(1)),
         row("no start times out before its deadline", starting(), coming_up(), after(299), does_and_wakes(&[], 1)),
@@ -153,4 +162,68 @@ fn deadline_passed() {
         row("held time does not count", was_held.clone(), coming_up(), after(500), does_and_wakes(&[], 50)),
         row("time that was not held counts", was_held, coming_up(), after(550), times_out(1)),
     ]);
+}
+
+#[test]
+fn deadline_passed_with_pods_available_that_no_traffic_reaches() {
+    let unreachable = |kind, presence| child(half_up(), kind, presence);
+    let stranger = || Presence::Stranger("nobody".to_owned());
+    check(vec![
+        row(
+            "a Service that was refused",
+            starting(),
+            unreachable(Service, Presence::Missing),
+            after(300),
+            times_out(1),
+        ),
+        row(
+            "an Ingress that was refused",
+            starting(),
+            unreachable(Ingress, Presence::Missing),
+            after(300),
+            times_out(1),
+        ),
+        row(
+            "an Ingress that nobody asked for is not missed",
+            starting(),
+            unreachable(Ingress, Presence::NotWanted),
+            after(300),
+            serves_on(1),
+        ),
+        row(
+            "a refused PodDisruptionBudget keeps no traffic away",
+            starting(),
+            unreachable(PodDisruptionBudget, Presence::Missing),
+            after(300),
+            serves_on(1),
+        ),
+        row("a stranger's Service holds the clock", starting(), unreachable(Service, stranger()), after(300), rests()),
+    ]);
+}
+
+#[test]
+fn deadline_passed_under_stop_partial_starts() {
+    let strict = Settings { stop_partial_starts: true, ..SETTINGS.clone() };
+    check_under(
+        &strict,
+        vec![
+            row("a start that is not complete is stopped", starting(), half_up(), after(300), times_out(1)),
+            row("a start without a pod is stopped", starting(), coming_up(), after(300), times_out(1)),
+            row("no start is stopped before its deadline", starting(), half_up(), after(299), does_and_wakes(&[], 1)),
+            row(
+                "a complete one is started",
+                starting(),
+                serving(),
+                after(300),
+                go(Phase::Started, State::Running, Reason::Started, 1),
+            ),
+            row(
+                "a restart still never stops a gateway that serves",
+                restarting(),
+                rolling_out(),
+                after(300),
+                go(Phase::Started, State::Running, Reason::RestartDeadlineExceeded, 2),
+            ),
+        ],
+    );
 }

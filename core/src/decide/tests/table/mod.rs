@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::builders::*;
 use crate::api::{ApiGateway, Phase, Reason, State};
 use crate::decide::Step;
-use crate::decide::observed::{Child, Moment, Observed};
+use crate::decide::observed::{Child, Moment, Observed, Settings};
 use crate::decide::phase::judge;
 use crate::decide::requests::Requests;
 use crate::decide::{Plan, Situation, Stay, Verdict, decide};
@@ -85,10 +85,15 @@ fn rests() -> Expect {
 
 /// Runs every row and reports all that fail, not only the first.
 fn check(rows: Vec<Row>) {
+    check_under(&SETTINGS, rows);
+}
+
+/// The same, under other flags.
+fn check_under(settings: &Settings, rows: Vec<Row>) {
     let faults: Vec<String> = rows
         .iter()
         .filter_map(|row| {
-            let plan = decide(&row.gateway, &row.observed, &row.moment, &SETTINGS);
+            let plan = decide(&row.gateway, &row.observed, &row.moment, settings);
             fault(row, &plan).map(|fault| format!("- {}:\n  {fault}", row.name))
         })
         .collect();

@@ -469,8 +469,15 @@ fn host_or_name_taken() {
             "a start never times out while a predecessor's children are there",
             starting(),
             predecessor_goes(nothing()),
-            after(9_000),
+            Moment { held: secs(9_000), ..after(9_000) },
             rests(),
+        ),
+        row(
+            "a start that waits for a predecessor's children looks again when garbage collection is late",
+            starting(),
+            predecessor_goes(nothing()),
+            Moment { held: secs(12), ..after(9_000) },
+            does_and_wakes(&[], 18),
         ),
         row(
             "a held start that another process finds late is still held",

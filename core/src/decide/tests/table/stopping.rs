@@ -128,6 +128,13 @@ fn stopping_ends_when_nothing_is_left() {
             is_stopped(1),
         ),
         row(
+            "a pod that nobody owns holds no stop up",
+            stopping_as_asked(),
+            but(gone(), |o| o.pods.unowned.push("shop-1".to_owned())),
+            after(60),
+            is_stopped(1),
+        ),
+        row(
             "what a stranger or a predecessor owns holds no stop up",
             stopping_as_asked(),
             predecessor_goes(name_taken(gone())),
