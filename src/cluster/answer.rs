@@ -37,6 +37,7 @@ pub fn meaning(status: &Status) -> Meaning {
             Meaning::WebhookAway { webhook: webhook.to_owned(), words: words.to_owned() }
         }
         (500, Said::StorageAway) | (403, Said::NotReady) | (503 | 504, _) => Meaning::Away,
+        (422, _) if no_address_can_be_had(status) => Meaning::Away,
         (403, Said::NotPermitted) => Meaning::NotPermitted,
         // A policy may refuse with 401; then it names the object.
         (401, _) if !names_an_object(status) => Meaning::Away,
@@ -44,6 +45,17 @@ pub fn meaning(status: &Status) -> Meaning {
         (429, _) => Meaning::Busy,
         _ => Meaning::Refused,
     }
+}
+
+/// Whether a Service is called invalid since the addresses are in a storage that is away. The field is one that no tenant's
+/// value is in, or somebody's words could end here.
+fn no_address_can_be_had(status: &Status) -> bool {
+    let causes = status.details.iter().filter(|details| details.kind == "Service").flat_map(|details| &details.causes);
+    let mut of_addresses = causes.filter(|cause| cause.field.starts_with("spec.clusterIP"));
+    of_addresses.any(|cause| {
+        let why = cause.message.rsplit_once("failed to allocate IP: ").map_or("", |(_, why)| why);
+        said(why) == Said::StorageAway
+    })
 }
 
 /// Whether an admission webhook denied the request: then code, reason and details are the webhook's.
@@ -69,6 +81,21 @@ mod tests {
             "code": code, "reason": reason, "message": message, "details": details,
         });
         serde_json::from_value(status).unwrap()
+    }
+
+    #[test]
+    fn a_service_without_an_address_is_invalid_or_its_storage_is_away() {
+        let why = r#"Invalid value: [""]: failed to allocate IP: "#;
+        let answer = |kind: &str, field: &str, words: &str| {
+            let message = format!("{why}{words}");
+            let details = json!({ "kind": kind, "causes": [{ "reason": "FieldValueInvalid", "field": field, "message": message }] });
+            meaning(&status(422, "Invalid", &format!("Service \"gw\" is invalid: {field}: {message}"), details))
+        };
+        let away = "rpc error: code = Unavailable desc = error reading from server: EOF";
+        assert_eq!(answer("Service", "spec.clusterIPs", away), Meaning::Away);
+        assert_eq!(answer("Service", "spec.clusterIPs", "range is full"), Meaning::Refused);
+        assert_eq!(answer("Service", "spec.externalName", away), Meaning::Refused);
+        assert_eq!(answer("Deployment", "spec.clusterIPs", away), Meaning::Refused);
     }
 
     #[test]

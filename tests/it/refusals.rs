@@ -428,5 +428,8 @@ async fn an_image_is_all_that_must_be_said() {
 
     let accepted = create(&world, &named("shop")).await.unwrap();
 
-    assert_eq!(accepted.data["spec"], json!({ "image": "acme/gateway:1", "port": 8080, "state": "Running" }));
+    assert_eq!(
+        accepted.data["spec"],
+        json!({ "image": "acme/gateway:1", "port": 8080, "replicas": 1, "state": "Running" })
+    );
 }

@@ -149,7 +149,7 @@ async fn a_gateway_that_no_node_takes_says_what_is_short() {
 #[tokio::test]
 async fn a_used_up_quota_is_told_in_the_api_servers_words() {
     let world = World::new("quota").await;
-    let quota = json!({ "metadata": { "name": "few" }, "spec": { "hard": { "pods": "1", "count/services": "1" } } });
+    let quota = json!({ "metadata": { "name": "few" }, "spec": { "hard": { "pods": "0", "count/services": "1" } } });
     world.create::<k8s_openapi::api::core::v1::ResourceQuota>(quota).await;
     let _operator = world.operator();
     let spec = |replicas: i32| json!({ "image": "acme/gateway:1", "startDeadline": "6s", "replicas": replicas });

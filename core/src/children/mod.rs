@@ -169,7 +169,9 @@ fn keep_count_of_last_release(desired: &mut Deployment, found: &Deployment) {
     let count = |object: &Deployment| object.spec.as_ref().and_then(|spec| spec.replicas);
     let asked = count(desired);
     let has_its_own = asked != Some(DEFAULT_COUNT) && asked != count(found);
-    if annotated(found) || has_its_own {
+    // One whose annotations somebody took away is nobody's.
+    let is_rendered = found.metadata.annotations.iter().flatten().any(|(key, _)| key == RENDERER_ANNOTATION);
+    if annotated(found) || has_its_own || !is_rendered {
         return;
     }
     if let (Some(DEFAULT_COUNT), Some(spec)) = (asked, &mut desired.spec) {
