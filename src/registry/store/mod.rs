@@ -187,7 +187,8 @@ impl Store {
         let collection = self.collection::<T>()?;
         let change = async {
             let change = collection.find_one_and_update(filter, update);
-            change.return_document(ReturnDocument::After).projection(projection::<T>()).await
+            // The whole document: FerretDB takes no projection here.
+            change.return_document(ReturnDocument::After).await
         };
         Ok(self.write(operation, change).await?.map(T::read))
     }
