@@ -15,7 +15,9 @@ fn reads(gateway: ApiGateway, defaults: fn(&mut ApiGateway)) -> ApiGateway {
     but(but(gateway, defaults), |g| g.metadata.generation = generation)
 }
 
-const DEFAULTS: &[(&str, fn(&mut ApiGateway))] = &[
+type Defaulted = (&'static str, fn(&mut ApiGateway));
+
+const DEFAULTS: &[Defaulted] = &[
     ("terminationGracePeriodSeconds", |g| g.spec.termination_grace_period_seconds = Some(45)),
     ("readinessPath", |g| g.spec.readiness_path = Some("/ready".to_owned())),
     ("ingressClassName", |g| g.spec.ingress_class_name = Some("nginx".to_owned())),
