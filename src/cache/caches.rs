@@ -1,5 +1,6 @@
 //! What decisions are made from, in one scope.
 
+use std::cell::OnceCell;
 use std::sync::{Arc, MutexGuard};
 
 use futures::FutureExt;
@@ -18,6 +19,31 @@ use super::seen::{Found, Seen};
 use crate::api::{ApiGateway, Environment, Guarded, ObjectKey};
 use crate::children::{self, Owner};
 use crate::decide::hosts::{self, Claims, Stake};
+
+/// What the Ingress of one gateway routes. It is read when somebody asks, once for all who ask: a gateway may have many
+/// environments.
+pub struct Routed<'a> {
+    caches: &'a Caches,
+    gateway: ObjectKey,
+    hosts: OnceCell<Vec<String>>,
+}
+
+impl Routed<'_> {
+    fn hosts(&self) -> &[String] {
+        self.hosts.get_or_init(|| self.read().unwrap_or_default())
+    }
+
+    fn read(&self) -> Option<Vec<String>> {
+        let guarded = self.caches.guarded_gateway(&self.gateway)?;
+        let ingress = self.caches.ingresses.child_of(&self.gateway)?.object().ok()?;
+        if matches!(children::owner_of(&ingress.metadata, guarded.0.as_ref().ok()?), Owner::Stranger(_)) {
+            return None;
+        }
+        let mut hosts = children::routed_hosts(&ingress);
+        hosts.sort();
+        Some(hosts)
+    }
+}
 
 /// The caches of one scope.
 pub struct Caches {
@@ -112,37 +138,30 @@ impl Caches {
 
     /// What a gateway wants and holds.
     pub fn stake_of_gateway(&self, gateway: &ApiGateway) -> Stake {
-        let stake = Stake::from(gateway);
-        let routed = self.routes(Some(gateway), &stake);
-        stake.routed(routed)
+        self.with_what_is_routed(Stake::from(gateway), &self.routed_by(&ObjectKey::of(gateway)))
     }
 
-    /// What an environment wants and holds.
-    pub fn stake_of_environment(&self, environment: &Environment) -> Stake {
-        let stake = Stake::from(environment);
-        if stake.is_recorded() {
-            return stake;
-        }
-        let gateway = self.gateway(&environment.gateway_key());
-        let routed = self.routes(gateway.as_ref(), &stake);
-        stake.routed(routed)
+    /// What an environment wants and holds, whose gateway's Ingress routes what is `routed`.
+    pub fn stake_of_environment(&self, environment: &Environment, routed: &Routed<'_>) -> Stake {
+        self.with_what_is_routed(Stake::from(environment), routed)
     }
 
-    /// Whether the Ingress of a gateway routes a host on which no claim is recorded. What the namespace does not allow
-    /// holds nothing.
-    fn routes(&self, gateway: Option<&ApiGateway>, stake: &Stake) -> bool {
-        let (Some(gateway), Some(host), false) = (gateway, &stake.wanted, stake.is_recorded()) else { return false };
+    /// What the Ingress of a gateway routes, if it is the gateway's.
+    pub fn routed_by(&self, gateway: &ObjectKey) -> Routed<'_> {
+        Routed { caches: self, gateway: gateway.clone(), hosts: OnceCell::new() }
+    }
+
+    /// A host that is routed and on which no claim is recorded is held all the same. What the namespace does not allow holds
+    /// nothing.
+    fn with_what_is_routed(&self, stake: Stake, routed: &Routed<'_>) -> Stake {
+        let (Some(host), false) = (&stake.wanted, stake.is_recorded()) else { return stake };
         let allowed = match self.allowed_in(&stake.claimant.object.namespace).as_deref() {
             Some(AllowedHosts(Some(suffixes))) => hosts::is_allowed(host, suffixes),
             Some(AllowedHosts(None)) => true,
             None => false,
         };
-        let ingress = || self.ingresses.child_of(&ObjectKey::of(gateway))?.object().ok();
-        allowed
-            && ingress().is_some_and(|ingress| {
-                !matches!(children::owner_of(&ingress.metadata, gateway), Owner::Stranger(_))
-                    && children::routes(&ingress, host)
-            })
+        let is_routed = allowed && routed.hosts().binary_search(host).is_ok();
+        stake.routed(is_routed)
     }
 
     /// What a namespace allows; `None` where that is not known.

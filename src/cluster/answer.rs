@@ -29,6 +29,9 @@ pub enum Meaning {
     Away,
 }
 
+/// The reason that kube gives where the body of an answer is no Status.
+const NO_STATUS: &str = "Failed to parse error data";
+
 /// What a Status means.
 pub fn meaning(status: &Status) -> Meaning {
     match (status.code, said(&status.message)) {
@@ -36,7 +39,9 @@ pub fn meaning(status: &Status) -> Meaning {
         (500, Said::WebhookAway { webhook, words }) => {
             Meaning::WebhookAway { webhook: webhook.to_owned(), words: words.to_owned() }
         }
-        (500, Said::StorageAway) | (403, Said::NotReady) | (503 | 504, _) => Meaning::Away,
+        (500, Said::StorageAway) | (403, Said::NotReady) | (502..=504, _) => Meaning::Away,
+        // A proxy before the API server has answered, and not the API server.
+        (500.., _) if status.reason == NO_STATUS => Meaning::Away,
         (422, _) if no_address_can_be_had(status) => Meaning::Away,
         (403, Said::NotPermitted) => Meaning::NotPermitted,
         // A policy may refuse with 401; then it names the object.
@@ -141,6 +146,9 @@ mod tests {
             (500, "InternalError", webhook, Meaning::WebhookAway { webhook: name, words }),
             (500, "", "rpc error: code = Unavailable desc = transport is closing", Meaning::Away),
             (500, "", "etcdserver: request timed out", Meaning::Away),
+            (502, NO_STATUS, "<html>bad gateway</html>", Meaning::Away),
+            (500, NO_STATUS, "<html>oops</html>", Meaning::Away),
+            (500, "InternalError", "oops", Meaning::Refused),
             (503, "ServiceUnavailable", "the server is currently unable to handle the request", Meaning::Away),
             (504, "Timeout", "Timeout: request did not complete within requested timeout", Meaning::Away),
             (403, "Forbidden", "services \"shop\" is forbidden: not yet ready to handle request", Meaning::Away),

@@ -10,7 +10,7 @@ use kube::Resource;
 use tokio::time::Instant;
 
 use super::clock::Now;
-use crate::api::{Accepted as Hashes, ApiGateway, StoredChange, uid_of};
+use crate::api::{Accepted as Hashes, ApiGateway, Phase, StoredChange, uid_of};
 use crate::cache::seen::{Found, Part, Seen};
 use crate::children::{DESIRED_ANNOTATION, Form};
 use crate::decide::observed::{Child, Observed, Presence, Repair, Repaired, Writes};
@@ -43,7 +43,7 @@ struct Known {
 struct Repairs {
     last: Repair,
     total: u32,
-    /// How often of each path; of few paths, since the oldest are forgotten.
+    /// How often of each path; of few paths, and others count for the child alone.
     paths: Vec<(String, u32)>,
     at: Instant,
 }
@@ -90,8 +90,11 @@ impl Accepted {
         }
     }
 
-    /// This object was stored as the answer to what was written.
+    /// This object was stored as the answer to what was written. Whoever changed what was desired before changed another object.
     pub fn answered<K: Part>(&mut self, desired: &K, stored: Seen<K>) {
+        if !self.is_known(desired) {
+            self.repairs.retain(|repairs| repairs.last.child != K::CHILD);
+        }
         let Ok(object) = stored.object() else { return };
         if let (Ok(wanted), Ok(object)) = (serde_json::to_value(desired), serde_json::to_value(object)) {
             self.accept(desired, Form::of(&K::kind(&()), &wanted, &object));
@@ -145,9 +148,19 @@ impl Accepted {
         is_as_before: impl Fn(&Self, Child) -> bool,
         now: Now,
     ) -> Writes {
+        let is_being_stopped = gateway
+            .status
+            .as_ref()
+            .is_some_and(|status| matches!(status.phase, Some(Phase::Stopping | Phase::Stopped)));
+        for child in Child::ALL {
+            // Whoever deletes a child of a gateway that stops changes nothing that was asked.
+            if is_being_stopped && !observed.child(child).is_ours() {
+                self.known[index(child)] = None;
+            }
+        }
         self.repairs.retain(|repairs| {
             let is_settled = observed.child(repairs.last.child).is_settled();
-            !is_settled || since(repairs.at, now) < repairs::calm(repairs.total, repairs.here())
+            !is_settled || since(repairs.at, now) < repairs::forgotten(repairs.total, repairs.here())
         });
         let repaired = self.repairs.iter().filter(|repairs| is_as_before(self, repairs.last.child));
         Writes {
@@ -155,6 +168,7 @@ impl Accepted {
             changed: Child::ALL.into_iter().flat_map(|child| self.changes(gateway, observed, child)).collect(),
             repaired: repaired.map(|repairs| repairs.at_a_moment(now)).collect(),
             untold: self.untold.clone(),
+            going: Vec::new(),
         }
     }
 
@@ -192,24 +206,24 @@ impl Repairs {
         match self.paths.iter_mut().find(|(path, _)| *path == repair.path) {
             Some((_, times)) => *times = times.saturating_add(1),
             None => {
-                self.paths.push((repair.path.clone(), 1));
-                let surplus = self.paths.len().saturating_sub(PATHS);
-                self.paths.drain(..surplus);
+                if self.paths.len() < PATHS {
+                    self.paths.push((repair.path.clone(), 1));
+                }
             }
         }
         (self.last, self.at) = (repair, Instant::now());
     }
 
-    /// How often the field was put right that was so last.
+    /// How often the same field was put right, of the field of which that was most often.
     fn here(&self) -> u32 {
-        self.paths.iter().find(|(path, _)| *path == self.last.path).map_or(0, |(_, times)| *times)
+        self.paths.iter().map(|(_, times)| *times).max().unwrap_or(0)
     }
 
     fn at_a_moment(&self, now: Now) -> Repaired {
         let (passed, here) = (since(self.at, now), self.here());
         Repaired {
             last: self.last.clone(),
-            times: here,
+            times: repairs::level(self.total, here),
             wait: repairs::wait(self.total, here).saturating_sub(passed),
             calm_in: repairs::calm(self.total, here).saturating_sub(passed),
         }

@@ -105,7 +105,7 @@ async fn failed(ctx: &Context, child: Child, error: CallError, pass: &mut Pass<'
             return Outcome::Unanswered(unanswered, error);
         }
         Some(Meaning::NotPermitted) => Absent::Permission,
-        Some(Meaning::Away) => Absent::Cluster,
+        Some(Meaning::Away | Meaning::Busy) => Absent::Cluster,
         _ if unknown => Absent::Unknown,
         _ => return Outcome::Failed(error),
     };

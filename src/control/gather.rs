@@ -7,6 +7,8 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::clock::Now;
@@ -24,7 +26,9 @@ use crate::cluster::calls::CallError;
 use crate::decide::Learned;
 use crate::decide::environment::{Around, GatewayFacts};
 use crate::decide::hosts::{self, Stake};
-use crate::decide::observed::{EnvironmentFacts, HostVerdict, Moment, Observed, Presence, Settings, Writes};
+use crate::decide::observed::{
+    Child, EnvironmentFacts, Going, HostVerdict, Moment, Observed, Presence, Settings, Writes,
+};
 use crate::decide::{self, Place, Plan};
 
 /// All that a pass over one gateway works on.
@@ -143,6 +147,7 @@ fn facts<'a>(
     remembered.accepted.keep(&desired.found, &observed);
     observed.writes =
         remembered.accepted.facts(gateway, &observed, |known, child| desired.is_as_before(child, known), now);
+    observed.writes.going = going(&desired.found, &observed, moment.now);
     remembered.found_settled(compared.settled);
     let followed: Vec<_> = observed.troubles().filter(|pod| pod.trouble.is_followed()).collect();
     let silence = remembered.silence(&followed, now);
@@ -160,6 +165,27 @@ fn facts<'a>(
         unheard: false,
         now,
     }
+}
+
+/// The children that were deleted and are not gone.
+fn going(found: &Found, observed: &Observed, now: Timestamp) -> Vec<Going> {
+    let meta = |child: Child| match child {
+        Child::Deployment => meta(found.deployment.as_deref()),
+        Child::Service => meta(found.service.as_deref()),
+        Child::Ingress => meta(found.ingress.as_deref()),
+        Child::PodDisruptionBudget => meta(found.disruption_budget.as_deref()),
+    };
+    let going = |child: Child| {
+        let meta = (*observed.child(child) == Presence::Terminating).then(|| meta(child)).flatten()?;
+        let lasted = now.duration_since(meta.deletion_timestamp?.0);
+        let lasted = lasted.try_into().unwrap_or_default();
+        Some(Going { child, lasted, finalizers: meta.finalizers.unwrap_or_default() })
+    };
+    Child::ALL.into_iter().filter_map(going).collect()
+}
+
+fn meta<K: Part>(found: Option<&Seen<K>>) -> Option<ObjectMeta> {
+    Some(found?.object().ok()?.meta().clone())
 }
 
 /// What is remembered of our own calls, where the cache may be behind them.
@@ -198,13 +224,15 @@ fn host_verdict(caches: &Caches, stake: Stake) -> HostVerdict {
 
 /// The environments of a gateway that are not being deleted, with what a decision looks at.
 fn environments(caches: &Caches, gateway: &ApiGateway) -> Vec<EnvironmentOf> {
+    let key = ObjectKey::of(gateway);
+    let routed = caches.routed_by(&key);
     caches
         .environments
-        .of(&ObjectKey::of(gateway))
+        .of(&key)
         .into_iter()
         .filter(|(_, environment)| environment.metadata.deletion_timestamp.is_none())
         .map(|(name, environment)| {
-            let stake = caches.stake_of_environment(&environment);
+            let stake = caches.stake_of_environment(&environment, &routed);
             let facts = EnvironmentFacts {
                 name,
                 active: environment.status.as_ref().is_some_and(|status| status.state == EnvironmentState::Active),
@@ -237,5 +265,6 @@ pub fn around(caches: &Caches, environment: &Environment, gateway: Option<ApiGat
     let facts = gateway
         .map(|gateway| GatewayFacts { place: Place::of_gateway(&gateway), suspended: gateway.spec.is_left_alone() })
         .or_else(|| unreadable.then_some(GatewayFacts { place: None, suspended: true }));
-    Around { gateway: facts, host: host_verdict(caches, caches.stake_of_environment(environment)), routed }
+    let stake = caches.stake_of_environment(environment, &caches.routed_by(&key));
+    Around { gateway: facts, host: host_verdict(caches, stake), routed }
 }

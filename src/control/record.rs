@@ -46,6 +46,10 @@ pub async fn record(ctx: &Context, pass: Pass<'_>, plan: Plan, outcome: Outcome)
             Err(Unwritten::HostLost) => return Ok(Next::Behind),
             Err(Unwritten::Failed(error)) => return Error::again(error),
         }
+    } else if !plan.notes.is_empty() {
+        // A child was put right that the status says nothing of.
+        tell(ctx, gateway, &plan);
+        ctx.memory.repairs_told(gateway, observed.writes.untold.len());
     }
     match outcome {
         Outcome::Done if unheard => Ok(Next::AtOnce),
@@ -135,6 +139,11 @@ async fn write(ctx: &Context, gateway: &ApiGateway, plan: &Plan, status: &ApiGat
     if let Some(last) = status.history.last().filter(|_| plan.moves) {
         tell_transition(ctx, gateway, status, last);
     }
+    tell(ctx, gateway, plan);
+    Ok(())
+}
+
+fn tell(ctx: &Context, gateway: &ApiGateway, plan: &Plan) {
     for note in &plan.notes {
         ctx.herald.tell(note, gateway.object_ref(&()));
         // Attempts that were given up are counted by their causes, with their transition.
@@ -142,7 +151,6 @@ async fn write(ctx: &Context, gateway: &ApiGateway, plan: &Plan, status: &ApiGat
             ctx.metrics.failed(note.reason);
         }
     }
-    Ok(())
 }
 
 /// Replaces a status. Definitions that are older than this version may refuse words of it: then it is written in

@@ -84,6 +84,7 @@ fn edits() -> Vec<Edit> {
             Merge(json!({ "spec": { "strategy": { "type": "Recreate", "rollingUpdate": null } } })),
         ),
         edit("Deployment", "another scheduler", Merge(pod(json!({ "schedulerName": "theirs" })))),
+        edit("Deployment", "a token", Merge(pod(json!({ "automountServiceAccountToken": null })))),
         edit("Deployment", "a DNS policy", Merge(pod(json!({ "dnsPolicy": "Default" })))),
         edit(
             "Deployment",

@@ -147,7 +147,8 @@ impl<'a> Walk<'a> {
                 }
                 differs(desired, found, place, visit)
             }
-            (Some(wanted), None) if is_empty(wanted) => ControlFlow::Continue(()),
+            // Of a field that has a default of its own, `false` is a value like `true`.
+            (Some(wanted), None) if is_empty(wanted) && !wanted.is_boolean() => ControlFlow::Continue(()),
             (Some(_), None) => differs(desired, found, place, visit),
             (None, Some(there)) if !place.ours || is_empty(there) => ControlFlow::Continue(()),
             (None, Some(Value::Object(_))) if !place.is_one_of(WHOLE_MAPS) => self.maps(desired, found, place, visit),

@@ -35,14 +35,12 @@ pub(super) fn render(gateway: &ApiGateway, start_deadline: Duration) -> Deployme
     if gateway.spec.replicas.is_some() {
         annotations.insert(COUNT_ANNOTATION.to_owned(), "spec".to_owned());
     }
-    let template = template(gateway, restarts, start_deadline);
-    annotations.insert(STARTUP_ANNOTATION.to_owned(), startup(startup_failures(start_deadline), &template));
     Deployment {
         metadata,
         spec: Some(DeploymentSpec {
             replicas: gateway.spec.replicas,
             selector: label_selector(gateway),
-            template,
+            template: template(gateway, restarts, start_deadline),
             strategy: Some(DeploymentStrategy {
                 type_: Some("RollingUpdate".to_owned()),
                 rolling_update: Some(RollingUpdateDeployment {
@@ -175,6 +173,13 @@ const STARTUP_PERIOD_SECONDS: i32 = 2;
 /// What a container has at least until it accepts connections. A deadline that is shorter ends the attempt; that a
 /// container which was started again later needs longer on a busy node is no reason to end it.
 const SHORTEST_STARTUP: Duration = Duration::from_secs(40);
+
+/// Notes from what the pods are rendered, once they are as they will be.
+pub(super) fn note_startup(deployment: &mut Deployment, start_deadline: Duration) {
+    let Some(spec) = &deployment.spec else { return };
+    let startup = startup(startup_failures(start_deadline), &spec.template);
+    deployment.metadata.annotations.get_or_insert_default().insert(STARTUP_ANNOTATION.to_owned(), startup);
+}
 
 /// By then the deadline has been judged, which began before the container did.
 const JUDGED: Duration = Duration::from_secs(10);

@@ -83,20 +83,26 @@ fn change(kind: &str, difference: &Difference<'_>) -> StoredChange {
     }
 }
 
-/// A value in few words. Those of variables may be secrets.
+/// A value in few words, without what a terminal obeys. Those of variables and arguments may be secrets.
 fn shown(path: &str, value: Option<&Value>) -> String {
-    let is_variable = path.split('/').any(|part| part == "env");
+    let is_hidden = path.split('/').any(|part| ["env", "args", "command"].contains(&part));
     let text = match value {
         None => "nothing".to_owned(),
         Some(Value::Array(list)) if list.iter().any(Value::is_object) => entries(list),
-        Some(_) if is_variable => "a value that is not shown".to_owned(),
+        Some(_) if is_hidden => "a value that is not shown".to_owned(),
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
     };
+    let text: String = text.chars().map(|char| if is_obeyed(char) { ' ' } else { char }).collect();
     match text.char_indices().nth(VALUE) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }
+}
+
+/// Control characters, and those that change the direction of what follows or cannot be seen.
+fn is_obeyed(char: char) -> bool {
+    char.is_control() || matches!(char, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
 }
 
 /// The names of a list's entries, or how many there are.

@@ -78,6 +78,12 @@ pub fn keep_routes(found: &Ingress, rendered: Option<&Ingress>, hosts: &[String]
     Some(if kept.spec == found.spec { kept } else { stamped(kept) })
 }
 
+/// The hosts for which an Ingress has rules.
+pub fn routed_hosts(ingress: &Ingress) -> Vec<String> {
+    let rules = ingress.spec.iter().flat_map(|spec| spec.rules.iter().flatten());
+    rules.filter_map(|rule| rule.host.clone()).collect()
+}
+
 /// Whether an Ingress has a rule for a host.
 pub fn routes(ingress: &Ingress, host: &str) -> bool {
     let rules = ingress.spec.iter().flat_map(|spec| spec.rules.iter().flatten());

@@ -117,9 +117,20 @@ pub(super) fn add(child: &mut ObjectMeta, inherited: &Inherited) {
 /// The same for the pods, whose keys the Deployment names.
 pub(super) fn add_to_pods(deployment: &mut Deployment, inherited: &Inherited) {
     let Some(spec) = &mut deployment.spec else { return };
+    // What the Deployment has of its own is not in the list of what it inherits, and could not be taken back from the pods.
+    let others = |own: &Option<BTreeMap<String, String>>, inherited: &BTreeMap<String, String>| {
+        let own = own.clone().unwrap_or_default();
+        inherited
+            .iter()
+            .filter(|(key, _)| !own.contains_key(*key))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    };
+    let labels = others(&deployment.metadata.labels, &inherited.labels);
+    let annotations = others(&deployment.metadata.annotations, &inherited.annotations);
     let pods = spec.template.metadata.get_or_insert_default();
-    add_to(&mut pods.labels, &inherited.labels);
-    add_to(&mut pods.annotations, &inherited.annotations);
+    add_to(&mut pods.labels, &labels);
+    add_to(&mut pods.annotations, &annotations);
 }
 
 fn add_to(map: &mut Option<BTreeMap<String, String>>, inherited: &BTreeMap<String, String>) -> Vec<String> {

@@ -35,7 +35,7 @@ pub use compare::{difference, must_be_made_anew};
 pub use deployment::CONTAINER;
 pub use disruption_budget::wants_disruption_budget;
 pub use form::{Form, drift, form_hash};
-pub use ingress::{keep_routes, routes, wants_ingress};
+pub use ingress::{keep_routes, routed_hosts, routes, wants_ingress};
 pub use inherited::{
     INHERITED_ANNOTATIONS, INHERITED_LABELS, Inheritance, Inherited, KeyPattern, notice_what_is_not_inherited_any_more,
 };
@@ -116,6 +116,7 @@ pub fn desired(
 pub fn render(gateway: &ApiGateway, around: &Surroundings) -> Children {
     let mut deployment = deployment::render(gateway, around.start_deadline);
     inherited::add_to_pods(&mut deployment, &around.inherited);
+    deployment::note_startup(&mut deployment, around.start_deadline);
     Children {
         deployment: finished(deployment, around),
         service: finished(service::render(gateway), around),

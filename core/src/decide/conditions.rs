@@ -358,6 +358,8 @@ fn starting(s: &Situation<'_>, status: &ApiGatewayStatus, reason: Reason) -> Out
         obstructed(s, &cause)
     } else if let Some(cause) = diagnosis::visible_cause(s) {
         visible(cause, (reason == Reason::Restarting).then(|| serving(s)))
+    } else if let Some(cause) = diagnosis::child_going(s) {
+        waits_for_somebody(cause.reason, &sentence(&cause))
     } else {
         let limit = deadline::limit(s.gateway, s.settings);
         let number = status.attempt.as_ref().map_or(1, |attempt| attempt.number);
@@ -424,6 +426,8 @@ fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
         waits_for_somebody(Reason::Contested, &sentence(&cause))
     } else if let Some(cause) = diagnosis::visible_cause(s) {
         visible(cause, Some(serving(s)))
+    } else if let Some(cause) = diagnosis::child_going(s) {
+        waits_for_somebody(cause.reason, &sentence(&cause))
     } else {
         on_its_way(s, Reason::RollingOut, "a change is being rolled out or repaired")
     };
@@ -468,6 +472,8 @@ fn stopping_or_stopped(s: &Situation<'_>, status: &ApiGatewayStatus, place: Opti
     let late = stopped && s.observed.children().iter().any(|(_, presence)| presence.is_ours());
     let mut outlook = if let (true, Some(cause)) = (due, obstacle(s)) {
         obstructed(s, &cause)
+    } else if let (true, Some(cause)) = (late, diagnosis::child_going(s)) {
+        waits_for_somebody(cause.reason, &sentence(&cause))
     } else if s.asked_to_run() && s.was_asked_to_run() {
         timed_out(s, status, stopped)
     } else if stopped && !late && !s.asked_to_run() {

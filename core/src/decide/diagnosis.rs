@@ -10,7 +10,7 @@ mod kubelets;
 mod patience;
 mod pods;
 
-use super::observed::{Absent, Child, Observed, Presence, Refusal, Repair, Unanswered};
+use super::observed::{Absent, Child, Going, Observed, Presence, Refusal, Repair, Unanswered};
 use super::outage::{self, Outage, What};
 use super::situation::{Obstacle, Situation};
 use super::words::say;
@@ -95,8 +95,26 @@ pub fn cause_of_child(observed: &Observed, child: Child) -> Option<Cause> {
 /// The cause of a failed attempt: the known one, what was in the way, or how far it came.
 pub fn cause_of_failure(s: &Situation<'_>) -> Cause {
     known_cause(s)
+        .or_else(|| child_going(s))
         .or_else(|| s.obstacle().map(|obstacle| obstacle_cause(s, &obstacle)))
         .unwrap_or_else(|| slow_start(s))
+}
+
+/// A child that was deleted stays, and nothing can be made in its place.
+pub fn child_going(s: &Situation<'_>) -> Option<Cause> {
+    let Going { child, finalizers, .. } = s.late_child()?;
+    let (kind, name) = (child.kind(), s.gateway.name_or_empty());
+    let held_by = match finalizers.as_slice() {
+        [] => "no finalizer holds it".to_owned(),
+        some => format!("held by {}", say(&some.join(", "))),
+    };
+    Some(Cause::new(
+        Reason::WaitingForDeletion,
+        format!("{kind} {name:?} was deleted and is not gone, {held_by}"),
+        format!(
+            "It is made anew once it is gone: look at its finalizers, and at who is to remove them (kubectl get {kind} {name} -o yaml)."
+        ),
+    ))
 }
 
 fn pods_refused(observed: &Observed) -> Option<Cause> {
@@ -188,7 +206,9 @@ fn contested(observed: &Observed) -> Option<Cause> {
 
 /// Whether the API server's words speak of a ResourceQuota. It has no reason of its own for them.
 pub fn is_quota(message: &str) -> bool {
-    message.contains("exceeded quota") || message.contains("failed quota")
+    ["exceeded quota", "failed quota", "status unknown for quota", "insufficient quota"]
+        .iter()
+        .any(|words| message.contains(words))
 }
 
 fn refusal(what: &str, message: &str, quota: bool) -> Cause {

@@ -51,6 +51,19 @@ pub struct Writes {
     pub repaired: Vec<Repaired>,
     /// Repairs that were not told yet.
     pub untold: Vec<Repair>,
+    /// Those that somebody deleted and that are not gone yet.
+    pub going: Vec<Going>,
+}
+
+/// A child that was deleted and is not gone yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Going {
+    /// The child.
+    pub child: Child,
+    /// Since when.
+    pub lasted: Duration,
+    /// What has to be removed of it first.
+    pub finalizers: Vec<String>,
 }
 
 impl Writes {
@@ -74,18 +87,18 @@ impl Writes {
 pub struct Repaired {
     /// The last repair.
     pub last: Repair,
-    /// How often the same field was, with less than a calm between.
+    /// How often it counts as put right.
     pub times: u32,
     /// How long it is left alone if it differs again.
     pub wait: Duration,
-    /// When this is forgotten if it does not.
+    /// When the dispute is over if it does not.
     pub calm_in: Duration,
 }
 
 impl Repaired {
     /// One edit, or two, is somebody's hand. Whoever comes back each time wants something else than the gateway does.
     pub fn is_contested(&self) -> bool {
-        self.times > Self::AT_ONCE
+        self.times > Self::AT_ONCE && !self.calm_in.is_zero()
     }
 
     /// How many repairs follow each other without a wait.
@@ -233,7 +246,8 @@ impl Observed {
     pub fn troubles(&self) -> impl Iterator<Item = &PodTrouble> {
         let template = self.rollout.template.as_ref();
         // One that somebody edited is told as well: its pods are those of what is stored.
-        let known = self.deployment == Presence::Equal || self.is_left_as_it_is(Child::Deployment);
+        let waits = !self.writes.wait(Child::Deployment).is_zero();
+        let known = self.deployment == Presence::Equal || waits || self.is_left_as_it_is(Child::Deployment);
         let told = known && !self.rollout.behind;
         let newest = move |pod: &&PodTrouble| {
             let of_newest = template.is_none() || pod.template.is_none() || pod.template.as_ref() == template;

@@ -256,7 +256,7 @@ fn stopping(s: &Situation<'_>) -> Verdict {
 
 fn stopped(s: &Situation<'_>) -> Verdict {
     if s.observed.children().iter().any(|(_, presence)| presence.is_ours()) {
-        return stay(teardown(s), None);
+        return stay(teardown(s), s.child_is_late_in());
     }
     let due = match s.due_start() {
         Some(due) => due,
@@ -302,7 +302,8 @@ fn apply(s: &Situation<'_>) -> Stay {
     {
         steps.push(Step::ActivateEnvironments);
     }
-    Stay { steps, yields_after, wake: contests(s), ..Stay::default() }
+    let wake = contests(s).into_iter().chain(s.child_is_late_in()).min();
+    Stay { steps, yields_after, wake, ..Stay::default() }
 }
 
 /// When a child that somebody changes again and again may be put right, or is forgotten to be one.

@@ -21,11 +21,20 @@ pub fn wait(total: u32, here: u32) -> Duration {
     }
 }
 
-fn level(total: u32, here: u32) -> u32 {
+/// How often in a row a child counts as put right, after so many repairs, `here` of them of the same field.
+pub fn level(total: u32, here: u32) -> u32 {
     here.max(total.div_ceil(3))
 }
 
-/// How long after the last of so many repairs they are forgotten.
+/// For how long repairs are counted at least: whoever comes back every few minutes is named as well.
+const COUNTED: Duration = Duration::from_secs(600);
+
+/// How long after the last of so many repairs they count for nothing any more.
+pub fn forgotten(total: u32, here: u32) -> Duration {
+    COUNTED.max(calm(total, here))
+}
+
+/// How long after the last of so many repairs the child is in nobody's dispute.
 pub fn calm(total: u32, here: u32) -> Duration {
     CALM.max(2 * wait(total, here))
 }
@@ -61,8 +70,9 @@ mod tests {
     }
 
     #[test]
-    fn repairs_are_forgotten_after_a_calm() {
-        assert_eq!(calm(1, 1), Duration::from_secs(60));
-        assert_eq!(calm(8, 8), Duration::from_secs(128));
+    fn a_dispute_ends_with_a_calm_and_its_repairs_are_forgotten_later() {
+        assert_eq!((calm(1, 1).as_secs(), forgotten(1, 1).as_secs()), (60, 600));
+        assert_eq!((calm(8, 8).as_secs(), forgotten(8, 8).as_secs()), (128, 600));
+        assert_eq!((calm(11, 11).as_secs(), forgotten(11, 11).as_secs()), (600, 600));
     }
 }

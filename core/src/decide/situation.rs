@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::observed::{Child, HostVerdict, Moment, Observed, Presence, Settings};
+use super::observed::{Child, Going, HostVerdict, Moment, Observed, Presence, Settings};
 use super::place::Place;
 use super::requests::Requests;
 use super::{deadline, held, outage, readiness};
@@ -143,6 +143,17 @@ impl Situation<'_> {
             Some(_) => self.moment.phase,
         };
         Some(COLLECTION.saturating_sub(waited))
+    }
+
+    /// A child that was deleted, is needed, and should be gone by now.
+    pub(super) fn late_child(&self) -> Option<&Going> {
+        self.observed.writes.going.iter().find(|going| going.lasted >= COLLECTION)
+    }
+
+    /// In how long the next child is one of those.
+    pub(super) fn child_is_late_in(&self) -> Option<Duration> {
+        let left = self.observed.writes.going.iter().map(|going| COLLECTION.saturating_sub(going.lasted));
+        left.filter(|left| !left.is_zero()).min()
     }
 
     /// Whether the clock of the attempt stands still.

@@ -31,7 +31,8 @@ pub async fn reconcile(ctx: &Context, caches: &Caches, object: &Guarded<Environm
     let around = gather::around(caches, environment, gateway);
     let Some(status) = environment::decide(environment, &around, Timestamp::now()) else { return Ok(Next::WhenWoken) };
     let before = environment.status.as_ref().map(|status| status.hosts.as_slice()).unwrap_or_default();
-    let claims = claims_newly(before, &status.hosts).then(|| caches.stake_of_environment(environment));
+    let claims = claims_newly(before, &status.hosts)
+        .then(|| caches.stake_of_environment(environment, &caches.routed_by(&environment.gateway_key())));
     let next = Environment { status: Some(status), ..environment.clone() };
     let write = pin!(ctx.calls.replace_status(&next));
     match with_host_reserved(caches, claims, write).await {

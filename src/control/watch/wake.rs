@@ -69,8 +69,9 @@ impl Wake {
 
     /// What the environments of a gateway want and hold, as far as no claim of theirs is recorded.
     pub(super) fn learn_environments_of(&self, gateway: &ObjectKey) {
+        let routed = self.caches.routed_by(gateway);
         for (_, environment) in self.caches.environments.of(gateway) {
-            let stake = self.caches.stake_of_environment(&environment);
+            let stake = self.caches.stake_of_environment(&environment, &routed);
             if !stake.is_recorded() {
                 self.learn(stake);
             }
@@ -79,7 +80,8 @@ impl Wake {
 
     /// What an environment wants and holds now.
     pub(super) fn learn_environment(&self, environment: &Environment) {
-        self.learn(self.caches.stake_of_environment(environment));
+        let routed = self.caches.routed_by(&environment.gateway_key());
+        self.learn(self.caches.stake_of_environment(environment, &routed));
     }
 
     /// The Ingress of a gateway is another one, or routes other hosts.

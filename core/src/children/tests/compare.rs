@@ -53,11 +53,12 @@ fn what_the_api_server_leaves_out_because_it_is_empty_is_no_difference() {
     let desired = deployment(&rich());
     let stored = without(&stored_deployment(&desired), &format!("{CONTAINER}/env/1/value"));
     assert_same(&desired, &stored);
-    for empty in [json!(null), json!(false), json!(""), json!([]), json!({})] {
+    for empty in [json!(null), json!(""), json!([]), json!({})] {
         assert_same(&json!({ "field": empty }), &json!({}));
     }
     assert_differs(&json!({ "field": 0 }), &json!({}), "/field");
     assert_differs(&json!({ "field": true }), &json!({}), "/field");
+    assert_differs(&json!({ "field": false }), &json!({}), "/field");
     assert_differs(&json!({ "field": "a" }), &json!({}), "/field");
 }
 
@@ -133,6 +134,8 @@ fn a_hand_edit_of_a_value_is_seen() {
         (format!("{CONTAINER}/ports/0/containerPort"), json!(81)),
         ("/spec/replicas".to_owned(), json!(5)),
         ("/spec/template/spec/automountServiceAccountToken".to_owned(), json!(true)),
+        ("/spec/template/spec/automountServiceAccountToken".to_owned(), Value::Null),
+        (format!("{CONTAINER}/securityContext/allowPrivilegeEscalation"), Value::Null),
         ("/spec/template/metadata/labels/phasegate.dev~1gateway".to_owned(), json!("other")),
         ("/metadata/labels/phasegate.dev~1gateway-uid".to_owned(), json!("other")),
     ] {

@@ -68,6 +68,14 @@ fn the_value_of_a_variable_is_not_told() {
 }
 
 #[test]
+fn what_a_terminal_obeys_is_not_told() {
+    let desired = deployment(&json!({}));
+    let image = format!("{CONTAINER}/image");
+    let stored = set(&stored_deployment(&desired), &image, json!("a\u{1b}[31m\u{202e}b\u{200b}c"));
+    assert_told(&desired, &stored, &image, "ghcr.io/acme/gateway:1", "a [31m b c");
+}
+
+#[test]
 fn a_form_changes_with_all_that_is_ours_and_with_nothing_else() {
     let desired = deployment(&json!({}));
     let stored = stored_deployment(&desired);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::{desired, difference, render, routes, selector, url};
+use super::super::{Inherited, desired, difference, render, routes, selector, url};
 use super::*;
 use crate::api::Phase;
 
@@ -284,6 +284,19 @@ fn another_deadline_alone_rolls_no_pods_that_serve_and_one_of_the_spec_gives_its
     let mut restarted = serving(&longer);
     restarted.status.get_or_insert_default().restarts = 1;
     assert_at(&kept(&restarted, 600, &stored), &startup, &json!(305));
+}
+
+#[test]
+fn another_deadline_alone_rolls_no_pods_that_inherit_something() {
+    let around = |seconds| Surroundings {
+        inherited: Inherited { labels: [("team".to_owned(), "blue".to_owned())].into(), ..Inherited::default() },
+        ..within(Duration::from_secs(seconds))
+    };
+    let gateway = serving(&json!({}));
+    let found = as_json(&desired(&gateway, &around(300), (None, None)).deployment);
+    let found = serde_json::from_value(stored_deployment(&found)).unwrap();
+    let other = as_json(&desired(&gateway, &around(600), (Some(&found), None)).deployment);
+    assert_at(&other, &format!("{CONTAINER}/startupProbe/failureThreshold"), &json!(155));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::builders::*;
 use crate::api::{Accepted, ApiGateway, ContestedField, StoredChange, condition};
-use crate::decide::observed::{Child, Observed, Presence, Repair, Repaired, Trouble};
+use crate::decide::observed::{Child, Going, Observed, Presence, Repair, Repaired, Trouble};
 use crate::decide::{Plan, Step};
 
 fn repair(manager: Option<&str>) -> Repair {
@@ -89,6 +89,29 @@ fn pods_are_listened_to_whose_deployment_is_contested() {
     assert_eq!(said(&status_after(&starting(), &observed, &after(10)), condition::RECONCILING), "True Unschedulable");
 }
 
+#[test]
+fn a_child_that_was_deleted_and_does_not_go_is_named_after_a_while_and_nothing_moves_until_it_is_gone() {
+    let going = |seconds: u64, finalizers: &[&str]| {
+        but(child(serving(), Child::Service, Presence::Terminating), |o| {
+            let finalizers = finalizers.iter().map(|finalizer| (*finalizer).to_owned()).collect();
+            o.writes.going = vec![Going { child: Child::Service, lasted: secs(seconds), finalizers }];
+        })
+    };
+    let soon = planned(&started(), &going(10, &[]));
+    assert_eq!((soon.steps, soon.wake), (vec![], Some(secs(20))));
+    assert_eq!(said(&status_after(&started(), &going(10, &[]), &after(10)), condition::STALLED), "False RollingOut");
+    let held = going(30, &["example.com/balancer"]);
+    for gateway in [starting(), started()] {
+        let status = status_after(&gateway, &held, &after(10));
+        assert_eq!(said(&status, condition::STALLED), "True WaitingForDeletion");
+        let words = "Service \"shop\" was deleted and is not gone, held by example.com/balancer. It is made anew once it is gone";
+        assert!(message(&status, condition::READY).starts_with(words), "{}", message(&status, condition::READY));
+    }
+    let stopped = status_after(&stopped_as_asked(), &going(30, &[]), &after(10));
+    assert_eq!(said(&stopped, condition::STALLED), "True WaitingForDeletion");
+    assert_eq!(planned(&stopped_as_asked(), &going(10, &[])).wake, Some(secs(20)));
+}
+
 fn change(child: &str, stored: &str) -> StoredChange {
     StoredChange {
         child: child.to_owned(),
@@ -127,6 +150,15 @@ fn accepted_forms_alone_are_no_write_and_go_along_with_the_next() {
     let status = status_after(&starting(), &known, &after(10));
     let accepted = Accepted { service: Some("0123456789abcdef".to_owned()), ..Accepted::default() };
     assert_eq!(status.accepted, Some(accepted));
+}
+
+#[test]
+fn a_repair_is_told_also_where_the_status_says_nothing_new() {
+    let untold = Repair { child: Child::PodDisruptionBudget, ..repair(None) };
+    let mut gateway = started();
+    pass(&mut gateway, &serving(), &after(9));
+    let plan = pass(&mut gateway, &but(serving(), |o| o.writes.untold = vec![untold]), &after(10));
+    assert_eq!((plan.status, plan.notes.len()), (None, 1));
 }
 
 #[test]
