@@ -30,18 +30,11 @@ pub struct Routed<'a> {
 
 impl Routed<'_> {
     fn hosts(&self) -> &[String] {
-        self.hosts.get_or_init(|| self.read().unwrap_or_default())
-    }
-
-    fn read(&self) -> Option<Vec<String>> {
-        let guarded = self.caches.guarded_gateway(&self.gateway)?;
-        let ingress = self.caches.ingresses.child_of(&self.gateway)?.object().ok()?;
-        if matches!(children::owner_of(&ingress.metadata, guarded.0.as_ref().ok()?), Owner::Stranger(_)) {
-            return None;
-        }
-        let mut hosts = children::routed_hosts(&ingress);
-        hosts.sort();
-        Some(hosts)
+        self.hosts.get_or_init(|| {
+            let guarded = self.caches.guarded_gateway(&self.gateway);
+            let gateway = guarded.as_ref().and_then(|guarded| guarded.0.as_ref().ok());
+            gateway.map(|gateway| self.caches.routed_hosts(gateway)).unwrap_or_default()
+        })
     }
 }
 
@@ -138,12 +131,12 @@ impl Caches {
 
     /// What a gateway wants and holds.
     pub fn stake_of_gateway(&self, gateway: &ApiGateway) -> Stake {
-        self.with_what_is_routed(Stake::from(gateway), &self.routed_by(&ObjectKey::of(gateway)))
+        self.with_what_is_routed(Stake::from(gateway), |host| self.routed_hosts(gateway).binary_search(host).is_ok())
     }
 
     /// What an environment wants and holds, whose gateway's Ingress routes what is `routed`.
     pub fn stake_of_environment(&self, environment: &Environment, routed: &Routed<'_>) -> Stake {
-        self.with_what_is_routed(Stake::from(environment), routed)
+        self.with_what_is_routed(Stake::from(environment), |host| routed.hosts().binary_search(host).is_ok())
     }
 
     /// What the Ingress of a gateway routes, if it is the gateway's.
@@ -153,15 +146,28 @@ impl Caches {
 
     /// A host that is routed and on which no claim is recorded is held all the same. What the namespace does not allow holds
     /// nothing.
-    fn with_what_is_routed(&self, stake: Stake, routed: &Routed<'_>) -> Stake {
+    fn with_what_is_routed(&self, stake: Stake, routes: impl Fn(&String) -> bool) -> Stake {
         let (Some(host), false) = (&stake.wanted, stake.is_recorded()) else { return stake };
         let allowed = match self.allowed_in(&stake.claimant.object.namespace).as_deref() {
             Some(AllowedHosts(Some(suffixes))) => hosts::is_allowed(host, suffixes),
             Some(AllowedHosts(None)) => true,
             None => false,
         };
-        let is_routed = allowed && routed.hosts().binary_search(host).is_ok();
+        let is_routed = allowed && routes(host);
         stake.routed(is_routed)
+    }
+
+    /// The hosts that the Ingress of a gateway routes, in order, unless it is a stranger's.
+    fn routed_hosts(&self, gateway: &ApiGateway) -> Vec<String> {
+        let Some(Ok(ingress)) = self.ingresses.child_of(&ObjectKey::of(gateway)).map(|seen| seen.object()) else {
+            return Vec::new();
+        };
+        if matches!(children::owner_of(&ingress.metadata, gateway), Owner::Stranger(_)) {
+            return Vec::new();
+        }
+        let mut hosts = children::routed_hosts(&ingress);
+        hosts.sort();
+        hosts
     }
 
     /// What a namespace allows; `None` where that is not known.
