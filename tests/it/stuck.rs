@@ -1,9 +1,9 @@
 //! A stop that does not end says what it waits for, and does not hold up a retry for ever.
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::ResourceExt;
-use kube::api::ListParams;
+use kube::api::{DeleteParams, ListParams};
 use phasegate::api::{ApiGateway, Phase, State, condition};
 use serde_json::json;
 
@@ -152,4 +152,27 @@ async fn hold_pod(world: &World) -> String {
 async fn free_pod(world: &World, name: &str) {
     world.patch_object::<Pod>(name, json!({ "metadata": { "finalizers": null } })).await;
     world.until_gone::<Pod>(name).await;
+}
+
+/// A load balancer's finalizer, say, whose controller is gone.
+#[tokio::test]
+async fn a_child_of_a_gateway_that_serves_which_is_deleted_and_does_not_go_is_named() {
+    let world = World::new("child-going").await;
+    let _operator = world.operator();
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
+    let started = world.until_started("shop").await;
+    world.until_ready_again(&started).await;
+    let held = json!({ "metadata": { "finalizers": ["example.com/balancer"] } });
+    world.patch_object::<Service>("shop", held).await;
+    world.api::<Service>().delete("shop", &DeleteParams::default()).await.unwrap();
+
+    let stalled = world.until_condition("shop", condition::STALLED, "True", "WaitingForDeletion").await;
+    let conditions = &stalled.status.as_ref().unwrap().conditions;
+    let ready = conditions.iter().find(|condition| condition.type_ == condition::READY).unwrap();
+    let words = "Service \"shop\" was deleted and is not gone, held by example.com/balancer. ";
+    assert!(ready.message.starts_with(words), "{}", ready.message);
+
+    let released = json!({ "metadata": { "finalizers": null } });
+    world.patch_object::<Service>("shop", released).await;
+    world.until_ready_again(&started).await;
 }
