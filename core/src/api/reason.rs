@@ -59,7 +59,7 @@ words! {
     GatewayNotStarted,
     /// An object of the gateway's name belongs to somebody else.
     NameTaken,
-    /// An object of an earlier gateway of this name is still to be collected.
+    /// An object of an earlier gateway of this name is still to be collected, or one that was deleted does not go.
     WaitingForDeletion,
     /// The registry does not answer.
     RegistryUnavailable,
