@@ -54,7 +54,8 @@ async fn an_api_server_that_is_down_for_a_minute_in_a_burst_costs_no_gateway_its
     let health = Health::reserve();
     let _operator = world.operator_with(&["--http-bind", &health.address()]);
     health.until("/readyz", 200, &["ok"]).await;
-    let fleet = Fleet::apply(&world, "gw", GATEWAYS, json!({ "startDeadline": "75s" })).await;
+    // The scheduler takes up to a minute longer to come back: with the outage a start takes two and a half minutes.
+    let fleet = Fleet::apply(&world, "gw", GATEWAYS, json!({ "startDeadline": "120s" })).await;
     // Some serve, some are on their way, some wait.
     fleet.until_transitions(20).await;
 
