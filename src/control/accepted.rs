@@ -62,7 +62,7 @@ impl Accepted {
     /// knows.
     pub fn compared<K: Part>(&self, gateway: &ApiGateway, desired: &K, found: &K) -> presence::Looked {
         let hash = match &self.known[index(K::CHILD)] {
-            Some(known) => (known.wanted.as_ref() == wanted(desired)).then_some(known.form.hash.as_str()),
+            Some(known) => self.is_known(desired).then_some(known.form.hash.as_str()),
             None => recorded(gateway, K::CHILD),
         };
         let stored = || self.stored_as(desired, uid_of(found.meta()));

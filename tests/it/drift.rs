@@ -6,19 +6,16 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use futures::future::join_all;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::runtime::watcher;
 use phasegate::api::{ApiGateway, condition};
 use serde_json::{Value, json};
 
-use crate::harness::{Random, Requests, World, gateway, is_true, path, private_world};
-
-/// The kinds of children.
-const KINDS: [&str; 4] = ["Deployment", "Service", "Ingress", "PodDisruptionBudget"];
+use crate::harness::{CHILDREN, Random, Requests, World, gateway, is_true, path, private_world};
 
 /// One thing that somebody does to a child of the gateway `shop`.
 struct Edit {
@@ -157,7 +154,7 @@ fn edits() -> Vec<Edit> {
             ),
         ),
     ];
-    for kind in KINDS {
+    for kind in CHILDREN {
         let labels = json!({ "metadata": { "labels": { "phasegate.dev/gateway-uid": null } } });
         edits.push(edit(kind, "the uid's label removed", Merge(labels)));
         let labels = json!({ "metadata": { "labels": { "phasegate.dev/gateway": "other" } } });
@@ -168,16 +165,6 @@ fn edits() -> Vec<Edit> {
         edits.push(edit(kind, "deleted", Delete));
     }
     edits
-}
-
-fn children(world: &World, kind: &str) -> Api<DynamicObject> {
-    let resource = match kind {
-        "Deployment" => ApiResource::erase::<Deployment>(&()),
-        "Service" => ApiResource::erase::<Service>(&()),
-        "Ingress" => ApiResource::erase::<Ingress>(&()),
-        _ => ApiResource::erase::<PodDisruptionBudget>(&()),
-    };
-    Api::namespaced_with(world.client.clone(), &world.namespace, &resource)
 }
 
 /// All of a child that is phasegate's: what a repair must bring back, to the letter.
@@ -201,8 +188,8 @@ fn shape(child: &DynamicObject) -> Value {
 
 async fn shapes(world: &World, name: &str) -> BTreeMap<&'static str, Value> {
     let mut shapes = BTreeMap::new();
-    for kind in KINDS {
-        shapes.insert(kind, shape(&children(world, kind).get(name).await.unwrap()));
+    for kind in CHILDREN {
+        shapes.insert(kind, shape(&world.of_kind(kind).get(name).await.unwrap()));
     }
     shapes
 }
@@ -210,7 +197,7 @@ async fn shapes(world: &World, name: &str) -> BTreeMap<&'static str, Value> {
 /// Makes an edit and waits until nothing of it is left.
 async fn edit_and_await_repair(world: &World, name: &str, edit: &Edit, wanted: &Value) {
     let Edit { kind, what, act } = edit;
-    let api = children(world, kind);
+    let api = world.of_kind(kind);
     let before = api.get(name).await.unwrap();
     let params = PatchParams::default();
     let edited = match act {
@@ -339,8 +326,8 @@ async fn what_others_add_to_a_child_stays_theirs() {
     world.until_started("shop").await;
     let friend: ConfigMap = world.create(json!({ "metadata": { "name": "friend" } })).await;
     let second = json!({ "apiVersion": "v1", "kind": "ConfigMap", "name": "friend", "uid": friend.uid().unwrap() });
-    for kind in KINDS {
-        let api = children(&world, kind);
+    for kind in CHILDREN {
+        let api = world.of_kind(kind);
         let owners = api.get("shop").await.unwrap().metadata.owner_references.unwrap();
         let patch = json!({ "metadata": {
             "annotations": { "example.com/theirs": "yes" },
@@ -353,9 +340,9 @@ async fn what_others_add_to_a_child_stays_theirs() {
     assert!(restarted.status.success(), "{restarted:?}");
 
     // Every child is written once more, to repair it or for a change of the spec.
-    for kind in KINDS {
+    for kind in CHILDREN {
         let patch = json!({ "metadata": { "labels": { "phasegate.dev/gateway": "other" } } });
-        children(&world, kind).patch("shop", &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+        world.of_kind(kind).patch("shop", &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
     }
     world.patch("shop", json!({ "spec": { "path": "/v2", "env": [{ "name": "A", "value": "b" }] } })).await;
     world
@@ -364,12 +351,12 @@ async fn what_others_add_to_a_child_stays_theirs() {
                 == Some("/v2")
         })
         .await;
-    for kind in KINDS {
+    for kind in CHILDREN {
         until_labelled(&world, kind).await;
     }
 
-    for kind in KINDS {
-        let child = children(&world, kind).get("shop").await.unwrap();
+    for kind in CHILDREN {
+        let child = world.of_kind(kind).get("shop").await.unwrap();
         assert_eq!(child.annotations()["example.com/theirs"], "yes", "{kind}");
         assert_eq!(child.labels()["example.com/theirs"], "yes", "{kind}");
         let owners = child.metadata.owner_references.unwrap();
@@ -389,7 +376,7 @@ async fn what_others_add_to_a_child_stays_theirs() {
 /// Waits until a child has its label back.
 async fn until_labelled(world: &World, kind: &str) {
     let labelled = tokio::time::timeout(Duration::from_secs(60), async {
-        let mut versions = Box::pin(watcher::watch_object(children(world, kind), "shop"));
+        let mut versions = Box::pin(watcher::watch_object(world.of_kind(kind), "shop"));
         while let Some(child) = versions.try_next().await.unwrap() {
             if child.is_some_and(|child| child.labels()["phasegate.dev/gateway"] == "shop") {
                 return;

@@ -5,28 +5,15 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, EvictParams, ListParams};
+use kube::api::{DeleteParams, EvictParams, ListParams};
 use phasegate::api::{ApiGateway, condition};
 use serde_json::{Value, json};
 
-use crate::harness::{STARTED, World, eventually, gateway, is_true, message, path};
+use crate::harness::{CHILDREN, STARTED, World, eventually, gateway, is_true, message, path};
 use crate::plugin::said;
-
-/// The kinds of children.
-const KINDS: [&str; 4] = ["Deployment", "Service", "Ingress", "PodDisruptionBudget"];
 
 fn shop(host: &str) -> Value {
     gateway("shop", json!({ "image": "acme/gateway:1", "host": host, "replicas": 2 }))
-}
-
-fn children(world: &World, kind: &str) -> Api<DynamicObject> {
-    let resource = match kind {
-        "Deployment" => ApiResource::erase::<Deployment>(&()),
-        "Service" => ApiResource::erase::<Service>(&()),
-        "Ingress" => ApiResource::erase::<Ingress>(&()),
-        _ => ApiResource::erase::<PodDisruptionBudget>(&()),
-    };
-    Api::namespaced_with(world.client.clone(), &world.namespace, &resource)
 }
 
 /// The names of all pods.
@@ -41,8 +28,8 @@ async fn pods(world: &World) -> Vec<String> {
 async fn orphan(world: &World) {
     let deleted = world.kubectl(&["delete", "agw", "shop", "--cascade=orphan", "--wait=true"]);
     assert!(deleted.status.success(), "{deleted:?}");
-    for kind in KINDS {
-        let child = children(world, kind).get("shop").await.unwrap();
+    for kind in CHILDREN {
+        let child = world.of_kind(kind).get("shop").await.unwrap();
         assert_eq!(child.metadata.owner_references.unwrap_or_default(), [], "{kind}");
         assert_eq!(child.metadata.deletion_timestamp, None, "{kind}");
     }
@@ -63,8 +50,8 @@ async fn children_without_an_owner_are_adopted_and_their_pods_live_on() {
     let new = world.until_started("shop").await;
     assert_ne!(new.uid(), old.uid());
     assert_eq!(path(&new), STARTED);
-    for kind in KINDS {
-        let child = children(&world, kind).get("shop").await.unwrap();
+    for kind in CHILDREN {
+        let child = world.of_kind(kind).get("shop").await.unwrap();
         assert_eq!(child.metadata.owner_references.as_ref().unwrap().len(), 1, "{kind}");
         assert_eq!(Some(&child.metadata.owner_references.as_ref().unwrap()[0].uid), new.metadata.uid.as_ref());
         assert_eq!(child.labels()["phasegate.dev/gateway-uid"], new.uid(), "{kind}");

@@ -8,10 +8,8 @@ use futures::future::join_all;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::api::networking::v1::Ingress;
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
-use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use phasegate::api::{ApiGateway, condition};
 use phasegate::decide::conditions::find;
 use serde_json::{Value, json};
@@ -37,16 +35,6 @@ struct Mutation {
     operations: &'static [&'static str],
     /// The patch, as CEL has it.
     patch: &'static str,
-}
-
-fn children(world: &World, kind: &str) -> Api<DynamicObject> {
-    let resource = match kind {
-        "Deployment" => ApiResource::erase::<Deployment>(&()),
-        "Service" => ApiResource::erase::<Service>(&()),
-        "Ingress" => ApiResource::erase::<Ingress>(&()),
-        _ => ApiResource::erase::<PodDisruptionBudget>(&()),
-    };
-    Api::namespaced_with(world.client.clone(), &world.namespace, &resource)
 }
 
 /// The smallest object of a kind.
@@ -97,7 +85,7 @@ impl<'a> Policies<'a> {
     }
 
     async fn until_in_force(&self, mutation: &Mutation) {
-        let api = children(self.world, mutation.kind);
+        let api = self.world.of_kind(mutation.kind);
         let changes = async || {
             let stored = if mutation.operations.contains(&"CREATE") {
                 let dry_run = PostParams { dry_run: true, ..PostParams::default() };
@@ -293,7 +281,7 @@ async fn events_of(world: &World, name: &str, reason: &str) -> Vec<String> {
 async fn generations(world: &World, name: &str) -> BTreeMap<&'static str, (Option<String>, Option<i64>)> {
     let mut all = BTreeMap::new();
     for (kind, ..) in KINDS {
-        let child = children(world, kind).get_opt(name).await.unwrap();
+        let child = world.of_kind(kind).get_opt(name).await.unwrap();
         // A Deployment's and a budget's version changes with its status.
         let spec = child.map(|child| {
             let by_version = matches!(kind, "Service" | "Ingress");

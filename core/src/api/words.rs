@@ -105,9 +105,9 @@ macro_rules! words {
     };
 }
 
-/// The schema of words that a status has: any.
-macro_rules! any_word {
-    ($name:ident) => {
+/// The schema of words, where they stand.
+macro_rules! schema_of_words {
+    ($name:ident, $schema:expr) => {
         impl schemars::JsonSchema for $name {
             fn inline_schema() -> bool {
                 true
@@ -116,28 +116,28 @@ macro_rules! any_word {
                 stringify!($name).into()
             }
             fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                crate::api::words::Word::json_schema(generator)
+                let schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema = $schema;
+                schema(generator)
             }
         }
     };
 }
 
-/// The schema of words that a spec has: those that this version knows, so that the API server refuses a slip.
+/// Words that a status has: any.
+macro_rules! any_word {
+    ($name:ident) => {
+        crate::api::words::schema_of_words!($name, <crate::api::words::Word as schemars::JsonSchema>::json_schema);
+    };
+}
+
+/// Words that a spec has: those that this version knows, so that the API server refuses a slip.
 macro_rules! known_words {
     ($name:ident) => {
-        impl schemars::JsonSchema for $name {
-            fn inline_schema() -> bool {
-                true
-            }
-            fn schema_name() -> std::borrow::Cow<'static, str> {
-                stringify!($name).into()
-            }
-            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                let words: Vec<&str> = Self::ALL.iter().map(|word| word.as_str()).collect();
-                schemars::json_schema!({ "type": "string", "enum": words })
-            }
-        }
+        crate::api::words::schema_of_words!($name, |_| {
+            let words: Vec<&str> = $name::ALL.iter().map(|word| word.as_str()).collect();
+            schemars::json_schema!({ "type": "string", "enum": words })
+        });
     };
 }
 
-pub(super) use {any_word, known_words, words};
+pub(super) use {any_word, known_words, schema_of_words, words};

@@ -9,6 +9,7 @@ use super::compare::{Difference, difference, difference_from_stored, differences
 use super::places::{NEVER_RESTORED, OWNERS};
 use super::{DESIRED_ANNOTATION, hash, merge};
 use crate::api::StoredChange;
+use crate::parse::is_hidden;
 
 /// How many changes are told of one child, and how long a value may be.
 const CHANGES: usize = 5;
@@ -26,11 +27,13 @@ pub struct Form {
 impl Form {
     /// The form of a child of a kind that was stored as an answer to `desired`.
     pub fn of(kind: &str, desired: &Value, stored: &Value) -> Self {
+        Self::hashed(form_hash(desired, stored), kind, desired, stored)
+    }
+
+    /// The same, where the [`form_hash`] of the two is known.
+    pub fn hashed(hash: String, kind: &str, desired: &Value, stored: &Value) -> Self {
         let changes = differences(desired, stored).into_iter().take(CHANGES);
-        Self {
-            hash: form_hash(desired, stored),
-            changes: changes.map(|difference| change(kind, &difference)).collect(),
-        }
+        Self { hash, changes: changes.map(|difference| change(kind, &difference)).collect() }
     }
 }
 
@@ -85,24 +88,19 @@ fn change(kind: &str, difference: &Difference<'_>) -> StoredChange {
 
 /// A value in few words, without what a terminal obeys. Those of variables and arguments may be secrets.
 fn shown(path: &str, value: Option<&Value>) -> String {
-    let is_hidden = path.split('/').any(|part| ["env", "args", "command"].contains(&part));
+    let may_be_secret = path.split('/').any(|part| ["env", "args", "command"].contains(&part));
     let text = match value {
         None => "nothing".to_owned(),
         Some(Value::Array(list)) if list.iter().any(Value::is_object) => entries(list),
-        Some(_) if is_hidden => "a value that is not shown".to_owned(),
+        Some(_) if may_be_secret => "a value that is not shown".to_owned(),
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
     };
-    let text: String = text.chars().map(|char| if is_obeyed(char) { ' ' } else { char }).collect();
+    let text: String = text.chars().map(|char| if is_hidden(char) { ' ' } else { char }).collect();
     match text.char_indices().nth(VALUE) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }
-}
-
-/// Control characters, and those that change the direction of what follows or cannot be seen.
-fn is_obeyed(char: char) -> bool {
-    char.is_control() || matches!(char, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
 }
 
 /// The names of a list's entries, or how many there are.

@@ -69,8 +69,9 @@ fn compared<K: Resource<DynamicType = ()> + Serialize>(
         return (Presence::Different("/".to_owned()), None);
     };
     let kind = K::kind(&());
+    let hash = children::form_hash(&desired, &found);
     let path = match &accepted {
-        Some(accepted) if accepted.hash == children::form_hash(&desired, &found) => None,
+        Some(accepted) if accepted.hash == hash => None,
         // Of one that this process has not seen it is not known what another value was: what is desired counts.
         Some(accepted) => {
             let stored = (accepted.stored)().and_then(|stored| serde_json::to_value(stored).ok());
@@ -79,7 +80,7 @@ fn compared<K: Resource<DynamicType = ()> + Serialize>(
         None => children::difference(&desired, &found),
     };
     match path {
-        None => (Presence::Equal, Some(Form::of(&kind, &desired, &found))),
+        None => (Presence::Equal, Some(Form::hashed(hash, &kind, &desired, &found))),
         Some(_) if children::must_be_made_anew(&kind, &desired, &found) => (Presence::Immutable, None),
         Some(path) => (Presence::Different(path), None),
     }

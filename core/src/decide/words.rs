@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::parse::is_hidden;
+
 /// How much is told of somebody else's words: a condition's message and an Event's note have limits.
 const LONGEST: usize = 300;
 
@@ -26,11 +28,6 @@ pub(super) fn say_last(words: &str) -> String {
 }
 
 fn on_one_line(words: &str) -> String {
-    // Marks of direction would let a text look like another.
-    let is_hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
     let seen = words.split_whitespace().map(|word| word.chars().filter(|c| !is_hidden(*c)).collect::<String>());
     seen.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }

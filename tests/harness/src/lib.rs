@@ -34,7 +34,9 @@ pub use fleet::Fleet;
 pub use health::Health;
 pub use made::promtool;
 pub use mongo::{Database, change_stream};
-pub use objects::{STARTED, available, children, environment, gateway, is_active, is_true, message, path, restart};
+pub use objects::{
+    CHILDREN, STARTED, available, children, environment, gateway, is_active, is_true, message, path, restart,
+};
 pub use operator::Operator;
 pub use places::{cache, file, operator_program, root, scratch};
 pub use proxy::{Fault, Proxy};

@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 /// The path of a gateway that has started for the first time.
 pub const STARTED: [&str; 2] = ["Starting/Running StartRequested", "Started/Running Started"];
 
+/// The kinds of children, in the order in which they are created.
+pub const CHILDREN: [&str; 4] = ["Deployment", "Service", "Ingress", "PodDisruptionBudget"];
+
 /// A gateway with this spec.
 pub fn gateway(name: &str, spec: Value) -> Value {
     json!({

@@ -6,11 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::TryStreamExt;
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::{NamespaceResourceScope, api};
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::watcher;
 use kube::{Client, Resource, ResourceExt};
 use phasegate_core::api::{ApiGateway, Phase, State, condition};
@@ -105,6 +108,18 @@ impl World {
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
         Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// The children of a kind in this world's namespace, whatever fields they have.
+    pub fn of_kind(&self, kind: &str) -> Api<DynamicObject> {
+        let resource = match kind {
+            "Deployment" => ApiResource::erase::<Deployment>(&()),
+            "Service" => ApiResource::erase::<Service>(&()),
+            "Ingress" => ApiResource::erase::<Ingress>(&()),
+            "PodDisruptionBudget" => ApiResource::erase::<PodDisruptionBudget>(&()),
+            other => panic!("{other} is no kind of child"),
+        };
+        Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
     }
 
     /// Starts an operator for this namespace.
