@@ -10,9 +10,9 @@ use crate::harness::{World, gateway, is_true, path};
 #[tokio::test]
 async fn a_strangers_object_is_left_alone_and_the_gateway_starts_when_it_goes() {
     let world = World::new("name").await;
-    let _operator = world.operator();
     let stranger = json!({ "metadata": { "name": "shop" }, "spec": { "ports": [{ "port": 9999 }] } });
     let theirs: Service = world.create(stranger).await;
+    let _operator = world.operator();
     world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "3s" }))).await;
 
     let shop = world.until_condition("shop", condition::STALLED, "True", "NameTaken").await;
@@ -34,9 +34,9 @@ async fn a_strangers_object_is_left_alone_and_the_gateway_starts_when_it_goes() 
 #[tokio::test]
 async fn deleting_a_gateway_that_never_began_leaves_the_stranger_in_peace() {
     let world = World::new("peace").await;
-    let _operator = world.operator();
     let stranger = json!({ "metadata": { "name": "shop" }, "spec": { "ports": [{ "port": 9999 }] } });
     let theirs: Service = world.create(stranger).await;
+    let _operator = world.operator();
     world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
     world.until_condition("shop", condition::STALLED, "True", "NameTaken").await;
 
