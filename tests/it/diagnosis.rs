@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use k8s_openapi::api::core::v1::{LimitRange, Pod, ResourceQuota};
+use k8s_openapi::api::core::v1::{LimitRange, Pod};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -169,8 +169,7 @@ impl Row {
 
 /// Everything that the causes need but the gateways.
 pub async fn prepare(world: &World) {
-    let quota = json!({ "metadata": { "name": "memory" }, "spec": { "hard": { "limits.memory": "1Ti" } } });
-    world.create::<ResourceQuota>(quota).await;
+    world.quota("memory", json!({ "limits.memory": "1Ti" })).await;
     // A quota on limits asks each pod for one.
     let limits = json!({ "type": "Container", "default": { "memory": "1Mi" }, "defaultRequest": { "memory": "1Mi" } });
     let range = json!({ "metadata": { "name": "memory" }, "spec": { "limits": [limits] } });
@@ -263,8 +262,8 @@ fn counted(metric: &str, rows: impl Fn(&&Row) -> bool) -> Vec<String> {
 async fn each_cause_is_told_before_the_deadline_and_after_the_clean_up_and_goes_when_it_is_mended() {
     let world = World::new("causes").await;
     let health = Health::reserve();
-    let _operator = world.operator_with(&["--http-bind", &health.address()]);
     prepare(&world).await;
+    let _operator = world.operator_with(&["--http-bind", &health.address()]);
     apply_all(&world).await;
     let has = async |lines: Vec<String>| {
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();

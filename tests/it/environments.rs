@@ -91,6 +91,7 @@ async fn stopping_the_gateway_makes_environments_inactive_after_the_ingress_is_g
     world.create::<Environment>(environment("prod", "shop", Some("prod.env-stop.example.com"))).await;
     world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "host": "env-stop.example.com" }))).await;
     world.until_started("shop").await;
+    all_active(&world, &["dev", "prod"]).await;
     let mut ingresses = world.record::<Ingress>("shop").await;
     let mut devs = world.record::<Environment>("dev").await;
     let mut deployments = world.record::<Deployment>("shop").await;
@@ -234,6 +235,7 @@ async fn environments_of_a_gateway_deleted_while_the_operator_was_down_become_in
     world.create::<Environment>(environment("prod", "shop", Some("prod.env-down.example.com"))).await;
     world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
     world.until_started("shop").await;
+    all_active(&world, &["dev", "prod"]).await;
     operator.kill();
     world.delete("shop").await;
     world.until_nothing_is_left().await;
@@ -277,6 +279,7 @@ async fn deleting_an_environment_removes_its_rule_and_the_last_one_of_a_hostless
     world.create::<Environment>(environment("prod", "shop", Some("prod.env-rule.example.com"))).await;
     world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
     let shop = world.until_started("shop").await;
+    all_active(&world, &["dev", "prod"]).await;
     let ingress: Ingress = world.api().get("shop").await.unwrap();
     assert_eq!(routed(&ingress), ["dev.env-rule.example.com", "prod.env-rule.example.com"]);
     assert_eq!(shop.status.unwrap().url, None);
@@ -304,6 +307,7 @@ async fn environments_stay_active_during_a_restart() {
     world.create::<Environment>(environment("prod", "shop", Some("prod.env-restart.example.com"))).await;
     world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "host": "env-restart.example.com" }))).await;
     world.until_started("shop").await;
+    all_active(&world, &["dev", "prod"]).await;
     let mut devs = world.record::<Environment>("dev").await;
     let mut prods = world.record::<Environment>("prod").await;
 
@@ -401,6 +405,7 @@ async fn environments_of_a_gateway_that_cannot_be_read_or_understood_are_left_as
         world.create::<Environment>(environment(&format!("of-{name}"), name, None)).await;
         world.apply(&gateway(name, json!({ "image": "acme/gateway:1" }))).await;
         world.until_started(name).await;
+        until_active(&world, &format!("of-{name}")).await;
     }
     operator.kill();
     let good = world.gateway("garbled").await.status.unwrap().attempt.unwrap().started_at;
@@ -461,6 +466,13 @@ async fn until_active(world: &World, name: &str) -> Environment {
             is_active(one) && says(one, condition::READY) == ("True".to_owned(), "Started".to_owned())
         })
         .await
+}
+
+/// Waits until each of these is Active. One may be seen after its gateway, which then starts without it.
+async fn all_active(world: &World, names: &[&str]) {
+    for name in names {
+        until_active(world, name).await;
+    }
 }
 
 /// Waits until an environment is Inactive for a reason.

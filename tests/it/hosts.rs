@@ -135,7 +135,7 @@ async fn a_gateway_edited_onto_a_taken_host_while_it_starts_is_held_without_a_cl
     let _operator = world.operator();
     world.apply(&gateway("first", on("one.edited.example.com"))).await;
     world.until_started("first").await;
-    let slow = json!({ "image": "acme/unpullable:1", "startDeadline": "5s", "host": "two.edited.example.com" });
+    let slow = json!({ "image": "acme/unpullable:1", "startDeadline": "1m", "host": "two.edited.example.com" });
     world.apply(&gateway("second", slow)).await;
     world.until_condition("second", condition::READY, "False", "ImagePullFailed").await;
 
@@ -286,7 +286,7 @@ async fn of_two_gateways_racing_for_a_host_one_wins_and_the_other_starts_when_it
     }
     let create = async |world: &World, name: &str| {
         let spec =
-            json!({ "image": "acme/gateway:1", "host": format!("{name}.race.example.com"), "startDeadline": "30s" });
+            json!({ "image": "acme/gateway:1", "host": format!("{name}.race.example.com"), "startDeadline": "2m" });
         world.apply(&gateway(name, spec)).await;
     };
     let (early, late) = racers.split_at(PAIRS);

@@ -67,7 +67,13 @@ async fn children_and_pods_have_the_gateways_labels_and_lose_them_with_it() {
     world.patch("shop", json!({ "metadata": { "labels": { "other": "changed" } } })).await;
     world.patch("shop", json!({ "metadata": { "labels": { "team": "b" } } })).await;
     until_labels(&world, "team", Some("b")).await;
-    world.until("shop", "rolled", |shop: &ApiGateway| is_true(shop, condition::READY)).await;
+    let rolled = |deployment: &Deployment| {
+        let status = deployment.status.as_ref().unwrap();
+        let counts = [status.replicas, status.updated_replicas, status.available_replicas];
+        status.observed_generation == deployment.metadata.generation && counts == [Some(2); 3]
+    };
+    world.until("shop", "rolled", rolled).await;
+    world.until("shop", "ready", |shop: &ApiGateway| is_true(shop, condition::READY)).await;
     assert_eq!(replica_sets(&world).await, 2, "the pods carry it, and roll once");
 
     // What others put beside it stays, and what the gateway drops goes.

@@ -11,7 +11,8 @@ use crate::harness::cluster::Cluster;
 use crate::harness::{Fault, Fleet, Health, Operator, Proxy, World, gateway, path, private_world_on, until};
 
 fn candidate(world: &World) -> Operator {
-    world.candidate(&["--lease-duration", "3s"])
+    // A busy machine may keep a leader from renewing for a while.
+    world.candidate(&["--lease-duration", "6s"])
 }
 
 fn holder(lease: &Lease) -> Option<String> {
@@ -89,7 +90,7 @@ async fn an_operator_that_stands_by_is_alive_and_ready_and_says_that_it_does_not
     until_led(&world).await;
     let health = Health::reserve();
 
-    let _second = world.candidate(&["--lease-duration", "3s", "--http-bind", &health.address()]);
+    let _second = world.candidate(&["--lease-duration", "6s", "--http-bind", &health.address()]);
 
     health.until("/readyz", 200, &["ok"]).await;
     health.until("/livez", 200, &["ok"]).await;
@@ -226,7 +227,7 @@ async fn a_leader_that_was_frozen_past_its_claim_writes_nothing_when_it_thaws() 
         let then: Vec<_> = beside.iter().filter(|write| (*thaw..until).contains(&write.at)).collect();
         // At most the one request that was being sent at the moment of the freeze.
         assert!(then.len() <= 1, "{then:?}");
-        let soon = |write: &Entry| write.at.duration_since(*thaw) < SignedDuration::from_secs(2);
+        let soon = |write: &Entry| write.at.duration_since(*thaw) < SignedDuration::from_secs(5);
         assert!(then.iter().all(|write| write.by == *leader && soon(write)), "{then:?}");
     }
     let first = thawed[0].2;

@@ -1,6 +1,5 @@
 //! Log lines are for machines too, and carry no tenant's secrets.
 
-use k8s_openapi::api::core::v1::ResourceQuota;
 use phasegate::api::condition;
 use serde_json::{Value, json};
 
@@ -9,8 +8,7 @@ use crate::harness::{World, gateway};
 #[tokio::test]
 async fn json_lines_name_gateway_phase_and_attempt_as_fields_and_no_value_of_the_environment() {
     let world = World::new("logs").await;
-    let full = json!({ "metadata": { "name": "full" }, "spec": { "hard": { "count/services": "1" } } });
-    world.create::<ResourceQuota>(full).await;
+    world.quota("full", json!({ "count/services": "1" })).await;
     let mut operator = world.operator_with(&["--log-format", "json"]);
     let spec = json!({ "image": "acme/gateway:1", "env": [{ "name": "TOKEN", "value": "correct-horse" }] });
     world.apply(&gateway("shop", spec.clone())).await;

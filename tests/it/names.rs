@@ -13,7 +13,7 @@ async fn a_strangers_object_is_left_alone_and_the_gateway_starts_when_it_goes() 
     let stranger = json!({ "metadata": { "name": "shop" }, "spec": { "ports": [{ "port": 9999 }] } });
     let theirs: Service = world.create(stranger).await;
     let _operator = world.operator();
-    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "3s" }))).await;
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
 
     let shop = world.until_condition("shop", condition::STALLED, "True", "NameTaken").await;
     assert_eq!(path(&shop), ["Created/Running NameTaken"]);
@@ -52,13 +52,14 @@ async fn deleting_a_gateway_that_never_began_leaves_the_stranger_in_peace() {
 async fn the_second_gateway_on_a_host_waits_without_a_clock_until_the_first_goes() {
     let world = World::new("host").await;
     let _operator = world.operator();
-    let spec = json!({ "image": "acme/gateway:1", "host": "one.example.com", "startDeadline": "5s" });
+    let spec = json!({ "image": "acme/gateway:1", "host": "one.example.com" });
     world.apply(&gateway("first", spec.clone())).await;
     world.until_started("first").await;
     world.apply(&gateway("second", spec)).await;
 
     let second = world.until_condition("second", condition::STALLED, "True", "HostTaken").await;
     assert_eq!(path(&second), ["Created/Running HostTaken"]);
+    assert_eq!(second.status.unwrap().attempt, None);
     assert_eq!(world.api::<Ingress>().get_opt("second").await.unwrap(), None);
 
     world.delete("first").await;

@@ -17,11 +17,10 @@ const TIMED_OUT: [&str; 4] = [
 
 /// Four pods are asked for, and the namespace has room for three.
 async fn three_of_four(world: &World) {
-    let quota = json!({ "metadata": { "name": "room" }, "spec": { "hard": { "pods": "3" } } });
-    world.create::<ResourceQuota>(quota).await;
+    world.quota("room", json!({ "pods": "3" })).await;
     world.create::<Environment>(environment("dev", "shop", Some("dev.partial.example.com"))).await;
     let spec =
-        json!({ "image": "acme/gateway:1", "replicas": 4, "startDeadline": "8s", "host": "partial.example.com" });
+        json!({ "image": "acme/gateway:1", "replicas": 4, "startDeadline": "12s", "host": "partial.example.com" });
     world.apply(&gateway("shop", spec)).await;
 }
 
@@ -88,8 +87,7 @@ async fn with_the_strict_rule_a_start_that_is_not_complete_is_stopped() {
 async fn pods_that_are_available_and_that_no_traffic_reaches_do_not_serve() {
     let world = World::new("unreached").await;
     let _operator = world.operator();
-    let shut = json!({ "metadata": { "name": "shut" }, "spec": { "hard": { "count/services": "0" } } });
-    world.create::<ResourceQuota>(shut).await;
+    world.quota("shut", json!({ "count/services": "0" })).await;
     world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "6s" }))).await;
 
     let shop = world.until_phase("shop", Phase::Stopped, State::Stopped).await;

@@ -90,6 +90,16 @@ pub async fn account(world: &World, rules: Vec<Value>) -> PathBuf {
     let bindings: Api<ClusterRoleBinding> = Api::all(world.client.clone());
     let binding = serde_json::from_value(bound("ClusterRole")).unwrap();
     bindings.create(&PostParams::default(), &binding).await.unwrap();
+    let user = format!("system:serviceaccount:{name}:operator");
+    for rule in [cluster.last(), own.last()].into_iter().flatten() {
+        let of = |field: &str| rule[field][0].as_str().unwrap();
+        let (resource, subresource) = of("resources").split_once('/').unwrap_or((of("resources"), ""));
+        let asked = json!({
+            "namespace": if resource == "namespaces" { "" } else { name }, "group": of("apiGroups"), "verb": of("verbs"),
+            "resource": resource, "subresource": subresource,
+        });
+        world.until_allowed(&user, &["system:serviceaccounts", "system:authenticated"], asked).await;
+    }
 
     let path = world.cluster.operator_kubeconfig().with_file_name(format!("{name}.kubeconfig"));
     let (cluster, namespace, file) = (Arc::clone(&world.cluster), name.to_owned(), path.clone());
@@ -256,12 +266,12 @@ async fn a_permission_that_a_write_lacks_is_named_and_holds_the_clock_until_it_i
     let taken = permission("apps", "deployments", "create");
     let kubeconfig = account(&world, without(&all, Some(&taken))).await;
     let _operator = world.operator_as(&kubeconfig, &[]);
-    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "5s" }))).await;
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "8s" }))).await;
 
     let told = world.until_condition("shop", condition::RECONCILING, "True", "OperatorNotPermitted").await;
     let words = message(&told, condition::READY);
     assert!(words.contains("cannot create resource \"deployments\"") && words.contains("deploy/rbac"), "{words}");
-    tokio::time::sleep(Duration::from_secs(7)).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(path(&world.gateway("shop").await), ["Starting/Running StartRequested"]);
 
     let roles = world.api::<Role>();

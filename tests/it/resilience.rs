@@ -31,8 +31,7 @@ async fn fifty_gateways_created_while_the_operator_is_down_all_start_when_it_is_
 async fn a_start_interrupted_by_a_kill_gets_its_time_when_the_operator_is_back_after_the_deadline() {
     let world = World::new("resume").await;
     // Nothing can be created here, so the operator is killed before any child exists.
-    let quota = json!({ "metadata": { "name": "shut" }, "spec": { "hard": { "count/deployments.apps": "0" } } });
-    world.create::<k8s_openapi::api::core::v1::ResourceQuota>(quota).await;
+    world.quota("shut", json!({ "count/deployments.apps": "0" })).await;
     let mut operator = world.operator();
     world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "30s" }))).await;
     let starting = world.until_phase("shop", Phase::Starting, State::Running).await;

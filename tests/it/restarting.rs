@@ -165,9 +165,8 @@ async fn a_restart_of_a_timed_out_gateway_is_a_start() {
     let world = World::new("restart-timeout").await;
     let _operator = world.operator();
     // The same spec: what it waits for comes from elsewhere.
-    let quota = json!({ "metadata": { "name": "shut" }, "spec": { "hard": { "count/services": "0" } } });
-    world.create::<k8s_openapi::api::core::v1::ResourceQuota>(quota).await;
-    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "4s" }))).await;
+    world.quota("shut", json!({ "count/services": "0" })).await;
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "10s" }))).await;
     let timed_out = world.until_phase("shop", Phase::Stopped, State::Stopped).await;
     let open = json!({ "spec": { "hard": { "count/services": "5" } } });
     world.patch_object::<k8s_openapi::api::core::v1::ResourceQuota>("shut", open).await;
@@ -186,14 +185,14 @@ async fn a_restart_with_a_broken_image_leaves_the_old_pods_serving_until_the_ima
     let world = World::new("restart-broken").await;
     let health = Health::reserve();
     let _operator = world.operator_with(&["--http-bind", &health.address()]);
-    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "6s" }))).await;
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
     world.until_started("shop").await;
     let before = pods(&world).await;
     let mut deployments = world.record::<Deployment>("shop").await;
     let mut gateways = world.record::<ApiGateway>("shop").await;
 
-    let broken = json!({ "metadata": restart("one")["metadata"], "spec": { "image": "acme/unpullable:1" } });
-    world.patch("shop", broken).await;
+    let spec = json!({ "image": "acme/unpullable:1", "startDeadline": "10s" });
+    world.patch("shop", json!({ "metadata": restart("one")["metadata"], "spec": spec })).await;
 
     let failed = world.until_condition("shop", condition::STALLED, "True", "RestartDeadlineExceeded").await;
     let given_up = [RESTARTED[0], "Started/Running RestartDeadlineExceeded"];
@@ -244,10 +243,10 @@ async fn a_changed_spec_during_a_restart_is_another_attempt_of_that_restart() {
 async fn a_restart_whose_old_pods_fail_too_times_out_as_a_start_does() {
     let world = World::new("restart-lost").await;
     let _operator = world.operator();
-    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "8s" }))).await;
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
     world.until_started("shop").await;
-    let broken = json!({ "metadata": restart("one")["metadata"], "spec": { "image": "acme/never-ready:1" } });
-    world.patch("shop", broken).await;
+    let spec = json!({ "image": "acme/never-ready:1", "startDeadline": "12s" });
+    world.patch("shop", json!({ "metadata": restart("one")["metadata"], "spec": spec })).await;
     world.until_phase("shop", Phase::Starting, State::Restarting).await;
 
     world.set_ready("shop", false).await;

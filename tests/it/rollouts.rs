@@ -61,13 +61,13 @@ async fn image_env_resources_and_replicas_roll_without_another_attempt_and_witho
 async fn a_bad_image_leaves_the_last_good_pods_serving_and_is_stalled_once_the_deployment_says_so() {
     let world = World::new("roll-bad").await;
     let _operator = world.operator();
-    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "8s", "replicas": 2 }))).await;
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "replicas": 2 }))).await;
     world.until_started("shop").await;
     let good = replica_sets(&world).await;
     let mut deployments = world.record::<Deployment>("shop").await;
     let mut gateways = world.record::<ApiGateway>("shop").await;
 
-    world.patch("shop", json!({ "spec": { "image": "acme/unpullable:1" } })).await;
+    world.patch("shop", json!({ "spec": { "image": "acme/unpullable:1", "startDeadline": "10s" } })).await;
 
     let early = world.until_condition("shop", condition::READY, "False", "ImagePullFailed").await;
     assert!(is_true(&early, condition::AVAILABLE) && is_true(&early, condition::RECONCILING));
@@ -125,8 +125,10 @@ async fn the_deployments_progress_deadline_is_the_start_deadline_and_follows_it_
 async fn a_started_gateway_whose_pods_all_fail_is_unavailable_and_never_trips_the_start_deadline() {
     let world = World::new("roll-flap").await;
     let mut operator = world.operator();
-    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "3s", "replicas": 2 }))).await;
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "replicas": 2 }))).await;
     let started = world.until_started("shop").await;
+    let changed = world.patch("shop", json!({ "spec": { "startDeadline": "3s" } })).await;
+    world.until_ready_again(&changed).await;
 
     world.set_ready("shop", false).await;
 

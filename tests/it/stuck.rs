@@ -92,7 +92,7 @@ async fn a_retry_of_a_timed_out_gateway_waits_for_a_dying_pod_only_so_long() {
     let world = World::new("stuck-retry").await;
     let _operator = world.operator_with(&FLAGS);
     // Long enough to put the finalizer on in time.
-    world.apply(&gateway("shop", json!({ "image": "acme/unpullable:1", "startDeadline": "8s" }))).await;
+    world.apply(&gateway("shop", json!({ "image": "acme/unpullable:1", "startDeadline": "15s" }))).await;
     world.until_condition("shop", condition::READY, "False", "ImagePullFailed").await;
     let pod = hold_pod(&world).await;
     world.until_phase("shop", Phase::Stopping, State::Stopped).await;

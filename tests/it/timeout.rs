@@ -87,7 +87,7 @@ async fn the_retry_annotation_starts_a_timed_out_gateway_once() {
 async fn a_request_during_a_start_gets_the_whole_deadline() {
     let world = World::new("midway").await;
     let _operator = world.operator();
-    world.apply(&unpullable("8s")).await;
+    world.apply(&unpullable("1m")).await;
     let first = world.until_condition("typo", condition::READY, "False", "ImagePullFailed").await;
 
     world.patch("typo", json!({ "spec": { "image": "acme/gateway:1" } })).await;
@@ -136,7 +136,7 @@ async fn a_gateway_that_no_node_takes_says_what_is_short() {
     let world = World::new("nodes").await;
     let _operator = world.operator();
     let huge =
-        json!({ "image": "acme/gateway:1", "startDeadline": "6s", "resources": { "requests": { "cpu": "1M" } } });
+        json!({ "image": "acme/gateway:1", "startDeadline": "10s", "resources": { "requests": { "cpu": "1M" } } });
     world.apply(&gateway("huge", huge)).await;
 
     world.until_condition("huge", condition::READY, "False", "Unschedulable").await;
@@ -149,10 +149,9 @@ async fn a_gateway_that_no_node_takes_says_what_is_short() {
 #[tokio::test]
 async fn a_used_up_quota_is_told_in_the_api_servers_words() {
     let world = World::new("quota").await;
-    let quota = json!({ "metadata": { "name": "few" }, "spec": { "hard": { "pods": "0", "count/services": "1" } } });
-    world.create::<k8s_openapi::api::core::v1::ResourceQuota>(quota).await;
+    world.quota("few", json!({ "pods": "0", "count/services": "1" })).await;
     let _operator = world.operator();
-    let spec = |replicas: i32| json!({ "image": "acme/gateway:1", "startDeadline": "6s", "replicas": replicas });
+    let spec = |replicas: i32| json!({ "image": "acme/gateway:1", "startDeadline": "10s", "replicas": replicas });
     world.apply(&gateway("greedy", spec(2))).await;
 
     world.until_condition("greedy", condition::READY, "False", "QuotaExceeded").await;
@@ -167,8 +166,7 @@ async fn a_used_up_quota_is_told_in_the_api_servers_words() {
 #[tokio::test]
 async fn a_child_that_a_quota_refuses_is_named() {
     let world = World::new("quota-child").await;
-    let quota = json!({ "metadata": { "name": "none" }, "spec": { "hard": { "count/services": "0" } } });
-    world.create::<k8s_openapi::api::core::v1::ResourceQuota>(quota).await;
+    world.quota("none", json!({ "count/services": "0" })).await;
     let _operator = world.operator();
     world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "5s" }))).await;
 
@@ -187,7 +185,7 @@ async fn what_the_api_server_refuses_is_told_in_its_words() {
     let _operator = world.operator();
     let spec = json!({
         "image": "acme/gateway:1",
-        "startDeadline": "5s",
+        "startDeadline": "10s",
         "resources": { "requests": { "memory": "2Gi" }, "limits": { "memory": "1Gi" } },
     });
     world.apply(&gateway("shop", spec)).await;
@@ -210,7 +208,7 @@ async fn a_slow_gateway_about_which_nothing_is_known_says_how_far_it_came() {
 
     let failure = slow.status.unwrap().last_failure.unwrap();
     assert_eq!(failure.reason, Reason::SlowStart);
-    assert!(failure.message.starts_with("step 2 of 5: 0 of 1 replicas are available after 4 s"), "{}", failure.message);
+    assert!(failure.message.starts_with("step 2 of 5: 0 of 1 replicas are available after "), "{}", failure.message);
 }
 
 #[tokio::test]

@@ -21,6 +21,16 @@ async fn running(world: &World) -> Deployment {
 }
 
 async fn settled(world: &World) -> Deployment {
+    // Its controller writes a status as well.
+    world
+        .until("shop", "counted", |budget: &PodDisruptionBudget| {
+            let status = budget.status.as_ref();
+            status.is_some_and(|status| {
+                let counts = (status.expected_pods, status.current_healthy, status.disruptions_allowed);
+                status.observed_generation == budget.metadata.generation && counts == (2, 2, 1)
+            })
+        })
+        .await;
     world
         .until("shop", "settled", |object: &Deployment| {
             let status = object.status.clone().unwrap_or_default();

@@ -265,7 +265,7 @@ async fn under_the_last_releases_definitions_gateways_go_on_the_deadline_holds_a
 
     health.until("/readyz", 503, &["older than this operator", "kubectl apply --server-side -f crds"]).await;
     assert!(world.operator_log().contains("older than this operator"), "{}", world.operator_log());
-    let spec = json!({ "image": "acme/unpullable:1", "startDeadline": "3s" });
+    let spec = json!({ "image": "acme/unpullable:1", "startDeadline": "10s" });
     world.apply(&gateway("unpullable", spec)).await;
     let unpullable = world.until_phase("unpullable", Phase::Stopped, State::Stopped).await;
     let expected = ["Starting/Running StartRequested", "Started/Stopped StartDeadlineExceeded"];

@@ -1,6 +1,7 @@
 //! What an operator says of itself over HTTP.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use http::Request;
@@ -16,6 +17,22 @@ pub fn plain_client(url: &str) -> Client {
     Client::try_from(config).unwrap()
 }
 
+/// A port that is free and stays so. One that the system gives is any connection's a moment later; these are below those, and
+/// each run begins elsewhere among them.
+fn port() -> u16 {
+    const FIRST: u16 = 12_000;
+    const COUNT: u16 = 18_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let begin = std::process::id().wrapping_mul(151) % u32::from(COUNT);
+    loop {
+        let next = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = FIRST + u16::try_from((begin + next) % u32::from(COUNT)).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 /// Where an operator answers `/livez`, `/readyz` and `/metrics`.
 pub struct Health {
     address: SocketAddr,
@@ -23,9 +40,9 @@ pub struct Health {
 }
 
 impl Health {
-    /// An address that is free now, for an operator that is about to be started.
+    /// An address for an operator that is about to be started.
     pub fn reserve() -> Self {
-        let address = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], port()));
         Self { address, client: plain_client(&format!("http://{address}")) }
     }
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use futures::TryStreamExt;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod, ResourceQuota, Service};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -183,6 +184,38 @@ impl World {
         self.api().create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap()
     }
 
+    /// Makes a ResourceQuota, and waits until the API server judges by it: it learns of one a moment later.
+    pub async fn quota(&self, name: &str, hard: Value) {
+        let mut spec = json!({ "hard": hard });
+        // No test has use for a claim, so one that is refused shows that the quota holds.
+        spec["hard"]["persistentvolumeclaims"] = json!("0");
+        self.create::<ResourceQuota>(json!({ "metadata": { "name": name }, "spec": spec })).await;
+        let resources = json!({ "requests": { "storage": "1Mi" } });
+        let spec = json!({ "accessModes": ["ReadWriteOnce"], "resources": resources });
+        let probe: PersistentVolumeClaim =
+            serde_json::from_value(json!({ "metadata": { "name": "probe" }, "spec": spec })).unwrap();
+        let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+        let exceeded = format!("exceeded quota: {name}");
+        let holds = eventually(Duration::from_millis(50), async || {
+            let refused = self.api::<PersistentVolumeClaim>().create(&dry_run, &probe).await.err()?;
+            refused.to_string().contains(&exceeded).then_some(())
+        });
+        assert!(holds.await.is_some(), "the quota {name} does not hold");
+    }
+
+    /// Waits until the API server lets a user of these groups do something: it learns of roles and of whom they are given
+    /// to a moment later.
+    pub async fn until_allowed(&self, user: &str, groups: &[&str], asked: Value) {
+        let review = json!({ "spec": { "user": user, "groups": groups, "resourceAttributes": asked } });
+        let review = serde_json::from_value(review).unwrap();
+        let reviews: Api<SubjectAccessReview> = Api::all(self.client.clone());
+        let allowed = eventually(Duration::from_millis(50), async || {
+            let answer = reviews.create(&PostParams::default(), &review).await.unwrap();
+            answer.status.is_some_and(|status| status.allowed).then_some(())
+        });
+        assert!(allowed.await.is_some(), "{user} is not allowed {asked}");
+    }
+
     /// Merges a patch into a gateway.
     pub async fn patch(&self, name: &str, patch: Value) -> ApiGateway {
         self.patch_object(name, patch).await
@@ -293,9 +326,11 @@ impl World {
     {
         let waited = tokio::time::timeout(PATIENCE, async {
             let mut objects = Box::pin(watcher::watch_object(self.api::<K>(), name));
-            while let Ok(object) = objects.try_next().await {
-                if object.expect("the watch goes on").is_none() {
-                    return;
+            loop {
+                match objects.try_next().await {
+                    Ok(object) if object.as_ref().expect("the watch goes on").is_none() => return,
+                    Ok(_) => {}
+                    Err(error) => eprintln!("watching {name}: {error}"),
                 }
             }
         })

@@ -186,7 +186,6 @@ fn objects_of(world: &World, kinds: &str) -> Value {
 async fn what_is_rendered_is_what_the_operator_creates() {
     const FLAGS: [&str; 4] = ["--start-deadline", "7m", "--ingress-annotation", "example.com/cdn=on"];
     let world = World::new("rendered").await;
-    let _operator = world.operator_with(&FLAGS);
     let asked = [
         everything(),
         environment("dev", "shop", Some("dev.example.com")),
@@ -195,6 +194,7 @@ async fn what_is_rendered_is_what_the_operator_creates() {
     for host in &asked[1..] {
         world.create::<Environment>(host.clone()).await;
     }
+    let _operator = world.operator_with(&FLAGS);
     world.apply(&asked[0]).await;
     world.until_started("shop").await;
     let real = objects_of(&world, "deployments,services,ingresses,poddisruptionbudgets");

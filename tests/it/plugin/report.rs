@@ -148,6 +148,11 @@ async fn what_may_not_be_read_is_listed_in_the_report() {
     world
         .create::<RoleBinding>(json!({ "metadata": { "name": "visitor" }, "roleRef": role, "subjects": [subject] }))
         .await;
+    let user = format!("system:serviceaccount:{}:visitor", world.namespace);
+    let asked = json!({
+        "namespace": world.namespace, "group": "phasegate.dev", "resource": "apigateways", "verb": "list",
+    });
+    world.until_allowed(&user, &["system:serviceaccounts", "system:authenticated"], asked).await;
     let kubeconfig = fresh("visitor.kubeconfig");
     world.cluster.write_account_kubeconfig(&world.namespace, "visitor", &kubeconfig).unwrap();
     let path = fresh("unread.zip");

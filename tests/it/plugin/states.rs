@@ -21,7 +21,7 @@ async fn all_states(world: &World) {
         gateway("up", spec("gateway", json!({ "host": host("up") }))),
         gateway("slow", spec("never-ready", json!({}))),
         gateway("broken", spec("unpullable", json!({}))),
-        gateway("late", spec("unpullable", json!({ "startDeadline": "4s" }))),
+        gateway("late", spec("unpullable", json!({ "startDeadline": "8s" }))),
         gateway("off", spec("gateway", json!({ "state": "Stopped" }))),
     ] {
         world.apply(&object).await;

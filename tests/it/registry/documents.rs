@@ -143,7 +143,7 @@ async fn a_document_decides_over_name_image_host_port_and_replicas() {
 #[tokio::test]
 async fn a_document_whose_gateway_times_out_says_so_and_running_tries_again() {
     let platform = Platform::new("timeout").await;
-    let _operator = platform.operator_with(&["--start-deadline", "3s"]);
+    let _operator = platform.operator_with(&["--start-deadline", "6s"]);
     let mut history = platform.history().await;
     platform.insert(asking("typo", doc! { "image": "acme/unpullable:1" })).await;
     platform.insert_environments("typo", &["dev"]).await;
@@ -173,7 +173,9 @@ async fn a_document_whose_gateway_times_out_says_so_and_running_tries_again() {
     let twice = |document: &Document| text(document, "phase") == "Stopped" && whole(document, "attempt") == Some(2);
     platform.database.until(GATEWAYS, doc! { "gatewayId": "typo" }, "a second failure", twice).await;
 
-    platform.write("typo", doc! { "state": "Running", "spec.image": "acme/gateway:1" }).await;
+    platform
+        .write("typo", doc! { "state": "Running", "spec.image": "acme/gateway:1", "spec.startDeadline": "1m" })
+        .await;
     let (object, document) = platform.until_started("typo").await;
     assert_eq!(object.status.as_ref().unwrap().attempt.as_ref().unwrap().number, 3);
     assert!(!document.contains_key("error"), "{document}");

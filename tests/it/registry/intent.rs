@@ -159,7 +159,7 @@ async fn what_a_document_became_while_the_operator_was_away_is_done_once() {
 async fn a_heartbeat_in_a_document_asks_nothing() {
     let platform = Platform::new("heartbeat").await;
     let _operator = platform.operator();
-    platform.insert(asking("typo", doc! { "image": "acme/unpullable:1", "startDeadline": "2s" })).await;
+    platform.insert(asking("typo", doc! { "image": "acme/unpullable:1", "startDeadline": "6s" })).await;
     platform.insert(ancestor("shop")).await;
     platform.until_said("typo", "Stopped", "Stopped").await;
     platform.until_started("shop").await;

@@ -25,9 +25,9 @@ async fn a_gateway_of_kubectls_and_its_environments_are_mirrored_and_forgotten()
     let world = &platform.world;
     let id = platform.mirror("shop");
     let host = format!("shop.{}", platform.domain());
-    let _operator = platform.operator();
     world.create::<Environment>(harness::environment("dev", "shop", Some(&format!("dev.{host}")))).await;
     world.create::<Environment>(harness::environment("test", "shop", None)).await;
+    let _operator = platform.operator();
     world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "host": host, "replicas": 2 }))).await;
 
     let object = world.until_started("shop").await;
@@ -60,8 +60,8 @@ async fn an_edited_mirror_is_put_back_and_moves_nothing() {
     let platform = Platform::new("edited").await;
     let world = &platform.world;
     let id = platform.mirror("shop");
-    let _operator = platform.operator();
     world.create::<Environment>(harness::environment("dev", "shop", None)).await;
+    let _operator = platform.operator();
     world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
     world.until_started("shop").await;
     let before = platform.until_said(&id, "Started", "Running").await;
@@ -94,7 +94,7 @@ async fn a_mirrored_gateway_that_times_out_is_told_and_keeps_its_spec() {
     let platform = Platform::new("told").await;
     let id = platform.mirror("typo");
     let _operator = platform.operator();
-    let spec = json!({ "image": "acme/unpullable:1", "startDeadline": "2s" });
+    let spec = json!({ "image": "acme/unpullable:1", "startDeadline": "6s" });
     let before = platform.world.apply(&gateway("typo", spec)).await;
 
     let document = platform.until_said(&id, "Stopped", "Stopped").await;

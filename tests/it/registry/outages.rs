@@ -16,7 +16,7 @@ const UP: &str = "phasegate_registry_up{registry=\"mongodb\"} 1";
 const AWAY: &str = "phasegate_registry_up{registry=\"mongodb\"} 0";
 
 /// Short enough that whatever counts against a start during an outage makes it fail.
-const DEADLINE: &str = "12s";
+const DEADLINE: &str = "20s";
 
 /// A platform whose operators reach the database by way of a proxy.
 struct Behind {
@@ -153,13 +153,13 @@ async fn a_burst_meets(test: &str, way: Way) {
         world.apply(&gateway(&format!("own-{id}"), json!({ "image": "acme/gateway:1" }))).await;
     }
     behind.is_repaired("served").await;
-    assert!(since.elapsed() < Duration::from_secs(10), "the others wait: {:?}", since.elapsed());
+    assert!(since.elapsed() < Duration::from_secs(20), "the others wait: {:?}", since.elapsed());
     if !matches!(way, Way::Slow(_)) {
         health.until("/metrics", 200, &[AWAY]).await;
         let held = world.until_condition("own-gw-0", condition::READY, "False", "RegistryUnavailable").await;
         assert_eq!(held.status.unwrap().phase, Some(Phase::Created));
         world.until_condition("slow", condition::RECONCILING, "True", "RegistryUnavailable").await;
-        while since.elapsed() < Duration::from_secs(15) {
+        while since.elapsed() < Duration::from_secs(23) {
             health.until("/readyz", 200, &["ok"]).await;
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
