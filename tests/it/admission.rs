@@ -1,104 +1,221 @@
-//! What policies of other people's clusters do to children, and what is done about it.
+//! What policies of other people's clusters refuse, and what is done about it.
 
-use std::time::Duration;
-
-use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
-use kube::api::{Patch, PatchParams};
+use kube::api::{DynamicObject, Patch, PatchParams};
 use phasegate::api::condition;
-use phasegate::children::CONTAINER;
 use serde_json::{Value, json};
 
-use crate::harness::{World, eventually, file, gateway};
+use crate::harness::{CHILDREN, Does, Policies, Policy, STARTED, World, gateway, is_true, message, path};
 
-/// A policy that refuses changes of the Deployments of a namespace.
-struct Refusing<'a> {
-    world: &'a World,
+/// A field that a policy calls immutable, and how it comes that it is to be changed.
+struct Frozen {
+    /// The gateway's name.
+    name: &'static str,
+    kind: &'static str,
+    resource: &'static str,
+    /// Where it is.
+    field: &'static str,
+    /// What somebody made of the child before the policy came.
+    edited: Option<Value>,
+    /// What is asked of the gateway then.
+    asked: Value,
+    /// What the field becomes once the policy is gone.
+    becomes: Value,
 }
 
-impl<'a> Refusing<'a> {
-    /// Refuses what `allowed` is not true of, in these words. Returns once `probe` is refused.
-    async fn new(world: &'a World, allowed: &str, words: &str, probe: Value) -> Self {
-        let name = json!({ "name": world.namespace });
-        let rule = json!({
-            "apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["deployments"],
+fn frozen(namespace: &str) -> Vec<Frozen> {
+    let elsewhere = format!("elsewhere.{namespace}.example.com");
+    vec![
+        Frozen {
+            name: "image",
+            kind: "Deployment",
+            resource: "apps/deployments",
+            field: "/spec/template/spec/containers/0/image",
+            edited: None,
+            asked: json!({ "image": "acme/gateway:2" }),
+            becomes: json!("acme/gateway:2"),
+        },
+        Frozen {
+            name: "replicas",
+            kind: "Deployment",
+            resource: "apps/deployments",
+            field: "/spec/replicas",
+            edited: None,
+            asked: json!({ "replicas": 3 }),
+            becomes: json!(3),
+        },
+        Frozen {
+            name: "exposed",
+            kind: "Service",
+            resource: "/services",
+            field: "/spec/type",
+            edited: Some(json!({ "spec": { "type": "NodePort" } })),
+            asked: json!({}),
+            becomes: json!("ClusterIP"),
+        },
+        Frozen {
+            name: "host",
+            kind: "Ingress",
+            resource: "networking.k8s.io/ingresses",
+            field: "/spec/rules/0/host",
+            edited: None,
+            asked: json!({ "host": elsewhere }),
+            becomes: json!(elsewhere),
+        },
+        Frozen {
+            name: "budget",
+            kind: "PodDisruptionBudget",
+            resource: "policy/poddisruptionbudgets",
+            field: "/spec/maxUnavailable",
+            edited: Some(json!({ "spec": { "maxUnavailable": "50%" } })),
+            asked: json!({}),
+            becomes: json!(1),
+        },
+    ]
+}
+
+impl Frozen {
+    /// A path as CEL has it: of an object, and of what it was.
+    fn is_unchanged(&self) -> String {
+        let parts = self.field.split('/').skip(1).map(|part| match part.parse::<usize>() {
+            Ok(index) => format!("[{index}]"),
+            Err(_) => format!(".{part}"),
         });
-        let policy = json!({
-            "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": "ValidatingAdmissionPolicy",
-            "metadata": name,
-            "spec": {
-                "failurePolicy": "Fail",
-                "matchConstraints": { "resourceRules": [rule] },
-                "validations": [{ "expression": allowed, "message": words }],
-            },
-        });
-        let here = json!({ "matchLabels": { "kubernetes.io/metadata.name": world.namespace } });
-        let binding = json!({
-            "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": "ValidatingAdmissionPolicyBinding",
-            "metadata": name,
-            "spec": {
-                "policyName": world.namespace,
-                "validationActions": ["Deny"],
-                "matchResources": { "namespaceSelector": here },
-            },
-        });
-        let list = json!({ "apiVersion": "v1", "kind": "List", "items": [policy, binding] });
-        let file = file("admission", &format!("{}.json", world.namespace), &list.to_string()).unwrap();
-        let applied = world.kubectl(&["apply", "-f", file.to_str().unwrap()]);
-        assert!(applied.status.success(), "{applied:?}");
-        let dry_run = PatchParams { dry_run: true, ..PatchParams::default() };
-        let is_refused = async || {
-            let tried = world.api::<Deployment>().patch("shop", &dry_run, &Patch::Strategic(&probe)).await;
-            tried.is_err().then_some(())
-        };
-        eventually(Duration::from_millis(100), is_refused).await.expect("the policy is in force");
-        Self { world }
+        let field: String = parts.collect();
+        format!("object{field} == oldObject{field}")
     }
 
-    fn end(self) {
-        for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
-            let deleted = self.world.kubectl(&["delete", kind, &self.world.namespace]);
-            assert!(deleted.status.success(), "{deleted:?}");
-        }
+    /// As the API server's own validation words it.
+    fn words(&self) -> String {
+        format!("{}: Invalid value: field is immutable", self.field.trim_start_matches('/').replace('/', "."))
+    }
+
+    fn is(&self, child: &DynamicObject) -> Option<Value> {
+        child.data.pointer(self.field).cloned()
     }
 }
 
-fn image(image: &str) -> Value {
-    json!({ "spec": { "template": { "spec": { "containers": [{ "name": CONTAINER, "image": image }] } } } })
+/// The uids of a gateway's children.
+async fn uids(world: &World, name: &str) -> Vec<Option<String>> {
+    let mut uids = Vec::new();
+    for kind in CHILDREN {
+        uids.push(world.of_kind(kind).get(name).await.unwrap().uid());
+    }
+    uids
 }
 
-fn images(deployment: &Deployment) -> Vec<Option<String>> {
-    let template = deployment.spec.as_ref().unwrap().template.spec.as_ref().unwrap();
-    template.containers.iter().map(|container| container.image.clone()).collect()
+/// The children that somebody asked the API server to delete.
+fn deletions(world: &World) -> Vec<String> {
+    let log = std::fs::read_to_string(world.cluster.audit_log()).unwrap();
+    let entries = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let of_world = entries.filter(|entry| entry["objectRef"]["namespace"] == json!(world.namespace));
+    let deletes = of_world.filter(|entry| entry["verb"].as_str().is_some_and(|verb| verb.starts_with("delete")));
+    let resources = ["deployments", "services", "ingresses", "poddisruptionbudgets"];
+    deletes
+        .filter(|entry| resources.iter().any(|resource| entry["objectRef"]["resource"] == *resource))
+        .map(|entry| entry["requestURI"].to_string())
+        .collect()
+}
+
+/// A gateway with every child.
+fn whole(name: &str, namespace: &str) -> Value {
+    let host = format!("{name}.{namespace}.example.com");
+    gateway(name, json!({ "image": "acme/gateway:1", "replicas": 2, "host": host }))
 }
 
 #[tokio::test]
-async fn a_policy_that_calls_a_field_immutable_costs_no_serving_deployment() {
+async fn a_policy_that_calls_a_field_immutable_costs_no_child_that_serves() {
     let world = World::audited("frozen").await;
     let _operator = world.operator();
-    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
-    world.until_started("shop").await;
-    let before = world.api::<Deployment>().get("shop").await.unwrap();
-    let same = "object.spec.template.spec.containers[0].image == oldObject.spec.template.spec.containers[0].image";
-    let words = "spec.template.spec.containers[0].image: Invalid value: field is immutable";
-    let policy = Refusing::new(&world, same, words, image("acme/gateway:probe")).await;
+    let rows = frozen(&world.namespace);
+    let names: Vec<&str> = rows.iter().map(|row| row.name).collect();
+    for name in &names {
+        world.apply(&whole(name, &world.namespace)).await;
+    }
+    let mut before = Vec::new();
+    for name in &names {
+        let started = world.until_started(name).await;
+        world.until_ready_again(&started).await;
+        before.push(uids(&world, name).await);
+        world.patch(name, json!({ "spec": { "suspend": true } })).await;
+        world.until_condition(name, condition::STALLED, "False", "Suspended").await;
+    }
+    for row in &rows {
+        if let Some(edit) = &row.edited {
+            let api = world.of_kind(row.kind);
+            api.patch(row.name, &PatchParams::default(), &Patch::Merge(edit)).await.unwrap();
+        }
+    }
+    let refusals: Vec<(String, String)> = rows.iter().map(|row| (row.is_unchanged(), row.words())).collect();
+    let policies = rows.iter().zip(&refusals).map(|(row, (unless, words))| Policy {
+        of: row.name,
+        resource: row.resource,
+        operations: &["UPDATE"],
+        does: Does::Refuses(unless, words),
+    });
+    let policies = Policies::new(&world, &policies.collect::<Vec<_>>()).await;
 
-    world.patch("shop", json!({ "spec": { "image": "acme/gateway:2" } })).await;
-    let refused = world.until_condition("shop", condition::RECONCILING, "True", "AdmissionRefused").await;
+    for row in &rows {
+        let mut spec = row.asked.clone();
+        spec["suspend"] = json!(false);
+        world.patch(row.name, json!({ "spec": spec })).await;
+    }
 
-    let conditions = &refused.status.as_ref().unwrap().conditions;
-    let said = conditions.iter().find(|condition| condition.type_ == condition::RECONCILING).unwrap();
-    assert!(said.message.contains("field is immutable"), "{}", said.message);
-    assert!(conditions.iter().any(|condition| condition.type_ == condition::AVAILABLE && condition.status == "True"));
-    // It is tried again, and again nothing is deleted.
-    world.until_event("shop", "AdmissionRefused").await;
-    let now = world.api::<Deployment>().get("shop").await.unwrap();
-    assert_eq!((now.uid(), images(&now)), (before.uid(), images(&before)));
+    for (row, before) in rows.iter().zip(&before) {
+        let refused = world.until_condition(row.name, condition::RECONCILING, "True", "AdmissionRefused").await;
+        let words = message(&refused, condition::RECONCILING);
+        assert!(words.contains(&row.words()) && words.contains(row.kind), "{}: {words}", row.name);
+        assert!(is_true(&refused, condition::AVAILABLE), "{}: what serves goes on", row.name);
+        assert_eq!(path(&refused), STARTED, "{}", row.name);
+        world.until_event(row.name, "AdmissionRefused").await;
+        assert_eq!(uids(&world, row.name).await, *before, "{}", row.name);
+        let child = world.of_kind(row.kind).get(row.name).await.unwrap();
+        assert_ne!(row.is(&child), Some(row.becomes.clone()), "{}", row.name);
+    }
 
-    policy.end();
-    let changed = |now: &Deployment| images(now) == [Some("acme/gateway:2".to_owned())];
-    let after = world.until("shop", "the image that was asked for", changed).await;
-    assert_eq!(after.uid(), before.uid());
+    drop(policies);
+    for (row, before) in rows.iter().zip(&before) {
+        world.until_condition(row.name, condition::READY, "True", "Started").await;
+        let child = world.of_kind(row.kind).get(row.name).await.unwrap();
+        assert_eq!(row.is(&child), Some(row.becomes.clone()), "{}", row.name);
+        assert_eq!(uids(&world, row.name).await, *before, "{}", row.name);
+    }
+    assert_eq!(deletions(&world), Vec::<String>::new());
+}
+
+/// What clusters ask of every object, as one that bills by it does.
+#[tokio::test]
+async fn a_policy_that_wants_a_label_on_every_object_is_met_by_one_that_is_inherited_and_quoted_otherwise() {
+    const WORDS: &str = "every object needs the label team";
+    const RESOURCES: [&str; 6] = [
+        "apps/deployments",
+        "apps/replicasets",
+        "/pods",
+        "/services",
+        "networking.k8s.io/ingresses",
+        "policy/poddisruptionbudgets",
+    ];
+    let policies = RESOURCES.map(|resource| Policy {
+        of: "shop",
+        resource,
+        operations: &["CREATE", "UPDATE"],
+        does: Does::Refuses("\"team\" in object.metadata.labels", WORDS),
+    });
+    let (world, without) = (World::new("labelled").await, World::new("unlabelled").await);
+    let _policies = [Policies::new(&world, &policies).await, Policies::new(&without, &policies).await];
+    let _operators = [world.operator_with(&["--inherited-labels=team"]), without.operator()];
+    for world in [&world, &without] {
+        let mut shop = whole("shop", &world.namespace);
+        shop["metadata"]["labels"] = json!({ "team": "a" });
+        world.apply(&shop).await;
+    }
+
+    let started = world.until_started("shop").await;
+    assert_eq!(path(&started), STARTED);
+    world.until_ready_again(&started).await;
+
+    let refused = without.until_condition("shop", condition::RECONCILING, "True", "AdmissionRefused").await;
+    let words = message(&refused, condition::RECONCILING);
+    assert!(words.contains(WORDS), "{words}");
+    assert_eq!(without.children().await, Vec::<String>::new());
 }

@@ -44,6 +44,7 @@ mod restarting;
 mod rollouts;
 mod rows;
 mod scaling;
+mod stamping;
 mod starting;
 mod stopping;
 mod strangers;

@@ -4,147 +4,39 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures::future::join_all;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt;
-use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use phasegate::api::{ApiGateway, condition};
 use phasegate::decide::conditions::find;
 use serde_json::{Value, json};
 
-use crate::harness::{Fleet, Requests, World, eventually, file, gateway, is_true, private_world};
+use crate::harness::{CHILDREN, Does, Fleet, Policies, Policy, Requests, World, gateway, is_true, private_world};
 use crate::plugin::said;
 
 const ANY: &[&str] = &["CREATE", "UPDATE"];
 
-/// The kinds of children, as the API has them.
-const KINDS: [(&str, &str, &str, &str); 4] = [
-    ("Deployment", "apps", "v1", "deployments"),
-    ("Service", "", "v1", "services"),
-    ("Ingress", "networking.k8s.io", "v1", "ingresses"),
-    ("PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets"),
-];
-
-/// What a cluster does to children of a kind.
-struct Mutation {
-    /// Also the name of the gateways that it concerns.
-    name: &'static str,
-    kind: &'static str,
-    operations: &'static [&'static str],
-    /// The patch, as CEL has it.
-    patch: &'static str,
-}
-
-/// The smallest object of a kind.
-fn least(kind: &str, name: &str) -> DynamicObject {
-    let labels = json!({ "app": "probe" });
-    let spec = match kind {
-        "Deployment" => json!({
-            "replicas": 1,
-            "selector": { "matchLabels": labels },
-            "template": {
-                "metadata": { "labels": labels },
-                "spec": { "containers": [{ "name": "gateway", "image": "acme/gateway:1" }] },
-            },
-        }),
-        "Service" => json!({ "ports": [{ "port": 80 }], "selector": labels, "type": "ClusterIP" }),
-        "Ingress" => json!({ "rules": [{ "host": "probe.example.com" }] }),
-        _ => json!({ "maxUnavailable": 1, "selector": { "matchLabels": labels } }),
-    };
-    let (kind, group, version, _) = KINDS.iter().find(|(of, ..)| *of == kind).unwrap();
-    let api_version = if group.is_empty() { (*version).to_owned() } else { format!("{group}/{version}") };
-    let metadata = json!({
-        "name": name, "labels": { "app.kubernetes.io/name": "probe" }, "annotations": { "probe": "yes" },
-    });
-    let object = json!({ "apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec });
-    serde_json::from_value(object).unwrap()
-}
-
-/// Policies that are in force in a world's namespace.
-struct Policies<'a> {
-    world: &'a World,
-    names: Vec<String>,
-}
-
-impl<'a> Policies<'a> {
-    /// Returns once each of them changes what it is to change.
-    async fn new(world: &'a World, mutations: &[Mutation]) -> Self {
-        let kind = |mutation: &Mutation| mutation.kind.to_lowercase();
-        let name = |mutation: &Mutation| format!("{}-{}-{}", world.namespace, mutation.name, kind(mutation));
-        let items: Vec<Value> =
-            mutations.iter().flat_map(|mutation| policy(world, &name(mutation), mutation)).collect();
-        let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
-        let file = file("mutation", &format!("{}.json", world.namespace), &list.to_string()).unwrap();
-        let applied = world.kubectl(&["apply", "-f", file.to_str().unwrap()]);
-        assert!(applied.status.success(), "{applied:?}");
-        let policies = Self { world, names: mutations.iter().map(name).collect() };
-        join_all(mutations.iter().map(|mutation| policies.until_in_force(mutation))).await;
-        policies
-    }
-
-    async fn until_in_force(&self, mutation: &Mutation) {
-        let api = self.world.of_kind(mutation.kind);
-        let changes = async || {
-            let stored = if mutation.operations.contains(&"CREATE") {
-                let dry_run = PostParams { dry_run: true, ..PostParams::default() };
-                api.create(&dry_run, &least(mutation.kind, mutation.name)).await
-            } else {
-                let dry_run = PatchParams { dry_run: true, ..PatchParams::default() };
-                let touch = json!({ "metadata": { "annotations": { "touched": "yes" } } });
-                api.patch(mutation.name, &dry_run, &Patch::Merge(touch)).await
-            };
-            stored.ok().filter(|stored| stored.annotations().contains_key("changed-here")).map(drop)
-        };
-        let waited = eventually(Duration::from_millis(100), changes).await;
-        assert!(waited.is_some(), "{} is not in force", mutation.name);
+/// Where children of a kind are.
+fn resource(kind: &str) -> &'static str {
+    match kind {
+        "Deployment" => "apps/deployments",
+        "Service" => "/services",
+        "Ingress" => "networking.k8s.io/ingresses",
+        _ => "policy/poddisruptionbudgets",
     }
 }
 
-impl Drop for Policies<'_> {
-    fn drop(&mut self) {
-        for kind in ["mutatingadmissionpolicybinding", "mutatingadmissionpolicy"] {
-            let mut arguments = vec!["delete", kind, "--wait=false"];
-            arguments.extend(self.names.iter().map(String::as_str));
-            self.world.kubectl(&arguments);
-        }
-    }
-}
-
-/// A policy, which leaves a mark besides, and its binding.
-fn policy(world: &World, name: &str, mutation: &Mutation) -> [Value; 2] {
-    let (_, group, version, resource) = KINDS.iter().find(|(kind, ..)| *kind == mutation.kind).unwrap();
-    let rule = json!({
-        "apiGroups": [group], "apiVersions": [version], "operations": mutation.operations, "resources": [resource],
-    });
-    let mark = r#"[JSONPatch{op: "add", path: "/metadata/annotations/changed-here", value: "yes"}]"#;
-    let expression = format!("{mark} + ({})", mutation.patch);
-    let condition = format!("object.metadata.name.startsWith('{}')", mutation.name);
-    let policy = json!({
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "MutatingAdmissionPolicy",
-        "metadata": { "name": name },
-        "spec": {
-            "failurePolicy": "Fail",
-            "reinvocationPolicy": "IfNeeded",
-            "matchConstraints": { "resourceRules": [rule] },
-            "matchConditions": [{ "name": "concerned", "expression": condition }],
-            "mutations": [{ "patchType": "JSONPatch", "jsonPatch": { "expression": expression } }],
-        },
-    });
-    let here = json!({ "matchLabels": { "kubernetes.io/metadata.name": world.namespace } });
-    let binding = json!({
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "MutatingAdmissionPolicyBinding",
-        "metadata": { "name": name },
-        "spec": { "policyName": name, "matchResources": { "namespaceSelector": here } },
-    });
-    [policy, binding]
+/// A policy that makes these changes to children of a kind, of the gateways whose names begin so.
+fn changes<'a>(of: &'a str, kind: &str, operations: &'a [&'a str], patches: &'a str) -> Policy<'a> {
+    Policy { of, resource: resource(kind), operations, does: Does::Changes(patches) }
 }
 
 const LIMITS: &str = r#"[JSONPatch{op: "add", path: "/spec/template/spec/containers/0/resources",
     value: {"limits": {"cpu": "500m", "memory": "2Gi"}, "requests": {"cpu": "500m", "memory": "2Gi"}}}]"#;
+
+const NODE_PORT: &str = r#"[JSONPatch{op: "replace", path: "/spec/type", value: "NodePort"}]"#;
 
 const SIDECAR: &str = r#"object.spec.template.spec.containers.exists(c, c.name == "proxy") ? [] : [JSONPatch{op: "add",
     path: "/spec/template/spec/containers/-", value: {"name": dyn("proxy"), "image": dyn("acme/proxy:1"),
@@ -155,13 +47,12 @@ const SIDECAR: &str = r#"object.spec.template.spec.containers.exists(c, c.name =
 type Told = (&'static str, &'static str, &'static str);
 
 /// Each way in which a child is changed on its way in.
-fn every_change() -> Vec<(Mutation, Vec<Told>)> {
-    let change =
-        |name, kind, patch, path, stored| (Mutation { name, kind, operations: ANY, patch }, vec![(kind, path, stored)]);
+fn every_change() -> Vec<(Policy<'static>, Vec<Told>)> {
+    let change = |name, kind, patch, path, stored| (changes(name, kind, ANY, patch), vec![(kind, path, stored)]);
     let limits = r#"{"cpu":"500m","memory":"2Gi"}"#;
     vec![
         (
-            Mutation { name: "limits", kind: "Deployment", operations: ANY, patch: LIMITS },
+            changes("limits", "Deployment", ANY, LIMITS),
             vec![
                 ("Deployment", "/spec/template/spec/containers/0/resources/limits", limits),
                 ("Deployment", "/spec/template/spec/containers/0/resources/requests", limits),
@@ -211,12 +102,7 @@ fn every_change() -> Vec<(Mutation, Vec<Told>)> {
             "Default",
         ),
         (
-            Mutation {
-                name: "exposed",
-                kind: "Service",
-                operations: ANY,
-                patch: r#"[JSONPatch{op: "replace", path: "/spec/type", value: "NodePort"}]"#,
-            },
+            changes("exposed", "Service", ANY, NODE_PORT),
             vec![("Service", "/spec/type", "NodePort"), ("Service", "/spec/externalTrafficPolicy", "Cluster")],
         ),
         change(
@@ -280,7 +166,7 @@ async fn events_of(world: &World, name: &str, reason: &str) -> Vec<String> {
 /// The versions of all children of a gateway: each write of one shows.
 async fn generations(world: &World, name: &str) -> BTreeMap<&'static str, (Option<String>, Option<i64>)> {
     let mut all = BTreeMap::new();
-    for (kind, ..) in KINDS {
+    for kind in CHILDREN {
         let child = world.of_kind(kind).get_opt(name).await.unwrap();
         // A Deployment's and a budget's version changes with its status.
         let spec = child.map(|child| {
@@ -295,16 +181,15 @@ async fn generations(world: &World, name: &str) -> BTreeMap<&'static str, (Optio
 #[tokio::test]
 async fn whatever_admission_makes_of_a_child_the_gateway_starts_and_says_once_what_was_changed() {
     let world = World::new("mutated").await;
-    let changes = every_change();
-    let (mutations, expected): (Vec<Mutation>, Vec<Vec<Told>>) = changes.into_iter().unzip();
-    let _policies = Policies::new(&world, &mutations).await;
+    let (policies, expected): (Vec<Policy>, Vec<Vec<Told>>) = every_change().into_iter().unzip();
+    let names: Vec<&str> = policies.iter().map(|policy| policy.of).collect();
+    let _policies = Policies::new(&world, &policies).await;
     let mut operator = world.operator();
-    for mutation in &mutations {
-        world.apply(&whole(mutation.name, &world.namespace)).await;
+    for name in &names {
+        world.apply(&whole(name, &world.namespace)).await;
     }
 
-    for (mutation, expected) in mutations.iter().zip(&expected) {
-        let name = mutation.name;
+    for (name, expected) in names.iter().zip(&expected) {
         let started = world.until_started(name).await;
         let ready = world.until_ready_again(&started).await;
         let owned = |(child, path, stored): &Told| ((*child).to_owned(), (*path).to_owned(), (*stored).to_owned());
@@ -319,22 +204,22 @@ async fn whatever_admission_makes_of_a_child_the_gateway_starts_and_says_once_wh
 
     // Neither a second look nor another operator writes what it would not get.
     let mut before = BTreeMap::new();
-    for mutation in &mutations {
-        before.insert(mutation.name, generations(&world, mutation.name).await);
+    for name in &names {
+        before.insert(*name, generations(&world, name).await);
     }
     operator.end();
     let _operator = world.operator();
     world.apply(&gateway("later", json!({ "image": "acme/gateway:1" }))).await;
     world.until_started("later").await;
-    for mutation in &mutations {
-        assert_eq!(generations(&world, mutation.name).await, before[mutation.name], "{}", mutation.name);
-        assert_eq!(events_of(&world, mutation.name, "ChangedOnWrite").await.len(), 1, "{}", mutation.name);
+    for name in &names {
+        assert_eq!(generations(&world, name).await, before[name], "{name}");
+        assert_eq!(events_of(&world, name, "ChangedOnWrite").await.len(), 1, "{name}");
     }
 
     // A change is rolled out, and is ready.
-    for mutation in &mutations {
+    for name in &names {
         let patch = json!({ "spec": { "env": [{ "name": "A", "value": "b" }] } });
-        let changed = world.patch(mutation.name, patch).await;
+        let changed = world.patch(name, patch).await;
         world.until_ready_again(&changed).await;
     }
 }
@@ -359,8 +244,7 @@ async fn a_quantity_that_the_api_server_rounds_is_as_desired() {
 #[tokio::test]
 async fn what_was_added_to_a_child_when_it_was_created_stays_and_costs_no_second_rollout() {
     let world = World::new("atbirth").await;
-    let mutation = Mutation { name: "shop", kind: "Deployment", operations: &["CREATE"], patch: LIMITS };
-    let _policies = Policies::new(&world, &[mutation]).await;
+    let _policies = Policies::new(&world, &[changes("shop", "Deployment", &["CREATE"], LIMITS)]).await;
     let mut operator = world.operator();
     world.apply(&whole("shop", &world.namespace)).await;
     let started = world.until_started("shop").await;
@@ -399,8 +283,7 @@ async fn a_policy_that_comes_under_a_running_fleet_lets_changes_restarts_and_sta
     world.apply(&whole("shop", &world.namespace)).await;
     let started = world.until_started("shop").await;
     world.until_ready_again(&started).await;
-    let mutation = Mutation { name: "shop", kind: "Deployment", operations: &["UPDATE"], patch: LIMITS };
-    let _policies = Policies::new(&world, &[mutation]).await;
+    let _policies = Policies::new(&world, &[changes("shop", "Deployment", &["UPDATE"], LIMITS)]).await;
 
     let changed = world.patch("shop", json!({ "spec": { "image": "acme/gateway:2" } })).await;
     let ready = world.until_ready_again(&changed).await;
@@ -424,8 +307,7 @@ async fn a_policy_that_comes_under_a_running_fleet_lets_changes_restarts_and_sta
 #[tokio::test]
 async fn what_is_wrong_with_the_pods_is_told_whatever_admission_made_of_their_deployment() {
     let world = World::new("causes").await;
-    let mutation = Mutation { name: "bad", kind: "Deployment", operations: ANY, patch: LIMITS };
-    let _policies = Policies::new(&world, &[mutation]).await;
+    let _policies = Policies::new(&world, &[changes("bad", "Deployment", ANY, LIMITS)]).await;
     let _operator = world.operator();
     world.apply(&gateway("bad", json!({ "image": "acme/unpullable:1", "startDeadline": "60s" }))).await;
     world.until_condition("bad", condition::RECONCILING, "True", "ImagePullFailed").await;
@@ -434,12 +316,8 @@ async fn what_is_wrong_with_the_pods_is_told_whatever_admission_made_of_their_de
 #[tokio::test]
 async fn fifty_gateways_whose_children_admission_changes_are_quiet_and_a_restart_writes_none_of_them() {
     let world = private_world("quietly").await;
-    let service = r#"[JSONPatch{op: "replace", path: "/spec/type", value: "NodePort"}]"#;
-    let mutations = [
-        Mutation { name: "gw", kind: "Deployment", operations: ANY, patch: LIMITS },
-        Mutation { name: "gw", kind: "Service", operations: ANY, patch: service },
-    ];
-    let _policies = Policies::new(&world, &mutations).await;
+    let policies = [changes("gw", "Deployment", ANY, LIMITS), changes("gw", "Service", ANY, NODE_PORT)];
+    let _policies = Policies::new(&world, &policies).await;
     let mut operator = world.operator();
     let fleet = Fleet::apply(&world, "gw", 50, json!({ "ingressClassName": "ours" })).await;
     for name in fleet.names() {
@@ -462,64 +340,6 @@ async fn fifty_gateways_whose_children_admission_changes_are_quiet_and_a_restart
         for verb in ["PUT", "POST", "PATCH", "DELETE"] {
             assert_eq!(counted.get(&(verb.to_owned(), resource.to_owned())), None, "{counted:?}");
         }
-    }
-}
-
-/// Whoever stamps each write makes another object of it each time.
-#[tokio::test]
-async fn a_policy_that_stamps_every_write_costs_few_writes_and_nobody_else_a_thing() {
-    const STAMP: &str = r#"[JSONPatch{op: "add", path: "/metadata/annotations/" + jsonpatch.escapeKey("field.example/seen"),
-        value: has(object.metadata.resourceVersion) ? object.metadata.resourceVersion : "0"}]"#;
-    let deployment: &'static str = Box::leak(
-        format!(
-            r#"{STAMP} + [JSONPatch{{op: "add", path: "/spec/template/spec/tolerations", value: [{{"key": "seen",
-            "operator": "Equal", "value": has(object.metadata.resourceVersion) ? string(object.metadata.resourceVersion) : "0"}}]}}]"#
-        )
-        .into_boxed_str(),
-    );
-    let service: &'static str = Box::leak(
-        format!(r#"{STAMP} + [JSONPatch{{op: "replace", path: "/spec/type", value: "NodePort"}}]"#).into_boxed_str(),
-    );
-    let ingress: &'static str = Box::leak(
-        format!(
-            r#"{STAMP} + [JSONPatch{{op: "add", path: "/spec/tls", value: [{{"secretName":
-            has(object.metadata.resourceVersion) ? "seen-" + object.metadata.resourceVersion : "seen"}}]}}]"#
-        )
-        .into_boxed_str(),
-    );
-    let world = private_world("stamped").await;
-    let stamp = |kind, patch| Mutation { name: "gw", kind, operations: ANY, patch };
-    let mutations = [stamp("Deployment", deployment), stamp("Service", service), stamp("Ingress", ingress)];
-    let _policies = Policies::new(&world, &mutations).await;
-    let _operator = world.operator();
-    let before = Requests::read(&world.client).await;
-    let names: Vec<String> = (0..10).map(|number| format!("gw-{number}")).collect();
-    for name in &names {
-        world.apply(&whole(name, &world.namespace)).await;
-    }
-    for name in &names {
-        let started = world.until_started(name).await;
-        world.until_ready_again(&started).await;
-        // A foreign label makes the object new, and is nobody's business.
-        let label = json!({ "metadata": { "labels": { "theirs": "yes" } } });
-        world.patch_object::<Service>(name, label).await;
-    }
-    let neighbour = world.beside("neighbour").await;
-    let _second = neighbour.operator();
-    neighbour.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
-    neighbour.until_started("shop").await;
-    Requests::settle(&world.client).await;
-
-    let counted = Requests::read(&world.client).await.since(&before);
-
-    let puts = |resource: &str| counted.get(&("PUT".to_owned(), resource.to_owned())).copied().unwrap_or(0);
-    for resource in ["services", "ingresses"] {
-        assert!(puts(resource) < 2 * 10, "{counted:?}");
-    }
-    // The Deployment's controller puts them, too, and each of its writes is stamped.
-    for name in &names {
-        let deployment: Deployment = world.api().get(name).await.unwrap();
-        assert!(deployment.metadata.generation.unwrap() < 20, "{name}: {:?}", deployment.metadata);
     }
 }
 

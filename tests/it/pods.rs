@@ -1,17 +1,14 @@
 //! What is in the pod: what others add to it, what its node does to it, and what a probe did.
 
-use std::io::Write;
-use std::process::Stdio;
-
 use futures::future::join_all;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Event, Pod, ResourceQuota};
+use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::ResourceExt;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use phasegate::api::{ApiGateway, Phase, Reason, State, condition};
 use serde_json::{Value, json};
 
-use crate::harness::{Health, World, eventually, gateway, message, restart};
+use crate::harness::{Does, Health, Policies, Policy, World, eventually, gateway, message, restart};
 use crate::plugin::said;
 
 /// A value as CEL writes it. Maps and lists of values of several types want each marked.
@@ -29,77 +26,11 @@ fn cel(value: &Value) -> String {
     }
 }
 
-/// A policy that adds a value to the pods of one gateway, and its binding to the world's namespace.
-fn policy(world: &World, of_gateway: &str, path: &str, value: &Value) -> Value {
-    let name = format!("{}-{of_gateway}", world.namespace);
-    let expression = format!("[JSONPatch{{op: \"add\", path: {path:?}, value: {}}}]", cel(value));
-    let pods = json!({ "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"] });
-    let is_its = format!("object.metadata.?labels[?\"phasegate.dev/gateway\"].orValue(\"\") == {of_gateway:?}");
-    let of_api = "admissionregistration.k8s.io/v1";
-    json!({ "apiVersion": "v1", "kind": "List", "items": [
-        {
-            "apiVersion": of_api,
-            "kind": "MutatingAdmissionPolicy",
-            "metadata": { "name": name },
-            "spec": {
-                "failurePolicy": "Fail",
-                "reinvocationPolicy": "Never",
-                "matchConstraints": { "resourceRules": [pods] },
-                "matchConditions": [{ "name": "its", "expression": is_its }],
-                "mutations": [{ "patchType": "JSONPatch", "jsonPatch": { "expression": expression } }],
-            },
-        },
-        {
-            "apiVersion": of_api,
-            "kind": "MutatingAdmissionPolicyBinding",
-            "metadata": { "name": name },
-            "spec": {
-                "policyName": name,
-                "matchResources": { "namespaceSelector": {
-                    "matchLabels": { "kubernetes.io/metadata.name": world.namespace },
-                } },
-            },
-        },
-    ] })
-}
-
-/// A policy that holds. It is of the whole cluster, and goes with the test.
-struct Policy<'a> {
-    world: &'a World,
-    name: String,
-}
-
-impl Drop for Policy<'_> {
-    fn drop(&mut self) {
-        let kinds = "mutatingadmissionpolicies,mutatingadmissionpolicybindings";
-        let _ = self.world.cluster.kubectl().args(["delete", kinds, &self.name, "--wait=false"]).output();
-    }
-}
-
-/// Applies a policy, and waits until it holds.
-async fn adds<'a>(world: &'a World, of_gateway: &str, path: &str, value: &Value) -> Policy<'a> {
-    let mut kubectl = world.cluster.kubectl();
-    let mut apply = kubectl.args(["apply", "-f", "-"]).stdin(Stdio::piped()).spawn().unwrap();
-    let held = Policy { world, name: format!("{}-{of_gateway}", world.namespace) };
-    apply.stdin.take().unwrap().write_all(policy(world, of_gateway, path, value).to_string().as_bytes()).unwrap();
-    assert!(apply.wait().unwrap().success());
-    let security = json!({ "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] }, "runAsNonRoot": true,
-        "seccompProfile": { "type": "RuntimeDefault" } });
-    let pod = json!({
-        "metadata": { "name": format!("probe-{of_gateway}"), "labels": { "phasegate.dev/gateway": of_gateway } },
-        "spec": { "containers": [{ "name": "gateway", "image": "acme/gateway:1", "securityContext": security }] },
-    });
-    let dry = PostParams { dry_run: true, ..PostParams::default() };
-    let holds = eventually(std::time::Duration::from_millis(200), async || {
-        let created: Pod = world.api().create(&dry, &serde_json::from_value(pod.clone()).unwrap()).await.unwrap();
-        let created = serde_json::to_value(created).unwrap();
-        let found = created.pointer(path.trim_end_matches("/-"))?.to_string();
-        let wanted = value.get(0).unwrap_or(value);
-        let name = wanted.as_str().or_else(|| wanted.as_object()?.values().find_map(Value::as_str)).unwrap();
-        found.contains(name).then_some(())
-    });
-    assert!(holds.await.is_some(), "the policy for {of_gateway} does not hold");
-    held
+/// A policy that adds a value to the pods of one gateway.
+async fn adds<'a>(world: &'a World, of_gateway: &str, path: &str, value: &Value) -> Policies<'a> {
+    let patches = format!("[JSONPatch{{op: \"add\", path: {path:?}, value: {}}}]", cel(value));
+    let does = Does::Changes(&patches);
+    Policies::new(world, &[Policy { of: of_gateway, resource: "/pods", operations: &["CREATE"], does }]).await
 }
 
 /// A container that somebody's webhook adds.
@@ -396,8 +327,7 @@ async fn a_node_that_dies_in_a_rollout_is_named_where_no_pod_serves() {
 #[tokio::test]
 async fn a_quota_that_counts_what_the_spec_does_not_say_asks_for_it() {
     let world = World::new("quota-wants").await;
-    let hard = json!({ "limits.memory": "1Gi", "requests.cpu": "1" });
-    world.create::<ResourceQuota>(json!({ "metadata": { "name": "small" }, "spec": { "hard": hard } })).await;
+    world.quota("small", json!({ "limits.memory": "1Gi", "requests.cpu": "1" })).await;
     let _operator = world.operator();
     world.apply(&gateway("shop", json!({ "image": SERVES }))).await;
     let told = world.until_condition("shop", condition::RECONCILING, "True", "QuotaExceeded").await;

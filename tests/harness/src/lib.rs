@@ -17,6 +17,7 @@ mod mongo;
 mod objects;
 mod operator;
 mod places;
+mod policies;
 mod proxy;
 mod random;
 mod recording;
@@ -39,6 +40,7 @@ pub use objects::{
 };
 pub use operator::Operator;
 pub use places::{cache, file, operator_program, root, scratch};
+pub use policies::{Does, Policies, Policy};
 pub use proxy::{Fault, Proxy};
 pub use random::Random;
 pub use recording::{Recording, Version};

@@ -1,0 +1,118 @@
+//! A cluster that stamps each write makes another object of it each time: what is written is never what is stored.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use phasegate::api::ApiGateway;
+use serde_json::{Value, json};
+
+use crate::harness::cluster::Cluster;
+use crate::harness::{Does, Policies, Policy, gateway, private_world_on};
+
+const GATEWAYS: usize = 10;
+const MINUTE: SignedDuration = SignedDuration::from_mins(1);
+/// How many writes a child may cost in the first minute, and in the third.
+const FIRST: usize = 20;
+const THIRD: usize = 2;
+
+/// The version that a write met, in an annotation and in a field of the specification.
+const STAMP: &str = r#"[JSONPatch{op: "add", path: "/metadata/annotations/" + jsonpatch.escapeKey("field.example/seen"),
+    value: has(object.metadata.resourceVersion) ? object.metadata.resourceVersion : "0"}]"#;
+const TOLERATION: &str = r#"[JSONPatch{op: "add", path: "/spec/template/spec/tolerations", value: [{"key": "seen",
+    "operator": "Equal", "value": has(object.metadata.resourceVersion) ? string(object.metadata.resourceVersion) : "0"}]}]"#;
+const TYPE: &str = r#"[JSONPatch{op: "replace", path: "/spec/type", value: "NodePort"}]"#;
+const TLS: &str = r#"[JSONPatch{op: "add", path: "/spec/tls", value: [{"secretName":
+    has(object.metadata.resourceVersion) ? "seen-" + object.metadata.resourceVersion : "seen"}]}]"#;
+
+/// When children were written by the operator, each by its resource and name, as the API server has noted it.
+fn writes(cluster: &Cluster) -> BTreeMap<(String, String), Vec<Timestamp>> {
+    let mut writes = BTreeMap::<_, Vec<Timestamp>>::new();
+    let log = std::fs::read_to_string(cluster.audit_log()).unwrap();
+    for line in log.lines().filter(|line| line.contains("\"userAgent\":\"phasegate/")) {
+        let entry: Value = serde_json::from_str(line).unwrap();
+        let object = &entry["objectRef"];
+        let is_write = matches!(entry["verb"].as_str(), Some("create" | "update" | "patch" | "delete"));
+        let text = |field: &str| object[field].as_str().unwrap_or_default().to_owned();
+        let of_child =
+            ["deployments", "services", "ingresses", "poddisruptionbudgets"].contains(&text("resource").as_str());
+        if is_write && of_child && entry["stage"] == "ResponseComplete" {
+            let at = entry["requestReceivedTimestamp"].as_str().unwrap().parse().unwrap();
+            writes.entry((text("resource"), text("name"))).or_default().push(at);
+        }
+    }
+    writes
+}
+
+/// How long a gateway took from its creation until it had started.
+fn took(gateway: &ApiGateway) -> SignedDuration {
+    let started = gateway.status.as_ref().unwrap().history.last().unwrap().at.0;
+    started.duration_since(gateway.metadata.creation_timestamp.as_ref().unwrap().0)
+}
+
+/// `PHASEGATE_STAMPED` makes it last longer, in seconds: of three minutes the third has a bound of its own.
+#[tokio::test]
+async fn a_policy_that_stamps_every_write_costs_few_writes_and_nobody_else_a_thing() {
+    let seconds = std::env::var("PHASEGATE_STAMPED").map_or(20, |seconds| seconds.parse().unwrap());
+    let world = private_world_on("stamped", || {
+        let cluster = Cluster::audited()?;
+        cluster.install_crds()?;
+        Ok(cluster)
+    })
+    .await;
+    let neighbour = world.beside("neighbour").await;
+    let stamps = [("apps/deployments", TOLERATION), ("/services", TYPE), ("networking.k8s.io/ingresses", TLS)]
+        .map(|(resource, patches)| (resource, format!("{STAMP} + {patches}")));
+    let policies = stamps.each_ref().map(|(resource, patches)| Policy {
+        of: "gw-",
+        resource,
+        operations: &["CREATE", "UPDATE"],
+        does: Does::Changes(patches),
+    });
+    let _policies = Policies::new(&world, &policies).await;
+    let _operator = world.operator_with(&["--namespaces", &neighbour.namespace]);
+    let starts = async |name: &str| {
+        neighbour.apply(&gateway(name, json!({ "image": "acme/gateway:1" }))).await;
+        took(&neighbour.until_started(name).await)
+    };
+    let usual = starts("before").await;
+
+    let names: Vec<String> = (0..GATEWAYS).map(|number| format!("gw-{number}")).collect();
+    for name in &names {
+        let host = format!("{name}.{}.example.com", world.namespace);
+        world.apply(&gateway(name, json!({ "image": "acme/gateway:1", "replicas": 2, "host": host }))).await;
+    }
+    for name in &names {
+        let started = world.until_started(name).await;
+        world.until_ready_again(&started).await;
+        // A foreign label makes the object new, and is nobody's business.
+        let label = json!({ "metadata": { "labels": { "theirs": "yes" } } });
+        world.patch_object::<Service>(name, label).await;
+    }
+    let beside = starts("meanwhile").await;
+    let first = Timestamp::now();
+    let created = writes(&world.cluster);
+    let last = created.values().filter_map(|at| at.first()).max().unwrap();
+    let end = *last + SignedDuration::from_secs(seconds);
+    tokio::time::sleep(Duration::try_from(end.duration_since(first)).unwrap_or_default()).await;
+
+    let mut most = [0; 3];
+    for (child, at) in writes(&world.cluster) {
+        if !child.1.starts_with("gw-") {
+            continue;
+        }
+        let in_minute = |minute: i32| {
+            let begin = at[0] + MINUTE * minute;
+            at.iter().filter(|at| (begin..begin + MINUTE).contains(*at)).count()
+        };
+        let counts = [0, 1, 2].map(in_minute);
+        assert!(counts[0] < FIRST && counts[2] <= THIRD, "{child:?} was written {counts:?} times a minute: {at:?}");
+        most = [0, 1, 2].map(|minute| most[minute].max(counts[minute]));
+    }
+    println!(
+        "at most {most:?} writes of a child in each minute; another tenant's start took {beside}, before it {usual}"
+    );
+    // A creation is noted in whole seconds.
+    assert!(beside <= usual * 3 + SignedDuration::from_secs(3), "{beside} beside them, {usual} without them");
+}
