@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 
 use crate::harness::cluster::Cluster;
 use crate::harness::{
-    Health, World, gateway, is_active, is_true, message, path, private_world, private_world_on, root,
+    Health, World, environment, gateway, is_active, is_true, message, path, private_world, private_world_on, restart,
+    root,
 };
 
 const LAST_RELEASE: &str = "tests/last-release/crds";
@@ -202,10 +203,10 @@ async fn left_behind(world: &World) {
 
 const RECORDED: [&str; 6] = ["serving", "scaled", "timed-out", "stopped", "suspended", "starting"];
 
-/// Another tenant asks for each host that the last release's gateways hold.
-async fn asks_for_their_hosts(world: &World) {
+/// Another tenant asks for each host that the gateways hold.
+async fn asks_for_their_hosts(world: &World, domain: &str) {
     for name in ["serving", "suspended", "dev"] {
-        let host = format!("{name}.last-release.example.com");
+        let host = format!("{name}.{domain}");
         let thief = format!("wants-{name}");
         world.apply(&gateway(&thief, json!({ "image": "acme/gateway:1", "host": host }))).await;
         world.until_condition(&thief, condition::STALLED, "True", "HostTaken").await;
@@ -220,7 +221,7 @@ async fn gateways_of_the_last_release_go_on_as_they_are() {
 
     let mut operator = world.operator();
     all_seen(&world, "later").await;
-    asks_for_their_hosts(&world).await;
+    asks_for_their_hosts(&world, "last-release.example.com").await;
     assert_eq!(all_untouched(&world, &RECORDED).await, before);
     operator.end();
     let _operator = world.operator();
@@ -275,7 +276,7 @@ async fn under_the_last_releases_definitions_gateways_go_on_the_deadline_holds_a
     assert!(status.last_failure.unwrap().message.contains("cannot be pulled"));
     assert!(message(&unpullable, condition::STALLED).contains("cannot be pulled"));
     all_seen(&world, "later").await;
-    asks_for_their_hosts(&world).await;
+    asks_for_their_hosts(&world, "last-release.example.com").await;
     operator.end();
     let _operator = world.operator_with(&["--http-bind", &health.address()]);
     all_seen(&world, "latest").await;
@@ -285,6 +286,80 @@ async fn under_the_last_releases_definitions_gateways_go_on_the_deadline_holds_a
     health.until("/readyz", 200, &["ok"]).await;
     all_seen(&world, "last").await;
     assert_eq!(all_untouched(&world, &RECORDED).await, before, "the definitions that are applied roll nothing");
+}
+
+/// Everything that an upgrade which is taken back may leave behind.
+async fn leave_behind(world: &World, domain: &str) {
+    let host = |name: &str| format!("{name}.{domain}");
+    let _operator = world.operator();
+    serves(world, "serving", json!({ "image": "acme/gateway:1", "replicas": 2, "host": host("serving") })).await;
+    serves(world, "scaled", json!({ "image": "acme/gateway:1" })).await;
+    serves(world, "restarted", json!({ "image": "acme/gateway:1" })).await;
+    serves(world, "suspended", json!({ "image": "acme/gateway:1", "host": host("suspended") })).await;
+    // The API server rounds it, which the status tells.
+    let resources = json!({ "requests": { "cpu": "1.5m" } });
+    serves(world, "rounded", json!({ "image": "acme/gateway:1", "resources": resources })).await;
+    serves(world, "unread", json!({ "image": "acme/gateway:1" })).await;
+    world.apply(&gateway("starting", json!({ "image": "acme/never-ready:1", "startDeadline": "30m" }))).await;
+    world.apply(&gateway("timed-out", json!({ "image": "acme/unpullable:1", "startDeadline": "2s" }))).await;
+    world.apply(&gateway("stopped", json!({ "image": "acme/gateway:1", "state": "Stopped" }))).await;
+    world.patch("scaled", json!({ "spec": { "replicas": 3 } })).await;
+    world.patch("restarted", restart("one")).await;
+    world.patch("suspended", json!({ "spec": { "suspend": true } })).await;
+    world.until_condition("suspended", condition::STALLED, "False", "Suspended").await;
+    world.until("scaled", "scaled", |object: &Deployment| object.spec.as_ref().unwrap().replicas == Some(3)).await;
+    let restarted = |gateway: &ApiGateway| gateway.status.as_ref().unwrap().restarts == 1;
+    world.until("restarted", "restarted", restarted).await;
+    world.until_condition("restarted", condition::READY, "True", "Started").await;
+    world.until_phase("timed-out", Phase::Stopped, State::Stopped).await;
+    world.until_phase("stopped", Phase::Stopped, State::Stopped).await;
+    world.until_phase("starting", Phase::Starting, State::Running).await;
+    world.until("serving-dev", "active", is_active).await;
+    for name in ["scaled", "restarted"] {
+        until_settled(world, name).await;
+    }
+}
+
+/// Back under an operator that knows neither all words nor all fields, and forward again. `PHASEGATE_OLDER` names its program.
+///
+/// What the last release cannot read, it does not work on: it leaves the pods, and forgets the hosts (README.md, Upgrade).
+#[tokio::test]
+async fn an_upgrade_that_is_taken_back_and_made_again_rolls_nothing_begins_nothing_and_frees_no_host() {
+    const ALL: [&str; 9] =
+        ["serving", "scaled", "restarted", "suspended", "rounded", "unread", "starting", "timed-out", "stopped"];
+    let world = World::new("taken-back").await;
+    let domain = format!("{}.example.com", world.namespace);
+    let dev = environment("serving-dev", "serving", Some(&format!("dev.{domain}")));
+    world.create::<Environment>(dev).await;
+    leave_behind(&world, &domain).await;
+    // A pod that waited for somebody's gate in an earlier attempt.
+    let failure = json!({
+        "reason": "SchedulingGated", "message": "newer", "hint": "newer", "at": "2026-01-01T00:00:00.000000Z", "attempt": 1,
+    });
+    world.patch_status("unread", json!({ "status": { "lastFailure": failure } })).await;
+    let before = all_untouched(&world, &ALL).await;
+
+    let mut older = world.older_operator();
+    all_seen(&world, "later").await;
+    asks_for_their_hosts(&world, &domain).await;
+    assert_eq!(all_untouched(&world, &ALL).await, before, "under the older operator");
+    older.end();
+
+    let _operator = world.operator();
+    all_seen(&world, "latest").await;
+    assert_eq!(all_untouched(&world, &ALL).await, before, "under this one again");
+    let environment: Environment = world.api().get("serving-dev").await.unwrap();
+    assert!(is_active(&environment));
+    for name in ["wants-serving", "wants-suspended", "wants-dev"] {
+        world.until_condition(name, condition::STALLED, "True", "HostTaken").await;
+    }
+    // What is asked from now on is done.
+    for name in ["serving", "rounded", "unread"] {
+        let changed = world.patch(name, json!({ "spec": { "image": "acme/gateway:2" } })).await;
+        world.until_ready_again(&changed).await;
+    }
+    world.patch("starting", json!({ "spec": { "state": "Stopped" } })).await;
+    world.until_phase("starting", Phase::Stopped, State::Stopped).await;
 }
 
 #[tokio::test]

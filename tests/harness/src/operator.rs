@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cluster::Cluster;
 use crate::components::{child_of, signal};
-use crate::places::{operator_program, scratch};
+use crate::places::scratch;
 use crate::supervised::Supervised;
 
 /// An operator process.
@@ -15,10 +15,9 @@ pub struct Operator {
 
 impl Operator {
     /// Starts one on a cluster as the user of a kubeconfig, which adds what it says to a log.
-    pub(crate) fn start(cluster: &Cluster, kubeconfig: &Path, arguments: &[&str], log: &Path) -> Self {
+    pub(crate) fn start(program: &Path, cluster: &Cluster, kubeconfig: &Path, arguments: &[&str], log: &Path) -> Self {
         let log = OpenOptions::new().create(true).append(true).open(log).unwrap();
-        let program = operator_program().unwrap();
-        Self { process: cluster.supervise(kubeconfig, &program, arguments, log).unwrap() }
+        Self { process: cluster.supervise(kubeconfig, program, arguments, log).unwrap() }
     }
 
     /// Ends it at once, as a crash would.

@@ -1,6 +1,6 @@
 //! One test's world: a namespace, an operator that watches it, and ways to wait.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -28,6 +28,7 @@ use crate::history::unasked;
 use crate::hosting::{Hosting, audited, shared};
 use crate::objects::{children, is_true, path};
 use crate::operator::{Operator, log_of};
+use crate::places::operator_program;
 use crate::recording::Recording;
 use crate::wait::{PATIENCE, eventually, until};
 
@@ -149,10 +150,22 @@ impl World {
 
     /// Starts an operator for this namespace as the user of a kubeconfig.
     pub fn operator_as(&self, kubeconfig: &Path, flags: &[&str]) -> Operator {
+        self.operator_of(&operator_program().unwrap(), kubeconfig, flags)
+    }
+
+    /// Starts the operator of an older version for this namespace: the program that `PHASEGATE_OLDER` names, or else the one
+    /// of all tests.
+    pub fn older_operator(&self) -> Operator {
+        let older = std::env::var_os("PHASEGATE_OLDER").filter(|program| !program.is_empty());
+        let program = older.map_or_else(|| operator_program().unwrap(), PathBuf::from);
+        self.operator_of(&program, &self.cluster.operator_kubeconfig(), &[])
+    }
+
+    fn operator_of(&self, program: &Path, kubeconfig: &Path, flags: &[&str]) -> Operator {
         let mut arguments =
             vec!["run", "--namespaces", self.namespace.as_str(), "--log", "info,phasegate=debug,kube=warn"];
         arguments.extend(flags);
-        Operator::start(&self.cluster, kubeconfig, &arguments, &log_of(&self.namespace))
+        Operator::start(program, &self.cluster, kubeconfig, &arguments, &log_of(&self.namespace))
     }
 
     /// What the operators of this namespace have logged.
