@@ -24,7 +24,7 @@ test: tools mongo promtool ## Run all tests that need no root
 	cargo test --locked --workspace --lib --bins --examples
 	cargo test --locked --test it -- --test-threads=6
 
-proof: tools mongo ## Long runs: random sequences, kills in a burst of 300, a flood of 5,000, a database that dies
+proof: tools mongo ## Long runs: random sequences, kills in a burst of 300, a flood of 5,000, a database that dies, the last release
 	PHASEGATE_SEEDS=20 cargo test --locked --test it -- random::
 	PHASEGATE_KILLS=10 PHASEGATE_BURST=300 cargo test --locked --test it -- resilience::an_operator_killed
 	PHASEGATE_FLOOD=5000 cargo test --locked --test it -- fairness::a_flood
@@ -32,6 +32,8 @@ proof: tools mongo ## Long runs: random sequences, kills in a burst of 300, a fl
 	PHASEGATE_BURST=300 cargo test --locked --test it -- registry::documents::many
 	PHASEGATE_RACES=200 cargo test --locked --test it -- registry::intent::a_stop_written
 	PHASEGATE_QUIET=60 cargo test --locked --test it -- registry::mirrors::a_fleet
+	PHASEGATE_STAMPED=180 cargo test --locked --test it -- stamping::
+	older=$$(tests/last-release/build) && PHASEGATE_OLDER=$$older cargo test --locked --test it -- versions::an_upgrade
 
 bench: tools $(if $(filter mongodb,$(REGISTRY)),mongo) ## A burst beside a raw client and the ancestor's loop: N=300 RUNS=3 ANCESTOR=1; or REGISTRY=mongodb
 	cargo bench --locked --profile dist --bench burst --no-default-features --features operator

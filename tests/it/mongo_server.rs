@@ -17,6 +17,8 @@ use crate::harness::{Changes, Database, Storage, TcpProxy, Way, change_stream};
 const DUPLICATE_KEY: i32 = 11000;
 /// What a server without change streams says.
 const NO_REPLICA_SET: i32 = 40573;
+/// What FerretDB says of what it has not.
+const NOT_IMPLEMENTED: i32 = 238;
 /// What a server says of a resume token that is too old.
 const HISTORY_LOST: i32 = 286;
 
@@ -159,6 +161,23 @@ async fn find_one_and_update_returns_the_document_and_nothing_where_the_fence_ho
     assert_eq!((found.get_str("phase").unwrap(), found.get_i64("seq").unwrap()), ("Started", 5));
     assert!(!found.contains_key("error"), "{found}");
     assert_eq!(modify().await.unwrap(), None);
+}
+
+/// Whoever asks for a part of a document that it changes is refused before it is changed.
+#[tokio::test]
+async fn a_projection_of_what_is_changed_is_refused_as_ferretdb_does() {
+    let database = Database::local("ferret", Storage::Memory, Changes::Polled).await;
+    let gateways = database.collection("ApiGateway");
+    gateways.insert_one(doc! { "gatewayId": "shop", "state": "Running" }).await.unwrap();
+    let shop = || doc! { "gatewayId": "shop" };
+    let stop = doc! { "$set": { "state": "Stopped" } };
+
+    let refused = gateways.find_one_and_update(shop(), stop).projection(doc! { "state": 1 }).await.unwrap_err();
+
+    assert_eq!(code(&refused), Some(NOT_IMPLEMENTED), "{refused}");
+    assert!(refused.to_string().contains("support for field \"fields\" is not implemented yet"), "{refused}");
+    let found = gateways.find_one(shop()).await.unwrap().unwrap();
+    assert_eq!(found.get_str("state").unwrap(), "Running");
 }
 
 #[tokio::test]

@@ -222,10 +222,14 @@ public final class Server {
         }
 
         Document run() {
+            if (asked.containsKey("fields")) {
+                throw new MongoServerError(238, "NotImplemented",
+                        "findAndModify: support for field \"fields\" is not implemented yet");
+            }
             boolean remove = Utils.isTrue(asked.get("remove"));
             Document query = (Document) asked.getOrDefault("query", new Document());
-            Document before = first(query, null);
-            Document value = first(query, asked.get("fields"));
+            Document before = first(query);
+            Document value = before;
             Document last = new Document("n", before == null ? 0 : 1);
             if (before == null && !Utils.isTrue(asked.get("upsert"))) {
                 last.append("updatedExisting", false);
@@ -246,7 +250,7 @@ public final class Server {
                 if (before == null) {
                     last.append("upserted", identity.get("_id"));
                 }
-                value = Utils.isTrue(asked.get("new")) ? first(identity, asked.get("fields")) : value;
+                value = Utils.isTrue(asked.get("new")) ? first(identity) : value;
             }
             Document answer = new Document("lastErrorObject", last).append("value", value);
             Utils.markOkay(answer);
@@ -257,9 +261,8 @@ public final class Server {
             return new Document("_id", document.get("_id"));
         }
 
-        private Document first(Document filter, Object projection) {
+        private Document first(Document filter) {
             Document find = new Document("find", collection).append("filter", filter).append("limit", 1);
-            find.putIfNotNull("projection", projection);
             if (asked.containsKey("sort")) {
                 find.append("sort", asked.get("sort"));
             }
