@@ -5,7 +5,7 @@ use kube::api::{DynamicObject, Patch, PatchParams};
 use phasegate::api::condition;
 use serde_json::{Value, json};
 
-use crate::harness::{CHILDREN, Does, Policies, Policy, STARTED, World, gateway, is_true, message, path};
+use crate::harness::{CHILDREN, Does, Policies, Policy, STARTED, World, gateway, is_true, message, noted, path};
 
 /// A field that a policy calls immutable, and how it comes that it is to be changed.
 struct Frozen {
@@ -106,15 +106,9 @@ async fn uids(world: &World, name: &str) -> Vec<Option<String>> {
 
 /// The children that somebody asked the API server to delete.
 fn deletions(world: &World) -> Vec<String> {
-    let log = std::fs::read_to_string(world.cluster.audit_log()).unwrap();
-    let entries = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let of_world = entries.filter(|entry| entry["objectRef"]["namespace"] == json!(world.namespace));
-    let deletes = of_world.filter(|entry| entry["verb"].as_str().is_some_and(|verb| verb.starts_with("delete")));
-    let resources = ["deployments", "services", "ingresses", "poddisruptionbudgets"];
-    deletes
-        .filter(|entry| resources.iter().any(|resource| entry["objectRef"]["resource"] == *resource))
-        .map(|entry| entry["requestURI"].to_string())
-        .collect()
+    let noted = noted(&world.cluster, &world.namespace);
+    let deleted = noted.iter().filter(|noted| noted.is_of_child() && noted.verb.starts_with("delete"));
+    deleted.map(|noted| format!("{noted:?}")).collect()
 }
 
 /// A gateway with every child.

@@ -15,7 +15,7 @@ use kube::runtime::watcher;
 use phasegate::api::{ApiGateway, condition};
 use serde_json::{Value, json};
 
-use crate::harness::{CHILDREN, Random, Requests, World, gateway, is_true, path, private_world};
+use crate::harness::{CHILDREN, Random, Requests, SETTLED, World, gateway, is_true, path, private_world};
 
 /// One thing that somebody does to a child of the gateway `shop`.
 struct Edit {
@@ -309,9 +309,8 @@ async fn after_a_hundred_edits_all_is_repaired_and_a_minute_passes_without_a_wri
     };
     join_all(names.iter().enumerate().map(|(number, name)| one(number, name))).await;
 
-    Requests::settle(&world.client).await;
-    let before = Requests::read(&world.client).await;
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    let before = Requests::settle(&world.client).await;
+    tokio::time::sleep(Duration::from_secs(60) - SETTLED).await;
     let mut counted = Requests::read(&world.client).await.since(&before);
     // The garbage collector asks for the owners of what was orphaned, once in a while.
     counted.retain(|(verb, _), _| verb != "GET");

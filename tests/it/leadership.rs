@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use phasegate::api::{ApiGateway, Phase};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::cluster::Cluster;
-use crate::harness::{Fault, Fleet, Health, Operator, Proxy, World, gateway, path, private_world_on, until};
+use crate::harness::{
+    Fault, Fleet, Health, Noted, Operator, Proxy, World, gateway, noted, path, private_world_on, until,
+};
 
 fn candidate(world: &World) -> Operator {
     // A busy machine may keep a leader from renewing for a while.
@@ -117,57 +119,17 @@ async fn a_leader_that_is_told_to_end_while_a_write_hangs_lets_go_and_ends_withi
     assert_eq!(holder(&lease), None);
 }
 
-/// One request as the API server has noted it.
-#[derive(Debug)]
-struct Entry {
-    at: Timestamp,
-    by: String,
-    verb: String,
-    resource: String,
-    object: String,
-    code: u64,
-}
-
-impl Entry {
-    fn is_write(&self) -> bool {
-        matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete")
-    }
-}
-
-/// Every request of the operators that was answered, in the order in which they were received.
-fn audit_log(cluster: &Cluster) -> Vec<Entry> {
-    let log = std::fs::read_to_string(cluster.audit_log()).unwrap();
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let entry = |line: &str| {
-        let line: Value = serde_json::from_str(line).unwrap();
-        let by = line["userAgent"].as_str().unwrap_or_default();
-        let by = by.strip_prefix("phasegate/")?.split(['(', ')']).nth(1)?.to_owned();
-        let object = &line["objectRef"];
-        (line["stage"] == "ResponseComplete").then(|| Entry {
-            at: line["requestReceivedTimestamp"].as_str().unwrap().parse().unwrap(),
-            by,
-            verb: text(&line["verb"]),
-            resource: text(&object["resource"]),
-            object: text(&object["name"]),
-            code: line["responseStatus"]["code"].as_u64().unwrap(),
-        })
-    };
-    let mut entries: Vec<Entry> = log.lines().filter_map(entry).collect();
-    entries.sort_by_key(|entry| entry.at);
-    entries
-}
-
 /// The writes that the API server received from somebody while the Lease said that another leads.
-fn writes_beside_the_leader(log: &[Entry]) -> Vec<&Entry> {
+fn writes_beside_the_leader(log: &[Noted]) -> Vec<&Noted> {
     let mut leader = "";
     let mut beside = Vec::new();
     for entry in log.iter().filter(|entry| entry.is_write()) {
         if entry.resource != "leases" {
-            if entry.by != leader {
+            if entry.operator != leader {
                 beside.push(entry);
             }
         } else if entry.code < 300 {
-            leader = &entry.by;
+            leader = &entry.operator;
         }
     }
     beside
@@ -213,9 +175,9 @@ async fn a_leader_that_was_frozen_past_its_claim_writes_nothing_when_it_thaws() 
         fleet.assert_children_are_theirs().await;
     }
 
-    let log = audit_log(&world.cluster);
+    let log = noted(&world.cluster, "\"userAgent\":\"phasegate/");
     for (leader, frozen, thaw) in &thawed {
-        let by_leader = |entry: &&Entry| entry.by == *leader;
+        let by_leader = |entry: &&Noted| entry.operator == *leader;
         let before = log.iter().filter(by_leader).any(|entry| entry.is_write() && entry.at < *frozen);
         assert!(before, "{leader} wrote nothing before it was frozen");
         assert!(log.iter().filter(by_leader).any(|entry| entry.at > *thaw), "{leader} did not thaw");
@@ -227,8 +189,8 @@ async fn a_leader_that_was_frozen_past_its_claim_writes_nothing_when_it_thaws() 
         let then: Vec<_> = beside.iter().filter(|write| (*thaw..until).contains(&write.at)).collect();
         // At most the one request that was being sent at the moment of the freeze.
         assert!(then.len() <= 1, "{then:?}");
-        let soon = |write: &Entry| write.at.duration_since(*thaw) < SignedDuration::from_secs(5);
-        assert!(then.iter().all(|write| write.by == *leader && soon(write)), "{then:?}");
+        let soon = |write: &Noted| write.at.duration_since(*thaw) < SignedDuration::from_secs(5);
+        assert!(then.iter().all(|write| write.operator == *leader && soon(write)), "{then:?}");
     }
     let first = thawed[0].2;
     assert!(beside.iter().all(|write| write.at >= first), "{beside:?}");

@@ -6,10 +6,9 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use phasegate::api::ApiGateway;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::harness::cluster::Cluster;
-use crate::harness::{Does, Policies, Policy, gateway, private_world_on};
+use crate::harness::{Does, Policies, Policy, World, gateway, noted};
 
 const GATEWAYS: usize = 10;
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
@@ -27,19 +26,11 @@ const TLS: &str = r#"[JSONPatch{op: "add", path: "/spec/tls", value: [{"secretNa
     has(object.metadata.resourceVersion) ? "seen-" + object.metadata.resourceVersion : "seen"}]}]"#;
 
 /// When children were written by the operator, each by its resource and name, as the API server has noted it.
-fn writes(cluster: &Cluster) -> BTreeMap<(String, String), Vec<Timestamp>> {
+fn writes(world: &World) -> BTreeMap<(String, String), Vec<Timestamp>> {
     let mut writes = BTreeMap::<_, Vec<Timestamp>>::new();
-    let log = std::fs::read_to_string(cluster.audit_log()).unwrap();
-    for line in log.lines().filter(|line| line.contains("\"userAgent\":\"phasegate/")) {
-        let entry: Value = serde_json::from_str(line).unwrap();
-        let object = &entry["objectRef"];
-        let is_write = matches!(entry["verb"].as_str(), Some("create" | "update" | "patch" | "delete"));
-        let text = |field: &str| object[field].as_str().unwrap_or_default().to_owned();
-        let of_child =
-            ["deployments", "services", "ingresses", "poddisruptionbudgets"].contains(&text("resource").as_str());
-        if is_write && of_child && entry["stage"] == "ResponseComplete" {
-            let at = entry["requestReceivedTimestamp"].as_str().unwrap().parse().unwrap();
-            writes.entry((text("resource"), text("name"))).or_default().push(at);
+    for noted in noted(&world.cluster, &world.namespace) {
+        if !noted.operator.is_empty() && noted.is_write() && noted.is_of_child() {
+            writes.entry((noted.resource, noted.object)).or_default().push(noted.at);
         }
     }
     writes
@@ -55,12 +46,7 @@ fn took(gateway: &ApiGateway) -> SignedDuration {
 #[tokio::test]
 async fn a_policy_that_stamps_every_write_costs_few_writes_and_nobody_else_a_thing() {
     let seconds = std::env::var("PHASEGATE_STAMPED").map_or(20, |seconds| seconds.parse().unwrap());
-    let world = private_world_on("stamped", || {
-        let cluster = Cluster::audited()?;
-        cluster.install_crds()?;
-        Ok(cluster)
-    })
-    .await;
+    let world = World::audited("stamped").await;
     let neighbour = world.beside("neighbour").await;
     let stamps = [("apps/deployments", TOLERATION), ("/services", TYPE), ("networking.k8s.io/ingresses", TLS)]
         .map(|(resource, patches)| (resource, format!("{STAMP} + {patches}")));
@@ -92,16 +78,15 @@ async fn a_policy_that_stamps_every_write_costs_few_writes_and_nobody_else_a_thi
     }
     let beside = starts("meanwhile").await;
     let first = Timestamp::now();
-    let created = writes(&world.cluster);
+    let created = writes(&world);
     let last = created.values().filter_map(|at| at.first()).max().unwrap();
     let end = *last + SignedDuration::from_secs(seconds);
     tokio::time::sleep(Duration::try_from(end.duration_since(first)).unwrap_or_default()).await;
 
+    let writes = writes(&world);
+    assert!(writes.len() == 4 * GATEWAYS, "only {:?} were written", writes.keys());
     let mut most = [0; 3];
-    for (child, at) in writes(&world.cluster) {
-        if !child.1.starts_with("gw-") {
-            continue;
-        }
+    for (child, at) in writes {
         let in_minute = |minute: i32| {
             let begin = at[0] + MINUTE * minute;
             at.iter().filter(|at| (begin..begin + MINUTE).contains(*at)).count()

@@ -32,7 +32,8 @@ impl Hosting {
 
     /// A cluster for one test, which ends with it.
     pub(crate) async fn private(start: fn() -> anyhow::Result<Cluster>) -> Arc<Self> {
-        static PLACES: Semaphore = Semaphore::const_new(2);
+        // Those tests wait most of their time for what is not to happen: with fewer places they decide how long all tests take.
+        static PLACES: Semaphore = Semaphore::const_new(3);
         let place = PLACES.acquire().await.unwrap();
         let cluster = tokio::task::spawn_blocking(start).await.unwrap().unwrap();
         Arc::new(Self { cluster, _place: Some(place) })

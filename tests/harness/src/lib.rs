@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod audit;
 pub mod cluster;
 mod command;
 pub mod components;
@@ -30,6 +31,7 @@ mod webhook;
 pub mod wire;
 mod world;
 
+pub use audit::{Noted, noted};
 pub use command::{output, run};
 pub use fleet::Fleet;
 pub use health::Health;
@@ -44,7 +46,7 @@ pub use policies::{Does, Policies, Policy};
 pub use proxy::{Fault, Proxy};
 pub use random::Random;
 pub use recording::{Recording, Version};
-pub use requests::Requests;
+pub use requests::{Requests, SETTLED};
 pub use supervised::{Supervised, supervised};
 pub use tcp::{TcpProxy, Way};
 pub use wait::{eventually, until};

@@ -12,6 +12,9 @@ use crate::scrape::{counters, label};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requests(BTreeMap<(String, String), u64>);
 
+/// For how long nothing was asked by the time that all is settled.
+pub const SETTLED: Duration = Duration::from_secs(40);
+
 impl Requests {
     /// Reads the API server's counters. Other components ask, too, so this says something only where nothing else
     /// happens.
@@ -37,18 +40,20 @@ impl Requests {
         Self(counts)
     }
 
-    /// Waits until the other components, which finish their own work, are quiet too. The garbage
-    /// collector looks for new kinds every 30 seconds and then asks for every owner of that kind.
-    pub async fn settle(client: &Client) {
-        let mut every = tokio::time::interval(Duration::from_secs(5));
+    /// Waits until the other components, which finish their own work, are quiet too, and returns what then has stood for
+    /// [`SETTLED`]. The garbage collector looks for new kinds every 30 seconds and then asks for every owner of that kind.
+    pub async fn settle(client: &Client) -> Self {
+        const EVERY: Duration = Duration::from_secs(5);
+        let mut every = tokio::time::interval(EVERY);
+        every.tick().await;
         let mut before = Self::read(client).await;
-        let mut quiet = 0;
+        let mut quiet = Duration::ZERO;
         for _ in 0..40 {
             every.tick().await;
             let now = Self::read(client).await;
-            quiet = if now == before { quiet + 1 } else { 0 };
-            if quiet == 9 {
-                return;
+            quiet = if now == before { quiet + EVERY } else { Duration::ZERO };
+            if quiet == SETTLED {
+                return now;
             }
             before = now;
         }

@@ -154,13 +154,12 @@ async fn a_fleet_to_which_nothing_happens_causes_no_write_to_documents_and_objec
     platform.until_said("stopped", "Stopped", "Stopped").await;
     platform.until_answered(GATEWAYS, doc! { "gatewayId": "wrong" }, "ObjectRefused").await;
     world.until_event("typo", "Stopped").await;
-    Requests::settle(&world.client).await;
+    let before = Requests::settle(&world.client).await;
 
     let mut histories = Vec::new();
     for collection in [GATEWAYS, ENVIRONMENTS, "phasegate"] {
         histories.push((collection, History::follow(platform.database.collection(collection)).await));
     }
-    let before = Requests::read(&world.client).await;
     tokio::time::sleep(quiet).await;
     let after = Requests::read(&world.client).await;
 
