@@ -7,7 +7,7 @@ CLUSTER := $(CACHE)/cluster
 # A missing tool ends the run with the way to it.
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)"; exit 1; }
 
-.PHONY: help demo demo-mongodb test proof bench e2e-kind check deny advisories sbom run cluster cluster-down generate tools mongo promtool
+.PHONY: help demo demo-mongodb test proof bench e2e-kind kind-image check deny advisories sbom run cluster cluster-down generate tools mongo promtool
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -38,8 +38,11 @@ proof: tools mongo ## Long runs: random sequences, kills in a burst of 300, a fl
 bench: tools $(if $(filter mongodb,$(REGISTRY)),mongo) ## A burst beside a raw client and the ancestor's loop: N=300 RUNS=3 ANCESTOR=1; or REGISTRY=mongodb
 	cargo bench --locked --profile dist --bench burst --no-default-features --features operator
 
-e2e-kind: ## The integration tests, and the operator from its image, on a kind cluster (docker, kind)
+e2e-kind: ## The operator from an image and integration tests on a kind cluster (as root on Debian it brings its own docker and kind)
 	tests/e2e-kind.sh
+
+kind-image: ## The node image of e2e-kind, built without a container registry: 15 minutes once
+	tests/kind/image.sh
 
 check: ## Formatting and lints
 	cargo fmt --all --check

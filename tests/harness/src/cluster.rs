@@ -293,7 +293,16 @@ fn remover(kubectl: &Path, folder: &Path) -> Result<Supervised> {
             ours.push(crd);
         }
     }
+    // No operator is left that would take the registry's finalizer off, and a namespace waits for its objects.
     let script = r#"cat >/dev/null
+        namespaces=$("$0" get namespaces -l "$1" -o name)
+        "$0" delete namespaces -l "$1" --ignore-not-found --wait=false
+        "$0" get apigateways.phasegate.dev -A -o \
+            jsonpath='{range .items[?(@.metadata.finalizers)]}namespace/{.metadata.namespace} {.metadata.name}{"\n"}{end}' |
+        while read -r namespace name; do
+            printf '%s\n' "$namespaces" | grep -qxF "$namespace" || continue
+            "$0" patch apigateway "$name" -n "${namespace#*/}" --type merge -p '{"metadata": {"finalizers": null}}' </dev/null
+        done
         "$0" delete namespaces,clusterrolebindings,clusterroles -l "$1" --ignore-not-found
         rm -r "$2"
         shift 2

@@ -1,0 +1,3 @@
+module phasegate.dev/tests/gateway
+
+go 1.26

@@ -1,0 +1,82 @@
+// A gateway for tests on real nodes: it answers requests with what it knows, and misbehaves as its variables say.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"log"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	// "EXIT=3" ends it at once, with that code and a last word.
+	if code := os.Getenv("EXIT"); code != "" {
+		log.Print("told to end with exit code " + code)
+		os.Exit(int(code[0] - '0'))
+	}
+	// "GROW=true" takes memory until somebody ends it.
+	for held := [][]byte{}; os.Getenv("GROW") == "true"; {
+		block := make([]byte, 1<<20)
+		for i := range block {
+			block[i] = 1
+		}
+		held = append(held, block)
+	}
+	wait("LISTEN_AFTER")
+
+	address := os.Getenv("LISTEN")
+	if address == "" {
+		address = ":8080"
+	}
+	server := &http.Server{Addr: address, ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(answer)}
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, syscall.SIGTERM, syscall.SIGINT)
+	go func() {
+		<-told
+		if os.Getenv("IGNORE_SIGTERM") == "true" {
+			return
+		}
+		wait("END_AFTER")
+		ending, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := server.Shutdown(ending); err != nil {
+			log.Print(err)
+		}
+		os.Exit(0)
+	}()
+	log.Fatal(server.ListenAndServe())
+}
+
+func wait(variable string) {
+	if value := os.Getenv(variable); value != "" {
+		duration, err := time.ParseDuration(value)
+		if err != nil {
+			log.Fatalf("%s: %v", variable, err)
+		}
+		time.Sleep(duration)
+	}
+}
+
+// answer says who answers, and to whom.
+func answer(response http.ResponseWriter, request *http.Request) {
+	if status := os.Getenv("HEALTH"); request.URL.Path == "/healthz" && status != "" && status != "200" {
+		http.Error(response, "told to be unwell", http.StatusInternalServerError)
+		return
+	}
+	pod, _ := os.Hostname()
+	variables := map[string]string{}
+	for _, variable := range os.Environ() {
+		if name, value, found := strings.Cut(variable, "="); found && strings.HasPrefix(name, "ECHO_") {
+			variables[name] = value
+		}
+	}
+	response.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(response).Encode(map[string]any{
+		"host": request.Host, "path": request.URL.Path, "pod": pod, "variables": variables,
+	})
+}

@@ -1,0 +1,3 @@
+module phasegate.dev/tests/pause
+
+go 1.26
