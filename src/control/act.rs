@@ -119,7 +119,7 @@ async fn failed(ctx: &Context, child: Child, error: CallError, pass: &mut Pass<'
 
 /// The steps in their order, and of the outcome the child that it is about.
 async fn steps(ctx: &Context, plan: &Plan, pass: &mut Pass<'_>) -> (Outcome, Option<Child>) {
-    let judged_at = pass.judged_at(&ctx.settings);
+    let judged_at = pass.judged_at();
     let mut worst = (Outcome::Done, None);
     for step in &plan.steps {
         let (is_first, child) = (matches!(worst.0, Outcome::Done), step.child());

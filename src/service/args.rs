@@ -1,5 +1,7 @@
 //! Arguments and environment, parsed once into a configuration that is valid.
 
+mod narrowing;
+
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,6 +17,7 @@ use crate::cluster::lease::Election;
 use crate::decide::observed::Settings;
 use crate::parse::{annotation, duration, namespace, namespace_or_nothing};
 use crate::registry;
+use narrowing::Narrowing;
 
 /// Starts, stops and explains tenant API gateways on Kubernetes.
 #[derive(Debug, Parser)]
@@ -64,9 +67,9 @@ pub struct Run {
     #[arg(long, env = "PHASEGATE_CLEANUP_STUCK_AFTER", default_value = "5m", value_parser = duration)]
     pub cleanup_stuck_after: Duration,
 
-    /// The ingress classes that a gateway may name, separated by commas. None: any.
-    #[arg(long, env = "PHASEGATE_INGRESS_CLASSES", value_delimiter = ',')]
-    pub ingress_classes: Vec<String>,
+    /// What gateways may ask for.
+    #[command(flatten)]
+    pub narrowing: Narrowing,
 
     /// An annotation `KEY=VALUE` for every Ingress. Tenants cannot set any. May be repeated.
     #[arg(long = "ingress-annotation", env = "PHASEGATE_INGRESS_ANNOTATIONS", value_delimiter = '\n', value_parser = annotation)]
@@ -159,11 +162,12 @@ pub enum LogFormat {
 impl Run {
     /// What decisions depend on.
     pub fn settings(&self) -> Settings {
+        let allowance = self.narrowing.allowance();
         Settings {
-            start_deadline: self.start_deadline,
+            start_deadline: allowance.start_deadline(self.start_deadline),
             stop_partial_starts: self.stop_partial_starts,
             cleanup_stuck_after: self.cleanup_stuck_after,
-            ingress_classes: self.ingress_classes.iter().filter(|class| !class.is_empty()).cloned().collect(),
+            allowance,
             ingress_annotations: self.ingress_annotations.iter().cloned().collect(),
             inheritance: Inheritance {
                 labels: self.inherited_labels.clone(),
