@@ -302,6 +302,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::decide::allowance::{Allowance, Allowed};
     use kube::core::SelectorExt;
 
     fn run(arguments: &[&str]) -> Result<Run, clap::Error> {
@@ -409,6 +410,38 @@ mod tests {
         for wrong in ["", "a b", "a\nb", "ä"] {
             assert!(run(&["--identity", wrong]).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn flags_that_narrow_are_refused_with_the_entry_that_is_wrong() {
+        for (flag, value, words) in [
+            ("--allowed-image-prefixes", "ghcr.io,acme", "\"acme\": it does not begin with a registry"),
+            ("--allowed-node-labels", "a,b c", "\"b c\": it is neither a key"),
+            ("--allowed-tolerations", "a:Sometimes", "\"a:Sometimes\": its effect is none of"),
+            ("--ingress-classes", "Public", "\"Public\": it is no name"),
+            ("--max-replicas", "-1", "it is no number"),
+            ("--max-start-deadline", "0s", "at least 1s"),
+        ] {
+            let refused = run(&[&format!("{flag}={value}")]).unwrap_err().to_string();
+            assert!(refused.contains(words) && refused.contains(flag), "{refused}");
+        }
+    }
+
+    #[test]
+    fn flags_that_are_absent_or_empty_narrow_nothing() {
+        let narrowed = |arguments: &[&str]| run(arguments).unwrap().settings().allowance;
+        assert_eq!(narrowed(&[]), Allowance::ANYTHING);
+        let empty = ["--allowed-image-prefixes=", "--ingress-classes=", "--max-replicas=", "--allowed-tolerations="];
+        assert_eq!(narrowed(&empty), Allowance::ANYTHING);
+        let none = narrowed(&["--allowed-tolerations=none"]);
+        assert_eq!(none.tolerations, Allowed::Only(Vec::new()));
+    }
+
+    #[test]
+    fn the_default_deadline_is_no_longer_than_the_longest() {
+        let deadline = |arguments: &[&str]| run(arguments).unwrap().settings().start_deadline.as_secs();
+        assert_eq!(deadline(&["--max-start-deadline", "2m"]), 120);
+        assert_eq!(deadline(&["--max-start-deadline", "1h"]), 300);
     }
 
     #[test]
