@@ -29,7 +29,7 @@ use crate::decide::allowance::Breaches;
 use crate::decide::environment::{Around, GatewayFacts};
 use crate::decide::hosts::{self, Stake};
 use crate::decide::observed::{
-    Child, EnvironmentFacts, Going, HostVerdict, Moment, Observed, Presence, Settings, Writes,
+    Child, EnvironmentFacts, Going, HostVerdict, Moment, Observed, Presence, RegistryFacts, Settings, Writes,
 };
 use crate::decide::{self, Place, Plan};
 
@@ -148,7 +148,10 @@ fn facts<'a>(
         environments: desired.environments.iter().map(|(_, facts)| facts.clone()).collect(),
         host: desired.may_have.host.clone(),
         breaches: desired.may_have.breaches.clone(),
-        registry: ctx.registry.facts(gateway, || desired.environment_views()),
+        registry: RegistryFacts {
+            may_let_go: ctx.memory.may_let_go(&gateway.metadata),
+            ..ctx.registry.facts(gateway, || desired.environment_views())
+        },
         refusal: remembered.refusal(gateway).cloned(),
         unanswered: remembered.what_was_unanswered(gateway).cloned(),
         tried: remembered.has_tried(gateway),

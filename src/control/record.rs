@@ -55,7 +55,7 @@ pub async fn record(ctx: &Context, pass: Pass<'_>, plan: Plan, outcome: Outcome)
         Outcome::Done if unheard => Ok(Next::AtOnce),
         // Who was away has answered, which the status does not say yet.
         Outcome::Done if observed.unanswered.is_some() => Ok(Next::AtOnce),
-        Outcome::Done => Ok(next(&plan, &observed)),
+        Outcome::Done | Outcome::Learned(Learned::MayNotLetGo) => Ok(next(&plan, &observed)),
         Outcome::HalfWay => Ok(Next::InTurn(Stage::HalfWay)),
         Outcome::Behind | Outcome::Learned(Learned::Surprise(..) | Learned::Unanswered(_)) => Ok(Next::Behind),
         Outcome::Learned(Learned::Refused(refusal)) => {

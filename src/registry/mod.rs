@@ -49,6 +49,11 @@ impl Registry {
         }
     }
 
+    /// Whether it is outside Kubernetes.
+    pub fn is_external(&self) -> bool {
+        matches!(self, Self::MongoDb(_))
+    }
+
     /// Carries out one step of a gateway's plan.
     ///
     /// # Errors

@@ -138,6 +138,9 @@ pub struct RegistryFacts {
     pub to_deactivate: bool,
     /// Whether nothing is left there that goes with the gateway.
     pub forgotten: bool,
+    /// Whether our finalizer can be removed, as far as it is known. Where Kubernetes is the registry nobody but a tenant, or
+    /// an operator that came before, has set it, and this one may lack the permission.
+    pub may_let_go: bool,
 }
 
 impl RegistryFacts {
@@ -151,6 +154,7 @@ impl RegistryFacts {
             to_activate: false,
             to_deactivate: false,
             forgotten: true,
+            may_let_go: true,
         }
     }
 

@@ -203,9 +203,10 @@ impl Situation<'_> {
             && !self.observed.registry.to_activate
     }
 
-    /// Whether the gateway stays until it was forgotten in a registry outside Kubernetes.
+    /// Whether the gateway stays until we let go of it. Our finalizer is somebody else's where it is not for us to remove.
     pub fn has_finalizer(&self) -> bool {
-        self.has(REGISTRY_FINALIZER)
+        let registry = &self.observed.registry;
+        self.has(REGISTRY_FINALIZER) && (registry.external || registry.may_let_go)
     }
 
     pub(super) fn has(&self, finalizer: &str) -> bool {
