@@ -10,7 +10,7 @@ use mongodb::options::FullDocumentType;
 
 use super::{RegistryError, Store, Stored};
 use crate::metrics::labels::Operation;
-use crate::registry::document::{Kept, Read};
+use crate::registry::document::{Kept, Read, is};
 
 /// The operator's own collection: where its change streams go on.
 const OWN: &str = "phasegate";
@@ -88,7 +88,7 @@ impl Store {
     }
 
     async fn look_up<T: Stored>(&self, id: &Bson) -> Result<Change<T>, RegistryError> {
-        let found = self.find::<T>(doc! { "_id": id.clone() }).await?.into_iter().next();
+        let found = self.find::<T>(doc! { "_id": is(id.clone()) }).await?.into_iter().next();
         Ok(found.map_or_else(|| Change::Gone(id.clone()), |read| Change::Is(Box::new(read))))
     }
 
