@@ -407,7 +407,12 @@ pub fn or_null<T: Clone + Into<Bson>>(value: Option<&T>) -> Bson {
 /// This value, as a filter asks for it. What somebody else wrote may look like an operator (`{ $gt: … }`, a regular
 /// expression), and would be one if it stood in a filter by itself.
 pub fn is(value: impl Into<Bson>) -> Bson {
-    Bson::Document(doc! { "$eq": value.into() })
+    let asked = match value.into() {
+        // Servers do not agree on what equals a regular expression.
+        Bson::RegularExpression(_) => doc! { "$exists": true },
+        value => doc! { "$eq": value },
+    };
+    Bson::Document(asked)
 }
 
 /// What the flags say about documents.
@@ -561,6 +566,9 @@ mod tests {
         let odd = with(ancestors(), doc! { "state": operator.clone(), "updatedAt": { "$gt": 0 } });
         let fence = GatewayDocument::read(odd).unwrap_err().fence;
         assert_eq!(fence, doc! { "state": { "$eq": operator }, "updatedAt": { "$eq": { "$gt": 0 } } });
+        let regex =
+            Bson::RegularExpression(bson::Regex { pattern: ".*".try_into().unwrap(), options: "".try_into().unwrap() });
+        assert_eq!(is(regex), Bson::from(doc! { "$exists": true }));
     }
 
     #[test]

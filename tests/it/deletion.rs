@@ -1,6 +1,7 @@
 //! A deleted gateway leaves nothing behind, in whatever phase, and whether the operator runs or not.
 
 use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::DeleteParams;
 use phasegate::api::{ApiGateway, Phase, State, condition};
 use serde_json::json;
 
@@ -77,7 +78,7 @@ async fn a_forged_finalizer_of_ours_is_told_and_asked_about_once_and_the_gateway
     world.apply(&forged).await;
     let _operator = world.operator();
     world.until_started("shop").await;
-    world.delete("shop").await;
+    world.api::<ApiGateway>().delete("shop", &DeleteParams::default()).await.unwrap();
 
     assert_eq!(world.until_event("shop", "OperatorNotPermitted").await, ["Warning OperatorNotPermitted"]);
     // It is looked at again, and others are as well; nobody asks again.

@@ -27,6 +27,13 @@ async fn until_not_allowed(world: &World, name: &str) -> ApiGateway {
     world.until_condition(name, condition::STALLED, "True", "NotAllowed").await
 }
 
+/// Changes the gateway `shop`, and waits until the operator has looked at that.
+async fn until_seen(world: &World, patch: Value) -> ApiGateway {
+    let generation = world.patch("shop", patch).await.metadata.generation;
+    let seen = |shop: &ApiGateway| shop.status.as_ref().unwrap().observed_generation == generation;
+    world.until("shop", "looked at", seen).await
+}
+
 #[tokio::test]
 async fn what_operator_or_namespace_do_not_allow_begins_no_attempt_and_starts_once_it_is_allowed() {
     let world = World::new("narrowed").await;
@@ -100,7 +107,7 @@ async fn what_operator_or_namespace_do_not_allow_begins_no_attempt_and_starts_on
     assert!(message(&class, condition::STALLED).contains("phasegate.dev/allowed-ingress-classes"));
     assert_eq!(world.until_event("image", "NotAllowed").await, ["Warning NotAllowed"]);
     let made = world.children().await;
-    assert!(made.iter().all(|child| child.ends_with(" fits")), "{made:?}");
+    assert!(made.iter().all(|child| child.contains(" fits")), "{made:?}");
 
     annotate(&world, json!({ "allowed-image-prefixes": "docker.io", "allowed-ingress-classes": null })).await;
     for name in ["image", "class"] {
@@ -139,7 +146,7 @@ async fn a_gateway_that_serves_keeps_its_pods_when_its_namespace_narrows_and_goe
 
     // Another image, more replicas and a restart are asked, and wait. What is repaired then shows that they were looked at.
     world.patch("shop", restart("now")).await;
-    world.until_patched("shop", json!({ "spec": { "image": "acme/gateway:2", "replicas": 2 } })).await;
+    until_seen(&world, json!({ "spec": { "image": "acme/gateway:2", "replicas": 2 } })).await;
     world.patch_object::<Service>("shop", json!({ "spec": { "sessionAffinity": "ClientIP" } })).await;
     let repaired = |service: &Service| service.spec.as_ref().unwrap().session_affinity.as_deref() == Some("None");
     world.until("shop", "repaired", repaired).await;
@@ -167,4 +174,26 @@ async fn a_gateway_that_serves_keeps_its_pods_when_its_namespace_narrows_and_goe
     world.patch("shop", json!({ "spec": { "state": "Stopped" } })).await;
     let stopped = world.until_phase("shop", Phase::Stopped, State::Stopped).await;
     assert!(is_true(&stopped, condition::READY));
+}
+
+#[tokio::test]
+async fn a_start_that_is_under_way_is_held_when_its_namespace_narrows() {
+    let world = World::new("narrowing").await;
+    let _operator = world.operator();
+    world.apply(&gateway("shop", json!({ "image": "acme/unpullable:1", "startDeadline": "1m" }))).await;
+    world.until_condition("shop", condition::READY, "False", "ImagePullFailed").await;
+
+    annotate(&world, json!({ "allowed-image-prefixes": "ghcr.io" })).await;
+    let held = until_not_allowed(&world, "shop").await;
+    assert!(held.status.unwrap().attempt.unwrap().held_since.is_some());
+    let changed = until_seen(&world, json!({ "spec": { "image": "acme/gateway:1" } })).await;
+    assert_eq!(path(&changed), ["Starting/Running StartRequested"]);
+    let kept: Deployment = world.api().get("shop").await.unwrap();
+    let image = kept.spec.unwrap().template.spec.unwrap().containers[0].image.clone();
+    assert_eq!(image.as_deref(), Some("acme/unpullable:1"));
+
+    annotate(&world, json!({ "allowed-image-prefixes": "docker.io/acme" })).await;
+    let started = world.until_started("shop").await;
+    let steps = ["Starting/Running StartRequested", "Starting/Running StartRequested", "Started/Running Started"];
+    assert_eq!(path(&started), steps);
 }

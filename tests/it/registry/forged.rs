@@ -26,7 +26,8 @@ fn kept(object: &ApiGateway) -> (Option<String>, Option<i64>, Value, i64) {
 fn refused(platform: &Platform, bank: &str, elsewhere: &str) -> Vec<(Document, &'static str, &'static str)> {
     let long = "x".repeat(2_000_000);
     let deep = (0..50).fold(Bson::Null, |inner, _| doc! { "a": inner }.into());
-    let regex = || Bson::RegularExpression(Regex::from_strings(".*", "").unwrap());
+    let regex =
+        || Bson::RegularExpression(Regex { pattern: ".*".try_into().unwrap(), options: "".try_into().unwrap() });
     let mut rows = vec![
         // What stands for a text or a moment.
         (with("state-list", doc! { "state": ["Running"] }), "UndecodableDocument", "state"),
