@@ -228,3 +228,23 @@ async fn objects_that_carry_a_documents_id_are_nobodys_and_theirs_goes_on() {
     let left: Environment = tenant.api().get("bank-dev").await.unwrap();
     assert_eq!(left.metadata.deletion_timestamp, None);
 }
+
+/// It has as many bytes as a document may have, less than an answer needs.
+#[tokio::test]
+async fn a_document_without_room_for_an_answer_holds_up_no_other() {
+    const MOST: usize = 16 * 1024 * 1024;
+    let platform = Platform::new("full").await;
+    // Both are about no gateway, and are looked at together.
+    let mut full = doc! { "_id": "a", "state": "Running", "console": "" };
+    let room = MOST - mongodb::bson::serialize_to_vec(&full).unwrap().len();
+    full.insert("console", "x".repeat(room - 8));
+    platform.insert(full).await;
+    platform.insert(doc! { "_id": "b", "state": "Running" }).await;
+    let _operator = platform.operator();
+
+    platform.until_answered(GATEWAYS, doc! { "_id": "b" }, "UndecodableDocument").await;
+    platform.insert(ancestor("shop")).await;
+    platform.until_started("shop").await;
+    let full = platform.gateways().find_one(doc! { "_id": "a" }).await.unwrap().unwrap();
+    assert!(!full.contains_key("error"), "the server takes more than it should, and this test says nothing");
+}
