@@ -239,7 +239,7 @@ async fn what_the_operator_writes_into_metadata_nobody_else_does() {
         let mut made = with(&metadata);
         made.metadata.name = Some("other".to_owned());
         let refused = theirs.create(&dry, &made).await.unwrap_err().to_string();
-        assert!(refused.contains(field) && refused.contains("leave it out"), "{refused}");
+        assert!(refused.contains(field) && refused.contains("leave it as it is"), "{refused}");
         let patch = Patch::Merge(json!({ "metadata": metadata }));
         let refused = theirs.patch("shop", &params, &patch).await.unwrap_err().to_string();
         assert!(refused.contains(field), "{refused}");
@@ -249,15 +249,17 @@ async fn what_the_operator_writes_into_metadata_nobody_else_does() {
             })
             .await;
     }
-    // What is there already may stay, and go; and what is others' is theirs.
+    // What is there already stays, but for the finalizer; and what is others' is theirs.
     for (metadata, _) in forged() {
         world.patch(&shop.metadata.name.clone().unwrap(), json!({ "metadata": metadata })).await;
     }
     theirs.patch("shop", &params, &Patch::Merge(json!({ "spec": { "replicas": 2 } }))).await.unwrap();
     let changed = json!({ "metadata": { "annotations": { "phasegate.dev/gateway-id": "another" } } });
     assert!(theirs.patch("shop", &params, &Patch::Merge(changed)).await.is_err());
-    let taken = json!({ "metadata": { "finalizers": null, "labels": null, "annotations": null } });
-    theirs.patch("shop", &params, &Patch::Merge(taken)).await.unwrap();
+    for taken in [json!({ "labels": null }), json!({ "annotations": null })] {
+        assert!(theirs.patch("shop", &params, &Patch::Merge(json!({ "metadata": taken }))).await.is_err());
+    }
+    theirs.patch("shop", &params, &Patch::Merge(json!({ "metadata": { "finalizers": null } }))).await.unwrap();
     let others = json!({
         "finalizers": ["example.com/a"], "labels": { "phasegate.dev/team": "a" },
         "annotations": { "phasegate.dev/retry-requested-at": "now" },
