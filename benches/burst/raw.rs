@@ -18,6 +18,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, ResourceExt};
 use phasegate::api::ApiGateway;
 use phasegate::children::{self, Children, Surroundings};
+use phasegate::decide::allowance::{Allowance, Breaches};
 use phasegate::decide::decide;
 use phasegate::decide::observed::{
     HostVerdict, Moment, Observed, Pods, Presence, RegistryFacts, Rollout, Settings, Writes,
@@ -162,7 +163,7 @@ fn moved(gateway: &ApiGateway, observed: &Observed) -> Result<ApiGateway> {
         start_deadline: DEADLINE,
         stop_partial_starts: false,
         cleanup_stuck_after: DEADLINE,
-        ingress_classes: Vec::new(),
+        allowance: Allowance::ANYTHING,
         ingress_annotations: BTreeMap::new(),
         inheritance: children::Inheritance::default(),
         registry_deletion_timeout: DEADLINE,
@@ -189,6 +190,7 @@ fn nothing_yet() -> Observed {
         pods: Pods::default(),
         environments: Vec::new(),
         host: HostVerdict::Free,
+        breaches: Breaches::default(),
         registry: RegistryFacts::settled(),
         refusal: None,
         unanswered: None,

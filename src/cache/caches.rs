@@ -18,6 +18,7 @@ use super::pods::PodFacts;
 use super::seen::{Found, Seen};
 use crate::api::{ApiGateway, Environment, Guarded, ObjectKey};
 use crate::children::{self, Owner};
+use crate::decide::allowance::Allowance;
 use crate::decide::hosts::{self, Claims, Stake};
 
 /// What the Ingress of one gateway routes. It is read when somebody asks, once for all who ask: a gateway may have many
@@ -56,6 +57,9 @@ pub struct Caches {
     pub disruption_budgets: Cache<Seen<PodDisruptionBudget>>,
     /// The gateways' pods.
     pub pods: Cache<PodFacts>,
+    /// What the namespaces allow beside hosts. It is filled before [`Caches::allowed_hosts`] is, which says whether a namespace is
+    /// known.
+    pub allowances: Cache<Allowance>,
     /// What the namespaces allow.
     pub allowed_hosts: Cache<AllowedHosts>,
     space: Arc<HostSpace>,
@@ -83,6 +87,7 @@ impl Caches {
             ingresses: Cache::default(),
             disruption_budgets: Cache::default(),
             pods: Cache::default(),
+            allowances: Cache::default(),
             allowed_hosts: Cache::default(),
             space,
         };
@@ -173,6 +178,11 @@ impl Caches {
     /// What a namespace allows; `None` where that is not known.
     pub fn allowed_in(&self, namespace: &str) -> Option<Arc<AllowedHosts>> {
         self.allowed_hosts.child_of(&ObjectKey::new(namespace, namespace))
+    }
+
+    /// What a namespace allows beside hosts.
+    pub fn allowance_of(&self, namespace: &str) -> Arc<Allowance> {
+        self.allowances.child_of(&ObjectKey::new(namespace, namespace)).unwrap_or_default()
     }
 
     /// Whether it is known what a namespace allows. In one that was made a moment ago it may not be; its event wakes the

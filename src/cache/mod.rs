@@ -13,5 +13,6 @@ pub mod pods;
 pub mod seen;
 pub mod trouble;
 
+pub mod allowances;
 pub mod caches;
 pub mod scopes;

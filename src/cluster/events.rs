@@ -6,10 +6,23 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
+use kube::Resource;
 use tokio::sync::mpsc;
 
 use super::calls::{Calls, FIELD_MANAGER};
 use crate::decide::Note;
+
+/// What an Event is about, of an object whose metadata alone is known.
+pub fn about<K: Resource<DynamicType = ()>>(meta: &ObjectMeta) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(K::api_version(&()).into_owned()),
+        kind: Some(K::kind(&()).into_owned()),
+        namespace: meta.namespace.clone(),
+        name: meta.name.clone(),
+        uid: meta.uid.clone(),
+        ..ObjectReference::default()
+    }
+}
 
 /// Tells Events in the background: a slow or failing Event delays no reconcile.
 ///
@@ -37,7 +50,7 @@ impl Herald {
         (Self { events: sender, identity: identity.into() }, telling)
     }
 
-    /// Tells an Event about an object.
+    /// Tells an Event about an object. [`about`] makes the reference of one that could not be read as a whole.
     pub fn tell(&self, note: &Note, about: ObjectReference) {
         let now = Timestamp::now();
         let event = Event {

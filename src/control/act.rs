@@ -16,16 +16,17 @@ use super::accepted::Accepted;
 use super::context::Context;
 use super::gather::Pass;
 use super::memory::Expectation;
-use crate::api::{ApiGateway, Environment, EnvironmentState, ObjectKey, REGISTRY_FINALIZER, uid_of};
+use crate::api::{ApiGateway, Environment, EnvironmentState, ObjectKey, REGISTRY_FINALIZER, Reason, uid_of};
 use crate::cache::seen::Part;
 use crate::cache::watched::Watched;
 use crate::children;
 use crate::cluster::answer::Meaning;
 use crate::cluster::calls::{CallError, FIELD_MANAGER};
-use crate::decide::Learned;
+use crate::cluster::events;
 use crate::decide::diagnosis::is_quota;
 use crate::decide::environment as decide_environment;
 use crate::decide::observed::{Absent, Child, Presence, Refusal, Repair, Unanswered};
+use crate::decide::{Learned, Note, say};
 use crate::decide::{Plan, Step, presence};
 
 /// How far the steps came.
@@ -119,7 +120,7 @@ async fn failed(ctx: &Context, child: Child, error: CallError, pass: &mut Pass<'
 
 /// The steps in their order, and of the outcome the child that it is about.
 async fn steps(ctx: &Context, plan: &Plan, pass: &mut Pass<'_>) -> (Outcome, Option<Child>) {
-    let judged_at = pass.judged_at(&ctx.settings);
+    let judged_at = pass.judged_at();
     let mut worst = (Outcome::Done, None);
     for step in &plan.steps {
         let (is_first, child) = (matches!(worst.0, Outcome::Done), step.child());
@@ -221,6 +222,21 @@ async fn keep(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
     }
 }
 
+/// Says once that a gateway is kept by a finalizer that looks like ours. Whoever may create gateways may set it.
+fn tell_not_let_go(ctx: &Context, meta: &ObjectMeta, error: &CallError) {
+    let key = ObjectKey::of_meta(meta);
+    let message = format!(
+        "the finalizer {REGISTRY_FINALIZER} keeps the deleted ApiGateway {key}: with --registry kubernetes this operator sets none, and          it may not remove this one ({}). Remove it (kubectl patch agw {} -n {} --type=merge -p          '{{\"metadata\":{{\"finalizers\":null}}}}'), or run the operator with the roles of deploy/mongodb.",
+        say(&error.to_string()),
+        key.name,
+        key.namespace,
+    );
+    tracing::warn!(gateway = %key, "{message}");
+    ctx.memory.may_not_let_go(meta);
+    let note = Note { warning: true, reason: Reason::OperatorNotPermitted, message };
+    ctx.herald.tell(&note, events::about::<ApiGateway>(meta));
+}
+
 /// Takes our finalizer from an object that may be unreadable otherwise.
 pub async fn let_go(ctx: &Context, meta: &ObjectMeta) -> Outcome {
     let others = meta.finalizers.iter().flatten().filter(|finalizer| *finalizer != REGISTRY_FINALIZER);
@@ -229,6 +245,13 @@ pub async fn let_go(ctx: &Context, meta: &ObjectMeta) -> Outcome {
         // It is gone.
         Err(error) if error.code() == Some(404) => Outcome::Done,
         Err(error) if error.is_stale() => Outcome::Behind,
+        Err(error)
+            if !ctx.registry.is_external()
+                && matches!(error.meaning(), Some(Meaning::NotPermitted | Meaning::Refused)) =>
+        {
+            tell_not_let_go(ctx, meta, &error);
+            Outcome::Learned(Learned::MayNotLetGo)
+        }
         Err(error) => Outcome::Failed(error),
     }
 }

@@ -16,6 +16,7 @@ use super::accepted::Accepted;
 use crate::api::{ApiGateway, Environment};
 use crate::cache::seen::{Found, Part, Seen};
 use crate::children::{self, Children, Owner, Surroundings};
+use crate::decide::allowance::Breaches;
 use crate::decide::observed::{Child, EnvironmentFacts, HostVerdict, Presence, Settings};
 use crate::decide::{deadline, presence};
 use crate::registry::report::EnvironmentView;
@@ -29,13 +30,32 @@ pub struct Desired<'a> {
     gateway: &'a ApiGateway,
     /// The children that it is compared with.
     pub found: Found,
-    /// Whether the gateway may have its host.
-    pub host: HostVerdict,
+    /// Whether the gateway may have what it asks for.
+    pub may_have: MayHave,
     /// The environments of the gateway that are not being deleted.
     pub environments: Vec<EnvironmentOf>,
     surroundings: Surroundings,
-    may_have_what_it_asks: bool,
     rendered: OnceLock<Children>,
+}
+
+/// Whether a gateway may have what it asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MayHave {
+    /// Its host.
+    pub host: HostVerdict,
+    /// What else it may not have.
+    pub breaches: Breaches,
+}
+
+impl MayHave {
+    /// All of it.
+    pub const EVERYTHING: Self =
+        Self { host: HostVerdict::Free, breaches: Breaches { pods: None, ingress_class: None } };
+
+    /// Whether its Ingress may be what is asked.
+    fn routes(&self) -> bool {
+        self.host == HostVerdict::Free && self.breaches.ingress_class.is_none()
+    }
 }
 
 /// Each child, compared with what is desired of it.
@@ -57,7 +77,7 @@ impl<'a> Desired<'a> {
     pub fn of(
         gateway: &'a ApiGateway,
         found: Found,
-        host: HostVerdict,
+        may_have: MayHave,
         environments: Vec<EnvironmentOf>,
         settings: &Settings,
     ) -> Self {
@@ -71,8 +91,7 @@ impl<'a> Desired<'a> {
         Self {
             gateway,
             found,
-            may_have_what_it_asks: host == HostVerdict::Free && settings.allows_ingress_class_of(gateway),
-            host,
+            may_have,
             environments,
             surroundings: Surroundings {
                 start_deadline: deadline::limit(gateway, settings),
@@ -102,7 +121,7 @@ impl<'a> Desired<'a> {
             let found = (deployment.as_ref(), ingress.as_ref());
             let mut children = children::desired(self.gateway, &self.surroundings, found);
             self.notice_what_is_not_inherited_any_more(&mut children);
-            if !self.may_have_what_it_asks {
+            if !self.may_have.routes() {
                 self.keep_routed_hosts(&mut children);
             }
             children
@@ -129,7 +148,7 @@ impl<'a> Desired<'a> {
             && children::owner_of(&ingress.metadata, gateway) == Owner::Ours
         {
             let lost = |host: &String| {
-                matches!(self.host, HostVerdict::Taken { .. }) && gateway.spec.host.as_ref() == Some(host)
+                matches!(self.may_have.host, HostVerdict::Taken { .. }) && gateway.spec.host.as_ref() == Some(host)
             };
             let claims = gateway.status.iter().flat_map(|status| &status.hosts).map(|claim| claim.host.clone());
             let mut hosts: Vec<String> = claims.filter(|host| !lost(host)).collect();
@@ -212,7 +231,7 @@ impl<'a> Desired<'a> {
     /// named here.
     fn fingerprint(&self) -> Option<u64> {
         let generation = self.gateway.metadata.generation?;
-        if !self.may_have_what_it_asks || self.gateway.is_being_deleted() {
+        if self.may_have != MayHave::EVERYTHING || self.gateway.is_being_deleted() {
             return None;
         }
         let mut hasher = DefaultHasher::new();
@@ -222,6 +241,7 @@ impl<'a> Desired<'a> {
         // A retry takes up a spec that reads differently since.
         status.and_then(|status| status.handled.as_ref()).map(|handled| &handled.spec_hash).hash(&mut hasher);
         self.surroundings.environment_hosts.hash(&mut hasher);
+        self.surroundings.start_deadline.hash(&mut hasher);
         self.surroundings.inherited.hash(&mut hasher);
         let Found { deployment, service, ingress, disruption_budget } = &self.found;
         let prints = (

@@ -1,6 +1,7 @@
 //! First of a pass: the facts. It only reads, from the caches and from what is remembered, and where a cache is not
 //! enough from the API server.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::Deployment;
@@ -13,7 +14,7 @@ use tokio::time::Instant;
 
 use super::clock::Now;
 use super::context::Context;
-use super::desired::{Desired, EnvironmentOf};
+use super::desired::{Desired, EnvironmentOf, MayHave};
 use super::memory::{Expectation, Remembered};
 use crate::api::{ApiGateway, Environment, EnvironmentState, ObjectKey};
 use crate::cache::caches::Caches;
@@ -24,10 +25,11 @@ use crate::cache::watched::Watched;
 use crate::children::{self, Owner};
 use crate::cluster::calls::CallError;
 use crate::decide::Learned;
+use crate::decide::allowance::Breaches;
 use crate::decide::environment::{Around, GatewayFacts};
 use crate::decide::hosts::{self, Stake};
 use crate::decide::observed::{
-    Child, EnvironmentFacts, Going, HostVerdict, Moment, Observed, Presence, Settings, Writes,
+    Child, EnvironmentFacts, Going, HostVerdict, Moment, Observed, Presence, RegistryFacts, Settings, Writes,
 };
 use crate::decide::{self, Place, Plan};
 
@@ -37,6 +39,8 @@ pub struct Pass<'a> {
     pub gateway: &'a ApiGateway,
     /// The caches of its scope.
     pub caches: &'a Caches,
+    /// The operator's flags, as the namespace narrows them.
+    pub settings: Cow<'a, Settings>,
     /// When the pass is.
     pub moment: Moment,
     /// What is desired, and the children that it was compared with.
@@ -58,26 +62,26 @@ pub struct Pass<'a> {
 
 impl Pass<'_> {
     /// What is to be done about it.
-    pub fn decide(&self, settings: &Settings) -> Plan {
-        decide::decide(self.gateway, &self.observed, &self.moment, settings)
+    pub fn decide(&self) -> Plan {
+        decide::decide(self.gateway, &self.observed, &self.moment, &self.settings)
     }
 
     /// Folds into the facts what acting taught. Returns the plan that was carried out, with the status that they lead to.
-    pub fn learn(&mut self, learned: Learned, plan: Plan, settings: &Settings) -> Plan {
+    pub fn learn(&mut self, learned: Learned, plan: Plan) -> Plan {
         self.observed.learn(learned);
-        plan.in_the_light_of(self.gateway, &self.observed, &self.moment, settings)
+        plan.in_the_light_of(self.gateway, &self.observed, &self.moment, &self.settings)
     }
 
     /// When the attempt is to be judged by its deadline, if one is and its clock runs.
-    pub fn judged_at(&self, settings: &Settings) -> Option<Instant> {
-        let left = decide::judged_in(self.gateway, &self.observed, &self.moment, settings)?;
+    pub fn judged_at(&self) -> Option<Instant> {
+        let left = decide::judged_in(self.gateway, &self.observed, &self.moment, &self.settings)?;
         self.now.monotonic.checked_add(left)
     }
 }
 
 /// Gathers what the caches know of a gateway.
 pub fn cached<'a>(
-    ctx: &Context,
+    ctx: &'a Context,
     caches: &'a Caches,
     gateway: &'a ApiGateway,
     mut remembered: Remembered,
@@ -92,7 +96,7 @@ pub fn cached<'a>(
 ///
 /// # Errors
 /// When the API server does not answer. Then nothing has changed.
-pub async fn live(ctx: &Context, pass: &mut Pass<'_>) -> Result<(), CallError> {
+pub async fn live<'a>(ctx: &'a Context, pass: &mut Pass<'a>) -> Result<(), CallError> {
     let gateway = pass.gateway;
     // Each is waited for, also where another fails: a request that is dropped would count as one without an answer.
     let (deployment, service, ingress, disruption_budget) = tokio::join!(
@@ -114,7 +118,7 @@ async fn read<K: Part>(ctx: &Context, gateway: &ApiGateway) -> Result<Option<Arc
 }
 
 fn facts<'a>(
-    ctx: &Context,
+    ctx: &'a Context,
     caches: &'a Caches,
     gateway: &'a ApiGateway,
     found: Found,
@@ -123,8 +127,13 @@ fn facts<'a>(
     now: Now,
 ) -> Pass<'a> {
     let found = remembered.accepted.newest(found);
-    let desired =
-        Desired::of(gateway, found, host_of_gateway(caches, gateway), environments(caches, gateway), &ctx.settings);
+    let narrowed = caches.allowance_of(gateway.namespace_or_empty());
+    let settings = ctx.settings.narrowed_by(&narrowed);
+    let may_have = MayHave {
+        host: host_of_gateway(caches, gateway),
+        breaches: Breaches::of(&gateway.spec, &settings.allowance, &narrowed),
+    };
+    let desired = Desired::of(gateway, found, may_have, environments(caches, gateway), &settings);
     let settled = remembered.settled();
     let compared = desired.compared(&mut remembered.accepted, settled);
     let phase = gateway.status.as_ref().and_then(|status| status.phase.as_ref());
@@ -137,8 +146,12 @@ fn facts<'a>(
         rollout: desired.found.deployment.as_ref().map(|seen| seen.rollout.clone()).unwrap_or_default(),
         pods: pods::of(&caches.pods, &ObjectKey::of(gateway)).seen_in(phase),
         environments: desired.environments.iter().map(|(_, facts)| facts.clone()).collect(),
-        host: desired.host.clone(),
-        registry: ctx.registry.facts(gateway, || desired.environment_views()),
+        host: desired.may_have.host.clone(),
+        breaches: desired.may_have.breaches.clone(),
+        registry: RegistryFacts {
+            may_let_go: ctx.memory.may_let_go(&gateway.metadata),
+            ..ctx.registry.facts(gateway, || desired.environment_views())
+        },
         refusal: remembered.refusal(gateway).cloned(),
         unanswered: remembered.what_was_unanswered(gateway).cloned(),
         tried: remembered.has_tried(gateway),
@@ -156,6 +169,7 @@ fn facts<'a>(
     Pass {
         gateway,
         caches,
+        settings,
         moment,
         desired,
         observed,

@@ -7,11 +7,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::time::Instant;
 
 use super::accepted::Accepted;
 use super::clock::{Now, Stopwatches};
-use crate::api::{ApiGateway, ApiGatewayStatus, Reason};
+use crate::api::{ApiGateway, ApiGatewayStatus, Reason, uid_of};
 use crate::children;
 use crate::decide::observed::{Absent, Child, Complaint, PodTrouble, Refusal, Silence, Unanswered};
 
@@ -83,6 +84,9 @@ struct Expected {
     what: Expectation,
     until: Instant,
 }
+
+/// What counts as reported of a gateway that carries our finalizer and is not for this operator to let go of.
+const NOT_LET_GO: &str = "it may not be let go of";
 
 /// For how long a cache is given time to show our own calls.
 pub const CACHE_LAG: Duration = Duration::from_secs(5);
@@ -185,6 +189,16 @@ impl Memory {
     /// Remembers that a fault of an object was reported.
     pub fn reported(&self, uid: &str, fault: String) {
         self.reports().insert(uid.to_owned(), fault);
+    }
+
+    /// Remembers that our finalizer on a gateway is not for this operator to remove, and that somebody was told so.
+    pub fn may_not_let_go(&self, gateway: &ObjectMeta) {
+        self.reported(uid_of(gateway), NOT_LET_GO.to_owned());
+    }
+
+    /// Whether our finalizer can be removed from a gateway, as far as this process knows.
+    pub fn may_let_go(&self, gateway: &ObjectMeta) -> bool {
+        gateway.deletion_timestamp.is_none() || !self.has_reported(uid_of(gateway), NOT_LET_GO)
     }
 
     /// Forgets an object that is gone.

@@ -27,7 +27,7 @@ use crate::queue::{Key, Kind, Next, Stage};
 /// # Errors
 /// When the status was not written, or a step did not come to its end: the pass has to be done again.
 pub async fn record(ctx: &Context, pass: Pass<'_>, plan: Plan, outcome: Outcome) -> Result<Next, Error> {
-    let judged_at = pass.judged_at(&ctx.settings).filter(|_| !plan.moves);
+    let judged_at = pass.judged_at().filter(|_| !plan.moves);
     let Pass { gateway, caches, observed, mut remembered, written, waits_for_registry, unheard, .. } = pass;
     remembered.is_judged_at(judged_at);
     ctx.memory.keep(gateway, remembered);
@@ -55,7 +55,7 @@ pub async fn record(ctx: &Context, pass: Pass<'_>, plan: Plan, outcome: Outcome)
         Outcome::Done if unheard => Ok(Next::AtOnce),
         // Who was away has answered, which the status does not say yet.
         Outcome::Done if observed.unanswered.is_some() => Ok(Next::AtOnce),
-        Outcome::Done => Ok(next(&plan, &observed)),
+        Outcome::Done | Outcome::Learned(Learned::MayNotLetGo) => Ok(next(&plan, &observed)),
         Outcome::HalfWay => Ok(Next::InTurn(Stage::HalfWay)),
         Outcome::Behind | Outcome::Learned(Learned::Surprise(..) | Learned::Unanswered(_)) => Ok(Next::Behind),
         Outcome::Learned(Learned::Refused(refusal)) => {

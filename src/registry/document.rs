@@ -8,6 +8,7 @@ use mongodb::bson::{self, Bson, DateTime, Document, doc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::size;
 use crate::api::State;
 use crate::children;
 
@@ -132,17 +133,15 @@ pub struct EnvironmentDocument {
     pub updated_at: Option<Bson>,
 }
 
-/// A document that does not have the form that it should have.
+/// A document that does not have the form that it should have. Nothing large is kept of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unreadable {
-    /// The document's own key.
+    /// The document's own key; null where that is too large to be asked for.
     pub id: Bson,
     /// Which gateway it is about; empty where it does not say.
     pub gateway_id: String,
-    /// `state` as it is.
-    pub state: Option<Bson>,
-    /// `updatedAt` as it is.
-    pub updated_at: Option<Bson>,
+    /// `state` and `updatedAt` as they are, as far as a filter can ask for them.
+    pub fence: Document,
     /// `error` as it is.
     pub error: Option<Bson>,
     /// What is wrong with its form.
@@ -223,9 +222,17 @@ impl Kept for EnvironmentDocument {
 }
 
 fn decoded<T: Kept + for<'de> Deserialize<'de>>(document: Document) -> Read<T> {
-    let gateway_id = document.get_str("gatewayId").unwrap_or_default();
-    if gateway_id.is_empty() {
-        return Err(unreadable(&document, "gatewayId must be a text that is not empty".to_owned()));
+    if gateway_id_in(&document).is_empty() {
+        return Err(unreadable(&document, format!("gatewayId must be a text of 1 to {LONGEST_ID} characters")));
+    }
+    if !size::fits(document.get("_id"), size::FENCE) {
+        return Err(unreadable(&document, "its _id is larger than it can be asked for".to_owned()));
+    }
+    let fields = T::FIELDS.iter().filter_map(|field| document.get(field));
+    if !size::fits(fields, size::DOCUMENT) {
+        let fault =
+            format!("it is larger than {} KiB, or nested more than {} deep", size::DOCUMENT / 1024, size::DEEPEST);
+        return Err(unreadable(&document, fault));
     }
     bson::deserialize_from_document(document.clone()).map_err(|_| {
         // The library does not say which field it is about.
@@ -246,14 +253,21 @@ fn decoded<T: Kept + for<'de> Deserialize<'de>>(document: Document) -> Read<T> {
 }
 
 fn unreadable(document: &Document, fault: String) -> Box<Unreadable> {
+    let small = |field: &str| document.get(field).filter(|value| size::fits([*value], size::FENCE)).cloned();
+    let is_asked_for = |field: &&str| document.get(field).is_none() || small(field).is_some();
+    let fields = ["state", "updatedAt"].into_iter().filter(is_asked_for);
     Box::new(Unreadable {
-        id: document.get("_id").cloned().unwrap_or(Bson::Null),
-        gateway_id: document.get_str("gatewayId").unwrap_or_default().to_owned(),
-        state: document.get("state").cloned(),
-        updated_at: document.get("updatedAt").cloned(),
-        error: document.get("error").cloned(),
+        id: small("_id").unwrap_or(Bson::Null),
+        gateway_id: gateway_id_in(document).to_owned(),
+        fence: fields.map(|field| (field.to_owned(), or_null(small(field).as_ref()))).collect(),
+        error: small("error"),
         fault,
     })
+}
+
+/// The gateway's id; empty where there is none, or none that could be an object's.
+fn gateway_id_in(document: &Document) -> &str {
+    document.get_str("gatewayId").ok().filter(|id| id.len() <= LONGEST_ID).unwrap_or_default()
 }
 
 impl GatewayDocument {
@@ -285,6 +299,10 @@ impl GatewayDocument {
     }
 }
 
+/// How long a gateway's id may be, in bytes: it is a key in the operator's memory, and the name of an object where no
+/// other is given.
+pub const LONGEST_ID: usize = 253;
+
 /// A document as JSON: whole numbers as such, whatever a driver made of them, and what is null left out.
 fn plain(document: &Document, path: &str) -> Result<Map<String, Value>, String> {
     let mut map = Map::new();
@@ -307,7 +325,8 @@ fn json(value: &Bson, path: &str) -> Result<Option<Value>, String> {
         Bson::Int64(number) => Value::from(*number),
         #[allow(clippy::cast_possible_truncation)]
         Bson::Double(number) if number.fract() == 0.0 && number.abs() < EXACT => Value::from(*number as i64),
-        Bson::Double(number) => Value::from(*number),
+        Bson::Double(number) if number.is_finite() => Value::from(*number),
+        Bson::Double(_) => return Err(format!("{path} is no number that JSON has")),
         Bson::Document(inner) => Value::Object(plain(inner, path)?),
         Bson::Array(list) => {
             let mut values = Vec::with_capacity(list.len());
@@ -382,7 +401,18 @@ pub fn moment(at: Timestamp) -> DateTime {
 
 /// A value as a filter asks for it: null where it is absent.
 pub fn or_null<T: Clone + Into<Bson>>(value: Option<&T>) -> Bson {
-    value.map_or(Bson::Null, |value| value.clone().into())
+    is(value.map_or(Bson::Null, |value| value.clone().into()))
+}
+
+/// This value, as a filter asks for it. What somebody else wrote may look like an operator (`{ $gt: … }`, a regular
+/// expression), and would be one if it stood in a filter by itself.
+pub fn is(value: impl Into<Bson>) -> Bson {
+    let asked = match value.into() {
+        // Servers do not agree on what equals a regular expression.
+        Bson::RegularExpression(_) => doc! { "$exists": true },
+        value => doc! { "$eq": value },
+    };
+    Bson::Document(asked)
 }
 
 /// What the flags say about documents.
@@ -490,12 +520,63 @@ mod tests {
     #[test]
     fn a_document_of_another_form_is_unreadable_and_keeps_what_an_answer_is_fenced_by() {
         let unreadable = GatewayDocument::read(with(ancestors(), doc! { "spec": "small" })).unwrap_err();
-        assert_eq!(unreadable.state, Some("Running".into()));
-        assert_eq!(unreadable.updated_at, Some(DateTime::from_millis(1).into()));
+        let fence = doc! { "state": { "$eq": "Running" }, "updatedAt": { "$eq": DateTime::from_millis(1) } };
+        assert_eq!(unreadable.fence, fence);
         assert_eq!((unreadable.id, unreadable.gateway_id.as_str()), (Bson::Int32(1), "g1"));
         for id in [Bson::Null, Bson::Int32(7), Bson::String(String::new())] {
             let unreadable = GatewayDocument::read(with(ancestors(), doc! { "gatewayId": id })).unwrap_err();
             assert_eq!(unreadable.gateway_id, "");
+        }
+    }
+
+    #[test]
+    fn of_what_is_too_large_or_too_deep_little_is_kept_and_an_answer_can_still_be_written() {
+        let large = "x".repeat(2_000_000);
+        let deep = (0..50).fold(Bson::Null, |inner, _| doc! { "a": inner }.into());
+        for (field, value, fence) in [
+            (
+                "spec",
+                doc! { "image": &large }.into(),
+                doc! { "state": { "$eq": "Running" }, "updatedAt": { "$eq": 1 } },
+            ),
+            ("spec", deep, doc! { "state": { "$eq": "Running" }, "updatedAt": { "$eq": 1 } }),
+            ("state", Bson::from(large.as_str()), doc! { "updatedAt": { "$eq": 1 } }),
+            ("updatedAt", Bson::from(large.as_str()), doc! { "state": { "$eq": "Running" } }),
+        ] {
+            let mut document = with(ancestors(), doc! { "updatedAt": 1 });
+            document.insert(field, value);
+            let read = GatewayDocument::read(document).unwrap_err();
+            assert_eq!(read.fault, "it is larger than 1024 KiB, or nested more than 32 deep", "{field}");
+            assert_eq!((read.gateway_id.as_str(), &read.fence), ("g1", &fence), "{field}");
+        }
+        let long = GatewayDocument::read(with(ancestors(), doc! { "gatewayId": "g".repeat(254) })).unwrap_err();
+        assert_eq!(
+            (long.gateway_id.as_str(), long.fault.as_str()),
+            ("", "gatewayId must be a text of 1 to 253 characters")
+        );
+        let keyed = GatewayDocument::read(with(ancestors(), doc! { "_id": &large })).unwrap_err();
+        assert_eq!(keyed.id, Bson::Null);
+        let fits = GatewayDocument::read(with(ancestors(), doc! { "spec": { "args": ["x".repeat(900_000)] } }));
+        assert!(fits.is_ok(), "as much as an object may have");
+    }
+
+    #[test]
+    fn what_looks_like_an_operator_is_asked_for_as_a_value() {
+        let operator = doc! { "$ne": "x" };
+        let odd = with(ancestors(), doc! { "state": operator.clone(), "updatedAt": { "$gt": 0 } });
+        let fence = GatewayDocument::read(odd).unwrap_err().fence;
+        assert_eq!(fence, doc! { "state": { "$eq": operator }, "updatedAt": { "$eq": { "$gt": 0 } } });
+        let regex =
+            Bson::RegularExpression(bson::Regex { pattern: ".*".try_into().unwrap(), options: "".try_into().unwrap() });
+        assert_eq!(is(regex), Bson::from(doc! { "$exists": true }));
+    }
+
+    #[test]
+    fn what_is_no_number_is_named() {
+        for number in [f64::NAN, f64::INFINITY] {
+            let odd = doc! { "spec": { "replicas": number } };
+            let fault = GatewayDocument::read(with(ancestors(), odd)).unwrap_err().fault;
+            assert_eq!(fault, "spec.replicas is no number that JSON has");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::document::{Defaults, GatewayDocument};
+use super::document::{Defaults, GatewayDocument, LONGEST_ID};
 use crate::api::{ApiGateway, GATEWAY_ID_ANNOTATION, ObjectKey, REGISTRY_LABEL, REGISTRY_MONGODB};
 use crate::parse;
 
@@ -39,14 +39,20 @@ pub fn mirrored(gateway_id: &str) -> Option<ObjectKey> {
 /// The id that intake gave a gateway, if it made it.
 pub fn platforms_id(gateway: &ApiGateway) -> Option<&str> {
     let label = gateway.metadata.labels.as_ref()?.get(REGISTRY_LABEL)?;
-    if label == REGISTRY_MONGODB { gateway.annotation(GATEWAY_ID_ANNOTATION) } else { None }
+    if label == REGISTRY_MONGODB { id_in(&gateway.metadata) } else { None }
+}
+
+/// The id that an object says it was made for. One that no document could have is none: whoever may write objects may write
+/// as much into an annotation as fits into 256 KiB.
+pub fn id_in(meta: &ObjectMeta) -> Option<&str> {
+    let id = meta.annotations.as_ref()?.get(GATEWAY_ID_ANNOTATION)?;
+    (id.len() <= LONGEST_ID).then_some(id)
 }
 
 /// Whether an object was made from the documents of a gateway id.
 pub fn carries(meta: &ObjectMeta, gateway_id: &str) -> bool {
     let label = meta.labels.as_ref().and_then(|labels| labels.get(REGISTRY_LABEL));
-    let id = meta.annotations.as_ref().and_then(|annotations| annotations.get(GATEWAY_ID_ANNOTATION));
-    label.is_some_and(|label| label == REGISTRY_MONGODB) && id.is_some_and(|id| id == gateway_id)
+    label.is_some_and(|label| label == REGISTRY_MONGODB) && id_in(meta) == Some(gateway_id)
 }
 
 /// Where the object of a document is to be.
@@ -70,6 +76,18 @@ mod tests {
         let shop = ObjectKey::new("tenants", "shop");
         assert_eq!(mirrored(&mirrored_id(&shop)), Some(shop));
         assert_eq!(mirrored("2-tenants.shop-1"), Some(ObjectKey::new("2-tenants", "shop-1")));
+    }
+
+    #[test]
+    fn an_id_that_no_document_could_have_is_none() {
+        let carrying = |id: &str| ObjectMeta {
+            labels: Some([(REGISTRY_LABEL.to_owned(), REGISTRY_MONGODB.to_owned())].into()),
+            annotations: Some([(GATEWAY_ID_ANNOTATION.to_owned(), id.to_owned())].into()),
+            ..ObjectMeta::default()
+        };
+        let (longest, longer) = ("g".repeat(253), "g".repeat(254));
+        assert!(id_in(&carrying(&longest)).is_some() && carries(&carrying(&longest), &longest));
+        assert!(id_in(&carrying(&longer)).is_none() && !carries(&carrying(&longer), &longer));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use mongodb::bson::Bson;
+use mongodb::bson::{self, Bson, doc};
 use tokio::sync::watch;
 
 use super::document::{Documents, EnvironmentDocument, GatewayDocument, Kept, Read};
@@ -71,10 +71,13 @@ impl Shelved for EnvironmentDocument {
     }
 }
 
+/// A document's own key, as it is stored. As a text, keys of different types could be one.
+type Key = Vec<u8>;
+
 /// The documents of one collection.
 pub struct Shelf<T> {
-    kept: HashMap<String, Entry<T>>,
-    by_gateway: HashMap<String, BTreeSet<String>>,
+    kept: HashMap<Key, Entry<T>>,
+    by_gateway: HashMap<String, BTreeSet<Key>>,
     /// Counts what was taken in, so that an answer does not overrule what came while it was on its way.
     clock: u64,
     /// When something was last forgotten.
@@ -132,7 +135,7 @@ impl<T: Kept> Shelf<T> {
         (!overtaken).then(|| self.forget(id))
     }
 
-    fn replace(&mut self, key: String, read: Read<T>) -> Concerned {
+    fn replace(&mut self, key: Key, read: Read<T>) -> Concerned {
         self.clock += 1;
         let at = self.clock;
         let gateway = gateway_id(&read).to_owned();
@@ -154,7 +157,7 @@ impl<T: Kept> Shelf<T> {
         self.take(&key(id))
     }
 
-    fn take(&mut self, key: &str) -> Concerned {
+    fn take(&mut self, key: &Key) -> Concerned {
         let Some(entry) = self.kept.remove(key) else { return Concerned::new() };
         self.clock += 1;
         self.forgotten = self.clock;
@@ -185,8 +188,8 @@ impl<T: Kept> Shelf<T> {
                 concerned.extend(self.replace(key, read));
             }
         }
-        let is_gone = |(key, entry): &(&String, &Entry<T>)| entry.at <= begun.0 && !seen.contains(*key);
-        let gone: Vec<String> = self.kept.iter().filter(is_gone).map(|(key, _)| key.clone()).collect();
+        let is_gone = |(key, entry): &(&Key, &Entry<T>)| entry.at <= begun.0 && !seen.contains(*key);
+        let gone: Vec<Key> = self.kept.iter().filter(is_gone).map(|(key, _)| key.clone()).collect();
         for key in gone {
             concerned.extend(self.take(&key));
         }
@@ -201,8 +204,8 @@ impl<T: Kept> Shelf<T> {
 
     /// All documents about a gateway, as a request that was begun then found them. What came meanwhile stays.
     pub fn replace_of(&mut self, begun: Begun, gateway_id: &str, now: Vec<Read<T>>) -> Concerned {
-        let read: BTreeMap<String, Read<T>> = now.into_iter().map(|read| (key(id(&read)), read)).collect();
-        let gone: Vec<String> = self
+        let read: BTreeMap<Key, Read<T>> = now.into_iter().map(|read| (key(id(&read)), read)).collect();
+        let gone: Vec<Key> = self
             .by_gateway
             .get(gateway_id)
             .into_iter()
@@ -236,8 +239,9 @@ fn is_older<T: Kept>(newer: &T, before: &T) -> bool {
     uid.is_some() && uid == uid_before && seq < seq_before
 }
 
-fn key(id: &Bson) -> String {
-    id.to_string()
+fn key(id: &Bson) -> Key {
+    // What was read can be written.
+    bson::serialize_to_vec(&doc! { "_id": id.clone() }).unwrap_or_else(|_| format!("{id:?}").into_bytes())
 }
 
 /// The document's own key.
@@ -309,6 +313,23 @@ mod tests {
 
     fn states(shelf: &Shelf<GatewayDocument>, gateway: &str) -> Vec<String> {
         shelf.of(gateway).into_iter().map(|read| read.unwrap().state.unwrap()).collect()
+    }
+
+    /// As a text they would be one: code is told without quotes.
+    #[test]
+    fn a_key_that_reads_like_anothers_is_another_documents() {
+        let mut shelf = Shelf::default();
+        let of = |id: Bson, gateway: &str| {
+            GatewayDocument::read(doc! { "_id": id, "gatewayId": gateway, "state": "Running" })
+        };
+        let text = Bson::from("shop");
+        for forged in [Bson::JavaScriptCode("\"shop\"".to_owned()), Bson::Symbol("shop".to_owned())] {
+            shelf.put(of(text.clone(), "a"));
+            assert_eq!(shelf.put(of(forged.clone(), "evil")), concerned(["evil"]));
+            assert_eq!(shelf.of("a").len(), 1, "{forged:?}");
+            shelf.forget(&forged);
+            assert_eq!(shelf.of("a").len(), 1, "{forged:?}");
+        }
     }
 
     #[test]

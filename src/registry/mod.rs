@@ -2,7 +2,7 @@
 //!
 //! Outward, a gateway's own plan writes to its documents by its steps (`report` says what, `mongo` writes it). Inward,
 //! `follow` makes known what documents say, and `intent` decides which objects they ask for; `control` applies those.
-//! `document`, `identity`, `report` and `intent` are pure. What is asked goes through `store`, and `breaker` spares a
+//! `document`, `size`, `identity`, `report` and `intent` are pure. What is asked goes through `store`, and `breaker` spares a
 //! database that is away.
 //!
 //! May import the core, `metrics`, of `cluster` the claim and the backoff, and the queue's handle; neither a cache nor
@@ -18,6 +18,7 @@ pub mod intent;
 pub mod known;
 pub mod mongo;
 pub mod report;
+mod size;
 pub mod store;
 
 use std::sync::Arc;
@@ -47,6 +48,11 @@ impl Registry {
             Self::Kubernetes => RegistryFacts::settled(),
             Self::MongoDb(mongo) => mongo.facts(gateway, &environments()),
         }
+    }
+
+    /// Whether it is outside Kubernetes.
+    pub fn is_external(&self) -> bool {
+        matches!(self, Self::MongoDb(_))
     }
 
     /// Carries out one step of a gateway's plan.

@@ -1,5 +1,7 @@
 //! Arguments and environment, parsed once into a configuration that is valid.
 
+mod narrowing;
+
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,6 +17,7 @@ use crate::cluster::lease::Election;
 use crate::decide::observed::Settings;
 use crate::parse::{annotation, duration, namespace, namespace_or_nothing};
 use crate::registry;
+use narrowing::Narrowing;
 
 /// Starts, stops and explains tenant API gateways on Kubernetes.
 #[derive(Debug, Parser)]
@@ -64,9 +67,9 @@ pub struct Run {
     #[arg(long, env = "PHASEGATE_CLEANUP_STUCK_AFTER", default_value = "5m", value_parser = duration)]
     pub cleanup_stuck_after: Duration,
 
-    /// The ingress classes that a gateway may name, separated by commas. None: any.
-    #[arg(long, env = "PHASEGATE_INGRESS_CLASSES", value_delimiter = ',')]
-    pub ingress_classes: Vec<String>,
+    /// What gateways may ask for.
+    #[command(flatten)]
+    pub narrowing: Narrowing,
 
     /// An annotation `KEY=VALUE` for every Ingress. Tenants cannot set any. May be repeated.
     #[arg(long = "ingress-annotation", env = "PHASEGATE_INGRESS_ANNOTATIONS", value_delimiter = '\n', value_parser = annotation)]
@@ -159,11 +162,12 @@ pub enum LogFormat {
 impl Run {
     /// What decisions depend on.
     pub fn settings(&self) -> Settings {
+        let allowance = self.narrowing.allowance();
         Settings {
-            start_deadline: self.start_deadline,
+            start_deadline: allowance.start_deadline(self.start_deadline),
             stop_partial_starts: self.stop_partial_starts,
             cleanup_stuck_after: self.cleanup_stuck_after,
-            ingress_classes: self.ingress_classes.iter().filter(|class| !class.is_empty()).cloned().collect(),
+            allowance,
             ingress_annotations: self.ingress_annotations.iter().cloned().collect(),
             inheritance: Inheritance {
                 labels: self.inherited_labels.clone(),
@@ -298,6 +302,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::decide::allowance::{Allowance, Allowed};
     use kube::core::SelectorExt;
 
     fn run(arguments: &[&str]) -> Result<Run, clap::Error> {
@@ -405,6 +410,38 @@ mod tests {
         for wrong in ["", "a b", "a\nb", "ä"] {
             assert!(run(&["--identity", wrong]).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn flags_that_narrow_are_refused_with_the_entry_that_is_wrong() {
+        for (flag, value, words) in [
+            ("--allowed-image-prefixes", "ghcr.io,acme", "\"acme\": it does not begin with a registry"),
+            ("--allowed-node-labels", "a,b c", "\"b c\": it is neither a key"),
+            ("--allowed-tolerations", "a:Sometimes", "\"a:Sometimes\": its effect is none of"),
+            ("--ingress-classes", "Public", "\"Public\": it is no name"),
+            ("--max-replicas", "-1", "it is no number"),
+            ("--max-start-deadline", "0s", "at least 1s"),
+        ] {
+            let refused = run(&[&format!("{flag}={value}")]).unwrap_err().to_string();
+            assert!(refused.contains(words) && refused.contains(flag), "{refused}");
+        }
+    }
+
+    #[test]
+    fn flags_that_are_absent_or_empty_narrow_nothing() {
+        let narrowed = |arguments: &[&str]| run(arguments).unwrap().settings().allowance;
+        assert_eq!(narrowed(&[]), Allowance::ANYTHING);
+        let empty = ["--allowed-image-prefixes=", "--ingress-classes=", "--max-replicas=", "--allowed-tolerations="];
+        assert_eq!(narrowed(&empty), Allowance::ANYTHING);
+        let none = narrowed(&["--allowed-tolerations=none"]);
+        assert_eq!(none.tolerations, Allowed::Only(Vec::new()));
+    }
+
+    #[test]
+    fn the_default_deadline_is_no_longer_than_the_longest() {
+        let deadline = |arguments: &[&str]| run(arguments).unwrap().settings().start_deadline.as_secs();
+        assert_eq!(deadline(&["--max-start-deadline", "2m"]), 120);
+        assert_eq!(deadline(&["--max-start-deadline", "1h"]), 300);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A deleted gateway leaves nothing behind, in whatever phase, and whether the operator runs or not.
 
 use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::DeleteParams;
 use phasegate::api::{ApiGateway, Phase, State, condition};
 use serde_json::json;
 
@@ -66,4 +67,32 @@ async fn fifty_gateways_deleted_while_the_operator_is_down_leave_nothing_behind(
     assert_eq!(world.api::<ApiGateway>().list(&Default::default()).await.unwrap().items.len(), 1);
     let others: Vec<String> = world.children().await.into_iter().filter(|child| !child.contains(" next")).collect();
     assert_eq!(others, Vec::<String>::new());
+}
+
+/// Whoever may create gateways may give them our finalizer. The operator has no permission to remove it, and does not set it.
+#[tokio::test]
+async fn a_forged_finalizer_of_ours_is_told_and_asked_about_once_and_the_gateway_goes_once_it_is_removed() {
+    let world = World::audited("forged-keep").await;
+    let mut forged = gateway("shop", json!({ "image": "acme/gateway:1" }));
+    forged["metadata"]["finalizers"] = json!(["phasegate.dev/registry"]);
+    world.apply(&forged).await;
+    let _operator = world.operator();
+    world.until_started("shop").await;
+    world.api::<ApiGateway>().delete("shop", &DeleteParams::default()).await.unwrap();
+
+    world.until_event("shop", "OperatorNotPermitted").await;
+    // It is looked at again, and others are as well; nobody asks again.
+    world.patch("shop", json!({ "metadata": { "annotations": { "example.com/touch": "1" } } })).await;
+    world.apply(&gateway("next", json!({ "image": "acme/gateway:1" }))).await;
+    world.until_started("next").await;
+    let log = std::fs::read_to_string(world.cluster.audit_log()).unwrap();
+    let asked = log.lines().filter(|line| {
+        line.contains(&format!("/namespaces/{}/apigateways/shop", world.namespace))
+            && line.contains("\"verb\":\"patch\"")
+            && line.contains("\"code\":403")
+    });
+    assert_eq!(asked.count(), 1);
+
+    world.patch("shop", json!({ "metadata": { "finalizers": null } })).await;
+    world.until_gone::<ApiGateway>("shop").await;
 }

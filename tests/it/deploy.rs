@@ -10,7 +10,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::Api;
 use kube::api::{ListParams, PostParams};
 use phasegate::api::ApiGateway;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::cluster::{Cluster, client_of};
 use crate::harness::{World, environment, gateway, output, private_world, root, run, until};
@@ -124,4 +124,32 @@ async fn the_namespaced_variant_works_in_its_namespace_and_is_refused_everywhere
     refused(Api::<Namespace>::all(theirs.clone()).list(&all).await.unwrap_err());
     refused(Api::<Secret>::namespaced(theirs, &world.namespace).list(&all).await.unwrap_err());
     delete(cluster, "-k", "deploy/namespaced");
+}
+
+/// What deploy/hardened makes of deploy/base, as kustomize builds it.
+#[tokio::test]
+async fn the_hardened_variant_narrows_and_leaves_for_the_api_server_alone() {
+    let world = World::new("hardened").await;
+    let built = output(world.cluster.kubectl().arg("kustomize").arg(root().join("deploy/hardened"))).unwrap();
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&built).unwrap();
+    let objects: Vec<Value> =
+        documents.into_iter().filter(|object| object["metadata"]["name"] == "phasegate").collect();
+    let of_kind = |kind: &str| objects.iter().find(|object| object["kind"] == kind).unwrap();
+
+    let pod = &of_kind("Deployment")["spec"]["template"]["spec"];
+    assert_eq!(pod["priorityClassName"], "system-cluster-critical");
+    let env = pod["containers"][0]["env"].as_array().unwrap();
+    let mut operator = std::process::Command::new(env!("CARGO_BIN_EXE_phasegate"));
+    for name in ["PHASEGATE_ALLOWED_NODE_LABELS", "PHASEGATE_ALLOWED_TOLERATIONS", "PHASEGATE_MAX_START_DEADLINE"] {
+        let set = env.iter().find(|set| set["name"] == name).unwrap();
+        operator.env(name, set["value"].as_str().unwrap());
+    }
+    // They are flags that the program takes: it fails for want of a cluster, and not of a valid value.
+    operator.args(["run", "--kubeconfig", "/nowhere"]);
+    assert_eq!(operator.output().unwrap().status.code(), Some(4));
+
+    let rules = of_kind("NetworkPolicy")["spec"]["egress"].as_array().unwrap();
+    let beside_names: Vec<_> = rules.iter().filter(|rule| rule["ports"][0]["port"] != 53).collect();
+    assert_eq!(beside_names.len(), 1, "{rules:?}");
+    assert_eq!(beside_names[0]["to"], json!([{ "ipBlock": { "cidr": "10.0.0.1/32" } }]));
 }

@@ -28,6 +28,7 @@ mod mongo_server;
 mod monitoring;
 mod mutation;
 mod names;
+mod narrowing;
 mod order;
 mod outages;
 mod partial;

@@ -1,4 +1,5 @@
-//! deploy/policy: an ApiGateway names only Secrets and ConfigMaps that its author may read.
+//! deploy/policy: an ApiGateway names only Secrets and ConfigMaps that its author may read, and nobody forges what the operator
+//! writes into metadata.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -6,7 +7,7 @@ use std::time::Duration;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, Config};
-use phasegate::api::ApiGateway;
+use phasegate::api::{ApiGateway, Environment};
 use serde_json::{Value, json};
 
 use crate::harness::{World, eventually, gateway, root, run};
@@ -196,5 +197,87 @@ async fn ten_new_names_are_checked_at_a_time_and_any_number_for_who_may_get_all(
     assert!(said.contains("spec.imagePullSecrets: you may not get Secret another"), "{said}");
     tenancy
         .eventually("a hundred allowed", async || tenancy.create("colleague", &with_secrets(100)).await.is_ok())
+        .await;
+}
+
+/// What the operator writes into metadata, as a tenant would forge it, and where the refusal says it stands.
+fn forged() -> [(Value, &'static str); 4] {
+    [
+        (
+            json!({ "finalizers": ["example.com/a", "phasegate.dev/registry"] }),
+            "metadata.finalizers: phasegate.dev/registry is",
+        ),
+        (json!({ "labels": { "phasegate.dev/registry": "mongodb" } }), "metadata.labels: phasegate.dev/registry is"),
+        (
+            json!({ "annotations": { "phasegate.dev/gateway-id": "bank" } }),
+            "metadata.annotations: phasegate.dev/gateway-id and",
+        ),
+        (
+            json!({ "annotations": { "phasegate.dev/intent": "{}" } }),
+            "metadata.annotations: phasegate.dev/gateway-id and",
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn what_the_operator_writes_into_metadata_nobody_else_does() {
+    let tenancy = Tenancy::new("forged").await;
+    let world = &tenancy.world;
+    let status = json!({ "apiGroups": ["phasegate.dev"], "resources": ["apigateways/status"], "verbs": ["update"] });
+    tenancy.allow("operator", &["reader"], status).await;
+    let theirs = tenancy.of("tina").await;
+    let like_the_operator = tenancy.of("reader").await;
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    let with = |metadata: &Value| -> ApiGateway {
+        let mut object = gateway("shop", json!({ "image": "acme/gateway:1" }));
+        object["metadata"].as_object_mut().unwrap().extend(metadata.as_object().unwrap().clone());
+        serde_json::from_value(object).unwrap()
+    };
+    let params = PatchParams::default();
+    let shop = world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "state": "Stopped" }))).await;
+    for (metadata, field) in forged() {
+        let mut made = with(&metadata);
+        made.metadata.name = Some("other".to_owned());
+        let refused = theirs.create(&dry, &made).await.unwrap_err().to_string();
+        assert!(refused.contains(field) && refused.contains("leave it as it is"), "{refused}");
+        let patch = Patch::Merge(json!({ "metadata": metadata }));
+        let refused = theirs.patch("shop", &params, &patch).await.unwrap_err().to_string();
+        assert!(refused.contains(field), "{refused}");
+        tenancy
+            .eventually("allowed to who may write the status", async || {
+                like_the_operator.create(&dry, &made).await.is_ok()
+            })
+            .await;
+    }
+    // What is there already stays, but for the finalizer; and what is others' is theirs.
+    for (metadata, _) in forged() {
+        world.patch(&shop.metadata.name.clone().unwrap(), json!({ "metadata": metadata })).await;
+    }
+    theirs.patch("shop", &params, &Patch::Merge(json!({ "spec": { "replicas": 2 } }))).await.unwrap();
+    let changed = json!({ "metadata": { "annotations": { "phasegate.dev/gateway-id": "another" } } });
+    assert!(theirs.patch("shop", &params, &Patch::Merge(changed)).await.is_err());
+    for taken in [json!({ "labels": null }), json!({ "annotations": null })] {
+        assert!(theirs.patch("shop", &params, &Patch::Merge(json!({ "metadata": taken }))).await.is_err());
+    }
+    theirs.patch("shop", &params, &Patch::Merge(json!({ "metadata": { "finalizers": null } }))).await.unwrap();
+    let others = json!({
+        "finalizers": ["example.com/a"], "labels": { "phasegate.dev/team": "a" },
+        "annotations": { "phasegate.dev/retry-requested-at": "now" },
+    });
+    let mut made = with(&others);
+    made.metadata.name = Some("other".to_owned());
+    theirs.create(&dry, &made).await.unwrap();
+
+    let environment = json!({
+        "metadata": { "name": "dev", "labels": { "phasegate.dev/registry": "mongodb" } }, "spec": { "gatewayRef": { "name": "shop" } },
+    });
+    let environments = json!({ "apiGroups": ["phasegate.dev"], "resources": ["environments"], "verbs": ["*"] });
+    tenancy.allow("environments", &["tina"], environments).await;
+    let theirs: Api<Environment> = Api::namespaced(theirs.into_client(), &world.namespace);
+    let environment: Environment = serde_json::from_value(environment).unwrap();
+    tenancy
+        .eventually("refused with the label's name", async || {
+            theirs.create(&dry, &environment).await.is_err_and(|error| error.to_string().contains("metadata.labels"))
+        })
         .await;
 }

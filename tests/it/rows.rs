@@ -37,6 +37,10 @@ const ROWS: &[(&str, &[&str])] = &[
     ),
     ("none, Created | asked Stopped", &["starting::a_gateway_that_is_to_be_stopped_creates_nothing"]),
     (
+        "none, Created | the pods ask for what is not allowed",
+        &["narrowing::what_operator_or_namespace_do_not_allow_begins_no_attempt_and_starts_once_it_is_allowed"],
+    ),
+    (
         "none, Created | host or name taken, registry away",
         &[
             "names::a_strangers_object_is_left_alone_and_the_gateway_starts_when_it_goes",
@@ -49,6 +53,10 @@ const ROWS: &[(&str, &[&str])] = &[
     ("none, Created | asked to run", &["starting::a_gateway_starts_and_says_where_it_answers"]),
     ("Starting | asked Stopped", &["stopping::a_start_that_is_cancelled_is_stopped_at_once"]),
     ("Starting | workloadReady, environments Active", &["starting::a_gateway_starts_and_says_where_it_answers"]),
+    (
+        "Starting | the pods ask for what is not allowed",
+        &["narrowing::a_start_that_is_under_way_is_held_when_its_namespace_narrows"],
+    ),
     ("Starting | new start or restart request", &["timeout::a_request_during_a_start_gets_the_whole_deadline"]),
     (
         "Starting | host or name taken",
@@ -89,7 +97,7 @@ const ROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "Started, Stopped | start or restart request",
+        "Started, Stopped | start or restart request, of what is allowed",
         &["resilience::a_request_that_meets_a_timeout_starts_again_with_the_children_that_are_there"],
     ),
     (
@@ -99,6 +107,10 @@ const ROWS: &[(&str, &[&str])] = &[
     (
         "Started, Running | asked Stopped",
         &["stopping::a_stopped_gateway_leaves_nothing_behind_is_ready_and_starts_again"],
+    ),
+    (
+        "Started, Running | the pods ask for what is not allowed",
+        &["narrowing::a_gateway_that_serves_keeps_its_pods_when_its_namespace_narrows_and_goes_on_when_it_widens"],
     ),
     (
         "Started, Running | restart request",
@@ -120,7 +132,7 @@ const ROWS: &[(&str, &[&str])] = &[
     ("Stopping | otherwise", &["stopping::pods_serve_until_the_ingress_is_gone"]),
     ("Stopped | a child exists", &["stopping::a_child_that_appears_after_the_stop_is_removed"]),
     (
-        "Stopped | asked to run, and a start request, not held, or a retry due; host and name free",
+        "Stopped | asked to run, and a start request, not held, or a retry due; host and name free, and the pods allowed",
         &[
             "timeout::a_changed_image_starts_a_timed_out_gateway_and_clears_its_failure",
             "timeout::the_retry_annotation_starts_a_timed_out_gateway_once",

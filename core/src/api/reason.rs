@@ -51,8 +51,10 @@ words! {
     HostTaken,
     /// The namespace is not allowed to have the host.
     HostNotAllowed,
-    /// Gateways are not allowed to name this ingress class.
+    /// The gateway may not name this ingress class.
     IngressClassNotAllowed,
+    /// The pods ask for what the operator or the namespace does not allow: an image, nodes, replicas, a deadline.
+    NotAllowed,
     /// The environment's gateway does not exist.
     GatewayNotFound,
     /// The environment's gateway does not serve.

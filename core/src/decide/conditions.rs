@@ -3,6 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
+use super::allowance::Breaches;
 use super::diagnosis::{self, Cause};
 use super::observed::Presence;
 use super::place::Place;
@@ -403,7 +404,8 @@ fn scaled_to_zero(s: &Situation<'_>) -> Option<&'static str> {
 fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
     let available = available(s);
     let contested = diagnosis::visible_cause(s).filter(|cause| cause.reason == Reason::Contested);
-    if readiness::workload_ready(s.observed) && contested.is_none() {
+    let is_allowed = s.observed.breaches == Breaches::default();
+    if readiness::workload_ready(s.observed) && contested.is_none() && is_allowed {
         if let Some(cause) = diagnosis::cause_without_budget(s.observed) {
             return Outlook { available, ..visible(cause, None) };
         }

@@ -10,6 +10,7 @@ mod kubelets;
 mod patience;
 mod pods;
 
+use super::allowance::NotAllowed;
 use super::observed::{Absent, Child, Going, Observed, Presence, Refusal, Repair, Unanswered};
 use super::outage::{self, Outage, What};
 use super::situation::{Obstacle, Situation};
@@ -241,11 +242,14 @@ pub fn obstacle_cause(s: &Situation<'_>, obstacle: &Obstacle) -> Cause {
             format!("host {host:?} is not below what the namespace allows: {allowed}"),
             "Choose another spec.host, or ask who runs the cluster about the namespace's allowed hosts.",
         ),
-        Obstacle::IngressClassNotAllowed { class, allowed } => Cause::new(
+        Obstacle::NotAllowed(breach) => Cause::new(
             reason,
-            format!("gateways may not use the ingress class {class:?}, only: {allowed}"),
-            "Choose one of them as spec.ingressClassName, or leave it out.",
+            format!("{}{}", not_allowed(breach), if runs(s) { "; the pods are left as they are" } else { "" }),
+            how_to_be_allowed(breach),
         ),
+        Obstacle::IngressClassNotAllowed(breach) => {
+            Cause::new(reason, not_allowed(breach), format!("{} Or leave it out.", how_to_be_allowed(breach)))
+        }
         Obstacle::NameTaken { child, by } => Cause::new(
             reason,
             format!("{} {name:?} exists and belongs to {by}; it is left alone", child.kind()),
@@ -260,6 +264,20 @@ pub fn obstacle_cause(s: &Situation<'_>, obstacle: &Obstacle) -> Cause {
             ),
         ),
     }
+}
+
+fn not_allowed(breach: &NotAllowed) -> String {
+    let NotAllowed { field, asked, by, instead } = breach;
+    format!("{field} {asked} is not allowed: {by} {instead}")
+}
+
+fn how_to_be_allowed(breach: &NotAllowed) -> String {
+    format!("Change {}, or ask who runs the cluster; it goes on by itself once it is allowed.", breach.field)
+}
+
+/// Whether pods of the gateway may be there.
+fn runs(s: &Situation<'_>) -> bool {
+    s.observed.deployment.is_ours()
 }
 
 fn slow_start(s: &Situation<'_>) -> Cause {

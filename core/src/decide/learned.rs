@@ -19,6 +19,8 @@ pub enum Learned {
     Unanswered(Unanswered),
     /// The registry could not be written to: why.
     RegistryFailed(String),
+    /// Our finalizer stands on a gateway that is recorded nowhere else, and this operator may not remove it.
+    MayNotLetGo,
 }
 
 impl Observed {
@@ -29,6 +31,7 @@ impl Observed {
             Learned::Refused(refusal) => (self.refusal, self.unanswered) = (Some(refusal), None),
             Learned::Unanswered(unanswered) => self.unanswered = Some(unanswered),
             Learned::RegistryFailed(words) => self.registry.unavailable = Some(words),
+            Learned::MayNotLetGo => self.registry.may_let_go = false,
         }
     }
 }

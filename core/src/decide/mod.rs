@@ -2,12 +2,13 @@
 //!
 //! [`observed`] holds the facts and `situation` what follows from them alone. `phase` judges, [`diagnosis`] explains,
 //! [`conditions`] says it (`cleanup` of a stop), `status` and `notes` fold that into what is recorded. `learned` is what acting taught.
-//! [`hosts`] and [`environment`] decide for themselves. The others are what these share: words, places, the questions
+//! [`hosts`], [`environment`] and [`allowance`] decide for themselves. The others are what these share: words, places, the questions
 //! that several ask.
 //!
 //! May import `api` and `children`. Invariants: pure, the same arguments give the same plan; a plan that moves has no
 //! steps, unless it moves because they failed; and every change of phase is one of [`phase::EDGES`].
 
+pub mod allowance;
 pub mod answer;
 mod cleanup;
 pub mod conditions;

@@ -1,12 +1,14 @@
 //! What a decision is made from: plain facts. Whoever calls [`decide`](super::decide) gathers them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::allowance::{Allowance, Breaches};
 use super::place::Place;
-use crate::api::{Accepted, ApiGateway, Phase, StoredChange};
+use crate::api::{Accepted, Phase, StoredChange};
 use crate::children::Inheritance;
 
 /// Everything outside the `ApiGateway` object that a decision looks at.
@@ -28,6 +30,8 @@ pub struct Observed {
     pub environments: Vec<EnvironmentFacts>,
     /// Whether the gateway may have its host.
     pub host: HostVerdict,
+    /// What else it asks for and may not have.
+    pub breaches: Breaches,
     /// What the registry has of the gateway.
     pub registry: RegistryFacts,
     /// The last step of this attempt that the API server refused.
@@ -134,6 +138,9 @@ pub struct RegistryFacts {
     pub to_deactivate: bool,
     /// Whether nothing is left there that goes with the gateway.
     pub forgotten: bool,
+    /// Whether our finalizer can be removed, as far as it is known. Where Kubernetes is the registry nobody but a tenant, or
+    /// an operator that came before, has set it, and this one may lack the permission.
+    pub may_let_go: bool,
 }
 
 impl RegistryFacts {
@@ -147,6 +154,7 @@ impl RegistryFacts {
             to_activate: false,
             to_deactivate: false,
             forgotten: true,
+            may_let_go: true,
         }
     }
 
@@ -611,10 +619,13 @@ pub struct Moment {
 }
 
 impl Settings {
-    /// Whether gateways may name the ingress class that this one names.
-    pub fn allows_ingress_class_of(&self, gateway: &ApiGateway) -> bool {
-        let named = gateway.spec.ingress_class_name.as_ref();
-        self.ingress_classes.is_empty() || named.is_none_or(|class| self.ingress_classes.contains(class))
+    /// What they are for the gateways of a namespace, which may narrow them.
+    pub fn narrowed_by(&self, namespace: &Allowance) -> Cow<'_, Self> {
+        let start_deadline = namespace.start_deadline(self.start_deadline);
+        if start_deadline == self.start_deadline {
+            return Cow::Borrowed(self);
+        }
+        Cow::Owned(Self { start_deadline, ..self.clone() })
     }
 }
 
@@ -627,8 +638,8 @@ pub struct Settings {
     pub stop_partial_starts: bool,
     /// After how long a stop is called stuck.
     pub cleanup_stuck_after: Duration,
-    /// The ingress classes that a gateway may name; none: any.
-    pub ingress_classes: Vec<String>,
+    /// What gateways may ask for.
+    pub allowance: Allowance,
     /// Annotations of every Ingress.
     pub ingress_annotations: BTreeMap<String, String>,
     /// Which labels and annotations of a gateway its children carry.

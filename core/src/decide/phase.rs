@@ -182,6 +182,10 @@ fn starting(s: &Situation<'_>) -> Verdict {
     if s.ready() {
         return go(Phase::Started, State::Running, Reason::Started);
     }
+    // What is asked meanwhile begins once it is allowed.
+    if s.keeps_pods() {
+        return held(s);
+    }
     if s.requests.start || s.requests.restart {
         let reason = if s.requests.restart { Reason::RestartRequested } else { Reason::StartRequested };
         let begins = Move::to(Phase::Starting, state, reason);
@@ -211,7 +215,7 @@ fn starting(s: &Situation<'_>) -> Verdict {
 }
 
 fn timed_out(s: &Situation<'_>) -> Verdict {
-    if s.requests.start || s.requests.restart {
+    if (s.requests.start || s.requests.restart) && !s.keeps_pods() {
         return start(State::Running, Reason::StartRequested, NextAttempt::Asked);
     }
     go(Phase::Stopping, State::Stopped, Reason::StartDeadlineExceeded)
@@ -221,7 +225,7 @@ fn started(s: &Situation<'_>) -> Verdict {
     if !s.asked_to_run() {
         return go(Phase::Stopping, State::Stopped, Reason::StopRequested);
     }
-    if s.requests.restart {
+    if s.requests.restart && !s.keeps_pods() {
         let begins = Move::to(Phase::Starting, State::Restarting, Reason::RestartRequested);
         return Verdict::Go(Move { attempt: NextAttempt::Asked, restarts_pods: true, ..begins });
     }
@@ -280,6 +284,8 @@ fn apply(s: &Situation<'_>) -> Stay {
     for (child, presence) in s.observed.children() {
         let may_route = child != Child::Ingress || s.may_route();
         match presence {
+            // What runs is left as it is, and a budget for it.
+            _ if s.keeps_pods() && matches!(child, Child::Deployment | Child::PodDisruptionBudget) => {}
             // Whoever changed it would change it again.
             Presence::Missing | Presence::Different(_) if !writes.wait(child).is_zero() => {}
             Presence::Missing if may_route => {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::allowance::{Breaches, NotAllowed};
 use super::observed::{Child, Going, HostVerdict, Moment, Observed, Presence, Settings};
 use super::place::Place;
 use super::requests::Requests;
@@ -42,13 +43,10 @@ pub enum Obstacle {
         /// What it may have.
         allowed: String,
     },
-    /// Gateways are not allowed to name the ingress class.
-    IngressClassNotAllowed {
-        /// The class.
-        class: String,
-        /// Those that they may name.
-        allowed: String,
-    },
+    /// Its pods ask for what they may not have.
+    NotAllowed(NotAllowed),
+    /// It may not name its ingress class.
+    IngressClassNotAllowed(NotAllowed),
     /// A child's name is another's.
     NameTaken {
         /// The child.
@@ -69,7 +67,8 @@ impl Obstacle {
         match self {
             Self::HostTaken { .. } => Reason::HostTaken,
             Self::HostNotAllowed { .. } => Reason::HostNotAllowed,
-            Self::IngressClassNotAllowed { .. } => Reason::IngressClassNotAllowed,
+            Self::NotAllowed(_) => Reason::NotAllowed,
+            Self::IngressClassNotAllowed(_) => Reason::IngressClassNotAllowed,
             Self::NameTaken { .. } => Reason::NameTaken,
             Self::WaitingForDeletion { .. } => Reason::WaitingForDeletion,
         }
@@ -113,6 +112,10 @@ impl Situation<'_> {
 
     /// Who or what is in the way, if anybody.
     pub fn obstacle(&self) -> Option<Obstacle> {
+        let Breaches { pods, ingress_class } = &self.observed.breaches;
+        if let Some(breach) = pods {
+            return Some(Obstacle::NotAllowed(breach.clone()));
+        }
         for (child, presence) in self.observed.children() {
             match presence {
                 Presence::Stranger(by) => return Some(Obstacle::NameTaken { child, by: by.clone() }),
@@ -120,17 +123,20 @@ impl Situation<'_> {
                 _ => {}
             }
         }
-        if let Some(class) = &self.gateway.spec.ingress_class_name
-            && !self.settings.allows_ingress_class_of(self.gateway)
-        {
-            let allowed = self.settings.ingress_classes.join(", ");
-            return Some(Obstacle::IngressClassNotAllowed { class: class.clone(), allowed });
+        if let Some(breach) = ingress_class {
+            return Some(Obstacle::IngressClassNotAllowed(breach.clone()));
         }
         match self.observed.host.clone() {
             HostVerdict::Taken { host, by } => Some(Obstacle::HostTaken { host, by }),
             HostVerdict::NotAllowed { host, allowed } => Some(Obstacle::HostNotAllowed { host, allowed }),
             HostVerdict::Free => None,
         }
+    }
+
+    /// Whether its pods ask for what they may not have. Then they are left as they are: none is made, changed or
+    /// restarted, and none that serves is stopped.
+    pub(super) fn keeps_pods(&self) -> bool {
+        self.observed.breaches.pods.is_some()
     }
 
     /// In how long a gateway that waits for garbage collection is said to be stalled; zero once it is. Nothing else that
@@ -176,7 +182,7 @@ impl Situation<'_> {
     /// Whether the claim on the gateway's host is recorded and stands: only then is the
     /// Ingress written, so that two gateways never route one host.
     pub fn may_route(&self) -> bool {
-        if matches!(self.obstacle(), Some(Obstacle::IngressClassNotAllowed { .. })) {
+        if self.observed.breaches.ingress_class.is_some() {
             return false;
         }
         let recorded = |host: &String| {
@@ -188,7 +194,7 @@ impl Situation<'_> {
     /// Whether what is desired of the Ingress is what is there, less the rules that may not stay
     /// and with those of environments: the gateway may not have what its spec asks.
     pub(super) fn keeps_routes(&self) -> bool {
-        self.observed.host != HostVerdict::Free || !self.settings.allows_ingress_class_of(self.gateway)
+        self.observed.host != HostVerdict::Free || self.observed.breaches.ingress_class.is_some()
     }
 
     pub(super) fn ready(&self) -> bool {
@@ -197,9 +203,10 @@ impl Situation<'_> {
             && !self.observed.registry.to_activate
     }
 
-    /// Whether the gateway stays until it was forgotten in a registry outside Kubernetes.
+    /// Whether the gateway stays until we let go of it. Our finalizer is somebody else's where it is not for us to remove.
     pub fn has_finalizer(&self) -> bool {
-        self.has(REGISTRY_FINALIZER)
+        let registry = &self.observed.registry;
+        self.has(REGISTRY_FINALIZER) && (registry.external || registry.may_let_go)
     }
 
     pub(super) fn has(&self, finalizer: &str) -> bool {

@@ -12,7 +12,7 @@ use crate::control::context::Context;
 use crate::control::error::Error;
 use crate::decide::{Note, say};
 use crate::metrics::labels::Operation;
-use crate::queue::Next;
+use crate::queue::{Next, Stage};
 use crate::registry::document::{Answer, Collection, Documents, EnvironmentDocument, GatewayDocument};
 use crate::registry::identity::{self, platforms_id};
 use crate::registry::intent::{self, Act, AnswerIn, Apply, Objects, REFUSED};
@@ -50,6 +50,7 @@ pub async fn reconcile(ctx: &Context, mongo: &Mongo, gateway_id: &str) -> Result
 async fn several_looks(mongo: &Mongo, gateway_id: &str, ctx: &Context) -> Result<Next, Error> {
     const LOOKS: usize = 3;
     let mut later = None;
+    let mut turn = Turn::default();
     for _ in 0..LOOKS {
         let documents = mongo.known.of(gateway_id);
         let objects = gather(mongo, ctx, gateway_id, &documents);
@@ -61,7 +62,11 @@ async fn several_looks(mongo: &Mongo, gateway_id: &str, ctx: &Context) -> Result
                 Done::Applied => applied = true,
                 Done::Refused(again) => later = again.or(later),
                 Done::Behind => return Ok(Next::Behind),
+                Done::Known => continue,
                 Done::Else => {}
+            }
+            if turn.is_over_after_one_more() {
+                return Ok(Next::InTurn(Stage::UnderWay));
             }
         }
         if !applied {
@@ -71,12 +76,29 @@ async fn several_looks(mongo: &Mongo, gateway_id: &str, ctx: &Context) -> Result
     Ok(later.into())
 }
 
+/// How much one pass may ask for. One gateway may have any number of documents of environments, and others wait.
+#[derive(Default)]
+struct Turn {
+    calls: usize,
+}
+
+impl Turn {
+    const CALLS: usize = 200;
+
+    fn is_over_after_one_more(&mut self) -> bool {
+        self.calls += 1;
+        self.calls >= Self::CALLS
+    }
+}
+
 /// What came of an act.
 enum Done {
     /// An object was applied.
     Applied,
     /// An object was refused; perhaps it is not after so long.
     Refused(Option<Duration>),
+    /// It is known to be refused: nobody was asked.
+    Known,
     /// The cache is behind the API server.
     Behind,
     /// Something else.
@@ -85,9 +107,15 @@ enum Done {
 
 /// The objects that have to do with a gateway id.
 fn gather(mongo: &Mongo, ctx: &Context, gateway_id: &str, documents: &Documents) -> Objects {
-    let documented = documents.gateways.iter().filter_map(|read| read.as_ref().ok());
-    let mut keys: Vec<ObjectKey> = documented.map(|document| identity::place(document, &mongo.defaults)).collect();
-    keys.extend(mongo.made.places_of(gateway_id));
+    let documented: Vec<&GatewayDocument> = documents.gateways.iter().filter_map(|read| read.as_ref().ok()).collect();
+    let mut keys: Vec<ObjectKey> =
+        documented.iter().map(|document| identity::place(document, &mongo.defaults)).collect();
+    // Anybody may write the id into an object of theirs. Elsewhere only the one that a document records has to do with it.
+    let is_recorded = |place: &ObjectKey| {
+        let uid = uid_at(mongo, ctx, place);
+        uid.is_some() && documented.iter().any(|document| document.uid == uid)
+    };
+    keys.extend(mongo.made.places_of(gateway_id).into_iter().filter(is_recorded));
     keys.extend(identity::mirrored(gateway_id));
     keys.sort();
     keys.dedup();
@@ -101,6 +129,13 @@ fn gather(mongo: &Mongo, ctx: &Context, gateway_id: &str, documents: &Documents)
         }
     }
     Objects { gateways, environments, watched: ctx.scopes.namespaces() }
+}
+
+fn uid_at(mongo: &Mongo, ctx: &Context, place: &ObjectKey) -> Option<String> {
+    match ctx.scopes.of(&place.namespace)?.guarded_gateway(place) {
+        Some(cached) => cached.meta().uid.clone(),
+        None => mongo.made.fresh_gateway(place)?.metadata.uid,
+    }
 }
 
 fn gateway_at(mongo: &Mongo, ctx: &Context, place: &ObjectKey) -> Option<ApiGateway> {
@@ -153,10 +188,7 @@ async fn carry_out(mongo: &Mongo, ctx: &Context, gateway_id: &str, objects: &Obj
             }
             Ok(Done::Else)
         }
-        Act::Answer(answer) => {
-            self::answer(mongo, gateway_id, answer).await?;
-            Ok(Done::Else)
-        }
+        Act::Answer(answer) => self::answer(mongo, gateway_id, answer).await,
         Act::Remove(collection, filter) => {
             let filters = match collection {
                 Collection::Gateways => (Some(filter), None),
@@ -176,8 +208,12 @@ fn unwritten(error: RegistryError) -> Error {
     Error::Registry(error.to_string())
 }
 
-async fn answer(mongo: &Mongo, gateway_id: &str, answer: AnswerIn) -> Result<(), Error> {
+async fn answer(mongo: &Mongo, gateway_id: &str, answer: AnswerIn) -> Result<Done, Error> {
     let AnswerIn { collection, filter, answer } = answer;
+    let asked = filter.to_string();
+    if !mongo.made.may_answer(&asked, Instant::now()) {
+        return Ok(Done::Known);
+    }
     let update = match &answer {
         Some(answer) => doc! { "$set": { "error": Bson::from(answer) } },
         None => doc! { "$unset": { "error": "" } },
@@ -191,13 +227,23 @@ async fn answer(mongo: &Mongo, gateway_id: &str, answer: AnswerIn) -> Result<(),
             if let Some(Answer { reason, message }) = answer {
                 tracing::warn!(gateway_id, reason, "a document was refused: {message}");
             }
-            return Ok(());
+            return Ok(Done::Else);
+        }
+        // One document has no room for an answer, or the platform's rules have none: others are answered.
+        Err(RegistryError::Refused(words)) => {
+            tracing::error!(
+                gateway_id,
+                "a document cannot be answered: {}; correct or remove it: {asked}",
+                say(&words)
+            );
+            mongo.made.cannot_answer(asked, Instant::now() + FORBIDDEN_FOR);
+            return Ok(Done::Refused(Some(FORBIDDEN_FOR)));
         }
         // The platform wrote meanwhile: what it says now is looked at.
         Ok(false) => mongo.read_again(gateway_id).await,
         Err(error) => Err(error),
     };
-    read.map_err(unwritten)
+    read.map(|()| Done::Else).map_err(unwritten)
 }
 
 /// An object that documents may ask for.
@@ -224,7 +270,7 @@ impl Asked for Environment {
 async fn apply<K: Asked>(mongo: &Mongo, ctx: &Context, gateway_id: &str, apply: Apply) -> Result<Done, Error> {
     let Apply { collection, place, object, exists, reverts, document } = apply;
     if let Some(refusal) = mongo.made.refusal(collection, &place, &object, Instant::now()) {
-        return refuse(mongo, gateway_id, collection, document, refusal, None).await;
+        return refuse(mongo, gateway_id, collection, document, refusal, None).await.map(|_| Done::Known);
     }
     // The cache may not have yet what somebody else made a moment ago.
     if !exists
@@ -295,4 +341,16 @@ async fn refuse(
         answer(mongo, gateway_id, AnswerIn { collection, filter, answer: Some(refusal) }).await?;
     }
     Ok(Done::Refused(again))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_over_documents_without_number_gives_others_their_turn() {
+        let mut turn = Turn::default();
+        let calls = (1..).find(|_| turn.is_over_after_one_more());
+        assert_eq!(calls, Some(200));
+    }
 }

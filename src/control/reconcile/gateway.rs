@@ -35,17 +35,17 @@ pub async fn reconcile(ctx: &Context, caches: &Caches, object: &Guarded<ApiGatew
 
 async fn one_pass(ctx: &Context, caches: &Caches, gateway: &ApiGateway) -> Result<Next, Error> {
     let mut pass = gather::cached(ctx, caches, gateway, ctx.memory.recall(gateway), Now::read());
-    let mut plan = pass.decide(&ctx.settings);
+    let mut plan = pass.decide();
     if plan.confirm {
         // An attempt is given up on what the API server says, and not on what a cache does.
         if let Err(error) = Box::pin(gather::live(ctx, &mut pass)).await {
             return record::record(ctx, pass, Plan::default(), Outcome::Failed(error)).await;
         }
-        plan = pass.decide(&ctx.settings);
+        plan = pass.decide();
     }
     let outcome = act::carry_out(ctx, &plan, &mut pass).await;
     if let Some(learned) = outcome.taught() {
-        plan = pass.learn(learned, plan, &ctx.settings);
+        plan = pass.learn(learned, plan);
     }
     record::record(ctx, pass, plan, outcome).await
 }

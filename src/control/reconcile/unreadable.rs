@@ -1,12 +1,11 @@
 //! Objects that this version cannot read: they are reported as conditions, which any version can read, and as an Event.
 //! The rest of the object is left alone.
 
-use k8s_openapi::api::core::v1::ObjectReference;
-
 use serde_json::json;
 
 use crate::api::{ApiGateway, Environment, ObjectKey, REGISTRY_FINALIZER, Reason, Unreadable, condition, uid_of};
 use crate::cluster::calls::{CallError, Object};
+use crate::cluster::events;
 use crate::control::act::{self, Outcome};
 use crate::control::context::Context;
 use crate::control::error::Error;
@@ -17,7 +16,7 @@ use crate::queue::Next;
 pub(super) async fn gateway(ctx: &Context, object: &Unreadable) -> Result<Next, Error> {
     let meta = &object.metadata;
     let kept = meta.finalizers.iter().flatten().any(|finalizer| finalizer == REGISTRY_FINALIZER);
-    if meta.deletion_timestamp.is_some() && kept {
+    if meta.deletion_timestamp.is_some() && kept && ctx.memory.may_let_go(meta) {
         match act::let_go(ctx, meta).await {
             Outcome::Failed(error) | Outcome::Unanswered(_, error) => return Error::again(error),
             Outcome::Behind => return Ok(Next::Behind),
@@ -69,14 +68,6 @@ async fn report<K: Object>(ctx: &Context, object: &Unreadable) -> Result<(), Cal
     let patch = json!({ "status": { "conditions": conditions } });
     ctx.calls.merge_status::<K>(&key, &patch).await?;
     ctx.memory.reported(uid, fault);
-    let about = ObjectReference {
-        api_version: Some(K::api_version(&()).into_owned()),
-        kind: Some(K::kind(&()).into_owned()),
-        namespace: meta.namespace.clone(),
-        name: meta.name.clone(),
-        uid: meta.uid.clone(),
-        ..ObjectReference::default()
-    };
-    ctx.herald.tell(&Note { warning: true, reason, message }, about);
+    ctx.herald.tell(&Note { warning: true, reason, message }, events::about::<K>(meta));
     Ok(())
 }

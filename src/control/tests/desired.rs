@@ -12,7 +12,8 @@ use crate::cache::seen::{Found, Part, Seen};
 use crate::cache::watched::Watched;
 use crate::children::{self, Surroundings};
 use crate::control::accepted::Accepted;
-use crate::control::desired::{Desired, EnvironmentOf};
+use crate::control::desired::{Desired, EnvironmentOf, MayHave};
+use crate::decide::allowance::NotAllowed;
 use crate::decide::observed::{EnvironmentFacts, HostVerdict, Presence, Settings};
 
 /// A gateway, and the children that were found of it.
@@ -20,7 +21,7 @@ use crate::decide::observed::{EnvironmentFacts, HostVerdict, Presence, Settings}
 struct Look {
     gateway: ApiGateway,
     children: [Option<Value>; 4],
-    host: HostVerdict,
+    may_have: MayHave,
     environments: Vec<EnvironmentOf>,
     settings: Settings,
 }
@@ -30,7 +31,7 @@ fn settled() -> Look {
     Look {
         gateway: started(),
         children: [Some(deployment), Some(service), Some(ingress), None],
-        host: HostVerdict::Free,
+        may_have: MayHave::EVERYTHING,
         environments: Vec::new(),
         settings: settings(),
     }
@@ -53,7 +54,7 @@ impl Look {
             ingress: seen(ingress.as_ref()),
             disruption_budget: seen(disruption_budget.as_ref()),
         };
-        Desired::of(&self.gateway, found, self.host.clone(), self.environments.clone(), &self.settings)
+        Desired::of(&self.gateway, found, self.may_have.clone(), self.environments.clone(), &self.settings)
     }
 
     /// The fingerprint with which all children are found as desired, if they are.
@@ -150,16 +151,22 @@ const UNSETTLED: &[Change] = &[
     ("an earlier gateway's Service", |look| look.child(1, predecessors)),
     ("a Service that cannot be read", |look| look.child(1, |child| set(child, "/spec/ports", "none"))),
     ("a host that another holds", |look| {
-        look.host = HostVerdict::Taken { host: HOST.to_owned(), by: "tenants/other".to_owned() };
+        look.may_have.host = HostVerdict::Taken { host: HOST.to_owned(), by: "tenants/other".to_owned() };
     }),
     ("an ingress class that is not allowed", |look| {
         look.gateway = but(look.gateway.clone(), |g| g.spec.ingress_class_name = Some("theirs".to_owned()));
         look.children[2] = Some(children_of(&look.gateway).ingress);
-        look.settings.ingress_classes = vec!["ours".to_owned()];
+        look.may_have.breaches.ingress_class = Some(breach());
     }),
+    ("an image that is not allowed", |look| look.may_have.breaches.pods = Some(breach())),
     ("a gateway that is being deleted", |look| deletes(&mut look.gateway)),
     ("a gateway without a generation", |look| look.gateway.metadata.generation = None),
 ];
+
+fn breach() -> NotAllowed {
+    let some = |text: &str| text.to_owned();
+    NotAllowed { field: some("spec"), asked: some("theirs"), by: some("a flag"), instead: some("allows ours") }
+}
 
 fn budget(gateway: &ApiGateway) -> Value {
     let around = Surroundings::default();

@@ -158,6 +158,31 @@ async fn a_registry_that_fails_is_told_and_holds_up_nothing_but_what_waits_for_i
     play(TABLE).await;
 }
 
+/// Whoever may create gateways may give them our finalizer, and an operator whose registry is Kubernetes has no permission to
+/// remove it.
+#[tokio::test(start_paused = true)]
+async fn a_forged_finalizer_is_told_once_and_asked_about_no_more() {
+    for (code, reason, message) in [
+        (
+            403,
+            "Forbidden",
+            "apigateways.phasegate.dev \"shop\" is forbidden: User \"me\" cannot patch resource \"apigateways\"",
+        ),
+        (422, "Invalid", "ValidatingAdmissionPolicy 'theirs' with binding 'theirs' denied request: no"),
+    ] {
+        let mut w = World::new();
+        w.has(but(but(starting(), deletes), finalizer), []);
+        let refused = patch(GATEWAY, json_of(&starting())).refused(code, reason, message);
+        let first = w.pass(vec![refused]).await.unwrap();
+        assert_eq!(
+            (first.ends.as_str(), first.tells.as_slice()),
+            ("WhenWoken", &["Warning OperatorNotPermitted".to_owned()][..])
+        );
+        let again = w.pass(vec![]).await.unwrap();
+        assert_eq!((again.ends.as_str(), again.tells.len()), ("WhenWoken", 0));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_gateway_that_waits_for_the_registry_is_woken_when_it_is_back() {
     let mut w = World::new();

@@ -112,6 +112,19 @@ async fn an_object_that_cannot_be_read_is_told_and_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_may_not_be_let_go_of_is_told_once_and_asked_about_no_more() {
+    let mut w = World::new();
+    has(&mut w, &deleted(KEPT()));
+    let words = "apigateways.phasegate.dev \"shop\" is forbidden: User \"me\" cannot patch resource \"apigateways\"";
+    let first = w.pass(vec![let_go().refused(403, "Forbidden", words)]).await.unwrap();
+    assert_eq!(
+        (first.ends.as_str(), first.tells.as_slice()),
+        ("WhenWoken", &["Warning OperatorNotPermitted".to_owned()][..])
+    );
+    assert_eq!(w.pass(vec![]).await.unwrap().tells, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_object_that_cannot_be_read_is_told_once_until_its_fault_is_another() {
     let mut w = World::new();
     has(&mut w, &unreadable());

@@ -25,6 +25,7 @@ use crate::control::context::Context;
 use crate::control::error::Error;
 use crate::control::memory::{Expectation, Memory, Remembered};
 use crate::control::{gather, reconcile};
+use crate::decide::allowance::Allowance;
 use crate::decide::conditions;
 use crate::decide::observed::{Child, Settings};
 use crate::metrics::Metrics;
@@ -76,6 +77,7 @@ impl World {
         for event in [Event::Init, Event::InitDone] {
             writers.environments.apply_watcher_event(&event);
         }
+        caches.allowances.absorb(Event::Apply(namespace()));
         caches.allowed_hosts.absorb(Event::Apply(namespace()));
         let (herald, told) = herald(&outages);
         let ctx = Context {
@@ -159,7 +161,7 @@ impl World {
         self.caches.claims().learn(&gateway);
         let remembered = self.ctx.memory.recall(&gateway);
         let gathered = gather::cached(&self.ctx, &self.caches, &gateway, remembered, Now::read());
-        let plan = gathered.decide(&self.ctx.settings);
+        let plan = gathered.decide();
         if !plan.moves {
             gateway.status = plan.status.or(gateway.status);
         }
@@ -343,7 +345,7 @@ pub(crate) fn settings() -> Settings {
         start_deadline: Duration::from_secs(300),
         stop_partial_starts: false,
         cleanup_stuck_after: Duration::from_secs(600),
-        ingress_classes: Vec::new(),
+        allowance: Allowance::ANYTHING,
         ingress_annotations: std::collections::BTreeMap::new(),
         inheritance: crate::children::Inheritance::default(),
         registry_deletion_timeout: Duration::from_secs(900),

@@ -8,8 +8,8 @@ mod wake;
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Pod;
-use kube::runtime::watcher;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
 use tokio::task::JoinSet;
 
@@ -84,7 +84,12 @@ pub fn start(shared: &Shared, scope: &Scope, caches: &Arc<Caches>, writers: Writ
     let ingresses = events::fill(&wake, |caches| &caches.ingresses, routes);
     let budgets = events::fill(&wake, |caches| &caches.disruption_budgets, gateway);
     let pods = events::fill(&wake, |caches| &caches.pods, gateway);
-    let allowed_hosts = events::fill(&wake, |caches| &caches.allowed_hosts, everything_in);
+    let mut allowances = events::fill(&wake, |caches| &caches.allowances, everything_in);
+    let mut allowed_hosts = events::fill(&wake, |caches| &caches.allowed_hosts, everything_in);
+    let allowed = move |event: Event<Namespace>| {
+        allowances(event.clone());
+        allowed_hosts(event);
+    };
 
     let mut watchers = Watchers { shared, scope, running: JoinSet::new() };
     let client = &shared.client;
@@ -95,7 +100,7 @@ pub fn start(shared: &Shared, scope: &Scope, caches: &Arc<Caches>, writers: Writ
     watchers.add(scope.api(client), all.clone(), prune::child, ingresses);
     watchers.add(scope.api(client), all, prune::child, budgets);
     watchers.add(scope.api(client), ours, |_: &mut Watched<Pod>| {}, pods);
-    watchers.add(Api::all(client.clone()), namespaces, prune::metadata, allowed_hosts);
+    watchers.add(Api::all(client.clone()), namespaces, prune::metadata, allowed);
     watchers.running
 }
 

@@ -4,7 +4,7 @@ use mongodb::bson::{Bson, Document, doc};
 
 use super::{Act, AnswerIn};
 use crate::decide::say;
-use crate::registry::document::{Answer, Collection, EnvironmentDocument, GatewayDocument, Unreadable, or_null};
+use crate::registry::document::{Answer, Collection, EnvironmentDocument, GatewayDocument, Unreadable, is, or_null};
 
 /// Reasons of answers. Those of transitions are others, so that neither clears the other's.
 const ANSWERS: &[&str] =
@@ -53,22 +53,19 @@ pub(super) fn answer_unreadable(collection: Collection, document: &Unreadable) -
     if document.error == Some(Bson::from(&answer)) {
         return None;
     }
-    let filter = doc! {
-        "_id": document.id.clone(),
-        "state": or_null(document.state.as_ref()),
-        "updatedAt": or_null(document.updated_at.as_ref()),
-    };
+    let mut filter = doc! { "_id": is(document.id.clone()) };
+    filter.extend(document.fence.clone());
     Some(Act::Answer(AnswerIn { collection, filter, answer: Some(answer) }))
 }
 
 pub(super) fn gateway_as_read(document: &GatewayDocument) -> Document {
     doc! {
-        "_id": document.id.clone(),
+        "_id": is(document.id.clone()),
         "state": or_null(document.state.as_ref()),
         "updatedAt": or_null(document.updated_at.as_ref()),
     }
 }
 
 pub(super) fn environment_as_read(document: &EnvironmentDocument) -> Document {
-    doc! { "_id": document.id.clone(), "name": &document.name, "host": or_null(document.host.as_ref()) }
+    doc! { "_id": is(document.id.clone()), "name": &document.name, "host": or_null(document.host.as_ref()) }
 }

@@ -19,7 +19,8 @@ use mongodb::bson::{Bson, Document, doc};
 use serde_json::Value;
 
 use super::document::{
-    Answer, Collection, DELETED, Defaults, Documents, EnvironmentDocument, GatewayDocument, Read, Unreadable, or_null,
+    Answer, Collection, DELETED, Defaults, Documents, EnvironmentDocument, GatewayDocument, Read, Unreadable, is,
+    or_null,
 };
 use super::identity::{carries, environment_name, mirrored, platforms_id};
 use crate::api::{ApiGateway, Environment, INTENT_ANNOTATION, ObjectKey};
@@ -101,8 +102,9 @@ pub fn decide(gateway_id: &str, documents: &Documents, objects: &Objects, defaul
             let answer = refusal(
                 DUPLICATE,
                 format!(
-                    "{} documents have the gatewayId {gateway_id:?}; nothing is done until one is left",
-                    documents.gateways.len()
+                    "{} documents have the gatewayId {:?}; nothing is done until one is left",
+                    documents.gateways.len(),
+                    say(gateway_id)
                 ),
             );
             acts.extend(documents.gateways.iter().filter_map(|document| {
@@ -187,7 +189,7 @@ impl Decision<'_> {
         }
         let message = format!(
             "the gatewayId {:?} holds a dot: such ids are those of gateways made with kubectl, and there is none",
-            self.gateway_id
+            say(self.gateway_id)
         );
         answer_gateway(document, Some(&refusal(INVALID_NAME, message))).into_iter().collect()
     }
@@ -220,7 +222,7 @@ impl Decision<'_> {
         if !ids.is_empty() {
             acts.push(Act::Remove(Collection::Environments, doc! { "_id": { "$in": ids } }));
         }
-        let mut filter = doc! { "_id": document.id.clone() };
+        let mut filter = doc! { "_id": is(document.id.clone()) };
         filter.extend(fence);
         acts.push(Act::Remove(Collection::Gateways, filter));
         acts
@@ -237,7 +239,7 @@ impl Decision<'_> {
         let found = self.gateway_at(place);
         if let Some(found) = found {
             if platforms_id(found) != Some(self.gateway_id) {
-                let owner = platforms_id(found).map_or("kubectl".to_owned(), |id| format!("the gateway {id:?}"));
+                let owner = platforms_id(found).map_or("kubectl".to_owned(), |id| format!("the gateway {:?}", say(id)));
                 let message = format!("the ApiGateway {place} is there already, and {owner}'s");
                 return Err(refusal(OBJECT_TAKEN, message));
             }
@@ -297,7 +299,7 @@ impl Decision<'_> {
             Asked::Deletion(_) if goes => Ok(None),
             Asked::Deletion(place) if ours.is_some() => Ok(Some(Act::DeleteEnvironment(place))),
             Asked::Deletion(_) => {
-                let filter = doc! { "_id": document.id.clone(), "state": DELETED };
+                let filter = doc! { "_id": is(document.id.clone()), "state": DELETED };
                 Ok(Some(Act::Remove(Collection::Environments, filter)))
             }
             Asked::Object(asked) if found.is_some() && ours.is_none() => {

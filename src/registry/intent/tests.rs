@@ -225,7 +225,7 @@ fn deleted_deletes_the_object_and_then_the_documents() {
     assert_eq!(decide_all(&documents, &with(going)), []);
     let removed = [
         Act::Remove(Collection::Environments, doc! { "_id": { "$in": ["e-dev"] } }),
-        Act::Remove(Collection::Gateways, doc! { "_id": 1, "state": "Deleted" }),
+        Act::Remove(Collection::Gateways, doc! { "_id": { "$eq": 1 }, "state": "Deleted" }),
     ];
     assert_eq!(decide_all(&documents, &nothing()), removed);
 }
@@ -376,7 +376,7 @@ fn an_environment_that_is_deleted_goes_and_then_its_document() {
     let deleted = || environment("dev", doc! { "state": "Deleted" });
     let place = ObjectKey::new("tenants", "g1-dev");
     assert_eq!(served(vec![deleted()], vec![dev]), [Act::DeleteEnvironment(place)]);
-    let removed = Act::Remove(Collection::Environments, doc! { "_id": "e-dev", "state": "Deleted" });
+    let removed = Act::Remove(Collection::Environments, doc! { "_id": { "$eq": "e-dev" }, "state": "Deleted" });
     assert_eq!(served(vec![deleted()], Vec::new()), [removed]);
 }
 
@@ -409,7 +409,7 @@ fn a_mirror_is_its_gateways_to_look_at() {
 #[test]
 fn a_mirror_whose_gateway_is_gone_is_removed_where_that_can_be_said() {
     let recorded = mirror(doc! { "uid": "u" });
-    let removed = [Act::Remove(Collection::Gateways, doc! { "_id": 1, "uid": "u" })];
+    let removed = [Act::Remove(Collection::Gateways, doc! { "_id": { "$eq": 1 }, "uid": { "$eq": "u" } })];
     assert_eq!(about_mirror(recorded.clone(), &nothing()), removed);
     let elsewhere = Objects { watched: Some(vec!["others".to_owned()]), ..Objects::default() };
     assert_eq!(about_mirror(recorded, &elsewhere), []);

@@ -7,13 +7,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::ResourceExt;
 use serde_json::Value;
 
-use crate::api::{ApiGateway, Environment, GATEWAY_ID_ANNOTATION, ObjectKey};
+use crate::api::{ApiGateway, Environment, ObjectKey};
 use crate::children;
 use crate::registry::document::{Answer, Collection};
-use crate::registry::identity::platforms_id;
+use crate::registry::identity::{id_in, platforms_id};
 use crate::registry::known::Concerned;
 
 /// What became of documents: their objects, and those that could not be made.
@@ -31,6 +30,8 @@ struct State {
     fresh_environments: HashMap<ObjectKey, Environment>,
     /// Ids that wait for whoever is in their object's place.
     blocked: HashMap<(Collection, ObjectKey), BTreeSet<String>>,
+    /// Documents that the database does not let be answered, by their filters, until when.
+    unanswerable: HashMap<String, Instant>,
     /// What the API server refused.
     refused: HashMap<(Collection, ObjectKey), Refused>,
 }
@@ -122,6 +123,21 @@ impl Made {
         Some(refused.answer.clone())
     }
 
+    /// The database refused an answer in a document: too large already, say. It is not asked again before then.
+    pub fn cannot_answer(&self, filter: String, until: Instant) {
+        self.lock().unanswerable.insert(filter, until);
+    }
+
+    /// Whether an answer may be written, as far as it is known.
+    pub fn may_answer(&self, filter: &str, now: Instant) -> bool {
+        let mut state = self.lock();
+        let over = state.unanswerable.get(filter).is_none_or(|until| *until <= now);
+        if over {
+            state.unanswerable.remove(filter);
+        }
+        over
+    }
+
     /// A gateway appeared or changed. Returns the ids that it concerns.
     pub fn saw_gateway(&self, gateway: &ApiGateway) -> Concerned {
         let place = ObjectKey::of(gateway);
@@ -156,7 +172,7 @@ impl Made {
         let mut state = self.lock();
         state.fresh_environments.remove(&place);
         let mut concerned = state.unblock(Collection::Environments, &place);
-        concerned.extend(environment.annotations().get(GATEWAY_ID_ANNOTATION).cloned());
+        concerned.extend(id_in(&environment.metadata).map(str::to_owned));
         concerned
     }
 
@@ -201,7 +217,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::{REGISTRY_LABEL, REGISTRY_MONGODB};
+    use crate::api::{GATEWAY_ID_ANNOTATION, REGISTRY_LABEL, REGISTRY_MONGODB};
 
     fn place() -> ObjectKey {
         ObjectKey::new("tenants", "shop")
@@ -256,6 +272,16 @@ mod tests {
         made.saw_gateway(&shop("a"));
         assert_eq!(made.lost_environment(&ObjectKey::new("tenants", "shop-dev-1")), concerned(["a"]));
         assert_eq!(made.lost_environment(&ObjectKey::new("others", "shop-dev-1")), concerned([]));
+    }
+
+    #[test]
+    fn a_document_that_cannot_be_answered_is_not_asked_about_for_a_while() {
+        let made = Made::default();
+        let now = Instant::now();
+        let later = now + Duration::from_secs(300);
+        made.cannot_answer("{ _id: 1 }".to_owned(), later);
+        assert!(!made.may_answer("{ _id: 1 }", now) && made.may_answer("{ _id: 2 }", now));
+        assert!(made.may_answer("{ _id: 1 }", later));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::Mongo;
 use crate::api::ApiGateway;
 use crate::decide::Step;
 use crate::metrics::labels::Operation;
-use crate::registry::document::{ACTIVE, EnvironmentDocument, GatewayDocument, INACTIVE, Read};
+use crate::registry::document::{ACTIVE, EnvironmentDocument, GatewayDocument, INACTIVE, Read, is};
 use crate::registry::identity::Identity;
 use crate::registry::known::{self, Begun, Shelved};
 use crate::registry::report::{self, EnvironmentView, Situation};
@@ -91,13 +91,13 @@ impl Mongo {
                 Some(host) => doc! { "$set": { "host": host } },
                 None => doc! { "$unset": { "host": "" } },
             };
-            let filter = doc! { "_id": document.id.clone() };
+            let filter = doc! { "_id": is(document.id.clone()) };
             if !self.change::<EnvironmentDocument>(Operation::Record, filter, update).await? {
                 self.read_again(gateway_id).await?;
             }
         }
         for document in situation.surplus_environments() {
-            self.store.remove::<EnvironmentDocument>(doc! { "_id": document.id.clone() }).await?;
+            self.store.remove::<EnvironmentDocument>(doc! { "_id": is(document.id.clone()) }).await?;
             EnvironmentDocument::shelf(&self.known).forget(&document.id);
         }
         Ok(())
@@ -253,7 +253,7 @@ impl Mongo {
                 return Ok(());
             }
             begun = self.begin::<T>();
-            read = self.store.find::<T>(doc! { "_id": id.clone() }).await?.into_iter().next();
+            read = self.store.find::<T>(doc! { "_id": is(id.clone()) }).await?.into_iter().next();
         }
         Err(RegistryError::Changed)
     }

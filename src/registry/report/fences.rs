@@ -10,8 +10,8 @@ pub fn reports(gateway_id: &str, uid: &str, seq: i64) -> Document {
 }
 
 /// The fence of a record: nobody's document, or that of an object that was not created later. A document
-/// whose number was taken away is recorded again.
-pub fn takes_over(gateway_id: &str, uid: &str, created: DateTime) -> Document {
+/// whose number was taken away is recorded again; and one that records an object from the future (after `tomorrow`) records none.
+pub fn takes_over(gateway_id: &str, uid: &str, created: DateTime, tomorrow: DateTime) -> Document {
     doc! {
         "gatewayId": gateway_id,
         "$or": [
@@ -19,6 +19,7 @@ pub fn takes_over(gateway_id: &str, uid: &str, created: DateTime) -> Document {
             { "uid": uid, "seq": null },
             { "uid": { "$ne": uid }, "recordedAt": null },
             { "uid": { "$ne": uid }, "recordedAt": { "$lte": created } },
+            { "uid": { "$ne": uid }, "recordedAt": { "$gt": tomorrow } },
         ],
     }
 }

@@ -12,7 +12,7 @@ mod words;
 
 use mongodb::bson::{Bson, Document, doc};
 
-use super::document::{DELETED, Defaults, Documents, GatewayDocument};
+use super::document::{DELETED, Defaults, Documents, GatewayDocument, is};
 use super::identity::{self, Identity};
 use crate::api::{ApiGateway, ObjectKey};
 use crate::decide::observed::RegistryFacts;
@@ -126,7 +126,7 @@ impl Situation<'_> {
         }
         let platforms = self.identity().platforms;
         let gateway = self.own_document().map(|document| {
-            let mut filter = doc! { "_id": document.id.clone(), "uid": self.gateway.uid() };
+            let mut filter = doc! { "_id": is(document.id.clone()), "uid": self.gateway.uid() };
             if platforms {
                 filter.insert("state", DELETED);
             }

@@ -98,7 +98,10 @@ impl Situation<'_> {
         if !self.identity().platforms {
             set.extend(self.word(self.mirrored_state(), Some(self.mirrored_spec()), 0, now));
         }
-        Write { filter: takes_over(&self.identity().gateway_id, uid, created), update: doc! { "$set": set } }
+        Write {
+            filter: takes_over(&self.identity().gateway_id, uid, created, tomorrow(now)),
+            update: doc! { "$set": set },
+        }
     }
 
     /// The first document of a gateway that is kubectl's.
@@ -198,4 +201,10 @@ impl Situation<'_> {
         }
         Some(Write { filter, update })
     }
+}
+
+/// A day from now: what the API server's clock and ours may differ by is less.
+fn tomorrow(now: Timestamp) -> DateTime {
+    const DAY_IN_MILLISECONDS: i64 = 86_400_000;
+    DateTime::from_millis(now.as_millisecond().saturating_add(DAY_IN_MILLISECONDS))
 }

@@ -20,7 +20,7 @@ pub enum RegistryError {
     #[error("the database refused: {0}")]
     Refused(String),
     /// The documents changed meanwhile.
-    #[error("the document changed meanwhile")]
+    #[error("the document changed meanwhile, or records a later object: then remove its uid")]
     Changed,
 }
 

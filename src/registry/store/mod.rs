@@ -4,6 +4,7 @@
 //! call is bounded in time, each write by leadership as well, and none is repeated here.
 
 mod errors;
+mod lenient;
 mod stream;
 
 use std::future::poll_fn;
@@ -26,6 +27,7 @@ use crate::metrics::Metrics;
 use crate::metrics::labels::{Operation, RegistryOutcome};
 
 pub use errors::RegistryError;
+use lenient::Lenient;
 pub use stream::{Change, Stream};
 
 /// A kind of document, with its collection.
@@ -163,9 +165,12 @@ impl Store {
             // Each batch is a call.
             let next = tokio::time::timeout(self.settings.timeout, cursor.advance());
             match next.await {
-                Ok(Ok(true)) => match cursor.deserialize_current() {
+                Ok(Ok(true)) => match lenient::document(cursor.current()) {
                     Ok(document) => documents.push(T::read(document)),
-                    Err(error) => return Err(self.error(&error)),
+                    // The others are not to be unknown for one.
+                    Err(error) => {
+                        tracing::error!(collection = T::COLLECTION, %error, "a document is no BSON and is left out")
+                    }
                 },
                 Ok(Ok(false)) => return Ok(documents),
                 Ok(Err(error)) => return Err(self.away(self.error(&error))),
@@ -184,13 +189,13 @@ impl Store {
         filter: Document,
         update: Document,
     ) -> Result<Option<Read<T>>, RegistryError> {
-        let collection = self.collection::<T>()?;
+        let collection = self.collection::<T>()?.clone_with_type::<Lenient<Document>>();
         let change = async {
             let change = collection.find_one_and_update(filter, update);
             // The whole document: FerretDB takes no projection here.
             change.return_document(ReturnDocument::After).await
         };
-        Ok(self.write(operation, change).await?.map(T::read))
+        Ok(self.write(operation, change).await?.map(|Lenient(document)| T::read(document)))
     }
 
     /// Changes all documents that are as the filter says. Returns how many.

@@ -8,9 +8,10 @@ use mongodb::change_stream::ChangeStream;
 use mongodb::change_stream::event::{ChangeStreamEvent, OperationType, ResumeToken};
 use mongodb::options::FullDocumentType;
 
+use super::lenient::Lenient;
 use super::{RegistryError, Store, Stored};
 use crate::metrics::labels::Operation;
-use crate::registry::document::{Kept, Read};
+use crate::registry::document::{Kept, Read, is};
 
 /// The operator's own collection: where its change streams go on.
 const OWN: &str = "phasegate";
@@ -19,7 +20,7 @@ const OWN: &str = "phasegate";
 const AWAIT: Duration = Duration::from_secs(10);
 
 /// A change stream of one collection.
-pub type Stream = ChangeStream<ChangeStreamEvent<Document>>;
+pub type Stream = ChangeStream<Lenient<ChangeStreamEvent<Document>>>;
 
 /// What a change stream tells.
 pub enum Change<T> {
@@ -48,7 +49,7 @@ impl Store {
                 .resume_after(after)
                 .await
         };
-        self.read(Operation::Watch, watch).await
+        Ok(self.read(Operation::Watch, watch).await?.with_type())
     }
 
     /// The next change, or that there was none for a while.
@@ -57,7 +58,7 @@ impl Store {
     /// When the stream does not go on.
     pub async fn next<T: Stored>(&self, stream: &mut Stream) -> Result<Change<T>, RegistryError> {
         match tokio::time::timeout(AWAIT + self.settings.timeout, stream.next_if_any()).await {
-            Ok(Ok(Some(event))) => self.change_of(&event).await,
+            Ok(Ok(Some(Lenient(event)))) => self.change_of(&event).await,
             Ok(Ok(None)) if stream.is_alive() => Ok(Change::Nothing),
             Ok(Ok(None)) => Ok(Change::Ends),
             Ok(Err(error)) => Err(self.away(self.error(&error))),
@@ -88,7 +89,7 @@ impl Store {
     }
 
     async fn look_up<T: Stored>(&self, id: &Bson) -> Result<Change<T>, RegistryError> {
-        let found = self.find::<T>(doc! { "_id": id.clone() }).await?.into_iter().next();
+        let found = self.find::<T>(doc! { "_id": is(id.clone()) }).await?.into_iter().next();
         Ok(found.map_or_else(|| Change::Gone(id.clone()), |read| Change::Is(Box::new(read))))
     }
 

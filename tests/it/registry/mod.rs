@@ -4,6 +4,7 @@
 mod credentials;
 mod deletion;
 mod documents;
+mod forged;
 mod history;
 mod intent;
 mod leadership;

@@ -14,6 +14,7 @@ use crate::api::{
     RESTART_ANNOTATION, RETRY_ANNOTATION, Reason, StartRetries, State, Transition,
 };
 use crate::children::Inheritance;
+use crate::decide::allowance::{Allowance, Breaches, NotAllowed};
 use crate::decide::observed::{
     Absent, Answer, Child, Complaint, EnvironmentFacts, HostVerdict, Moment, Observed, PodTrouble, Pods, Presence,
     Refusal, RegistryFacts, Rollout, Settings, Silence, Trouble, Unanswered, Writes,
@@ -27,7 +28,7 @@ pub static SETTINGS: Settings = Settings {
     start_deadline: Duration::from_secs(300),
     stop_partial_starts: false,
     cleanup_stuck_after: Duration::from_secs(600),
-    ingress_classes: Vec::new(),
+    allowance: Allowance::ANYTHING,
     ingress_annotations: BTreeMap::new(),
     inheritance: Inheritance { labels: Vec::new(), annotations: Vec::new() },
     registry_deletion_timeout: Duration::from_secs(900),
@@ -293,6 +294,7 @@ pub fn nothing() -> Observed {
         pods: Pods::default(),
         environments: Vec::new(),
         host: HostVerdict::Free,
+        breaches: Breaches::default(),
         registry: RegistryFacts::settled(),
         refusal: None,
         unanswered: None,
@@ -355,6 +357,24 @@ pub fn host_not_allowed(observed: Observed) -> Observed {
     but(observed, |o| {
         o.host = HostVerdict::NotAllowed { host: HOST.to_owned(), allowed: "tenants.example.net".to_owned() };
     })
+}
+
+/// Its pods ask for what they may not have.
+pub fn not_allowed(observed: Observed) -> Observed {
+    but(observed, |o| o.breaches.pods = Some(breach("spec.image")))
+}
+
+pub fn class_not_allowed(observed: Observed) -> Observed {
+    but(observed, |o| o.breaches.ingress_class = Some(breach("spec.ingressClassName")))
+}
+
+pub fn breach(field: &str) -> NotAllowed {
+    NotAllowed {
+        field: field.to_owned(),
+        asked: "\"theirs\"".to_owned(),
+        by: "the operator's flag --so".to_owned(),
+        instead: "allows only ours".to_owned(),
+    }
 }
 
 pub fn registry_away(observed: Observed) -> Observed {

@@ -60,6 +60,13 @@ fn before_the_start() {
             after(0),
             ["False HostNotAllowed", "False HostNotAllowed", "False HostNotAllowed", "True HostNotAllowed"],
         ),
+        (
+            "what is not allowed stalls",
+            created(),
+            not_allowed(nothing()),
+            after(60),
+            ["False NotAllowed", "False NotAllowed", "False NotAllowed", "True NotAllowed"],
+        ),
         ("a taken name stalls", fresh(), name_taken(nothing()), after(0), held("NameTaken")),
         (
             "garbage collection that is late does not",
@@ -245,6 +252,25 @@ fn while_started() {
             host_taken(serving()),
             after(60),
             ["False HostTaken", "True Started", "False HostTaken", "True HostTaken"],
+        ),
+        (
+            "what is not allowed any more stalls, although it is what was asked, and serves",
+            started(),
+            not_allowed(serving()),
+            after(60),
+            ["False NotAllowed", "True Started", "False NotAllowed", "True NotAllowed"],
+        ),
+        (
+            "so does an ingress class",
+            started(),
+            class_not_allowed(serving()),
+            after(60),
+            [
+                "False IngressClassNotAllowed",
+                "True Started",
+                "False IngressClassNotAllowed",
+                "True IngressClassNotAllowed",
+            ],
         ),
     ]);
 }

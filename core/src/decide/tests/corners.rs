@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use super::builders::*;
 use crate::api::{ApiGateway, Attempt, Phase, RETRY_ANNOTATION, Reason, State};
 use crate::decide::Situation;
-use crate::decide::observed::{Child, Moment, Observed, Settings};
+use crate::decide::observed::{Child, Moment, Observed, Presence};
 use crate::decide::requests::Requests;
 use crate::decide::{Plan, Step, decide};
 
@@ -122,24 +122,17 @@ fn a_gateway_that_names_no_host_has_all_the_host_it_needs() {
 
 #[test]
 fn an_ingress_class_that_is_not_allowed_is_in_the_way_of_a_start_and_of_its_rules() {
-    let settings = Settings { ingress_classes: vec!["public".to_owned()], ..SETTINGS.clone() };
-    let named = |class: &str| taken_up(but(fresh(), |g| g.spec.ingress_class_name = Some(class.to_owned())));
-    let held = decide(&named("internal"), &nothing(), &after(0), &settings).status.unwrap();
+    let held = status_after(&fresh(), &class_not_allowed(nothing()), &after(0));
     assert_eq!(held.phase, Some(Phase::Created));
     assert_eq!(held.history[0].reason, Reason::IngressClassNotAllowed);
-    for allowed in [named("public"), fresh()] {
-        let begun = decide(&allowed, &nothing(), &after(0), &settings).status.unwrap();
-        assert_eq!(begun.phase, Some(Phase::Starting));
-    }
-    let any = decide(&named("internal"), &nothing(), &after(0), &SETTINGS).status.unwrap();
-    assert_eq!(any.phase, Some(Phase::Starting), "no classes are named: any will do");
     // A gateway that serves keeps the rules that it has: what differs from them is repaired.
-    let serves = taken_up(but(started(), |g| g.spec.ingress_class_name = Some("internal".to_owned())));
     let edited = child(child(serving(), Child::Ingress, different()), Child::Service, different());
     assert_eq!(
-        decide(&serves, &edited, &after(60), &settings).steps,
+        decide(&started(), &class_not_allowed(edited), &after(60), &SETTINGS).steps,
         [Step::Update(Child::Service), Step::Update(Child::Ingress)]
     );
+    let missing = class_not_allowed(child(serving(), Child::Ingress, Presence::Missing));
+    assert_eq!(decide(&started(), &missing, &after(60), &SETTINGS).steps, []);
 }
 
 #[test]

@@ -767,8 +767,17 @@ fn what_is_in_the_way_is_named() {
     assert_cause(&obstacle_cause(&s, &old), Reason::WaitingForDeletion, &["Deployment", "shop", "earlier gateway"]);
     let forbidden = Obstacle::HostNotAllowed { host: HOST.to_owned(), allowed: "tenants.example.net".to_owned() };
     assert_cause(&obstacle_cause(&s, &forbidden), Reason::HostNotAllowed, &[HOST, "tenants.example.net"]);
-    let class = Obstacle::IngressClassNotAllowed { class: "internal".to_owned(), allowed: "public".to_owned() };
-    assert_cause(&obstacle_cause(&s, &class), Reason::IngressClassNotAllowed, &["internal", "public"]);
+    let class = Obstacle::IngressClassNotAllowed(breach("spec.ingressClassName"));
+    let words = "spec.ingressClassName \"theirs\" is not allowed: the operator's flag --so allows only ours";
+    assert_cause(&obstacle_cause(&s, &class), Reason::IngressClassNotAllowed, &[words]);
+    assert!(obstacle_cause(&s, &class).hint.contains("leave it out"));
+    let pods = Obstacle::NotAllowed(breach("spec.image"));
+    let told = obstacle_cause(&s, &pods);
+    assert_eq!(told.message, "spec.image \"theirs\" is not allowed: the operator's flag --so allows only ours");
+    assert_eq!(told.hint, "Change spec.image, or ask who runs the cluster; it goes on by itself once it is allowed.");
+    let (gateway, observed) = (started(), serving());
+    let told = obstacle_cause(&situation(&gateway, &observed, &moment), &pods).message;
+    assert!(told.ends_with("; the pods are left as they are"), "{told}");
     assert_cause(&failure(&host_taken(nothing())), Reason::HostTaken, &[HOST]);
 }
 

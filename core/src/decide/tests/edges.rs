@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::builders::*;
-use crate::api::{ApiGateway, DesiredState, Phase, Reason};
+use crate::api::{ApiGateway, ApiGatewayStatus, DesiredState, Phase, Reason};
 use crate::decide::Place;
 use crate::decide::observed::{Absent, Child, Moment, Observed, Presence};
 use crate::decide::phase::EDGES;
@@ -78,6 +78,9 @@ pub fn worlds() -> Vec<Observed> {
         child(serving(), Child::Service, Presence::Expected),
         child(serving(), Child::Ingress, Presence::Immutable),
         host_not_allowed(nothing()),
+        not_allowed(nothing()),
+        not_allowed(rolling_out()),
+        class_not_allowed(child(serving(), Child::Ingress, different())),
         silent(rolling_out(), 30, None),
         image_not_pullable(rolling_out(), "shop-2"),
         unanswered(nothing(), Child::Deployment, webhook()),
@@ -137,6 +140,7 @@ const INVARIANTS: &[fn(&Case<'_>)] = &[
     events_are_read_of_those_only_that_start_or_serve,
     nobody_is_started_who_is_asked_to_be_stopped,
     nobody_is_given_up_before_the_deadline_or_untried,
+    no_pod_is_made_changed_or_restarted_that_is_not_allowed,
     only_a_failed_attempt_is_told_as_given_up,
     a_decision_that_was_recorded_has_nothing_new_to_say,
 ];
@@ -178,6 +182,19 @@ fn a_plan_that_moves_does_nothing_else_and_records_one_transition(case: &Case<'_
     assert_eq!(after.history.len(), before.history.len() + 1);
     assert_eq!((&last.from, Some(&last.to), Some(last.state)), (&before.phase, after.phase.as_ref(), after.state));
     assert!(!last.message.is_empty());
+}
+
+fn no_pod_is_made_changed_or_restarted_that_is_not_allowed(case: &Case<'_>) {
+    let Case { gateway, observed, plan, .. } = case;
+    if observed.breaches.pods.is_none() {
+        return;
+    }
+    let writes = [Step::Create(Child::Deployment), Step::Update(Child::Deployment)];
+    assert!(!plan.steps.iter().any(|step| writes.contains(step)), "{:?}", plan.steps);
+    let number = |status: &ApiGatewayStatus| status.attempt.as_ref().map(|attempt| attempt.number);
+    let after = plan.status.as_ref().map(|after| (number(after), after.restarts));
+    let before = gateway.status_or_default();
+    assert!(after.is_none_or(|after| after == (number(&before), before.restarts)), "{:?}", place(gateway));
 }
 
 fn a_plan_that_stays_records_no_transition(case: &Case<'_>) {

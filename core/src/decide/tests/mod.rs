@@ -2,6 +2,7 @@
 //! what they expect was written by hand from it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod allowance;
 mod answer;
 mod builders;
 mod conditions;

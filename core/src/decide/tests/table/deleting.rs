@@ -45,6 +45,16 @@ fn any_phase_with_kubernetes_as_the_registry_a_finalizer_that_was_left_is_remove
 }
 
 #[test]
+fn any_phase_with_kubernetes_as_the_registry_a_finalizer_that_may_not_be_removed_is_somebody_elses() {
+    for (phase, gateway) in in_every_phase() {
+        for observed in [nothing(), serving()] {
+            let forged = but(observed, |o| o.registry.may_let_go = false);
+            check(vec![row(phase, deleted(gateway.clone()), forged, since(1), Nothing)]);
+        }
+    }
+}
+
+#[test]
 fn any_phase_what_is_to_be_left_behind_is_let_go_of_first() {
     for (phase, gateway) in in_every_phase() {
         let orphans = but(deleted(gateway), |g| {

@@ -3,6 +3,7 @@
 mod begin;
 mod deadline;
 mod deleting;
+mod not_allowed;
 mod registry;
 mod started;
 mod starting;

@@ -1,0 +1,250 @@
+//! Whoever may write documents, or objects, writes into them what is the operator's, and what is no document at all: nobody else's
+//! gateway is touched, the operator goes on, and what is wrong is told.
+
+use kube::api::DeleteParams;
+use mongodb::bson::{Bson, DateTime, Document, Regex, doc};
+use phasegate::api::{ApiGateway, Environment};
+use serde_json::{Value, json};
+
+use super::{ENVIRONMENTS, GATEWAYS, Platform, ancestor, answer, text, whole};
+use crate::harness::{World, gateway};
+
+/// A document of a gateway with these fields beside, or instead of, the usual.
+fn with(id: &str, more: Document) -> Document {
+    let mut document = ancestor(id);
+    document.extend(more);
+    document
+}
+
+/// What of an object nobody else may change.
+fn kept(object: &ApiGateway) -> (Option<String>, Option<i64>, Value, i64) {
+    let spec = serde_json::to_value(&object.spec).unwrap();
+    (object.metadata.uid.clone(), object.metadata.generation, spec, object.status.as_ref().unwrap().transitions)
+}
+
+/// Documents that are answered, each with a reason and a word of the sentence.
+fn refused(platform: &Platform, bank: &str, elsewhere: &str) -> Vec<(Document, &'static str, &'static str)> {
+    let long = "x".repeat(2_000_000);
+    let deep = (0..50).fold(Bson::Null, |inner, _| doc! { "a": inner }.into());
+    let regex =
+        || Bson::RegularExpression(Regex { pattern: ".*".try_into().unwrap(), options: "".try_into().unwrap() });
+    let mut rows = vec![
+        // What stands for a text or a moment.
+        (with("state-list", doc! { "state": ["Running"] }), "UndecodableDocument", "state"),
+        (with("state-regex", doc! { "state": regex() }), "UndecodableDocument", "state"),
+        (with("when-regex", doc! { "state": "Sleeping", "updatedAt": regex() }), "UnknownState", "Sleeping"),
+        (
+            with("when-object", doc! { "state": "Sleeping", "updatedAt": { "any": ["thing"] } }),
+            "UnknownState",
+            "Sleeping",
+        ),
+        (
+            with("when-code", doc! { "state": "Sleeping", "updatedAt": Bson::JavaScriptCode("1".into()) }),
+            "UnknownState",
+            "",
+        ),
+        (with("id", doc! { "gatewayId": regex() }), "UndecodableDocument", "gatewayId must be a text"),
+        (with("id", doc! { "gatewayId": { "a": 1 } }), "UndecodableDocument", "gatewayId must be a text"),
+        (with("id", doc! { "gatewayId": Bson::Null }), "UndecodableDocument", "gatewayId must be a text"),
+        (with(&"g".repeat(300), doc! {}), "UndecodableDocument", "1 to 253 characters"),
+        // What is the operator's.
+        (with("by", doc! { "by": 5 }), "UndecodableDocument", "by is of a type"),
+        (with("seq", doc! { "seq": "9" }), "UndecodableDocument", "seq is of a type"),
+        (with("uid", doc! { "uid": ["a"] }), "UndecodableDocument", "uid is of a type"),
+        (with("error", doc! { "error": 7 }), "UndecodableDocument", "error is of a type"),
+        (with("recorded", doc! { "recordedAt": "now" }), "UndecodableDocument", "recordedAt is of a type"),
+        // What no object could have.
+        (with("large", doc! { "spec": { "args": [&long] } }), "UndecodableDocument", "larger than 1024 KiB"),
+        (with("large-state", doc! { "state": &long }), "UndecodableDocument", "larger than 1024 KiB"),
+        (with("large-error", doc! { "error": &long }), "UndecodableDocument", "larger than 1024 KiB"),
+        (with("deep", doc! { "spec": deep }), "UndecodableDocument", "nested"),
+        (
+            with("number", doc! { "spec": { "replicas": f64::NAN } }),
+            "UndecodableDocument",
+            "spec.replicas is no number",
+        ),
+        (with("dots", doc! { "spec": { "a.b": 1 } }), "ObjectRefused", "a.b"),
+        // What is somebody else's.
+        (with("thief", doc! { "name": "bank" }), "ObjectTaken", "bank"),
+        (with("thief-uid", doc! { "name": "bank", "uid": bank, "seq": 99_i64 }), "ObjectTaken", "bank"),
+        (with("thief-own", doc! { "name": "own" }), "ObjectTaken", "kubectl"),
+        (with("elsewhere", doc! { "namespace": elsewhere }), "NamespaceNotAllowed", "none of those"),
+        (with("kube-system.coredns", doc! {}), "InvalidName", "holds a dot"),
+        (with("path", doc! { "name": "../bank" }), "InvalidName", "../bank"),
+    ];
+    for (at, (document, ..)) in rows.iter_mut().enumerate() {
+        document.insert("_id", format!("{}-{at}", platform.world.namespace));
+    }
+    rows
+}
+
+#[tokio::test]
+async fn documents_that_are_forged_are_told_and_touch_nobody_elses_gateway() {
+    let platform = Platform::new("forged").await;
+    let world = &platform.world;
+    let elsewhere = World::new("forged-else").await;
+    let _operator = platform.operator();
+    platform.insert(ancestor("bank")).await;
+    platform.insert_environments("bank", &["dev"]).await;
+    world.apply(&gateway("own", json!({ "image": "acme/gateway:1" }))).await;
+    let (bank, _) = platform.until_started("bank").await;
+    platform.until_environments("bank", "Active").await;
+    let own = world.until_started("own").await;
+    let mirror = format!("{}.own", world.namespace);
+    platform.until_said(&mirror, "Started", "Running").await;
+    let documents = [platform.document("bank").await, platform.document(&mirror).await];
+
+    let rows = refused(&platform, bank.uid(), &elsewhere.namespace);
+    for (document, ..) in &rows {
+        platform.insert(document.clone()).await;
+    }
+    for (document, reason, word) in &rows {
+        let id = document.get("_id").unwrap().clone();
+        let message = platform.until_answered(GATEWAYS, doc! { "_id": id }, reason).await;
+        assert!(message.contains(word), "{message:?} lacks {word:?}");
+        assert!(message.len() < 1_000, "{} characters", message.len());
+    }
+    for (fields, word) in [
+        (doc! { "name": { "a": 1 } }, "name"),
+        (doc! { "name": "odd", "host": 7 }, "host"),
+        (doc! { "name": "odder", "state": ["Active"] }, "state"),
+    ] {
+        let mut document = doc! { "gatewayId": "bank", "forged": word };
+        document.extend(fields);
+        platform.environments().insert_one(document).await.unwrap();
+        let message = platform.until_answered(ENVIRONMENTS, doc! { "forged": word }, "UndecodableDocument").await;
+        assert!(message.contains(word), "{message}");
+    }
+    // One that asks for a deletion of what is not its own is gone, and nothing else is.
+    platform.insert(with("thief-deletes", doc! { "name": "bank", "uid": bank.uid(), "state": "Deleted" })).await;
+    super::until_count(&platform.gateways(), || doc! { "gatewayId": "thief-deletes" }, 0).await;
+    // Ids are unique: of a mirror's, too.
+    assert!(platform.gateways().insert_one(with(&mirror, doc! {})).await.is_err());
+
+    // What says that it is the operator's own, or of another time, asks what its state says all the same.
+    let by = doc! { "operator": "me", "seq": i64::MAX, "state": "Stopped", "updatedAt": DateTime::MAX, "specHash": "" };
+    platform.insert(with("mute", doc! { "by": by })).await;
+    platform.insert(with("future", doc! { "uid": "forged", "seq": i64::MAX, "recordedAt": DateTime::MAX })).await;
+    for id in ["mute", "future"] {
+        let (object, document) = platform.until_started(id).await;
+        assert_eq!(text(&document, "uid"), object.uid());
+        assert_eq!(whole(&document, "seq"), Some(object.status.unwrap().transitions));
+    }
+    assert_eq!(kept(&world.gateway("bank").await), kept(&bank));
+    assert_eq!(kept(&world.gateway("own").await), kept(&own));
+    assert_eq!([platform.document("bank").await, platform.document(&mirror).await], documents);
+    assert_eq!(elsewhere.children().await, Vec::<String>::new());
+}
+
+/// MongoDB stores keys that begin with `$` since 5.0; the tests' own server may not.
+#[tokio::test]
+async fn operators_as_values_are_values() {
+    let platform = Platform::new("operators").await;
+    let _operator = platform.operator();
+    let rows = [
+        (with("state", doc! { "state": { "$ne": "x" } }), "UndecodableDocument"),
+        (with("when", doc! { "state": "Sleeping", "updatedAt": { "$gt": "" } }), "UnknownState"),
+        (with("never", doc! { "state": "Sleeping", "updatedAt": { "$exists": false } }), "UnknownState"),
+        (with("no-operator", doc! { "state": "Sleeping", "updatedAt": { "$nonsense": 1 } }), "UnknownState"),
+        (with("key", doc! { "spec": { "$where": "1" } }), "ObjectRefused"),
+    ];
+    let mut stored = Vec::new();
+    for (document, reason) in rows {
+        if platform.gateways().insert_one(document.clone()).await.is_ok() {
+            stored.push((text(&document, "gatewayId").to_owned(), reason));
+        }
+    }
+    platform.insert(ancestor("shop")).await;
+    platform.until_started("shop").await;
+    for (id, reason) in stored {
+        platform.until_answered(GATEWAYS, doc! { "gatewayId": &id }, reason).await;
+    }
+}
+
+/// A gateway of a tenant's that says of itself what the operator says of a platform's.
+fn claiming(name: &str, id: &str) -> Value {
+    let mut object = gateway(name, json!({ "image": "acme/gateway:1" }));
+    object["metadata"]["labels"] = json!({ "phasegate.dev/registry": "mongodb" });
+    object["metadata"]["annotations"] = json!({ "phasegate.dev/gateway-id": id, "phasegate.dev/intent": "Deleted::9" });
+    object
+}
+
+#[tokio::test]
+async fn objects_that_carry_a_documents_id_are_nobodys_and_theirs_goes_on() {
+    let platform = Platform::new("claiming").await;
+    let world = &platform.world;
+    let tenant = World::new("claiming-else").await;
+    let both = format!("{},{}", world.namespace, tenant.namespace);
+    let _operator = platform.operator_with(&["--namespaces", &both]);
+    platform.insert(ancestor("bank")).await;
+    platform.insert_environments("bank", &["dev"]).await;
+    let (bank, _) = platform.until_started("bank").await;
+    platform.until_environments("bank", "Active").await;
+    let before = platform.document("bank").await;
+
+    for number in 0..5 {
+        tenant.apply(&claiming(&format!("copy-{number}"), "bank")).await;
+    }
+    let long = "b".repeat(100_000);
+    tenant.apply(&claiming("long", &long)).await;
+    let environment = json!({
+        "metadata": {
+            "name": "bank-dev", "labels": { "phasegate.dev/registry": "mongodb" }, "annotations": { "phasegate.dev/gateway-id": "bank" },
+        },
+        "spec": { "gatewayRef": { "name": "copy-0" } },
+    });
+    tenant.create::<Environment>(environment).await;
+    for name in ["copy-0", "copy-4", "long"] {
+        tenant.until_started(name).await;
+    }
+    // An id that no document can have is none: the gateway is its author's, and mirrored as such.
+    platform.until_said(&format!("{}.long", tenant.namespace), "Started", "Running").await;
+
+    // What the platform writes is followed where its own object is.
+    platform.write("bank", doc! { "spec": { "replicas": 2 } }).await;
+    let scaled = |object: &ApiGateway| object.spec.replicas == Some(2);
+    world.until("bank", "scaled", scaled).await;
+    for number in 0..5 {
+        let copy = tenant.gateway(&format!("copy-{number}")).await;
+        assert_eq!((copy.spec.replicas, copy.metadata.generation), (Some(1), Some(1)));
+    }
+    let claimed: Environment = tenant.api().get("bank-dev").await.unwrap();
+    assert_eq!(claimed.spec.gateway_ref.name, "copy-0");
+
+    tenant.api::<ApiGateway>().delete("copy-0", &DeleteParams::default()).await.unwrap();
+    tenant.until_gone::<ApiGateway>("copy-0").await;
+    platform.until_started("bank").await;
+    let after = platform.document("bank").await;
+    assert_eq!(text(&after, "uid"), bank.uid());
+    assert_eq!(text(&after, "uid"), text(&before, "uid"));
+    assert_eq!(answer(&after), (String::new(), String::new()));
+    platform.until_environments("bank", "Active").await;
+
+    // And the platform's deletion deletes its own alone.
+    platform.write("bank", doc! { "state": "Deleted" }).await;
+    platform.until_forgotten("bank").await;
+    world.until_gone::<ApiGateway>("bank").await;
+    tenant.until_started("copy-4").await;
+    let left: Environment = tenant.api().get("bank-dev").await.unwrap();
+    assert_eq!(left.metadata.deletion_timestamp, None);
+}
+
+/// It has as many bytes as a document may have, less than an answer needs.
+#[tokio::test]
+async fn a_document_without_room_for_an_answer_holds_up_no_other() {
+    const MOST: usize = 16 * 1024 * 1024;
+    let platform = Platform::new("full").await;
+    // Both are about no gateway, and are looked at together.
+    let mut full = doc! { "_id": "a", "state": "Running", "console": "" };
+    let room = MOST - mongodb::bson::serialize_to_vec(&full).unwrap().len();
+    full.insert("console", "x".repeat(room - 8));
+    platform.insert(full).await;
+    platform.insert(doc! { "_id": "b", "state": "Running" }).await;
+    let _operator = platform.operator();
+
+    platform.until_answered(GATEWAYS, doc! { "_id": "b" }, "UndecodableDocument").await;
+    platform.insert(ancestor("shop")).await;
+    platform.until_started("shop").await;
+    let full = platform.gateways().find_one(doc! { "_id": "a" }).await.unwrap().unwrap();
+    assert!(!full.contains_key("error"), "the server takes more than it should, and this test says nothing");
+}
