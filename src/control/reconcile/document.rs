@@ -229,8 +229,8 @@ async fn answer(mongo: &Mongo, gateway_id: &str, answer: AnswerIn) -> Result<Don
             }
             return Ok(Done::Else);
         }
-        // One document has no room for an answer, or the platform's rules have none: others are answered.
-        Err(RegistryError::Refused(words)) => {
+        // One document has no room for an answer, or the platform's rules and indexes have none: others are answered.
+        Err(RegistryError::Refused(words) | RegistryError::Duplicate(words)) => {
             tracing::error!(
                 gateway_id,
                 "a document cannot be answered: {}; correct or remove it: {asked}",
