@@ -62,7 +62,10 @@ async fn several_looks(mongo: &Mongo, gateway_id: &str, ctx: &Context) -> Result
                 Done::Applied => applied = true,
                 Done::Refused(again) => later = again.or(later),
                 Done::Behind => return Ok(Next::Behind),
-                Done::Known => continue,
+                Done::Known(again) => {
+                    later = again.into_iter().chain(later).min();
+                    continue;
+                }
                 Done::Else => {}
             }
             if turn.is_over_after_one_more() {
@@ -97,8 +100,8 @@ enum Done {
     Applied,
     /// An object was refused; perhaps it is not after so long.
     Refused(Option<Duration>),
-    /// It is known to be refused: nobody was asked.
-    Known,
+    /// It is known to be refused, and nobody was asked; perhaps it is not after so long.
+    Known(Option<Duration>),
     /// The cache is behind the API server.
     Behind,
     /// Something else.
@@ -211,8 +214,8 @@ fn unwritten(error: RegistryError) -> Error {
 async fn answer(mongo: &Mongo, gateway_id: &str, answer: AnswerIn) -> Result<Done, Error> {
     let AnswerIn { collection, filter, answer } = answer;
     let asked = filter.to_string();
-    if !mongo.made.may_answer(&asked, Instant::now()) {
-        return Ok(Done::Known);
+    if let Some(left) = mongo.made.answer_waits(&asked, Instant::now()) {
+        return Ok(Done::Known(Some(left)));
     }
     let update = match &answer {
         Some(answer) => doc! { "$set": { "error": Bson::from(answer) } },
@@ -236,7 +239,8 @@ async fn answer(mongo: &Mongo, gateway_id: &str, answer: AnswerIn) -> Result<Don
                 "a document cannot be answered: {}; correct or remove it: {asked}",
                 say(&words)
             );
-            mongo.made.cannot_answer(asked, Instant::now() + FORBIDDEN_FOR);
+            let now = Instant::now();
+            mongo.made.cannot_answer(asked, now, now + FORBIDDEN_FOR);
             return Ok(Done::Refused(Some(FORBIDDEN_FOR)));
         }
         // The platform wrote meanwhile: what it says now is looked at.
@@ -269,8 +273,8 @@ impl Asked for Environment {
 
 async fn apply<K: Asked>(mongo: &Mongo, ctx: &Context, gateway_id: &str, apply: Apply) -> Result<Done, Error> {
     let Apply { collection, place, object, exists, reverts, document } = apply;
-    if let Some(refusal) = mongo.made.refusal(collection, &place, &object, Instant::now()) {
-        return refuse(mongo, gateway_id, collection, document, refusal, None).await.map(|_| Done::Known);
+    if let Some((refusal, again)) = mongo.made.refusal(collection, &place, &object, Instant::now()) {
+        return refuse(mongo, gateway_id, collection, document, refusal, again).await.map(|_| Done::Known(again));
     }
     // The cache may not have yet what somebody else made a moment ago.
     if !exists

@@ -4,7 +4,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
@@ -110,8 +110,14 @@ impl Made {
         self.lock().refused.insert((collection, place.clone()), refused);
     }
 
-    /// What the API server said when it refused this object, if it did and may not say otherwise now.
-    pub fn refusal(&self, collection: Collection, place: &ObjectKey, object: &Value, now: Instant) -> Option<Answer> {
+    /// What the API server said when it refused this object, if it did and may not say otherwise now; and in how long it may.
+    pub fn refusal(
+        &self,
+        collection: Collection,
+        place: &ObjectKey,
+        object: &Value,
+        now: Instant,
+    ) -> Option<(Answer, Option<Duration>)> {
         let key = (collection, place.clone());
         let mut state = self.lock();
         let refused = state.refused.get(&key)?;
@@ -120,22 +126,25 @@ impl Made {
             state.refused.remove(&key);
             return None;
         }
-        Some(refused.answer.clone())
+        Some((refused.answer.clone(), refused.until.map(|until| until.saturating_duration_since(now))))
     }
 
     /// The database refused an answer in a document: too large already, say. It is not asked again before then.
-    pub fn cannot_answer(&self, filter: String, until: Instant) {
-        self.lock().unanswerable.insert(filter, until);
+    pub fn cannot_answer(&self, filter: String, now: Instant, until: Instant) {
+        let mut state = self.lock();
+        // Documents go, and what is known of them with time.
+        state.unanswerable.retain(|_, until| *until > now);
+        state.unanswerable.insert(filter, until);
     }
 
-    /// Whether an answer may be written, as far as it is known.
-    pub fn may_answer(&self, filter: &str, now: Instant) -> bool {
+    /// In how long an answer may be written that was refused before; `None`: it may.
+    pub fn answer_waits(&self, filter: &str, now: Instant) -> Option<Duration> {
         let mut state = self.lock();
-        let over = state.unanswerable.get(filter).is_none_or(|until| *until <= now);
-        if over {
+        let left = state.unanswerable.get(filter)?.saturating_duration_since(now);
+        if left.is_zero() {
             state.unanswerable.remove(filter);
         }
-        over
+        (!left.is_zero()).then_some(left)
     }
 
     /// A gateway appeared or changed. Returns the ids that it concerns.
@@ -212,8 +221,6 @@ impl State {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::time::Duration;
-
     use serde_json::json;
 
     use super::*;
@@ -279,9 +286,9 @@ mod tests {
         let made = Made::default();
         let now = Instant::now();
         let later = now + Duration::from_secs(300);
-        made.cannot_answer("{ _id: 1 }".to_owned(), later);
-        assert!(!made.may_answer("{ _id: 1 }", now) && made.may_answer("{ _id: 2 }", now));
-        assert!(made.may_answer("{ _id: 1 }", later));
+        made.cannot_answer("{ _id: 1 }".to_owned(), now, later);
+        assert_eq!(made.answer_waits("{ _id: 1 }", now), Some(Duration::from_secs(300)));
+        assert_eq!((made.answer_waits("{ _id: 2 }", now), made.answer_waits("{ _id: 1 }", later)), (None, None));
     }
 
     #[test]
@@ -292,10 +299,11 @@ mod tests {
         let refused = |object: &Value, now| made.refusal(Collection::Gateways, &place(), object, now);
         let later = now + Duration::from_secs(300);
         made.refuse(Collection::Gateways, &place(), &json!({ "port": 0 }), answer.clone(), Some(later));
-        assert_eq!(refused(&json!({ "port": 0 }), now), Some(answer.clone()));
+        let waits = Duration::from_secs(300);
+        assert_eq!(refused(&json!({ "port": 0 }), now), Some((answer.clone(), Some(waits))));
         assert_eq!(refused(&json!({ "port": 0 }), later), None);
         made.refuse(Collection::Gateways, &place(), &json!({ "port": 0 }), answer.clone(), None);
-        assert_eq!(refused(&json!({ "port": 0 }), later), Some(answer));
+        assert_eq!(refused(&json!({ "port": 0 }), later), Some((answer, None)));
         assert_eq!(refused(&json!({ "port": 1 }), now), None);
     }
 }
