@@ -15,7 +15,7 @@ use kube::runtime::watcher;
 use phasegate::api::{ApiGateway, condition};
 use serde_json::{Value, json};
 
-use crate::harness::{CHILDREN, Random, Requests, SETTLED, World, gateway, is_true, path, private_world};
+use crate::harness::{CHILDREN, Random, Requests, SETTLED, World, eventually, gateway, is_true, path, private_world};
 
 /// One thing that somebody does to a child of the gateway `shop`.
 struct Edit {
@@ -239,7 +239,13 @@ async fn edit_and_await_repair(world: &World, name: &str, edit: &Edit, wanted: &
 }
 
 async fn until_ready(world: &World, name: &str) -> ApiGateway {
-    world.until(name, "Ready", |gateway: &ApiGateway| is_true(gateway, condition::READY)).await
+    let is_ready = async || Some(world.gateway(name).await).filter(|gateway| is_true(gateway, condition::READY));
+    if let Some(ready) = eventually(Duration::from_millis(200), is_ready).await {
+        return ready;
+    }
+    // Its operator and the Deployment's controller may be of two minds.
+    let deployment: Deployment = world.api().get(name).await.unwrap();
+    panic!("{name} is not Ready: {:#?} of {:#?}", world.gateway(name).await.status, deployment.status);
 }
 
 fn shop(host: &str) -> Value {

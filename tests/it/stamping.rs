@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::api::{Patch, PatchParams};
 use phasegate::api::ApiGateway;
 use serde_json::json;
 
@@ -72,9 +72,11 @@ async fn a_policy_that_stamps_every_write_costs_few_writes_and_nobody_else_a_thi
     for name in &names {
         let started = world.until_started(name).await;
         world.until_ready_again(&started).await;
-        // A foreign label makes the object new, and is nobody's business.
-        let label = json!({ "metadata": { "labels": { "theirs": "yes" } } });
-        world.patch_object::<Service>(name, label).await;
+        // A foreign label is nobody's business, but the write is stamped, and so is what puts it right.
+        let label = Patch::Merge(json!({ "metadata": { "labels": { "theirs": "yes" } } }));
+        for kind in ["Deployment", "Service", "Ingress"] {
+            world.of_kind(kind).patch(name, &PatchParams::default(), &label).await.unwrap();
+        }
     }
     let beside = starts("meanwhile").await;
     let first = Timestamp::now();

@@ -10,7 +10,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, ResourceExt};
-use phasegate::api::{ApiGateway, Environment, Phase, State, condition};
+use phasegate::api::{ApiGateway, Environment, Phase, Reason, State, condition};
 use serde_json::{Value, json};
 
 use crate::harness::cluster::Cluster;
@@ -286,6 +286,24 @@ async fn under_the_last_releases_definitions_gateways_go_on_the_deadline_holds_a
     health.until("/readyz", 200, &["ok"]).await;
     all_seen(&world, "last").await;
     assert_eq!(all_untouched(&world, &RECORDED).await, before, "the definitions that are applied roll nothing");
+}
+
+/// Whoever goes back is told how to find the gateways that the last release cannot read.
+#[test]
+fn the_readme_names_the_reasons_that_the_last_release_does_not_know() {
+    let text = std::fs::read_to_string(root().join(LAST_RELEASE).join("apigateways.yaml")).unwrap();
+    let definition: Value = serde_saphyr::from_str(&text).unwrap();
+    let status =
+        "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/lastFailure/properties/reason/enum";
+    let known: Vec<&str> =
+        definition.pointer(status).unwrap().as_array().unwrap().iter().flat_map(Value::as_str).collect();
+    let newer: BTreeSet<&str> =
+        Reason::ALL.iter().map(|reason| reason.as_str()).filter(|reason| !known.contains(reason)).collect();
+
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, below) = readme.split_once("\n  grep -wE '").expect("README.md lists them");
+    let named: BTreeSet<&str> = below.split('\'').next().unwrap().split('|').collect();
+    assert_eq!(named, newer, "named in README.md, and newer than the last release");
 }
 
 /// Everything that an upgrade which is taken back may leave behind.
