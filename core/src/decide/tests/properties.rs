@@ -1,18 +1,21 @@
 //! What holds of a decision whatever is stored, seen and asked, at any moment. What was found wrong by chance stands as a row in
 //! `extremes`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use proptest::prelude::*;
 
 use super::any::{self, Case};
-use crate::api::{ApiGateway, ApiGatewayStatus, HISTORY_LENGTH, condition};
+use super::builders::at;
+use crate::api::{ApiGateway, ApiGatewayStatus, Environment, EnvironmentState, HISTORY_LENGTH, condition};
 use crate::children::{Surroundings, difference, render};
-use crate::decide::observed::Moment;
+use crate::decide::hosts::{Claims, Stake};
+use crate::decide::observed::{HostVerdict, Moment};
 use crate::decide::phase::EDGES;
 use crate::decide::words::LONGEST_MESSAGE;
-use crate::decide::{Place, Plan, deadline, decide, judged_in};
+use crate::decide::{Place, Plan, deadline, decide, environment, judged_in};
 
 /// After so many passes that change nothing around it, a gateway has nothing new to say.
 const PASSES: usize = 4;
@@ -53,6 +56,44 @@ proptest! {
         let last = case.gateway.status_or_default();
         let read: ApiGatewayStatus = serde_json::from_value(serde_json::to_value(&last).unwrap()).unwrap();
         prop_assert_eq!(read, last);
+    }
+
+    #[test]
+    fn an_environment_is_active_only_where_it_is_served_and_says_it_once((environment, around) in any::environment()) {
+        let decided = environment::decide(&environment, &around, at(0));
+        prop_assert_eq!(&decided, &environment::decide(&environment, &around, at(0)));
+        if let Some(status) = decided {
+            let may_be = around.host == HostVerdict::Free && around.gateway.is_some();
+            prop_assert!(may_be || status.state == EnvironmentState::Inactive);
+            let recorded = Environment { status: Some(status), ..environment };
+            prop_assert_eq!(environment::decide(&recorded, &around, at(9)), None);
+        }
+    }
+
+    #[test]
+    fn of_all_who_claim_a_host_one_has_it_and_of_those_who_want_it_one_is_given_it(gateways in any::hosts()) {
+        let mut claims = Claims::default();
+        for gateway in &gateways {
+            claims.learn(gateway);
+        }
+        let wants = |gateway: &&ApiGateway| gateway.spec.host.is_some();
+        let mut had = BTreeSet::new();
+        for gateway in gateways.iter().filter(wants).filter(|gateway| Stake::from(*gateway).is_recorded()) {
+            let is_free = claims.verdict(gateway) == HostVerdict::Free;
+            prop_assert!(!is_free || had.insert(Stake::from(gateway).wanted), "two have the host of {}", gateway.key());
+        }
+        for gateway in gateways.iter().filter(wants).filter(|gateway| !Stake::from(*gateway).is_recorded()) {
+            let is_given = claims.reserve(gateway);
+            prop_assert!(!is_given || had.insert(Stake::from(gateway).wanted), "two are given the host of {}", gateway.key());
+        }
+        for gateway in &gateways {
+            claims.forget(&Stake::from(gateway).claimant);
+        }
+        for gateway in gateways.iter().filter(wants) {
+            let stake = Stake::from(gateway);
+            let is_first = !had.contains(&stake.wanted) || stake.is_recorded();
+            prop_assert!(!is_first || claims.verdict(gateway) == HostVerdict::Free, "nobody is left who has it");
+        }
     }
 
     #[test]

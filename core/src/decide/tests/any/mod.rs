@@ -3,6 +3,7 @@
 //!
 //! Every struct is built field by field: a new one does not compile before it is here.
 
+mod around;
 mod gateway;
 mod observed;
 mod status;
@@ -33,6 +34,8 @@ pub fn case() -> impl Strategy<Value = Case> {
     (gateway::gateway(), observed::observed(), moment(), settings())
         .prop_map(|(gateway, observed, moment, settings)| Case { gateway, observed, moment, settings })
 }
+
+pub use around::{environment, hosts};
 
 pub fn learned() -> impl Strategy<Value = Learned> {
     observed::learned()

@@ -172,7 +172,7 @@ fn environment() -> BoxedStrategy<EnvironmentFacts> {
         .boxed()
 }
 
-fn host() -> BoxedStrategy<HostVerdict> {
+pub fn host() -> BoxedStrategy<HostVerdict> {
     prop_oneof![
         8 => Just(HostVerdict::Free),
         1 => (text(), text()).prop_map(|(host, by)| HostVerdict::Taken { host, by }),

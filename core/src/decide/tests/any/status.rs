@@ -62,7 +62,7 @@ fn micro() -> BoxedStrategy<MicroTime> {
 }
 
 /// What another version may have written.
-fn others() -> BoxedStrategy<Others> {
+pub fn others() -> BoxedStrategy<Others> {
     let value = prop_oneof![Just(Value::Null), Just(json!(u64::MAX)), Just(json!({ "deeper": [1.5e300, "x"] }))];
     btree_map(select(&["newer", "heldBy"][..]).prop_map(str::to_owned), value, 0..2).boxed()
 }
@@ -103,7 +103,7 @@ fn attempt() -> BoxedStrategy<Attempt> {
         .boxed()
 }
 
-fn host() -> BoxedStrategy<HostClaim> {
+pub fn host() -> BoxedStrategy<HostClaim> {
     let host = prop_oneof![Just(HOST.to_owned()), text()];
     (host, micro()).prop_map(|(host, since)| HostClaim { host, since }).boxed()
 }
@@ -112,7 +112,7 @@ fn environments() -> BoxedStrategy<EnvironmentCount> {
     (small_number(), small_number()).prop_map(|(active, total)| EnvironmentCount { active, total }).boxed()
 }
 
-fn condition() -> BoxedStrategy<Condition> {
+pub fn condition() -> BoxedStrategy<Condition> {
     let type_ = prop_oneof![10 => select(condition::ALL).prop_map(str::to_owned), 1 => text()];
     let status = select(&["True", "False", "Unknown", ""][..]).prop_map(str::to_owned);
     let reason = prop_oneof![4 => reason().prop_map(|reason| reason.to_string()), 1 => text()];
