@@ -15,7 +15,10 @@ pub fn target(input: &[u8]) {
     let objects: Option<Vec<Value>> = text.lines().take(3).map(|line| serde_json::from_str(line).ok()).collect();
     let Some(objects) = objects.filter(|objects| objects.len() >= 2) else { return };
     of_any_form(&objects[0], &objects[1], objects.get(2));
-    // An API server has nothing but objects of the kinds' own form.
+    // An API server has nothing but objects of the kinds' own form, and what is desired has a specification.
+    if !objects[0]["spec"].is_object() {
+        return;
+    }
     if let Some(objects) = objects.iter().map(|object| typed(&objects[0], object)).collect::<Option<Vec<Value>>>() {
         an_update_takes(&objects[0], &objects[1], objects.get(2));
     }

@@ -53,7 +53,7 @@ pub(crate) fn accepted(object: &Value) -> Option<Value> {
         Verdict::Checked { object, faults, .. } if faults.is_empty() => Some(object),
         Verdict::Checked { .. } => None,
         Verdict::NotOurs { kind } => {
-            assert!(!kind.ends_with("phasegate.dev/v1alpha1"), "{kind}");
+            assert!(!kind.ends_with(" of phasegate.dev/v1alpha1"), "{kind}");
             None
         }
     }

@@ -19,6 +19,7 @@ use proptest::test_runner::RngSeed;
 use super::builders::{at, secs};
 use crate::api::{ApiGateway, Phase, Reason, State};
 use crate::decide::Learned;
+use crate::decide::allowance::{Allowance, Allowed};
 use crate::decide::observed::{Moment, Observed, Settings};
 
 /// Something to decide about.
@@ -132,22 +133,41 @@ fn moment() -> BoxedStrategy<Moment> {
         .boxed()
 }
 
+/// What the flags, or a namespace's annotations, say of what gateways may ask for.
+fn allowance() -> BoxedStrategy<Allowance> {
+    fn of<T: Clone + std::fmt::Debug + 'static>(only: Allowed<T>) -> BoxedStrategy<Allowed<T>> {
+        prop_oneof![8 => Just(Allowed::Any), 1 => Just(only), 1 => text().prop_map(Allowed::Unreadable)].boxed()
+    }
+    (
+        of(Allowed::list_of_flag("ghcr.io/acme").unwrap()),
+        of(Allowed::list_of_flag("disk").unwrap()),
+        of(Allowed::list_of_flag("dedicated").unwrap()),
+        of(Allowed::Only(vec!["nginx".to_owned()])),
+        of(Allowed::Only(0)),
+        of(Allowed::Only(secs(1))),
+    )
+        .prop_map(|(image_prefixes, node_labels, tolerations, ingress_classes, max_replicas, max_start_deadline)| {
+            Allowance { image_prefixes, node_labels, tolerations, ingress_classes, max_replicas, max_start_deadline }
+        })
+        .boxed()
+}
+
 /// What the flags take: a deadline is a second at least.
 fn settings() -> BoxedStrategy<Settings> {
     let at_least_a_second = || duration().prop_map(|duration| duration.max(secs(1)));
     (
-        (at_least_a_second(), any::<bool>(), at_least_a_second(), few(text())),
+        (at_least_a_second(), any::<bool>(), at_least_a_second(), allowance()),
         (gateway::annotations(), gateway::inheritance(), at_least_a_second()),
     )
         .prop_map(
             |(
-                (start_deadline, stop_partial_starts, cleanup_stuck_after, ingress_classes),
+                (start_deadline, stop_partial_starts, cleanup_stuck_after, allowance),
                 (ingress_annotations, inheritance, registry_deletion_timeout),
             )| Settings {
                 start_deadline,
                 stop_partial_starts,
                 cleanup_stuck_after,
-                ingress_classes,
+                allowance,
                 ingress_annotations,
                 inheritance,
                 registry_deletion_timeout,

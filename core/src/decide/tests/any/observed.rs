@@ -7,6 +7,7 @@ use proptest::sample::select;
 use super::{duration, few, maybe, small_number, text, time};
 use crate::api::{Accepted, StoredChange};
 use crate::decide::Learned;
+use crate::decide::allowance::{Breaches, NotAllowed};
 use crate::decide::observed::{
     Absent, Answer, Child, Complaint, DEFAULT_SCHEDULER, EnvironmentFacts, Going, HostVerdict, Leaving, Observed,
     PodLeft, PodTrouble, Pods, Presence, Refusal, RegistryFacts, Repair, Repaired, Rollout, Silence, Trouble,
@@ -16,12 +17,21 @@ use crate::decide::observed::{
 pub fn observed() -> BoxedStrategy<Observed> {
     (
         (presence(), presence(), presence(), presence(), rollout(), pods()),
-        (few(environment()), host(), registry(), rarely(refusal()), rarely(unanswered()), any::<bool>(), writes()),
+        (
+            few(environment()),
+            host(),
+            breaches(),
+            registry(),
+            rarely(refusal()),
+            rarely(unanswered()),
+            any::<bool>(),
+            writes(),
+        ),
     )
         .prop_map(
             |(
                 (deployment, service, ingress, disruption_budget, rollout, pods),
-                (environments, host, registry, refusal, unanswered, tried, writes),
+                (environments, host, breaches, registry, refusal, unanswered, tried, writes),
             )| Observed {
                 deployment,
                 service,
@@ -31,6 +41,7 @@ pub fn observed() -> BoxedStrategy<Observed> {
                 pods,
                 environments,
                 host,
+                breaches,
                 registry,
                 refusal,
                 unanswered,
@@ -181,20 +192,38 @@ pub fn host() -> BoxedStrategy<HostVerdict> {
     .boxed()
 }
 
+fn breaches() -> BoxedStrategy<Breaches> {
+    let breach = (text(), text(), text(), text())
+        .prop_map(|(field, asked, by, instead)| NotAllowed { field, asked, by, instead })
+        .boxed();
+    (rarely(breach.clone()), rarely(breach)).prop_map(|(pods, ingress_class)| Breaches { pods, ingress_class }).boxed()
+}
+
 fn registry() -> BoxedStrategy<RegistryFacts> {
-    let external =
-        (
-            any::<bool>(),
-            rarely(text()),
-            any::<bool>(),
-            any::<bool>(),
-            prop::bool::weighted(0.1),
-            prop::bool::weighted(0.1),
-            any::<bool>(),
-        )
-            .prop_map(|(external, unavailable, recorded, reported, to_activate, to_deactivate, forgotten)| {
-                RegistryFacts { external, unavailable, recorded, reported, to_activate, to_deactivate, forgotten }
-            });
+    let external = (
+        any::<bool>(),
+        rarely(text()),
+        any::<bool>(),
+        any::<bool>(),
+        prop::bool::weighted(0.1),
+        prop::bool::weighted(0.1),
+        any::<bool>(),
+        any::<bool>(),
+    )
+        .prop_map(
+            |(external, unavailable, recorded, reported, to_activate, to_deactivate, forgotten, may_let_go)| {
+                RegistryFacts {
+                    external,
+                    unavailable,
+                    recorded,
+                    reported,
+                    to_activate,
+                    to_deactivate,
+                    forgotten,
+                    may_let_go,
+                }
+            },
+        );
     prop_oneof![Just(RegistryFacts::settled()), external].boxed()
 }
 
