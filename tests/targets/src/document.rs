@@ -26,7 +26,9 @@ pub fn target(input: &[u8]) {
     let documents = Documents { gateways: vec![gateway], environments: vec![environment] };
     let nothing = Objects::default();
     let acts = asked(&id, &documents, &nothing);
-    assert_eq!(acts, asked(&id, &documents, &nothing), "the same documents ask for something else");
+    // As text: a number that is none equals nothing.
+    let again = asked(&id, &documents, &nothing);
+    assert_eq!(format!("{acts:?}"), format!("{again:?}"), "the same documents ask for something else");
     // What it asked for is there: it is compared with what is asked.
     let made: Vec<ApiGateway> = acts.iter().filter_map(made).collect();
     asked(&id, &documents, &Objects { gateways: made, ..Objects::default() });
