@@ -7,7 +7,7 @@ CLUSTER := $(CACHE)/cluster
 # A missing tool ends the run with the way to it.
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)"; exit 1; }
 
-.PHONY: help demo demo-mongodb test proof bench e2e-kind kind-image check deny advisories sbom run cluster cluster-down generate tools mongo promtool
+.PHONY: help demo demo-mongodb test proof fuzz bench e2e-kind kind-image check deny advisories sbom run cluster cluster-down generate tools mongo promtool
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -24,7 +24,8 @@ test: tools mongo promtool ## Run all tests that need no root
 	cargo test --locked --workspace --lib --bins --examples
 	cargo test --locked --test it -- --test-threads=6
 
-proof: tools mongo ## Long runs: random sequences, kills in a burst of 300, a flood of 5,000, a database that dies, the last release
+proof: tools mongo ## Long runs: random decisions and sequences, kills in a burst of 300, a flood of 5,000, a database that dies, the last release, fuzzing
+	PROPTEST_CASES=100000 cargo test --locked -p phasegate-core --lib -- properties
 	PHASEGATE_SEEDS=20 cargo test --locked --test it -- random::
 	PHASEGATE_KILLS=10 PHASEGATE_BURST=300 cargo test --locked --test it -- resilience::an_operator_killed
 	PHASEGATE_FLOOD=5000 cargo test --locked --test it -- fairness::a_flood
@@ -34,6 +35,20 @@ proof: tools mongo ## Long runs: random sequences, kills in a burst of 300, a fl
 	PHASEGATE_QUIET=60 cargo test --locked --test it -- registry::mirrors::a_fleet
 	PHASEGATE_STAMPED=180 cargo test --locked --test it -- stamping::
 	older=$$(tests/last-release/build) && PHASEGATE_OLDER=$$older cargo test --locked --test it -- versions::an_upgrade
+	$(MAKE) fuzz
+
+# Nothing here is unsafe, so there is nothing for a sanitizer to find that a check of Rust's does not; without one a stable
+# toolchain does. What is found new goes to fuzz/corpus, a failure to fuzz/artifacts; what is worth it is kept in fuzz/seeds.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+
+fuzz: tools ## Fuzz what reads others' bytes, each target for a minute: FUZZ_SECONDS=600 FUZZ_TARGETS="status children"
+	$(call need,cargo-fuzz,cargo install --locked cargo-fuzz)
+	@set -e; for target in $(FUZZ_TARGETS); do \
+		mkdir -p fuzz/corpus/$$target; \
+		cargo fuzz run --sanitizer none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(FUZZ_SECONDS) \
+			-max_len=65536 -timeout=10 -rss_limit_mb=2048 -dict=fuzz/words.dict -print_final_stats=1; \
+	done
 
 bench: tools $(if $(filter mongodb,$(REGISTRY)),mongo) ## A burst beside a raw client and the ancestor's loop: N=300 RUNS=3 ANCESTOR=1; or REGISTRY=mongodb
 	cargo bench --locked --profile dist --bench burst --no-default-features --features operator

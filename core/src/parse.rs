@@ -11,18 +11,29 @@ use std::time::Duration;
 /// What is wrong with the text.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let no_duration = || "it is no duration such as 90s, 5m or 1h30m".to_owned();
-    // The bounds of the spec, which also keep the parser from overflowing.
+    // The bounds of the spec.
     let bounded = text.len() <= 20
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '.')
         && text.split(|c: char| !c.is_ascii_digit()).all(|digits| digits.len() <= 6);
     if !bounded {
         return Err(no_duration());
     }
-    let parsed = kube::core::Duration::from_str(text).map_err(|_| no_duration())?;
+    let parsed = stored_duration(text).ok_or_else(no_duration)?;
     if Duration::from(parsed) < Duration::from_secs(1) {
         return Err("it must be at least 1s".to_owned());
     }
     Ok(parsed.into())
+}
+
+/// A duration as it may be stored or printed: what is bounded by no schema. kube's own parser panics on one that is negative
+/// or without end.
+pub fn stored_duration(text: &str) -> Option<kube::core::Duration> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | 'µ' | 'μ');
+    let bounded = text.len() <= 64
+        && text.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && text.chars().all(is_part)
+        && text.split(|c: char| !c.is_ascii_digit()).all(|digits| digits.len() <= 12);
+    bounded.then(|| kube::core::Duration::from_str(text).ok()).flatten()
 }
 
 /// `KEY=VALUE`.
@@ -87,6 +98,19 @@ mod tests {
         }
         assert_eq!(namespace("1-shop"), Ok("1-shop".to_owned()));
         assert!(label("1-shop").is_err());
+    }
+
+    #[test]
+    fn a_duration_that_is_stored_is_read_or_is_none_and_nothing_panics() {
+        for (text, nanos) in
+            [("1h30m", 5_400_000_000_000), ("3599996400.5s", 3_599_996_400_500_000_000), ("1µs", 1_000)]
+        {
+            assert_eq!(stored_duration(text).map(|read| Duration::from(read).as_nanos()), Some(nanos), "{text}");
+        }
+        let long = "9".repeat(400) + "h";
+        for text in ["", "-1s", "1h-2h", "1e30h", "9999999999999h", "infs", "nans", "NaNh", "1", "1y", "--", &long] {
+            assert_eq!(stored_duration(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -1,17 +1,20 @@
 //! `ApiGateway`: what a user asks for (`spec`).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, LocalObjectReference, Toleration};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::core::Duration;
 use kube::{CustomResource, KubeSchema};
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::key::uid_of;
 use super::state::DesiredState;
 use super::status::ApiGatewayStatus;
 use super::words::{known_words, words};
+use crate::parse;
 
 /// What the user wants of the gateway.
 ///
@@ -175,7 +178,7 @@ pub struct ApiGatewaySpec {
     /// How long a start may take, as a Go duration (`90s`, `5m`, `1h30m`), at least `1s`.
     /// When it is over, the gateway is stopped and says why. Absent: the operator's
     /// default (5 minutes).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "duration")]
     #[schemars(with = "Option<String>", length(max = 20))]
     #[x_kube(validation = Rule::new(r"self.matches('^([0-9]{1,6}([.][0-9]{1,3})?(ms|s|m|h))+$')").message("startDeadline must be a duration such as 90s, 5m or 1h30m, each number of at most 6 digits"))]
     #[x_kube(validation = Rule::new(r"!self.matches('^([0-9]{1,6}([.][0-9]{1,3})?(ms|s|m|h))+$') || duration(self) >= duration('1s')").message("startDeadline must be at least 1s"))]
@@ -193,6 +196,13 @@ pub struct ApiGatewaySpec {
 
 fn default_port() -> i32 {
     8080
+}
+
+/// A duration that the definition of another version let through is no reason to end the operator.
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let Some(text) = Option::<Cow<'de, str>>::deserialize(deserializer)? else { return Ok(None) };
+    let read = parse::stored_duration(&text);
+    read.map(Some).ok_or_else(|| D::Error::custom(format!("{:?} is no duration such as 90s, 5m or 1h30m", &*text)))
 }
 
 /// CPU, memory and other resources of a pod.
@@ -304,7 +314,7 @@ pub struct StartRetries {
     #[schemars(range(min = 0, max = 100))]
     pub limit: i32,
     /// How long it waits after a timeout, as a Go duration, at least `1s`. Absent: `1m`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "duration")]
     #[schemars(with = "Option<String>", length(max = 20))]
     #[x_kube(validation = Rule::new(r"self.matches('^([0-9]{1,6}([.][0-9]{1,3})?(ms|s|m|h))+$')").message("backoff must be a duration such as 30s or 5m, each number of at most 6 digits"))]
     #[x_kube(validation = Rule::new(r"!self.matches('^([0-9]{1,6}([.][0-9]{1,3})?(ms|s|m|h))+$') || duration(self) >= duration('1s')").message("backoff must be at least 1s"))]

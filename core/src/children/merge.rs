@@ -9,31 +9,37 @@ use super::places::{KEPT_UNLESS_DESIRED, NEVER_RESTORED, OWNERS};
 /// that is desired; or, where it is known what the API server made of that, the accepted one: what admission added when the
 /// object was created, and would not add to an update, is not lost by a repair.
 pub fn merge(fresh: &Value, desired: &Value, accepted: Option<&Value>) -> Value {
-    let mut merged = fresh.clone();
+    let mut object = fresh.as_object().cloned().unwrap_or_default();
     if let (Some(before), Some(ours)) = (fresh.get("metadata"), desired.get("metadata")) {
-        merged["metadata"] = overlay(before, ours);
+        object.insert("metadata".to_owned(), overlay(before, ours));
     }
+    if let Some(spec) = accepted.and_then(|accepted| accepted.get("spec")).or_else(|| desired.get("spec")) {
+        let kept = if accepted.is_some() { NEVER_RESTORED } else { KEPT_UNLESS_DESIRED };
+        object.insert("spec".to_owned(), merge_spec(fresh, desired, spec.clone(), kept));
+    }
+    let mut merged = Value::Object(object);
     merge_owners(fresh, &mut merged);
-    let Some(spec) = accepted.and_then(|accepted| accepted.get("spec")).or_else(|| desired.get("spec")) else {
-        inherited::take_back(&mut merged, fresh, desired);
-        return merged;
-    };
-    merged["spec"] = spec.clone();
-    if let Some(ours) = desired.pointer("/spec/template/metadata") {
-        let before = fresh.pointer("/spec/template/metadata").unwrap_or(&Value::Null);
-        merged["spec"]["template"]["metadata"] = overlay(before, ours);
-    }
-    let kept = if accepted.is_some() { NEVER_RESTORED } else { KEPT_UNLESS_DESIRED };
-    for path in kept {
-        let Some(key) = path.strip_prefix("/spec/").filter(|_| desired.pointer(path).is_none()) else { continue };
-        match (fresh.pointer(path), &mut merged["spec"]) {
-            (Some(value), Value::Object(spec)) => drop(spec.insert(key.to_owned(), value.clone())),
-            (None, Value::Object(spec)) => drop(spec.remove(key)),
-            _ => {}
-        }
-    }
     inherited::take_back(&mut merged, fresh, desired);
     merged
+}
+
+/// A specification that is ours as a whole, but for others' metadata of the pods and the fields that are `kept`.
+fn merge_spec(fresh: &Value, desired: &Value, mut spec: Value, kept: &[&str]) -> Value {
+    if let (Some(ours), Some(Value::Object(template))) =
+        (desired.pointer("/spec/template/metadata"), spec.get_mut("template"))
+    {
+        let before = fresh.pointer("/spec/template/metadata").unwrap_or(&Value::Null);
+        template.insert("metadata".to_owned(), overlay(before, ours));
+    }
+    let Value::Object(fields) = &mut spec else { return spec };
+    for path in kept {
+        let Some(key) = path.strip_prefix("/spec/").filter(|_| desired.pointer(path).is_none()) else { continue };
+        match fresh.pointer(path) {
+            Some(value) => drop(fields.insert(key.to_owned(), value.clone())),
+            None => drop(fields.remove(key)),
+        }
+    }
+    spec
 }
 
 /// Others' owners are kept, but there is one controller, and what is written here is ours.

@@ -14,7 +14,7 @@ pub(super) fn is_quantity(path: &str) -> bool {
 /// Whether two quantities are the same number: the API server rewrites `1000m` as `1`.
 pub(super) fn same_quantity(a: &Value, b: &Value) -> bool {
     match (a.as_str().and_then(quantity), b.as_str().and_then(quantity)) {
-        (Some(a), Some(b)) => (a - b).abs() <= f64::EPSILON * a.abs().max(b.abs()),
+        (Some(a), Some(b)) => same(a, b),
         _ => false,
     }
 }
@@ -33,7 +33,12 @@ pub fn rounded(text: &str) -> Option<String> {
 
 /// Whether one quantity is more than another.
 pub fn more(one: &str, other: &str) -> bool {
-    matches!((quantity(one), quantity(other)), (Some(one), Some(other)) if one > other)
+    matches!((quantity(one), quantity(other)), (Some(one), Some(other)) if one > other && !same(one, other))
+}
+
+/// Whether two numbers are one, computed on different ways: `3n` and `0.003u`.
+fn same(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 4.0 * f64::EPSILON * a.abs().max(b.abs())
 }
 
 fn quantity(text: &str) -> Option<f64> {
@@ -64,6 +69,15 @@ fn quantity(text: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_spellings_of_one_quantity_are_none_that_is_more() {
+        for (a, b) in [("3n", "0.003u"), ("0.1Gi", "107374182.4"), ("1000m", "1"), ("0.3", "300m"), ("1E", "1e18")] {
+            assert!(same_quantity(&a.into(), &b.into()), "{a} and {b}");
+            assert_eq!((more(a, b), more(b, a)), (false, false), "{a} and {b}");
+        }
+        assert!(more("999999999n", "999999998n") && !more("999999998n", "999999999n"));
+    }
 
     #[test]
     fn what_is_smaller_than_a_thousandth_is_rounded_up() {

@@ -18,7 +18,7 @@ pub fn backoff(gateway: &ApiGateway) -> Duration {
 
 /// How long the attempt has been running, held time left out.
 pub fn elapsed(attempt: &Attempt, moment: &Moment) -> Duration {
-    let held = Duration::from_secs(attempt.held_seconds.max(0).unsigned_abs()) + moment.held;
+    let held = Duration::from_secs(attempt.held_seconds.max(0).unsigned_abs()).saturating_add(moment.held);
     moment.attempt.saturating_sub(held)
 }
 

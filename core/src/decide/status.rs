@@ -9,7 +9,7 @@ use super::situation::{Obstacle, Situation};
 use super::{cleanup, conditions, deadline, diagnosis, readiness, requests, words};
 use crate::api::{
     Accepted, ApiGatewayStatus, Attempt, ContestedField, EnvironmentCount, Failure, HISTORY_LENGTH, HostClaim, Others,
-    Phase, Reason, State, Transition,
+    Phase, Reason, State, StoredChange, Transition,
 };
 use crate::children::{self, taken_up};
 
@@ -58,6 +58,7 @@ fn transition(s: &Situation<'_>, movement: &Move, status: &mut ApiGatewayStatus)
         Reason::StartDeadlineExceeded | Reason::RestartDeadlineExceeded if movement.phase == Phase::Started => {
             let diagnosis::Cause { reason, message, hint, image: _ } = diagnosis::cause_of_failure(s);
             let attempt = status.attempt.as_ref().map_or(0, |attempt| attempt.number);
+            let [message, hint] = [message, hint].map(words::bounded);
             status.last_failure =
                 Some(Failure { reason, message, hint, at: now.clone(), attempt, others: Others::new() });
         }
@@ -67,20 +68,20 @@ fn transition(s: &Situation<'_>, movement: &Move, status: &mut ApiGatewayStatus)
         let last = status.attempt.as_ref();
         let left = last.and_then(|attempt| attempt.retries_left);
         status.attempt = Some(Attempt {
-            number: last.map_or(0, |attempt| attempt.number) + 1,
+            number: last.map_or(0, |attempt| attempt.number).saturating_add(1),
             started_at: now.clone(),
             held_seconds: 0,
             held_since: None,
             retries_left: match movement.attempt {
                 NextAttempt::Asked => s.gateway.spec.start_retries.as_ref().map(|retries| retries.limit),
-                NextAttempt::Retry => left.map(|left| left - 1),
+                NextAttempt::Retry => left.map(|left| left.saturating_sub(1)),
                 NextAttempt::Resumed | NextAttempt::None => left,
             },
             others: Others::new(),
         });
     }
     if movement.restarts_pods {
-        status.restarts += 1;
+        status.restarts = status.restarts.saturating_add(1);
     }
     status.history.push(Transition {
         at: now,
@@ -88,7 +89,7 @@ fn transition(s: &Situation<'_>, movement: &Move, status: &mut ApiGatewayStatus)
         to: movement.phase.clone(),
         state: movement.state,
         reason: movement.reason,
-        message: story(s, movement, status),
+        message: words::bounded(story(s, movement, status)),
         seconds: i64::try_from(s.moment.phase.as_secs()).unwrap_or(i64::MAX),
         others: Others::new(),
     });
@@ -96,7 +97,7 @@ fn transition(s: &Situation<'_>, movement: &Move, status: &mut ApiGatewayStatus)
     status.history.drain(..surplus);
     status.phase = Some(movement.phase.clone());
     status.state = Some(movement.state);
-    status.transitions += 1;
+    status.transitions = status.transitions.saturating_add(1);
 }
 
 /// A transition in words, for the history.
@@ -183,7 +184,7 @@ fn hold_clock(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
         (false, Some(_)) => {
             // Rounded up: a clock that was held never runs faster for it.
             let held = s.moment.held.as_millis().div_ceil(1000);
-            attempt.held_seconds += i64::try_from(held).unwrap_or(i64::MAX);
+            attempt.held_seconds = attempt.held_seconds.saturating_add(i64::try_from(held).unwrap_or(i64::MAX));
             attempt.held_since = None;
         }
         _ => {}
@@ -247,13 +248,19 @@ fn report_workload(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
 fn report_writes(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
     let writes = &s.observed.writes;
     status.accepted = (writes.accepted != Accepted::default()).then(|| writes.accepted.clone());
-    status.changed.clone_from(&writes.changed);
+    let change = |change: &StoredChange| StoredChange {
+        child: change.child.clone(),
+        path: words::bounded(change.path.clone()),
+        asked: words::bounded(change.asked.clone()),
+        stored: words::bounded(change.stored.clone()),
+    };
+    status.changed = writes.changed.iter().map(change).collect();
     let contested = writes.repaired.iter().filter(|repaired| repaired.is_contested());
     status.contested = contested
         .map(|repaired| ContestedField {
             child: repaired.last.child.kind().to_owned(),
-            path: repaired.last.path.clone(),
-            manager: repaired.last.manager.clone(),
+            path: words::bounded(repaired.last.path.clone()),
+            manager: repaired.last.manager.clone().map(words::bounded),
         })
         .collect();
 }

@@ -7,6 +7,28 @@ use crate::parse::is_hidden;
 /// How much is told of somebody else's words: a condition's message and an Event's note have limits.
 const LONGEST: usize = 300;
 
+/// How many bytes a message has at most: a status of as many as there can be is to have room in its object. It is met where
+/// others have long names, or a list of theirs has no end.
+pub(super) const LONGEST_MESSAGE: usize = 2_048;
+
+/// A message in its bounds.
+pub(super) fn bounded(message: String) -> String {
+    const CUT: &str = "…";
+    if message.len() <= LONGEST_MESSAGE {
+        return message;
+    }
+    format!("{}{CUT}", beginning(&message, LONGEST_MESSAGE - CUT.len()))
+}
+
+/// What a text begins with, in so many bytes at most.
+pub(super) fn beginning(text: &str, bytes: usize) -> &str {
+    let mut end = bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 /// Somebody else's words, on one line, without what a terminal would obey, and at most 300 characters long.
 pub fn say(words: &str) -> String {
     let line = on_one_line(words);

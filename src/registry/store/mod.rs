@@ -28,7 +28,7 @@ use crate::metrics::labels::{Operation, RegistryOutcome};
 
 pub use errors::RegistryError;
 use lenient::Lenient;
-pub use stream::{Change, Stream};
+pub use stream::{Change, Stream, token_in};
 
 /// A kind of document, with its collection.
 pub trait Stored: Shelved + Sync {

@@ -100,10 +100,7 @@ impl Store {
     pub async fn token<T: Stored>(&self) -> Result<Option<ResumeToken>, RegistryError> {
         let own: Collection<Document> = self.database()?.collection(OWN);
         let find = async { own.find_one(doc! { "_id": token_id::<T>() }).await };
-        let found = self.read(Operation::Find, find).await?;
-        let token = found.and_then(|found| found.get("token").cloned());
-        // One that another version wrote is as good as none.
-        Ok(token.and_then(|token| bson::deserialize_from_bson(token).ok()))
+        Ok(self.read(Operation::Find, find).await?.and_then(|kept| token_in(&kept)))
     }
 
     /// Keeps where the change stream of a collection is to go on.
@@ -122,6 +119,11 @@ impl Store {
         };
         self.write(Operation::Token, keep).await
     }
+}
+
+/// The token in a document that was kept. One that another version wrote is as good as none.
+pub fn token_in(kept: &Document) -> Option<ResumeToken> {
+    bson::deserialize_from_bson(kept.get("token")?.clone()).ok()
 }
 
 fn token_id<T: Stored>() -> String {

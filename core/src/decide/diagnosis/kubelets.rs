@@ -2,6 +2,7 @@
 //! nothing else than words, and these change: so they make hints, and say what is quoted, but never a reason.
 
 use crate::children::CONTAINER;
+use crate::decide::words::beginning;
 
 /// What each layer puts before the words of the one below it.
 const LAYERS: &[&str] = &[
@@ -43,6 +44,9 @@ pub(super) fn is_of_another_architecture(words: &str) -> bool {
 /// What comes after the image, which each layer that reports a failed pull names once more, in quotes or before a colon;
 /// and with its registry and tag where the spec has none. Its name may also be a part of an address.
 pub(super) fn registrys_words<'a>(message: &'a str, image: &str) -> &'a str {
+    // Each place that names the image is looked at with all that is before it.
+    const READ: usize = 4_096;
+    let message = beginning(message, READ);
     let ends = message.match_indices(image).filter_map(|(at, _)| {
         let before = &message[..at];
         let is_whole = before.is_empty() || before.ends_with([' ', '"', '/']);

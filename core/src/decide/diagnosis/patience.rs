@@ -76,7 +76,7 @@ pub fn events_are_due_in(s: &Situation<'_>) -> Option<Duration> {
             }
             patience
         }
-        (_, Some(read_at)) => *read_at + SOON.max(*read_at / 4),
+        (_, Some(read_at)) => read_at.saturating_add(SOON.max(*read_at / 4)),
     };
     Some(due.saturating_sub(*lasted))
 }

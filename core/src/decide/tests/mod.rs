@@ -4,16 +4,19 @@
 
 mod allowance;
 mod answer;
+mod any;
 mod builders;
 mod conditions;
 mod corners;
 mod diagnosis;
 mod edges;
 mod environment;
+mod extremes;
 mod hosts;
 mod learned;
 mod notes;
 mod promises;
+mod properties;
 mod requests;
 mod status;
 mod stories;

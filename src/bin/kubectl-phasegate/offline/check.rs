@@ -257,6 +257,16 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_number_is_one_however_it_is_written() {
+        let spec = json!({ "image": "acme/gateway:1", "port": 8e3, "replicas": 2.0 });
+        let Verdict::Checked { object, faults, .. } = check(gateway(json!({ "name": "shop" }), spec)) else {
+            panic!("it is ours")
+        };
+        let spec = json!({ "image": "acme/gateway:1", "port": 8000, "replicas": 2, "state": "Running" });
+        assert_eq!((faults, &object["spec"]), (vec![], &spec));
+    }
+
+    #[test]
     fn all_faults_are_told_and_rules_wait_for_the_right_shape() {
         let spec = json!({ "image": "Acme", "host": "Shop", "port": 0 });
         assert_eq!(

@@ -1,7 +1,7 @@
 //! A structural schema, compared with an object: what the API server does before any rule is asked.
 
 use kube::core::cel;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::fault::{Fault, Weight};
 
@@ -38,13 +38,14 @@ pub fn faults(schema: &Value, object: &Value) -> Vec<Fault> {
     faults
 }
 
-/// Takes out the nulls, and puts in the defaults, as the API server does before it looks further.
+/// Takes out the nulls, writes whole numbers as such, and puts in the defaults, as the API server does before it looks further.
 pub fn defaulted(schema: &Value, object: &Value) -> Value {
     cel::apply_defaults(schema, &without_nulls(object))
 }
 
 fn without_nulls(value: &Value) -> Value {
     match value {
+        Value::Number(number) => whole(number).map_or_else(|| value.clone(), Value::from),
         Value::Object(fields) => fields
             .iter()
             .filter(|(_, value)| !value.is_null())
@@ -53,6 +54,15 @@ fn without_nulls(value: &Value) -> Value {
         Value::Array(list) => list.iter().map(without_nulls).collect(),
         other => other.clone(),
     }
+}
+
+/// `1e2` and `100.0` are stored as `100`.
+fn whole(number: &Number) -> Option<i64> {
+    // Beyond this, a double does not count in ones.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let is_whole = |number: &f64| number.fract() == 0.0 && number.abs() < EXACT;
+    #[allow(clippy::cast_possible_truncation)]
+    number.as_f64().filter(|_| number.is_f64()).filter(is_whole).map(|number| number as i64)
 }
 
 /// Visits each value that the schema knows, the outer ones first.

@@ -1,0 +1,278 @@
+//! Anything that may be seen around a gateway.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::{duration, few, maybe, small_number, text, time};
+use crate::api::{Accepted, StoredChange};
+use crate::decide::Learned;
+use crate::decide::allowance::{Breaches, NotAllowed};
+use crate::decide::observed::{
+    Absent, Answer, Child, Complaint, DEFAULT_SCHEDULER, EnvironmentFacts, Going, HostVerdict, Leaving, Observed,
+    PodLeft, PodTrouble, Pods, Presence, Refusal, RegistryFacts, Repair, Repaired, Rollout, Silence, Trouble,
+    Unanswered, Writes,
+};
+
+pub fn observed() -> BoxedStrategy<Observed> {
+    (
+        (presence(), presence(), presence(), presence(), rollout(), pods()),
+        (
+            few(environment()),
+            host(),
+            breaches(),
+            registry(),
+            rarely(refusal()),
+            rarely(unanswered()),
+            any::<bool>(),
+            writes(),
+        ),
+    )
+        .prop_map(
+            |(
+                (deployment, service, ingress, disruption_budget, rollout, pods),
+                (environments, host, breaches, registry, refusal, unanswered, tried, writes),
+            )| Observed {
+                deployment,
+                service,
+                ingress,
+                disruption_budget,
+                rollout,
+                pods,
+                environments,
+                host,
+                breaches,
+                registry,
+                refusal,
+                unanswered,
+                tried,
+                writes,
+            },
+        )
+        .boxed()
+}
+
+pub fn learned() -> BoxedStrategy<Learned> {
+    prop_oneof![
+        (child(), presence()).prop_map(|(child, presence)| Learned::Surprise(child, presence)),
+        refusal().prop_map(Learned::Refused),
+        unanswered().prop_map(Learned::Unanswered),
+        text().prop_map(Learned::RegistryFailed),
+    ]
+    .boxed()
+}
+
+fn rarely<T: Clone + std::fmt::Debug + 'static>(of: BoxedStrategy<T>) -> BoxedStrategy<Option<T>> {
+    proptest::option::weighted(0.2, of).boxed()
+}
+
+fn child() -> BoxedStrategy<Child> {
+    select(&Child::ALL[..]).boxed()
+}
+
+fn presence() -> BoxedStrategy<Presence> {
+    prop_oneof![
+        12 => Just(Presence::Equal),
+        4 => Just(Presence::Missing),
+        4 => Just(Presence::NotWanted),
+        1 => Just(Presence::Expected),
+        1 => text().prop_map(Presence::Different),
+        1 => Just(Presence::Immutable),
+        1 => Just(Presence::Unwanted),
+        1 => Just(Presence::Terminating),
+        1 => Just(Presence::Predecessor),
+        1 => text().prop_map(Presence::Stranger),
+    ]
+    .boxed()
+}
+
+fn rollout() -> BoxedStrategy<Rollout> {
+    (
+        (prop::bool::weighted(0.6), small_number(), small_number(), small_number(), small_number()),
+        (rarely(text()), rarely(text()), small_number(), prop::bool::weighted(0.2), rarely(text())),
+    )
+        .prop_map(
+            |(
+                (complete, desired, replicas, ready, available),
+                (progress_deadline_exceeded, replica_failure, updated, behind, template),
+            )| Rollout {
+                complete,
+                desired,
+                replicas,
+                ready,
+                available,
+                progress_deadline_exceeded,
+                replica_failure,
+                updated,
+                behind,
+                template,
+            },
+        )
+        .boxed()
+}
+
+fn count() -> BoxedStrategy<usize> {
+    prop_oneof![8 => 0..4_usize, 1 => Just(usize::MAX)].boxed()
+}
+
+fn pods() -> BoxedStrategy<Pods> {
+    let left = (text(), maybe(leaving())).prop_map(|(pod, leaving)| PodLeft { pod, leaving });
+    (count(), count(), few(pod_trouble()), maybe(silence()), few(left), few(text()))
+        .prop_map(|(total, terminating, troubles, silence, left, unowned)| Pods {
+            total,
+            terminating,
+            troubles,
+            silence,
+            left,
+            unowned,
+        })
+        .boxed()
+}
+
+fn leaving() -> BoxedStrategy<Leaving> {
+    (maybe(text()), many(text())).prop_map(|(node, finalizers)| Leaving { node, finalizers }).boxed()
+}
+
+fn many<T: Clone + std::fmt::Debug + 'static>(of: BoxedStrategy<T>) -> BoxedStrategy<Vec<T>> {
+    prop_oneof![4 => few(of.clone()), 1 => vec(of, 0..60)].boxed()
+}
+
+fn pod_trouble() -> BoxedStrategy<PodTrouble> {
+    (text(), rarely(text()), maybe(text()), maybe(text()), trouble())
+        .prop_map(|(pod, template, container, node, trouble)| PodTrouble { pod, template, container, node, trouble })
+        .boxed()
+}
+
+fn trouble() -> BoxedStrategy<Trouble> {
+    let ended = (small_number(), any::<bool>(), text(), any::<bool>());
+    prop_oneof![
+        (text(), text()).prop_map(|(image, message)| Trouble::ImagePull { image, message }),
+        text().prop_map(Trouble::Config),
+        text().prop_map(Trouble::RunsAsRoot),
+        ended.prop_map(|(code, out_of_memory, message, brief)| Trouble::Ended { code, out_of_memory, message, brief }),
+        text().prop_map(Trouble::CannotStart),
+        (text(), text()).prop_map(|(reason, message)| Trouble::GivenUp { reason, message }),
+        Just(Trouble::NodeIsAway),
+        text().prop_map(Trouble::Unschedulable),
+        many(text()).prop_map(Trouble::Gated),
+        prop_oneof![text(), Just(DEFAULT_SCHEDULER.to_owned())].prop_map(Trouble::NoScheduler),
+        Just(Trouble::SettingUp),
+        (any::<bool>(), maybe(time())).prop_map(|(sidecar, since)| Trouble::Initializing { sidecar, since }),
+        any::<bool>().prop_map(|was_ready| Trouble::Unready { was_ready }),
+        (text(), maybe(text())).prop_map(|(gate, words)| Trouble::ReadinessGate { gate, words }),
+    ]
+    .boxed()
+}
+
+fn silence() -> BoxedStrategy<Silence> {
+    let answer = || (maybe(text()), text()).prop_map(|(container, words)| Answer { container, words });
+    let complaint = prop_oneof![
+        answer().prop_map(Complaint::Probe),
+        answer().prop_map(Complaint::Killed),
+        text().prop_map(Complaint::MissingVolume),
+        text().prop_map(Complaint::Node),
+    ];
+    (pod_trouble(), duration(), maybe(duration()), maybe(complaint))
+        .prop_map(|(about, lasted, read_at, complaint)| Silence { about, lasted, read_at, complaint })
+        .boxed()
+}
+
+fn environment() -> BoxedStrategy<EnvironmentFacts> {
+    (text(), any::<bool>(), any::<bool>(), any::<bool>())
+        .prop_map(|(name, active, refused, claimed)| EnvironmentFacts { name, active, refused, claimed })
+        .boxed()
+}
+
+pub fn host() -> BoxedStrategy<HostVerdict> {
+    prop_oneof![
+        8 => Just(HostVerdict::Free),
+        1 => (text(), text()).prop_map(|(host, by)| HostVerdict::Taken { host, by }),
+        1 => (text(), text()).prop_map(|(host, allowed)| HostVerdict::NotAllowed { host, allowed }),
+    ]
+    .boxed()
+}
+
+fn breaches() -> BoxedStrategy<Breaches> {
+    let breach = (text(), text(), text(), text())
+        .prop_map(|(field, asked, by, instead)| NotAllowed { field, asked, by, instead })
+        .boxed();
+    (rarely(breach.clone()), rarely(breach)).prop_map(|(pods, ingress_class)| Breaches { pods, ingress_class }).boxed()
+}
+
+fn registry() -> BoxedStrategy<RegistryFacts> {
+    let external = (
+        any::<bool>(),
+        rarely(text()),
+        any::<bool>(),
+        any::<bool>(),
+        prop::bool::weighted(0.1),
+        prop::bool::weighted(0.1),
+        any::<bool>(),
+        any::<bool>(),
+    )
+        .prop_map(
+            |(external, unavailable, recorded, reported, to_activate, to_deactivate, forgotten, may_let_go)| {
+                RegistryFacts {
+                    external,
+                    unavailable,
+                    recorded,
+                    reported,
+                    to_activate,
+                    to_deactivate,
+                    forgotten,
+                    may_let_go,
+                }
+            },
+        );
+    prop_oneof![Just(RegistryFacts::settled()), external].boxed()
+}
+
+fn refusal() -> BoxedStrategy<Refusal> {
+    (child(), text(), any::<bool>()).prop_map(|(child, message, quota)| Refusal { child, message, quota }).boxed()
+}
+
+fn unanswered() -> BoxedStrategy<Unanswered> {
+    let by = prop_oneof![
+        text().prop_map(Absent::Webhook),
+        Just(Absent::Cluster),
+        Just(Absent::Permission),
+        Just(Absent::Unknown)
+    ];
+    (child(), by, text()).prop_map(|(child, by, words)| Unanswered { child, by, words }).boxed()
+}
+
+fn writes() -> BoxedStrategy<Writes> {
+    let change = (child(), text(), text(), text()).prop_map(|(child, path, asked, stored)| StoredChange {
+        child: child.kind().to_owned(),
+        path,
+        asked,
+        stored,
+    });
+    let going =
+        (child(), duration(), many(text())).prop_map(|(child, lasted, finalizers)| Going { child, lasted, finalizers });
+    (accepted(), few(change), few(repaired()), few(repair()), few(going))
+        .prop_map(|(accepted, changed, repaired, untold, going)| Writes { accepted, changed, repaired, untold, going })
+        .boxed()
+}
+
+pub fn accepted() -> BoxedStrategy<Accepted> {
+    (maybe(text()), maybe(text()), maybe(text()), maybe(text()))
+        .prop_map(|(deployment, service, ingress, pod_disruption_budget)| Accepted {
+            deployment,
+            service,
+            ingress,
+            pod_disruption_budget,
+        })
+        .boxed()
+}
+
+fn repair() -> BoxedStrategy<Repair> {
+    (child(), text(), maybe(text())).prop_map(|(child, path, manager)| Repair { child, path, manager }).boxed()
+}
+
+fn repaired() -> BoxedStrategy<Repaired> {
+    let times = prop_oneof![0..6_u32, Just(u32::MAX)];
+    (repair(), times, duration(), duration())
+        .prop_map(|(last, times, wait, calm_in)| Repaired { last, times, wait, calm_in })
+        .boxed()
+}
