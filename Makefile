@@ -27,6 +27,7 @@ test: tools mongo promtool ## Run all tests that need no root
 proof: tools mongo ## Long runs: random sequences, kills in a burst of 300, a flood of 5,000, a database that dies, the last release
 	PHASEGATE_SEEDS=20 cargo test --locked --test it -- random::
 	PHASEGATE_KILLS=10 PHASEGATE_BURST=300 cargo test --locked --test it -- resilience::an_operator_killed
+	PHASEGATE_WAITERS=800 cargo test --locked --test it -- amplification::of_many
 	PHASEGATE_FLOOD=5000 cargo test --locked --test it -- fairness::a_flood
 	PHASEGATE_BURST=300 PHASEGATE_OUTAGE=30 cargo test --locked --test it -- registry::outages::a_database_killed
 	PHASEGATE_BURST=300 cargo test --locked --test it -- registry::documents::many

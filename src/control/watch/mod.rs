@@ -6,6 +6,7 @@ mod one;
 mod prune;
 mod wake;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Pod};
@@ -26,7 +27,7 @@ use crate::metrics::Metrics;
 use crate::queue::WorkQueue;
 use crate::registry::Registry;
 use one::Watchers;
-use wake::Wake;
+use wake::{Wake, Waker};
 
 /// After how long without any event a watch is taken for dead. The default of five minutes
 /// would be as long as a start may take.
@@ -55,6 +56,20 @@ pub struct Shared {
     pub metrics: Metrics,
     /// Is told which gateways and environments there are.
     pub registry: Registry,
+}
+
+/// Wakes those who wait for a host when their turn comes, for as long as it is polled. Everything was listed: from now on it is
+/// known who lets go of what.
+pub async fn usher(scopes: Arc<Scopes>, queue: WorkQueue) {
+    let hosts = Arc::clone(scopes.hosts());
+    let waker = Waker::new(scopes, queue);
+    waker.claimants(hosts.change(|claims, now| {
+        claims.begin(now);
+        BTreeSet::new()
+    }));
+    loop {
+        waker.claimants(hosts.due().await);
+    }
 }
 
 /// Starts the watches of one scope, which end with what is returned. Nothing is listed yet:
