@@ -67,7 +67,7 @@ async fn what_an_admin_forbids_a_namespace_is_not_routed_and_is_others_to_have()
     for (name, host) in [("runs", "runs"), ("stopped", "stopped"), ("suspended", "suspended"), ("owner", "owner")] {
         one.apply(&on(name, &format!("{host}.narrowed.evil.org"))).await;
     }
-    one.apply(&environment("dev", "owner", Some("dev.narrowed.evil.org"))).await;
+    one.create::<Environment>(environment("dev", "owner", Some("dev.narrowed.evil.org"))).await;
     for name in ["runs", "stopped", "suspended", "owner"] {
         one.until_started(name).await;
     }
@@ -122,14 +122,14 @@ async fn a_wildcard_over_what_another_namespace_has_and_what_is_below_anothers_a
     one.until_started("bank").await;
     one.until_started("shop").await;
     one.until_started("hostless").await;
-    one.apply(&environment("dev", "hostless", Some("dev.covered.example.org"))).await;
+    one.create::<Environment>(environment("dev", "hostless", Some("dev.covered.example.org"))).await;
     one.until("dev", "Active", is_active).await;
 
     other.apply(&on("phish", "login.covered.bank.example")).await;
     other.apply(&on("all", "*.covered.example.com")).await;
     other.apply(&on("org", "*.covered.example.org")).await;
     other.apply(&on("own", "own.covered.example.net")).await;
-    other.apply(&environment("below", "own", Some("a.b.covered.bank.example"))).await;
+    other.create::<Environment>(environment("below", "own", Some("a.b.covered.bank.example"))).await;
     for (name, holder) in [
         ("phish", "/bank as \"*.covered.bank.example\""),
         ("all", "/shop as \"shop.covered.example.com\""),
@@ -163,7 +163,6 @@ async fn a_gateway_that_is_deleted_and_applied_again_does_not_lose_its_host_to_w
     until_stalled(&other, "lurker", "HostTaken").await;
 
     one.delete("shop").await;
-    one.until_gone::<Ingress>("shop").await;
     one.apply(&on("shop", host)).await;
     one.until_started("shop").await;
     assert_eq!(path(&other.gateway("lurker").await), ["Created/Running HostTaken"]);
@@ -171,7 +170,6 @@ async fn a_gateway_that_is_deleted_and_applied_again_does_not_lose_its_host_to_w
     // Nobody remembers who had it while no operator ran: whoever was told to wait comes last.
     operator.end();
     one.delete("shop").await;
-    one.until_gone::<Ingress>("shop").await;
     let _operator = serves_both(&one, &other, &["--keep-released-hosts", "8s"]);
     one.apply(&on("shop", host)).await;
     one.until_started("shop").await;
@@ -189,7 +187,7 @@ async fn a_namespace_holds_so_many_hosts_and_no_more_stopped_and_scaled_down_one
     let (one, other, _operator) = two("limited", &["--max-hosts-per-namespace", "2"]).await;
     one.apply(&on("first", "first.limited.example.com")).await;
     one.until_started("first").await;
-    one.apply(&environment("dev", "first", Some("dev.limited.example.com"))).await;
+    one.create::<Environment>(environment("dev", "first", Some("dev.limited.example.com"))).await;
     one.until("dev", "Active", is_active).await;
     one.patch("first", json!({ "spec": { "state": "Stopped" } })).await;
     one.until_phase("first", Phase::Stopped, State::Stopped).await;
@@ -240,7 +238,7 @@ async fn where_hosts_need_permission_a_namespace_has_those_that_it_was_given() {
     let _operator = world.operator_with(&["--hosts-need-permission"]);
     world.apply(&on("shop", "shop.permission.example.com")).await;
     world.apply(&gateway("hostless", json!({ "image": "acme/gateway:1", "replicas": 0 }))).await;
-    world.apply(&environment("dev", "hostless", Some("dev.permission.example.com"))).await;
+    world.create::<Environment>(environment("dev", "hostless", Some("dev.permission.example.com"))).await;
     world.until_started("hostless").await;
     let refused = until_stalled(&world, "shop", "HostNotAllowed").await;
     let words = message(&refused, condition::STALLED);
@@ -261,7 +259,7 @@ async fn a_gateway_that_somebodys_finalizer_holds_is_stopped_and_gives_up_its_ho
     let mut dev = environment("dev", "keeps", Some("dev.held.example.com"));
     dev["metadata"]["finalizers"] = json!(["example.com/hold"]);
     one.apply(&on("keeps", "keeps.held.example.com")).await;
-    one.apply(&dev).await;
+    one.create::<Environment>(dev).await;
     one.until_started("held").await;
     one.until("dev", "Active", is_active).await;
     for (name, host) in [("gateways", "held.example.com"), ("environments", "dev.held.example.com")] {
