@@ -46,6 +46,11 @@ impl HostSpace {
         concerned
     }
 
+    /// Everything was listed.
+    pub fn begin(&self) {
+        self.claims().begin(Instant::now());
+    }
+
     /// Gives up what was reserved for a claim that was not written.
     pub fn release(&self, claimant: &Claimant) {
         self.claims().release(claimant, Instant::now());

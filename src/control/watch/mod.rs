@@ -6,7 +6,6 @@ mod one;
 mod prune;
 mod wake;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Pod};
@@ -58,17 +57,16 @@ pub struct Shared {
     pub registry: Registry,
 }
 
-/// Wakes those who wait for a host when their turn comes, for as long as it is polled. Everything was listed: from now on it is
-/// known who lets go of what.
-pub async fn usher(scopes: Arc<Scopes>, queue: WorkQueue) {
-    let hosts = Arc::clone(scopes.hosts());
-    let waker = Waker::new(scopes, queue);
-    waker.claimants(hosts.change(|claims, now| {
-        claims.begin(now);
-        BTreeSet::new()
-    }));
-    loop {
-        waker.claimants(hosts.due().await);
+/// Everything was listed: from now on it is known who lets go of which host. What is returned wakes those who wait for one when
+/// their turn comes.
+pub fn usher(scopes: Arc<Scopes>, queue: WorkQueue) -> impl Future<Output = ()> + Send + 'static {
+    scopes.hosts().begin();
+    async move {
+        let hosts = Arc::clone(scopes.hosts());
+        let waker = Waker::new(scopes, queue);
+        loop {
+            waker.claimants(hosts.due().await);
+        }
     }
 }
 

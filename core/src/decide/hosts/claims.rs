@@ -138,7 +138,7 @@ impl Claims {
         let (held, holds) = (claims(&before), claims(&after));
         self.stand_in_line(before.as_ref(), false);
         self.stand_in_line(after.as_ref(), true);
-        let wanted = after.as_ref().and_then(|stake| stake.wanted.clone());
+        let waits_for = after.as_ref().and_then(|stake| stake.waits_for().cloned());
         if let Some(stake) = after {
             self.stakes.insert(claimant.clone(), stake);
         }
@@ -154,13 +154,9 @@ impl Claims {
             let is_given_up = !forbidden.contains(&host) && self.stood(claimant, &host, since);
             self.let_go(claimant, &host, is_given_up.then_some(since), now);
         }
-        if let Some(host) = self.reserved.remove(claimant) {
-            let is_claimed = holds.contains_key(&host);
-            if wanted.as_ref() == Some(&host) && !is_claimed {
-                self.reserved.insert(claimant.clone(), host);
-            } else if !is_claimed {
-                self.offer(&host, claimant.namespace(), now);
-            }
+        // It is kept for a claim that is still to be learned.
+        if self.reserved.get(claimant).is_some_and(|host| waits_for.as_ref() != Some(host)) {
+            self.release(claimant, now);
         }
         wake
     }
