@@ -7,12 +7,9 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::super::observed::HostVerdict;
 use super::names;
-use super::offers::{Offers, Topic};
+use super::offers::{Offers, Topic, Waiter};
 use super::policy::Policy;
 use super::stake::{Claimant, ROUTED, Stake};
-
-/// One who waits for a host, in the order of their turns.
-pub(super) type Waiter = (Timestamp, Claimant);
 
 /// Every host that is wanted or held by somebody who is watched.
 #[derive(Debug, Default)]

@@ -2,13 +2,14 @@
 //! a wildcard of one namespace competes with what it covers in every other.
 //!
 //! `names` compares hosts, `policy` says what nobody may have, `stake` is what one wants and holds, [`Claims`] is the space,
-//! and `offers` whom it wakes when a host can be had.
+//! `offers` what can be had, and `turns` whom that wakes.
 
 mod claims;
 mod names;
 mod offers;
 mod policy;
 mod stake;
+mod turns;
 
 pub use claims::Claims;
 pub use names::is_allowed;

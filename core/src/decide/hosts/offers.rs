@@ -1,17 +1,20 @@
-//! Whom to wake when a host can be had. Of those who wait only a few are woken at once, those who have waited longest, and more
-//! of them for as long as it is still to be had: whoever is woken may not want it any more, and nobody waits for ever.
+//! What is on offer, and since when.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use super::claims::{Claims, Host, Waiter};
+use k8s_openapi::jiff::Timestamp;
+
 use super::stake::Claimant;
+
+/// One who waits for a host, in the order of their turns.
+pub(super) type Waiter = (Timestamp, Claimant);
 
 /// So many are woken first, and twice as many each time after that.
 const FIRST: usize = 4;
 
 /// How long those who were woken have to take it before others are.
-const PACE: Duration = Duration::from_secs(1);
+pub(super) const PACE: Duration = Duration::from_secs(1);
 
 /// What somebody may have by now.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,10 +33,10 @@ pub(super) struct Offers {
 }
 
 #[derive(Debug)]
-struct Offer {
-    at: Instant,
-    count: usize,
-    after: Option<Waiter>,
+pub(super) struct Offer {
+    pub(super) at: Instant,
+    pub(super) count: usize,
+    pub(super) after: Option<Waiter>,
 }
 
 impl Offers {
@@ -42,7 +45,7 @@ impl Offers {
         self.set(topic, Offer { at, count: FIRST, after: None });
     }
 
-    fn set(&mut self, topic: Topic, offer: Offer) {
+    pub(super) fn set(&mut self, topic: Topic, offer: Offer) {
         let at = offer.at;
         if let Some(before) = self.open.insert(topic.clone(), offer) {
             self.due.remove(&(before.at, topic.clone()));
@@ -50,55 +53,16 @@ impl Offers {
         self.due.insert((at, topic));
     }
 
-    fn take_due(&mut self, now: Instant) -> Option<(Topic, Offer)> {
+    /// The next that is due.
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<(Topic, Offer)> {
         let (at, topic) = self.due.first().filter(|(at, _)| *at <= now)?.clone();
         self.due.remove(&(at, topic.clone()));
         let offer = self.open.remove(&topic)?;
         Some((topic, offer))
     }
-}
 
-impl Claims {
-    /// When [`Self::due`] has somebody to wake although nothing happens before.
-    pub fn next_due(&self) -> Option<Instant> {
-        self.offers.due.first().map(|(at, _)| *at)
-    }
-
-    /// Those whose turn it is by now to take what can be had.
-    pub fn due(&mut self, now: Instant) -> BTreeSet<Claimant> {
-        let mut wake = BTreeSet::new();
-        while let Some((topic, offer)) = self.offers.take_due(now) {
-            if let Topic::Host(host) = &topic {
-                self.end_keeping(host, now);
-            }
-            let mut takers = self.takers(&topic, &offer);
-            let more = takers.len() > offer.count;
-            takers.truncate(offer.count);
-            let after = takers.last().cloned();
-            wake.extend(takers.into_iter().map(|(_, claimant)| claimant));
-            if let (true, Some(at)) = (more, now.checked_add(PACE)) {
-                self.offers.set(topic, Offer { at, count: 2 * offer.count, after });
-            } else if let Topic::Host(host) = &topic
-                && let Some(until) = self.host(host).and_then(|at| at.kept.as_ref()).map(|kept| kept.until)
-            {
-                self.offers.make(topic, until);
-            }
-        }
-        wake
-    }
-
-    /// The next of those who wait and may take what is on offer, one more than are to be woken.
-    fn takers(&self, topic: &Topic, offer: &Offer) -> Vec<Waiter> {
-        let waiting = |at: &Host| at.waiting.iter().cloned().collect::<Vec<_>>();
-        let mut line: Vec<Waiter> = match topic {
-            Topic::Host(host) => self.host(host).into_iter().chain(self.overlapping(host)).flat_map(waiting).collect(),
-            Topic::Namespace(name) => {
-                self.namespaces.get(name).map(|there| there.waiting.iter().cloned().collect()).unwrap_or_default()
-            }
-        };
-        line.sort();
-        let next = line.into_iter().filter(|waiter| offer.after.as_ref().is_none_or(|after| waiter > after));
-        let may_take = |(_, claimant): &Waiter| self.stakes.get(claimant).is_some_and(|stake| self.may_take(stake));
-        next.filter(may_take).take(offer.count + 1).collect()
+    /// When the next one is due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.due.first().map(|(at, _)| *at)
     }
 }
