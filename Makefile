@@ -28,6 +28,7 @@ proof: tools mongo ## Long runs: random decisions and sequences, kills in a burs
 	PROPTEST_CASES=100000 cargo test --locked -p phasegate-core --lib -- properties
 	PHASEGATE_SEEDS=20 cargo test --locked --test it -- random::
 	PHASEGATE_KILLS=10 PHASEGATE_BURST=300 cargo test --locked --test it -- resilience::an_operator_killed
+	PHASEGATE_WAITERS=800 cargo test --locked --test it -- amplification::of_many
 	PHASEGATE_FLOOD=5000 cargo test --locked --test it -- fairness::a_flood
 	PHASEGATE_BURST=300 PHASEGATE_OUTAGE=30 cargo test --locked --test it -- registry::outages::a_database_killed
 	PHASEGATE_BURST=300 cargo test --locked --test it -- registry::documents::many

@@ -191,6 +191,7 @@ fn nothing_yet() -> Observed {
         environments: Vec::new(),
         host: HostVerdict::Free,
         breaches: Breaches::default(),
+        lost: Vec::new(),
         registry: RegistryFacts::settled(),
         refusal: None,
         unanswered: None,

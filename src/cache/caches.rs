@@ -19,7 +19,8 @@ use super::seen::{Found, Seen};
 use crate::api::{ApiGateway, Environment, Guarded, ObjectKey};
 use crate::children::{self, Owner};
 use crate::decide::allowance::Allowance;
-use crate::decide::hosts::{self, Claims, Stake};
+use crate::decide::hosts::{Claims, Stake};
+use crate::decide::observed::HostVerdict;
 
 /// What the Ingress of one gateway routes. It is read when somebody asks, once for all who ask: a gateway may have many
 /// environments.
@@ -99,6 +100,11 @@ impl Caches {
         self.space.claims()
     }
 
+    /// The one space of hosts.
+    pub fn space(&self) -> &HostSpace {
+        &self.space
+    }
+
     /// The gateway of a key, whether it can be read or not.
     pub fn guarded_gateway(&self, key: &ObjectKey) -> Option<Arc<Guarded<ApiGateway>>> {
         self.gateways.get(&reference(key))
@@ -149,21 +155,25 @@ impl Caches {
         Routed { caches: self, gateway: gateway.clone(), hosts: OnceCell::new() }
     }
 
-    /// A host that is routed and on which no claim is recorded is held all the same. What the namespace does not allow holds
-    /// nothing.
+    /// A host that is routed and on which no claim is recorded is held all the same. What the namespace may not have holds
+    /// nothing, recorded or not.
     fn with_what_is_routed(&self, stake: Stake, routes: impl Fn(&String) -> bool) -> Stake {
+        let namespace = stake.claimant.object.namespace.clone();
+        let stake = stake.within(|host| self.refuses(&namespace, host).is_none());
         let (Some(host), false) = (&stake.wanted, stake.is_recorded()) else { return stake };
-        let allowed = match self.allowed_in(&stake.claimant.object.namespace).as_deref() {
-            Some(AllowedHosts(Some(suffixes))) => hosts::is_allowed(host, suffixes),
-            Some(AllowedHosts(None)) => true,
-            None => false,
-        };
+        let allowed = self.knows_namespace(&namespace) && self.refuses(&namespace, host).is_none();
         let is_routed = allowed && routes(host);
         stake.routed(is_routed)
     }
 
+    /// Why nobody in a namespace may have a host, whoever holds it.
+    pub fn refuses(&self, namespace: &str, host: &str) -> Option<HostVerdict> {
+        let annotation = self.allowed_in(namespace)?;
+        self.space.policy().refuses(host, annotation.0.as_deref())
+    }
+
     /// The hosts that the Ingress of a gateway routes, in order, unless it is a stranger's.
-    fn routed_hosts(&self, gateway: &ApiGateway) -> Vec<String> {
+    pub fn routed_hosts(&self, gateway: &ApiGateway) -> Vec<String> {
         let Some(Ok(ingress)) = self.ingresses.child_of(&ObjectKey::of(gateway)).map(|seen| seen.object()) else {
             return Vec::new();
         };

@@ -8,6 +8,7 @@ use kube::{Api, Client, Resource};
 
 use super::caches::{Caches, Writers};
 use super::hosts::HostSpace;
+use crate::decide::hosts::Policy;
 
 /// Where gateways are watched.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,27 +35,33 @@ impl Scope {
 /// The caches of all scopes. They share one space of hosts.
 pub struct Scopes {
     caches: HashMap<Scope, Arc<Caches>>,
+    hosts: Arc<HostSpace>,
 }
 
 impl Scopes {
     /// Empty caches for each scope, and what fills them.
-    pub fn new(scopes: &[Scope]) -> (Self, Vec<(Scope, Arc<Caches>, Writers)>) {
-        let space = Arc::<HostSpace>::default();
+    pub fn new(scopes: &[Scope], policy: Policy) -> (Self, Vec<(Scope, Arc<Caches>, Writers)>) {
+        let hosts = Arc::new(HostSpace::new(policy));
         let mut caches = HashMap::new();
         let mut filled = Vec::new();
         for scope in scopes {
-            let (of_scope, writers) = Caches::new(Arc::clone(&space));
+            let (of_scope, writers) = Caches::new(Arc::clone(&hosts));
             let of_scope = Arc::new(of_scope);
             caches.insert(scope.clone(), Arc::clone(&of_scope));
             filled.push((scope.clone(), of_scope, writers));
         }
-        (Self { caches }, filled)
+        (Self { caches, hosts }, filled)
     }
 
     /// The caches of the scope that a namespace is in.
     pub fn of(&self, namespace: &str) -> Option<&Arc<Caches>> {
         let alone = || self.caches.get(&Scope::Namespace(namespace.to_owned()));
         self.caches.get(&Scope::Cluster).or_else(alone)
+    }
+
+    /// Who holds which host, in all scopes.
+    pub fn hosts(&self) -> &Arc<HostSpace> {
+        &self.hosts
     }
 
     /// The caches of every scope.

@@ -43,6 +43,8 @@ pub struct Desired<'a> {
 pub struct MayHave {
     /// Its host.
     pub host: HostVerdict,
+    /// Hosts that it has and may not have.
+    pub lost: Vec<String>,
     /// What else it may not have.
     pub breaches: Breaches,
 }
@@ -50,11 +52,12 @@ pub struct MayHave {
 impl MayHave {
     /// All of it.
     pub const EVERYTHING: Self =
-        Self { host: HostVerdict::Free, breaches: Breaches { pods: None, ingress_class: None } };
+        Self { host: HostVerdict::Free, lost: Vec::new(), breaches: Breaches { pods: None, ingress_class: None } };
 
-    /// Whether its Ingress may be what is asked.
-    fn routes(&self) -> bool {
-        self.host == HostVerdict::Free && self.breaches.ingress_class.is_none()
+    /// Whether the Ingress of a gateway may be what is asked. Of one that is left alone only what it may not have goes.
+    fn routes(&self, gateway: &ApiGateway) -> bool {
+        let only_loses = gateway.spec.is_left_alone() && !self.lost.is_empty();
+        self.host == HostVerdict::Free && self.breaches.ingress_class.is_none() && !only_loses
     }
 }
 
@@ -81,13 +84,13 @@ impl<'a> Desired<'a> {
         environments: Vec<EnvironmentOf>,
         settings: &Settings,
     ) -> Self {
-        let mut hosts: Vec<String> = environments
+        let mut environment_hosts: Vec<String> = environments
             .iter()
             .filter(|(_, facts)| facts.claimed && !facts.refused)
             .filter_map(|(environment, _)| environment.spec.host.clone())
             .collect();
-        hosts.sort();
-        hosts.dedup();
+        environment_hosts.sort();
+        environment_hosts.dedup();
         Self {
             gateway,
             found,
@@ -95,7 +98,7 @@ impl<'a> Desired<'a> {
             environments,
             surroundings: Surroundings {
                 start_deadline: deadline::limit(gateway, settings),
-                environment_hosts: hosts,
+                environment_hosts,
                 ingress_annotations: settings.ingress_annotations.clone(),
                 inherited: settings.inheritance.of(&gateway.metadata),
             },
@@ -121,7 +124,7 @@ impl<'a> Desired<'a> {
             let found = (deployment.as_ref(), ingress.as_ref());
             let mut children = children::desired(self.gateway, &self.surroundings, found);
             self.notice_what_is_not_inherited_any_more(&mut children);
-            if !self.may_have.routes() {
+            if !self.may_have.routes(self.gateway) {
                 self.keep_routed_hosts(&mut children);
             }
             children
@@ -147,11 +150,8 @@ impl<'a> Desired<'a> {
         if let Some(ingress) = object(self.found.ingress.as_deref())
             && children::owner_of(&ingress.metadata, gateway) == Owner::Ours
         {
-            let lost = |host: &String| {
-                matches!(self.may_have.host, HostVerdict::Taken { .. }) && gateway.spec.host.as_ref() == Some(host)
-            };
             let claims = gateway.status.iter().flat_map(|status| &status.hosts).map(|claim| claim.host.clone());
-            let mut hosts: Vec<String> = claims.filter(|host| !lost(host)).collect();
+            let mut hosts: Vec<String> = claims.filter(|host| !self.may_have.lost.contains(host)).collect();
             hosts.extend_from_slice(&self.surroundings.environment_hosts);
             children.ingress = children::keep_routes(&ingress, children.ingress.as_ref(), &hosts);
         }

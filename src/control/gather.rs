@@ -16,9 +16,8 @@ use super::clock::Now;
 use super::context::Context;
 use super::desired::{Desired, EnvironmentOf, MayHave};
 use super::memory::{Expectation, Remembered};
-use crate::api::{ApiGateway, Environment, EnvironmentState, ObjectKey};
+use crate::api::{ApiGateway, Environment, EnvironmentState, HostClaim, ObjectKey};
 use crate::cache::caches::Caches;
-use crate::cache::hosts::AllowedHosts;
 use crate::cache::pods;
 use crate::cache::seen::{Found, Part, Seen};
 use crate::cache::watched::Watched;
@@ -27,7 +26,7 @@ use crate::cluster::calls::CallError;
 use crate::decide::Learned;
 use crate::decide::allowance::Breaches;
 use crate::decide::environment::{Around, GatewayFacts};
-use crate::decide::hosts::{self, Stake};
+use crate::decide::hosts::Stake;
 use crate::decide::observed::{
     Child, EnvironmentFacts, Going, HostVerdict, Moment, Observed, Presence, RegistryFacts, Settings, Writes,
 };
@@ -129,10 +128,8 @@ fn facts<'a>(
     let found = remembered.accepted.newest(found);
     let narrowed = caches.allowance_of(gateway.namespace_or_empty());
     let settings = ctx.settings.narrowed_by(&narrowed);
-    let may_have = MayHave {
-        host: host_of_gateway(caches, gateway),
-        breaches: Breaches::of(&gateway.spec, &settings.allowance, &narrowed),
-    };
+    let (host, lost) = hosts_of_gateway(caches, gateway);
+    let may_have = MayHave { host, lost, breaches: Breaches::of(&gateway.spec, &settings.allowance, &narrowed) };
     let desired = Desired::of(gateway, found, may_have, environments(caches, gateway), &settings);
     let settled = remembered.settled();
     let compared = desired.compared(&mut remembered.accepted, settled);
@@ -147,6 +144,7 @@ fn facts<'a>(
         pods: pods::of(&caches.pods, &ObjectKey::of(gateway)).seen_in(phase),
         environments: desired.environments.iter().map(|(_, facts)| facts.clone()).collect(),
         host: desired.may_have.host.clone(),
+        lost: desired.may_have.lost.clone(),
         breaches: desired.may_have.breaches.clone(),
         registry: RegistryFacts {
             may_let_go: ctx.memory.may_let_go(&gateway.metadata),
@@ -220,20 +218,28 @@ impl Expected<'_> {
     }
 }
 
-/// Whether a gateway may have the host that its spec names.
-fn host_of_gateway(caches: &Caches, gateway: &ApiGateway) -> HostVerdict {
-    host_verdict(caches, caches.stake_of_gateway(gateway))
+/// Whether a gateway may have the host that its spec names, and which it may not have of those that it has.
+fn hosts_of_gateway(caches: &Caches, gateway: &ApiGateway) -> (HostVerdict, Vec<String>) {
+    let stake = caches.stake_of_gateway(gateway);
+    let mut lost = lost_claims(caches, &stake, gateway.status.iter().flat_map(|status| &status.hosts));
+    if gateway.spec.is_left_alone() {
+        // What is routed follows from nothing else as long as nothing is written.
+        let forbidden = |host: &String| caches.refuses(gateway.namespace_or_empty(), host).is_some();
+        lost.extend(caches.routed_hosts(gateway).into_iter().filter(forbidden));
+    }
+    (host_verdict(caches, &stake), lost)
 }
 
 /// Whether somebody may have the host that their spec names.
-fn host_verdict(caches: &Caches, stake: Stake) -> HostVerdict {
-    let allowed = caches.allowed_in(&stake.claimant.object.namespace);
-    if let (Some(host), Some(AllowedHosts(Some(suffixes)))) = (&stake.wanted, allowed.as_deref())
-        && !hosts::is_allowed(host, suffixes)
-    {
-        return HostVerdict::NotAllowed { host: host.clone(), allowed: suffixes.join(", ") };
-    }
-    caches.claims().verdict(stake)
+fn host_verdict(caches: &Caches, stake: &Stake) -> HostVerdict {
+    let refused = stake.wanted.as_ref().and_then(|host| caches.refuses(&stake.claimant.object.namespace, host));
+    refused.unwrap_or_else(|| caches.claims().verdict(stake.clone()))
+}
+
+/// The hosts of those recorded claims that do not stand.
+fn lost_claims<'a>(caches: &Caches, stake: &Stake, recorded: impl Iterator<Item = &'a HostClaim>) -> Vec<String> {
+    let claims = caches.claims();
+    recorded.filter(|claim| claims.is_lost(stake, &claim.host)).map(|claim| claim.host.clone()).collect()
 }
 
 /// The environments of a gateway that are not being deleted, with what a decision looks at.
@@ -251,7 +257,7 @@ fn environments(caches: &Caches, gateway: &ApiGateway) -> Vec<EnvironmentOf> {
                 name,
                 active: environment.status.as_ref().is_some_and(|status| status.state == EnvironmentState::Active),
                 claimed: stake.is_recorded(),
-                refused: host_verdict(caches, stake) != HostVerdict::Free,
+                refused: host_verdict(caches, &stake) != HostVerdict::Free,
             };
             (environment, facts)
         })
@@ -280,5 +286,6 @@ pub fn around(caches: &Caches, environment: &Environment, gateway: Option<ApiGat
         .map(|gateway| GatewayFacts { place: Place::of_gateway(&gateway), suspended: gateway.spec.is_left_alone() })
         .or_else(|| unreadable.then_some(GatewayFacts { place: None, suspended: true }));
     let stake = caches.stake_of_environment(environment, &caches.routed_by(&key));
-    Around { gateway: facts, host: host_verdict(caches, stake), routed }
+    let lost = lost_claims(caches, &stake, environment.status.iter().flat_map(|status| &status.hosts));
+    Around { gateway: facts, host: host_verdict(caches, &stake), lost: !lost.is_empty(), routed }
 }

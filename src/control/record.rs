@@ -105,7 +105,7 @@ pub(super) async fn with_host_reserved<T>(
     }
     let written = write.await;
     if let (Some(stake), Err(_)) = (claims, &written) {
-        caches.claims().release(stake);
+        caches.space().release(&stake.claimant);
     }
     written.map_err(Unwritten::Failed)
 }

@@ -14,6 +14,7 @@ use crate::api::ObjectKey;
 use crate::cache::scopes::Scope;
 use crate::children::{self, Inheritance, KeyPattern};
 use crate::cluster::lease::Election;
+use crate::decide::hosts::Policy;
 use crate::decide::observed::Settings;
 use crate::parse::{annotation, duration, namespace, namespace_or_nothing};
 use crate::registry;
@@ -66,6 +67,23 @@ pub struct Run {
     /// After how long a stop that does not end is called stuck.
     #[arg(long, env = "PHASEGATE_CLEANUP_STUCK_AFTER", default_value = "5m", value_parser = duration)]
     pub cleanup_stuck_after: Duration,
+
+    /// Let a namespace without the annotation phasegate.dev/allowed-hosts have no host at all. Without it such a namespace
+    /// may have any host that nobody else has.
+    #[arg(long, env = "PHASEGATE_HOSTS_NEED_PERMISSION")]
+    pub hosts_need_permission: bool,
+
+    /// How many hosts the gateways and environments of one namespace may claim. None: any number.
+    #[arg(long, env = "PHASEGATE_MAX_HOSTS_PER_NAMESPACE", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_hosts_per_namespace: Option<u32>,
+
+    /// For how long a host that was let go is kept for its namespace: others get it after that. `0s`: not at all.
+    #[arg(long, env = "PHASEGATE_KEEP_RELEASED_HOSTS", default_value = "1m", value_parser = duration_or_none)]
+    pub keep_released_hosts: Duration,
+
+    /// The domain of the cluster's own names, which no gateway may have as a host.
+    #[arg(long, env = "PHASEGATE_CLUSTER_DOMAIN", default_value = "cluster.local", value_parser = domain)]
+    pub cluster_domain: String,
 
     /// What gateways may ask for.
     #[command(flatten)]
@@ -197,6 +215,16 @@ impl Run {
         }
     }
 
+    /// What is allowed of hosts.
+    pub fn hosts(&self) -> Policy {
+        Policy {
+            need_permission: self.hosts_need_permission,
+            cluster_domain: self.cluster_domain.clone(),
+            per_namespace: self.max_hosts_per_namespace.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+            kept_for: self.keep_released_hosts,
+        }
+    }
+
     /// Which gateways are worked on, in words that are the same for the same ones.
     fn works_on(&self) -> String {
         let labels = self.selector.as_ref().map(|selector| {
@@ -267,6 +295,20 @@ impl Run {
 fn some_identity() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "phasegate".to_owned());
     format!("{host}_{:016x}", RandomState::new().hash_one(std::process::id()))
+}
+
+fn duration_or_none(text: &str) -> Result<Duration, String> {
+    if text == "0s" { Ok(Duration::ZERO) } else { duration(text) }
+}
+
+fn domain(text: &str) -> Result<String, String> {
+    let name = text.trim_matches('.').to_ascii_lowercase();
+    let is_label = |label: &str| !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    if name.len() <= 253 && name.split('.').all(is_label) {
+        Ok(name)
+    } else {
+        Err("it is no DNS domain such as cluster.local".to_owned())
+    }
 }
 
 fn identity(text: &str) -> Result<String, String> {

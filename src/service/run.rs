@@ -137,7 +137,7 @@ async fn lead(process: &Process<'_>) {
     background.spawn(ending_them);
 
     let registry = registry(process, &queue);
-    let (scopes, to_fill) = Scopes::new(&run.scopes());
+    let (scopes, to_fill) = Scopes::new(&run.scopes(), run.hosts());
     let shared = Shared {
         client: client.clone(),
         scopes: Arc::new(scopes),
@@ -168,6 +168,7 @@ async fn lead(process: &Process<'_>) {
         }
     }
     tracing::info!("everything was listed; gateways are worked on");
+    background.spawn(watch::usher(Arc::clone(&shared.scopes), queue.clone()));
     let (herald, telling) = Herald::new(calls.of_events(), &run.identity);
     let mut telling_events = JoinSet::new();
     telling_events.spawn(telling);

@@ -291,7 +291,7 @@ async fn of_two_gateways_racing_for_a_host_one_wins_and_the_other_starts_when_it
     };
     let (early, late) = racers.split_at(PAIRS);
     join_all(early.iter().map(|(world, name)| create(world, name))).await;
-    let _operator = left.operator_with(&["--namespaces", &right.namespace]);
+    let _operator = left.operator_with(&["--namespaces", &right.namespace, "--keep-released-hosts", "1s"]);
     left.until(&early[0].1, "seen", |gateway: &ApiGateway| gateway.status.is_some()).await;
     join_all(late.iter().map(|(world, name)| create(world, name))).await;
 

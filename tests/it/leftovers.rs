@@ -87,7 +87,7 @@ async fn the_host_that_a_restored_gateway_routes_is_not_given_to_another_tenant(
     let world = World::new("restored").await;
     let other = world.beside("newcomer").await;
     let both = format!("{},{}", world.namespace, other.namespace);
-    let _operator = world.operator_with(&["--namespaces", &both]);
+    let _operator = world.operator_with(&["--namespaces", &both, "--keep-released-hosts", "1s"]);
     world.apply(&shop("restored.example.com")).await;
     world.until_started("shop").await;
     let running = pods(&world).await;

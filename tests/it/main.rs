@@ -8,6 +8,7 @@
 use phasegate_harness as harness;
 
 mod admission;
+mod amplification;
 mod cli;
 mod contract;
 mod deletion;
@@ -51,6 +52,7 @@ mod stopping;
 mod strangers;
 mod stuck;
 mod suspending;
+mod tenants;
 mod timeout;
 mod upgrade;
 mod versions;

@@ -125,8 +125,12 @@ async fn an_image_that_no_registry_can_have_is_refused() {
 async fn a_host_that_is_more_or_less_than_a_name_is_refused() {
     const NO_HOST: &str =
         "host must be a lower-case DNS name such as shop.example.com: no IP address, and no scheme, port or path";
+    const RESERVED: &str =
+        "host must not be localhost or svc, or below one of them: machines and clusters use those names themselves";
     let host = |host: &str| with(json!({ "host": host }));
     let refused = |fault: &str| row(host(fault), "spec.host", NO_HOST, host("shop.example.com"));
+    let reserved = |fault: &str| row(host(fault), "spec.host", RESERVED, host("shop.example.com"));
+    let of_environment = |host: &str| environment("dev", json!({ "gatewayRef": { "name": "shop" }, "host": host }));
     each_is_refused(
         "hosts",
         vec![
@@ -137,6 +141,10 @@ async fn a_host_that_is_more_or_less_than_a_name_is_refused() {
             refused("192.0.2.7"),
             refused("2001:db8::7"),
             refused("shop.*.example.com"),
+            reserved("localhost"),
+            reserved("*.localhost"),
+            reserved("kubernetes.default.svc"),
+            row(of_environment("a.localhost"), "spec.host", RESERVED, of_environment("dev.example.com")),
             row(
                 environment("dev", json!({ "gatewayRef": { "name": "shop" }, "host": "https://dev.example.com" })),
                 "spec.host",
@@ -403,7 +411,8 @@ async fn what_only_looks_odd_is_accepted_as_it_is() {
         json!({ "image": "localhost:5000/gateway" }),
         json!({ "image": "acme/my__gateway--x:Release_1.2-RC" }),
         json!({ "image": "acme/gateway:1", "host": "*.shop.example.com" }),
-        json!({ "image": "acme/gateway:1", "host": "localhost" }),
+        json!({ "image": "acme/gateway:1", "host": "shop" }),
+        json!({ "image": "acme/gateway:1", "host": "localhost.example.com" }),
         json!({ "image": "acme/gateway:1", "host": "xn--bcher-kva.example.com" }),
         json!({ "image": "acme/gateway:1", "host": "7.example.com" }),
         json!({ "image": "acme/gateway:1", "resources": { "requests": { "cpu": 1 }, "limits": { "memory": "1Gi" } } }),

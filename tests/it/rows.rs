@@ -21,6 +21,10 @@ const ROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "any | deletionTimestamp, somebody else's finalizer",
+        &["tenants::a_gateway_that_somebodys_finalizer_holds_is_stopped_and_gives_up_its_host"],
+    ),
+    (
         "Deleting | any",
         &[
             "registry::deletion::a_deletion_while_the_database_is_down_is_visible_and_resumes",
@@ -29,7 +33,10 @@ const ROWS: &[(&str, &[&str])] = &[
     ),
     (
         "any | `spec.suspend`",
-        &["suspending::a_start_that_is_suspended_does_not_time_out_and_is_judged_when_it_is_resumed"],
+        &[
+            "suspending::a_start_that_is_suspended_does_not_time_out_and_is_judged_when_it_is_resumed",
+            "tenants::what_an_admin_forbids_a_namespace_is_not_routed_and_is_others_to_have",
+        ],
     ),
     (
         "any | a word of another version in the spec",

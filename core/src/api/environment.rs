@@ -43,6 +43,7 @@ pub struct EnvironmentSpec {
     #[x_kube(validation = Rule::new(
         r"self.matches('^([*][.])?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$') && !self.matches('^[0-9.]+$')"
     ).message("host must be a lower-case DNS name such as dev.shop.example.com: no IP address, and no scheme, port or path"))]
+    #[x_kube(validation = Rule::new("!self.matches('(^|[.])(localhost|svc)$')").message("host must not be localhost or svc, or below one of them: machines and clusters use those names themselves"))]
     pub host: Option<String>,
 }
 

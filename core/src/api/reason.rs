@@ -51,6 +51,8 @@ words! {
     HostTaken,
     /// The namespace is not allowed to have the host.
     HostNotAllowed,
+    /// The namespace holds as many hosts as it may.
+    HostLimitReached,
     /// The gateway may not name this ingress class.
     IngressClassNotAllowed,
     /// The pods ask for what the operator or the namespace does not allow: an image, nodes, replicas, a deadline.

@@ -140,10 +140,10 @@ pub struct Handled {
     /// The `spec.replicas` that was taken up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,
-    /// The value of the annotation `phasegate.dev/retry-requested-at` that was taken up.
+    /// The value of the annotation `phasegate.dev/retry-requested-at` that was taken up; of a long one its hash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<String>,
-    /// The value of the annotation `phasegate.dev/restart-requested-at` that was taken up.
+    /// The value of the annotation `phasegate.dev/restart-requested-at` that was taken up; of a long one its hash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<String>,
     /// Fields that another version wrote and this one keeps.

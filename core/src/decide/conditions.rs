@@ -64,15 +64,11 @@ impl Claim {
         // The same cause seen through another pod, or in newer words, is not news: rewriting
         // it would be a write per pod. Of another spec it is.
         let same = unturned.filter(|before| {
-            keeps_words
-                && before.reason == self.reason.as_str()
-                && before.observed_generation == generation
-                && has_others_words(self.reason)
+            keeps_words && says_still(before, self.reason, generation) && has_others_words(self.reason)
         });
         let had_detail = unturned.filter(|before| {
             self.is_on_its_way()
-                && before.reason == self.reason.as_str()
-                && before.observed_generation == generation
+                && says_still(before, self.reason, generation)
                 && before.message.strip_prefix(&self.message).is_some_and(|rest| rest.starts_with(BEFORE_DETAIL))
         });
         let message = match &self.detail {
@@ -111,6 +107,11 @@ pub fn seconds(at: Timestamp) -> Timestamp {
 /// The condition of a type.
 pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
     conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// Whether a condition was said for the same reason of the same spec.
+pub(super) fn says_still(before: &Condition, reason: Reason, generation: Option<i64>) -> bool {
+    before.reason == reason.as_str() && before.observed_generation == generation
 }
 
 /// Whether a reason was found by diagnosis.
@@ -178,9 +179,9 @@ fn who_serves(serving: Serving) -> &'static str {
 }
 
 /// Whether the message of a reason quotes the kubelet, the scheduler or a Deployment, who say the
-/// same thing in changing words.
+/// same thing in changing words; or who holds a host, which may change while many wait for it.
 fn has_others_words(reason: Reason) -> bool {
-    is_cause(reason) || reason == Reason::ProgressDeadlineExceeded
+    is_cause(reason) || matches!(reason, Reason::ProgressDeadlineExceeded | Reason::HostTaken)
 }
 
 fn yes(reason: Reason, message: impl Into<String>) -> Claim {
@@ -217,7 +218,11 @@ pub(super) fn outlook(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
     if s.gateway.spec.suspend && !matches!(place, None | Some(Place::Deleting)) {
         let message = "suspended: nothing is written and the clock is held until spec.suspend is false";
         outlook.reconciling = no(Reason::Suspended, message);
-        outlook.stalled = no(Reason::Suspended, message);
+        outlook.stalled = match obstacle(s).filter(|cause| cause.reason == Reason::HostNotAllowed) {
+            // Its route goes all the same.
+            Some(cause) => yes(cause.reason, sentence(&cause)),
+            None => no(Reason::Suspended, message),
+        };
         outlook.subject = None;
         outlook.ready = Claim { is: outlook.ready.is, ..no(Reason::Suspended, message) };
     }
@@ -256,8 +261,16 @@ fn deleting(s: &Situation<'_>) -> Outlook {
         }
         _ => heals_by_waiting(Reason::Deleting, "the gateway is being deleted"),
     };
-    if left && s.is_stuck() {
-        let message = format!("the deletion waits for {}", cleanup::remaining(s));
+    let others = s.others_finalizers().join(", ");
+    let held = !left && !s.has_finalizer() && !others.is_empty();
+    if held {
+        let message =
+            format!("nothing of the gateway runs any more; it waits for finalizers of others: {}", say(&others));
+        outlook = heals_by_waiting(Reason::Deleting, &message);
+    }
+    if (left || held) && s.is_stuck() {
+        let remaining = if held { format!("finalizers of others: {}", say(&others)) } else { cleanup::remaining(s) };
+        let message = format!("the deletion waits for {remaining}");
         outlook.cleanup_stuck = Some(yes(Reason::CleanupStuck, message.clone()));
         outlook.stalled = yes(Reason::CleanupStuck, message);
     }

@@ -232,16 +232,7 @@ pub fn obstacle_cause(s: &Situation<'_>, obstacle: &Obstacle) -> Cause {
     let name = s.gateway.name_or_empty();
     let reason = obstacle.reason();
     match obstacle {
-        Obstacle::HostTaken { host, by } => Cause::new(
-            reason,
-            format!("host {host:?} is held by {by}"),
-            "Choose another spec.host, or wait until its holder drops it.",
-        ),
-        Obstacle::HostNotAllowed { host, allowed } => Cause::new(
-            reason,
-            format!("host {host:?} is not below what the namespace allows: {allowed}"),
-            "Choose another spec.host, or ask who runs the cluster about the namespace's allowed hosts.",
-        ),
+        Obstacle::Host(refusal) => Cause::new(reason, &refusal.message, refusal.hint),
         Obstacle::NotAllowed(breach) => Cause::new(
             reason,
             format!("{}{}", not_allowed(breach), if runs(s) { "; the pods are left as they are" } else { "" }),

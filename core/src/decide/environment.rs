@@ -7,8 +7,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time}
 use k8s_openapi::jiff::Timestamp;
 
 use super::conditions;
+use super::hosts::HostRefusal;
 use super::observed::HostVerdict;
 use super::place::Place;
+use super::words::say;
 use crate::api::{Environment, EnvironmentState, EnvironmentStatus, HostClaim, Reason, condition};
 
 /// What is known about an environment's gateway.
@@ -27,15 +29,17 @@ pub struct Around {
     pub gateway: Option<GatewayFacts>,
     /// Whether it may have its host.
     pub host: HostVerdict,
+    /// Whether its recorded claim is one that it may not have, or that another's goes before.
+    pub lost: bool,
     /// Whether the gateway's Ingress routes its host, or it has none.
     pub routed: bool,
 }
 
 /// The status that an environment is to have, if it says anything new.
 pub fn decide(environment: &Environment, around: &Around, now: Timestamp) -> Option<EnvironmentStatus> {
-    // Nor is it known what a gateway in a phase of another version does.
+    // Nor is it known what a gateway in a phase of another version does. What belongs to others is theirs all the same.
     let left_alone = |gateway: &GatewayFacts| gateway.suspended || gateway.place.is_none();
-    if around.gateway.as_ref().is_some_and(left_alone) || environment.metadata.deletion_timestamp.is_some() {
+    if around.gateway.as_ref().is_some_and(left_alone) && !around.lost && !is_being_deleted(environment) {
         return None;
     }
     let before = environment.status.clone().unwrap_or_default();
@@ -58,8 +62,18 @@ pub fn switched(environment: &Environment, to: EnvironmentState, now: Timestamp)
     status
 }
 
+fn is_being_deleted(environment: &Environment) -> bool {
+    environment.metadata.deletion_timestamp.is_some()
+}
+
 fn judge(environment: &Environment, around: &Around, state: EnvironmentState) -> (EnvironmentState, Reason, String) {
     use EnvironmentState::{Active, Inactive};
+    if is_being_deleted(environment) {
+        let finalizers = environment.metadata.finalizers.as_deref().unwrap_or_default().join(", ");
+        let message =
+            format!("it is not routed any more, and gone once its finalizers are removed: {}", say(&finalizers));
+        return (Inactive, Reason::Deleting, message);
+    }
     let gateway_name = &environment.spec.gateway_ref.name;
     let Some(gateway) = &around.gateway else {
         return (
@@ -68,15 +82,8 @@ fn judge(environment: &Environment, around: &Around, state: EnvironmentState) ->
             format!("there is no ApiGateway {gateway_name:?} in its namespace"),
         );
     };
-    match &around.host {
-        HostVerdict::Taken { host, by } => {
-            return (Inactive, Reason::HostTaken, format!("host {host:?} is held by {by}"));
-        }
-        HostVerdict::NotAllowed { host, allowed } => {
-            let message = format!("host {host:?} is not below what its namespace allows: {allowed}");
-            return (Inactive, Reason::HostNotAllowed, message);
-        }
-        HostVerdict::Free => {}
+    if let Some(HostRefusal { reason, message, hint: _ }) = around.host.refusal() {
+        return (Inactive, reason, message);
     }
     let started = (Active, Reason::Started, "its gateway serves it".to_owned());
     let waiting = |why: &str| (Inactive, Reason::GatewayNotStarted, why.to_owned());
@@ -93,11 +100,14 @@ fn judge(environment: &Environment, around: &Around, state: EnvironmentState) ->
 
 fn claims(environment: &Environment, around: &Around, before: &EnvironmentStatus, now: Timestamp) -> Vec<HostClaim> {
     let Some(host) = &environment.spec.host else { return Vec::new() };
-    let held = before.hosts.iter().find(|claim| claim.host == *host);
+    if is_being_deleted(environment) && !around.routed {
+        return Vec::new();
+    }
+    let held = before.hosts.iter().find(|claim| claim.host == *host && !around.lost);
     match (held, &around.host) {
         (Some(claim), _) => vec![claim.clone()],
         // Who belongs to nobody gets no host to hold.
-        (None, HostVerdict::Free) if around.gateway.is_some() => {
+        (None, HostVerdict::Free) if around.gateway.is_some() && !is_being_deleted(environment) => {
             vec![HostClaim { host: host.clone(), since: MicroTime(now) }]
         }
         (None, _) => Vec::new(),
@@ -119,16 +129,20 @@ fn switch(
     }
     status.state = to;
     status.observed_generation = environment.metadata.generation;
-    let stalled = matches!(reason, Reason::HostTaken | Reason::HostNotAllowed);
+    let stalled = matches!(reason, Reason::HostTaken | Reason::HostNotAllowed | Reason::HostLimitReached);
+    let generation = environment.metadata.generation;
     let turned = |type_: &str, is: bool| {
         let text = if is { "True" } else { "False" };
         let before = conditions::find(&status.conditions, type_).filter(|before| before.status == text);
+        // Who holds a host meanwhile is no news to whoever waits for it.
+        let kept =
+            before.filter(|before| reason == Reason::HostTaken && conditions::says_still(before, reason, generation));
         Condition {
             type_: type_.to_owned(),
             status: text.to_owned(),
             reason: reason.to_string(),
-            message: message.to_owned(),
-            observed_generation: environment.metadata.generation,
+            message: kept.map_or(message, |before| &before.message).to_owned(),
+            observed_generation: generation,
             last_transition_time: before
                 .map_or_else(|| Time(conditions::seconds(now)), |before| before.last_transition_time.clone()),
         }

@@ -60,8 +60,7 @@ pub fn judged_in(gateway: &ApiGateway, observed: &Observed, moment: &Moment, set
 impl Plan {
     /// The same plan, with the status and the Events that follow from it and from the facts.
     fn told(self, s: &Situation<'_>) -> Self {
-        let is_left_to_garbage_collection = s.gateway.is_being_deleted() && !s.has_finalizer();
-        if is_left_to_garbage_collection || self.status_after.is_some() {
+        if s.is_left_to_garbage_collection() || self.status_after.is_some() {
             return Self { status: None, notes: Vec::new(), ..self };
         }
         let movement = self.movement.as_ref();

@@ -32,6 +32,9 @@ pub struct Observed {
     pub host: HostVerdict,
     /// What else it asks for and may not have.
     pub breaches: Breaches,
+    /// Hosts that it may not have: those of its recorded claims that do not stand, and of a gateway that is left alone also those
+    /// that its Ingress routes and its namespace may not have.
+    pub lost: Vec<String>,
     /// What the registry has of the gateway.
     pub registry: RegistryFacts,
     /// The last step of this attempt that the API server refused.
@@ -562,6 +565,20 @@ pub enum HostVerdict {
         host: String,
         /// What the namespace may have.
         allowed: String,
+    },
+    /// Nobody may have it.
+    Reserved {
+        /// The host.
+        host: String,
+        /// The name that it is, is below, or covers.
+        name: String,
+    },
+    /// Its namespace has as many as it may.
+    TooMany {
+        /// The host.
+        host: String,
+        /// How many that is.
+        limit: usize,
     },
 }
 

@@ -5,12 +5,9 @@ use std::time::Duration;
 use super::observed::{Child, EnvironmentFacts, Presence};
 use super::place::Place;
 use super::plan::{Move, NextAttempt, Stay, Step, Verdict};
-use super::situation::{DueStart, Situation};
+use super::situation::{DueStart, ORPHAN_FINALIZER, Situation};
 use super::{deadline, diagnosis, readiness};
 use crate::api::{Phase, Reason, State};
-
-/// Kubernetes' own, while a deletion lets go of what it is to leave behind.
-const ORPHAN_FINALIZER: &str = "orphan";
 
 /// Every transition that there is. Anything else in a history is a fault.
 pub const EDGES: &[(Place, Place)] = &[
@@ -46,7 +43,7 @@ pub const EDGES: &[(Place, Place)] = &[
 /// Judges one gateway.
 pub fn judge(s: &Situation<'_>) -> Verdict {
     if s.gateway.is_being_deleted() {
-        return if s.has_finalizer() { deleting(s) } else { rest() };
+        return if s.is_left_to_garbage_collection() { rest() } else { deleting(s) };
     }
     if s.place().is_none() {
         return rest();
@@ -54,7 +51,7 @@ pub fn judge(s: &Situation<'_>) -> Verdict {
     if s.observed.registry.answers() && !s.has_finalizer() {
         return Verdict::Stay(Stay { status_after: Some(Step::AddFinalizer), ..at_once(vec![Step::AddFinalizer]) });
     }
-    let verdict = if s.gateway.spec.is_left_alone() { rest() } else { by_phase(s) };
+    let verdict = if s.gateway.spec.is_left_alone() { left_alone(s) } else { by_phase(s) };
     let registry = &s.observed.registry;
     match verdict {
         Verdict::Stay(stay) => Verdict::Stay(with_what_is_owed(s, stay)),
@@ -94,6 +91,11 @@ fn by_phase(s: &Situation<'_>) -> Verdict {
     }
 }
 
+/// Nothing is written, but what others may have by now is not routed any longer.
+fn left_alone(s: &Situation<'_>) -> Verdict {
+    stay(withdraw_routes(s), None)
+}
+
 /// What is to be written to the registry of a gateway whose phase stays. Documents follow the objects: a
 /// gateway is recorded first, and told last.
 fn owed(s: &Situation<'_>) -> Vec<Step> {
@@ -114,10 +116,10 @@ fn owed(s: &Situation<'_>) -> Vec<Step> {
     .collect()
 }
 
-/// The way of a gateway that carries our finalizer.
+/// The way of a gateway that carries a finalizer: ours, or somebody else's, who does not decide how long it serves.
 fn deleting(s: &Situation<'_>) -> Verdict {
     let registry = &s.observed.registry;
-    if !registry.external {
+    if !registry.external && s.has_finalizer() {
         // Left by an operator with another registry.
         return let_go(Vec::new());
     }
@@ -137,9 +139,11 @@ fn deleting(s: &Situation<'_>) -> Verdict {
             if !s.observed.ingress.is_ours() {
                 steps.extend(owed(s).into_iter().filter(|step| *step != Step::Record));
             }
-            let until_stuck = s.settings.cleanup_stuck_after.saturating_sub(s.moment.phase);
-            return stay(steps, (!until_stuck.is_zero()).then_some(until_stuck));
+            return stay(steps, until_stuck(s));
         }
+    }
+    if !s.has_finalizer() {
+        return stay(Vec::new(), until_stuck(s));
     }
     let left = s.settings.registry_deletion_timeout.saturating_sub(s.moment.deletion);
     match (&registry.unavailable, registry.forgotten) {
@@ -254,8 +258,13 @@ fn stopping(s: &Situation<'_>) -> Verdict {
             return go(Phase::Stopped, State::Stopped, Reason::Stopped);
         }
     }
-    let until_stuck = s.settings.cleanup_stuck_after.saturating_sub(s.moment.phase);
-    stay(teardown(s), (!until_stuck.is_zero()).then_some(until_stuck))
+    stay(teardown(s), until_stuck(s))
+}
+
+/// In how long a stop is to be called stuck.
+fn until_stuck(s: &Situation<'_>) -> Option<Duration> {
+    let left = s.settings.cleanup_stuck_after.saturating_sub(s.moment.phase);
+    (!left.is_zero()).then_some(left)
 }
 
 fn stopped(s: &Situation<'_>) -> Verdict {

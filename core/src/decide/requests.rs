@@ -1,7 +1,7 @@
 //! What the user asked since the last request that was taken up.
 
 use crate::api::{ApiGateway, DesiredState, Handled, RESTART_ANNOTATION, RETRY_ANNOTATION};
-use crate::children::taken_up;
+use crate::children::{self, taken_up};
 
 /// The user's new requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,22 +22,35 @@ impl Requests {
         if !asked.asks_to_run() || !asked.is_known() {
             return Self::default();
         }
-        let retry = gateway.annotation(RETRY_ANNOTATION);
-        let restart = gateway.annotation(RESTART_ANNOTATION);
+        let is_new = |annotation: &str, taken_up: &Option<String>| {
+            let asked = gateway.annotation(annotation);
+            // The last release took it up as it is, however long.
+            asked.is_some_and(|asked| !taken_up.as_ref().is_some_and(|known| *known == asked || *known == token(asked)))
+        };
         Self {
             // Where another version took up a state that this one does not know, another state is another request.
             start: taken_up::spec_changed(gateway, handled)
                 || !handled.state.is_known()
-                || (retry.is_some() && retry != handled.retry.as_deref()),
-            restart: (restart.is_some() && restart != handled.restart.as_deref())
+                || is_new(RETRY_ANNOTATION, &handled.retry),
+            restart: is_new(RESTART_ANNOTATION, &handled.restart)
                 || (gateway.spec.state == DesiredState::Restarting && handled.state != DesiredState::Restarting),
         }
     }
 }
 
+/// The longest value of an annotation that is recorded as it is. A date has 30 characters.
+const LONGEST_TOKEN: usize = 64;
+
+/// The value of an annotation as it is recorded: a short one as it is, so that the last release knows it, too, and of any
+/// other a hash, since it may have 256 KiB, or hold what a terminal would obey.
+fn token(value: &str) -> String {
+    let is_plain = value.len() <= LONGEST_TOKEN && value.chars().all(|c| c == ' ' || c.is_ascii_graphic());
+    if is_plain { value.to_owned() } else { format!("hash:{}", children::hash(&value)) }
+}
+
 /// The tokens of the gateway as it is now.
 pub fn tokens(gateway: &ApiGateway) -> Handled {
-    let annotation = |name: &str| gateway.annotation(name).map(str::to_owned);
+    let annotation = |name: &str| gateway.annotation(name).map(token);
     taken_up::as_asked(gateway, annotation(RETRY_ANNOTATION), annotation(RESTART_ANNOTATION))
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::allowance::{Breaches, NotAllowed};
+use super::hosts::HostRefusal;
 use super::observed::{Child, Going, HostVerdict, Moment, Observed, Presence, Settings};
 use super::place::Place;
 use super::requests::Requests;
@@ -11,6 +12,12 @@ use crate::api::{ApiGateway, REGISTRY_FINALIZER, Reason, State};
 
 /// By then the garbage collector has taken what it takes: it needs a second or two, and pods their grace.
 const COLLECTION: Duration = Duration::from_secs(30);
+
+/// Kubernetes' own, while a deletion lets go of what it is to leave behind.
+pub(super) const ORPHAN_FINALIZER: &str = "orphan";
+
+/// Kubernetes' own, while a deletion waits for what goes with it.
+const FOREGROUND_FINALIZER: &str = "foregroundDeletion";
 
 /// A gateway and all that is known about it.
 pub struct Situation<'a> {
@@ -29,20 +36,8 @@ pub struct Situation<'a> {
 /// Why a gateway can neither begin nor go on by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Obstacle {
-    /// Another holds the host.
-    HostTaken {
-        /// The host.
-        host: String,
-        /// Who holds it.
-        by: String,
-    },
-    /// The namespace is not allowed to have the host.
-    HostNotAllowed {
-        /// The host.
-        host: String,
-        /// What it may have.
-        allowed: String,
-    },
+    /// The host may not be had.
+    Host(HostRefusal),
     /// Its pods ask for what they may not have.
     NotAllowed(NotAllowed),
     /// It may not name its ingress class.
@@ -65,8 +60,7 @@ impl Obstacle {
     /// The obstacle as one word.
     pub fn reason(&self) -> Reason {
         match self {
-            Self::HostTaken { .. } => Reason::HostTaken,
-            Self::HostNotAllowed { .. } => Reason::HostNotAllowed,
+            Self::Host(refusal) => refusal.reason,
             Self::NotAllowed(_) => Reason::NotAllowed,
             Self::IngressClassNotAllowed(_) => Reason::IngressClassNotAllowed,
             Self::NameTaken { .. } => Reason::NameTaken,
@@ -126,11 +120,7 @@ impl Situation<'_> {
         if let Some(breach) = ingress_class {
             return Some(Obstacle::IngressClassNotAllowed(breach.clone()));
         }
-        match self.observed.host.clone() {
-            HostVerdict::Taken { host, by } => Some(Obstacle::HostTaken { host, by }),
-            HostVerdict::NotAllowed { host, allowed } => Some(Obstacle::HostNotAllowed { host, allowed }),
-            HostVerdict::Free => None,
-        }
+        self.observed.host.refusal().map(Obstacle::Host)
     }
 
     /// Whether its pods ask for what they may not have. Then they are left as they are: none is made, changed or
@@ -194,6 +184,9 @@ impl Situation<'_> {
     /// Whether what is desired of the Ingress is what is there, less the rules that may not stay
     /// and with those of environments: the gateway may not have what its spec asks.
     pub(super) fn keeps_routes(&self) -> bool {
+        if self.gateway.spec.is_left_alone() {
+            return !self.observed.lost.is_empty();
+        }
         self.observed.host != HostVerdict::Free || self.observed.breaches.ingress_class.is_some()
     }
 
@@ -211,6 +204,23 @@ impl Situation<'_> {
 
     pub(super) fn has(&self, finalizer: &str) -> bool {
         self.gateway.metadata.finalizers.iter().flatten().any(|other| other == finalizer)
+    }
+
+    /// The finalizers of others that a gateway which was deleted waits for. Kubernetes' own end by themselves: garbage
+    /// collection is at work.
+    pub(super) fn others_finalizers(&self) -> Vec<&str> {
+        let finalizers = self.gateway.metadata.finalizers.iter().flatten().map(String::as_str);
+        finalizers
+            .filter(|other| ![REGISTRY_FINALIZER, ORPHAN_FINALIZER, FOREGROUND_FINALIZER].contains(other))
+            .collect()
+    }
+
+    /// Whether a gateway that is deleted is left to garbage collection, which takes its children once it is gone, or leaves
+    /// them.
+    pub(super) fn is_left_to_garbage_collection(&self) -> bool {
+        self.gateway.is_being_deleted()
+            && !self.has_finalizer()
+            && (self.has(ORPHAN_FINALIZER) || self.others_finalizers().is_empty())
     }
 
     fn retries_left(&self) -> i32 {

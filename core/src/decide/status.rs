@@ -192,8 +192,16 @@ fn hold_clock(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
 }
 
 /// A claim is recorded with the start, or when the spec names another free host. It lasts
-/// until the spec drops the host, while the gateway is stopped too.
+/// until the spec drops the host, while the gateway is stopped too. One that does not stand is dropped, or it would come back
+/// with its age and take the host from whoever had it meanwhile.
 fn claim_host(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
+    status.hosts.retain(|claim| !s.observed.lost.contains(&claim.host));
+    if s.gateway.is_being_deleted() {
+        if !s.observed.ingress.is_ours() {
+            status.hosts.clear();
+        }
+        return;
+    }
     // Left alone, its Ingress goes on routing what it routes.
     if s.gateway.spec.is_left_alone() {
         return;
@@ -224,7 +232,8 @@ fn report_workload(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
     let running = matches!(place, Some(Place::Restarting | Place::Started));
     let stopped = place == Some(Place::Stopped);
     if running {
-        status.url = observed.ingress.is_ours().then(|| children::url(s.gateway)).flatten();
+        let is_routed = observed.ingress.is_ours() && !status.hosts.is_empty();
+        status.url = is_routed.then(|| children::url(s.gateway)).flatten();
         status.replicas = Some(observed.rollout.replicas);
         status.ready_replicas = Some(observed.rollout.ready);
     } else {

@@ -8,6 +8,7 @@ use super::objects::{STATUS, children_of, fresh, named, orphaned, predecessors, 
 use super::world::{Row, World, namespace, play};
 use crate::api::ALLOWED_HOSTS_ANNOTATION;
 use crate::cluster::tests::server::put;
+use crate::decide::hosts::Stake;
 use crate::decide::observed::HostVerdict;
 
 /// Another gateway that found the same host free, and is about to write its claim.
@@ -33,7 +34,7 @@ const TABLE: &[Row] = &[
         given: |w| {
             w.gateway(&fresh());
             other_writes(w);
-            w.caches.claims().release(&named("other"));
+            w.caches.space().release(&Stake::from(&named("other")).claimant);
         },
         script: |_| vec![put(STATUS).with("/status/hosts/0/host", "shop.example.com")],
         ends: "AtOnce",
@@ -47,7 +48,7 @@ const TABLE: &[Row] = &[
             w.gateway(&fresh());
             let mut other = starting();
             other.metadata.name = Some("other".to_owned());
-            w.caches.claims().learn(&other);
+            w.caches.claims().learn(&other, std::time::Instant::now());
         },
         script: |_| vec![put(STATUS).with("/status/hosts", serde_json::Value::Null)],
         ends: "AtOnce",
@@ -95,7 +96,7 @@ async fn the_host_that_a_gateways_ingress_routes_is_not_anothers_to_have() {
         w.caches.allowed_hosts.absorb(Event::Apply(allows));
         w.children([ingress]);
         let stake = w.caches.stake_of_gateway(&fresh());
-        w.caches.claims().learn(stake);
+        w.caches.claims().learn(stake, std::time::Instant::now());
         let verdict = w.caches.claims().verdict(&named("other"));
         assert_eq!(verdict == HostVerdict::Free, is_free, "{what}: {verdict:?}");
     }

@@ -69,7 +69,7 @@ impl World {
         let claim = Claim::unconditional();
         let (outages, _) = Outages::new(server.client(), LastHeard::default(), Pulses::default(), String::new());
         let calls = Calls::new(server.client(), CALL_TIMEOUT, claim.clone(), outages.clone());
-        let (scopes, mut filled) = Scopes::new(&[Scope::Cluster]);
+        let (scopes, mut filled) = Scopes::new(&[Scope::Cluster], Default::default());
         let (_, caches, mut writers) = filled.remove(0);
         for event in [Event::Init, Event::InitDone] {
             writers.gateways.apply_watcher_event(&event);
@@ -119,7 +119,7 @@ impl World {
 
     /// A gateway appears or changes, as its watch tells it.
     pub(crate) fn gateway(&mut self, gateway: &ApiGateway) {
-        self.caches.claims().learn(gateway);
+        self.caches.claims().learn(gateway, std::time::Instant::now());
         self.guarded_gateway(Guarded(Ok(gateway.clone())));
     }
 
@@ -130,7 +130,7 @@ impl World {
 
     /// An environment appears or changes.
     pub(crate) fn environment(&mut self, environment: &Environment) {
-        self.caches.claims().learn(environment);
+        self.caches.claims().learn(environment, std::time::Instant::now());
         self.guarded_environment(Guarded(Ok(environment.clone())));
     }
 
@@ -158,7 +158,7 @@ impl World {
     pub(crate) fn has(&mut self, gateway: ApiGateway, children: impl IntoIterator<Item = Value>) {
         self.children(children);
         let mut gateway = gateway;
-        self.caches.claims().learn(&gateway);
+        self.caches.claims().learn(&gateway, std::time::Instant::now());
         let remembered = self.ctx.memory.recall(&gateway);
         let gathered = gather::cached(&self.ctx, &self.caches, &gateway, remembered, Now::read());
         let plan = gathered.decide();

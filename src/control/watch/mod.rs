@@ -26,7 +26,7 @@ use crate::metrics::Metrics;
 use crate::queue::WorkQueue;
 use crate::registry::Registry;
 use one::Watchers;
-use wake::Wake;
+use wake::{Wake, Waker};
 
 /// After how long without any event a watch is taken for dead. The default of five minutes
 /// would be as long as a start may take.
@@ -55,6 +55,19 @@ pub struct Shared {
     pub metrics: Metrics,
     /// Is told which gateways and environments there are.
     pub registry: Registry,
+}
+
+/// Everything was listed: from now on it is known who lets go of which host. What is returned wakes those who wait for one when
+/// their turn comes.
+pub fn usher(scopes: Arc<Scopes>, queue: WorkQueue) -> impl Future<Output = ()> + Send + 'static {
+    scopes.hosts().begin();
+    async move {
+        let hosts = Arc::clone(scopes.hosts());
+        let waker = Waker::new(scopes, queue);
+        loop {
+            waker.claimants(hosts.due().await);
+        }
+    }
 }
 
 /// Starts the watches of one scope, which end with what is returned. Nothing is listed yet:

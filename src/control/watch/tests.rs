@@ -28,7 +28,7 @@ struct Watching {
 impl Watching {
     /// The watches, which have listed the gateway `shop` and its environment `shop-dev`.
     fn shop() -> Self {
-        let (scopes, mut filled) = Scopes::new(&[Scope::Cluster]);
+        let (scopes, mut filled) = Scopes::new(&[Scope::Cluster], Default::default());
         let (_, caches, writers) = filled.remove(0);
         let (memory, queue) = (Arc::<Memory>::default(), WorkQueue::new(100));
         let wake = Wake::new(Arc::clone(&caches), Arc::new(scopes), queue.clone());

@@ -15,23 +15,22 @@ use crate::queue::{Key, Kind, Stage, WorkQueue};
 pub(super) struct Wake {
     /// The caches of the scope.
     pub(super) caches: Arc<Caches>,
-    scopes: Arc<Scopes>,
-    queue: WorkQueue,
+    waker: Waker,
 }
 
 impl Wake {
     pub(super) fn new(caches: Arc<Caches>, scopes: Arc<Scopes>, queue: WorkQueue) -> Self {
-        Self { caches, scopes, queue }
+        Self { caches, waker: Waker::new(scopes, queue) }
     }
 
     /// A gateway is looked at, if it exists.
     pub(super) fn gateway(&self, key: &ObjectKey) {
-        self.gateway_in(&self.caches, key);
+        self.waker.gateway_in(&self.caches, key);
     }
 
     /// An environment is looked at, if it exists.
     pub(super) fn environment(&self, key: &ObjectKey) {
-        self.environment_in(&self.caches, key);
+        self.waker.environment_in(&self.caches, key);
     }
 
     /// A gateway's environments are looked at.
@@ -47,15 +46,22 @@ impl Wake {
         self.environments_of(key);
     }
 
-    /// Everything in a namespace is looked at.
+    /// Everything in a namespace is looked at. What it allows decides what counts as claimed.
     pub(super) fn namespace(&self, name: &str) {
         for gateway in self.caches.gateways.state() {
             if gateway.namespace().as_deref() == Some(name) {
                 if let Ok(gateway) = &gateway.0 {
-                    // What it allows decides what counts as claimed.
-                    self.learn_gateway(gateway);
+                    self.learn(self.caches.stake_of_gateway(gateway));
                 }
-                self.gateway_and_environments(&ObjectKey::of_meta(gateway.meta()));
+                self.gateway(&ObjectKey::of_meta(gateway.meta()));
+            }
+        }
+        for environment in self.caches.all_environments.state() {
+            if environment.namespace().as_deref() == Some(name) {
+                if let Ok(environment) = &environment.0 {
+                    self.learn_environment(environment);
+                }
+                self.environment(&ObjectKey::of_meta(environment.meta()));
             }
         }
     }
@@ -94,18 +100,29 @@ impl Wake {
 
     /// What a claimant wants and holds now.
     pub(super) fn learn(&self, stake: Stake) {
-        let concerned = self.caches.claims().learn(stake);
-        self.claimants(concerned);
+        self.waker.claimants(self.caches.space().change(|claims, now| claims.learn(stake, now)));
     }
 
     /// A claimant is gone.
     pub(super) fn forget(&self, claimant: &Claimant) {
-        let concerned = self.caches.claims().forget(claimant);
-        self.claimants(concerned);
+        self.waker.claimants(self.caches.space().change(|claims, now| claims.forget(claimant, now)));
+    }
+}
+
+/// Wakes whoever is looked at, wherever it is.
+#[derive(Clone)]
+pub(super) struct Waker {
+    scopes: Arc<Scopes>,
+    queue: WorkQueue,
+}
+
+impl Waker {
+    pub(super) fn new(scopes: Arc<Scopes>, queue: WorkQueue) -> Self {
+        Self { scopes, queue }
     }
 
     /// Claimants may be in other scopes.
-    fn claimants(&self, claimants: impl IntoIterator<Item = Claimant>) {
+    pub(super) fn claimants(&self, claimants: impl IntoIterator<Item = Claimant>) {
         for Claimant { object, kind } in claimants {
             let Some(caches) = self.scopes.of(&object.namespace) else { continue };
             match kind {

@@ -295,6 +295,7 @@ pub fn nothing() -> Observed {
         environments: Vec::new(),
         host: HostVerdict::Free,
         breaches: Breaches::default(),
+        lost: Vec::new(),
         registry: RegistryFacts::settled(),
         refusal: None,
         unanswered: None,

@@ -7,7 +7,7 @@ use super::builders::*;
 use crate::api::condition::{AVAILABLE, CLEANUP_STUCK, READY, RECONCILING, STALLED};
 use crate::api::{ApiGateway, ApiGatewayStatus, Reason, Serving, Subject};
 use crate::decide::conditions::{failing, find};
-use crate::decide::observed::{Child, Leaving, Moment, Observed, PodLeft, Presence, Rollout, Trouble};
+use crate::decide::observed::{Child, HostVerdict, Leaving, Moment, Observed, PodLeft, Presence, Rollout, Trouble};
 use crate::decide::{decide, human};
 
 /// Ready, Available, Reconciling, Stalled.
@@ -428,6 +428,28 @@ fn after_a_timeout() {
             ["False HostTaken", "False HostTaken", "False HostTaken", "True HostTaken"],
         ),
     ]);
+}
+
+#[test]
+fn who_holds_the_host_meanwhile_is_no_news_to_whoever_waits() {
+    let by = |by: &str| {
+        but(host_taken(nothing()), |o| o.host = HostVerdict::Taken { host: HOST.to_owned(), by: by.to_owned() })
+    };
+    let mut waits = fresh();
+    pass(&mut waits, &by("ApiGateway a/first"), &after(0));
+    pass(&mut waits, &by("ApiGateway a/first"), &after(1));
+    assert_eq!(decide(&waits, &by("ApiGateway b/second"), &after(60), &SETTINGS).status, None);
+    let changed = status_after(&but(waits, changes_the_image), &by("ApiGateway b/second"), &after(60));
+    assert!(message(&changed, STALLED).contains("ApiGateway b/second"));
+}
+
+#[test]
+fn a_suspended_gateway_says_that_its_namespace_may_not_have_its_host() {
+    let forbidden = but(host_not_allowed(serving()), |o| o.lost = vec![HOST.to_owned()]);
+    let status = status_after(&but(started(), suspends), &forbidden, &after(60));
+    assert_eq!([READY, STALLED].map(|type_| said(&status, type_)), ["False Suspended", "True HostNotAllowed"]);
+    let taken = status_after(&but(started(), suspends), &host_taken(serving()), &after(60));
+    assert_eq!(said(&taken, STALLED), "False Suspended");
 }
 
 #[test]

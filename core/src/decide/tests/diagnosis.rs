@@ -6,7 +6,9 @@ use crate::decide::Step;
 use crate::decide::diagnosis::{
     self, Cause, cause_of_failure, events_are_due_in, how_to_retry, is_quota, obstacle_cause, patience_ends_in,
 };
-use crate::decide::observed::{Absent, Answer, Child, Complaint, Moment, Observed, Presence, Refusal, Trouble};
+use crate::decide::observed::{
+    Absent, Answer, Child, Complaint, HostVerdict, Moment, Observed, Presence, Refusal, Trouble,
+};
 use crate::decide::requests::Requests;
 use crate::decide::{Obstacle, Situation};
 use crate::decide::{decide, say};
@@ -758,15 +760,34 @@ fn what_is_in_the_way_is_named() {
     let gateway = starting();
     let (observed, moment) = (nothing(), after(60));
     let s = situation(&gateway, &observed, &moment);
-    let host = Obstacle::HostTaken { host: HOST.to_owned(), by: "tenants/other".to_owned() };
-    assert_cause(&obstacle_cause(&s, &host), Reason::HostTaken, &[HOST, "tenants/other"]);
+    let by_hosts: [(HostVerdict, Reason, &[&str]); 5] = [
+        (
+            HostVerdict::Taken { host: HOST.to_owned(), by: "tenants/other".to_owned() },
+            Reason::HostTaken,
+            &["tenants/other"],
+        ),
+        (
+            HostVerdict::NotAllowed { host: HOST.to_owned(), allowed: "tenants.example.net".to_owned() },
+            Reason::HostNotAllowed,
+            &["tenants.example.net"],
+        ),
+        (
+            HostVerdict::NotAllowed { host: HOST.to_owned(), allowed: String::new() },
+            Reason::HostNotAllowed,
+            &["may have none"],
+        ),
+        (HostVerdict::Reserved { host: HOST.to_owned(), name: "svc".to_owned() }, Reason::HostNotAllowed, &["\"svc\""]),
+        (HostVerdict::TooMany { host: HOST.to_owned(), limit: 20 }, Reason::HostLimitReached, &["20"]),
+    ];
+    for (verdict, reason, says) in by_hosts {
+        let refused = Obstacle::Host(verdict.refusal().unwrap());
+        assert_cause(&obstacle_cause(&s, &refused), reason, &[&[HOST][..], says].concat());
+    }
     let name = Obstacle::NameTaken { child: Child::Ingress, by: "Helm release".to_owned() };
     assert_cause(&obstacle_cause(&s, &name), Reason::NameTaken, &["Ingress", "shop", "Helm release"]);
     assert!(obstacle_cause(&s, &name).hint.contains("Ingress"));
     let old = Obstacle::WaitingForDeletion { child: Child::Deployment };
     assert_cause(&obstacle_cause(&s, &old), Reason::WaitingForDeletion, &["Deployment", "shop", "earlier gateway"]);
-    let forbidden = Obstacle::HostNotAllowed { host: HOST.to_owned(), allowed: "tenants.example.net".to_owned() };
-    assert_cause(&obstacle_cause(&s, &forbidden), Reason::HostNotAllowed, &[HOST, "tenants.example.net"]);
     let class = Obstacle::IngressClassNotAllowed(breach("spec.ingressClassName"));
     let words = "spec.ingressClassName \"theirs\" is not allowed: the operator's flag --so allows only ours";
     assert_cause(&obstacle_cause(&s, &class), Reason::IngressClassNotAllowed, &[words]);

@@ -39,7 +39,7 @@ fn claim(since: i64) -> HostClaim {
 
 fn gateway(phase: Phase, state: State) -> Around {
     let facts = GatewayFacts { place: Place::of(Some(&phase), Some(state)), suspended: false };
-    Around { gateway: Some(facts), host: HostVerdict::Free, routed: true }
+    Around { gateway: Some(facts), host: HostVerdict::Free, lost: false, routed: true }
 }
 
 fn serving() -> Around {
@@ -112,6 +112,8 @@ fn only_a_refused_host_stalls_an_environment() {
     let stalled = |around: &Around| condition(&after(&in_state(Inactive), around), condition::STALLED);
     assert_eq!(stalled(&Around { host: taken(), ..serving() }), "True HostTaken");
     assert_eq!(stalled(&Around { host: not_allowed(), ..serving() }), "True HostNotAllowed");
+    let too_many = HostVerdict::TooMany { host: HOST.to_owned(), limit: 20 };
+    assert_eq!(stalled(&Around { host: too_many, ..serving() }), "True HostLimitReached");
     assert_eq!(stalled(&gateway(Phase::Stopped, State::Stopped)), "False GatewayNotStarted");
     assert_eq!(stalled(&Around { gateway: None, ..serving() }), "False GatewayNotFound");
 }
@@ -155,12 +157,60 @@ fn an_environment_without_a_host_needs_none() {
     assert_eq!((status.state, status.hosts), (Active, vec![]));
 }
 
+fn suspended() -> Around {
+    but(serving(), |around| around.gateway.as_mut().unwrap().suspended = true)
+}
+
 #[test]
-fn nothing_is_written_for_what_is_suspended_or_being_deleted() {
-    let suspended = but(serving(), |around| around.gateway.as_mut().unwrap().suspended = true);
-    assert_eq!(decide(&in_state(Inactive), &suspended, at(10)), None);
-    let deleted = but(in_state(Inactive), |e| e.metadata.deletion_timestamp = Some(Time(at(0))));
-    assert_eq!(decide(&deleted, &serving(), at(10)), None);
+fn nothing_is_written_for_what_is_suspended() {
+    assert_eq!(decide(&in_state(Inactive), &suspended(), at(10)), None);
+    assert_eq!(decide(&in_state(Active), &Around { host: taken(), ..suspended() }, at(10)), None);
+}
+
+#[test]
+fn a_claim_that_does_not_stand_is_dropped_and_begins_anew() {
+    for host in [taken(), not_allowed()] {
+        for around in
+            [serving(), suspended(), gateway(Phase::Stopped, State::Stopped), Around { gateway: None, ..serving() }]
+        {
+            let around = Around { host: host.clone(), lost: true, ..around };
+            let status = after(&in_state(Active), &around);
+            assert_eq!((status.state, &*status.hosts), (Inactive, &[][..]), "{around:?}");
+        }
+    }
+    let lost = but(in_state(Active), |e| e.status = Some(after(e, &Around { host: taken(), lost: true, ..serving() })));
+    assert_eq!(after(&lost, &serving()).hosts, [claim(10)]);
+}
+
+/// Somebody put a finalizer on it: it would be there for ever.
+#[test]
+fn one_that_is_being_deleted_is_inactive_and_holds_its_host_for_as_long_as_it_is_routed() {
+    let deleted = but(in_state(Active), |e| {
+        e.metadata.deletion_timestamp = Some(Time(at(0)));
+        e.metadata.finalizers = Some(vec!["example.com/hold".to_owned()]);
+    });
+    for around in [serving(), suspended()] {
+        let status = after(&deleted, &around);
+        assert_eq!((status.state, status.hosts.clone()), (Inactive, vec![claim(0)]));
+        let ready = find(&status.conditions, condition::READY).unwrap();
+        assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "Deleting"));
+        assert!(ready.message.contains("example.com/hold"), "{}", ready.message);
+        let unrouted = Around { routed: false, ..around };
+        assert_eq!(after(&deleted, &unrouted).hosts, []);
+        let let_go = but(deleted.clone(), |e| e.status = Some(after(e, &unrouted)));
+        assert_eq!(decide(&let_go, &unrouted, at(99)), None, "once");
+        assert_eq!(after(&let_go, &Around { routed: true, ..unrouted }).hosts, [], "nothing is claimed anew");
+    }
+}
+
+#[test]
+fn who_holds_its_host_meanwhile_is_no_news() {
+    let waits = but(environment(Some(HOST)), |e| e.status = Some(after(e, &Around { host: taken(), ..serving() })));
+    let another = HostVerdict::Taken { host: HOST.to_owned(), by: "ApiGateway other/heir".to_owned() };
+    assert_eq!(decide(&waits, &Around { host: another.clone(), ..serving() }, at(99)), None);
+    let changed = but(waits, |e| e.metadata.generation = Some(2));
+    let told = after(&changed, &Around { host: another, ..serving() });
+    assert!(find(&told.conditions, condition::READY).unwrap().message.contains("other/heir"));
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! Who holds which host.
 
 use std::collections::BTreeSet;
+use std::ops::{Deref, DerefMut};
+use std::time::{Duration, Instant};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::builders::*;
 use crate::api::{ApiGateway, Environment, EnvironmentSpec, EnvironmentStatus, GatewayRef, HostClaim, ObjectKey};
-use crate::decide::hosts::{Claimant, ClaimantKind, Claims, Stake, is_allowed};
+use crate::decide::hosts::{Claimant, ClaimantKind, Claims, Policy, Stake, is_allowed};
 use crate::decide::observed::HostVerdict;
 
 /// A gateway that wants a host and has no claim.
@@ -25,10 +27,62 @@ fn holds(namespace: &str, name: &str, host: &str, since: i64) -> ApiGateway {
     })
 }
 
-fn learned(gateways: &[&ApiGateway]) -> Claims {
-    let mut claims = Claims::default();
-    gateways.iter().for_each(|gateway| drop(claims.learn(*gateway)));
-    claims
+/// A space of hosts and its clock.
+struct Space {
+    claims: Claims,
+    now: Instant,
+}
+
+impl Deref for Space {
+    type Target = Claims;
+
+    fn deref(&self) -> &Claims {
+        &self.claims
+    }
+}
+
+impl DerefMut for Space {
+    fn deref_mut(&mut self) -> &mut Claims {
+        &mut self.claims
+    }
+}
+
+impl Space {
+    /// A space in which these policies hold.
+    fn with(policy: Policy, gateways: &[&ApiGateway]) -> Self {
+        let mut space = Self { claims: Claims::new(policy), now: Instant::now() };
+        gateways.iter().for_each(|gateway| drop(space.learn(*gateway)));
+        space
+    }
+
+    /// Whoever is to look again by now.
+    fn learn(&mut self, stake: impl Into<Stake>) -> BTreeSet<Claimant> {
+        let mut woken = self.claims.learn(stake, self.now);
+        woken.append(&mut self.claims.due(self.now));
+        woken
+    }
+
+    fn forget(&mut self, claimant: &Claimant) -> BTreeSet<Claimant> {
+        let mut woken = self.claims.forget(claimant, self.now);
+        woken.append(&mut self.claims.due(self.now));
+        woken
+    }
+
+    fn release(&mut self, stake: impl Into<Stake>) -> BTreeSet<Claimant> {
+        self.claims.release(&stake.into().claimant, self.now);
+        self.claims.due(self.now)
+    }
+
+    /// Time passes. Whoever is woken by that.
+    fn after(&mut self, seconds: u64) -> BTreeSet<Claimant> {
+        self.now += Duration::from_secs(seconds);
+        self.claims.due(self.now)
+    }
+}
+
+/// A space in which nothing is kept for anybody.
+fn learned(gateways: &[&ApiGateway]) -> Space {
+    Space::with(Policy { kept_for: Duration::ZERO, ..Policy::default() }, gateways)
 }
 
 fn taken(host: &str, by: &str) -> HostVerdict {
@@ -152,10 +206,10 @@ fn a_holder_that_is_gone_wakes_those_who_want_its_host() {
 }
 
 #[test]
-fn a_new_claim_wakes_those_who_want_the_host() {
-    let mut claims = learned(&[&wants("a", "one", HOST), &wants("b", "other", HOST)]);
-    assert_eq!(claims.learn(&holds("a", "one", HOST, 1)), woken(&[("b", "other")]));
-    assert_eq!(claims.learn(&holds("a", "one", HOST, 5)), woken(&[("b", "other")]), "and one with another time");
+fn a_new_claim_wakes_those_who_claim_the_host_and_nobody_who_waits_for_it() {
+    let mut claims = learned(&[&wants("a", "one", HOST), &holds("b", "other", HOST, 3)]);
+    assert_eq!(claims.learn(&holds("c", "third", HOST, 1)), woken(&[("b", "other")]));
+    assert_eq!(claims.learn(&holds("c", "third", HOST, 5)), woken(&[("b", "other")]), "and one with another time");
 }
 
 #[test]
@@ -183,7 +237,7 @@ fn gateways_and_environments_compete_for_hosts() {
     let mut claims = learned(&[&holds("b", "gate", HOST, 2), &wants("b", "waits", HOST)]);
     assert_eq!(claims.verdict(&environment("dev", None)), taken(HOST, "b/gate"));
     let older = environment("dev", Some(1));
-    assert_eq!(claims.learn(&older), woken(&[("b", "gate"), ("b", "waits")]));
+    assert_eq!(claims.learn(&older), woken(&[("b", "gate")]));
     assert_eq!(claims.verdict(&older), HostVerdict::Free);
     let by = HostVerdict::Taken { host: HOST.to_owned(), by: "Environment a/dev".to_owned() };
     assert_eq!(claims.verdict(&holds("b", "gate", HOST, 2)), by);
@@ -229,7 +283,7 @@ fn a_host_is_kept_for_nobody_who_could_not_claim_it_or_does_not_want_it_any_more
     let (one, other) = (wants("a", "one", HOST), wants("b", "other", HOST));
     let mut claims = learned(&[&one, &other]);
     assert!(claims.reserve(&one));
-    claims.release(&one);
+    assert_eq!(claims.release(&one), woken(&[("a", "one"), ("b", "other")]));
     assert!(claims.reserve(&other));
     claims.learn(&wants("b", "other", "else.example.com"));
     assert!(claims.reserve(&one));
@@ -244,7 +298,8 @@ fn only_those_who_want_or_hold_a_host_are_kept() {
     claims.learn(&but(fresh(), drops_the_host));
     claims.forget(&claimant("a", "holder"));
     claims.forget(&claimant("b", "waits"));
-    assert_eq!(format!("{claims:?}"), format!("{:?}", Claims::default()), "nothing is left behind");
+    let empty = Claims::new(Policy { kept_for: Duration::ZERO, ..Policy::default() });
+    assert_eq!(format!("{:?}", claims.claims), format!("{empty:?}"), "nothing is left behind");
 }
 
 /// A gateway without a recorded claim whose Ingress routes its host.
@@ -257,7 +312,7 @@ fn a_host_that_an_ingress_routes_is_not_given_to_another_and_takes_nothing_from_
     let restored = || routes("a", "restored");
     let newcomer = wants("b", "newcomer", HOST);
     let mut claims = learned(&[&newcomer]);
-    assert_eq!(claims.learn(restored()), woken(&[("b", "newcomer")]));
+    claims.learn(restored());
     assert_eq!(claims.verdict(&newcomer), taken(HOST, "a/restored"));
     assert!(!claims.reserve(&newcomer));
     assert_eq!(claims.verdict(restored()), HostVerdict::Free);
@@ -279,4 +334,315 @@ fn a_host_that_an_ingress_routes_is_not_given_to_another_and_takes_nothing_from_
     claims.learn(routes("a", "restored").routed(false));
     claims.learn(routes("b", "other").routed(false));
     assert_eq!(claims.verdict(&newcomer), HostVerdict::Free);
+}
+
+/// A holder, who else wants what, and whether both may have theirs.
+const TOGETHER: &[(&str, &str, &str, bool)] = &[
+    // (the holder's host in namespace a, the other's host, the other's namespace, whether it may have it)
+    ("*.bank.example", "login.bank.example", "b", false),
+    ("login.bank.example", "*.bank.example", "b", false),
+    ("*.bank.example", "a.b.bank.example", "b", false),
+    ("a.b.bank.example", "*.bank.example", "b", false),
+    ("*.example", "*.bank.example", "b", false),
+    ("*.bank.example", "*.example", "b", false),
+    ("shop.example.com", "*.com", "b", false),
+    ("*.com", "shop.example.com", "b", false),
+    ("*.Bank.example", "login.bank.EXAMPLE.", "b", false),
+    ("*.bank.example", "login.bank.example", "a", true),
+    ("login.bank.example", "*.bank.example", "a", true),
+    ("*.bank.example", "bank.example", "b", true),
+    ("bank.example", "*.bank.example", "b", true),
+    ("*.bank.example", "loginbank.example", "b", true),
+    ("*.bank.example", "*.bank.example.org", "b", true),
+    ("bank.example", "login.bank.example", "b", true),
+    ("*.bank.example", "*.tank.example", "b", true),
+    ("*.bank.example", "*.bank.example", "a", false),
+];
+
+#[test]
+fn a_wildcard_and_what_it_covers_are_not_had_by_two_namespaces() {
+    for (held, wanted, namespace, may_have) in TOGETHER {
+        let mut claims = learned(&[&holds("a", "holder", held, 1)]);
+        let other = wants(namespace, "other", wanted);
+        let what = format!("{wanted} of {namespace} beside {held}");
+        assert_eq!(claims.verdict(&other) == HostVerdict::Free, *may_have, "{what}");
+        assert_eq!(claims.reserve(&other), *may_have, "{what}");
+
+        // Whoever comes first has it, whichever of the two it is.
+        let mut claims = learned(&[]);
+        assert!(claims.reserve(&wants("a", "holder", held)), "{what}");
+        assert_eq!(claims.reserve(&other), *may_have, "at the same moment: {what}");
+        let both = learned(&[&holds("a", "holder", held, 1), &holds(namespace, "other", wanted, 2)]);
+        assert_eq!(both.verdict(&holds("a", "holder", held, 1)), HostVerdict::Free, "{what}");
+        assert_eq!(both.verdict(&holds(namespace, "other", wanted, 2)) == HostVerdict::Free, *may_have, "{what}");
+    }
+}
+
+#[test]
+fn what_covers_a_host_is_named() {
+    let claims = learned(&[&holds("a", "bank", "*.bank.example", 1)]);
+    let by = "ApiGateway a/bank as \"*.bank.example\"".to_owned();
+    let host = "login.bank.example".to_owned();
+    assert_eq!(claims.verdict(&wants("b", "thief", &host)), HostVerdict::Taken { host, by });
+    let mut claims = learned(&[]);
+    claims.learn(&environment("dev", Some(1)));
+    let host = "*.example.com".to_owned();
+    let by = format!("Environment a/dev as {HOST:?}");
+    assert_eq!(claims.verdict(&wants("b", "thief", &host)), HostVerdict::Taken { host, by });
+}
+
+#[test]
+fn whoever_waits_below_a_wildcard_is_woken_when_it_goes_and_the_other_way_round() {
+    for (held, wanted) in [("*.bank.example", "login.bank.example"), ("login.bank.example", "*.bank.example")] {
+        let mut claims = learned(&[&holds("a", "bank", held, 1), &wants("b", "waits", wanted)]);
+        claims.learn(&wants("c", "elsewhere", "bank.example"));
+        assert_eq!(claims.forget(&claimant("a", "bank")), woken(&[("b", "waits")]));
+        assert!(claims.reserve(&wants("b", "waits", wanted)));
+    }
+}
+
+/// A space as it is by default.
+fn by_default(gateways: &[&ApiGateway]) -> Space {
+    Space::with(Policy::default(), gateways)
+}
+
+fn kept(host: &str, namespace: &str) -> HostVerdict {
+    HostVerdict::Taken { host: host.to_owned(), by: format!("namespace {namespace}, which had it until a moment ago") }
+}
+
+#[test]
+fn a_host_that_was_let_go_is_kept_for_its_namespace_for_a_minute() {
+    let lurker = wants("b", "lurker", HOST);
+    for ends in [
+        |claims: &mut Space| claims.forget(&claimant("a", "holder")),
+        |claims: &mut Space| claims.learn(&wants("a", "holder", "else.example.com")),
+        |claims: &mut Space| claims.learn(&but(wants("a", "holder", HOST), drops_the_host)),
+    ] {
+        let mut claims = by_default(&[&holds("a", "holder", HOST, 1), &lurker]);
+        assert_eq!(ends(&mut claims), woken(&[]));
+        assert_eq!(claims.verdict(&lurker), kept(HOST, "a"));
+        assert!(!claims.reserve(&lurker));
+        assert_eq!(claims.verdict(&wants("a", "again", HOST)), HostVerdict::Free);
+        assert_eq!(claims.verdict(&wants("a", "holder", HOST)), HostVerdict::Free);
+        assert_eq!(claims.after(59), woken(&[]));
+        assert_eq!(claims.after(1), woken(&[("b", "lurker")]), "without anybody's doing");
+        assert!(claims.reserve(&lurker));
+    }
+}
+
+#[test]
+fn what_is_kept_may_be_taken_by_its_own_namespace_at_once_and_is_kept_again_after_that() {
+    let own = wants("a", "own", HOST);
+    let lurker = wants("b", "lurker", HOST);
+    let mut claims = by_default(&[&holds("a", "holder", HOST, 1), &own, &lurker]);
+    assert_eq!(claims.forget(&claimant("a", "holder")), woken(&[("a", "own")]));
+    assert!(claims.reserve(&own));
+    assert_eq!(claims.learn(&holds("a", "own", HOST, 9)), woken(&[]));
+    assert_eq!(claims.after(100), woken(&[]));
+    assert_eq!(claims.verdict(&lurker), taken(HOST, "a/own"));
+    assert_eq!(claims.forget(&claimant("a", "own")), woken(&[]));
+    assert_eq!(claims.verdict(&lurker), kept(HOST, "a"));
+    assert_eq!(claims.after(60), woken(&[("b", "lurker")]));
+}
+
+#[test]
+fn a_kept_wildcard_keeps_what_it_covers() {
+    let lurker = wants("b", "lurker", "login.bank.example");
+    let mut claims = by_default(&[&holds("a", "bank", "*.bank.example", 1), &lurker]);
+    claims.forget(&claimant("a", "bank"));
+    assert!(!claims.reserve(&lurker));
+    assert_eq!(claims.after(60), woken(&[("b", "lurker")]));
+}
+
+#[test]
+fn nothing_is_kept_for_a_namespace_that_may_not_have_it_or_whose_claim_did_not_stand() {
+    let waits = wants("b", "waits", HOST);
+    let mut claims = by_default(&[&holds("a", "holder", HOST, 1), &waits]);
+    let narrowed = Stake::from(&holds("a", "holder", HOST, 1)).within(|host| host != HOST);
+    assert_eq!(claims.learn(narrowed), woken(&[("b", "waits")]), "its claim counts for nobody");
+    assert!(claims.reserve(&waits));
+    claims.learn(&holds("b", "waits", HOST, 5));
+    let narrowed = Stake::from(&holds("a", "holder", HOST, 1)).within(|host| host != HOST);
+    assert!(claims.is_lost(&narrowed, HOST));
+    claims.forget(&claimant("a", "holder"));
+    assert_eq!(claims.verdict(&holds("b", "waits", HOST, 5)), HostVerdict::Free);
+
+    let mut claims = by_default(&[&holds("a", "old", HOST, 1), &holds("b", "late", HOST, 2)]);
+    claims.forget(&claimant("b", "late"));
+    claims.forget(&claimant("a", "old"));
+    assert_eq!(claims.verdict(&wants("b", "late", HOST)), kept(HOST, "a"));
+}
+
+#[test]
+fn a_claim_that_another_goes_before_is_lost() {
+    let (old, late) = (holds("a", "old", "*.example.com", 1), holds("b", "late", HOST, 2));
+    let claims = by_default(&[&old, &late]);
+    assert!(claims.is_lost(&Stake::from(&late), HOST));
+    assert!(!claims.is_lost(&Stake::from(&old), "*.example.com"));
+    assert!(claims.is_lost(&Stake::from(&old), "not-even-claimed.example.com"));
+}
+
+/// A gateway that was told that its host is another's.
+fn was_told(namespace: &str, name: &str, host: &str) -> ApiGateway {
+    but(wants(namespace, name, host), |g| {
+        let condition = serde_json::json!({
+            "type": "Stalled", "status": "True", "reason": "HostTaken", "message": "", "lastTransitionTime": "2025-06-15T15:06:40Z",
+        });
+        status(g).conditions = vec![serde_json::from_value(condition).unwrap()];
+    })
+}
+
+#[test]
+fn what_was_let_go_while_no_operator_ran_is_kept_from_those_who_waited_for_it() {
+    let lurker = was_told("b", "lurker", HOST);
+    let mut claims =
+        by_default(&[&lurker, &was_told("c", "held", "held.example.com"), &holds("a", "h", "held.example.com", 1)]);
+    let now = claims.now;
+    claims.begin(now);
+    assert_ne!(claims.verdict(&lurker), HostVerdict::Free);
+    assert_eq!(claims.verdict(&wants("a", "again", HOST)), HostVerdict::Free, "whoever applies it anew");
+    assert_eq!(claims.after(60), woken(&[("b", "lurker")]));
+    assert!(claims.reserve(&lurker));
+    assert_eq!(claims.verdict(&was_told("c", "held", "held.example.com")), taken("held.example.com", "a/h"));
+}
+
+/// So many wait for a host, in the order of their age.
+fn line(count: u32) -> Vec<ApiGateway> {
+    let waits = |number: u32| {
+        but(wants("b", &format!("w{number:04}"), HOST), |g| {
+            g.metadata.creation_timestamp =
+                Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(i64::from(number))));
+        })
+    };
+    (0..count).map(waits).collect()
+}
+
+fn names(woken: &BTreeSet<Claimant>) -> Vec<&str> {
+    woken.iter().map(|claimant| claimant.object.name.as_str()).collect()
+}
+
+#[test]
+fn of_many_that_wait_a_few_are_woken_and_more_only_while_the_host_is_to_be_had() {
+    let line = line(100);
+    let mut claims = learned(&line.iter().collect::<Vec<_>>());
+    claims.learn(&holds("a", "holder", HOST, 1));
+    let first = claims.forget(&claimant("a", "holder"));
+    assert_eq!(names(&first), ["w0000", "w0001", "w0002", "w0003"], "those who have waited longest");
+    // One of them takes it: the others wait, and nobody else hears of it.
+    assert!(claims.reserve(&line[2]));
+    assert_eq!(claims.learn(&holds("b", "w0002", HOST, 9)), woken(&[]));
+    assert_eq!(claims.after(10), woken(&[]));
+
+    // Nobody of those who are woken takes it: sooner or later everybody is asked, once.
+    let mut asked: Vec<usize> = vec![claims.forget(&claimant("b", "w0002")).len()];
+    for _ in 0..10 {
+        asked.push(claims.after(1).len());
+    }
+    assert_eq!(asked, [4, 8, 16, 32, 39, 0, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn whoever_is_woken_and_does_not_want_the_host_any_more_passes_it_on() {
+    let line = line(6);
+    let mut claims = learned(&line.iter().collect::<Vec<_>>());
+    claims.learn(&holds("a", "holder", HOST, 1));
+    claims.forget(&claimant("a", "holder"));
+    claims.learn(&but(line[0].clone(), drops_the_host));
+    claims.forget(&claimant("b", "w0001"));
+    assert_eq!(names(&claims.after(1)), ["w0004", "w0005"]);
+
+    // One that was about to write its claim, and could not or is gone.
+    assert!(claims.reserve(&line[2]));
+    assert_eq!(claims.after(1), woken(&[]));
+    assert_eq!(names(&claims.forget(&claimant("b", "w0002"))), ["w0003", "w0004", "w0005"]);
+}
+
+#[test]
+fn only_those_who_would_take_a_host_are_woken() {
+    let suspended = but(wants("b", "suspended", HOST), |g| g.spec.suspend = true);
+    let stopped = but(wants("b", "stopped", HOST), |g| g.spec.state = crate::api::DesiredState::Stopped);
+    let mut claims = learned(&[&holds("a", "holder", HOST, 1), &suspended, &stopped]);
+    claims.learn(Stake::from(&wants("b", "forbidden", HOST)).within(|_| false));
+    assert_eq!(claims.forget(&claimant("a", "holder")), woken(&[]));
+}
+
+fn at_most(limit: usize) -> Policy {
+    Policy { per_namespace: Some(limit), kept_for: Duration::ZERO, ..Policy::default() }
+}
+
+#[test]
+fn a_namespace_may_hold_so_many_hosts_and_no_more() {
+    let two = [holds("a", "one", "one.example.com", 1), holds("a", "two", "two.example.com", 1)];
+    let mut claims = Space::with(at_most(2), &[&two[0], &two[1]]);
+    let third = wants("a", "third", "three.example.com");
+    let too_many = HostVerdict::TooMany { host: "three.example.com".to_owned(), limit: 2 };
+    assert_eq!(claims.verdict(&third), too_many);
+    assert!(!claims.reserve(&third));
+    assert_eq!(claims.verdict(&wants("b", "other", "three.example.com")), HostVerdict::Free, "of another namespace");
+    assert_eq!(claims.verdict(&two[0]), HostVerdict::Free, "who holds one keeps it");
+    let moves = but(two[0].clone(), |g| g.spec.host = Some("three.example.com".to_owned()));
+    assert_eq!(claims.verdict(&moves), HostVerdict::Free, "one more for one less");
+    assert_eq!(claims.verdict(&but(fresh(), drops_the_host)), HostVerdict::Free);
+
+    claims.learn(&third);
+    assert_eq!(claims.forget(&claimant("a", "two")), woken(&[("a", "third")]));
+    assert!(claims.reserve(&third));
+    assert!(!claims.reserve(&wants("a", "fourth", "four.example.com")), "the third is about to be written");
+    assert_eq!(claims.release(&third), woken(&[("a", "third")]));
+}
+
+#[test]
+fn what_is_kept_for_a_namespace_is_bounded_as_what_it_holds() {
+    let policy = Policy { kept_for: Duration::from_secs(60), ..at_most(1) };
+    let mut claims = Space::with(policy, &[]);
+    for host in ["one.example.com", "two.example.com"] {
+        claims.learn(&holds("a", "holder", host, 1));
+        claims.forget(&claimant("a", "holder"));
+    }
+    assert_eq!(claims.verdict(&wants("b", "lurker", "one.example.com")), kept("one.example.com", "a"));
+    assert_eq!(claims.verdict(&wants("b", "lurker", "two.example.com")), HostVerdict::Free);
+    claims.after(60);
+    let empty = Claims::new(Policy { kept_for: Duration::from_secs(60), ..at_most(1) });
+    assert_eq!(format!("{:?}", claims.claims), format!("{empty:?}"), "nothing is left behind");
+}
+
+#[test]
+fn names_that_machines_and_the_cluster_use_are_nobodys_to_have() {
+    let policy = Policy { cluster_domain: "corp.internal".to_owned(), ..Policy::default() };
+    for (host, name) in [
+        ("localhost", "localhost"),
+        ("a.localhost", "localhost"),
+        ("*.localhost", "localhost"),
+        ("kubernetes.default.svc", "svc"),
+        ("svc", "svc"),
+        ("kubernetes.default.svc.corp.internal", "corp.internal"),
+        ("corp.internal", "corp.internal"),
+        ("*.corp.internal", "corp.internal"),
+        ("*.internal", "corp.internal"),
+        ("A.Corp.Internal.", "corp.internal"),
+    ] {
+        let refused = policy.refuses(host, Some(&["*".to_owned()]));
+        assert_eq!(refused, Some(HostVerdict::Reserved { host: host.to_owned(), name: name.to_owned() }), "{host}");
+    }
+    for host in ["internal", "xcorp.internal", "svc.example.com", "localhost.example.com", "cluster.local", "mysvc"] {
+        assert_eq!(policy.refuses(host, None), None, "{host}");
+    }
+}
+
+#[test]
+fn where_hosts_need_permission_a_namespace_without_the_annotation_may_have_none() {
+    let (free, strict) = (Policy::default(), Policy { need_permission: true, ..Policy::default() });
+    let forbidden =
+        |allowed: &str| Some(HostVerdict::NotAllowed { host: HOST.to_owned(), allowed: allowed.to_owned() });
+    let suffixes = |suffixes: &[&str]| suffixes.iter().map(|suffix| (*suffix).to_owned()).collect::<Vec<_>>();
+    for (allowed, by_default, if_strict) in [
+        (None, None, forbidden("")),
+        (Some(suffixes(&[])), forbidden(""), forbidden("")),
+        (Some(suffixes(&["example.org", "a.b"])), forbidden("example.org, a.b"), forbidden("example.org, a.b")),
+        (Some(suffixes(&["example.com"])), None, None),
+        (Some(suffixes(&["*"])), None, None),
+    ] {
+        assert_eq!(free.refuses(HOST, allowed.as_deref()), by_default, "{allowed:?}");
+        assert_eq!(strict.refuses(HOST, allowed.as_deref()), if_strict, "{allowed:?}");
+    }
 }

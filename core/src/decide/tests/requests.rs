@@ -1,7 +1,9 @@
 //! Requests and their tokens: what counts as new, and when it is taken up.
 
 use super::builders::*;
-use crate::api::{ApiGateway, ApiGatewayStatus, DesiredState, Handled, Phase, State};
+use crate::api::{
+    ApiGateway, ApiGatewayStatus, DesiredState, Handled, Phase, RESTART_ANNOTATION, RETRY_ANNOTATION, State,
+};
 use crate::decide::observed::{Child, Moment, Observed};
 use crate::decide::requests::{Requests, tokens};
 
@@ -100,6 +102,36 @@ fn the_tokens_are_what_is_asked_now() {
     let Handled { state, retry, restart, .. } = tokens(&gateway);
     assert_eq!(state, DesiredState::Restarting);
     assert_eq!((retry.as_deref(), restart.as_deref()), (Some(RETRIED), Some(RETRIED)));
+}
+
+#[test]
+fn of_a_long_token_a_hash_is_recorded_and_of_one_that_a_terminal_would_obey() {
+    let long = "x".repeat(130_000);
+    for value in [long.as_str(), &"y".repeat(65), "\u{1b}[2J", "a\nb", "caf\u{e9}"] {
+        let asks = |g: &mut ApiGateway| {
+            annotate(g, RETRY_ANNOTATION, value);
+            annotate(g, RESTART_ANNOTATION, value);
+        };
+        let asked = tokens(&but(fresh(), asks));
+        let token = asked.retry.clone().unwrap();
+        assert!(token.starts_with("hash:") && token.len() == 21, "{token:?}");
+        assert_eq!(asked.restart, asked.retry);
+        assert_eq!(Requests::of(&but(started(), asks)), Requests { start: true, restart: true });
+        assert_eq!(Requests::of(&taken_up(but(started(), asks))), none(), "once");
+
+        // The last release recorded it as it is. That alone asks for nothing, and another value does.
+        let raw = but(but(started(), asks), |g| {
+            let handled = status(g).handled.as_mut().unwrap();
+            (handled.retry, handled.restart) = (Some(value.to_owned()), Some(value.to_owned()));
+        });
+        assert_eq!(Requests::of(&raw), none());
+        assert_eq!(Requests::of(&but(raw.clone(), |g| annotate(g, RETRY_ANNOTATION, &format!("{value}z")))), start());
+        assert_eq!(Requests::of(&but(raw, asks_for_a_restart)), restart());
+    }
+    for value in ["now", "", "Thu Nov 27 08:00:00 UTC 2026", &"x".repeat(64)] {
+        let retry = tokens(&but(fresh(), |g| annotate(g, RETRY_ANNOTATION, value))).retry;
+        assert_eq!(retry.as_deref(), Some(value), "as the last release would record it");
+    }
 }
 
 /// Whether the tokens are as asked now, after one pass.

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use super::builders::*;
 use crate::api::{ApiGateway, Attempt, EnvironmentCount, Failure, HostClaim, Phase, Reason, State, Transition};
 use crate::decide::decide;
-use crate::decide::observed::{Child, Moment, Presence};
+use crate::decide::observed::{Child, Moment, Observed, Presence};
 
 fn attempt_after(gateway: &ApiGateway, observed: &crate::decide::observed::Observed, moment: &Moment) -> Attempt {
     status_after(gateway, observed, moment).attempt.unwrap()
@@ -234,6 +234,34 @@ fn a_host_is_claimed_with_the_start() {
 }
 
 #[test]
+fn a_claim_that_does_not_stand_is_dropped_in_every_phase() {
+    let lost = |observed| but(observed, |o: &mut Observed| o.lost = vec![HOST.to_owned()]);
+    for (phase, gateway) in in_every_phase() {
+        let is_known = gateway.status_or_default().phase != of_a_later_version().status_or_default().phase;
+        for observed in [lost(host_not_allowed(serving())), lost(host_taken(nothing()))] {
+            for gateway in [gateway.clone(), but(gateway.clone(), suspends), but(gateway.clone(), asks_stopped)] {
+                let hosts = status_after(&gateway, &observed, &after(5)).hosts;
+                assert_eq!(hosts.is_empty(), is_known, "{phase}: {hosts:?}");
+            }
+        }
+    }
+    // One that moves to a host that is taken loses the old one as well, where its namespace may not have it any more.
+    let moved = but(started(), |g| g.spec.host = Some("new.example.com".to_owned()));
+    assert_eq!(status_after(&moved, &lost(host_taken(serving())), &after(5)).hosts, []);
+}
+
+#[test]
+fn a_gateway_that_is_held_by_a_finalizer_of_others_lets_go_of_its_host_with_its_ingress() {
+    let held = but(but(recorded(Phase::Deleting, State::Stopped), deletes), |g| {
+        g.metadata.finalizers = Some(vec!["example.com/hold".to_owned()]);
+    });
+    let hosts = |observed| status_after(&held, &observed, &after(5)).hosts.len();
+    assert_eq!(hosts(serving()), 1);
+    assert_eq!(hosts(child(serving(), Child::Ingress, Presence::Terminating)), 1);
+    assert_eq!(hosts(child(serving(), Child::Ingress, Presence::Missing)), 0);
+}
+
+#[test]
 fn the_address_is_told_while_the_gateway_serves() {
     let url = |gateway: &ApiGateway, observed| status_after(gateway, &observed, &after(60)).url;
     let address = Some("http://shop.example.com/".to_owned());
@@ -246,6 +274,8 @@ fn the_address_is_told_while_the_gateway_serves() {
     assert_eq!(url(&told(starting()), coming_up()), None);
     assert_eq!(url(&told(but(started(), asks_stopped)), serving()), None);
     assert_eq!(url(&told(restarting()), coming_up()), address);
+    let lost = but(host_not_allowed(serving()), |o| o.lost = vec![HOST.to_owned()]);
+    assert_eq!(url(&told(started()), lost), None, "only its environments are routed");
 }
 
 #[test]

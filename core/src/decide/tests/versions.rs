@@ -261,7 +261,7 @@ fn a_gateway_that_cannot_be_read_keeps_its_host() {
     let read: Guarded<ApiGateway> = serde_json::from_value(object).unwrap();
     let unreadable = read.0.unwrap_err();
     let mut claims = Claims::default();
-    claims.learn(Stake::of_unreadable(ClaimantKind::Gateway, &unreadable));
+    claims.learn(Stake::of_unreadable(ClaimantKind::Gateway, &unreadable), std::time::Instant::now());
     let other = but(fresh(), |g| g.metadata.name = Some("other".to_owned()));
     let by = Claimant { object: crate::api::ObjectKey::new("tenants", "shop"), kind: ClaimantKind::Gateway };
     assert_eq!(claims.verdict(&other), HostVerdict::Taken { host: HOST.to_owned(), by: by.to_string() });

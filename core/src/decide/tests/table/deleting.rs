@@ -1,5 +1,5 @@
-//! The rows of "any, deletionTimestamp" for a gateway that a registry outside Kubernetes knows. Without our
-//! finalizer it is left to garbage collection, whatever the registry.
+//! The rows of "any, deletionTimestamp" for a gateway that carries a finalizer: ours, where a registry outside Kubernetes
+//! knows it, or somebody else's. Without one it is left to garbage collection, whatever the registry.
 
 use super::*;
 use crate::decide::observed::Presence;
@@ -168,4 +168,74 @@ fn deleting_gateways() {
             does_at_once(&[Forget]),
         ),
     ]);
+}
+
+/// Deleted, and kept by somebody who has nothing to do with us.
+fn held(gateway: ApiGateway) -> ApiGateway {
+    but(but(gateway, deletes), |g| g.metadata.finalizers.get_or_insert_default().push("example.com/hold".to_owned()))
+}
+
+#[test]
+fn any_phase_a_gateway_that_somebody_elses_finalizer_holds_stops_all_the_same() {
+    for (phase, gateway) in in_every_phase() {
+        let is_over = matches!(gateway.status_or_default().phase, Some(Phase::Deleting | Phase::Unknown(_)));
+        let attempt = gateway.status_or_default().attempt.map_or(0, |attempt| attempt.number);
+        for observed in [nothing(), serving(), host_taken(nothing()), external(serving())] {
+            let (held, suspended) = (held(gateway.clone()), but(held(gateway.clone()), suspends));
+            for (finalizer, leaves) in [("foregroundDeletion", false), ("orphan", true)] {
+                let both = but(held.clone(), |g| g.metadata.finalizers.as_mut().unwrap().push(finalizer.to_owned()));
+                let alone = but(both.clone(), |g| g.metadata.finalizers = Some(vec![finalizer.to_owned()]));
+                check(vec![row(phase, alone, observed.clone(), since(1), Nothing)]);
+                if leaves || !is_over {
+                    let expect = if leaves { Nothing } else { is_deleting(attempt) };
+                    check(vec![row(phase, both, observed.clone(), since(1), expect)]);
+                }
+            }
+            if !is_over {
+                check(vec![
+                    row(phase, held, observed.clone(), since(1), is_deleting(attempt)),
+                    row(phase, suspended, observed, since(1), is_deleting(attempt)),
+                ]);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_somebody_elses_finalizer_holds_is_taken_down_and_waits() {
+    let deleting = || held(recorded(Phase::Deleting, State::Stopped));
+    check(vec![
+        row("traffic is taken away first", deleting(), serving(), since(1), does_and_wakes(&[Delete(Ingress)], 599)),
+        row(
+            "then the rest",
+            deleting(),
+            child(serving(), Ingress, Presence::Missing),
+            since(1),
+            does_and_wakes(&[Delete(Service), Delete(Deployment)], 599),
+        ),
+        row("pods are waited for", deleting(), pods(nothing(), 1, 1), since(1), does_and_wakes(&[], 599)),
+        row("it is for others to let it go", deleting(), nothing(), since(1), does_and_wakes(&[], 599)),
+        row("and is called stuck", deleting(), nothing(), Moment { deletion: secs(600), ..after(600) }, rests()),
+        row(
+            "of a later version nothing is known, and nothing done",
+            held(of_a_later_version()),
+            serving(),
+            since(1),
+            does_and_wakes(&[], 599),
+        ),
+    ]);
+}
+
+#[test]
+fn whose_finalizers_a_deletion_waits_for_is_said() {
+    let deleting = held(recorded(Phase::Deleting, State::Stopped));
+    let status = status_after(&deleting, &nothing(), &since(1));
+    for type_ in [crate::api::condition::READY, crate::api::condition::RECONCILING] {
+        assert!(message(&status, type_).contains("finalizers of others: example.com/hold"), "{:?}", status.conditions);
+    }
+    let late = status_after(&deleting, &nothing(), &Moment { deletion: secs(600), ..after(600) });
+    assert_eq!(said(&late, crate::api::condition::STALLED), "True CleanupStuck");
+    assert!(message(&late, crate::api::condition::CLEANUP_STUCK).contains("example.com/hold"));
+    let serves = status_after(&deleting, &serving(), &since(1));
+    assert!(!message(&serves, crate::api::condition::READY).contains("example.com/hold"), "not yet");
 }

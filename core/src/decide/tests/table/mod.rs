@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::builders::*;
 use crate::api::{ApiGateway, Phase, Reason, State};
 use crate::decide::Step;
-use crate::decide::observed::{Child, Moment, Observed, Settings};
+use crate::decide::observed::{Child, Moment, Observed, Presence, Settings};
 use crate::decide::phase::judge;
 use crate::decide::requests::Requests;
 use crate::decide::{Plan, Situation, Stay, Verdict, decide};
@@ -177,5 +177,23 @@ fn any_phase_a_suspended_gateway_stays_where_it_is_and_nothing_is_written_for_it
                 row(phase, but(suspended, asks_for_a_restart), observed, late, rests()),
             ]);
         }
+    }
+}
+
+#[test]
+fn any_phase_a_suspended_gateway_routes_no_host_that_its_namespace_may_not_have() {
+    let lost = |observed| but(observed, |o: &mut Observed| o.lost = vec![HOST.to_owned()]);
+    let others_routes = child(host_not_allowed(serving()), Ingress, different());
+    let only_its_own = child(host_not_allowed(serving()), Ingress, Presence::Unwanted);
+    for (phase, gateway) in in_every_phase() {
+        let is_unknown = matches!(gateway.status_or_default().phase, Some(Phase::Unknown(_)));
+        let suspended = but(gateway, suspends);
+        let does = |step| if is_unknown { rests() } else { does(&[step]) };
+        check(vec![
+            row(phase, suspended.clone(), lost(others_routes.clone()), after(60), does(Update(Ingress))),
+            row(phase, suspended.clone(), lost(only_its_own.clone()), after(60), does(Delete(Ingress))),
+            row(phase, suspended.clone(), lost(host_not_allowed(nothing())), after(60), rests()),
+            row(phase, suspended, others_routes.clone(), after(60), rests()),
+        ]);
     }
 }
