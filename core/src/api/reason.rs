@@ -55,6 +55,8 @@ words! {
     IngressClassNotAllowed,
     /// The pods ask for what the operator or the namespace does not allow: an image, nodes, replicas, a deadline.
     NotAllowed,
+    /// A field of the spec has a value that nobody could compute, and that is sent to nobody.
+    InvalidSpec,
     /// The environment's gateway does not exist.
     GatewayNotFound,
     /// The environment's gateway does not serve.
