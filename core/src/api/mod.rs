@@ -1,8 +1,9 @@
 //! The contract with users: the custom resources, their statuses, reasons, labels and annotations.
 //!
-//! May import nothing of this crate. Invariant: what is published in `crds/` follows from these types and from
+//! May import `parse`. Invariant: what is published in `crds/` follows from these types and from
 //! nothing else, and an object that another version wrote can be read, or is met as [`Guarded`].
 
+mod bounds;
 mod crds;
 mod environment;
 mod gateway;
