@@ -228,13 +228,10 @@ fn refusal(what: &str, message: &str, quota: bool) -> Cause {
     }
 }
 
-fn not_sent(unfit: &Unfit) -> Cause {
+/// What is wrong with a field that is not sent to anybody.
+pub fn say_unfit(unfit: &Unfit) -> String {
     let value = unfit.value.as_ref().map_or_else(String::new, |value| format!(" is {:?}, which", say(value)));
-    Cause::new(
-        Reason::InvalidSpec,
-        format!("{}{value} is not sent to anybody: {}", say(&unfit.field), unfit.why),
-        "Correct the field. Until then no pod is started or changed; a stop works.",
-    )
+    format!("{}{value} is not sent to anybody: {}", say(&unfit.field), unfit.why)
 }
 
 /// What is in the gateway's way, in words.
@@ -260,7 +257,11 @@ pub fn obstacle_cause(s: &Situation<'_>, obstacle: &Obstacle) -> Cause {
         Obstacle::IngressClassNotAllowed(breach) => {
             Cause::new(reason, not_allowed(breach), format!("{} Or leave it out.", how_to_be_allowed(breach)))
         }
-        Obstacle::Unfit(unfit) => not_sent(unfit),
+        Obstacle::Unfit(unfit) => Cause::new(
+            reason,
+            say_unfit(unfit),
+            "Correct the field. Until then no pod is started or changed; a stop works.",
+        ),
         Obstacle::NameTaken { child, by } => Cause::new(
             reason,
             format!("{} {name:?} exists and belongs to {by}; it is left alone", child.kind()),
