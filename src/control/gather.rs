@@ -236,7 +236,7 @@ fn host_verdict(caches: &Caches, stake: Stake) -> HostVerdict {
     caches.claims().verdict(stake)
 }
 
-/// The environments of a gateway that are not being deleted, with what a decision looks at.
+/// The environments of a gateway that count and are not being deleted, with what a decision looks at.
 fn environments(caches: &Caches, gateway: &ApiGateway) -> Vec<EnvironmentOf> {
     let key = ObjectKey::of(gateway);
     let routed = caches.routed_by(&key);
@@ -280,5 +280,6 @@ pub fn around(caches: &Caches, environment: &Environment, gateway: Option<ApiGat
         .map(|gateway| GatewayFacts { place: Place::of_gateway(&gateway), suspended: gateway.spec.is_left_alone() })
         .or_else(|| unreadable.then_some(GatewayFacts { place: None, suspended: true }));
     let stake = caches.stake_of_environment(environment, &caches.routed_by(&key));
-    Around { gateway: facts, host: host_verdict(caches, stake), routed }
+    let counts = caches.environments.counts(environment);
+    Around { gateway: facts, counts, host: host_verdict(caches, stake), routed }
 }

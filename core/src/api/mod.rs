@@ -17,7 +17,9 @@ mod status;
 mod words;
 
 pub use crds::{crds, crds_yaml};
-pub use environment::{Environment, EnvironmentSpec, EnvironmentState, EnvironmentStatus, GatewayRef};
+pub use environment::{
+    Environment, EnvironmentSpec, EnvironmentState, EnvironmentStatus, GatewayRef, MOST_ENVIRONMENTS,
+};
 pub use gateway::{
     ApiGateway, ApiGatewaySpec, EmptyDir, FilesFrom, Resources, StartRetries, Tls, TopologySpread, Volume,
     WhenUnsatisfiable,

@@ -61,6 +61,8 @@ words! {
     GatewayNotFound,
     /// The environment's gateway does not serve.
     GatewayNotStarted,
+    /// The environment's gateway has as many as it may have without it.
+    TooManyEnvironments,
     /// An object of the gateway's name belongs to somebody else.
     NameTaken,
     /// An object of an earlier gateway of this name is still to be collected, or one that was deleted does not go.

@@ -9,7 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::conditions;
 use super::observed::HostVerdict;
 use super::place::Place;
-use crate::api::{Environment, EnvironmentState, EnvironmentStatus, HostClaim, Reason, condition};
+use crate::api::{Environment, EnvironmentState, EnvironmentStatus, HostClaim, MOST_ENVIRONMENTS, Reason, condition};
 
 /// What is known about an environment's gateway.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +25,8 @@ pub struct GatewayFacts {
 pub struct Around {
     /// Its gateway, if there is one.
     pub gateway: Option<GatewayFacts>,
+    /// Whether it is one of the environments of its gateway that count.
+    pub counts: bool,
     /// Whether it may have its host.
     pub host: HostVerdict,
     /// Whether the gateway's Ingress routes its host, or it has none.
@@ -35,7 +37,10 @@ pub struct Around {
 pub fn decide(environment: &Environment, around: &Around, now: Timestamp) -> Option<EnvironmentStatus> {
     // Nor is it known what a gateway in a phase of another version does.
     let left_alone = |gateway: &GatewayFacts| gateway.suspended || gateway.place.is_none();
-    if around.gateway.as_ref().is_some_and(left_alone) || environment.metadata.deletion_timestamp.is_some() {
+    // One that is too many is none of the gateway's, whatever becomes of that.
+    if (around.counts && around.gateway.as_ref().is_some_and(left_alone))
+        || environment.metadata.deletion_timestamp.is_some()
+    {
         return None;
     }
     let before = environment.status.clone().unwrap_or_default();
@@ -61,6 +66,13 @@ pub fn switched(environment: &Environment, to: EnvironmentState, now: Timestamp)
 fn judge(environment: &Environment, around: &Around, state: EnvironmentState) -> (EnvironmentState, Reason, String) {
     use EnvironmentState::{Active, Inactive};
     let gateway_name = &environment.spec.gateway_ref.name;
+    if !around.counts {
+        let message = format!(
+            "ApiGateway {gateway_name:?} has {MOST_ENVIRONMENTS} older environments, and no more count: delete some of them, or make \
+             this one for another gateway"
+        );
+        return (Inactive, Reason::TooManyEnvironments, message);
+    }
     let Some(gateway) = &around.gateway else {
         return (
             Inactive,
@@ -92,7 +104,7 @@ fn judge(environment: &Environment, around: &Around, state: EnvironmentState) ->
 }
 
 fn claims(environment: &Environment, around: &Around, before: &EnvironmentStatus, now: Timestamp) -> Vec<HostClaim> {
-    let Some(host) = &environment.spec.host else { return Vec::new() };
+    let Some(host) = environment.spec.host.as_ref().filter(|_| around.counts) else { return Vec::new() };
     let held = before.hosts.iter().find(|claim| claim.host == *host);
     match (held, &around.host) {
         (Some(claim), _) => vec![claim.clone()],
@@ -119,7 +131,7 @@ fn switch(
     }
     status.state = to;
     status.observed_generation = environment.metadata.generation;
-    let stalled = matches!(reason, Reason::HostTaken | Reason::HostNotAllowed);
+    let stalled = matches!(reason, Reason::HostTaken | Reason::HostNotAllowed | Reason::TooManyEnvironments);
     let turned = |type_: &str, is: bool| {
         let text = if is { "True" } else { "False" };
         let before = conditions::find(&status.conditions, type_).filter(|before| before.status == text);
