@@ -174,7 +174,7 @@ mod tests {
     }
 
     fn guarded(environment: &Environment) -> Guarded<Environment> {
-        Guarded(Ok(environment.clone()))
+        Guarded::whole(environment.clone())
     }
 
     fn shop() -> ObjectKey {

@@ -8,6 +8,7 @@
 use phasegate_harness as harness;
 
 mod admission;
+mod bounds;
 mod cli;
 mod contract;
 mod deletion;

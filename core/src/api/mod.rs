@@ -24,7 +24,7 @@ pub use gateway::{
     ApiGateway, ApiGatewaySpec, EmptyDir, FilesFrom, Resources, StartRetries, Tls, TopologySpread, Volume,
     WhenUnsatisfiable,
 };
-pub use guarded::{Guarded, Unreadable};
+pub use guarded::{Extent, Guarded, Unreadable};
 pub use key::{ObjectKey, uid_of};
 pub use lacking::lacking;
 pub use older::plainer;

@@ -77,6 +77,8 @@ words! {
     DriftRepaired,
     /// Somebody changes a child again each time it is put right.
     Contested,
+    /// The object is so large that there is no room for its status.
+    TooLarge,
     /// The stored phase is of another version of the operator.
     UnknownPhase,
     /// The spec holds a word of another version of the operator.
