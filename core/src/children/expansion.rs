@@ -136,7 +136,7 @@ mod tests {
                 json!([
                     value("A", &kilobyte),
                     value("B", &"$(A)".repeat(100)),
-                    value("C", &"$(B)$(B)"),
+                    value("C", "$(B)$(B)"),
                     value("D", &"$(C)".repeat(8000)),
                 ]),
                 Some("spec.env[2].value"),

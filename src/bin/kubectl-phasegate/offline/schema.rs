@@ -123,10 +123,10 @@ fn string(schema: &Value, text: &str, path: &str) -> Vec<Fault> {
     } else if let Some(least) = schema["minLength"].as_u64().filter(|least| length < *least) {
         let message = format!("Invalid value: {text:?}: {path} in body should be at least {least} chars long");
         Some((Weight::Light, message))
-    } else if let Some(pattern) = schema["pattern"].as_str().filter(|pattern| !matches(pattern, text)) {
-        Some((Weight::Light, format!("Invalid value: {text:?}: {path} in body should match '{pattern}'")))
     } else {
-        None
+        let pattern = schema["pattern"].as_str().filter(|pattern| !matches(pattern, text));
+        pattern
+            .map(|pattern| (Weight::Light, format!("Invalid value: {text:?}: {path} in body should match '{pattern}'")))
     };
     let values = schema["enum"].as_array().filter(|values| !values.iter().any(|value| value == text));
     let word = values.map(|values| {
