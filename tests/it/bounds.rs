@@ -97,7 +97,7 @@ fn attempt(gateway: &ApiGateway) -> Option<i64> {
 #[tokio::test]
 async fn a_tenant_that_uses_all_of_its_quota_fits_into_the_operators_memory() {
     let world = World::new("largest").await;
-    let sample = std::fs::read_to_string(root().join("deploy/samples/quota.yaml")).unwrap();
+    let sample = std::fs::read_to_string(root().join("deploy/samples/tenant/quota.yaml")).unwrap();
     let sample = sample.replace("phasegate-demo", &world.namespace);
     let quota = plugin::file(&format!("{}-quota.yaml", world.namespace), &sample);
     let applied = world.kubectl(&["apply", "-f", quota.to_str().unwrap()]);
