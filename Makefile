@@ -24,10 +24,11 @@ test: tools mongo promtool ## Run all tests that need no root
 	cargo test --locked --workspace --lib --bins --examples
 	cargo test --locked --test it -- --test-threads=6
 
-proof: tools mongo ## Long runs: random decisions and sequences, kills in a burst of 300, a flood of 5,000, a database that dies, the last release, fuzzing
+proof: tools mongo ## Long runs: random decisions and sequences, kills in a burst of 300, a flood of 5,000, a tenant's bytes, a database that dies, the last release, fuzzing
 	PROPTEST_CASES=100000 cargo test --locked -p phasegate-core --lib -- properties
 	PHASEGATE_SEEDS=20 cargo test --locked --test it -- random::
 	PHASEGATE_KILLS=10 PHASEGATE_BURST=300 cargo test --locked --test it -- resilience::an_operator_killed
+	PHASEGATE_HUGE=260 PHASEGATE_ENVIRONMENTS=5000 cargo test --locked --test it -- bounds::
 	PHASEGATE_WAITERS=800 cargo test --locked --test it -- amplification::of_many
 	PHASEGATE_FLOOD=5000 cargo test --locked --test it -- fairness::a_flood
 	PHASEGATE_BURST=300 PHASEGATE_OUTAGE=30 cargo test --locked --test it -- registry::outages::a_database_killed

@@ -2,6 +2,8 @@
 //!
 //! May import nothing of this crate. Invariant: a text is valid for all of them or for none.
 
+pub mod quantity;
+
 use std::str::FromStr;
 use std::time::Duration;
 

@@ -12,6 +12,7 @@ use kube::Resource;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 
+use super::environments::Environments;
 use super::hosts::{AllowedHosts, HostSpace};
 use super::index::Cache;
 use super::pods::PodFacts;
@@ -47,7 +48,7 @@ pub struct Caches {
     /// The environments, those that cannot be read included.
     pub all_environments: Store<Guarded<Environment>>,
     /// The environments, by their gateway.
-    pub environments: Cache<Environment>,
+    pub environments: Environments,
     /// Deployments, strangers' too: they may be in the way.
     pub deployments: Cache<Seen<Deployment>>,
     /// Services, strangers' too.
@@ -82,7 +83,7 @@ impl Caches {
         let caches = Self {
             gateways,
             all_environments,
-            environments: Cache::default(),
+            environments: Environments::default(),
             deployments: Cache::default(),
             services: Cache::default(),
             ingresses: Cache::default(),

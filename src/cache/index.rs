@@ -155,6 +155,11 @@ impl<T: Kept> Cache<T> {
         concerned
     }
 
+    /// What is kept of one object that concerns a gateway.
+    pub fn one_of(&self, gateway: &ObjectKey, name: &str) -> Option<Arc<T>> {
+        self.read().get(gateway, name).cloned()
+    }
+
     /// What concerns a gateway, by name.
     pub fn of(&self, gateway: &ObjectKey) -> Vec<(String, Arc<T>)> {
         let index = self.read();
@@ -163,7 +168,7 @@ impl<T: Kept> Cache<T> {
 
     /// The child of a gateway, which carries its name.
     pub fn child_of(&self, gateway: &ObjectKey) -> Option<Arc<T>> {
-        self.read().get(gateway, &gateway.name).cloned()
+        self.one_of(gateway, &gateway.name)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Index<T>> {

@@ -20,6 +20,7 @@ use super::answer::{self, Meaning};
 use super::claim::Claim;
 use super::reachability::Outages;
 use crate::api::ObjectKey;
+use crate::decide::answer::is_too_large;
 
 /// The field manager of our writes.
 pub const FIELD_MANAGER: &str = "phasegate";
@@ -106,6 +107,12 @@ impl CallError {
         }
         let causes = status.details.iter().flat_map(|details| &details.causes);
         causes.map(|cause| cause.field.as_str()).filter(|field| !field.is_empty() && *field != "<nil>").collect()
+    }
+
+    /// The object is larger than the API server, or its storage, takes.
+    pub fn is_too_large(&self) -> bool {
+        let answered = self.status().filter(|status| !answer::is_denial(status));
+        answered.is_some_and(|status| status.code == 413 || is_too_large(&status.message))
     }
 
     /// The object's namespace is being deleted.

@@ -6,6 +6,10 @@
 pub mod backoff;
 pub mod kubeconfig;
 
+/// How many objects are read at once of kinds that may be large. One has at most what etcd takes, 1.5 MiB, so that a page has
+/// at most 38.
+pub const PAGE: u32 = 25;
+
 #[cfg(feature = "operator")]
 pub mod answer;
 #[cfg(feature = "operator")]

@@ -398,7 +398,11 @@ fn failure(child: Child, error: CallError) -> Outcome {
     }
 }
 
+/// How many environments are switched before others have their turn.
+const SWITCHED_AT_ONCE: usize = 100;
+
 async fn switch(ctx: &Context, pass: &Pass<'_>, to: EnvironmentState) -> Outcome {
+    let mut switched = 0;
     for (environment, facts) in &pass.desired.environments {
         let due = match to {
             EnvironmentState::Active => facts.is_to_be_activated(),
@@ -407,6 +411,10 @@ async fn switch(ctx: &Context, pass: &Pass<'_>, to: EnvironmentState) -> Outcome
         if !due {
             continue;
         }
+        if switched == SWITCHED_AT_ONCE {
+            return Outcome::HalfWay;
+        }
+        switched += 1;
         let status = decide_environment::switched(environment, to, pass.moment.now);
         let next = Environment { status: Some(status), ..Environment::clone(environment) };
         match ctx.calls.replace_status(&next).await {

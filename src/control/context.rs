@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{Selector, SelectorExt};
+use tokio::sync::Semaphore;
 
 use super::memory::Memory;
 use crate::cache::scopes::Scopes;
@@ -15,6 +16,9 @@ use crate::cluster::reachability::Outages;
 use crate::decide::observed::Settings;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
+
+/// How many passes over large gateways run at once: each has one in memory, several times over.
+pub const LARGE_AT_ONCE: usize = 4;
 
 /// What every pass shares.
 pub struct Context {
@@ -32,6 +36,8 @@ pub struct Context {
     pub settings: Settings,
     /// Which gateways are this operator's; others are only looked at.
     pub selector: Selector,
+    /// Lets few large gateways be in memory at once.
+    pub large: Semaphore,
     /// Tells Events.
     pub herald: Herald,
     /// Counts.

@@ -242,7 +242,7 @@ fn lost_claims<'a>(caches: &Caches, stake: &Stake, recorded: impl Iterator<Item 
     recorded.filter(|claim| claims.is_lost(stake, &claim.host)).map(|claim| claim.host.clone()).collect()
 }
 
-/// The environments of a gateway that are not being deleted, with what a decision looks at.
+/// The environments of a gateway that count and are not being deleted, with what a decision looks at.
 fn environments(caches: &Caches, gateway: &ApiGateway) -> Vec<EnvironmentOf> {
     let key = ObjectKey::of(gateway);
     let routed = caches.routed_by(&key);
@@ -286,6 +286,7 @@ pub fn around(caches: &Caches, environment: &Environment, gateway: Option<ApiGat
         .map(|gateway| GatewayFacts { place: Place::of_gateway(&gateway), suspended: gateway.spec.is_left_alone() })
         .or_else(|| unreadable.then_some(GatewayFacts { place: None, suspended: true }));
     let stake = caches.stake_of_environment(environment, &caches.routed_by(&key));
+    let counts = caches.environments.counts(environment);
     let lost = lost_claims(caches, &stake, environment.status.iter().flat_map(|status| &status.hosts));
-    Around { gateway: facts, host: host_verdict(caches, &stake), lost: !lost.is_empty(), routed }
+    Around { gateway: facts, counts, host: host_verdict(caches, &stake), lost: !lost.is_empty(), routed }
 }

@@ -174,8 +174,8 @@ impl Memory {
         })
     }
 
-    /// Forgets our last write: somebody else's came between.
-    pub fn lost_a_race(&self, gateway: &ApiGateway) {
+    /// Forgets our last write: somebody else's came between, or the next pass reads the gateway anyway.
+    pub fn forget_write(&self, gateway: &ApiGateway) {
         if let Some(entry) = self.entries().get_mut(gateway.uid()) {
             entry.written = None;
         }

@@ -12,13 +12,13 @@ use super::context::Context;
 use super::error::Error;
 use super::gather::Pass;
 use super::memory::CACHE_LAG;
-use crate::api::{self, ApiGateway, ApiGatewayStatus, HostClaim, ObjectKey, Phase, Reason, Transition};
+use crate::api::{self, ApiGateway, ApiGatewayStatus, HostClaim, ObjectKey, Phase, Reason, Transition, uid_of};
 use crate::cache::caches::Caches;
 use crate::cluster::calls::CallError;
 use crate::decide::Learned;
 use crate::decide::hosts::Stake;
 use crate::decide::observed::{Observed, Presence};
-use crate::decide::{Place, Plan, Step};
+use crate::decide::{Note, Place, Plan, Step};
 use crate::queue::{Key, Kind, Next, Stage};
 
 /// Keeps what the pass leaves to be remembered, writes the plan's status if it says anything new, and tells its Events.
@@ -44,7 +44,10 @@ pub async fn record(ctx: &Context, pass: Pass<'_>, plan: Plan, outcome: Outcome)
         match with_host_reserved(caches, claims, write).await {
             Ok(()) => ctx.memory.repairs_told(gateway, observed.writes.untold.len()),
             Err(Unwritten::HostLost) => return Ok(Next::Behind),
-            Err(Unwritten::Failed(error)) => return Error::again(error),
+            Err(Unwritten::Failed(error)) => {
+                tell_no_room(ctx, gateway, &error);
+                return Error::again(error);
+            }
         }
     } else if !plan.notes.is_empty() {
         // A child was put right that the status says nothing of.
@@ -110,6 +113,21 @@ pub(super) async fn with_host_reserved<T>(
     written.map_err(Unwritten::Failed)
 }
 
+/// Of an object that leaves no room for a status nothing else tells than an Event, once for each generation.
+pub(super) fn tell_no_room<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, error: &CallError) {
+    let (meta, fault) = (object.meta(), format!("no room:{:?}", object.meta().generation));
+    if !error.is_too_large() || ctx.memory.has_reported(uid_of(meta), &fault) {
+        return;
+    }
+    let message = format!(
+        "the {} is so large that there is no room for its status, and nothing is done for it: {error}. Shorten it: labels, \
+         annotations, managed fields, and of a gateway the values of its variables.",
+        K::kind(&())
+    );
+    ctx.memory.reported(uid_of(meta), fault);
+    ctx.herald.tell(&Note { warning: true, reason: Reason::TooLarge, message }, object.object_ref(&()));
+}
+
 async fn write(ctx: &Context, gateway: &ApiGateway, plan: &Plan, status: &ApiGatewayStatus) -> Result<(), CallError> {
     if Place::of_status(status).is_none() {
         // The rest of such a status may have fields that this version would drop.
@@ -131,7 +149,7 @@ async fn write(ctx: &Context, gateway: &ApiGateway, plan: &Plan, status: &ApiGat
         Ok(written) => ctx.memory.wrote(gateway, written, plan.moves),
         Err(error) => {
             if error.is_stale() {
-                ctx.memory.lost_a_race(gateway);
+                ctx.memory.forget_write(gateway);
             }
             return Err(error);
         }

@@ -9,6 +9,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::args::Run;
@@ -22,7 +23,7 @@ use crate::cluster::events::Herald;
 use crate::cluster::lease::{Candidate, Election};
 use crate::cluster::pod_events::Complaints;
 use crate::cluster::reachability::{LastHeard, Outages, probe};
-use crate::control::context::Context;
+use crate::control::context::{Context, LARGE_AT_ONCE};
 use crate::control::memory::Memory;
 use crate::control::watch::{self, Shared};
 use crate::control::work::work;
@@ -149,6 +150,7 @@ async fn lead(process: &Process<'_>) {
         pulses: view.pulses.clone(),
         metrics: metrics.clone(),
         registry: registry.clone(),
+        selector: run.selector.clone().unwrap_or_default(),
     };
     // The watches go on until the work has ended.
     let _watches: Vec<JoinSet<()>> =
@@ -179,7 +181,8 @@ async fn lead(process: &Process<'_>) {
         memory: shared.memory,
         outages,
         settings: run.settings(),
-        selector: run.selector.clone().unwrap_or_default(),
+        selector: shared.selector,
+        large: Semaphore::new(LARGE_AT_ONCE),
         herald,
         metrics: metrics.clone(),
         registry,

@@ -9,6 +9,7 @@ use phasegate_harness as harness;
 
 mod admission;
 mod amplification;
+mod bounds;
 mod cli;
 mod contract;
 mod deletion;

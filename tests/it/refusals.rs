@@ -283,6 +283,114 @@ async fn too_many_or_equal_environment_variables_are_refused() {
     .await;
 }
 
+/// What keeps an API server computing for minutes is refused by its text alone, wherever a quantity stands.
+#[tokio::test]
+async fn a_quantity_without_bounds_is_refused_wherever_it_stands() {
+    const PATTERN: &str = "in body should match '^[+]?([0-9]{1,19}([.][0-9]{0,18})?|[.][0-9]{1,18})([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?$'";
+    let limit = |text: &str| with(json!({ "resources": { "limits": { "memory": text } } }));
+    let request = |text: &str| with(json!({ "resources": { "requests": { "example.com/gpu": text } } }));
+    let size = |text: &str| {
+        with(json!({ "volumes": [{ "name": "a", "mountPath": "/a", "emptyDir": { "sizeLimit": text } }] }))
+    };
+    let divisor = |text: &str| {
+        let of = json!({ "resourceFieldRef": { "resource": "limits.cpu", "divisor": text } });
+        with(json!({ "env": [{ "name": "CPU", "valueFrom": of }] }))
+    };
+    let mut rows = vec![
+        row(request("1e9999999"), "spec.resources.requests.example.com/gpu", PATTERN, request("1")),
+        row(size("1e9999999"), "spec.volumes[0].emptyDir.sizeLimit", PATTERN, size("64Mi")),
+        row(divisor("1e9999999"), "spec.env[0].valueFrom.resourceFieldRef.divisor", PATTERN, divisor("1m")),
+        row(
+            limit(&"9".repeat(44)),
+            "spec.resources.limits.memory",
+            "Too long: may not be more than 43 bytes",
+            limit("9"),
+        ),
+    ];
+    let pairs = [
+        ("1e9999999", "1e99"),
+        ("1e999999", "1E+03"),
+        ("1e-9999999", "1e-3"),
+        ("1e100", "1e0"),
+        ("99999999999999999999", "9223372036854775807"),
+        ("0.1234567890123456789", "0.123456789012345678"),
+        ("-1", "+1"),
+        ("1Zi", "2Ei"),
+        ("0x10", "100u"),
+        ("nan", "5n"),
+        ("1e1.5", "1."),
+        ("", ".5"),
+        ("1 ", "250m"),
+        ("1\n", "9999999999999999999.99999999999999999e-99"),
+    ];
+    rows.extend(pairs.map(|(fault, mended)| row(limit(fault), "spec.resources.limits.memory", PATTERN, limit(mended))));
+    each_is_refused("quantities", rows).await;
+}
+
+#[tokio::test]
+async fn more_bytes_than_a_gateway_needs_are_refused_and_those_fit_that_people_use() {
+    let env = |count: usize, length: usize| {
+        let variable = |number| json!({ "name": format!("VARIABLE_{number}"), "value": "x".repeat(length) });
+        with(json!({ "env": (0..count).map(variable).collect::<Vec<_>>() }))
+    };
+    let texts = |field: &str, count: usize, length: usize| with(json!({ field: vec!["x".repeat(length); count] }));
+    let labels = |count: usize, key: usize, value: usize| {
+        let label = |number| (format!("{number:0>key$}"), json!("x".repeat(value)));
+        with(json!({ "nodeSelector": (0..count).map(label).collect::<serde_json::Map<_, _>>() }))
+    };
+    let toleration = |key: usize| with(json!({ "tolerations": [{ "key": "x".repeat(key), "operator": "Exists" }] }));
+    let secret = |name: usize| with(json!({ "imagePullSecrets": [{ "name": "x".repeat(name) }] }));
+    let limits = |count: usize, key: usize| {
+        let limit = |number| (format!("{number:0>key$}"), json!(1));
+        with(json!({ "resources": { "limits": (0..count).map(limit).collect::<serde_json::Map<_, _>>() } }))
+    };
+    // A character may be four bytes.
+    let wide = |field: &str, count: usize| with(json!({ field: vec!["\u{1f980}".repeat(4096); count] }));
+    let all_of_env =
+        "the values of env have at most 262144 bytes in all: keep what is larger in a ConfigMap or a Secret";
+    let all_of_args = "args have at most 65536 bytes in all";
+    each_is_refused(
+        "bytes",
+        vec![
+            row(env(1, 32_769), "spec.env[0].value", "Too long: may not be more than 32768 bytes", env(1, 32_768)),
+            row(env(9, 32_768), "spec.env", all_of_env, env(8, 32_768)),
+            row(env(100, 2622), "spec.env", all_of_env, env(100, 2621)),
+            row(
+                texts("args", 1, 8193),
+                "spec.args[0]",
+                "Too long: may not be more than 8192 bytes",
+                texts("args", 8, 8192),
+            ),
+            row(texts("args", 9, 8192), "spec.args", all_of_args, texts("args", 64, 1024)),
+            row(wide("args", 5), "spec.args", all_of_args, wide("args", 4)),
+            row(
+                texts("command", 9, 8192),
+                "spec.command",
+                "command has at most 65536 bytes in all",
+                texts("command", 64, 1024),
+            ),
+            row(labels(33, 5, 1), "spec.nodeSelector", "Too many: 33: must have at most 32 items", labels(32, 317, 63)),
+            row(labels(1, 318, 1), "spec.nodeSelector", "a key has at most 317 characters", labels(1, 317, 1)),
+            row(labels(1, 1, 64), "spec.nodeSelector.0", "Too long: may not be more than 63 bytes", labels(1, 1, 63)),
+            row(
+                toleration(318),
+                "spec.tolerations[0].key",
+                "Too long: may not be more than 317 bytes",
+                toleration(317),
+            ),
+            row(secret(254), "spec.imagePullSecrets[0].name", "Too long: may not be more than 253 bytes", secret(253)),
+            row(limits(33, 5), "spec.resources.limits", "Too many: 33: must have at most 32 items", limits(32, 5)),
+            row(
+                limits(1, 318),
+                "spec.resources.limits",
+                "the name of a resource has at most 317 characters",
+                limits(1, 317),
+            ),
+        ],
+    )
+    .await;
+}
+
 #[tokio::test]
 async fn a_name_that_a_service_cannot_have_is_refused() {
     const NO_LABEL: &str = "metadata.name must start with a lower-case letter, end with a letter or digit and hold only lower-case letters, digits and '-': the Service carries the same name";

@@ -3,12 +3,13 @@
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
+use super::bounds::bound;
 use super::{ApiGateway, Environment};
 
 /// The custom resource definitions, by plural, in the order to install them.
 ///
 /// # Errors
-/// When a definition cannot be written as JSON; this would be a fault of this crate.
+/// When a definition cannot be written as JSON, or has not the fields that are bounded; this would be a fault of this crate.
 pub fn crds() -> anyhow::Result<Vec<(String, Value)>> {
     [ApiGateway::crd(), Environment::crd()]
         .into_iter()
@@ -16,6 +17,7 @@ pub fn crds() -> anyhow::Result<Vec<(String, Value)>> {
             let mut value = serde_json::to_value(&crd)?;
             forbid_nulls(&mut value);
             name_the_name(&mut value);
+            bound(&mut value)?;
             Ok((crd.spec.names.plural, value))
         })
         .collect()

@@ -9,6 +9,9 @@ use super::key::ObjectKey;
 use super::status::{HostClaim, Others};
 use super::words::{any_word, words};
 
+/// How many environments of one gateway count: the oldest. The others are told, and cost nobody anything.
+pub const MOST_ENVIRONMENTS: usize = 200;
+
 /// What the user wants of the environment.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(

@@ -83,11 +83,13 @@ pub struct ApiGatewaySpec {
     /// Replaces the image's entry point. Absent: the image's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new("self.map(text, size(bytes(text))).sum() <= 65536").message("command has at most 65536 bytes in all"))]
     pub command: Vec<String>,
 
     /// Arguments of the entry point. Absent: the image's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new("self.map(text, size(bytes(text))).sum() <= 65536").message("args have at most 65536 bytes in all"))]
     pub args: Vec<String>,
 
     /// The TCP port that the container listens on. The Service forwards its port 80 to it.
@@ -110,6 +112,7 @@ pub struct ApiGatewaySpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[x_kube(validation = Rule::new("self.map(variable, has(variable.value) ? size(bytes(variable.value)) : 0).sum() <= 262144").message("the values of env have at most 262144 bytes in all: keep what is larger in a ConfigMap or a Secret"))]
     pub env: Vec<EnvVar>,
 
     /// Whole ConfigMaps and Secrets of the gateway's namespace as environment variables.
@@ -136,6 +139,7 @@ pub struct ApiGatewaySpec {
 
     /// Labels that a node must carry to run the gateway's pods.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[x_kube(validation = Rule::new("self.all(key, key.size() <= 317)").message("a key has at most 317 characters"))]
     pub node_selector: BTreeMap<String, String>,
 
     /// Taints that the gateway's pods tolerate.
@@ -207,13 +211,15 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
 }
 
 /// CPU, memory and other resources of a pod.
-#[derive(Serialize, Deserialize, schemars::JsonSchema, Clone, Debug, Default, PartialEq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct Resources {
     /// The most a pod may use, by resource name, for example `memory: 256Mi`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[x_kube(validation = Rule::new("self.all(name, name.size() <= 317)").message("the name of a resource has at most 317 characters"))]
     pub limits: BTreeMap<String, Quantity>,
     /// What a pod is promised, by resource name, for example `cpu: 100m`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[x_kube(validation = Rule::new("self.all(name, name.size() <= 317)").message("the name of a resource has at most 317 characters"))]
     pub requests: BTreeMap<String, Quantity>,
 }
 

@@ -15,7 +15,23 @@ use super::status::HostClaim;
 /// whose schema let something through. It is watched, listed and reported like the others, and the hosts that it holds
 /// stay its own; nothing else is done.
 #[derive(Clone, Debug)]
-pub struct Guarded<K>(pub Result<K, Unreadable>);
+pub struct Guarded<K>(pub Result<K, Unreadable>, pub Extent);
+
+/// How much of an object is here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it that anybody looks at.
+    Whole,
+    /// Not what only a pass over it needs, which reads it first: it is large.
+    InPart,
+}
+
+impl<K> Guarded<K> {
+    /// An object that can be read, as a whole.
+    pub fn whole(object: K) -> Self {
+        Self(Ok(object), Extent::Whole)
+    }
+}
 
 /// What is read of an object that cannot be read as a whole.
 #[derive(Clone, Debug)]
@@ -32,14 +48,21 @@ pub struct Unreadable {
 
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let object = Value::deserialize(deserializer)?;
+        let mut object = Value::deserialize(deserializer)?;
+        // Nobody looks at it, and it may be the most of an object.
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("managedFields");
+        }
         match K::deserialize(&object) {
-            Ok(read) => Ok(Self(Ok(read))),
-            Err(error) => Unreadable::of(&object, error.to_string()).map(|object| Self(Err(object))),
+            Ok(read) => Ok(Self::whole(read)),
+            Err(error) => Unreadable::of(&object, error.to_string()).map(|object| Self(Err(object), Extent::Whole)),
         }
         .map_err(serde::de::Error::custom)
     }
 }
+
+/// How much is kept of why an object cannot be read.
+const LONGEST_ERROR: usize = 1000;
 
 impl Unreadable {
     fn of(object: &Value, error: String) -> Result<Self, serde_json::Error> {
@@ -49,7 +72,8 @@ impl Unreadable {
         Ok(Self {
             claims: claims.filter_map(|claim| claim_of(claim, since)).collect(),
             host: object.pointer("/spec/host").and_then(Value::as_str).map(str::to_owned),
-            error,
+            // It repeats a value of a wrong type, however long.
+            error: error.chars().take(LONGEST_ERROR).collect(),
             metadata,
         })
     }

@@ -3,6 +3,7 @@
 //! May import `parse`. Invariant: what is published in `crds/` follows from these types and from
 //! nothing else, and an object that another version wrote can be read, or is met as [`Guarded`].
 
+mod bounds;
 mod crds;
 mod environment;
 mod gateway;
@@ -16,12 +17,14 @@ mod status;
 mod words;
 
 pub use crds::{crds, crds_yaml};
-pub use environment::{Environment, EnvironmentSpec, EnvironmentState, EnvironmentStatus, GatewayRef};
+pub use environment::{
+    Environment, EnvironmentSpec, EnvironmentState, EnvironmentStatus, GatewayRef, MOST_ENVIRONMENTS,
+};
 pub use gateway::{
     ApiGateway, ApiGatewaySpec, EmptyDir, FilesFrom, Resources, StartRetries, Tls, TopologySpread, Volume,
     WhenUnsatisfiable,
 };
-pub use guarded::{Guarded, Unreadable};
+pub use guarded::{Extent, Guarded, Unreadable};
 pub use key::{ObjectKey, uid_of};
 pub use lacking::lacking;
 pub use older::plainer;

@@ -57,10 +57,14 @@ words! {
     IngressClassNotAllowed,
     /// The pods ask for what the operator or the namespace does not allow: an image, nodes, replicas, a deadline.
     NotAllowed,
+    /// A field of the spec has a value that nobody could compute, and that is sent to nobody.
+    InvalidSpec,
     /// The environment's gateway does not exist.
     GatewayNotFound,
     /// The environment's gateway does not serve.
     GatewayNotStarted,
+    /// The environment's gateway has as many as it may have without it.
+    TooManyEnvironments,
     /// An object of the gateway's name belongs to somebody else.
     NameTaken,
     /// An object of an earlier gateway of this name is still to be collected, or one that was deleted does not go.
@@ -75,6 +79,8 @@ words! {
     DriftRepaired,
     /// Somebody changes a child again each time it is put right.
     Contested,
+    /// The object is so large that there is no room for its status.
+    TooLarge,
     /// The stored phase is of another version of the operator.
     UnknownPhase,
     /// The spec holds a word of another version of the operator.

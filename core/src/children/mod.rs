@@ -8,6 +8,7 @@ mod compare;
 mod defaults;
 mod deployment;
 mod disruption_budget;
+mod expansion;
 mod form;
 mod ingress;
 mod inherited;
@@ -18,6 +19,7 @@ mod places;
 mod quantity;
 mod service;
 pub mod taken_up;
+mod unfit;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -43,6 +45,7 @@ pub use managers::last_manager;
 pub use merge::merge;
 pub use ownership::{Owner, is_gateway, owner_of};
 pub use quantity::{more, rounded};
+pub use unfit::{Unfit, unfit};
 
 /// The version of the rendering. It grows with every change of what is rendered, so that an
 /// upgrade of the operator does not roll the fleet's pods.

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::parse::quantity::quantity;
+
 /// Whether a quantity stands at a path.
 pub(super) fn is_quantity(path: &str) -> bool {
     // The name of an extended resource has a slash.
@@ -39,31 +41,6 @@ pub fn more(one: &str, other: &str) -> bool {
 /// Whether two numbers are one, computed on different ways: `3n` and `0.003u`.
 fn same(a: f64, b: f64) -> bool {
     (a - b).abs() <= 4.0 * f64::EPSILON * a.abs().max(b.abs())
-}
-
-fn quantity(text: &str) -> Option<f64> {
-    const SUFFIXES: &[(&str, f64)] = &[
-        ("Ki", 1024.0),
-        ("Mi", 1_048_576.0),
-        ("Gi", 1_073_741_824.0),
-        ("Ti", 1_099_511_627_776.0),
-        ("Pi", 1_125_899_906_842_624.0),
-        ("Ei", 1_152_921_504_606_846_976.0),
-        ("n", 1e-9),
-        ("u", 1e-6),
-        ("m", 1e-3),
-        ("k", 1e3),
-        ("M", 1e6),
-        ("G", 1e9),
-        ("T", 1e12),
-        ("P", 1e15),
-        ("E", 1e18),
-    ];
-    if let Ok(plain) = text.parse::<f64>() {
-        return Some(plain);
-    }
-    let (suffix, factor) = SUFFIXES.iter().find(|(suffix, _)| text.ends_with(suffix))?;
-    text.strip_suffix(suffix)?.parse::<f64>().ok().map(|number| number * factor)
 }
 
 #[cfg(test)]

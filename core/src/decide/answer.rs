@@ -59,6 +59,12 @@ pub fn said(words: &str) -> Said<'_> {
     }
 }
 
+/// Whether the storage says that an object is larger than it takes.
+pub fn is_too_large(words: &str) -> bool {
+    words.starts_with("etcdserver: request is too large")
+        || words.starts_with("rpc error: code = ResourceExhausted desc = trying to send message larger than max")
+}
+
 /// A name in quotes after a prefix, and the rest.
 fn quoted<'a>(words: &'a str, prefix: &str) -> Option<(&'a str, &'a str)> {
     words.strip_prefix(prefix)?.strip_prefix('"')?.split_once('"')

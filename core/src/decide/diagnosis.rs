@@ -17,6 +17,7 @@ use super::situation::{Obstacle, Situation};
 use super::words::say;
 use super::{deadline, readiness};
 use crate::api::{ADOPT_ANNOTATION, RETRY_ANNOTATION, Reason};
+use crate::children::Unfit;
 
 /// A cause, in words for the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -227,6 +228,12 @@ fn refusal(what: &str, message: &str, quota: bool) -> Cause {
     }
 }
 
+/// What is wrong with a field that is not sent to anybody.
+pub fn say_unfit(unfit: &Unfit) -> String {
+    let value = unfit.value.as_ref().map_or_else(String::new, |value| format!(" is {:?}, which", say(value)));
+    format!("{}{value} is not sent to anybody: {}", say(&unfit.field), unfit.why)
+}
+
 /// What is in the gateway's way, in words.
 pub fn obstacle_cause(s: &Situation<'_>, obstacle: &Obstacle) -> Cause {
     let name = s.gateway.name_or_empty();
@@ -241,6 +248,11 @@ pub fn obstacle_cause(s: &Situation<'_>, obstacle: &Obstacle) -> Cause {
         Obstacle::IngressClassNotAllowed(breach) => {
             Cause::new(reason, not_allowed(breach), format!("{} Or leave it out.", how_to_be_allowed(breach)))
         }
+        Obstacle::Unfit(unfit) => Cause::new(
+            reason,
+            say_unfit(unfit),
+            "Correct the field. Until then no pod is started or changed; a stop works.",
+        ),
         Obstacle::NameTaken { child, by } => Cause::new(
             reason,
             format!("{} {name:?} exists and belongs to {by}; it is left alone", child.kind()),

@@ -11,7 +11,7 @@ use super::hosts::HostRefusal;
 use super::observed::HostVerdict;
 use super::place::Place;
 use super::words::say;
-use crate::api::{Environment, EnvironmentState, EnvironmentStatus, HostClaim, Reason, condition};
+use crate::api::{Environment, EnvironmentState, EnvironmentStatus, HostClaim, MOST_ENVIRONMENTS, Reason, condition};
 
 /// What is known about an environment's gateway.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +27,8 @@ pub struct GatewayFacts {
 pub struct Around {
     /// Its gateway, if there is one.
     pub gateway: Option<GatewayFacts>,
+    /// Whether it is one of the environments of its gateway that count.
+    pub counts: bool,
     /// Whether it may have its host.
     pub host: HostVerdict,
     /// Whether its recorded claim is one that it may not have, or that another's goes before.
@@ -39,7 +41,9 @@ pub struct Around {
 pub fn decide(environment: &Environment, around: &Around, now: Timestamp) -> Option<EnvironmentStatus> {
     // Nor is it known what a gateway in a phase of another version does. What belongs to others is theirs all the same.
     let left_alone = |gateway: &GatewayFacts| gateway.suspended || gateway.place.is_none();
-    if around.gateway.as_ref().is_some_and(left_alone) && !around.lost && !is_being_deleted(environment) {
+    // One that is too many is none of the gateway's, whatever becomes of that.
+    let of_one_left_alone = around.counts && around.gateway.as_ref().is_some_and(left_alone);
+    if of_one_left_alone && !around.lost && !is_being_deleted(environment) {
         return None;
     }
     let before = environment.status.clone().unwrap_or_default();
@@ -75,6 +79,13 @@ fn judge(environment: &Environment, around: &Around, state: EnvironmentState) ->
         return (Inactive, Reason::Deleting, message);
     }
     let gateway_name = &environment.spec.gateway_ref.name;
+    if !around.counts {
+        let message = format!(
+            "ApiGateway {gateway_name:?} has {MOST_ENVIRONMENTS} older environments, and no more count: delete some of them, or make \
+             this one for another gateway"
+        );
+        return (Inactive, Reason::TooManyEnvironments, message);
+    }
     let Some(gateway) = &around.gateway else {
         return (
             Inactive,
@@ -99,7 +110,7 @@ fn judge(environment: &Environment, around: &Around, state: EnvironmentState) ->
 }
 
 fn claims(environment: &Environment, around: &Around, before: &EnvironmentStatus, now: Timestamp) -> Vec<HostClaim> {
-    let Some(host) = &environment.spec.host else { return Vec::new() };
+    let Some(host) = environment.spec.host.as_ref().filter(|_| around.counts) else { return Vec::new() };
     if is_being_deleted(environment) && !around.routed {
         return Vec::new();
     }
@@ -129,7 +140,10 @@ fn switch(
     }
     status.state = to;
     status.observed_generation = environment.metadata.generation;
-    let stalled = matches!(reason, Reason::HostTaken | Reason::HostNotAllowed | Reason::HostLimitReached);
+    let stalled = matches!(
+        reason,
+        Reason::HostTaken | Reason::HostNotAllowed | Reason::HostLimitReached | Reason::TooManyEnvironments
+    );
     let generation = environment.metadata.generation;
     let turned = |type_: &str, is: bool| {
         let text = if is { "True" } else { "False" };

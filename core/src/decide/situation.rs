@@ -9,6 +9,7 @@ use super::place::Place;
 use super::requests::Requests;
 use super::{deadline, held, outage, readiness};
 use crate::api::{ApiGateway, REGISTRY_FINALIZER, Reason, State};
+use crate::children::{self, Unfit};
 
 /// By then the garbage collector has taken what it takes: it needs a second or two, and pods their grace.
 const COLLECTION: Duration = Duration::from_secs(30);
@@ -42,6 +43,8 @@ pub enum Obstacle {
     NotAllowed(NotAllowed),
     /// It may not name its ingress class.
     IngressClassNotAllowed(NotAllowed),
+    /// A field of the spec is not sent to anybody.
+    Unfit(Unfit),
     /// A child's name is another's.
     NameTaken {
         /// The child.
@@ -63,6 +66,7 @@ impl Obstacle {
             Self::Host(refusal) => refusal.reason,
             Self::NotAllowed(_) => Reason::NotAllowed,
             Self::IngressClassNotAllowed(_) => Reason::IngressClassNotAllowed,
+            Self::Unfit(_) => Reason::InvalidSpec,
             Self::NameTaken { .. } => Reason::NameTaken,
             Self::WaitingForDeletion { .. } => Reason::WaitingForDeletion,
         }
@@ -117,16 +121,19 @@ impl Situation<'_> {
                 _ => {}
             }
         }
+        if let Some(unfit) = children::unfit(&self.gateway.spec) {
+            return Some(Obstacle::Unfit(unfit));
+        }
         if let Some(breach) = ingress_class {
             return Some(Obstacle::IngressClassNotAllowed(breach.clone()));
         }
         self.observed.host.refusal().map(Obstacle::Host)
     }
 
-    /// Whether its pods ask for what they may not have. Then they are left as they are: none is made, changed or
-    /// restarted, and none that serves is stopped.
+    /// Whether its pods ask for what they may not have, or for what is sent to nobody. Then they are left as they are: none
+    /// is made, changed or restarted, and none that serves is stopped.
     pub(super) fn keeps_pods(&self) -> bool {
-        self.observed.breaches.pods.is_some()
+        self.observed.breaches.pods.is_some() || children::unfit(&self.gateway.spec).is_some()
     }
 
     /// In how long a gateway that waits for garbage collection is said to be stalled; zero once it is. Nothing else that

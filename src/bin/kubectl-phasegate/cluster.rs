@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
-use kube::api::Api;
+use kube::api::{Api, ListParams};
 use kube::config::KubeConfigOptions;
 use kube::{Client, Resource};
 use phasegate::api::{ApiGateway, ObjectKey};
-use phasegate::cluster::kubeconfig;
+use phasegate::cluster::{PAGE, kubeconfig};
+use serde::de::DeserializeOwned;
 
 use crate::failure::{self, Failure};
 
@@ -107,5 +108,24 @@ impl Cluster {
     /// Words a request that went wrong.
     pub fn refused(&self, what: &str, error: &kube::Error) -> Failure {
         failure::of_request(what, &self.server, error)
+    }
+}
+
+/// All objects of a list, which is read page by page.
+///
+/// # Errors
+/// When a page cannot be read.
+pub async fn listed<K>(api: &Api<K>, which: ListParams) -> kube::Result<Vec<K>>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let (mut found, mut which) = (Vec::new(), which.limit(PAGE));
+    loop {
+        let page = api.list(&which).await?;
+        found.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => which = which.continue_token(&token),
+            None => return Ok(found),
+        }
     }
 }

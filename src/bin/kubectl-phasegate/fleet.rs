@@ -257,7 +257,7 @@ mod tests {
     use crate::samples::{self, NOW, shop};
 
     fn row(gateway: ApiGateway) -> Row {
-        Row::of(&phasegate::api::Guarded(Ok(gateway)), NOW)
+        Row::of(&phasegate::api::Guarded::whole(gateway), NOW)
     }
 
     #[test]

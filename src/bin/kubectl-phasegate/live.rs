@@ -10,6 +10,7 @@ use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use phasegate::api::{ApiGateway, Guarded, ObjectKey};
+use phasegate::cluster::PAGE;
 use phasegate::cluster::backoff::WatchBackoff;
 
 use crate::cluster::Cluster;
@@ -84,7 +85,7 @@ impl Live {
     /// Follows the gateways of `api` that `config` asks for.
     pub fn follow(cluster: &Cluster, api: Api<Guarded<ApiGateway>>, config: watcher::Config) -> Self {
         Self {
-            events: Box::pin(watcher(api, config.timeout(WATCH_SECONDS))),
+            events: Box::pin(watcher(api, config.timeout(WATCH_SECONDS).page_size(PAGE))),
             backoff: WatchBackoff::default(),
             client: cluster.client.clone(),
             server: cluster.server.clone(),

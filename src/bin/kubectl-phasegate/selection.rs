@@ -8,7 +8,7 @@ use kube::api::ListParams;
 use kube::runtime::watcher;
 use phasegate::api::{ApiGateway, Guarded, ObjectKey, Unreadable};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, listed};
 use crate::failure::{self, FAILED, Failure, NOT_FOUND};
 
 /// Names, labels and namespaces.
@@ -64,9 +64,9 @@ impl Selection {
     pub async fn read(&self, cluster: &Cluster) -> Result<(Vec<Guarded<ApiGateway>>, Vec<Failure>), Failure> {
         let list =
             ListParams { label_selector: self.selector.clone(), field_selector: self.field(), ..Default::default() };
-        let listed = self.api(cluster).list(&list).await;
+        let listed = listed(&self.api(cluster), list).await;
         let what = format!("the ApiGateways of {} cannot be listed", self.place(cluster));
-        let mut found = listed.map_err(|error| cluster.refused(&what, &error))?.items;
+        let mut found = listed.map_err(|error| cluster.refused(&what, &error))?;
         found.retain(|gateway| self.names(&ObjectKey::of(gateway).name));
         found.sort_by_cached_key(ObjectKey::of);
         let there: BTreeSet<ObjectKey> = found.iter().map(ObjectKey::of).collect();

@@ -15,7 +15,7 @@ pub const EXAMPLES: &str = "Examples:
   helm template . | kubectl phasegate validate -f -
 
 It says what the API server would say to `kubectl create`: types, bounds, missing and unknown fields, and the rules of \
-the definitions that this plugin was built with. Objects of other kinds are left out. What it cannot know is what the \
+the definitions that this plugin was built with; and what the operator would not start. Objects of other kinds are left out. What it cannot know is what the \
 cluster's own policies and quotas say, whether a host is taken, and what is compared with the stored object. It notes what is \
 valid and will not come out as it is written: quantities that are rounded, requests above limits.";
 

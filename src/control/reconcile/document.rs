@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
 use mongodb::bson::{Bson, Document, doc};
 
-use crate::api::{ApiGateway, Environment, ObjectKey, Reason, uid_of};
+use crate::api::{ApiGateway, Environment, Extent, ObjectKey, Reason, uid_of};
 use crate::cluster::calls::{CallError, Object};
 use crate::control::context::Context;
 use crate::control::error::Error;
@@ -53,7 +53,7 @@ async fn several_looks(mongo: &Mongo, gateway_id: &str, ctx: &Context) -> Result
     let mut turn = Turn::default();
     for _ in 0..LOOKS {
         let documents = mongo.known.of(gateway_id);
-        let objects = gather(mongo, ctx, gateway_id, &documents);
+        let objects = gather(mongo, ctx, gateway_id, &documents).await?;
         wait_for_strangers(mongo, gateway_id, &objects);
         let acts = intent::decide(gateway_id, &documents, &objects, &mongo.defaults);
         let mut applied = false;
@@ -109,7 +109,7 @@ enum Done {
 }
 
 /// The objects that have to do with a gateway id.
-fn gather(mongo: &Mongo, ctx: &Context, gateway_id: &str, documents: &Documents) -> Objects {
+async fn gather(mongo: &Mongo, ctx: &Context, gateway_id: &str, documents: &Documents) -> Result<Objects, CallError> {
     let documented: Vec<&GatewayDocument> = documents.gateways.iter().filter_map(|read| read.as_ref().ok()).collect();
     let mut keys: Vec<ObjectKey> =
         documented.iter().map(|document| identity::place(document, &mongo.defaults)).collect();
@@ -122,7 +122,10 @@ fn gather(mongo: &Mongo, ctx: &Context, gateway_id: &str, documents: &Documents)
     keys.extend(identity::mirrored(gateway_id));
     keys.sort();
     keys.dedup();
-    let gateways: Vec<ApiGateway> = keys.iter().filter_map(|place| gateway_at(mongo, ctx, place)).collect();
+    let mut gateways: Vec<ApiGateway> = Vec::new();
+    for place in &keys {
+        gateways.extend(gateway_at(mongo, ctx, place).await?);
+    }
     let mut environments = Vec::new();
     for gateway in &gateways {
         let (namespace, name) = (gateway.namespace_or_empty(), gateway.name_or_empty());
@@ -131,7 +134,7 @@ fn gather(mongo: &Mongo, ctx: &Context, gateway_id: &str, documents: &Documents)
             environments.extend(environment_at(mongo, ctx, &place));
         }
     }
-    Objects { gateways, environments, watched: ctx.scopes.namespaces() }
+    Ok(Objects { gateways, environments, watched: ctx.scopes.namespaces() })
 }
 
 fn uid_at(mongo: &Mongo, ctx: &Context, place: &ObjectKey) -> Option<String> {
@@ -141,11 +144,17 @@ fn uid_at(mongo: &Mongo, ctx: &Context, place: &ObjectKey) -> Option<String> {
     }
 }
 
-fn gateway_at(mongo: &Mongo, ctx: &Context, place: &ObjectKey) -> Option<ApiGateway> {
-    let cached = ctx.scopes.of(&place.namespace)?.gateway(place);
-    match cached {
-        Some(cached) => Some(ctx.memory.newer_than(&cached).map_or(cached, |newer| ApiGateway::clone(&newer))),
-        None => mongo.made.fresh_gateway(place),
+async fn gateway_at(mongo: &Mongo, ctx: &Context, place: &ObjectKey) -> Result<Option<ApiGateway>, CallError> {
+    let Some(caches) = ctx.scopes.of(&place.namespace) else { return Ok(None) };
+    let guarded = caches.guarded_gateway(place);
+    match guarded.as_ref().and_then(|guarded| Some((guarded.0.as_ref().ok()?, guarded.1))) {
+        // All of it is compared with what its document asks for.
+        Some((_, Extent::InPart)) => ctx.calls.get(place).await,
+        Some((cached, Extent::Whole)) => {
+            let newer = ctx.memory.newer_than(cached);
+            Ok(Some(ApiGateway::clone(newer.as_deref().unwrap_or(cached))))
+        }
+        None => Ok(mongo.made.fresh_gateway(place)),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::cache::caches::Caches;
 use crate::control::context::Context;
 use crate::control::error::Error;
 use crate::control::gather;
-use crate::control::record::{Unwritten, claims_newly, with_host_reserved};
+use crate::control::record::{Unwritten, claims_newly, tell_no_room, with_host_reserved};
 use crate::decide::environment;
 use crate::queue::Next;
 
@@ -38,6 +38,9 @@ pub async fn reconcile(ctx: &Context, caches: &Caches, object: &Guarded<Environm
     match with_host_reserved(caches, claims, write).await {
         Ok(_) => Ok(Next::WhenWoken),
         Err(Unwritten::HostLost) => Ok(Next::Behind),
-        Err(Unwritten::Failed(error)) => Error::again(error),
+        Err(Unwritten::Failed(error)) => {
+            tell_no_room(ctx, environment, &error);
+            Error::again(error)
+        }
     }
 }

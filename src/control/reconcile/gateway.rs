@@ -3,7 +3,7 @@
 use kube::Resource;
 
 use super::unreadable;
-use crate::api::{ApiGateway, Guarded, ObjectKey};
+use crate::api::{ApiGateway, Extent, Guarded, ObjectKey};
 use crate::cache::caches::Caches;
 use crate::control::act::{self, Outcome};
 use crate::control::clock::Now;
@@ -24,6 +24,19 @@ pub async fn reconcile(ctx: &Context, caches: &Caches, object: &Guarded<ApiGatew
         return Ok(Next::WhenWoken);
     }
     match &object.0 {
+        Ok(cached) if object.1 == Extent::InPart => {
+            let _turn = ctx.large.acquire().await;
+            match ctx.calls.get::<ApiGateway>(&ObjectKey::of(cached)).await {
+                Ok(Some(whole)) if whole.uid() == cached.uid() => {
+                    let next = one_pass(ctx, caches, &whole).await;
+                    ctx.memory.forget_write(&whole);
+                    next
+                }
+                Ok(Some(_)) => Ok(Next::Behind),
+                Ok(None) => Ok(Next::WhenWoken),
+                Err(error) => Error::again(error),
+            }
+        }
         Ok(cached) => {
             // The cache may lag behind our own writes.
             let newer = ctx.memory.newer_than(cached);

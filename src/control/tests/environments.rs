@@ -75,6 +75,58 @@ const SWITCHED: &[Row] = &[
     },
 ];
 
+/// As many environments as are switched in two goes.
+fn many(w: &mut World, state: EnvironmentState) {
+    for number in 0..150 {
+        let named = but(environment(state), |e| {
+            e.metadata.name = Some(format!("dev-{number:03}"));
+            e.metadata.uid = Some(format!("uid-of-dev-{number}"));
+            e.spec.host = None;
+            e.status.as_mut().unwrap().hosts.clear();
+        });
+        w.environment(&named);
+    }
+}
+
+fn a_hundred(state: &'static str) -> Vec<Exchange> {
+    let path = |number: usize| ENVIRONMENT.replace("shop-dev", &format!("dev-{number:03}"));
+    (0..100).map(|number| put(&path(number)).with("/status/state", state)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_environments_a_hundred_are_switched_and_then_others_have_their_turn() {
+    const SWITCHED: [&str; 100] = ["- Active, Ready True Started"; 100];
+    const SWITCHED_OFF: [&str; 100] = ["- Inactive, Ready False GatewayNotStarted"; 100];
+    let rows = [
+        Row {
+            name: "of a start",
+            given: |w| {
+                many(w, INACTIVE);
+                let children = children_with(&starting(), &[]);
+                w.has(starting(), [complete(children.deployment), children.service, children.ingress]);
+            },
+            script: |_| a_hundred("Active"),
+            ends: "InTurn(HalfWay)",
+            writes: &SWITCHED,
+            tells: &[],
+            remembers: &[],
+        },
+        Row {
+            name: "of a stop",
+            given: |w| {
+                many(w, ACTIVE);
+                w.has(recorded(Phase::Stopping, State::Stopped, 10), []);
+            },
+            script: |_| a_hundred("Inactive"),
+            ends: "InTurn(HalfWay)",
+            writes: &SWITCHED_OFF,
+            tells: &[],
+            remembers: &[],
+        },
+    ];
+    play(&rows).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_gateway_switches_its_environments_as_a_step_of_its_own() {
     play(SWITCHED).await;

@@ -7,6 +7,7 @@ mod desired;
 mod environments;
 mod giving_up;
 mod hosts;
+mod large;
 mod outcomes;
 mod registry;
 mod stories;

@@ -9,6 +9,7 @@ use kube::core::{Expression, Selector};
 use kube::runtime::watcher::Event;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use crate::api::{ApiGateway, Environment, Guarded, ObjectKey, condition};
 use crate::cache::caches::{Caches, Writers};
@@ -21,7 +22,7 @@ use crate::cluster::pulse::Pulses;
 use crate::cluster::reachability::{LastHeard, Outages};
 use crate::cluster::tests::server::{Came, Exchange, Server};
 use crate::control::clock::Now;
-use crate::control::context::Context;
+use crate::control::context::{Context, LARGE_AT_ONCE};
 use crate::control::error::Error;
 use crate::control::memory::{Expectation, Memory, Remembered};
 use crate::control::{gather, reconcile};
@@ -88,6 +89,7 @@ impl World {
             outages,
             settings: settings(),
             selector: Selector::default(),
+            large: Semaphore::new(LARGE_AT_ONCE),
             herald,
             metrics: Metrics::default(),
             registry: Registry::Kubernetes,
@@ -120,7 +122,7 @@ impl World {
     /// A gateway appears or changes, as its watch tells it.
     pub(crate) fn gateway(&mut self, gateway: &ApiGateway) {
         self.caches.claims().learn(gateway, std::time::Instant::now());
-        self.guarded_gateway(Guarded(Ok(gateway.clone())));
+        self.guarded_gateway(Guarded::whole(gateway.clone()));
     }
 
     /// A gateway that may be unreadable.
@@ -131,7 +133,7 @@ impl World {
     /// An environment appears or changes.
     pub(crate) fn environment(&mut self, environment: &Environment) {
         self.caches.claims().learn(environment, std::time::Instant::now());
-        self.guarded_environment(Guarded(Ok(environment.clone())));
+        self.guarded_environment(Guarded::whole(environment.clone()));
     }
 
     /// An environment that may be unreadable.

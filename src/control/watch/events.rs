@@ -82,7 +82,8 @@ pub(super) fn of_environments(
                 registry.lost_environment(key);
             }
         }
-        concerned.iter().for_each(|gateway| wake.gateway(gateway));
+        concerned.gateways.iter().for_each(|gateway| wake.gateway(gateway));
+        concerned.environment.iter().for_each(|environment| wake.environment(environment));
     }
 }
 

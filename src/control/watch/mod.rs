@@ -9,6 +9,7 @@ mod wake;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::core::Selector;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
 use tokio::task::JoinSet;
@@ -19,6 +20,7 @@ use crate::cache::caches::{Caches, Writers};
 use crate::cache::scopes::{Scope, Scopes};
 use crate::cache::watched::Watched;
 use crate::children::MANAGED_BY;
+use crate::cluster::PAGE;
 use crate::cluster::definitions::Definitions;
 use crate::cluster::pulse::Pulses;
 use crate::cluster::reachability::{LastHeard, Outages};
@@ -55,6 +57,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// Is told which gateways and environments there are.
     pub registry: Registry,
+    /// Which gateways are this operator's: of a large one the labels are kept that this looks at.
+    pub selector: Selector,
 }
 
 /// Everything was listed: from now on it is known who lets go of which host. What is returned wakes those who wait for one when
@@ -74,7 +78,7 @@ pub fn usher(scopes: Arc<Scopes>, queue: WorkQueue) -> impl Future<Output = ()> 
 /// [`Caches::wait_until_ready`] waits for that.
 pub fn start(shared: &Shared, scope: &Scope, caches: &Arc<Caches>, writers: Writers) -> JoinSet<()> {
     let wake = Wake::new(Arc::clone(caches), Arc::clone(&shared.scopes), shared.queue.clone());
-    let all = watcher::Config::default().timeout(WATCH_SECONDS);
+    let all = watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE);
     let ours = all.clone().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
     let namespaces = match scope {
         Scope::Cluster => all.clone(),
@@ -106,8 +110,8 @@ pub fn start(shared: &Shared, scope: &Scope, caches: &Arc<Caches>, writers: Writ
 
     let mut watchers = Watchers { shared, scope, running: JoinSet::new() };
     let client = &shared.client;
-    watchers.add(scope.api(client), all.clone(), prune::metadata, gateways);
-    watchers.add(scope.api(client), all.clone(), prune::metadata, environments);
+    watchers.add(scope.api(client), all.clone(), prune::gateways(shared.selector.clone()), gateways);
+    watchers.add(scope.api(client), all.clone(), prune::environment, environments);
     watchers.add(scope.api(client), all.clone(), prune::child, deployments);
     watchers.add(scope.api(client), all.clone(), prune::child, services);
     watchers.add(scope.api(client), all.clone(), prune::child, ingresses);

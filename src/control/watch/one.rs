@@ -39,7 +39,7 @@ impl Watchers<'_> {
         &mut self,
         api: Api<K>,
         config: watcher::Config,
-        prune: fn(&mut K),
+        prune: impl Fn(&mut K) + Send + 'static,
         take_in: impl FnMut(Event<K>) + Send + 'static,
     ) where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
@@ -69,7 +69,7 @@ impl Watch {
         self,
         api: Api<K>,
         config: watcher::Config,
-        prune: fn(&mut K),
+        prune: impl Fn(&mut K) + Send + 'static,
         mut take_in: impl FnMut(Event<K>) + Send + 'static,
     ) where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
@@ -91,7 +91,7 @@ impl Watch {
                     self.pulse.goes_on();
                     let complete = matches!(event, Event::InitDone);
                     if is_admitted(&event) {
-                        take_in(event.modify(prune));
+                        take_in(event.modify(&prune));
                     }
                     if complete {
                         self.pulse.listed();

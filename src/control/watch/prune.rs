@@ -1,10 +1,44 @@
 //! What is dropped of a watched object before it is kept.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use kube::Resource;
+use kube::core::Selector;
+
+use crate::api::{ApiGateway, ApiGatewaySpec, Environment, Extent, Guarded};
 use crate::cache::watched::{Watchable, Watched};
 use crate::children::{self, UID_LABEL};
+
+/// How many bytes a gateway may have that is kept as a whole. Most have a tenth.
+const LARGE: usize = 16 * 1024;
+
+/// The prefix of what is ours in the metadata of others' objects.
+const OURS: &str = "phasegate.dev/";
+
+/// Of a large gateway keeps what others look at, and the queue: a pass over it reads it first. So the bytes of a gateway
+/// are in memory while something is done about it, and not while it is at rest.
+pub(super) fn gateways(selector: Selector) -> impl Fn(&mut Guarded<ApiGateway>) + Send + 'static {
+    let selected = keys(selector);
+    move |object: &mut Guarded<ApiGateway>| {
+        let Guarded(read, extent) = object;
+        match read {
+            Ok(gateway) if size_of(&(&gateway.metadata, &gateway.spec)) > LARGE => {
+                keep_ours(&mut gateway.metadata, &selected);
+                abridge(&mut gateway.spec);
+                *extent = Extent::InPart;
+            }
+            Ok(_) => {}
+            Err(unreadable) => keep_ours(&mut unreadable.metadata, &selected),
+        }
+    }
+}
+
+/// An environment's other labels and annotations are looked at by nobody.
+pub(super) fn environment(object: &mut Guarded<Environment>) {
+    keep_ours(object.meta_mut(), &BTreeSet::new());
+}
 
 /// Drops what no decision looks at.
 pub(super) fn metadata<K: Resource>(object: &mut K) {
@@ -25,5 +59,146 @@ pub(super) fn child<K: Watchable>(object: &mut Watched<K>) {
             owner_references: meta.owner_references.take(),
             ..ObjectMeta::default()
         });
+    }
+}
+
+/// The labels that a selector looks at.
+fn keys(selector: Selector) -> BTreeSet<String> {
+    let LabelSelector { match_labels, match_expressions } = selector.into();
+    let expressions = match_expressions.into_iter().flatten().map(|expression| expression.key);
+    match_labels.into_iter().flatten().map(|(key, _)| key).chain(expressions).collect()
+}
+
+fn keep_ours(meta: &mut ObjectMeta, selected: &BTreeSet<String>) {
+    let keep = |map: &mut Option<BTreeMap<String, String>>| {
+        if let Some(map) = map {
+            map.retain(|key, value| selected.contains(key) || (key.starts_with(OURS) && value.len() <= 1024));
+        }
+    };
+    keep(&mut meta.labels);
+    keep(&mut meta.annotations);
+}
+
+/// Drops what only the pods are rendered from. Each field is here, so that a new one is not forgotten.
+fn abridge(spec: &mut ApiGatewaySpec) {
+    let ApiGatewaySpec {
+        image_pull_secrets,
+        command,
+        args,
+        resources,
+        env,
+        env_from,
+        volumes,
+        node_selector,
+        tolerations,
+        // Bounded by every definition that there was.
+        state: _,
+        image: _,
+        port: _,
+        replicas: _,
+        readiness_path: _,
+        termination_grace_period_seconds: _,
+        topology_spread: _,
+        host: _,
+        path: _,
+        ingress_class_name: _,
+        tls: _,
+        start_deadline: _,
+        start_retries: _,
+        suspend: _,
+    } = spec;
+    *image_pull_secrets = Vec::new();
+    *command = Vec::new();
+    *args = Vec::new();
+    *resources = None;
+    *env = Vec::new();
+    *env_from = Vec::new();
+    *volumes = Vec::new();
+    *node_selector = BTreeMap::new();
+    *tolerations = Vec::new();
+}
+
+/// How many bytes of JSON an object has.
+fn size_of(object: &impl serde::Serialize) -> usize {
+    struct Count(usize);
+    impl Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // What came as JSON can be written as JSON.
+    let written = serde_json::to_writer(&mut count, object);
+    written.map_or(usize::MAX, |()| count.0)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use kube::core::Expression;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pruned(metadata: Value, spec: Value) -> Guarded<ApiGateway> {
+        let object =
+            json!({ "apiVersion": "phasegate.dev/v1alpha1", "kind": "ApiGateway", "metadata": metadata, "spec": spec });
+        let mut object: Guarded<ApiGateway> = serde_json::from_value(object).unwrap();
+        gateways(Selector::from_iter([Expression::Exists("shard".to_owned())]))(&mut object);
+        object
+    }
+
+    fn labels(meta: &ObjectMeta) -> Vec<&str> {
+        meta.labels.iter().flatten().map(|(key, _)| key.as_str()).collect()
+    }
+
+    #[test]
+    fn a_small_gateway_is_kept_as_it_is() {
+        let spec = json!({ "image": "acme/gateway:1", "env": [{ "name": "A", "value": "x".repeat(8000) }] });
+        let Guarded(gateway, extent) = pruned(json!({ "name": "shop", "labels": { "team": "a" } }), spec);
+        assert_eq!((gateway.unwrap().spec.env.len(), extent), (1, Extent::Whole));
+    }
+
+    #[test]
+    fn of_a_large_gateway_what_its_pods_are_rendered_from_is_dropped_and_what_others_look_at_is_kept() {
+        let metadata = json!({
+            "name": "shop", "namespace": "a", "uid": "u",
+            "labels": { "team": "a", "shard": "b", "phasegate.dev/registry": "mongodb" },
+            "annotations": { "note": "x", "phasegate.dev/gateway-id": "g", "phasegate.dev/retry-requested-at": "x".repeat(2000) },
+        });
+        let spec = json!({
+            "image": "acme/gateway:1", "host": "a.example.com", "state": "Stopped", "suspend": true, "replicas": 3,
+            "env": [{ "name": "A", "value": "x".repeat(LARGE) }], "args": ["a"], "command": ["b"],
+            "nodeSelector": { "a": "b" }, "tolerations": [{ "key": "a" }], "resources": { "limits": { "cpu": 1 } },
+            "envFrom": [{ "secretRef": { "name": "s" } }], "imagePullSecrets": [{ "name": "s" }],
+            "volumes": [{ "name": "a", "mountPath": "/a", "emptyDir": {} }],
+        });
+        let Guarded(gateway, extent) = pruned(metadata, spec);
+        let gateway = gateway.unwrap();
+        let kept = json!({
+            "image": "acme/gateway:1", "host": "a.example.com", "state": "Stopped", "suspend": true, "replicas": 3, "port": 8080,
+        });
+        assert_eq!((serde_json::to_value(&gateway.spec).unwrap(), extent), (kept, Extent::InPart));
+        assert_eq!(labels(&gateway.metadata), ["phasegate.dev/registry", "shard"]);
+        let annotations: Vec<_> = gateway.metadata.annotations.iter().flatten().collect();
+        assert_eq!(annotations, [(&"phasegate.dev/gateway-id".to_owned(), &"g".to_owned())]);
+    }
+
+    #[test]
+    fn labels_alone_make_a_gateway_large_and_one_that_cannot_be_read_keeps_none() {
+        let many: serde_json::Map<_, _> = (0..2000).map(|number| (format!("label-{number}"), json!("x"))).collect();
+        let Guarded(gateway, extent) = pruned(json!({ "name": "shop", "labels": many }), json!({ "image": "a:1" }));
+        assert_eq!((labels(&gateway.unwrap().metadata), extent), (vec![], Extent::InPart));
+        let Guarded(unreadable, _) =
+            pruned(json!({ "name": "shop", "labels": many }), json!({ "image": "x".repeat(5000), "port": [] }));
+        let unreadable = unreadable.unwrap_err();
+        assert_eq!(labels(&unreadable.metadata), [""; 0]);
+        assert!(unreadable.error.len() <= 1000);
     }
 }

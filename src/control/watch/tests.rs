@@ -104,7 +104,7 @@ fn recreated() -> ApiGateway {
 }
 
 fn guarded<K>(object: K) -> Guarded<K> {
-    Guarded(Ok(object))
+    Guarded::whole(object)
 }
 
 fn list<K>(objects: impl IntoIterator<Item = K>) -> Vec<Event<Guarded<K>>> {

@@ -7,8 +7,17 @@ use crate::decide::say;
 use crate::registry::document::{Answer, Collection, EnvironmentDocument, GatewayDocument, Unreadable, is, or_null};
 
 /// Reasons of answers. Those of transitions are others, so that neither clears the other's.
-const ANSWERS: &[&str] =
-    &[UNDECODABLE, DUPLICATE, UNKNOWN_STATE, INVALID_NAME, NAMESPACE_NOT_ALLOWED, OBJECT_TAKEN, NO_IMAGE, REFUSED];
+const ANSWERS: &[&str] = &[
+    UNDECODABLE,
+    DUPLICATE,
+    UNKNOWN_STATE,
+    INVALID_NAME,
+    NAMESPACE_NOT_ALLOWED,
+    OBJECT_TAKEN,
+    NO_IMAGE,
+    UNFIT_SPEC,
+    REFUSED,
+];
 pub(super) const UNDECODABLE: &str = "UndecodableDocument";
 pub(super) const DUPLICATE: &str = "DuplicateGatewayId";
 pub(super) const UNKNOWN_STATE: &str = "UnknownState";
@@ -16,6 +25,7 @@ pub(super) const INVALID_NAME: &str = "InvalidName";
 pub(super) const NAMESPACE_NOT_ALLOWED: &str = "NamespaceNotAllowed";
 pub(super) const OBJECT_TAKEN: &str = "ObjectTaken";
 pub(super) const NO_IMAGE: &str = "NoImage";
+pub(super) const UNFIT_SPEC: &str = "UnfitSpec";
 /// The reason of an answer in the API server's words.
 pub const REFUSED: &str = "ObjectRefused";
 

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use kube::Resource;
 use serde_json::{Map, Value, json};
 
-use super::answers::{NO_IMAGE, refusal};
+use super::answers::{NO_IMAGE, UNFIT_SPEC, refusal};
 use super::checked::{CheckedEnvironment, CheckedGateway};
 use crate::api::{
-    ApiGateway, Environment, GATEWAY_ID_ANNOTATION, INTENT_ANNOTATION, REGISTRY_FINALIZER, REGISTRY_LABEL,
-    REGISTRY_MONGODB, RESTART_ANNOTATION, RETRY_ANNOTATION, State,
+    ApiGateway, ApiGatewaySpec, Environment, GATEWAY_ID_ANNOTATION, INTENT_ANNOTATION, REGISTRY_FINALIZER,
+    REGISTRY_LABEL, REGISTRY_MONGODB, RESTART_ANNOTATION, RETRY_ANNOTATION, State,
 };
 use crate::children;
+use crate::decide::diagnosis::say_unfit;
 use crate::registry::document::{Answer, Defaults, asked_by, word};
 
 /// An object that is wanted.
@@ -34,7 +35,7 @@ fn asked_last(found: &ApiGateway) -> Option<(&str, State)> {
 /// The object of a gateway's document, where `found` is in its place.
 ///
 /// # Errors
-/// The answer, where neither the document nor a flag names an image.
+/// The answer, where neither the document nor a flag names an image, or a value is sent to nobody.
 pub(super) fn gateway(
     asked: &CheckedGateway<'_>,
     found: Option<&ApiGateway>,
@@ -50,6 +51,7 @@ pub(super) fn gateway(
     let gateway_id = document.gateway_id.as_str();
     let mut spec = with_defaults(document.spec_json(), gateway_id, defaults)?;
     spec.insert("state".to_owned(), json!(word(state)));
+    fit(&spec)?;
 
     let mut annotations = BTreeMap::from([(GATEWAY_ID_ANNOTATION, gateway_id), (INTENT_ANNOTATION, &token)]);
     match state {
@@ -75,6 +77,15 @@ pub(super) fn gateway(
         object["metadata"]["uid"] = json!(found.uid());
     }
     Ok(Rendered { object, spec, token })
+}
+
+/// A value that nobody could compute goes no further. Whether the rest is valid says the API server.
+fn fit(spec: &Map<String, Value>) -> Result<(), Answer> {
+    let read = serde_json::from_value::<ApiGatewaySpec>(Value::Object(spec.clone()));
+    match read.ok().as_ref().and_then(children::unfit) {
+        Some(unfit) => Err(refusal(UNFIT_SPEC, say_unfit(&unfit))),
+        None => Ok(()),
+    }
 }
 
 /// The platform's fields, and the flags' where it says nothing.

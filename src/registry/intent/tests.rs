@@ -240,6 +240,11 @@ fn what_cannot_be_followed_is_answered_in_the_document() {
     for (document, reason, words) in [
         (asks(doc! { "state": "Sleeping" }), "UnknownState", "Sleeping"),
         (asks(doc! { "state": null }), "UnknownState", "Running"),
+        (
+            asks(doc! { "spec": { "resources": { "limits": { "memory": "1e9999999" } } } }),
+            "UnfitSpec",
+            "spec.resources.limits.memory is \"1e9999999\", which is not sent to anybody",
+        ),
         (asks(doc! { "namespace": "kube-system" }), "NamespaceNotAllowed", "kube-system"),
         (asks(doc! { "name": "Shop_1" }), "InvalidName", "Shop_1"),
         (asks(doc! { "name": "a".repeat(51) }), "InvalidName", "50"),

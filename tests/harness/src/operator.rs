@@ -35,6 +35,13 @@ impl Operator {
         signal(child_of(self.process.pid()), name);
     }
 
+    /// The most memory that it ever had, in bytes, as the kernel counts it.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child_of(self.process.pid()))).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
     /// Waits until it has ended by itself, and returns its exit code.
     pub fn ended(&mut self) -> Option<i32> {
         self.process.ended().unwrap().code()

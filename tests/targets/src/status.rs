@@ -1,7 +1,7 @@
 //! A gateway with whatever status: read, decided about, and told.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
 use phasegate::api::{ApiGateway, Environment, Guarded};
@@ -18,13 +18,15 @@ use serde_json::json;
 
 /// The input is an object, in JSON.
 pub fn target(input: &[u8]) {
-    if let Ok(Guarded(read)) = serde_json::from_slice::<Guarded<ApiGateway>>(input) {
+    if let Ok(Guarded(read, _)) = serde_json::from_slice::<Guarded<ApiGateway>>(input) {
         match read {
             Ok(gateway) => of_gateway(&gateway),
-            Err(unreadable) => drop(Claims::default().learn(Stake::of_unreadable(ClaimantKind::Gateway, &unreadable))),
+            Err(unreadable) => {
+                drop(Claims::default().learn(Stake::of_unreadable(ClaimantKind::Gateway, &unreadable), Instant::now()))
+            }
         }
     }
-    if let Ok(Guarded(Ok(environment))) = serde_json::from_slice::<Guarded<Environment>>(input) {
+    if let Ok(Guarded(Ok(environment), _)) = serde_json::from_slice::<Guarded<Environment>>(input) {
         of_environment(&environment);
     }
 }
@@ -47,7 +49,7 @@ fn of_gateway(gateway: &ApiGateway) {
     let written = written_again(gateway);
     assert_eq!(without_limits(written_again(&written)), without_limits(written));
     let mut claims = Claims::default();
-    claims.learn(gateway);
+    claims.learn(gateway, Instant::now());
     claims.verdict(gateway);
     for since in [0, 100, 10_000_000].map(Duration::from_secs) {
         for observed in [nothing(), coming_up(), serving()] {
@@ -83,7 +85,7 @@ fn along_the_edges(gateway: &ApiGateway, observed: &Observed, moment: &Moment) {
 fn of_environment(environment: &Environment) {
     let started = GatewayFacts { place: Some(Place::Started), suspended: false };
     for gateway in [None, Some(started)] {
-        let around = Around { gateway, host: HostVerdict::Free, routed: true };
+        let around = Around { gateway, counts: true, host: HostVerdict::Free, lost: false, routed: true };
         let Some(status) = environment::decide(environment, &around, moment()) else { continue };
         let recorded = Environment { status: Some(status), ..environment.clone() };
         assert_eq!(environment::decide(&recorded, &around, moment()), None, "what was recorded is new again");
@@ -120,6 +122,7 @@ fn nothing() -> Observed {
         pods: Pods::default(),
         environments: Vec::new(),
         host: HostVerdict::Free,
+        lost: Vec::new(),
         breaches: Breaches::default(),
         registry: RegistryFacts::settled(),
         refusal: None,

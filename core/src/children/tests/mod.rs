@@ -9,6 +9,7 @@ mod ownership;
 mod promises;
 mod render;
 mod taken_up;
+mod unfit;
 
 use std::time::Duration;
 

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::builders::*;
-use crate::api::{ApiGateway, Attempt, Phase, RETRY_ANNOTATION, Reason, State};
+use crate::api::{ApiGateway, Attempt, Phase, RETRY_ANNOTATION, Reason, Resources, State, condition};
 use crate::decide::Situation;
+use crate::decide::conditions;
 use crate::decide::observed::{Child, Moment, Observed, Presence};
 use crate::decide::requests::Requests;
 use crate::decide::{Plan, Step, decide};
@@ -133,6 +135,47 @@ fn an_ingress_class_that_is_not_allowed_is_in_the_way_of_a_start_and_of_its_rule
     );
     let missing = class_not_allowed(child(serving(), Child::Ingress, Presence::Missing));
     assert_eq!(decide(&started(), &missing, &after(60), &SETTINGS).steps, []);
+}
+
+#[test]
+fn a_deployment_with_a_value_that_nobody_could_compute_is_never_written_and_a_stop_works() {
+    let bomb = |gateway: ApiGateway| {
+        but(gateway, |g| {
+            let limits = [("memory".to_owned(), Quantity("1e9999999".to_owned()))].into();
+            g.spec.resources = Some(Resources { limits, ..Resources::default() });
+        })
+    };
+    let asked = |gateway: ApiGateway| taken_up(bomb(gateway));
+    let plan = |gateway: &ApiGateway, observed: &Observed| decide(gateway, observed, &after(10), &SETTINGS);
+    let ready =
+        |plan: &Plan| conditions::find(&plan.status.as_ref().unwrap().conditions, condition::READY).unwrap().clone();
+
+    let begun = plan(&asked(fresh()), &nothing()).status.unwrap();
+    assert_eq!((begun.phase, begun.history[0].reason), (Some(Phase::Created), Reason::InvalidSpec));
+
+    let held = plan(&asked(starting()), &nothing());
+    assert_eq!((held.steps.as_slice(), held.moves), ([].as_slice(), false));
+    assert!(held.status.as_ref().unwrap().attempt.as_ref().unwrap().held_since.is_some(), "the clock is held");
+    let said = ready(&held);
+    assert_eq!(said.reason, "InvalidSpec");
+    let sentence = "spec.resources.limits.memory is \"1e9999999\", which is not sent to anybody: it is no quantity such as 250m, \
+                    1.5, 64Mi or 1e3, of at most 19 digits, 18 decimals and an exponent of 2 digits. Correct the field. Until then \
+                    no pod is started or changed; a stop works.";
+    assert_eq!(said.message, sentence);
+
+    // What serves goes on serving, and the other children are repaired.
+    for presence in [different(), Presence::Missing, Presence::Immutable] {
+        let edited = child(child(serving(), Child::Deployment, presence), Child::Service, different());
+        assert_eq!(plan(&asked(started()), &edited).steps, [Step::Update(Child::Service)]);
+    }
+    assert_eq!(ready(&plan(&bomb(started()), &child(serving(), Child::Deployment, different()))).reason, "InvalidSpec");
+
+    for gateway in [starting(), started()] {
+        let stopped = plan(&but(asked(gateway), asks_stopped), &serving()).status.unwrap();
+        assert_eq!(stopped.phase, Some(Phase::Stopping));
+    }
+    let kept = plan(&but(bomb(stopped_after_timeout()), changes_the_image), &nothing());
+    assert_eq!((kept.moves, ready(&kept).reason.as_str()), (false, "InvalidSpec"));
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn claim(since: i64) -> HostClaim {
 
 fn gateway(phase: Phase, state: State) -> Around {
     let facts = GatewayFacts { place: Place::of(Some(&phase), Some(state)), suspended: false };
-    Around { gateway: Some(facts), host: HostVerdict::Free, lost: false, routed: true }
+    Around { gateway: Some(facts), counts: true, host: HostVerdict::Free, lost: false, routed: true }
 }
 
 fn serving() -> Around {
@@ -52,6 +52,11 @@ fn taken() -> HostVerdict {
 
 fn not_allowed() -> HostVerdict {
     HostVerdict::NotAllowed { host: HOST.to_owned(), allowed: "tenants.example.net".to_owned() }
+}
+
+/// There are as many older ones as count.
+fn too_many() -> Around {
+    Around { counts: false, ..serving() }
 }
 
 fn condition(status: &EnvironmentStatus, type_: &str) -> String {
@@ -99,6 +104,7 @@ fn an_environment_is_active_while_its_gateway_serves() {
         ("its host is taken", Inactive, refused(taken()), Inactive, "False HostTaken"),
         ("its host belongs to an older claim", Active, refused(taken()), Inactive, "False HostTaken"),
         ("its host is not allowed", Active, refused(not_allowed()), Inactive, "False HostNotAllowed"),
+        ("its gateway has too many without it", Active, too_many(), Inactive, "False TooManyEnvironments"),
     ];
     for (name, before, around, expected, ready) in rows {
         let status = after(&in_state(before), &around);
@@ -108,12 +114,13 @@ fn an_environment_is_active_while_its_gateway_serves() {
 }
 
 #[test]
-fn only_a_refused_host_stalls_an_environment() {
+fn a_refused_host_stalls_an_environment_and_so_does_that_there_are_too_many() {
     let stalled = |around: &Around| condition(&after(&in_state(Inactive), around), condition::STALLED);
     assert_eq!(stalled(&Around { host: taken(), ..serving() }), "True HostTaken");
     assert_eq!(stalled(&Around { host: not_allowed(), ..serving() }), "True HostNotAllowed");
-    let too_many = HostVerdict::TooMany { host: HOST.to_owned(), limit: 20 };
-    assert_eq!(stalled(&Around { host: too_many, ..serving() }), "True HostLimitReached");
+    let too_many_hosts = HostVerdict::TooMany { host: HOST.to_owned(), limit: 20 };
+    assert_eq!(stalled(&Around { host: too_many_hosts, ..serving() }), "True HostLimitReached");
+    assert_eq!(stalled(&too_many()), "True TooManyEnvironments");
     assert_eq!(stalled(&gateway(Phase::Stopped, State::Stopped)), "False GatewayNotStarted");
     assert_eq!(stalled(&Around { gateway: None, ..serving() }), "False GatewayNotFound");
 }
@@ -149,6 +156,25 @@ fn a_host_is_claimed_once_and_kept() {
     assert_eq!(hosts(&moved, HostVerdict::Free), [expected]);
     assert_eq!(hosts(&moved, taken()), [], "the old host was dropped");
     assert_eq!(hosts(&but(in_state(Active), |e| e.spec.host = None), HostVerdict::Free), []);
+}
+
+#[test]
+fn one_too_many_holds_no_host_and_is_told_once_whatever_its_gateway_does() {
+    let told = after(&in_state(Active), &too_many());
+    assert_eq!(told.hosts, []);
+    let sentence = "ApiGateway \"shop\" has 200 older environments, and no more count: delete some of them, or make this one for \
+                    another gateway";
+    assert_eq!(find(&told.conditions, condition::STALLED).unwrap().message, sentence);
+    let recorded = but(in_state(Active), |e| e.status = Some(told.clone()));
+    let suspended = but(too_many(), |around| around.gateway.as_mut().unwrap().suspended = true);
+    for around in
+        [too_many(), suspended, Around { gateway: None, ..too_many() }, Around { host: taken(), ..too_many() }]
+    {
+        assert_eq!(after(&in_state(Active), &around), told);
+        assert_eq!(decide(&recorded, &around, at(99)), None);
+    }
+    let counted = after(&recorded, &serving());
+    assert_eq!((counted.state, counted.hosts), (Active, vec![claim(10)]), "it counts once an older one is gone");
 }
 
 #[test]

@@ -154,7 +154,7 @@ fn an_environment_of_a_gateway_in_an_unknown_phase_is_left_alone() {
     });
     let place = Place::of(Some(&Phase::Unknown("Hibernating".to_owned())), Some(State::Running));
     let gateway = Some(GatewayFacts { place, suspended: false });
-    let around = Around { gateway, host: HostVerdict::Free, lost: false, routed: true };
+    let around = Around { gateway, counts: true, host: HostVerdict::Free, lost: false, routed: true };
     let state = decide(&active, &around, at(10)).map_or(EnvironmentState::Active, |status| status.state);
     assert_eq!(state, EnvironmentState::Active);
 }
@@ -166,7 +166,7 @@ fn an_environment_without_its_gateway_claims_no_host() {
     use crate::decide::environment::{Around, decide};
     use crate::decide::observed::HostVerdict;
     let spec = EnvironmentSpec { gateway_ref: GatewayRef { name: "nobody".to_owned() }, host: Some(HOST.to_owned()) };
-    let around = Around { gateway: None, host: HostVerdict::Free, lost: false, routed: false };
+    let around = Around { gateway: None, counts: true, host: HostVerdict::Free, lost: false, routed: false };
     let status = decide(&Environment::new("dev", spec), &around, at(10)).unwrap();
     assert_eq!(status.hosts, []);
 }

@@ -2,7 +2,7 @@
 //! `extremes`.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use proptest::prelude::*;
@@ -63,7 +63,7 @@ proptest! {
         let decided = environment::decide(&environment, &around, at(0));
         prop_assert_eq!(&decided, &environment::decide(&environment, &around, at(0)));
         if let Some(status) = decided {
-            let may_be = around.host == HostVerdict::Free && around.gateway.is_some();
+            let may_be = around.host == HostVerdict::Free && around.gateway.is_some() && around.counts;
             prop_assert!(may_be || status.state == EnvironmentState::Inactive);
             let recorded = Environment { status: Some(status), ..environment };
             prop_assert_eq!(environment::decide(&recorded, &around, at(9)), None);
@@ -74,7 +74,7 @@ proptest! {
     fn of_all_who_claim_a_host_one_has_it_and_of_those_who_want_it_one_is_given_it(gateways in any::hosts()) {
         let mut claims = Claims::default();
         for gateway in &gateways {
-            claims.learn(gateway);
+            claims.learn(gateway, Instant::now());
         }
         let wants = |gateway: &&ApiGateway| gateway.spec.host.is_some();
         let mut had = BTreeSet::new();
@@ -87,7 +87,7 @@ proptest! {
             prop_assert!(!is_given || had.insert(Stake::from(gateway).wanted), "two are given the host of {}", gateway.key());
         }
         for gateway in &gateways {
-            claims.forget(&Stake::from(gateway).claimant);
+            claims.forget(&Stake::from(gateway).claimant, Instant::now());
         }
         for gateway in gateways.iter().filter(wants) {
             let stake = Stake::from(gateway);

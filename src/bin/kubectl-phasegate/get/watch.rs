@@ -251,7 +251,7 @@ mod tests {
 
     fn is(name: &str, mut gateway: ApiGateway) -> News {
         gateway.metadata.name = Some(name.to_owned());
-        News::Is(Box::new(phasegate::api::Guarded(Ok(gateway))))
+        News::Is(Box::new(phasegate::api::Guarded::whole(gateway)))
     }
 
     /// The names and phases of what is printed.

@@ -1,6 +1,8 @@
 //! One object, checked as the API server would check it if it were created.
 
 use kube::core::cel::{CompiledSchema, ValidationError, Validator, compile_schema};
+use phasegate::api::ApiGateway;
+use phasegate::children;
 use serde_json::{Value, json};
 
 use super::fault::{Fault, Weight};
@@ -137,8 +139,19 @@ impl Definition {
             broken.sort_by(|one, other| one.field.cmp(&other.field));
             faults.extend(broken);
         }
+        if faults.is_empty() {
+            faults.extend(unfit(&object));
+        }
         Verdict::Checked { object, faults, rules_left_out }
     }
+}
+
+/// What the API server takes of a gateway and the operator does not send on.
+fn unfit(object: &Value) -> Option<Fault> {
+    let gateway: ApiGateway = serde_json::from_value(object.clone()).ok()?;
+    let unfit = children::unfit(&gateway.spec)?;
+    let message = format!("the operator would not start it: {}", unfit.why);
+    Some(Fault::new(&unfit.field, Weight::Light, message))
 }
 
 fn text(value: &Value) -> String {
@@ -282,6 +295,22 @@ mod tests {
         let Verdict::Checked { faults, rules_left_out, .. } = check(misshapen) else { panic!("it is ours") };
         let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
         assert_eq!((told, rules_left_out), (vec!["spec.image: Required value".to_owned()], true));
+    }
+
+    #[test]
+    fn what_the_operator_would_not_start_is_told_although_the_definitions_take_it() {
+        let doubled = |name: &str, of: &str| json!({ "name": name, "value": of.repeat(1000) });
+        let spec =
+            |second: &str| json!({ "image": "acme/gateway:1", "env": [doubled("A", "x"), doubled("B", second)] });
+        let told = faults(gateway(json!({ "name": "shop" }), spec("$(A)")));
+        assert_eq!(
+            told,
+            [
+                "spec.env[1].value: the operator would not start it: with the variables that it refers to it is longer than a \
+              program can be started with: 128 KiB, or 2 MiB together with the others"
+            ]
+        );
+        assert_eq!(faults(gateway(json!({ "name": "shop" }), spec("$$(A)"))), [""; 0]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A structural schema, compared with an object: what the API server does before any rule is asked.
 
 use kube::core::cel;
+use regex::Regex;
 use serde_json::{Map, Number, Value};
 
 use super::fault::{Fault, Weight};
@@ -31,7 +32,10 @@ pub fn faults(schema: &Value, object: &Value) -> Vec<Fault> {
             Value::String(text) => faults.extend(string(schema, text, path)),
             Value::Number(_) => faults.extend(number(schema, value, path)),
             Value::Array(list) => faults.extend(array(schema, list, path)),
-            Value::Object(fields) => faults.extend(missing(schema, fields, path)),
+            Value::Object(fields) => {
+                faults.extend(missing(schema, fields, path));
+                faults.extend(too_many(schema, fields, path));
+            }
             Value::Null | Value::Bool(_) => {}
         }
     });
@@ -122,22 +126,30 @@ fn wrong_type(schema: &Value, value: &Value, path: &str) -> Option<Fault> {
 }
 
 fn string(schema: &Value, text: &str, path: &str) -> Vec<Fault> {
-    let mut faults = Vec::new();
     let length = text.chars().count() as u64;
-    if let Some(most) = schema["maxLength"].as_u64().filter(|most| length > *most) {
-        let message = format!("Too long: may not be more than {most} bytes");
-        faults.push(Fault::new(path, Weight::Blocking, message));
-    }
-    if let Some(least) = schema["minLength"].as_u64().filter(|least| length < *least) {
+    // Of these the API server says the first.
+    let form = if let Some(most) = schema["maxLength"].as_u64().filter(|most| length > *most) {
+        Some((Weight::Blocking, format!("Too long: may not be more than {most} bytes")))
+    } else if let Some(least) = schema["minLength"].as_u64().filter(|least| length < *least) {
         let message = format!("Invalid value: {text:?}: {path} in body should be at least {least} chars long");
-        faults.push(Fault::new(path, Weight::Light, message));
-    }
-    if let Some(values) = schema["enum"].as_array().filter(|values| !values.iter().any(|value| value == text)) {
+        Some((Weight::Light, message))
+    } else {
+        let pattern = schema["pattern"].as_str().filter(|pattern| !matches(pattern, text));
+        pattern
+            .map(|pattern| (Weight::Light, format!("Invalid value: {text:?}: {path} in body should match '{pattern}'")))
+    };
+    let values = schema["enum"].as_array().filter(|values| !values.iter().any(|value| value == text));
+    let word = values.map(|values| {
         let supported: Vec<String> = values.iter().map(Value::to_string).collect();
         let message = format!("Unsupported value: {text:?}: supported values: {}", supported.join(", "));
-        faults.push(Fault::new(path, Weight::Blocking, message));
-    }
-    faults
+        (Weight::Blocking, message)
+    });
+    form.into_iter().chain(word).map(|(weight, message)| Fault::new(path, weight, message)).collect()
+}
+
+/// A pattern that cannot be compiled is none of the definitions': a test compiles them all.
+fn matches(pattern: &str, text: &str) -> bool {
+    Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text))
 }
 
 fn number(schema: &Value, value: &Value, path: &str) -> Vec<Fault> {
@@ -177,6 +189,13 @@ fn array(schema: &Value, list: &[Value], path: &str) -> Vec<Fault> {
         }
     }
     faults
+}
+
+fn too_many(schema: &Value, fields: &Map<String, Value>, path: &str) -> Option<Fault> {
+    let length = fields.len() as u64;
+    let most = schema["maxProperties"].as_u64().filter(|most| length > *most)?;
+    let message = format!("Too many: {length}: must have at most {most} items");
+    Some(Fault::new(path, Weight::Blocking, message))
 }
 
 fn missing(schema: &Value, fields: &Map<String, Value>, path: &str) -> Vec<Fault> {
@@ -311,7 +330,7 @@ mod tests {
     /// Whoever brings a new keyword into the definitions teaches it to the walk, too.
     #[test]
     fn the_definitions_use_no_keyword_that_is_not_known_here() {
-        const KNOWN: [&str; 19] = [
+        const KNOWN: [&str; 20] = [
             "additionalProperties",
             "default",
             "description",
@@ -321,10 +340,10 @@ mod tests {
             "items",
             "maxItems",
             "maxLength",
+            "maxProperties",
             "maximum",
             "minLength",
             "minimum",
-            // Of words, which only a status leaves open.
             "pattern",
             "properties",
             "required",
@@ -336,6 +355,9 @@ mod tests {
         ];
         fn keywords(schema: &Value, found: &mut BTreeSet<String>) {
             let Some(fields) = schema.as_object() else { return };
+            if let Some(pattern) = schema["pattern"].as_str() {
+                assert!(Regex::new(pattern).is_ok(), "{pattern}");
+            }
             found.extend(fields.keys().cloned());
             schema["properties"].as_object().into_iter().flatten().for_each(|(_, schema)| keywords(schema, found));
             keywords(&schema["items"], found);

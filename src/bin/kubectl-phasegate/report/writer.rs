@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ListParams, LogParams};
 use kube::{Api, ResourceExt};
+use phasegate::cluster::PAGE;
 use serde_json::Value;
 
 use super::archive::Archive;
@@ -16,9 +17,6 @@ use crate::cluster::Cluster;
 use crate::failure::Failure;
 use crate::output::Data;
 use crate::progress::Progress;
-
-/// How many objects are asked for at once.
-const PAGE: u32 = 500;
 
 /// How much of a container's log is taken, from its end.
 const LOG_LINES: i64 = 50_000;

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::join;
 
 use super::pods::is_ready;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, listed};
 
 /// What was found, or why it could not be read.
 pub type Found<T> = Result<T, String>;
@@ -83,9 +83,9 @@ async fn list<K>(cluster: &Cluster, which: &ListParams) -> Found<Vec<K>>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
 {
-    let listed = cluster.api::<K>().list(which).await;
+    let listed = listed(&cluster.api::<K>(), which.clone()).await;
     let what = || format!("{} cannot be listed", K::plural(&()));
-    listed.map(|list| list.items).map_err(|error| cluster.refused(&what(), &error).sentence)
+    listed.map_err(|error| cluster.refused(&what(), &error).sentence)
 }
 
 /// The Events about all objects of a name: the children have the gateway's.

@@ -32,8 +32,9 @@ pub fn environment() -> impl Strategy<Value = (Environment, Around)> {
 fn around() -> BoxedStrategy<Around> {
     let place = maybe(select(&Place::ALL[..]));
     let gateway = (place, prop::bool::weighted(0.1)).prop_map(|(place, suspended)| GatewayFacts { place, suspended });
-    (proptest::option::weighted(0.9, gateway), observed::host(), any::<bool>())
-        .prop_map(|(gateway, host, routed)| Around { gateway, host, routed })
+    let gateway = proptest::option::weighted(0.9, gateway);
+    (gateway, prop::bool::weighted(0.9), observed::host(), prop::bool::weighted(0.1), any::<bool>())
+        .prop_map(|(gateway, counts, host, lost, routed)| Around { gateway, counts, host, lost, routed })
         .boxed()
 }
 

@@ -20,6 +20,7 @@ pub fn observed() -> BoxedStrategy<Observed> {
         (
             few(environment()),
             host(),
+            few(text()),
             breaches(),
             registry(),
             rarely(refusal()),
@@ -31,7 +32,7 @@ pub fn observed() -> BoxedStrategy<Observed> {
         .prop_map(
             |(
                 (deployment, service, ingress, disruption_budget, rollout, pods),
-                (environments, host, breaches, registry, refusal, unanswered, tried, writes),
+                (environments, host, lost, breaches, registry, refusal, unanswered, tried, writes),
             )| Observed {
                 deployment,
                 service,
@@ -41,6 +42,7 @@ pub fn observed() -> BoxedStrategy<Observed> {
                 pods,
                 environments,
                 host,
+                lost,
                 breaches,
                 registry,
                 refusal,
@@ -188,6 +190,8 @@ pub fn host() -> BoxedStrategy<HostVerdict> {
         8 => Just(HostVerdict::Free),
         1 => (text(), text()).prop_map(|(host, by)| HostVerdict::Taken { host, by }),
         1 => (text(), text()).prop_map(|(host, allowed)| HostVerdict::NotAllowed { host, allowed }),
+        1 => (text(), text()).prop_map(|(host, name)| HostVerdict::Reserved { host, name }),
+        1 => (text(), any::<usize>()).prop_map(|(host, limit)| HostVerdict::TooMany { host, limit }),
     ]
     .boxed()
 }
