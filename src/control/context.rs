@@ -14,6 +14,7 @@ use crate::cluster::pod_events::Complaints;
 use crate::cluster::reachability::Outages;
 use crate::decide::observed::Settings;
 use crate::metrics::Metrics;
+use crate::queue::WorkQueue;
 use crate::registry::Registry;
 
 /// What every pass shares.
@@ -38,6 +39,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// Where gateways are recorded.
     pub registry: Registry,
+    /// Who is worked on next.
+    pub queue: WorkQueue,
 }
 
 impl Context {

@@ -12,6 +12,7 @@ use super::context::Context;
 use super::error::Error;
 use super::gather::Pass;
 use super::memory::CACHE_LAG;
+use super::unwritten;
 use crate::api::{self, ApiGateway, ApiGatewayStatus, HostClaim, ObjectKey, Phase, Reason, Transition};
 use crate::cache::caches::Caches;
 use crate::cluster::calls::CallError;
@@ -28,7 +29,7 @@ use crate::queue::{Key, Kind, Next, Stage};
 /// When the status was not written, or a step did not come to its end: the pass has to be done again.
 pub async fn record(ctx: &Context, pass: Pass<'_>, plan: Plan, outcome: Outcome) -> Result<Next, Error> {
     let judged_at = pass.judged_at().filter(|_| !plan.moves);
-    let Pass { gateway, caches, observed, mut remembered, written, waits_for_registry, unheard, .. } = pass;
+    let Pass { gateway, caches, observed, mut remembered, written, waits_for_registry, unheard, now, .. } = pass;
     remembered.is_judged_at(judged_at);
     ctx.memory.keep(gateway, remembered);
     if let Some(written) = written {
@@ -42,9 +43,15 @@ pub async fn record(ctx: &Context, pass: Pass<'_>, plan: Plan, outcome: Outcome)
         let claims = claims_newly(before, &status.hosts).then(|| caches.stake_of_gateway(gateway));
         let write = pin!(write(ctx, gateway, &plan, status));
         match with_host_reserved(caches, claims, write).await {
-            Ok(()) => ctx.memory.repairs_told(gateway, observed.writes.untold.len()),
+            Ok(()) => {
+                ctx.memory.status_was_answered(gateway);
+                ctx.memory.repairs_told(gateway, observed.writes.untold.len());
+            }
             Err(Unwritten::HostLost) => return Ok(Next::Behind),
-            Err(Unwritten::Failed(error)) => return Error::again(error),
+            Err(Unwritten::Failed(error)) => {
+                unwritten::status(ctx, gateway, &error, now).await;
+                return Error::again(error);
+            }
         }
     } else if !plan.notes.is_empty() {
         // A child was put right that the status says nothing of.
@@ -58,11 +65,9 @@ pub async fn record(ctx: &Context, pass: Pass<'_>, plan: Plan, outcome: Outcome)
         Outcome::Done | Outcome::Learned(Learned::MayNotLetGo) => Ok(next(&plan, &observed)),
         Outcome::HalfWay => Ok(Next::InTurn(Stage::HalfWay)),
         Outcome::Behind | Outcome::Learned(Learned::Surprise(..) | Learned::Unanswered(_)) => Ok(Next::Behind),
-        Outcome::Learned(Learned::Refused(refusal)) => {
-            Err(Error::Refused { kind: refusal.child.kind(), message: refusal.message })
-        }
+        Outcome::Learned(Learned::Refused(refusal)) => Err(refusal.into()),
         Outcome::Learned(Learned::RegistryFailed(words)) => Err(Error::Registry(words)),
-        Outcome::Unanswered(_, error) | Outcome::Failed(error) => Error::again(error),
+        Outcome::Unanswered(_, error) | Outcome::Unwritten(_, error) | Outcome::Failed(error) => Error::again(error),
     }
 }
 
