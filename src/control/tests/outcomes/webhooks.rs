@@ -195,7 +195,7 @@ async fn a_status_that_is_refused_is_told_by_an_event_now_and_then_and_holds_no_
     tokio::time::sleep(Duration::from_secs(200)).await;
     assert_eq!(w.pass(vec![refused()]).await.unwrap().tells, [""; 0]);
     tokio::time::sleep(Duration::from_secs(500)).await;
-    let reads = [DEPLOYMENT, SERVICE, INGRESS].map(|path| miss(path));
+    let reads = [DEPLOYMENT, SERVICE, INGRESS].map(miss);
     let late = w.pass(reads.into_iter().chain([miss(BUDGET), refused()]).collect()).await.unwrap();
     assert_eq!(late.tells, ["Warning AdmissionRefused"], "once in ten minutes");
 }
