@@ -290,10 +290,11 @@ async fn a_start_is_not_timed_out_by_a_webhook_of_its_own_status_that_is_away_fo
     let world = World::audited("status-away").await;
     let webhook = Webhook::start(&world, &["phasegate.dev/apigateways/status"], 1).await;
     let _operator = world.operator();
-    // What a pod waits for is told after five seconds.
     world.apply(&gateway("shop", json!({ "image": "acme/never-ready:1", "startDeadline": "8s" }))).await;
     world.until_phase("shop", Phase::Starting, State::Running).await;
     webhook.answers(Admission::Hangs);
+    // It is no request, and its generation is recorded.
+    world.patch("shop", json!({ "spec": { "replicas": 2 } })).await;
     world.until_event("shop", "WebhookUnavailable").await;
     tokio::time::sleep(Duration::from_secs(7)).await;
     webhook.answers(Admission::Allows);

@@ -97,16 +97,15 @@ fn cause(s: &Situation<'_>, patience: Patience) -> Option<Cause> {
     Some(if holds || is_asked_otherwise { writes.and(pods) } else { pods.and(writes) })
 }
 
-/// What no start waits for, and without which nothing is as asked: the PodDisruptionBudget, and the environments of a gateway
-/// that has started.
+/// What a gateway that has started does not wait for, and without which it is not as asked: the PodDisruptionBudget, and its
+/// environments.
 pub fn cause_beside(s: &Situation<'_>) -> Option<Cause> {
     let budget = &s.observed.disruption_budget;
     let is_there = budget.is_settled() || *budget == Presence::Expected;
     let hindered = cause_of(s.observed, |what| *what == Target::Child(Child::PodDisruptionBudget));
     let without_budget = || hindered.or_else(|| child_going(s));
     let environments = || cause_of(s.observed, |what| matches!(what, Target::Environment(_)));
-    if is_there { None } else { without_budget() }
-        .or_else(|| environments().filter(|_| s.place() == Some(Place::Started)))
+    if is_there { None } else { without_budget() }.or_else(environments)
 }
 
 /// Why something is not written, or deleted, where it was tried.

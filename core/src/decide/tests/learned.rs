@@ -589,6 +589,8 @@ fn an_environment_of_which_a_pass_of_its_own_says_that_it_cannot_be_written_is_t
     assert_eq!(ready(&started(), refused(serving())), "False AdmissionRefused", "nothing else says so");
     let pods = image_not_pullable(refused(rolling_out()), "shop-1");
     assert_eq!(ready(&started(), pods), "False ImagePullFailed", "no pod waits for it");
+    let late = status_after(&starting(), &refused(serving()), &after(301));
+    assert_eq!(said(&late, READY), "False AdmissionRefused", "a start that ends without it says so at once");
     let words = message(&status_after(&starting(), &refused(coming_up()), &after(60)), READY);
     assert!(words.contains("refuses the status of Environment \"env-0\": denied by policy"), "{words}");
     assert!(!words.contains("hange the field") && words.contains("Ask who runs the cluster"), "{words}");
