@@ -175,6 +175,7 @@ fn moved(gateway: &ApiGateway, observed: &Observed) -> Result<ApiGateway> {
         phase: Duration::ZERO,
         failure: Duration::ZERO,
         deletion: Duration::ZERO,
+        unrecorded: Duration::ZERO,
     };
     let status = decide(gateway, observed, &moment, &settings).status;
     Ok(ApiGateway { status: Some(status.context("nothing is to be recorded")?), ..gateway.clone() })

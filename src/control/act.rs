@@ -1,6 +1,6 @@
 //! Third of a pass: the steps of the plan, in order. How a step becomes calls, and not whether it is right.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
@@ -16,6 +16,7 @@ use super::accepted::Accepted;
 use super::context::Context;
 use super::gather::Pass;
 use super::memory::Expectation;
+use super::unwritten;
 use crate::api::{ApiGateway, Environment, EnvironmentState, ObjectKey, REGISTRY_FINALIZER, Reason, uid_of};
 use crate::cache::seen::Part;
 use crate::cache::watched::Watched;
@@ -23,9 +24,8 @@ use crate::children;
 use crate::cluster::answer::Meaning;
 use crate::cluster::calls::{CallError, FIELD_MANAGER};
 use crate::cluster::events;
-use crate::decide::diagnosis::is_quota;
 use crate::decide::environment as decide_environment;
-use crate::decide::observed::{Absent, Child, Presence, Refusal, Repair, Unanswered};
+use crate::decide::observed::{Child, Presence, Repair, Target, Unanswered};
 use crate::decide::{Learned, Note, say};
 use crate::decide::{Plan, Step, presence};
 
@@ -40,8 +40,10 @@ pub enum Outcome {
     Behind,
     /// Something was learned that the facts did not say.
     Learned(Learned),
-    /// A child could not be written, and somebody is to be told who is away.
+    /// Something could not be written, and somebody is to be told who is away.
     Unanswered(Unanswered, CallError),
+    /// Something could not be written, and it is not known yet whether somebody is to be told.
+    Unwritten(Target, CallError),
     /// The API server could not be asked.
     Failed(CallError),
 }
@@ -52,17 +54,16 @@ impl Outcome {
         match self {
             Self::Learned(learned) => Some(learned.clone()),
             Self::Unanswered(unanswered, _) => Some(Learned::Unanswered(unanswered.clone())),
-            Self::Done | Self::HalfWay | Self::Behind | Self::Failed(_) => None,
+            Self::Done | Self::HalfWay | Self::Behind | Self::Unwritten(..) | Self::Failed(_) => None,
         }
     }
 }
 
 /// Carries out a plan's steps. What they leave to be remembered goes into `pass`.
 pub async fn carry_out(ctx: &Context, plan: &Plan, pass: &mut Pass<'_>) -> Outcome {
-    let (outcome, child) = steps(ctx, plan, pass).await;
-    let outcome = match (outcome, child) {
-        (Outcome::Failed(error), Some(child)) => failed(ctx, child, error, pass).await,
-        (outcome, _) => outcome,
+    let outcome = match steps(ctx, plan, pass).await {
+        Outcome::Unwritten(what, error) => not_answered(ctx, what, error, pass).await,
+        outcome => outcome,
     };
     remember(pass, plan, &outcome);
     outcome
@@ -85,86 +86,88 @@ fn remember(pass: &mut Pass<'_>, plan: &Plan, outcome: &Outcome) {
             pass.remembered.answered();
         }
         Outcome::HalfWay | Outcome::Failed(CallError::NotLeader) => return,
-        Outcome::Behind | Outcome::Learned(_) | Outcome::Unanswered(..) | Outcome::Failed(_) => {}
+        Outcome::Behind
+        | Outcome::Learned(_)
+        | Outcome::Unanswered(..)
+        | Outcome::Unwritten(..)
+        | Outcome::Failed(_) => {}
     }
     if plan.steps.iter().any(|step| step.child().is_some() || *step == Step::ActivateEnvironments) {
         pass.remembered.tried(pass.gateway);
     }
 }
 
-/// For how long a write fails before somebody is told, where it is likely to heal in a moment.
-const A_MOMENT: Duration = Duration::from_secs(2);
-
-/// A child was not written and not refused. Somebody is told who is away: of a webhook at once, of anything else when it has
-/// lasted. Of an API server that says nothing at all nobody can be told.
-async fn failed(ctx: &Context, child: Child, error: CallError, pass: &mut Pass<'_>) -> Outcome {
-    let unknown = matches!(error, CallError::TimedOut(_));
-    let by = match error.meaning() {
-        Some(Meaning::WebhookAway { webhook, words }) => {
-            let unanswered = Unanswered { child, by: Absent::Webhook(webhook), words };
-            pass.remembered.unanswered(pass.gateway, &unanswered, pass.now);
-            return Outcome::Unanswered(unanswered, error);
-        }
-        Some(Meaning::NotPermitted) => Absent::Permission,
-        Some(Meaning::Away | Meaning::Busy) => Absent::Cluster,
-        _ if unknown => Absent::Unknown,
-        _ => return Outcome::Failed(error),
-    };
-    let unanswered = Unanswered { child, by, words: error.to_string() };
-    let lasted = pass.remembered.unanswered(pass.gateway, &unanswered, pass.now);
-    if lasted < A_MOMENT || (unknown && !ctx.outages.others_were_answered_since(pass.now.monotonic).await) {
-        return Outcome::Failed(error);
+/// Something was not written and not refused.
+async fn not_answered(ctx: &Context, what: Target, error: CallError, pass: &mut Pass<'_>) -> Outcome {
+    let (gateway, now) = (pass.gateway, pass.now);
+    let remembered = &mut pass.remembered;
+    let has_failed = |what: &Unanswered| remembered.unanswered(gateway, what, now);
+    match unwritten::unanswered(ctx, what, &error, now, has_failed).await {
+        Some(unanswered) => Outcome::Unanswered(unanswered, error),
+        None => Outcome::Failed(error),
     }
-    Outcome::Unanswered(unanswered, error)
 }
 
-/// The steps in their order, and of the outcome the child that it is about.
-async fn steps(ctx: &Context, plan: &Plan, pass: &mut Pass<'_>) -> (Outcome, Option<Child>) {
+/// The steps in their order.
+async fn steps(ctx: &Context, plan: &Plan, pass: &mut Pass<'_>) -> Outcome {
     let judged_at = pass.judged_at();
-    let mut worst = (Outcome::Done, None);
+    let mut worst = Outcome::Done;
     for step in &plan.steps {
-        let (is_first, child) = (matches!(worst.0, Outcome::Done), step.child());
+        let is_first = matches!(worst, Outcome::Done);
         match in_time(ctx, *step, pass, judged_at).await {
-            Outcome::Done if plan.yields_after == Some(*step) && is_first => return (Outcome::HalfWay, child),
+            Outcome::Done if plan.yields_after == Some(*step) && is_first => return Outcome::HalfWay,
             Outcome::Done => {}
-            // One child that is refused, whose webhook is away or for which a permission is missing does not keep the
-            // others from being repaired, nor does a registry that does not answer.
-            failed @ Outcome::Learned(Learned::Refused(_) | Learned::RegistryFailed(_)) => {
+            failed if is_its_own(&failed) => {
                 if is_first {
-                    worst = (failed, child);
+                    worst = failed;
                 }
             }
-            Outcome::Failed(error)
-                if matches!(error.meaning(), Some(Meaning::WebhookAway { .. } | Meaning::NotPermitted)) =>
-            {
-                if is_first {
-                    worst = (Outcome::Failed(error), child);
-                }
-            }
+            Outcome::Unwritten(_, CallError::NotLeader) => return Outcome::Failed(CallError::NotLeader),
             // What was refused is told, although more is wrong.
-            Outcome::Failed(error) if !is_first && !matches!(error, CallError::NotLeader) => break,
-            ended => return (ended, child),
+            Outcome::Unwritten(..) if !is_first => break,
+            ended => return ended,
         }
     }
     worst
+}
+
+/// Whether a write failed in a way that keeps no other from being tried: it is refused, its webhook is away, a permission is
+/// missing for it, or it was the registry's.
+fn is_its_own(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Learned(Learned::Refused(_) | Learned::RegistryFailed(_)) => true,
+        Outcome::Unwritten(_, error) => {
+            matches!(error.meaning(), Some(Meaning::WebhookAway { .. } | Meaning::NotPermitted))
+        }
+        _ => false,
+    }
 }
 
 /// One step. A write of a child that hangs ends when the attempt is to be judged.
 async fn in_time(ctx: &Context, step: Step, pass: &mut Pass<'_>, judged_at: Option<Instant>) -> Outcome {
     /// A pass that begins just before may do something.
     const AT_LEAST: Duration = Duration::from_secs(1);
-    let began = Instant::now();
-    let ends_at = judged_at.filter(|_| step.child().is_some()).map(|at| at.max(began + AT_LEAST));
-    let mut act = pin!(one(ctx, step, pass));
-    let Some(at) = ends_at else { return act.await };
-    match tokio::time::timeout_at(at, act.as_mut()).await {
+    let ends_at = judged_at.map(|at| at.max(Instant::now() + AT_LEAST));
+    let Some(child) = step.child() else { return one(ctx, step, pass, ends_at).await };
+    match until(ctx, ends_at, pin!(one(ctx, step, pass, ends_at))).await {
         Ok(outcome) => outcome,
-        Err(_) => {
-            let waited = Duration::from_secs_f64(began.elapsed().as_secs_f64().round());
-            ctx.outages.unanswered(waited);
-            Outcome::Failed(CallError::TimedOut(waited))
-        }
+        Err(error) => Outcome::Unwritten(Target::Child(child), error),
     }
+}
+
+/// What is under way, which ends at a moment.
+async fn until<T>(
+    ctx: &Context,
+    ends_at: Option<Instant>,
+    act: Pin<&mut impl Future<Output = T>>,
+) -> Result<T, CallError> {
+    let Some(at) = ends_at else { return Ok(act.await) };
+    let began = Instant::now();
+    tokio::time::timeout_at(at, act).await.map_err(|_| {
+        let waited = Duration::from_secs_f64(began.elapsed().as_secs_f64().round());
+        ctx.outages.unanswered(waited);
+        CallError::TimedOut(waited)
+    })
 }
 
 /// Calls a function for the type of a child.
@@ -179,13 +182,13 @@ macro_rules! with_kind {
     };
 }
 
-async fn one(ctx: &Context, step: Step, pass: &mut Pass<'_>) -> Outcome {
+async fn one(ctx: &Context, step: Step, pass: &mut Pass<'_>, ends_at: Option<Instant>) -> Outcome {
     match step {
         Step::Create(child) => with_kind!(child, create(ctx, pass)),
         Step::Update(child) => with_kind!(child, update(ctx, pass)),
         Step::Delete(child) => with_kind!(child, delete(ctx, pass)),
-        Step::ActivateEnvironments => switch(ctx, pass, EnvironmentState::Active).await,
-        Step::DeactivateEnvironments => switch(ctx, pass, EnvironmentState::Inactive).await,
+        Step::ActivateEnvironments => switch(ctx, pass, EnvironmentState::Active, ends_at).await,
+        Step::DeactivateEnvironments => switch(ctx, pass, EnvironmentState::Inactive, ends_at).await,
         Step::AddFinalizer => keep(ctx, pass).await,
         Step::RemoveFinalizer => let_go(ctx, &pass.gateway.metadata).await,
         Step::ReadEvents => read_events(ctx, pass).await,
@@ -217,8 +220,7 @@ async fn keep(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
             pass.written = Some(written);
             Outcome::Done
         }
-        Err(error) if error.is_stale() => Outcome::Behind,
-        Err(error) => Outcome::Failed(error),
+        Err(error) => failure(Target::Finalizers, error),
     }
 }
 
@@ -244,7 +246,6 @@ pub async fn let_go(ctx: &Context, meta: &ObjectMeta) -> Outcome {
         Ok(_) => Outcome::Done,
         // It is gone.
         Err(error) if error.code() == Some(404) => Outcome::Done,
-        Err(error) if error.is_stale() => Outcome::Behind,
         Err(error)
             if !ctx.registry.is_external()
                 && matches!(error.meaning(), Some(Meaning::NotPermitted | Meaning::Refused)) =>
@@ -252,7 +253,7 @@ pub async fn let_go(ctx: &Context, meta: &ObjectMeta) -> Outcome {
             tell_not_let_go(ctx, meta, &error);
             Outcome::Learned(Learned::MayNotLetGo)
         }
-        Err(error) => Outcome::Failed(error),
+        Err(error) => failure(Target::Finalizers, error),
     }
 }
 
@@ -275,7 +276,7 @@ async fn create<K: Part>(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
             Outcome::Done
         }
         Err(error) if error.reason() == Some("AlreadyExists") => already_exists(ctx, pass.gateway, desired).await,
-        Err(error) => failure(K::CHILD, error),
+        Err(error) => failure(Target::Child(K::CHILD), error),
     }
 }
 
@@ -287,7 +288,7 @@ async fn already_exists<K: Part>(ctx: &Context, gateway: &ApiGateway, desired: &
             presence if is_in_the_way(&presence) => Outcome::Learned(Learned::Surprise(K::CHILD, presence)),
             _ => Outcome::Behind,
         },
-        Err(error) => failure(K::CHILD, error),
+        Err(error) => failure(Target::Child(K::CHILD), error),
     }
 }
 
@@ -302,7 +303,7 @@ async fn update<K: Part>(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
     let fresh = match ctx.calls.get::<K>(&ObjectKey::of(gateway)).await {
         Ok(Some(fresh)) => fresh,
         Ok(None) => return Outcome::Behind,
-        Err(error) => return failure(K::CHILD, error),
+        Err(error) => return failure(Target::Child(K::CHILD), error),
     };
     match pass.remembered.accepted.compared(gateway, desired, &fresh).0 {
         Presence::Equal => return Outcome::Done,
@@ -314,7 +315,7 @@ async fn update<K: Part>(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
     match orphaned_on_purpose(ctx, gateway, fresh.meta()).await {
         Ok(false) => {}
         Ok(true) => return Outcome::Behind,
-        Err(error) => return Outcome::Failed(error),
+        Err(error) => return failure(Target::Child(K::CHILD), error),
     }
     let update = match Put::new(&pass.remembered.accepted, &fresh, desired) {
         Ok(update) => update,
@@ -330,7 +331,7 @@ async fn update<K: Part>(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
             pass.unheard |= version == fresh.meta().resource_version;
             Outcome::Done
         }
-        Err(error) => failure(K::CHILD, error),
+        Err(error) => failure(Target::Child(K::CHILD), error),
     }
 }
 
@@ -383,26 +384,27 @@ async fn delete<K: Part>(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
             pass.remembered.accepted.forget::<K>();
             Outcome::Done
         }
-        Err(error) => failure(K::CHILD, error),
+        Err(error) => failure(Target::Child(K::CHILD), error),
     }
 }
 
-fn failure(child: Child, error: CallError) -> Outcome {
-    match error.meaning() {
-        Some(Meaning::Stale) => Outcome::Behind,
-        Some(Meaning::Refused) => {
-            let message = error.to_string();
-            Outcome::Learned(Learned::Refused(Refusal { child, quota: is_quota(&message), message }))
-        }
-        _ => Outcome::Failed(error),
+fn failure(what: Target, error: CallError) -> Outcome {
+    if error.is_stale() {
+        return Outcome::Behind;
+    }
+    match unwritten::refused(what.clone(), &error) {
+        Some(refusal) => Outcome::Learned(Learned::Refused(refusal)),
+        None => Outcome::Unwritten(what, error),
     }
 }
 
 /// How many environments are switched before others have their turn.
 const SWITCHED_AT_ONCE: usize = 100;
 
-async fn switch(ctx: &Context, pass: &Pass<'_>, to: EnvironmentState) -> Outcome {
+/// Switches the environments. One that cannot be written does not keep the others from being switched.
+async fn switch(ctx: &Context, pass: &Pass<'_>, to: EnvironmentState, ends_at: Option<Instant>) -> Outcome {
     let mut switched = 0;
+    let mut worst = Outcome::Done;
     for (environment, facts) in &pass.desired.environments {
         let due = match to {
             EnvironmentState::Active => facts.is_to_be_activated(),
@@ -411,17 +413,23 @@ async fn switch(ctx: &Context, pass: &Pass<'_>, to: EnvironmentState) -> Outcome
         if !due {
             continue;
         }
-        if switched == SWITCHED_AT_ONCE {
+        // Those that failed would be tried first again.
+        if switched == SWITCHED_AT_ONCE && matches!(worst, Outcome::Done) {
             return Outcome::HalfWay;
         }
         switched += 1;
         let status = decide_environment::switched(environment, to, pass.moment.now);
         let next = Environment { status: Some(status), ..Environment::clone(environment) };
-        match ctx.calls.replace_status(&next).await {
-            Ok(_) => {}
-            Err(error) if error.is_stale() => return Outcome::Behind,
-            Err(error) => return Outcome::Failed(error),
+        let written = until(ctx, ends_at, pin!(ctx.calls.replace_status(&next))).await.flatten();
+        match written.map_err(|error| failure(Target::Environment(facts.name.clone()), error)) {
+            Ok(_) => unwritten::environment_is_written(ctx, environment),
+            Err(failed) if is_its_own(&failed) => {
+                if matches!(worst, Outcome::Done) {
+                    worst = failed;
+                }
+            }
+            Err(ended) => return ended,
         }
     }
-    Outcome::Done
+    worst
 }

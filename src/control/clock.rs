@@ -54,7 +54,7 @@ impl Stopwatches {
         let [attempt, held, phase, failure, deletion] = self.read(stamps, now.wall, now.monotonic);
         // An outage while the clock is held is left out once.
         let [attempt, held] = [attempt, held].map(|time| time.saturating_sub(outages.within(time, now.monotonic)));
-        Moment { now: now.wall, attempt, held, phase, failure, deletion }
+        Moment { now: now.wall, attempt, held, phase, failure, deletion, unrecorded: Duration::ZERO }
     }
 
     /// How long ago each of `stamps` is; zero for one that is absent or in the future.

@@ -15,6 +15,7 @@ use crate::cluster::pod_events::Complaints;
 use crate::cluster::reachability::Outages;
 use crate::decide::observed::Settings;
 use crate::metrics::Metrics;
+use crate::queue::WorkQueue;
 use crate::registry::Registry;
 
 /// How many passes over large gateways run at once: each has one in memory, several times over.
@@ -44,6 +45,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// Where gateways are recorded.
     pub registry: Registry,
+    /// Who is worked on next.
+    pub queue: WorkQueue,
 }
 
 impl Context {

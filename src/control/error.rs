@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use crate::cluster::calls::CallError;
+use crate::decide::observed::Refusal;
 use crate::metrics::labels;
 use crate::queue::Next;
 
 /// Why a reconcile has to be done again.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The API server refused a child. The status says so too.
-    #[error("the {kind} was refused: {message}")]
+    /// The API server refused a write. The status says so too.
+    #[error("{what} was refused: {message}")]
     Refused {
-        /// The child's kind.
-        kind: &'static str,
+        /// What was to be written.
+        what: String,
         /// The API server's words.
         message: String,
     },
@@ -23,6 +24,12 @@ pub enum Error {
     /// The API server did not carry out a call.
     #[error(transparent)]
     Call(#[from] CallError),
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused { what: refusal.what.in_words(), message: refusal.message }
+    }
 }
 
 impl Error {

@@ -16,7 +16,7 @@ use super::clock::Now;
 use super::context::Context;
 use super::desired::{Desired, EnvironmentOf, MayHave};
 use super::memory::{Expectation, Remembered};
-use crate::api::{ApiGateway, Environment, EnvironmentState, HostClaim, ObjectKey};
+use crate::api::{ApiGateway, Environment, EnvironmentState, HostClaim, ObjectKey, uid_of};
 use crate::cache::caches::Caches;
 use crate::cache::pods;
 use crate::cache::seen::{Found, Part, Seen};
@@ -86,7 +86,9 @@ pub fn cached<'a>(
     mut remembered: Remembered,
     now: Now,
 ) -> Pass<'a> {
-    let moment = remembered.stopwatches.moment(gateway, now, &ctx.outages);
+    let mut moment = remembered.stopwatches.moment(gateway, now, &ctx.outages);
+    let unrecorded = remembered.unrecorded(gateway, now);
+    moment.unrecorded = unrecorded.saturating_sub(ctx.outages.within(unrecorded, now.monotonic));
     let found = caches.children_of(&ObjectKey::of(gateway));
     facts(ctx, caches, gateway, found, moment, remembered, now)
 }
@@ -151,10 +153,11 @@ fn facts<'a>(
             ..ctx.registry.facts(gateway, || desired.environment_views())
         },
         refusal: remembered.refusal(gateway).cloned(),
-        unanswered: remembered.what_was_unanswered(gateway).cloned(),
+        unanswered: remembered.what_was_unanswered(gateway),
         tried: remembered.has_tried(gateway),
         writes: Writes::default(),
     };
+    learn_of_environments(ctx, &desired, &mut observed);
     remembered.accepted.keep(&desired.found, &observed);
     observed.writes =
         remembered.accepted.facts(gateway, &observed, |known, child| desired.is_as_before(child, known), now);
@@ -176,6 +179,19 @@ fn facts<'a>(
         written: None,
         unheard: false,
         now,
+    }
+}
+
+/// Environments are written by passes of their own as well. What keeps one of those from being written that belong to a gateway
+/// keeps the gateway.
+fn learn_of_environments(ctx: &Context, desired: &Desired<'_>, observed: &mut Observed) {
+    let allowed = desired.environments.iter().filter(|(_, facts)| !facts.refused);
+    match ctx.memory.hindered(allowed.map(|(environment, _)| uid_of(&environment.metadata))) {
+        Some(Learned::Refused(refusal)) if observed.refusal.is_none() => observed.refusal = Some(refusal),
+        Some(Learned::Unanswered(unanswered)) if observed.unanswered.is_none() => {
+            observed.unanswered = Some(unanswered);
+        }
+        _ => {}
     }
 }
 

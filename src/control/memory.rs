@@ -14,14 +14,28 @@ use super::accepted::Accepted;
 use super::clock::{Now, Stopwatches};
 use crate::api::{ApiGateway, ApiGatewayStatus, Reason, uid_of};
 use crate::children;
+use crate::decide::Learned;
 use crate::decide::observed::{Absent, Child, Complaint, PodTrouble, Refusal, Silence, Unanswered};
 
 /// Per object uid, what this process remembers.
 #[derive(Default)]
 pub struct Memory {
     gateways: Mutex<HashMap<String, Entry>>,
+    environments: Mutex<HashMap<String, Hindered>>,
     reported: Mutex<HashMap<String, String>>,
+    told: Mutex<HashMap<String, Vec<(Reason, Instant)>>>,
 }
+
+/// An environment whose status cannot be written.
+#[derive(Default)]
+struct Hindered {
+    failing: Option<Failing>,
+    /// What its gateway is to know of it.
+    by: Option<Learned>,
+}
+
+/// How often the same is told of an object by an Event alone.
+const TOLD_AGAIN: Duration = Duration::from_secs(600);
 
 #[derive(Default)]
 struct Entry {
@@ -44,6 +58,8 @@ pub struct Remembered {
     refusal: Option<(i64, Refusal)>,
     // A box: most have none.
     unanswered: Option<Box<Failing>>,
+    /// The same of the status: what could not be recorded meanwhile is what the others are told of.
+    status_unanswered: Option<Box<Failing>>,
     judged_at: Option<Instant>,
     expected: Vec<Expected>,
     settled: Option<u64>,
@@ -58,6 +74,16 @@ struct Failing {
     attempt: i64,
     what: Unanswered,
     since: Instant,
+}
+
+impl Failing {
+    /// Another try failed. What fails for another kind of reason begins anew: one holds the clock, and the other does not.
+    fn again(before: Option<Self>, attempt: i64, what: &Unanswered, now: Now) -> Self {
+        let is_alike =
+            |before: &Self| before.attempt == attempt && before.what.by.holds_the_clock() == what.by.holds_the_clock();
+        let since = before.filter(is_alike).map_or(now.monotonic, |before| before.since);
+        Self { attempt, what: what.clone(), since }
+    }
 }
 
 /// A pod whose trouble is told only after a while, or after its Events were read.
@@ -102,6 +128,10 @@ impl Memory {
     fn entries(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
         // A panic elsewhere cannot leave an entry half-written: every use is one assignment.
         self.gateways.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn environments(&self) -> MutexGuard<'_, HashMap<String, Hindered>> {
+        self.environments.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn reports(&self) -> MutexGuard<'_, HashMap<String, String>> {
@@ -181,6 +211,81 @@ impl Memory {
         }
     }
 
+    /// Somebody was away without whom the status of a gateway cannot be written. Returns for how long that has been so.
+    pub fn status_was_not_answered(&self, gateway: &ApiGateway, what: &Unanswered, now: Now) -> Duration {
+        let mut entries = self.entries();
+        let Some(entry) = entries.get_mut(gateway.uid()) else { return Duration::ZERO };
+        let before = entry.remembered.status_unanswered.take().map(|before| *before);
+        let failing = Failing::again(before, attempt_number(gateway), what, now);
+        let lasted = failing.since.elapsed();
+        entry.remembered.status_unanswered = Some(Box::new(failing));
+        lasted
+    }
+
+    /// The status of a gateway was written, or refused.
+    pub fn status_was_answered(&self, gateway: &ApiGateway) {
+        if let Some(entry) = self.entries().get_mut(gateway.uid()) {
+            entry.remembered.status_unanswered = None;
+        }
+    }
+
+    /// The same of the environment of this uid.
+    pub fn environment_was_not_answered(&self, uid: &str, what: &Unanswered, now: Now) -> Duration {
+        let mut environments = self.environments();
+        let hindered = environments.entry(uid.to_owned()).or_default();
+        let failing = Failing::again(hindered.failing.take(), 0, what, now);
+        hindered.failing.insert(failing).since.elapsed()
+    }
+
+    /// What keeps the status of the environment of this uid from being written. Returns whether that is news to its gateway.
+    pub fn environment_is_hindered(&self, uid: &str, by: Learned) -> bool {
+        let mut environments = self.environments();
+        let hindered = environments.entry(uid.to_owned()).or_default();
+        if matches!(by, Learned::Refused(_)) {
+            hindered.failing = None;
+        }
+        let kind = |by: &Learned| match by {
+            Learned::Unanswered(unanswered) => Some(unanswered.by.clone()),
+            _ => None,
+        };
+        let is_news = hindered.by.as_ref().is_none_or(|before| kind(before) != kind(&by));
+        hindered.by = Some(by);
+        is_news
+    }
+
+    /// The status of the environment of this uid says what it is to say. Returns whether it did not before.
+    pub fn environment_was_written(&self, uid: &str) -> bool {
+        self.environments().remove(uid).is_some_and(|hindered| hindered.by.is_some())
+    }
+
+    /// What keeps the statuses of environments of these uids from being written: the first that is so.
+    pub fn hindered<'a>(&self, mut uids: impl Iterator<Item = &'a str>) -> Option<Learned> {
+        let environments = self.environments();
+        if environments.is_empty() {
+            return None;
+        }
+        uids.find_map(|uid| {
+            let hindered = environments.get(uid)?;
+            let mut by = hindered.by.clone()?;
+            if let (Learned::Unanswered(unanswered), Some(failing)) = (&mut by, &hindered.failing) {
+                unanswered.lasted = failing.since.elapsed();
+            }
+            Some(by)
+        })
+    }
+
+    /// Whether something may be told of an object that no status says: not if it was a moment ago.
+    pub fn may_tell(&self, uid: &str, reason: Reason, now: Now) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = told.entry(uid.to_owned()).or_default();
+        told.retain(|(_, at)| now.monotonic.saturating_duration_since(*at) < TOLD_AGAIN);
+        let is_news = told.iter().all(|(before, _)| *before != reason);
+        if is_news {
+            told.push((reason, now.monotonic));
+        }
+        is_news
+    }
+
     /// Whether this process has reported this fault of an object.
     pub fn has_reported(&self, uid: &str, fault: &str) -> bool {
         self.reports().get(uid).is_some_and(|reported| reported == fault)
@@ -204,7 +309,9 @@ impl Memory {
     /// Forgets an object that is gone.
     pub fn forget(&self, uid: &str) {
         self.entries().remove(uid);
+        self.environments().remove(uid);
         self.reports().remove(uid);
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }
 }
 
@@ -232,11 +339,11 @@ impl Remembered {
 
     /// A write was neither carried out nor refused. Returns for how long that has been so.
     pub fn unanswered(&mut self, gateway: &ApiGateway, what: &Unanswered, now: Now) -> Duration {
-        let attempt = attempt_number(gateway);
-        let before = self.unanswered.take().filter(|failing| failing.attempt == attempt);
-        let since = before.map_or(now.monotonic, |failing| failing.since);
-        self.unanswered = Some(Box::new(Failing { attempt, what: what.clone(), since }));
-        since.elapsed()
+        let before = self.unanswered.take().map(|before| *before);
+        let failing = Failing::again(before, attempt_number(gateway), what, now);
+        let lasted = failing.since.elapsed();
+        self.unanswered = Some(Box::new(failing));
+        lasted
     }
 
     /// Every write was answered.
@@ -246,10 +353,18 @@ impl Remembered {
 
     /// What was neither carried out nor refused when it was last tried. A webhook that was away may be still; what else fails
     /// for a moment counts once somebody was told of it.
-    pub fn what_was_unanswered(&self, gateway: &ApiGateway) -> Option<&Unanswered> {
+    pub fn what_was_unanswered(&self, gateway: &ApiGateway) -> Option<Unanswered> {
         let failing = self.unanswered.as_ref().filter(|failing| failing.attempt == attempt_number(gateway))?;
         let counts = matches!(failing.what.by, Absent::Webhook(_)) || says_who_is_away(gateway);
-        counts.then_some(&failing.what)
+        counts.then(|| Unanswered { lasted: failing.since.elapsed(), ..failing.what.clone() })
+    }
+
+    /// For how long somebody has been away without whom the status cannot be written, where that holds the clock.
+    pub fn unrecorded(&self, gateway: &ApiGateway, now: Now) -> Duration {
+        let failing = self.status_unanswered.as_ref();
+        let failing = failing.filter(|failing| failing.attempt == attempt_number(gateway));
+        let holds = failing.filter(|failing| failing.what.by.holds_the_clock());
+        holds.map_or(Duration::ZERO, |failing| now.monotonic.saturating_duration_since(failing.since))
     }
 
     /// When the attempt is to be judged, whatever fails meanwhile.

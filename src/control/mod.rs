@@ -17,7 +17,8 @@
 //! 10. `gather.rs` makes facts of the caches and of what is remembered.
 //! 11. `desired.rs` renders the children, and compares them with those that are there.
 //! 12. `decide/mod.rs` of the core decides: facts in, a plan out.
-//! 13. `act.rs` carries out its steps, and what that teaches becomes a fact.
+//! 13. `act.rs` carries out its steps, and what that teaches becomes a fact; `unwritten.rs` says what a write that was not
+//!     carried out means.
 //! 14. `record.rs` keeps what is to be remembered, writes the status, and tells Events.
 //! 15. `error.rs` has the ways in which that can fail; the pass is then done again, later every time.
 //!
@@ -36,6 +37,8 @@ pub mod context;
 pub mod desired;
 
 pub mod gather;
+
+pub mod unwritten;
 
 pub mod act;
 

@@ -12,13 +12,14 @@ use super::context::Context;
 use super::error::Error;
 use super::gather::Pass;
 use super::memory::CACHE_LAG;
-use crate::api::{self, ApiGateway, ApiGatewayStatus, HostClaim, ObjectKey, Phase, Reason, Transition, uid_of};
+use super::unwritten;
+use crate::api::{self, ApiGateway, ApiGatewayStatus, HostClaim, ObjectKey, Phase, Reason, Transition};
 use crate::cache::caches::Caches;
 use crate::cluster::calls::CallError;
 use crate::decide::Learned;
 use crate::decide::hosts::Stake;
 use crate::decide::observed::{Observed, Presence};
-use crate::decide::{Note, Place, Plan, Step};
+use crate::decide::{Place, Plan, Step};
 use crate::queue::{Key, Kind, Next, Stage};
 
 /// Keeps what the pass leaves to be remembered, writes the plan's status if it says anything new, and tells its Events.
@@ -28,7 +29,7 @@ use crate::queue::{Key, Kind, Next, Stage};
 /// When the status was not written, or a step did not come to its end: the pass has to be done again.
 pub async fn record(ctx: &Context, pass: Pass<'_>, plan: Plan, outcome: Outcome) -> Result<Next, Error> {
     let judged_at = pass.judged_at().filter(|_| !plan.moves);
-    let Pass { gateway, caches, observed, mut remembered, written, waits_for_registry, unheard, .. } = pass;
+    let Pass { gateway, caches, observed, mut remembered, written, waits_for_registry, unheard, now, .. } = pass;
     remembered.is_judged_at(judged_at);
     ctx.memory.keep(gateway, remembered);
     if let Some(written) = written {
@@ -42,10 +43,13 @@ pub async fn record(ctx: &Context, pass: Pass<'_>, plan: Plan, outcome: Outcome)
         let claims = claims_newly(before, &status.hosts).then(|| caches.stake_of_gateway(gateway));
         let write = pin!(write(ctx, gateway, &plan, status));
         match with_host_reserved(caches, claims, write).await {
-            Ok(()) => ctx.memory.repairs_told(gateway, observed.writes.untold.len()),
+            Ok(()) => {
+                ctx.memory.status_was_answered(gateway);
+                ctx.memory.repairs_told(gateway, observed.writes.untold.len());
+            }
             Err(Unwritten::HostLost) => return Ok(Next::Behind),
             Err(Unwritten::Failed(error)) => {
-                tell_no_room(ctx, gateway, &error);
+                unwritten::status(ctx, gateway, &error, now).await;
                 return Error::again(error);
             }
         }
@@ -61,11 +65,9 @@ pub async fn record(ctx: &Context, pass: Pass<'_>, plan: Plan, outcome: Outcome)
         Outcome::Done | Outcome::Learned(Learned::MayNotLetGo) => Ok(next(&plan, &observed)),
         Outcome::HalfWay => Ok(Next::InTurn(Stage::HalfWay)),
         Outcome::Behind | Outcome::Learned(Learned::Surprise(..) | Learned::Unanswered(_)) => Ok(Next::Behind),
-        Outcome::Learned(Learned::Refused(refusal)) => {
-            Err(Error::Refused { kind: refusal.child.kind(), message: refusal.message })
-        }
+        Outcome::Learned(Learned::Refused(refusal)) => Err(refusal.into()),
         Outcome::Learned(Learned::RegistryFailed(words)) => Err(Error::Registry(words)),
-        Outcome::Unanswered(_, error) | Outcome::Failed(error) => Error::again(error),
+        Outcome::Unanswered(_, error) | Outcome::Unwritten(_, error) | Outcome::Failed(error) => Error::again(error),
     }
 }
 
@@ -111,21 +113,6 @@ pub(super) async fn with_host_reserved<T>(
         caches.space().release(&stake.claimant);
     }
     written.map_err(Unwritten::Failed)
-}
-
-/// Of an object that leaves no room for a status nothing else tells than an Event, once for each generation.
-pub(super) fn tell_no_room<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, error: &CallError) {
-    let (meta, fault) = (object.meta(), format!("no room:{:?}", object.meta().generation));
-    if !error.is_too_large() || ctx.memory.has_reported(uid_of(meta), &fault) {
-        return;
-    }
-    let message = format!(
-        "the {} is so large that there is no room for its status, and nothing is done for it: {error}. Shorten it: labels, \
-         annotations, managed fields, and of a gateway the values of its variables.",
-        K::kind(&())
-    );
-    ctx.memory.reported(uid_of(meta), fault);
-    ctx.herald.tell(&Note { warning: true, reason: Reason::TooLarge, message }, object.object_ref(&()));
 }
 
 async fn write(ctx: &Context, gateway: &ApiGateway, plan: &Plan, status: &ApiGatewayStatus) -> Result<(), CallError> {

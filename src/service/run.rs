@@ -175,6 +175,7 @@ async fn lead(process: &Process<'_>) {
     let mut telling_events = JoinSet::new();
     telling_events.spawn(telling);
     let context = Arc::new(Context {
+        queue: queue.clone(),
         calls,
         scopes: shared.scopes,
         complaints: Complaints::default(),

@@ -1,11 +1,15 @@
 //! What policies of other people's clusters refuse, and what is done about it.
 
+use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt;
-use kube::api::{DynamicObject, Patch, PatchParams};
-use phasegate::api::condition;
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
+use phasegate::api::{ApiGateway, Environment, condition};
+use phasegate::children::NAME_LABEL;
 use serde_json::{Value, json};
 
-use crate::harness::{CHILDREN, Does, Policies, Policy, STARTED, World, gateway, is_true, message, noted, path};
+use crate::harness::{
+    CHILDREN, Does, Policies, Policy, STARTED, World, environment, gateway, is_active, is_true, message, noted, path,
+};
 
 /// A field that a policy calls immutable, and how it comes that it is to be changed.
 struct Frozen {
@@ -212,4 +216,73 @@ async fn a_policy_that_wants_a_label_on_every_object_is_met_by_one_that_is_inher
     let words = message(&refused, condition::RECONCILING);
     assert!(words.contains(WORDS), "{words}");
     assert_eq!(without.children().await, Vec::<String>::new());
+}
+
+async fn count(world: &World, kind: &str, name: &str, event: &str) -> usize {
+    let events = world.until_event_about(kind, name, "AdmissionRefused").await;
+    events.iter().filter(|told| *told == event).count()
+}
+
+/// An object that policies of the gateway `shop` concern.
+fn labelled(mut object: Value) -> Value {
+    object["metadata"]["labels"] = json!({ NAME_LABEL: "shop" });
+    object
+}
+
+async fn refuses_statuses<'a>(world: &'a World, resource: &str, words: &str) -> Policies<'a> {
+    let policy = Policy { of: "shop", resource, operations: &["UPDATE"], does: Does::Refuses("false", words) };
+    Policies::new(world, &[policy]).await
+}
+
+#[tokio::test]
+async fn an_environment_whose_status_a_policy_refuses_is_a_cause_with_its_words_until_it_is_not() {
+    let world = World::audited("refused-envs").await;
+    // One needs a claim first, and the other is only switched on.
+    let host = "eu.refused-envs.example.com";
+    world.create::<Environment>(labelled(environment("dev", "shop", None))).await;
+    world.create::<Environment>(labelled(environment("eu", "shop", Some(host)))).await;
+    let policy = refuses_statuses(&world, "phasegate.dev/environments/status", "no environment on Fridays").await;
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "6s" }))).await;
+    let _operator = world.operator();
+
+    let told = world.until_condition("shop", condition::RECONCILING, "True", "AdmissionRefused").await;
+
+    let words = message(&told, condition::READY);
+    assert!(words.contains("the status of Environment ") && words.contains("no environment on Fridays"), "{words}");
+    assert!(!words.contains("hange the field"), "{words}");
+    let late = |gateway: &ApiGateway| gateway.status.as_ref().is_some_and(|status| status.history.len() > 1);
+    let late = world.until("shop", "judged", late).await;
+    assert_eq!(path(&late), [STARTED[0], "Started/Running StartDeadlineExceeded"]);
+    let story = &late.status.as_ref().unwrap().history[1].message;
+    assert!(story.contains("no environment on Fridays"), "{story}");
+    let warned = "Warning AdmissionRefused";
+    assert_eq!(count(&world, "Environment", "eu", warned).await, 1);
+    assert_eq!(count(&world, "ApiGateway", "shop", warned).await, 1);
+    // It serves, and is not as asked without them.
+    let told = world.until_condition("shop", condition::RECONCILING, "True", "AdmissionRefused").await;
+    assert!(is_true(&told, condition::AVAILABLE) && !is_true(&told, condition::READY), "{told:?}");
+
+    drop(policy);
+    for name in ["dev", "eu"] {
+        world.until::<Environment>(name, "active", is_active).await;
+    }
+    world.until_condition("shop", condition::READY, "True", "Started").await;
+}
+
+#[tokio::test]
+async fn a_status_that_a_policy_refuses_is_told_by_one_event_with_its_words() {
+    let world = World::audited("refused-status").await;
+    world.apply(&labelled(gateway("shop", json!({ "image": "acme/gateway:1" })))).await;
+    let policy = refuses_statuses(&world, "phasegate.dev/apigateways/status", "nothing is to be told").await;
+    let _operator = world.operator();
+
+    world.until_event("shop", "AdmissionRefused").await;
+    let events = world.api::<Event>().list(&ListParams::default()).await.unwrap();
+    let told = events.iter().find(|event| event.reason.as_deref() == Some("AdmissionRefused")).unwrap();
+    let words = told.note.as_deref().unwrap();
+    assert!(words.contains("the status of the ApiGateway") && words.contains("nothing is to be told"), "{words}");
+
+    drop(policy);
+    assert_eq!(path(&world.until_started("shop").await), STARTED);
+    assert_eq!(count(&world, "ApiGateway", "shop", "Warning AdmissionRefused").await, 1);
 }

@@ -8,10 +8,12 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use phasegate::api::{ApiGateway, Phase, Reason, State, condition};
+use phasegate::api::{ApiGateway, Environment, Phase, Reason, State, condition};
 use serde_json::json;
 
-use crate::harness::{Admission, STARTED, Webhook, World, eventually, gateway, is_true, message, path};
+use crate::harness::{
+    Admission, STARTED, Webhook, World, environment, eventually, gateway, is_active, is_true, message, path,
+};
 
 /// How much later than its deadline an attempt may be judged, on a machine with other work. What would hold it up here would take
 /// longer.
@@ -253,4 +255,88 @@ async fn a_deletion_that_a_webhook_denies_as_not_found_is_no_deletion() {
     webhook.answers(Admission::Allows);
     world.until_phase("shop", Phase::Stopped, State::Stopped).await;
     assert_eq!(world.gateway("shop").await.name_any(), "shop");
+}
+
+#[tokio::test]
+async fn a_webhook_of_environments_that_is_away_holds_the_clock_and_the_start_goes_on_when_it_is_back() {
+    let world = World::audited("env-away").await;
+    let webhook = Webhook::start(&world, &["phasegate.dev/environments/status"], 5).await;
+    webhook.goes_away().await;
+    let host = "eu.env-away.example.com";
+    world.create::<Environment>(environment("dev", "shop", None)).await;
+    world.create::<Environment>(environment("eu", "shop", Some(host))).await;
+    let _operator = world.operator();
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "5s" }))).await;
+
+    let told = world.until_condition("shop", condition::RECONCILING, "True", "WebhookUnavailable").await;
+
+    let words = message(&told, condition::READY);
+    let webhook_name = format!("{}.example.com", world.namespace);
+    assert!(words.contains("the status of Environment ") && words.contains(&webhook_name), "{words}");
+    world.until_event_about("Environment", "eu", "WebhookUnavailable").await;
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert_eq!(path(&world.gateway("shop").await), ["Starting/Running StartRequested"]);
+
+    webhook.comes_back().await;
+    assert_eq!(path(&world.until_started("shop").await), STARTED);
+    for name in ["dev", "eu"] {
+        world.until::<Environment>(name, "active", is_active).await;
+    }
+}
+
+#[tokio::test]
+async fn a_start_is_not_timed_out_by_a_webhook_of_its_own_status_that_is_away_for_longer_than_its_deadline() {
+    const DEADLINE: Duration = Duration::from_secs(8);
+    let world = World::audited("status-away").await;
+    let webhook = Webhook::start(&world, &["phasegate.dev/apigateways/status"], 1).await;
+    let _operator = world.operator();
+    world.apply(&gateway("shop", json!({ "image": "acme/never-ready:1", "startDeadline": "8s" }))).await;
+    world.until_phase("shop", Phase::Starting, State::Running).await;
+    webhook.answers(Admission::Hangs);
+    // It is no request, and its generation is recorded.
+    world.patch("shop", json!({ "spec": { "replicas": 2 } })).await;
+    world.until_event("shop", "WebhookUnavailable").await;
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    webhook.answers(Admission::Allows);
+
+    let given_up = until_given_up(&world, "shop").await;
+
+    let status = given_up.status.as_ref().unwrap();
+    let held = Duration::from_secs(status.attempt.as_ref().unwrap().held_seconds.unsigned_abs());
+    assert!(held >= Duration::from_secs(5), "{held:?}");
+    let history = transitions(&given_up);
+    let took = Duration::try_from(history[1].0.duration_since(history[0].0)).unwrap();
+    assert!(took + Duration::from_secs(1) >= DEADLINE + held, "it had {took:?}, of which {held:?} were held");
+    let warned = world.until_event("shop", "WebhookUnavailable").await;
+    assert_eq!(warned.iter().filter(|event| event.ends_with("WebhookUnavailable")).count(), 1, "{warned:?}");
+}
+
+#[tokio::test]
+async fn while_an_update_of_the_deployment_is_refused_the_pods_that_stand_say_what_is_wrong_with_them_as_well() {
+    let world = World::audited("both-told").await;
+    let webhook = Webhook::start(&world, &["apps/deployments"], 5).await;
+    let _operator = world.operator();
+    world.apply(&gateway("shop", json!({ "image": "acme/unpullable:1", "startDeadline": "120s" }))).await;
+    world.until_condition("shop", condition::RECONCILING, "True", "ImagePullFailed").await;
+
+    webhook.answers(Admission::Denies(403, "Forbidden"));
+    world.patch("shop", json!({ "spec": { "image": "acme/unpullable:2" } })).await;
+
+    let both = |gateway: &ApiGateway| {
+        let words = message(gateway, condition::READY);
+        words.starts_with("the API server refuses the Deployment: ")
+            && words.contains("not on Fridays")
+            && words.contains("besides, ")
+            && words.contains("acme/unpullable:1")
+    };
+    let told = world.until("shop", "told of both", both).await;
+    assert!(condition_is(&told, "AdmissionRefused"), "{told:?}");
+
+    webhook.answers(Admission::Allows);
+    world.until_condition("shop", condition::RECONCILING, "True", "ImagePullFailed").await;
+}
+
+fn condition_is(gateway: &ApiGateway, reason: &str) -> bool {
+    let conditions = &gateway.status.as_ref().unwrap().conditions;
+    conditions.iter().any(|found| found.type_ == condition::RECONCILING && found.reason == reason)
 }

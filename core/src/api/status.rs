@@ -237,7 +237,7 @@ pub struct ContestedField {
 }
 
 /// What messages are about that quote others, who say the same thing in changing words.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subject {
     /// The image that cannot be pulled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -246,6 +246,9 @@ pub struct Subject {
     // An open word, so that a version that does not know it can read the status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serving: Option<String>,
+    /// What is told beside the reason: the reason of a second cause, or what a stop waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<String>,
 }
 
 /// Who serves while pods do not come up.

@@ -1,12 +1,20 @@
 //! What a stop waits for, and what it leaves alone, in words.
 
 use super::diagnosis;
-use super::observed::{Child, Leaving, PodLeft, Presence};
+use super::observed::{Child, EnvironmentFacts, Leaving, Observed, PodLeft, Presence, Target};
 use super::situation::Situation;
 use crate::children::NAME_LABEL;
 
+/// What a stop waits for.
+pub(super) struct Remaining {
+    /// In words.
+    pub(super) message: String,
+    /// Who or what keeps it: of other pods that are kept alike the words say the same.
+    pub(super) kept_by: String,
+}
+
 /// What a stop waits for: the first in the order in which things are taken away.
-pub(super) fn remaining(s: &Situation<'_>) -> String {
+pub(super) fn remaining(s: &Situation<'_>) -> Remaining {
     let name = s.gateway.name_or_empty();
     let observed = s.observed;
     let child = [
@@ -20,14 +28,31 @@ pub(super) fn remaining(s: &Situation<'_>) -> String {
     let active = observed.environments.iter().find(|environment| environment.active);
     match (child, active) {
         (Some((child, Presence::Terminating)), _) => {
-            format!("{} {name:?}, which is being deleted: look at its finalizers", child.kind())
+            let message = format!("{} {name:?}, which is being deleted: look at its finalizers", child.kind());
+            Remaining { message, kept_by: format!("the finalizers of the {}", child.kind()) }
         }
-        (Some((child, _)), _) => match diagnosis::cause_of_child(observed, child) {
-            Some(cause) => format!("{} {name:?} to be deleted: {}", child.kind(), cause.message),
-            None => format!("{} {name:?} to be deleted", child.kind()),
-        },
-        (None, Some(environment)) => format!("Environment {:?} to be switched off", environment.name),
-        (None, None) => last_pods(&observed.pods.left, observed.pods.total),
+        (Some((child, _)), _) => {
+            to_be_written(observed, format!("{} {name:?} to be deleted", child.kind()), &Target::Child(child))
+        }
+        (None, Some(EnvironmentFacts { name, .. })) => {
+            let what = format!("Environment {name:?} to be switched off");
+            to_be_written(observed, what, &Target::Environment(name.clone()))
+        }
+        (None, None) => {
+            let pods = &observed.pods;
+            let kept_by = pods.left.first().map_or_else(String::new, what_keeps);
+            Remaining { message: last_pods(&pods.left, pods.total), kept_by }
+        }
+    }
+}
+
+/// What is to be written, and why it is not, where that is known.
+fn to_be_written(observed: &Observed, what: String, target: &Target) -> Remaining {
+    match diagnosis::cause_of(observed, |other| other == target) {
+        Some(cause) => {
+            Remaining { message: format!("{what}: {}", cause.message), kept_by: format!("{what}: {}", cause.reason) }
+        }
+        None => Remaining { message: what.clone(), kept_by: what },
     }
 }
 
@@ -49,7 +74,8 @@ fn what_keeps(pod: &PodLeft) -> String {
         [] if node.is_empty() => ", which is being deleted".to_owned(),
         [] => format!("{node}: look at the node; where that is gone for good, delete the pod with --force"),
         several => {
-            format!("{node}, kept by finalizers ({}): have their owner finish, or remove them", several.join(", "))
+            let names = diagnosis::first_of(several);
+            format!("{node}, kept by finalizers ({names}): have their owner finish, or remove them")
         }
     }
 }

@@ -4,8 +4,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
 use super::allowance::Breaches;
+use super::cleanup::Remaining;
 use super::diagnosis::{self, Cause};
-use super::observed::Presence;
+use super::observed::{Presence, Target};
 use super::place::Place;
 use super::situation::{DueStart, Situation};
 use super::words::{bounded, ended, human, say};
@@ -37,6 +38,11 @@ impl Outlook {
     /// The conditions, keeping the times of those that do not turn; and the words of those that say the same,
     /// where `keeps_words`.
     pub(super) fn conditions(&self, s: &Situation<'_>, before: &[Condition], keeps_words: bool) -> Vec<Condition> {
+        let quotes_more = self.subject.as_ref().is_some_and(|subject| subject.beside.is_some());
+        let keeps = |reason| {
+            let is_of_several = quotes_more && reason == Reason::WaitingForDeletion;
+            keeps_words && (is_of_several || has_others_words(reason))
+        };
         [
             (condition::READY, Some(&self.ready)),
             (condition::AVAILABLE, Some(&self.available)),
@@ -46,7 +52,7 @@ impl Outlook {
         ]
         .into_iter()
         .filter_map(|(type_, claim)| Some((type_, claim?)))
-        .map(|(type_, claim)| claim.render(s, type_, find(before, type_), keeps_words))
+        .map(|(type_, claim)| claim.render(s, type_, find(before, type_), keeps(claim.reason)))
         .chain(of_other_versions(before).cloned())
         .collect()
     }
@@ -63,9 +69,7 @@ impl Claim {
         let unturned = before.filter(|before| (before.status == "True") == self.is);
         // The same cause seen through another pod, or in newer words, is not news: rewriting
         // it would be a write per pod. Of another spec it is.
-        let same = unturned.filter(|before| {
-            keeps_words && says_still(before, self.reason, generation) && has_others_words(self.reason)
-        });
+        let same = unturned.filter(|before| keeps_words && says_still(before, self.reason, generation));
         let had_detail = unturned.filter(|before| {
             self.is_on_its_way()
                 && says_still(before, self.reason, generation)
@@ -179,9 +183,10 @@ fn who_serves(serving: Serving) -> &'static str {
 }
 
 /// Whether the message of a reason quotes the kubelet, the scheduler or a Deployment, who say the
-/// same thing in changing words; or who holds a host, which may change while many wait for it.
+/// Whether the message of a reason quotes the kubelet, the scheduler or a Deployment, who say the
+/// same thing in changing words; or names who holds a host, or pods, of which others may be next.
 fn has_others_words(reason: Reason) -> bool {
-    is_cause(reason) || matches!(reason, Reason::ProgressDeadlineExceeded | Reason::HostTaken)
+    is_cause(reason) || matches!(reason, Reason::ProgressDeadlineExceeded | Reason::HostTaken | Reason::CleanupStuck)
 }
 
 fn yes(reason: Reason, message: impl Into<String>) -> Claim {
@@ -259,7 +264,10 @@ fn deleting(s: &Situation<'_>) -> Outlook {
             );
             heals_by_waiting(Reason::RegistryUnavailable, &message)
         }
-        _ => heals_by_waiting(Reason::Deleting, "the gateway is being deleted"),
+        _ => match diagnosis::cause_of(s.observed, |what| *what == Target::Finalizers) {
+            Some(cause) if !left => visible(cause, None),
+            _ => heals_by_waiting(Reason::Deleting, "the gateway is being deleted"),
+        },
     };
     let others = s.others_finalizers().join(", ");
     let held = !left && !s.has_finalizer() && !others.is_empty();
@@ -269,12 +277,23 @@ fn deleting(s: &Situation<'_>) -> Outlook {
         outlook = heals_by_waiting(Reason::Deleting, &message);
     }
     if (left || held) && s.is_stuck() {
-        let remaining = if held { format!("finalizers of others: {}", say(&others)) } else { cleanup::remaining(s) };
-        let message = format!("the deletion waits for {remaining}");
-        outlook.cleanup_stuck = Some(yes(Reason::CleanupStuck, message.clone()));
-        outlook.stalled = yes(Reason::CleanupStuck, message);
+        let remaining = if held {
+            let message = format!("finalizers of others: {}", say(&others));
+            Remaining { kept_by: message.clone(), message }
+        } else {
+            cleanup::remaining(s)
+        };
+        stuck(&mut outlook, "deletion", remaining);
     }
     outlook
+}
+
+/// A stop or a deletion takes longer than it should.
+fn stuck(outlook: &mut Outlook, what: &str, remaining: Remaining) {
+    let message = format!("the {what} waits for {}", remaining.message);
+    outlook.cleanup_stuck = Some(yes(Reason::CleanupStuck, message.clone()));
+    outlook.stalled = yes(Reason::CleanupStuck, message);
+    outlook.subject = Some(Subject { beside: Some(bounded(remaining.kept_by)), ..Subject::default() });
 }
 
 fn unknown_phase(status: &ApiGatewayStatus) -> Outlook {
@@ -337,19 +356,26 @@ fn obstructed(s: &Situation<'_>, cause: &Cause) -> Outlook {
     }
 }
 
-/// A visible cause, and who serves meanwhile.
+/// A visible cause, and who serves meanwhile. What somebody has to end does not pass by itself.
 fn visible(cause: Cause, serving: Option<Serving>) -> Outlook {
+    let serving = serving.filter(|_| cause.reason != Reason::WaitingForDeletion);
     let meanwhile = serving.map_or_else(String::new, |serving| format!("; {}", who_serves(serving)));
     let message = format!("{}{meanwhile}. {}", cause.message.trim_end_matches('.'), cause.hint);
-    Outlook { subject: subject(cause.image, serving), ..heals_by_waiting(cause.reason, &message) }
+    let outlook = match cause.reason {
+        Reason::WaitingForDeletion => waits_for_somebody(cause.reason, &message),
+        _ => heals_by_waiting(cause.reason, &message),
+    };
+    Outlook { subject: subject(cause, serving), ..outlook }
 }
 
-fn subject(image: Option<String>, serving: Option<Serving>) -> Option<Subject> {
+fn subject(cause: Cause, serving: Option<Serving>) -> Option<Subject> {
     let serving = serving.map(|serving| serving.as_str().to_owned());
-    (image.is_some() || serving.is_some()).then_some(Subject { image: image.map(bounded), serving })
+    let beside = cause.beside.map(|reason| reason.to_string());
+    let subject = Subject { image: cause.image.map(bounded), serving, beside };
+    (subject != Subject::default()).then_some(subject)
 }
 
-fn sentence(cause: &Cause) -> String {
+pub(super) fn sentence(cause: &Cause) -> String {
     format!("{}. {}", cause.message.trim_end_matches('.'), cause.hint)
 }
 
@@ -360,6 +386,9 @@ fn obstacle(s: &Situation<'_>) -> Option<Cause> {
 fn pending(s: &Situation<'_>) -> Outlook {
     if let Some(cause) = obstacle(s) {
         return obstructed(s, &cause);
+    }
+    if let Some(cause) = diagnosis::cause_of(s.observed, |what| *what == Target::Finalizers) {
+        return visible(cause, None);
     }
     match &s.observed.registry.unavailable {
         Some(words) => heals_by_waiting(Reason::RegistryUnavailable, &registry_does_not_answer(words)),
@@ -372,8 +401,6 @@ fn starting(s: &Situation<'_>, status: &ApiGatewayStatus, reason: Reason) -> Out
         obstructed(s, &cause)
     } else if let Some(cause) = diagnosis::visible_cause(s) {
         visible(cause, (reason == Reason::Restarting).then(|| serving(s)))
-    } else if let Some(cause) = diagnosis::child_going(s) {
-        waits_for_somebody(cause.reason, &sentence(&cause))
     } else {
         let limit = deadline::limit(s.gateway, s.settings);
         let number = status.attempt.as_ref().map_or(1, |attempt| attempt.number);
@@ -419,7 +446,7 @@ fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
     let contested = diagnosis::visible_cause(s).filter(|cause| cause.reason == Reason::Contested);
     let is_allowed = s.observed.breaches == Breaches::default();
     if readiness::workload_ready(s.observed) && contested.is_none() && is_allowed {
-        if let Some(cause) = diagnosis::cause_without_budget(s.observed) {
+        if let Some(cause) = diagnosis::cause_beside(s) {
             return Outlook { available, ..visible(cause, None) };
         }
         return Outlook {
@@ -441,8 +468,6 @@ fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
         waits_for_somebody(Reason::Contested, &sentence(&cause))
     } else if let Some(cause) = diagnosis::visible_cause(s) {
         visible(cause, Some(serving(s)))
-    } else if let Some(cause) = diagnosis::child_going(s) {
-        waits_for_somebody(cause.reason, &sentence(&cause))
     } else {
         on_its_way(s, Reason::RollingOut, "a change is being rolled out or repaired")
     };
@@ -477,8 +502,11 @@ fn no_progress(s: &Situation<'_>, words: &str) -> Outlook {
     let (cause, serving) = (diagnosis::known_cause(s), serving(s));
     let why = cause.as_ref().map_or_else(|| words.to_owned(), sentence);
     let message = format!("the rollout makes no progress; {}: {why}", who_serves(serving));
-    let image = cause.and_then(|cause| cause.image);
-    Outlook { subject: subject(image, Some(serving)), ..waits_for_somebody(Reason::ProgressDeadlineExceeded, &message) }
+    let subject = match cause {
+        Some(cause) => subject(cause, Some(serving)),
+        None => Some(Subject { serving: Some(serving.as_str().to_owned()), ..Subject::default() }),
+    };
+    Outlook { subject, ..waits_for_somebody(Reason::ProgressDeadlineExceeded, &message) }
 }
 
 fn stopping_or_stopped(s: &Situation<'_>, status: &ApiGatewayStatus, place: Option<Place>) -> Outlook {
@@ -504,9 +532,7 @@ fn stopping_or_stopped(s: &Situation<'_>, status: &ApiGatewayStatus, place: Opti
         heals_by_waiting(if stopped { Reason::Pending } else { Reason::Stopping }, "the gateway is being stopped")
     };
     if !stopped && s.is_stuck() {
-        let message = format!("the stop waits for {}", cleanup::remaining(s));
-        outlook.cleanup_stuck = Some(yes(Reason::CleanupStuck, message.clone()));
-        outlook.stalled = yes(Reason::CleanupStuck, message);
+        stuck(&mut outlook, "stop", cleanup::remaining(s));
     }
     outlook
 }

@@ -18,7 +18,9 @@ pub fn backoff(gateway: &ApiGateway) -> Duration {
 
 /// How long the attempt has been running, held time left out.
 pub fn elapsed(attempt: &Attempt, moment: &Moment) -> Duration {
-    let held = Duration::from_secs(attempt.held_seconds.max(0).unsigned_abs()).saturating_add(moment.held);
+    let recorded = Duration::from_secs(attempt.held_seconds.max(0).unsigned_abs());
+    // What is held by now is held for whatever reason.
+    let held = recorded.saturating_add(moment.held.max(moment.unrecorded));
     moment.attempt.saturating_sub(held)
 }
 

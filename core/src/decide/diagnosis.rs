@@ -1,9 +1,9 @@
-//! Why a gateway does not start: an ordered list of small policies, the deepest cause first. `pods` holds those that ask
-//! the pods, `patience` says how long a trouble may last that may pass by itself, and `kubelets` reads the words of node,
-//! runtime and registry.
+//! Why a gateway does not start: two ordered lists of small policies, one of what the pods say and one of what became of our
+//! writes. Where both have a cause both are told. `pods` holds those that ask the pods, `patience` says how long a trouble may
+//! last that may pass by itself, and `kubelets` reads the words of node, runtime and registry.
 //!
 //! May import `api`, `children`, and of `decide` the facts and what follows from them: `observed`, `situation`,
-//! `outage`, `readiness`, `deadline` and `words`. Invariants: pure; the order of `POLICIES` alone says which of two causes is told;
+//! `outage`, `readiness`, `deadline` and `words`. Invariants: pure; the order of a list alone says which of its causes is told;
 //! and a cause says only what was observed.
 
 mod kubelets;
@@ -11,12 +11,13 @@ mod patience;
 mod pods;
 
 use super::allowance::NotAllowed;
-use super::observed::{Absent, Child, Going, Observed, Presence, Refusal, Repair, Unanswered};
+use super::observed::{Absent, Child, Going, Observed, Presence, Refusal, Repair, Target, Unanswered};
 use super::outage::{self, Outage, What};
+use super::place::Place;
 use super::situation::{Obstacle, Situation};
-use super::words::say;
+use super::words::{ended, say};
 use super::{deadline, readiness};
-use crate::api::{ADOPT_ANNOTATION, RETRY_ANNOTATION, Reason};
+use crate::api::{ADOPT_ANNOTATION, RETRY_ANNOTATION, Reason, State};
 use crate::children::Unfit;
 
 /// A cause, in words for the user.
@@ -30,26 +31,34 @@ pub struct Cause {
     pub hint: String,
     /// The image that it is about, if it is about one.
     pub image: Option<String>,
+    /// The reason of the cause that is told with it.
+    pub beside: Option<Reason>,
 }
 
 impl Cause {
     fn new(reason: Reason, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), hint: hint.into(), image: None }
+        Self { reason, message: message.into(), hint: hint.into(), image: None, beside: None }
+    }
+
+    /// This cause, and another that is there as well.
+    fn and(self, other: Self) -> Self {
+        Self {
+            reason: self.reason,
+            message: format!("{}; besides, {}", self.message.trim_end_matches('.'), other.message),
+            hint: format!("{} {}", ended(&self.hint), other.hint),
+            image: self.image.or(other.image),
+            beside: Some(other.reason),
+        }
     }
 }
 
 pub use patience::{Patience, events_are_due_in, patience_ends_in};
 pub use pods::not_ready_yet;
 
-type Policy = fn(&Situation<'_>, Patience) -> Option<Cause>;
-
-/// First match wins. What a pod says is deeper than what its Deployment says, and what the Deployment says is
-/// deeper than what the API server said to the operator. Of pods, that one is asked first which came furthest:
-/// whatever keeps the others, its own trouble would be theirs next. Only what may pass by itself comes after all that is
-/// sure to be wrong: a probe may fail because the gateway takes its time. Before all of them comes what
-/// holds the clock, or nobody would understand why no deadline passes.
-const POLICIES: &[Policy] = &[
-    |s, _| waits_for_others(s.observed),
+/// What the pods say: first match wins. What a pod says is deeper than what its Deployment says. Of pods, that one is asked
+/// first which came furthest: whatever keeps the others, its own trouble would be theirs next. Only what may pass by itself
+/// comes after all that is sure to be wrong: a probe may fail because the gateway takes its time.
+const OF_PODS: &[fn(&Situation<'_>, Patience) -> Option<Cause>] = &[
     pods::crash_loop,
     pods::killed_by_its_probe,
     |s, _| pods::runs_as_root(s.observed),
@@ -60,14 +69,15 @@ const POLICIES: &[Policy] = &[
     |s, _| pods::unschedulable(s.observed),
     pods::not_scheduled,
     |s, _| pods_refused(s.observed),
-    |s, _| child_refused(s.observed),
-    |s, _| child_unanswered(s.observed),
-    |s, _| contested(s.observed),
 ];
+
+/// What became of our writes: first match wins.
+const OF_WRITES: &[fn(&Situation<'_>) -> Option<Cause>] =
+    &[waits_for_others, needed_child_going, write_refused, write_unanswered, |s| contested(s.observed)];
 
 /// The cause that is visible now, if any.
 pub fn visible_cause(s: &Situation<'_>) -> Option<Cause> {
-    cause(s, Patience::Usual).or_else(|| cause_without_budget(s.observed))
+    cause(s, Patience::Usual).or_else(|| cause_beside(s))
 }
 
 /// What is known to be wrong where there is no time left in which it could pass.
@@ -75,31 +85,55 @@ pub fn known_cause(s: &Situation<'_>) -> Option<Cause> {
     cause(s, Patience::Over)
 }
 
+/// What the pods say is deeper than what the API server said to the operator, unless the pods are not those that are asked
+/// for. First of all comes what holds the clock, or nobody would understand why no deadline passes, and what somebody has to
+/// remove before anything can be made.
 fn cause(s: &Situation<'_>, patience: Patience) -> Option<Cause> {
-    POLICIES.iter().find_map(|policy| policy(s, patience))
+    let pods = OF_PODS.iter().find_map(|policy| policy(s, patience));
+    let writes = OF_WRITES.iter().find_map(|policy| policy(s));
+    let (Some(pods), Some(writes)) = (&pods, &writes) else { return pods.or(writes) };
+    let (pods, writes) = (pods.clone(), writes.clone());
+    let holds = waits_for_others(s).is_some() || needed_child_going(s).is_some();
+    let is_asked_otherwise = s.observed.is_hindered(&Target::Child(Child::Deployment));
+    Some(if holds || is_asked_otherwise { writes.and(pods) } else { pods.and(writes) })
 }
 
-/// Why the PodDisruptionBudget is not as desired. No start waits for it, and nothing is as asked without it.
-pub fn cause_without_budget(observed: &Observed) -> Option<Cause> {
-    if observed.disruption_budget.is_settled() || observed.disruption_budget == Presence::Expected {
-        return None;
+/// What a gateway that has started does not wait for, and without which it is not as asked: the PodDisruptionBudget, and its
+/// environments.
+pub fn cause_beside(s: &Situation<'_>) -> Option<Cause> {
+    let budget = &s.observed.disruption_budget;
+    let is_there = budget.is_settled() || *budget == Presence::Expected;
+    let hindered = cause_of(s.observed, |what| *what == Target::Child(Child::PodDisruptionBudget));
+    let without_budget = || hindered.or_else(|| child_going(s));
+    let environments = || cause_of(s.observed, |what| matches!(what, Target::Environment(_)));
+    if is_there { None } else { without_budget() }.or_else(environments)
+}
+
+/// Why something is not written, or deleted, where it was tried.
+pub fn cause_of(observed: &Observed, is_meant: impl Fn(&Target) -> bool) -> Option<Cause> {
+    let refused = observed.refusal.as_ref().filter(|refused| is_meant(&refused.what));
+    let unanswered = observed.unanswered.as_ref().filter(|unanswered| is_meant(&unanswered.what));
+    refused.map(of_refusal).or_else(|| unanswered.map(of_unanswered))
+}
+
+/// Whether nothing goes on without a write: where the gateway is, and whoever else is to make it.
+fn is_needed(s: &Situation<'_>, what: &Target) -> bool {
+    match what {
+        Target::Child(child) => *child != Child::PodDisruptionBudget,
+        Target::Environment(_) => s.place().is_some_and(Place::is_attempt),
+        Target::Finalizers | Target::Status => true,
     }
-    cause_of_child(observed, Child::PodDisruptionBudget)
 }
 
-/// Why a child is not written, or deleted, where it was tried.
-pub fn cause_of_child(observed: &Observed, child: Child) -> Option<Cause> {
-    let refused = observed.refusal.as_ref().filter(|refused| refused.child == child);
-    let unanswered = observed.unanswered.as_ref().filter(|unanswered| unanswered.child == child);
-    refused.map(refused_child).or_else(|| unanswered.map(unanswered_child))
-}
-
-/// The cause of a failed attempt: the known one, what was in the way, or how far it came.
-pub fn cause_of_failure(s: &Situation<'_>) -> Cause {
+/// The cause of a failed attempt, after which the gateway is in a state: the known one, what was in the way, or how far it came.
+pub fn cause_of_failure(s: &Situation<'_>, state: State) -> Cause {
     known_cause(s)
-        .or_else(|| child_going(s))
         .or_else(|| s.obstacle().map(|obstacle| obstacle_cause(s, &obstacle)))
-        .unwrap_or_else(|| slow_start(s))
+        .unwrap_or_else(|| slow_start(s, state))
+}
+
+fn needed_child_going(s: &Situation<'_>) -> Option<Cause> {
+    s.late_child().filter(|going| going.child != Child::PodDisruptionBudget).and_then(|_| child_going(s))
 }
 
 /// A child that was deleted stays, and nothing can be made in its place.
@@ -108,7 +142,7 @@ pub fn child_going(s: &Situation<'_>) -> Option<Cause> {
     let (kind, name) = (child.kind(), s.gateway.name_or_empty());
     let held_by = match finalizers.as_slice() {
         [] => "no finalizer holds it".to_owned(),
-        some => format!("held by {}", say(&some.join(", "))),
+        some => format!("held by {}", first_of(some)),
     };
     Some(Cause::new(
         Reason::WaitingForDeletion,
@@ -127,33 +161,43 @@ fn pods_refused(observed: &Observed) -> Option<Cause> {
     Some(refusal("the pods of the Deployment", message, is_quota(message)))
 }
 
-fn child_refused(observed: &Observed) -> Option<Cause> {
-    observed.refusal.as_ref().filter(|refused| refused.child != Child::PodDisruptionBudget).map(refused_child)
+fn write_refused(s: &Situation<'_>) -> Option<Cause> {
+    s.observed.refusal.as_ref().filter(|refused| is_needed(s, &refused.what)).map(of_refusal)
 }
 
-fn refused_child(refused: &Refusal) -> Cause {
-    refusal(&format!("the {}", refused.child.kind()), &refused.message, refused.quota)
+/// A write that was refused.
+pub fn of_refusal(refused: &Refusal) -> Cause {
+    let Refusal { what, message, quota } = refused;
+    let mut cause = refusal(&what.in_words(), message, *quota);
+    // There is no field in it that a user could change.
+    if !matches!(what, Target::Child(_)) {
+        cause.hint = format!("Ask who runs the cluster about the rule: the operator has to write {}.", what.in_words());
+    }
+    cause
 }
 
-fn waits_for_others(observed: &Observed) -> Option<Cause> {
-    // What a Deployment says about an API server that was away is read once it is back: it is over, and no news.
-    let is_news = |outage: &Outage<'_>| outage.what != What::Pods || outage.by != Absent::Cluster;
-    outage::of(observed).filter(is_news).map(|outage| absence(&outage))
+fn waits_for_others(s: &Situation<'_>) -> Option<Cause> {
+    let is_news = |outage: &Outage<'_>| match outage.what {
+        // What a Deployment says about an API server that was away is read once it is back: it is over, and no news.
+        What::Pods => outage.by != Absent::Cluster,
+        What::Written(what) => is_needed(s, what),
+    };
+    outage::of(s.observed).filter(is_news).map(|outage| absence(&outage))
 }
 
-fn child_unanswered(observed: &Observed) -> Option<Cause> {
-    let needed = |unanswered: &&Unanswered| unanswered.child != Child::PodDisruptionBudget;
-    observed.unanswered.as_ref().filter(needed).map(unanswered_child)
+fn write_unanswered(s: &Situation<'_>) -> Option<Cause> {
+    s.observed.unanswered.as_ref().filter(|unanswered| is_needed(s, &unanswered.what)).map(of_unanswered)
 }
 
-fn unanswered_child(unanswered: &Unanswered) -> Cause {
-    match outage::of_child(unanswered) {
+/// A write that was neither carried out nor refused.
+pub fn of_unanswered(unanswered: &Unanswered) -> Cause {
+    match outage::of_write(unanswered) {
         Some(outage) => absence(&outage),
         None => Cause::new(
             Reason::WriteUnanswered,
             format!(
-                "the {} cannot be written: {}, although it answers others",
-                unanswered.child.kind(),
+                "{} cannot be written: {}, although it answers others",
+                unanswered.what.in_words(),
                 say(&unanswered.words)
             ),
             "Ask who runs the cluster. Mostly an admission webhook takes its time: kubectl get \
@@ -166,7 +210,7 @@ fn unanswered_child(unanswered: &Unanswered) -> Cause {
 fn absence(outage: &Outage<'_>) -> Cause {
     const GOES_ON: &str = "It goes on by itself, and no deadline runs meanwhile.";
     let what = match outage.what {
-        What::Child(child) => format!("the {}", child.kind()),
+        What::Written(what) => what.in_words(),
         What::Pods => "the pods of the Deployment".to_owned(),
     };
     let words = say(outage.words);
@@ -283,7 +327,7 @@ fn runs(s: &Situation<'_>) -> bool {
     s.observed.deployment.is_ours()
 }
 
-fn slow_start(s: &Situation<'_>) -> Cause {
+fn slow_start(s: &Situation<'_>, state: State) -> Cause {
     let observed = s.observed;
     let rollout = &observed.rollout;
     let step = if let Some((child, presence)) = observed
@@ -321,8 +365,24 @@ fn slow_start(s: &Situation<'_>) -> Cause {
     Cause::new(
         Reason::SlowStart,
         format!("{step} after {elapsed} s, and {pod}"),
-        "Look at the pods' logs; if the gateway is only slow, raise spec.startDeadline.",
+        match state {
+            State::Stopped => "Look at the pods' logs; if the gateway is only slow, raise spec.startDeadline.",
+            // What serves is not rolled for a deadline alone.
+            _ => {
+                "Look at the pods' logs; if the gateway is only slow, raise spec.startDeadline and restart it: its pods keep \
+                 the time that they were made with."
+            }
+        },
     )
+}
+
+/// How many of somebody's names are told.
+const NAMED: usize = 3;
+
+/// The first of somebody's names, such as finalizers: anybody may write any number of any length.
+pub(super) fn first_of(names: &[String]) -> String {
+    let others = if names.len() > NAMED { " and others" } else { "" };
+    format!("{}{others}", say(&names[..names.len().min(NAMED)].join(", ")))
 }
 
 /// How a timed-out gateway is tried again.

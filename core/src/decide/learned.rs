@@ -3,9 +3,10 @@
 //! The decision is made once. What it led to is recorded with what was learned on the way; only the status and
 //! the Events are decided anew, and every change of phase is one that the plan held from the beginning.
 
-use super::observed::{Child, Moment, Observed, Presence, Refusal, Settings, Unanswered};
-use super::plan::Plan;
+use super::observed::{Child, Moment, Observed, Presence, Refusal, Settings, Target, Unanswered};
+use super::plan::{Note, Plan};
 use super::situation::Situation;
+use super::{conditions, diagnosis};
 use crate::api::ApiGateway;
 
 /// What a step taught that nobody knew when it was decided.
@@ -13,9 +14,9 @@ use crate::api::ApiGateway;
 pub enum Learned {
     /// A child was not as the cache had it: what it is.
     Surprise(Child, Presence),
-    /// The API server refused to write a child.
+    /// The API server refused a write.
     Refused(Refusal),
-    /// A child could not be written, and nobody refused it.
+    /// Something could not be written, and nobody refused it.
     Unanswered(Unanswered),
     /// The registry could not be written to: why.
     RegistryFailed(String),
@@ -23,12 +24,31 @@ pub enum Learned {
     MayNotLetGo,
 }
 
+impl Learned {
+    /// What is told of a write that was not carried out, where no status can say it.
+    pub fn note(&self) -> Option<Note> {
+        let cause = match self {
+            Self::Refused(refusal) => diagnosis::of_refusal(refusal),
+            Self::Unanswered(unanswered) => diagnosis::of_unanswered(unanswered),
+            Self::Surprise(..) | Self::RegistryFailed(_) | Self::MayNotLetGo => return None,
+        };
+        Some(Note { warning: true, reason: cause.reason, message: conditions::sentence(&cause) })
+    }
+}
+
 impl Observed {
     /// Folds what acting taught into the facts.
     pub fn learn(&mut self, learned: Learned) {
         match learned {
             Learned::Surprise(child, presence) => *self.child_mut(child) = presence,
-            Learned::Refused(refusal) => (self.refusal, self.unanswered) = (Some(refusal), None),
+            Learned::Refused(refusal) => {
+                // An environment is written by a pass of its own as well.
+                let is_anothers = |unanswered: &Unanswered| {
+                    matches!(unanswered.what, Target::Environment(_)) && unanswered.what != refusal.what
+                };
+                self.unanswered = self.unanswered.take().filter(is_anothers);
+                self.refusal = Some(refusal);
+            }
             Learned::Unanswered(unanswered) => self.unanswered = Some(unanswered),
             Learned::RegistryFailed(words) => self.registry.unavailable = Some(words),
             Learned::MayNotLetGo => self.registry.may_let_go = false,

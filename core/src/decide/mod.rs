@@ -36,7 +36,7 @@ mod words;
 use std::time::Duration;
 
 use crate::api::ApiGateway;
-use observed::{Moment, Observed, Settings};
+use observed::{Moment, Observed, Settings, Target};
 
 pub use learned::Learned;
 pub use place::Place;
@@ -60,7 +60,11 @@ pub fn judged_in(gateway: &ApiGateway, observed: &Observed, moment: &Moment, set
 impl Plan {
     /// The same plan, with the status and the Events that follow from it and from the facts.
     fn told(self, s: &Situation<'_>) -> Self {
-        if s.is_left_to_garbage_collection() || self.status_after.is_some() {
+        // Where that does not come, it is said why.
+        let waits = self
+            .status_after
+            .is_some_and(|step| !step.is_of_finalizers() || !s.observed.is_hindered(&Target::Finalizers));
+        if s.is_left_to_garbage_collection() || waits {
             return Self { status: None, notes: Vec::new(), ..self };
         }
         let movement = self.movement.as_ref();

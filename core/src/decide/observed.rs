@@ -37,9 +37,9 @@ pub struct Observed {
     pub lost: Vec<String>,
     /// What the registry has of the gateway.
     pub registry: RegistryFacts,
-    /// The last step of this attempt that the API server refused.
+    /// The last write of this attempt that the API server refused, or the last of an environment of its own.
     pub refusal: Option<Refusal>,
-    /// The last write of this attempt that was not carried out through no fault of the gateway.
+    /// The last write of this attempt, or of an environment, that was not carried out through no fault of the gateway.
     pub unanswered: Option<Unanswered>,
     /// Whether this process has tried the steps of the current attempt.
     pub tried: bool,
@@ -251,20 +251,37 @@ impl Observed {
         Child::ALL.map(|child| (child, self.child(child)))
     }
 
-    /// The troubles of pods of the template that is desired. What is wrong with others says nothing
-    /// about what is asked, nor is it known which these are while the Deployment's controller is behind. But where no
-    /// pod serves, a node that does not answer is a cause whatever its pods were made from.
+    /// The troubles of pods of the template that is desired, or of the one that stands where the other cannot be written. What
+    /// is wrong with others says nothing about what is asked, nor is it known which these are while the Deployment's controller
+    /// is behind. But where no pod serves, a node that does not answer is a cause whatever its pods were made from.
     pub fn troubles(&self) -> impl Iterator<Item = &PodTrouble> {
         let template = self.rollout.template.as_ref();
-        // One that somebody edited is told as well: its pods are those of what is stored.
-        let waits = !self.writes.wait(Child::Deployment).is_zero();
-        let known = self.deployment == Presence::Equal || waits || self.is_left_as_it_is(Child::Deployment);
-        let told = known && !self.rollout.behind;
+        let told = (self.deployment == Presence::Equal || self.deployment_stays_otherwise()) && !self.rollout.behind;
         let newest = move |pod: &&PodTrouble| {
             let of_newest = template.is_none() || pod.template.is_none() || pod.template.as_ref() == template;
             told && (of_newest || (self.rollout.available == 0 && pod.trouble == Trouble::NodeIsAway))
         };
         self.pods.troubles.iter().filter(newest)
+    }
+
+    /// Whether the Deployment is not as desired and is not about to be: it is contested, it was edited a moment ago, its write is
+    /// refused or not answered, or it is being deleted. What its pods say counts meanwhile.
+    pub(super) fn deployment_stays_otherwise(&self) -> bool {
+        let child = Child::Deployment;
+        let waits = !self.writes.wait(child).is_zero();
+        match self.deployment {
+            Presence::Terminating => true,
+            Presence::Different(_) | Presence::Immutable => {
+                waits || self.is_left_as_it_is(child) || self.is_hindered(&Target::Child(child))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the last write of something was refused, or not answered.
+    pub(super) fn is_hindered(&self, what: &Target) -> bool {
+        self.refusal.as_ref().is_some_and(|refusal| refusal.what == *what)
+            || self.unanswered.as_ref().is_some_and(|unanswered| unanswered.what == *what)
     }
 
     /// How a child is.
@@ -582,11 +599,36 @@ pub enum HostVerdict {
     },
 }
 
+/// What is written on a gateway's way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A child.
+    Child(Child),
+    /// The status of an environment: its name.
+    Environment(String),
+    /// The finalizers of the gateway itself.
+    Finalizers,
+    /// The status of the gateway itself. What keeps it from being written, no condition can say.
+    Status,
+}
+
+impl Target {
+    /// What it is, in words.
+    pub fn in_words(&self) -> String {
+        match self {
+            Self::Child(child) => format!("the {}", child.kind()),
+            Self::Environment(name) => format!("the status of Environment {name:?}"),
+            Self::Finalizers => "the finalizers of the ApiGateway".to_owned(),
+            Self::Status => "the status of the ApiGateway".to_owned(),
+        }
+    }
+}
+
 /// A write that the API server refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The child that was to be written.
-    pub child: Child,
+    /// What was to be written.
+    pub what: Target,
     /// The API server's words.
     pub message: String,
     /// Whether a quota was the cause.
@@ -596,12 +638,14 @@ pub struct Refusal {
 /// A write that was neither carried out nor refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unanswered {
-    /// The child that was to be written.
-    pub child: Child,
+    /// What was to be written.
+    pub what: Target,
     /// Who is away, as far as it is known.
     pub by: Absent,
     /// What was said about it.
     pub words: String,
+    /// For how long that has been so, as far as this process saw.
+    pub lasted: Duration,
 }
 
 /// What was missing for a write.
@@ -615,6 +659,13 @@ pub enum Absent {
     Permission,
     /// Nobody knows. The API server answers others.
     Unknown,
+}
+
+impl Absent {
+    /// Whether it is known to be nobody's fault whose clock runs.
+    pub fn holds_the_clock(&self) -> bool {
+        *self != Self::Unknown
+    }
 }
 
 /// When a decision is made: the wall clock for what is written down, and durations that a
@@ -633,6 +684,8 @@ pub struct Moment {
     pub failure: Duration,
     /// Since somebody asked for the deletion; zero when nobody did.
     pub deletion: Duration,
+    /// For how long somebody was away without whom the status cannot be written, as far as the status does not say it.
+    pub unrecorded: Duration,
 }
 
 impl Settings {

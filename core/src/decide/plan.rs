@@ -54,6 +54,11 @@ impl Step {
         }
     }
 
+    /// Whether it writes the finalizers of the gateway.
+    pub(super) fn is_of_finalizers(self) -> bool {
+        matches!(self, Self::AddFinalizer | Self::RemoveFinalizer)
+    }
+
     /// Whether it is a write to the registry. What fails there keeps nothing else from being done.
     pub fn is_registrys(self) -> bool {
         match self {

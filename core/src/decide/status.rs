@@ -1,12 +1,14 @@
 //! The status after a decision: what is recorded of the move, the requests, the clock, the host and the workload.
 
+use std::time::Duration;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::observed::{self, HostVerdict};
 use super::place::Place;
 use super::plan::{Move, NextAttempt};
 use super::situation::{Obstacle, Situation};
-use super::{cleanup, conditions, deadline, diagnosis, readiness, requests, words};
+use super::{cleanup, conditions, deadline, diagnosis, outage, readiness, requests, words};
 use crate::api::{
     Accepted, ApiGatewayStatus, Attempt, ContestedField, EnvironmentCount, Failure, HISTORY_LENGTH, HostClaim, Others,
     Phase, Reason, State, StoredChange, Transition,
@@ -26,7 +28,7 @@ pub(super) fn fold(s: &Situation<'_>, movement: Option<&Move>, before: &ApiGatew
     }
     forget_failure(s, &mut status);
     take_up_requests(s, movement, &mut status);
-    hold_clock(s, &mut status);
+    hold_clock(s, movement, &mut status);
     claim_host(s, &mut status);
     report_workload(s, &mut status);
     report_writes(s, &mut status);
@@ -38,7 +40,9 @@ pub(super) fn fold(s: &Situation<'_>, movement: Option<&Move>, before: &ApiGatew
 /// Says how the gateway is. Others' words are kept as long as they are about the same.
 fn tell(s: &Situation<'_>, before: &ApiGatewayStatus, status: &mut ApiGatewayStatus) {
     let outlook = conditions::outlook(s, status);
-    let unknown = before.subject.is_none();
+    // Whose messages say one thing alone.
+    let says_one_thing = outlook.subject.as_ref().is_none_or(|subject| subject.beside.is_none());
+    let unknown = before.subject.is_none() && says_one_thing;
     let conditions = |keeps_words| outlook.conditions(s, &before.conditions, keeps_words);
     status.conditions = conditions(unknown || before.subject == outlook.subject);
     if unknown && outlook.subject.is_some() {
@@ -56,7 +60,8 @@ fn transition(s: &Situation<'_>, movement: &Move, status: &mut ApiGatewayStatus)
     match movement.reason {
         Reason::Started => status.last_failure = None,
         Reason::StartDeadlineExceeded | Reason::RestartDeadlineExceeded if movement.phase == Phase::Started => {
-            let diagnosis::Cause { reason, message, hint, image: _ } = diagnosis::cause_of_failure(s);
+            let diagnosis::Cause { reason, message, hint, image: _, beside: _ } =
+                diagnosis::cause_of_failure(s, movement.state);
             let attempt = status.attempt.as_ref().map_or(0, |attempt| attempt.number);
             let [message, hint] = [message, hint].map(words::bounded);
             status.last_failure =
@@ -176,19 +181,30 @@ fn take_up_requests(s: &Situation<'_>, movement: Option<&Move>, status: &mut Api
     }
 }
 
-fn hold_clock(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
+fn hold_clock(s: &Situation<'_>, movement: Option<&Move>, status: &mut ApiGatewayStatus) {
     let starting = Place::of_status(status).is_some_and(Place::is_attempt);
+    let begins = movement.is_some_and(|movement| movement.attempt != NextAttempt::None);
     let Some(attempt) = &mut status.attempt else { return };
     match (starting && s.clock_is_held(), &attempt.held_since) {
-        (true, None) => attempt.held_since = Some(MicroTime(s.moment.now)),
-        (false, Some(_)) => {
+        (true, None) => {
+            let since = if begins { Duration::ZERO } else { unrecorded(s) };
+            attempt.held_since = Some(MicroTime(s.moment.now.checked_sub(since).unwrap_or(s.moment.now)));
+        }
+        (false, held_since) if held_since.is_some() || (starting && !begins) => {
             // Rounded up: a clock that was held never runs faster for it.
-            let held = s.moment.held.as_millis().div_ceil(1000);
+            let held = s.moment.held.max(s.moment.unrecorded).as_millis().div_ceil(1000);
             attempt.held_seconds = attempt.held_seconds.saturating_add(i64::try_from(held).unwrap_or(i64::MAX));
             attempt.held_since = None;
         }
         _ => {}
     }
+}
+
+/// For how long the clock of an attempt should have been held and the status does not say so: that could not be written either.
+fn unrecorded(s: &Situation<'_>) -> Duration {
+    let unanswered = s.observed.unanswered.as_ref().filter(|unanswered| outage::of_write(unanswered).is_some());
+    let lasted = unanswered.map_or(Duration::ZERO, |unanswered| unanswered.lasted);
+    lasted.max(s.moment.unrecorded).min(s.moment.attempt)
 }
 
 /// A claim is recorded with the start, or when the spec names another free host. It lasts

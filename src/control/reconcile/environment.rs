@@ -2,15 +2,15 @@
 
 use std::pin::pin;
 
-use k8s_openapi::jiff::Timestamp;
-
 use super::unreadable;
 use crate::api::{Environment, Guarded, ObjectKey};
 use crate::cache::caches::Caches;
+use crate::control::clock::Now;
 use crate::control::context::Context;
 use crate::control::error::Error;
 use crate::control::gather;
-use crate::control::record::{Unwritten, claims_newly, tell_no_room, with_host_reserved};
+use crate::control::record::{Unwritten, claims_newly, with_host_reserved};
+use crate::control::unwritten;
 use crate::decide::environment;
 use crate::queue::Next;
 
@@ -29,17 +29,24 @@ pub async fn reconcile(ctx: &Context, caches: &Caches, object: &Guarded<Environm
         return Ok(Next::WhenWoken);
     }
     let around = gather::around(caches, environment, gateway);
-    let Some(status) = environment::decide(environment, &around, Timestamp::now()) else { return Ok(Next::WhenWoken) };
+    let now = Now::read();
+    let Some(status) = environment::decide(environment, &around, now.wall) else {
+        unwritten::environment_is_written(ctx, environment);
+        return Ok(Next::WhenWoken);
+    };
     let before = environment.status.as_ref().map(|status| status.hosts.as_slice()).unwrap_or_default();
     let claims = claims_newly(before, &status.hosts)
         .then(|| caches.stake_of_environment(environment, &caches.routed_by(&environment.gateway_key())));
     let next = Environment { status: Some(status), ..environment.clone() };
     let write = pin!(ctx.calls.replace_status(&next));
     match with_host_reserved(caches, claims, write).await {
-        Ok(_) => Ok(Next::WhenWoken),
+        Ok(_) => {
+            unwritten::environment_is_written(ctx, environment);
+            Ok(Next::WhenWoken)
+        }
         Err(Unwritten::HostLost) => Ok(Next::Behind),
         Err(Unwritten::Failed(error)) => {
-            tell_no_room(ctx, environment, &error);
+            unwritten::environment(ctx, environment, &error, now).await;
             Error::again(error)
         }
     }

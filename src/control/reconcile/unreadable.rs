@@ -9,7 +9,7 @@ use crate::cluster::events;
 use crate::control::act::{self, Outcome};
 use crate::control::context::Context;
 use crate::control::error::Error;
-use crate::decide::{Note, say};
+use crate::decide::{Learned, Note, say};
 use crate::queue::Next;
 
 /// Reports a gateway. One that is being deleted is let go; what is in the registry is left to intake.
@@ -18,7 +18,10 @@ pub(super) async fn gateway(ctx: &Context, object: &Unreadable) -> Result<Next, 
     let kept = meta.finalizers.iter().flatten().any(|finalizer| finalizer == REGISTRY_FINALIZER);
     if meta.deletion_timestamp.is_some() && kept && ctx.memory.may_let_go(meta) {
         match act::let_go(ctx, meta).await {
-            Outcome::Failed(error) | Outcome::Unanswered(_, error) => return Error::again(error),
+            Outcome::Failed(error) | Outcome::Unwritten(_, error) | Outcome::Unanswered(_, error) => {
+                return Error::again(error);
+            }
+            Outcome::Learned(Learned::Refused(refusal)) => return Err(refusal.into()),
             Outcome::Behind => return Ok(Next::Behind),
             Outcome::Done | Outcome::HalfWay | Outcome::Learned(_) => {}
         }

@@ -62,7 +62,7 @@ const REFUSED: &[Row] = &[
         },
         ends: "Failed: the object is invalid",
         writes: &["Started Stopped, Ready False StartDeadlineExceeded"],
-        tells: &[],
+        tells: &["Warning AdmissionRefused"],
         remembers: &[],
     },
 ];

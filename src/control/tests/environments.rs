@@ -1,14 +1,17 @@
 //! Environments: as the last steps of their gateway's start, and in passes of their own.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::objects::{
-    ENVIRONMENT, STATUS, but, children_with, complete, deletes, environment, finalizer, json_of, named, recorded, set,
-    started, starting, strangers,
+    ENVIRONMENT, SERVICE, STATUS, but, children_with, complete, deletes, environment, finalizer, json_of, named,
+    recorded, set, started, starting, strangers,
 };
-use super::world::{Passed, Row, World, play, watched};
+use super::world::{Passed, Row, World, play, shop, watched};
 use crate::api::{ApiGateway, Environment, EnvironmentState, Guarded, Phase, State};
-use crate::cluster::tests::server::{Exchange, patch, put};
+use crate::cluster::tests::server::{Exchange, delete, patch, put};
+use crate::queue::{Key, Kind, Next};
 
 const ACTIVE: EnvironmentState = EnvironmentState::Active;
 const INACTIVE: EnvironmentState = EnvironmentState::Inactive;
@@ -22,6 +25,27 @@ fn served(w: &mut World, gateway: ApiGateway, state: EnvironmentState) {
 
 fn activated() -> Exchange {
     put(ENVIRONMENT).with("/metadata/resourceVersion", "1").with("/status/state", "Active")
+}
+
+fn is_away(exchange: Exchange) -> Exchange {
+    let words = "Internal error occurred: failed calling webhook \"no.example.com\": connection refused";
+    exchange.refused(500, "InternalError", words)
+}
+
+fn is_denied(exchange: Exchange) -> Exchange {
+    exchange.refused(403, "Forbidden", "environments.phasegate.dev \"shop-dev\" is forbidden: no")
+}
+
+const ANOTHER: &str = "/apis/phasegate.dev/v1alpha1/namespaces/tenants/environments/shop-eu/status";
+
+/// An environment of the same gateway, without a host.
+fn another() -> Environment {
+    but(environment(INACTIVE), |e| {
+        e.metadata.name = Some("shop-eu".to_owned());
+        e.metadata.uid = Some("uid-of-shop-eu".to_owned());
+        e.spec.host = None;
+        e.status.as_mut().unwrap().hosts.clear();
+    })
 }
 
 const SWITCHED: &[Row] = &[
@@ -51,6 +75,56 @@ const SWITCHED: &[Row] = &[
         writes: &["- Active, Ready True Started"],
         tells: &[],
         remembers: &["tried", "an outage"],
+    },
+    Row {
+        name: "an environment that a policy refuses is told, and does not keep others from being switched on",
+        given: |w| {
+            w.environment(&another());
+            served(w, starting(), INACTIVE);
+        },
+        script: |_| vec![is_denied(activated()), put(ANOTHER).with("/status/state", "Active"), put(STATUS)],
+        ends: "Refused the status of Environment \"shop-dev\": environments.phasegate.dev \"shop-dev\" is forbidden: no",
+        writes: &[
+            "- Active, Ready True Started",
+            "- Active, Ready True Started",
+            "Starting Running, Ready False AdmissionRefused",
+        ],
+        tells: &["Warning AdmissionRefused"],
+        remembers: &["tried", "refused the status of Environment \"shop-dev\"", "our write"],
+    },
+    Row {
+        name: "an environment whose webhook is away is told",
+        given: |w| served(w, starting(), INACTIVE),
+        script: |_| vec![is_away(activated()), put(STATUS)],
+        ends: "Failed: Internal error occurred: failed calling webhook \"no.example.com\": connection refused",
+        writes: &["- Active, Ready True Started", "Starting Running, Ready False WebhookUnavailable"],
+        tells: &["Warning WebhookUnavailable"],
+        remembers: &["tried", "unanswered the status of Environment \"shop-dev\"", "our write"],
+    },
+    Row {
+        name: "a write of an environment that hangs ends when the attempt is to be judged",
+        given: |w| {
+            served(w, starting(), INACTIVE);
+            w.is_due_in(Duration::from_secs(3));
+        },
+        script: |_| vec![activated().hangs(), put(STATUS)],
+        ends: "Failed: the API server did not answer within 3s",
+        writes: &["- Active, Ready True Started", "Starting Running, Ready False WriteUnanswered"],
+        tells: &["Warning WriteUnanswered"],
+        remembers: &["tried", "our write"],
+    },
+    Row {
+        name: "of a stop, an environment that is refused keeps no pod",
+        given: |w| {
+            w.environment(&environment(ACTIVE));
+            let children = children_with(&starting(), &[]);
+            w.has(recorded(Phase::Stopping, State::Stopped, 10), [children.service]);
+        },
+        script: |_| vec![is_denied(put(ENVIRONMENT)), delete(SERVICE)],
+        ends: "Refused the status of Environment \"shop-dev\": environments.phasegate.dev \"shop-dev\" is forbidden: no",
+        writes: &["- Inactive, Ready False GatewayNotStarted"],
+        tells: &[],
+        remembers: &["tried", "refused the status of Environment \"shop-dev\"", "deleted Service"],
     },
     Row {
         name: "once its environments are active the gateway has started",
@@ -159,6 +233,22 @@ fn unreadable() -> Value {
 }
 
 const ALONE: &[Alone] = &[
+    Alone {
+        name: "one whose status a policy refuses says so by an Event",
+        given: |w| served(w, started(), INACTIVE),
+        script: || vec![is_denied(activated())],
+        ends: "Failed: environments.phasegate.dev \"shop-dev\" is forbidden: no",
+        writes: &["- Active, Ready True Started"],
+        tells: &["Warning AdmissionRefused"],
+    },
+    Alone {
+        name: "one whose webhook is away, too",
+        given: |w| served(w, started(), INACTIVE),
+        script: || vec![is_away(activated())],
+        ends: "Failed: Internal error occurred: failed calling webhook \"no.example.com\": connection refused",
+        writes: &["- Active, Ready True Started"],
+        tells: &["Warning WebhookUnavailable"],
+    },
     Alone {
         name: "the environment of a started gateway that routes it becomes Active",
         given: |w| served(w, started(), INACTIVE),
@@ -313,4 +403,35 @@ async fn a_host_that_an_environment_could_not_claim_is_free_again() {
         w.environment_pass(vec![script]).await.unwrap();
         assert_eq!(w.caches.claims().reserve(&other()), fails);
     }
+}
+
+/// Its claim is a write of its own, which a start waits for.
+#[tokio::test(start_paused = true)]
+async fn a_start_says_what_keeps_an_environment_from_its_claim_and_goes_on_once_that_is_written() {
+    let mut w = World::new();
+    w.environment(&unclaimed());
+    let children = children_with(&starting(), &[]);
+    w.has(starting(), [complete(children.deployment), children.service, children.ingress]);
+    let gateway = || Key { object: shop(), kind: Kind::Gateway };
+    for (fails, reason) in
+        [(is_away as fn(Exchange) -> Exchange, "WebhookUnavailable"), (is_denied, "AdmissionRefused")]
+    {
+        let own = w.environment_pass(vec![fails(put(ENVIRONMENT))]).await.unwrap();
+        assert_eq!(own.tells, [format!("Warning {reason}")]);
+        assert_eq!(w.queue.begin(), Some(gateway()), "its gateway is woken");
+        w.queue.end(&gateway(), Next::WhenWoken);
+        let told = w.pass(vec![put(STATUS)]).await.unwrap();
+        assert_eq!(told.writes, [format!("Starting Running, Ready False {reason}")]);
+        // The next try fails alike, and is told to nobody.
+        let own = w.environment_pass(vec![fails(put(ENVIRONMENT))]).await.unwrap();
+        assert_eq!((own.tells.len(), w.queue.begin()), (0, None));
+        let told = w.pass(vec![]).await.unwrap();
+        assert_eq!(told.tells, [""; 0]);
+    }
+
+    w.environment_pass(vec![put(ENVIRONMENT)]).await.unwrap();
+
+    assert_eq!(w.queue.begin(), Some(gateway()));
+    let goes_on = w.pass(vec![put(STATUS)]).await.unwrap();
+    assert_eq!(goes_on.writes, ["Starting Running, Ready False Starting"]);
 }

@@ -67,6 +67,7 @@ impl World {
     /// Nothing is there but a namespace that allows any host, the objects are the record, and nobody else writes.
     pub(crate) fn new() -> Self {
         let server = Server::default();
+        let queue = WorkQueue::new(8);
         let claim = Claim::unconditional();
         let (outages, _) = Outages::new(server.client(), LastHeard::default(), Pulses::default(), String::new());
         let calls = Calls::new(server.client(), CALL_TIMEOUT, claim.clone(), outages.clone());
@@ -93,8 +94,9 @@ impl World {
             herald,
             metrics: Metrics::default(),
             registry: Registry::Kubernetes,
+            queue: queue.clone(),
         };
-        Self { ctx, caches, claim, queue: WorkQueue::new(8), server, writers, told }
+        Self { ctx, caches, claim, queue, server, writers, told }
     }
 
     /// A registry answers that has read everything, and that no write reaches any more.
@@ -263,10 +265,10 @@ impl World {
                 all.push("tried".to_owned());
             }
             if let Some(refusal) = remembered.refusal(&gateway) {
-                all.push(format!("refused {}", refusal.child.kind()));
+                all.push(format!("refused {}", refusal.what.in_words()));
             }
             if let Some(unanswered) = remembered.what_was_unanswered(&gateway) {
-                all.push(format!("unanswered {}", unanswered.child.kind()));
+                all.push(format!("unanswered {}", unanswered.what.in_words()));
             }
             for child in [Child::Deployment, Child::Service, Child::Ingress, Child::PodDisruptionBudget] {
                 match remembered.expectation(child, now) {
@@ -378,7 +380,7 @@ fn ends(ended: &Result<Next, Error>) -> String {
         // To five seconds: the wall clock goes on while a world is put together.
         Ok(Next::After(later)) => format!("After {}s", (later.as_secs_f64() / 5.0).round() * 5.0),
         Ok(next) => format!("{next:?}"),
-        Err(Error::Refused { kind, message }) => format!("Refused {kind}: {message}"),
+        Err(Error::Refused { what, message }) => format!("Refused {what}: {message}"),
         Err(Error::Registry(words)) => format!("Registry: {words}"),
         Err(Error::Call(error)) => format!("Failed: {error}"),
     }

@@ -62,7 +62,7 @@ impl<'a> Policies<'a> {
             Does::Refuses(..) => KINDS[1],
         };
         let (group, plural) = policy.resource.split_once('/').unwrap();
-        let rule = |group: &str, plural: &str, operations: &[&str]| json!({ "apiGroups": [group], "apiVersions": ["v1"], "operations": operations, "resources": [plural] });
+        let rule = |group: &str, plural: &str, operations: &[&str]| json!({ "apiGroups": [group], "apiVersions": ["*"], "operations": operations, "resources": [plural] });
         let of =
             format!("object.metadata.?labels[?\"phasegate.dev/gateway\"].orValue(\"\").startsWith({:?})", policy.of);
         let concerned = format!("{IS_PROBE} ? object.metadata.name == {:?} : {of}", probe(name));

@@ -55,7 +55,8 @@ const IN_FORCE: &str = "the webhook is in force";
 const NOWHERE: &str = "https://127.0.0.1:1/";
 
 impl<'a> Webhook<'a> {
-    /// A webhook that is asked about these resources of the world's namespace, as `group/plural`, and allows everything. The
+    /// A webhook that is asked about these resources of the world's namespace, as `group/plural` or `group/plural/status`, and
+    /// allows everything. The
     /// API server waits for it for so many seconds. Its name is `NAMESPACE.example.com`.
     ///
     /// It has the API server's own certificate, so the world's cluster has to be one that was started here.
@@ -103,7 +104,7 @@ impl<'a> Webhook<'a> {
     async fn configure(&self, resources: &[&str], seconds: u8) {
         let rule = |resource: &str| {
             let (group, plural) = resource.split_once('/').unwrap();
-            json!({ "apiGroups": [group], "apiVersions": ["v1"], "operations": ["*"], "resources": [plural] })
+            json!({ "apiGroups": [group], "apiVersions": ["*"], "operations": ["*"], "resources": [plural] })
         };
         let rules: Vec<Value> = resources.iter().copied().chain(["/configmaps"]).map(rule).collect();
         let authority = std::fs::read(self.world.cluster.kubeconfig.with_file_name("ca.crt")).unwrap();

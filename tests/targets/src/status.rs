@@ -97,7 +97,15 @@ fn moment() -> Timestamp {
 }
 
 fn at(since: Duration) -> Moment {
-    Moment { now: moment(), attempt: since, held: since, phase: since, failure: since, deletion: since }
+    Moment {
+        now: moment(),
+        attempt: since,
+        held: since,
+        phase: since,
+        failure: since,
+        deletion: since,
+        unrecorded: Duration::ZERO,
+    }
 }
 
 fn settings() -> Settings {

@@ -17,7 +17,7 @@ use crate::children::Inheritance;
 use crate::decide::allowance::{Allowance, Breaches, NotAllowed};
 use crate::decide::observed::{
     Absent, Answer, Child, Complaint, EnvironmentFacts, HostVerdict, Moment, Observed, PodTrouble, Pods, Presence,
-    Refusal, RegistryFacts, Rollout, Settings, Silence, Trouble, Unanswered, Writes,
+    Refusal, RegistryFacts, Rollout, Settings, Silence, Target, Trouble, Unanswered, Writes,
 };
 use crate::decide::{Plan, conditions, decide, requests};
 
@@ -65,6 +65,7 @@ pub fn after(seconds: u64) -> Moment {
         phase: secs(seconds),
         failure: Duration::ZERO,
         deletion: Duration::ZERO,
+        unrecorded: Duration::ZERO,
     }
 }
 
@@ -384,8 +385,14 @@ pub fn registry_away(observed: Observed) -> Observed {
 
 /// The last write of a child was neither carried out nor refused.
 pub fn unanswered(observed: Observed, child: Child, by: Absent) -> Observed {
-    let what = Unanswered { child, by, words: "connection refused".to_owned() };
-    but(observed, |o| o.unanswered = Some(what))
+    not_answered(observed, Target::Child(child), by)
+}
+
+/// The last write of something was neither carried out nor refused.
+pub fn not_answered(observed: Observed, what: Target, by: Absent) -> Observed {
+    let lasted = Duration::ZERO;
+    let unanswered = Unanswered { what, by, words: "connection refused".to_owned(), lasted };
+    but(observed, |o| o.unanswered = Some(unanswered))
 }
 
 /// An admission webhook.
@@ -395,8 +402,13 @@ pub fn webhook() -> Absent {
 
 /// The API server refused the last write of a child.
 pub fn refused(observed: Observed, child: Child) -> Observed {
+    denied(observed, Target::Child(child))
+}
+
+/// The API server refused the last write of something.
+pub fn denied(observed: Observed, what: Target) -> Observed {
     let message = "denied by policy".to_owned();
-    but(observed, |o| o.refusal = Some(Refusal { child, message, quota: false }))
+    but(observed, |o| o.refusal = Some(Refusal { what, message, quota: false }))
 }
 
 /// The same world, with a registry outside Kubernetes that has everything.

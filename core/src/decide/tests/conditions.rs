@@ -7,7 +7,9 @@ use super::builders::*;
 use crate::api::condition::{AVAILABLE, CLEANUP_STUCK, READY, RECONCILING, STALLED};
 use crate::api::{ApiGateway, ApiGatewayStatus, Reason, Serving, Subject};
 use crate::decide::conditions::{failing, find};
-use crate::decide::observed::{Child, HostVerdict, Leaving, Moment, Observed, PodLeft, Presence, Rollout, Trouble};
+use crate::decide::observed::{
+    Child, Going, HostVerdict, Leaving, Moment, Observed, PodLeft, Pods, Presence, Rollout, Trouble,
+};
 use crate::decide::{decide, human};
 
 /// Ready, Available, Reconciling, Stalled.
@@ -537,6 +539,66 @@ fn a_stop_that_is_stuck_names_what_it_waits_for() {
 }
 
 #[test]
+fn a_stop_that_waits_for_many_pods_is_written_again_only_when_something_else_keeps_them() {
+    let left = |pods: &[(&str, &str)]| {
+        but(nothing(), |o| {
+            let leaving = |node: &str| Leaving { node: Some(node.to_owned()), finalizers: Vec::new() };
+            let pod = |(pod, node): &(&str, &str)| PodLeft { pod: (*pod).to_owned(), leaving: Some(leaving(node)) };
+            o.pods.left = pods.iter().map(pod).collect();
+            (o.pods.total, o.pods.terminating) = (9, 9);
+        })
+    };
+    let mut gateway = stopping_as_asked();
+    let first = left(&[("shop-1", "n-1"), ("shop-2", "n-1"), ("shop-3", "n-2")]);
+    assert!(pass(&mut gateway, &first, &after(600)).status.is_some());
+    for next in [left(&[("shop-2", "n-1"), ("shop-3", "n-2")]), left(&[("shop-4", "n-1")])] {
+        assert_eq!(pass(&mut gateway, &next, &after(601)).status, None, "others of the same node");
+    }
+    let elsewhere = pass(&mut gateway, &left(&[("shop-3", "n-2")]), &after(602)).status.unwrap();
+    assert!(message(&elsewhere, CLEANUP_STUCK).contains("pod shop-3 on node n-2"), "{elsewhere:?}");
+}
+
+#[test]
+fn of_many_finalizers_the_first_are_named() {
+    let many: Vec<String> = (0..50).map(|number| format!("example.com/{number}-{}", "x".repeat(200))).collect();
+    let pod = but(nothing(), |o| {
+        let leaving = Some(Leaving { node: None, finalizers: many.clone() });
+        o.pods = Pods {
+            total: 1,
+            terminating: 1,
+            left: vec![PodLeft { pod: "shop-1".to_owned(), leaving }],
+            ..Pods::default()
+        };
+    });
+    let words = message(&status_after(&stopping_as_asked(), &pod, &after(600)), CLEANUP_STUCK);
+    assert!(words.len() < 600 && words.contains("example.com/0-") && words.contains(" and others)"), "{words}");
+    let service = but(child(serving(), Child::Service, Presence::Terminating), |o| {
+        o.writes.going = vec![Going { child: Child::Service, lasted: secs(30), finalizers: many }];
+    });
+    let words = message(&status_after(&started(), &service, &after(60)), READY);
+    assert!(words.len() < 700 && words.contains("example.com/0-") && words.contains(" and others"), "{words}");
+}
+
+#[test]
+fn a_second_cause_that_comes_later_is_told_and_goes_when_it_is_over() {
+    for began in [starting(), started()] {
+        let mut gateway = began;
+        let refused = refused(child(coming_up(), Child::Deployment, different()), Child::Deployment);
+        let both = image_not_pullable(refused.clone(), "shop-1");
+        let words = |gateway: &ApiGateway| message(&gateway.status.clone().unwrap(), READY);
+        pass(&mut gateway, &refused, &after(60));
+        assert!(!words(&gateway).contains("besides"), "{}", words(&gateway));
+        assert_eq!(pass(&mut gateway, &both, &after(61)).notes, [], "the reason is the same");
+        assert!(words(&gateway).contains("denied by policy; besides, "), "{}", words(&gateway));
+        // Another pod with the same trouble is no write.
+        let another = image_not_pullable(refused.clone(), "shop-2");
+        assert_eq!(pass(&mut gateway, &another, &after(62)).status, None);
+        pass(&mut gateway, &refused, &after(63));
+        assert!(!words(&gateway).contains("besides"), "{}", words(&gateway));
+    }
+}
+
+#[test]
 fn a_stop_that_is_stuck_says_who_keeps_it_from_deleting() {
     let left = child(nothing(), Child::Deployment, Presence::Equal);
     let words = |observed: Observed| message(&status_after(&stopping_as_asked(), &observed, &after(600)), STALLED);
@@ -764,19 +826,27 @@ fn the_status_says_what_its_messages_are_about() {
     let failing = |observed| image_not_pullable(observed, "shop-2");
     let crashing = |observed| in_trouble(observed, "shop-2", ended(1, ""));
     let rows = [
-        (starting(), failing(coming_up()), Some(Subject { image: image(), serving: None })),
+        (starting(), failing(coming_up()), Some(Subject { image: image(), serving: None, beside: None })),
         (starting(), crashing(coming_up()), None),
-        (restarting(), crashing(rolling_out()), Some(Subject { image: None, serving: word(Serving::OldPods) })),
-        (started(), failing(lost(serving())), Some(Subject { image: image(), serving: word(Serving::NoPod) })),
+        (
+            restarting(),
+            crashing(rolling_out()),
+            Some(Subject { image: None, serving: word(Serving::OldPods), beside: None }),
+        ),
+        (
+            started(),
+            failing(lost(serving())),
+            Some(Subject { image: image(), serving: word(Serving::NoPod), beside: None }),
+        ),
         (
             started(),
             no_progress(failing(rolling_out())),
-            Some(Subject { image: image(), serving: word(Serving::OldPods) }),
+            Some(Subject { image: image(), serving: word(Serving::OldPods), beside: None }),
         ),
         (
             started(),
             no_progress(but(rolling_out(), |o| o.rollout.updated = 2)),
-            Some(Subject { image: None, serving: word(Serving::OtherPods) }),
+            Some(Subject { image: None, serving: word(Serving::OtherPods), beside: None }),
         ),
         (started(), rolling_out(), None),
         (but(started(), suspends), failing(rolling_out()), None),

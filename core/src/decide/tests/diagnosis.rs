@@ -1,13 +1,14 @@
 //! Why a gateway did not start: the deepest cause, in words that name the object.
 
 use super::builders::*;
-use crate::api::{ApiGateway, Phase, Reason};
+use crate::api::{ApiGateway, Phase, Reason, State};
 use crate::decide::Step;
 use crate::decide::diagnosis::{
     self, Cause, cause_of_failure, events_are_due_in, how_to_retry, is_quota, obstacle_cause, patience_ends_in,
 };
 use crate::decide::observed::{
-    Absent, Answer, Child, Complaint, HostVerdict, Moment, Observed, Presence, Refusal, Trouble,
+    Absent, Answer, Child, Complaint, Going, HostVerdict, Moment, Observed, Presence, Refusal, Repair, Repaired,
+    Target, Trouble,
 };
 use crate::decide::requests::Requests;
 use crate::decide::{Obstacle, Situation};
@@ -18,7 +19,9 @@ fn pods_refused(observed: Observed, words: &str) -> Observed {
 }
 
 fn child_refused(observed: Observed, words: &str, quota: bool) -> Observed {
-    but(observed, |o| o.refusal = Some(Refusal { child: Child::Service, message: words.to_owned(), quota }))
+    but(observed, |o| {
+        o.refusal = Some(Refusal { what: Target::Child(Child::Service), message: words.to_owned(), quota })
+    })
 }
 
 const QUOTA: &str =
@@ -30,7 +33,7 @@ fn situation<'a>(gateway: &'a ApiGateway, observed: &'a Observed, moment: &'a Mo
 }
 
 fn failure(observed: &Observed) -> Cause {
-    cause_of_failure(&situation(&starting(), observed, &after(300)))
+    cause_of_failure(&situation(&starting(), observed, &after(300)), State::Stopped)
 }
 
 /// Of a start that may take 300 seconds: the usual time is half of that.
@@ -522,6 +525,72 @@ fn what_is_wrong_with_pods_of_another_template_is_not_told() {
     assert_eq!(visible_cause(&not_updated).unwrap().reason, Reason::AdmissionRefused, "it was not written");
 }
 
+/// The pods of a Deployment that is not as desired for a reason that stands.
+fn standing(observed: Observed) -> Observed {
+    image_not_pullable(child(observed, Child::Deployment, different()), "shop-1")
+}
+
+#[test]
+fn while_the_deployment_cannot_be_written_that_is_told_first_and_then_what_the_pods_that_stand_say() {
+    let deployment = Target::Child(Child::Deployment);
+    let parts = ["the Deployment", "; besides, ", "shop-1", "ghcr.io/acme/gateway:1"];
+    for (observed, reason) in [
+        (refused(standing(coming_up()), Child::Deployment), Reason::AdmissionRefused),
+        (not_answered(standing(coming_up()), deployment.clone(), webhook()), Reason::WebhookUnavailable),
+        (not_answered(standing(coming_up()), deployment.clone(), Absent::Permission), Reason::OperatorNotPermitted),
+        (not_answered(standing(coming_up()), deployment, Absent::Unknown), Reason::WriteUnanswered),
+    ] {
+        let cause = visible_cause(&observed).unwrap();
+        assert_cause(&cause, reason, &parts);
+        assert_eq!(cause.beside, Some(Reason::ImagePullFailed));
+        assert!(cause.message.find("the Deployment") < cause.message.find("shop-1"), "{cause:?}");
+        assert!(cause.hint.contains("spec.image"), "{cause:?}");
+    }
+    let alone = refused(child(coming_up(), Child::Deployment, different()), Child::Deployment);
+    let alone = visible_cause(&alone).unwrap();
+    assert_eq!((alone.reason, alone.beside), (Reason::AdmissionRefused, None));
+    let quota = but(refused(child(coming_up(), Child::Deployment, different()), Child::Deployment), |o| {
+        o.rollout.replica_failure = Some(QUOTA.to_owned());
+    });
+    assert_eq!(visible_cause(&quota).unwrap().beside, Some(Reason::QuotaExceeded));
+}
+
+#[test]
+fn while_the_deployment_is_being_deleted_and_does_not_go_its_pods_are_told_as_well() {
+    let going = |seconds| {
+        but(image_not_pullable(child(coming_up(), Child::Deployment, Presence::Terminating), "shop-1"), |o| {
+            let finalizers = vec!["example.com/hold".to_owned()];
+            o.writes.going = vec![Going { child: Child::Deployment, lasted: secs(seconds), finalizers }];
+        })
+    };
+    let late = visible_cause(&going(30)).unwrap();
+    assert_cause(&late, Reason::WaitingForDeletion, &["held by example.com/hold; besides, ", "shop-1"]);
+    assert_eq!(visible_cause(&going(10)).unwrap().reason, Reason::ImagePullFailed);
+}
+
+#[test]
+fn what_pods_say_that_are_as_asked_is_told_first_and_then_what_became_of_our_writes() {
+    let pulling = || image_not_pullable(coming_up(), "shop-1");
+    let refused = visible_cause(&refused(pulling(), Child::Service)).unwrap();
+    assert_cause(&refused, Reason::ImagePullFailed, &["shop-1", "; besides, the API server refuses the Service"]);
+    let contested = but(standing(coming_up()), |o| {
+        let last = Repair { child: Child::Deployment, path: "/spec/paused".to_owned(), manager: None };
+        o.writes.repaired = vec![Repaired { last, times: 4, wait: secs(4), calm_in: secs(64) }];
+    });
+    let contested = visible_cause(&contested).unwrap();
+    assert_cause(&contested, Reason::ImagePullFailed, &["shop-1", "; besides, the Deployment is changed again"]);
+    let held = visible_cause(&unanswered(pulling(), Child::Service, webhook())).unwrap();
+    assert_cause(&held, Reason::WebhookUnavailable, &["the Service", "; besides, ", "shop-1"]);
+}
+
+#[test]
+fn of_a_start_that_serves_on_a_longer_deadline_alone_reaches_no_pod() {
+    let observed = but(coming_up(), |o| o.rollout.desired = 3);
+    let hint = |state| cause_of_failure(&situation(&starting(), &observed, &after(300)), state).hint;
+    assert!(hint(State::Running).contains("raise spec.startDeadline and restart it"), "{}", hint(State::Running));
+    assert!(hint(State::Stopped).ends_with("raise spec.startDeadline."), "{}", hint(State::Stopped));
+}
+
 fn due_in(observed: &Observed) -> Option<std::time::Duration> {
     events_are_due_in(&situation(&starting(), observed, &after(60)))
 }
@@ -849,7 +918,11 @@ fn a_slow_start_names_the_pod_that_it_waits_for() {
 fn a_slow_start_leaves_held_time_out() {
     let held = but(starting(), |g| status(g).attempt.as_mut().unwrap().held_seconds = 600);
     let (observed, moment) = (coming_up(), after(900));
-    assert_cause(&cause_of_failure(&situation(&held, &observed, &moment)), Reason::SlowStart, &["after 300 s"]);
+    assert_cause(
+        &cause_of_failure(&situation(&held, &observed, &moment), State::Stopped),
+        Reason::SlowStart,
+        &["after 300 s"],
+    );
 }
 
 #[test]

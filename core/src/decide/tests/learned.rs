@@ -4,11 +4,14 @@ use super::builders::*;
 use super::edges;
 use crate::api::condition::{READY, RECONCILING, STALLED};
 use crate::api::{ApiGateway, Reason};
-use crate::decide::observed::{Absent, Child, Moment, Observed, Presence, Refusal, Unanswered};
+use crate::decide::observed::{Absent, Child, Moment, Observed, Presence, Refusal, Target, Unanswered};
 use crate::decide::{Learned, Plan, Step, decide};
 
 use Child::{Deployment, Ingress, Service};
-use Step::{ActivateDocuments, Create, DeactivateDocuments, Delete, Forget, Record, RemoveFinalizer, Report, Update};
+use Step::{
+    ActivateDocuments, ActivateEnvironments, AddFinalizer, Create, DeactivateDocuments, DeactivateEnvironments, Delete,
+    Forget, Record, RemoveFinalizer, Report, Update,
+};
 
 /// The phase, Ready, Reconciling, Stalled, and the Events.
 type Told = (&'static str, [&'static str; 3], &'static [Reason]);
@@ -17,16 +20,20 @@ type Row = (&'static str, ApiGateway, Observed, Moment, Vec<Step>, Learned, Opti
 
 fn refused(child: Child) -> Learned {
     let message = "admission webhook denied the request".to_owned();
-    Learned::Refused(Refusal { child, message, quota: false })
+    Learned::Refused(Refusal { what: Target::Child(child), message, quota: false })
 }
 
 fn over_quota(child: Child) -> Learned {
     let message = "exceeded quota: compute".to_owned();
-    Learned::Refused(Refusal { child, message, quota: true })
+    Learned::Refused(Refusal { what: Target::Child(child), message, quota: true })
 }
 
 fn is_away(child: Child, by: Absent) -> Learned {
-    Learned::Unanswered(Unanswered { child, by, words: "connection refused".to_owned() })
+    is_not_answered(Target::Child(child), by)
+}
+
+fn is_not_answered(what: Target, by: Absent) -> Learned {
+    Learned::Unanswered(Unanswered { what, by, words: "connection refused".to_owned(), lasted: secs(0) })
 }
 
 fn is_strangers(child: Child) -> Learned {
@@ -521,6 +528,130 @@ fn a_registry_that_fails_during_a_deletion_is_told_while_there_is_an_object() {
     assert!(words.contains("connection reset") && words.contains("it goes without it 15m after"), "{words}");
 }
 
+fn dev() -> Target {
+    Target::Environment("env-0".to_owned())
+}
+
+fn is_denied(what: Target) -> Learned {
+    Learned::Refused(Refusal { what, message: "denied by policy".to_owned(), quota: false })
+}
+
+fn hindrances(what: &Target) -> Vec<Learned> {
+    let away = [webhook(), Absent::Unknown].map(|by| is_not_answered(what.clone(), by));
+    away.into_iter().chain([is_denied(what.clone())]).collect()
+}
+
+#[test]
+fn an_environment_that_cannot_be_switched_is_told_in_the_same_pass() {
+    let refused = ["False AdmissionRefused", "True AdmissionRefused", "False AdmissionRefused"];
+    let away = ["False WebhookUnavailable", "True WebhookUnavailable", "False WebhookUnavailable"];
+    let one = |observed| environments(observed, &[false]);
+    check(vec![
+        (
+            "a start whose environment is refused says so",
+            starting(),
+            one(serving()),
+            after(1),
+            vec![ActivateEnvironments],
+            is_denied(dev()),
+            Some(("Starting", refused, &[Reason::AdmissionRefused])),
+        ),
+        (
+            "so does one whose environment has a webhook that is away",
+            starting(),
+            one(serving()),
+            after(1),
+            vec![ActivateEnvironments],
+            is_not_answered(dev(), webhook()),
+            Some(("Starting", away, &[Reason::WebhookUnavailable])),
+        ),
+        (
+            "a stop goes on",
+            stopping_as_asked(),
+            environments(child(serving(), Ingress, Presence::NotWanted), &[true]),
+            after(1),
+            vec![DeactivateEnvironments, Delete(Service), Delete(Deployment)],
+            is_denied(dev()),
+            Some(("Stopping", ["False Stopping", "True Stopping", "False Stopping"], &[])),
+        ),
+    ]);
+    for (by, is_held) in [(webhook(), true), (Absent::Permission, true), (Absent::Unknown, false)] {
+        let (_, recorded) = told(&starting(), &one(serving()), &after(1), is_not_answered(dev(), by.clone()));
+        assert_eq!(recorded.status.unwrap().attempt.unwrap().held_since.is_some(), is_held, "{by:?}");
+    }
+}
+
+#[test]
+fn an_environment_of_which_a_pass_of_its_own_says_that_it_cannot_be_written_is_told_where_something_waits_for_it() {
+    let refused = |observed| denied(environments(observed, &[false]), dev());
+    let ready = |gateway: &ApiGateway, observed| said(&status_after(gateway, &observed, &after(60)), READY);
+    assert_eq!(ready(&starting(), refused(coming_up())), "False AdmissionRefused");
+    assert_eq!(ready(&started(), refused(serving())), "False AdmissionRefused", "nothing else says so");
+    let pods = image_not_pullable(refused(rolling_out()), "shop-1");
+    assert_eq!(ready(&started(), pods), "False ImagePullFailed", "no pod waits for it");
+    let late = status_after(&starting(), &refused(serving()), &after(301));
+    assert_eq!(said(&late, READY), "False AdmissionRefused", "a start that ends without it says so at once");
+    let words = message(&status_after(&starting(), &refused(coming_up()), &after(60)), READY);
+    assert!(words.contains("refuses the status of Environment \"env-0\": denied by policy"), "{words}");
+    assert!(!words.contains("hange the field") && words.contains("Ask who runs the cluster"), "{words}");
+    let stuck = status_after(&stopping_as_asked(), &denied(environments(nothing(), &[true]), dev()), &after(600));
+    let words = message(&stuck, STALLED);
+    assert!(words.contains("Environment \"env-0\" to be switched off: the API server refuses"), "{words}");
+
+    let away = |observed| not_answered(environments(observed, &[false]), dev(), webhook());
+    assert!(!decide(&starting(), &away(serving()), &after(9_999), &SETTINGS).moves, "no deadline passes meanwhile");
+    assert_eq!(ready(&started(), away(serving())), "False WebhookUnavailable");
+    // What another write answers says nothing of the environment.
+    let both = but(away(coming_up()), |o| o.learn(over_quota(Child::PodDisruptionBudget)));
+    assert_eq!(ready(&starting(), both), "False WebhookUnavailable");
+}
+
+#[test]
+fn finalizers_that_cannot_be_written_are_told_by_the_status_that_waits_for_them() {
+    let refused = ["False AdmissionRefused", "True AdmissionRefused", "False AdmissionRefused"];
+    let away = ["False WebhookUnavailable", "True WebhookUnavailable", "False WebhookUnavailable"];
+    check(vec![
+        (
+            "of a new gateway",
+            fresh(),
+            external(nothing()),
+            after(0),
+            vec![AddFinalizer],
+            is_denied(Target::Finalizers),
+            Some(("none", refused, &[Reason::AdmissionRefused])),
+        ),
+        (
+            "whose webhook is away",
+            fresh(),
+            external(nothing()),
+            after(0),
+            vec![AddFinalizer],
+            is_not_answered(Target::Finalizers, webhook()),
+            Some(("none", away, &[Reason::WebhookUnavailable])),
+        ),
+        (
+            "of one that is to go",
+            deleting(),
+            external(nothing()),
+            after(1),
+            vec![RemoveFinalizer],
+            is_denied(Target::Finalizers),
+            Some(("Deleting", refused, &[Reason::AdmissionRefused])),
+        ),
+    ]);
+}
+
+#[test]
+fn what_no_status_can_say_is_told_by_an_event_in_the_same_words() {
+    let note = is_denied(Target::Status).note().unwrap();
+    assert_eq!((note.warning, note.reason), (true, Reason::AdmissionRefused));
+    let words = "the API server refuses the status of the ApiGateway: denied by policy. Ask who runs the cluster";
+    assert!(note.message.starts_with(words), "{}", note.message);
+    let note = is_not_answered(Target::Status, webhook()).note().unwrap();
+    assert!(note.reason == Reason::WebhookUnavailable && note.message.contains("\"no.example.com\""), "{note:?}");
+    assert_eq!(registry_failed().note(), None);
+}
+
 /// What a step may teach.
 fn lessons(step: Step) -> Vec<Learned> {
     let presences = [Presence::Stranger("nobody".to_owned()), Presence::Predecessor, Presence::Terminating];
@@ -532,6 +663,8 @@ fn lessons(step: Step) -> Vec<Learned> {
             surprises.into_iter().chain(failures).collect()
         }
         Delete(child) => vec![refused(child), is_away(child, webhook())],
+        ActivateEnvironments | DeactivateEnvironments => hindrances(&dev()),
+        AddFinalizer | RemoveFinalizer => hindrances(&Target::Finalizers),
         step if step.is_registrys() => vec![registry_failed()],
         _ => Vec::new(),
     }

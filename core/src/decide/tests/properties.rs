@@ -175,5 +175,6 @@ fn since_recorded(case: &Case, after: &ApiGatewayStatus) -> Moment {
         phase: since(after.history.last().map(|last| &last.at), case.moment.phase),
         failure: since(after.last_failure.as_ref().map(|failure| &failure.at), case.moment.failure),
         deletion: case.moment.deletion,
+        unrecorded: Duration::ZERO,
     }
 }

@@ -5,9 +5,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use super::builders::*;
 use crate::api::{ApiGateway, Attempt, EnvironmentCount, Failure, HostClaim, Phase, Reason, State, Transition};
 use crate::decide::decide;
-use crate::decide::observed::{Child, Moment, Observed, Presence};
+use crate::decide::observed::{Absent, Child, Moment, Observed, Presence};
 
-fn attempt_after(gateway: &ApiGateway, observed: &crate::decide::observed::Observed, moment: &Moment) -> Attempt {
+fn attempt_after(gateway: &ApiGateway, observed: &Observed, moment: &Moment) -> Attempt {
     status_after(gateway, observed, moment).attempt.unwrap()
 }
 
@@ -73,6 +73,41 @@ fn a_clock_is_held_from_the_moment_that_something_is_in_the_way() {
         let attempt = attempt_after(&gateway, &observed, &after(60));
         assert_eq!((attempt.held_since, attempt.held_seconds), (Some(wall(60)), 0), "{why}");
     }
+}
+
+#[test]
+fn a_clock_is_held_since_the_write_failed_first_and_not_since_that_could_be_recorded() {
+    let away_for = |seconds| {
+        but(unanswered(nothing(), Child::Deployment, webhook()), |o| {
+            o.unanswered.as_mut().unwrap().lasted = secs(seconds);
+        })
+    };
+    let since = |observed: &Observed, moment: &Moment| attempt_after(&starting(), observed, moment).held_since;
+    assert_eq!(since(&away_for(40), &after(60)), Some(wall(20)));
+    assert_eq!(since(&away_for(90), &after(60)), Some(wall(0)), "not from before the attempt");
+    let unrecorded = Moment { unrecorded: secs(50), ..after(60) };
+    assert_eq!(since(&away_for(40), &unrecorded), Some(wall(10)), "it could not be recorded before");
+    let asked = but(starting(), changes_the_image);
+    assert_eq!(attempt_after(&asked, &away_for(40), &after(60)).held_since, Some(wall(60)), "another attempt begins");
+    let unknown = unanswered(nothing(), Child::Deployment, Absent::Unknown);
+    let unknown = but(unknown, |o| o.unanswered.as_mut().unwrap().lasted = secs(40));
+    assert_eq!(since(&unknown, &after(60)), None);
+}
+
+#[test]
+fn time_in_which_the_status_could_not_be_written_is_held_time_once_it_can_be() {
+    let moment = |unrecorded| Moment { unrecorded: secs(unrecorded), ..after(400) };
+    let held = attempt_after(&starting(), &coming_up(), &moment(150));
+    assert_eq!((held.held_since, held.held_seconds), (None, 150));
+    assert!(!decide(&starting(), &coming_up(), &moment(101), &SETTINGS).moves, "99 of 300 s are left");
+    assert!(decide(&starting(), &coming_up(), &moment(99), &SETTINGS).moves);
+    // Of a clock that is held already nothing is added twice.
+    let since = held_since(starting(), 60);
+    let both = Moment { held: secs(340), ..moment(150) };
+    assert_eq!(attempt_after(&since, &coming_up(), &both).held_seconds, 350);
+    let asked = but(starting(), changes_the_image);
+    assert_eq!(attempt_after(&asked, &coming_up(), &moment(150)).held_seconds, 0, "another attempt begins");
+    assert_eq!(attempt_after(&started(), &serving(), &moment(150)).held_seconds, 0, "no clock runs");
 }
 
 fn held_since(gateway: ApiGateway, seconds: i64) -> ApiGateway {

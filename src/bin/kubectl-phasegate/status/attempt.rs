@@ -49,6 +49,7 @@ pub fn of(gateway: &ApiGateway, now: Timestamp) -> Option<Try> {
         phase: Duration::ZERO,
         failure: Duration::ZERO,
         deletion: Duration::ZERO,
+        unrecorded: Duration::ZERO,
     };
     let limit = gateway.spec.start_deadline.map(Duration::from);
     let elapsed = if running { deadline::elapsed(attempt, &moment) } else { Duration::ZERO };

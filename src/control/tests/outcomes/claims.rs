@@ -68,7 +68,7 @@ const CLAIMS: &[Row] = &[
         ends: "Failed: this operator is not leader",
         writes: &[],
         tells: &[],
-        remembers: &["tried", "refused Service", "created Deployment", "created Ingress"],
+        remembers: &["tried", "refused the Service", "created Deployment", "created Ingress"],
     },
     Row {
         name: "a claim expires by itself while the API server thinks about a read",

@@ -93,10 +93,10 @@ const FAILURES: &[Row] = &[
         name: "a refusal is told although a later call fails",
         given: nothing_is_there,
         script: |_| vec![post(DEPLOYMENTS).invalid("no such field"), post(SERVICES).unavailable(), put(STATUS)],
-        ends: "Refused Deployment: no such field",
+        ends: "Refused the Deployment: no such field",
         writes: &["Starting Running, Ready False AdmissionRefused"],
         tells: &["Warning AdmissionRefused"],
-        remembers: &["tried", "refused Deployment", "our write", "an outage"],
+        remembers: &["tried", "refused the Deployment", "our write", "an outage"],
     },
     Row {
         name: "a transition that cannot be written is no transition",
@@ -114,7 +114,7 @@ const FAILURES: &[Row] = &[
         ends: "Failed: unavailable",
         writes: &["Starting Running, Ready False AdmissionRefused"],
         tells: &[],
-        remembers: &["tried", "refused Service", "created Deployment", "created Ingress", "an outage"],
+        remembers: &["tried", "refused the Service", "created Deployment", "created Ingress", "an outage"],
     },
 ];
 

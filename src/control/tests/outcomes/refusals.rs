@@ -6,7 +6,7 @@ use crate::control::tests::objects::{
     DEPLOYMENT, DEPLOYMENTS, INGRESSES, SERVICES, STATUS, children_of, edited, of_another_selector, starting,
 };
 use crate::control::tests::world::{Row, World, play};
-use crate::decide::observed::{Child, Refusal};
+use crate::decide::observed::{Child, Refusal, Target};
 
 const QUOTA: &str = "pods \"shop\" is forbidden: exceeded quota: small";
 
@@ -15,10 +15,10 @@ const REFUSALS: &[Row] = &[
         name: "a child that is refused does not keep the others from being created",
         given: nothing_is_there,
         script: |_| vec![post(DEPLOYMENTS).invalid("no such field"), post(SERVICES), post(INGRESSES), put(STATUS)],
-        ends: "Refused Deployment: no such field",
+        ends: "Refused the Deployment: no such field",
         writes: &["Starting Running, Ready False AdmissionRefused"],
         tells: &["Warning AdmissionRefused"],
-        remembers: &["tried", "refused Deployment", "created Service", "created Ingress", "our write"],
+        remembers: &["tried", "refused the Deployment", "created Service", "created Ingress", "our write"],
     },
     Row {
         name: "of several refusals the first is told, and the others are tried all the same",
@@ -27,19 +27,19 @@ const REFUSALS: &[Row] = &[
             let second = post(SERVICES).invalid("the second");
             vec![post(DEPLOYMENTS).invalid("the first"), second, post(INGRESSES), put(STATUS)]
         },
-        ends: "Refused Deployment: the first",
+        ends: "Refused the Deployment: the first",
         writes: &["Starting Running, Ready False AdmissionRefused"],
         tells: &["Warning AdmissionRefused"],
-        remembers: &["tried", "refused Deployment", "created Ingress", "our write"],
+        remembers: &["tried", "refused the Deployment", "created Ingress", "our write"],
     },
     Row {
         name: "a quota is told as such",
         given: half_way,
         script: |_| vec![post(SERVICES).refused(403, "Forbidden", QUOTA), post(INGRESSES), put(STATUS)],
-        ends: "Refused Service: pods \"shop\" is forbidden: exceeded quota: small",
+        ends: "Refused the Service: pods \"shop\" is forbidden: exceeded quota: small",
         writes: &["Starting Running, Ready False QuotaExceeded"],
         tells: &["Warning QuotaExceeded"],
-        remembers: &["tried", "refused Service", "created Deployment", "created Ingress", "our write"],
+        remembers: &["tried", "refused the Service", "created Deployment", "created Ingress", "our write"],
     },
     Row {
         name: "a rule that forbids is a refusal like any other",
@@ -47,10 +47,10 @@ const REFUSALS: &[Row] = &[
         script: |_| {
             vec![post(SERVICES).refused(403, "Forbidden", "services are not yours"), post(INGRESSES), put(STATUS)]
         },
-        ends: "Refused Service: services are not yours",
+        ends: "Refused the Service: services are not yours",
         writes: &["Starting Running, Ready False AdmissionRefused"],
         tells: &["Warning AdmissionRefused"],
-        remembers: &["tried", "refused Service", "created Deployment", "created Ingress", "our write"],
+        remembers: &["tried", "refused the Service", "created Deployment", "created Ingress", "our write"],
     },
     Row {
         name: "an update that is refused is told",
@@ -59,10 +59,10 @@ const REFUSALS: &[Row] = &[
             let refused = put(DEPLOYMENT).refused(500, "InternalError", "a webhook will not have it");
             vec![get(DEPLOYMENT, edited(deployment())), refused, put(STATUS)]
         },
-        ends: "Refused Deployment: a webhook will not have it",
+        ends: "Refused the Deployment: a webhook will not have it",
         writes: &["Starting Running, Ready False AdmissionRefused"],
         tells: &["Warning AdmissionRefused"],
-        remembers: &["tried", "refused Deployment", "our write"],
+        remembers: &["tried", "refused the Deployment", "our write"],
     },
     Row {
         name: "a refusal that was told before is neither written nor told again",
@@ -72,15 +72,15 @@ const REFUSALS: &[Row] = &[
             w.has(w.cached(), []);
         },
         script: |_| vec![post(DEPLOYMENTS).invalid("no such field"), post(SERVICES), post(INGRESSES)],
-        ends: "Refused Deployment: no such field",
+        ends: "Refused the Deployment: no such field",
         writes: &[],
         tells: &[],
-        remembers: &["tried", "refused Deployment", "created Service", "created Ingress"],
+        remembers: &["tried", "refused the Deployment", "created Service", "created Ingress"],
     },
 ];
 
 fn no_such_field() -> Refusal {
-    Refusal { child: Child::Deployment, message: "no such field".to_owned(), quota: false }
+    Refusal { what: Target::Child(Child::Deployment), message: "no such field".to_owned(), quota: false }
 }
 
 #[tokio::test(start_paused = true)]
@@ -110,7 +110,7 @@ async fn a_refusal_that_speaks_of_an_immutable_field_deletes_nothing() {
     let mut script = refused();
     script.push(put(STATUS));
     let first = w.pass(script).await.unwrap();
-    assert_eq!(first.ends, "Refused Deployment: spec.selector: field is immutable");
+    assert_eq!(first.ends, "Refused the Deployment: spec.selector: field is immutable");
     assert_eq!(first.tells, ["Warning AdmissionRefused"]);
     let second = w.pass(refused()).await.unwrap();
     assert_eq!(second.ends, first.ends);

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
+
 use super::{deployment, deployment_is_edited, half_way, nothing_is_there};
-use crate::cluster::tests::server::{Exchange, get, post, put};
+use crate::cluster::tests::server::{Exchange, get, miss, post, put};
 use crate::control::clock::Now;
-use crate::control::tests::objects::{DEPLOYMENT, DEPLOYMENTS, INGRESSES, SERVICES, STATUS, edited, starting};
+use crate::control::tests::objects::{
+    BUDGET, DEPLOYMENT, DEPLOYMENTS, INGRESS, INGRESSES, SERVICE, SERVICES, STATUS, children_of, edited, starting,
+};
 use crate::control::tests::world::{Row, World, play};
-use crate::decide::observed::{Absent, Child, Unanswered};
+use crate::decide::observed::{Absent, Child, Target, Unanswered};
 
 const AWAY: &str = "Internal error occurred: failed calling webhook \"no.example.com\": connection refused";
 const DENIED: &str = "admission webhook \"no.example.com\" denied the request: not on Fridays";
@@ -25,7 +29,7 @@ const WEBHOOKS: &[Row] = &[
         ends: "Failed: Internal error occurred: failed calling webhook \"no.example.com\": connection refused",
         writes: &["Starting Running, Ready False WebhookUnavailable"],
         tells: &["Warning WebhookUnavailable"],
-        remembers: &["tried", "unanswered Deployment", "created Service", "created Ingress", "our write"],
+        remembers: &["tried", "unanswered the Deployment", "created Service", "created Ingress", "our write"],
     },
     Row {
         name: "a webhook that denies with 404 does not say that the object is gone",
@@ -34,28 +38,28 @@ const WEBHOOKS: &[Row] = &[
             let denied = put(DEPLOYMENT).refused(404, "NotFound", DENIED);
             vec![get(DEPLOYMENT, edited(deployment())), denied, put(STATUS)]
         },
-        ends: "Refused Deployment: admission webhook \"no.example.com\" denied the request: not on Fridays",
+        ends: "Refused the Deployment: admission webhook \"no.example.com\" denied the request: not on Fridays",
         writes: &["Starting Running, Ready False AdmissionRefused"],
         tells: &["Warning AdmissionRefused"],
-        remembers: &["tried", "refused Deployment", "our write"],
+        remembers: &["tried", "refused the Deployment", "our write"],
     },
     Row {
         name: "a webhook that denies as if there was one already is not looked for",
         given: half_way,
         script: |_| vec![post(SERVICES).refused(409, "AlreadyExists", DENIED), post(INGRESSES), put(STATUS)],
-        ends: "Refused Service: admission webhook \"no.example.com\" denied the request: not on Fridays",
+        ends: "Refused the Service: admission webhook \"no.example.com\" denied the request: not on Fridays",
         writes: &["Starting Running, Ready False AdmissionRefused"],
         tells: &["Warning AdmissionRefused"],
-        remembers: &["tried", "refused Service", "created Deployment", "created Ingress", "our write"],
+        remembers: &["tried", "refused the Service", "created Deployment", "created Ingress", "our write"],
     },
     Row {
         name: "a webhook that denies with 503 is no outage",
         given: half_way,
         script: |_| vec![post(SERVICES).refused(503, "ServiceUnavailable", DENIED), post(INGRESSES), put(STATUS)],
-        ends: "Refused Service: admission webhook \"no.example.com\" denied the request: not on Fridays",
+        ends: "Refused the Service: admission webhook \"no.example.com\" denied the request: not on Fridays",
         writes: &["Starting Running, Ready False AdmissionRefused"],
         tells: &["Warning AdmissionRefused"],
-        remembers: &["tried", "refused Service", "created Deployment", "created Ingress", "our write"],
+        remembers: &["tried", "refused the Service", "created Deployment", "created Ingress", "our write"],
     },
     Row {
         name: "a write that hangs ends when the attempt is to be judged, and not when a call does",
@@ -97,7 +101,7 @@ const WEBHOOKS: &[Row] = &[
 
 /// The Service could not be written for so many seconds.
 fn failing_since(w: &mut World, by: Absent, seconds: u64) {
-    let what = Unanswered { child: Child::Service, by, words: String::new() };
+    let what = Unanswered { what: Target::Child(Child::Service), by, words: String::new(), lasted: Duration::ZERO };
     w.remember(|gateway, remembered| {
         let mut then = Now::read();
         then.monotonic = then.monotonic.checked_sub(Duration::from_secs(seconds)).unwrap();
@@ -145,4 +149,53 @@ async fn what_an_api_server_without_its_storage_could_not_be_told_is_not_told_wh
     let back = w.pass(vec![post(SERVICES), post(INGRESSES)]).await.unwrap();
 
     assert_eq!((back.writes.len(), back.tells.len()), (0, 0), "{back:?}");
+}
+
+/// A gateway is starting whose status has something to say.
+fn something_is_to_be_told(w: &mut World) {
+    let children = children_of(&starting());
+    w.has(starting(), [children.deployment, children.service, children.ingress]);
+    let mut cached = w.cached();
+    cached.metadata.generation = Some(2);
+    // As it is after it was written and read.
+    let began = &mut cached.status.as_mut().unwrap().attempt.as_mut().unwrap().started_at.0;
+    *began = Timestamp::from_second(began.as_second()).unwrap();
+    w.gateway(&cached);
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_in_which_a_webhook_of_the_status_was_away_is_no_part_of_the_attempt() {
+    let mut w = World::new();
+    something_is_to_be_told(&mut w);
+    let first = w.pass(vec![is_away(put(STATUS))]).await.unwrap();
+    assert_eq!(first.tells, ["Warning WebhookUnavailable"]);
+
+    // Longer than the deadline of 300 s, and no live read: nothing is given up.
+    tokio::time::sleep(Duration::from_secs(400)).await;
+    let again = w.pass(vec![is_away(put(STATUS))]).await.unwrap();
+    assert_eq!((again.writes, again.tells), (vec!["Starting Running, Ready False Starting".to_owned()], vec![]));
+
+    let back = w.pass(vec![put(STATUS).with("/status/attempt/heldSeconds", 401)]).await.unwrap();
+    assert_eq!(back.writes, ["Starting Running, Ready False Starting"]);
+    let next = w.pass(vec![]).await.unwrap();
+    assert_eq!((next.ends.as_str(), next.writes.len()), ("After 300s", 0));
+    tokio::time::sleep(Duration::from_secs(290)).await;
+    assert_eq!(w.pass(vec![]).await.unwrap().ends, "After 10s", "from then on its clock runs");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_that_is_refused_is_told_by_an_event_now_and_then_and_holds_no_clock() {
+    let mut w = World::new();
+    something_is_to_be_told(&mut w);
+    let refused = || {
+        let words = "apigateways.phasegate.dev \"shop\" is forbidden: ValidatingAdmissionPolicy 'p' denied request: no";
+        put(STATUS).refused(422, "Invalid", words)
+    };
+    assert_eq!(w.pass(vec![refused()]).await.unwrap().tells, ["Warning AdmissionRefused"]);
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    assert_eq!(w.pass(vec![refused()]).await.unwrap().tells, [""; 0]);
+    tokio::time::sleep(Duration::from_secs(500)).await;
+    let reads = [DEPLOYMENT, SERVICE, INGRESS].map(miss);
+    let late = w.pass(reads.into_iter().chain([miss(BUDGET), refused()]).collect()).await.unwrap();
+    assert_eq!(late.tells, ["Warning AdmissionRefused"], "once in ten minutes");
 }

@@ -121,14 +121,15 @@ fn reason() -> BoxedStrategy<Reason> {
 }
 
 fn moment() -> BoxedStrategy<Moment> {
-    (time(), duration(), duration(), duration(), duration(), duration())
-        .prop_map(|(now, attempt, held, phase, failure, deletion)| Moment {
+    (time(), duration(), duration(), duration(), duration(), duration(), duration())
+        .prop_map(|(now, attempt, held, phase, failure, deletion, unrecorded)| Moment {
             now,
             attempt,
             held,
             phase,
             failure,
             deletion,
+            unrecorded,
         })
         .boxed()
 }

@@ -10,7 +10,7 @@ use crate::decide::Learned;
 use crate::decide::allowance::{Breaches, NotAllowed};
 use crate::decide::observed::{
     Absent, Answer, Child, Complaint, DEFAULT_SCHEDULER, EnvironmentFacts, Going, HostVerdict, Leaving, Observed,
-    PodLeft, PodTrouble, Pods, Presence, Refusal, RegistryFacts, Repair, Repaired, Rollout, Silence, Trouble,
+    PodLeft, PodTrouble, Pods, Presence, Refusal, RegistryFacts, Repair, Repaired, Rollout, Silence, Target, Trouble,
     Unanswered, Writes,
 };
 
@@ -231,8 +231,15 @@ fn registry() -> BoxedStrategy<RegistryFacts> {
     prop_oneof![Just(RegistryFacts::settled()), external].boxed()
 }
 
+fn target() -> BoxedStrategy<Target> {
+    let of_children = child().prop_map(Target::Child);
+    let of_environments = text().prop_map(Target::Environment);
+    prop_oneof![8 => of_children, 2 => of_environments, 1 => Just(Target::Finalizers), 1 => Just(Target::Status)]
+        .boxed()
+}
+
 fn refusal() -> BoxedStrategy<Refusal> {
-    (child(), text(), any::<bool>()).prop_map(|(child, message, quota)| Refusal { child, message, quota }).boxed()
+    (target(), text(), any::<bool>()).prop_map(|(what, message, quota)| Refusal { what, message, quota }).boxed()
 }
 
 fn unanswered() -> BoxedStrategy<Unanswered> {
@@ -242,7 +249,9 @@ fn unanswered() -> BoxedStrategy<Unanswered> {
         Just(Absent::Permission),
         Just(Absent::Unknown)
     ];
-    (child(), by, text()).prop_map(|(child, by, words)| Unanswered { child, by, words }).boxed()
+    (target(), by, text(), duration())
+        .prop_map(|(what, by, words, lasted)| Unanswered { what, by, words, lasted })
+        .boxed()
 }
 
 fn writes() -> BoxedStrategy<Writes> {

@@ -139,7 +139,9 @@ fn contested() -> BoxedStrategy<ContestedField> {
 }
 
 fn subject() -> BoxedStrategy<Subject> {
-    (maybe(text()), maybe(text())).prop_map(|(image, serving)| Subject { image, serving }).boxed()
+    (maybe(text()), maybe(text()), maybe(text()))
+        .prop_map(|(image, serving, beside)| Subject { image, serving, beside })
+        .boxed()
 }
 
 fn failure() -> BoxedStrategy<Failure> {
