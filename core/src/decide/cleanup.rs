@@ -3,6 +3,7 @@
 use super::diagnosis;
 use super::observed::{Child, Leaving, PodLeft, Presence};
 use super::situation::Situation;
+use super::words::say;
 use crate::children::NAME_LABEL;
 
 /// What a stop waits for: the first in the order in which things are taken away.
@@ -49,7 +50,7 @@ fn what_keeps(pod: &PodLeft) -> String {
         [] if node.is_empty() => ", which is being deleted".to_owned(),
         [] => format!("{node}: look at the node; where that is gone for good, delete the pod with --force"),
         several => {
-            format!("{node}, kept by finalizers ({}): have their owner finish, or remove them", several.join(", "))
+            format!("{node}, kept by finalizers ({}): have their owner finish, or remove them", say(&several.join(", ")))
         }
     }
 }

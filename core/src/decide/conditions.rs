@@ -8,7 +8,7 @@ use super::diagnosis::{self, Cause};
 use super::observed::Presence;
 use super::place::Place;
 use super::situation::{DueStart, Situation};
-use super::words::{ended, human, say};
+use super::words::{ended, human, plain, say};
 use super::{cleanup, deadline, readiness};
 use crate::api::{ApiGatewayStatus, Reason, Serving, Subject, condition};
 
@@ -83,7 +83,7 @@ impl Claim {
             type_: type_.to_owned(),
             status: if self.is { "True" } else { "False" }.to_owned(),
             reason: self.reason.to_string(),
-            message,
+            message: plain(&message),
             observed_generation: generation,
             last_transition_time: Time(seconds(unturned.map_or(s.moment.now, |before| before.last_transition_time.0))),
         }
@@ -333,6 +333,7 @@ fn visible(cause: Cause, serving: Option<Serving>) -> Outlook {
 
 fn subject(image: Option<String>, serving: Option<Serving>) -> Option<Subject> {
     let serving = serving.map(|serving| serving.as_str().to_owned());
+    let image = image.map(|image| say(&image));
     (image.is_some() || serving.is_some()).then_some(Subject { image, serving })
 }
 

@@ -14,7 +14,7 @@ use super::allowance::NotAllowed;
 use super::observed::{Absent, Child, Going, Observed, Presence, Refusal, Repair, Unanswered};
 use super::outage::{self, Outage, What};
 use super::situation::{Obstacle, Situation};
-use super::words::say;
+use super::words::{plain, say};
 use super::{deadline, readiness};
 use crate::api::{ADOPT_ANNOTATION, RETRY_ANNOTATION, Reason};
 
@@ -33,7 +33,7 @@ pub struct Cause {
 
 impl Cause {
     fn new(reason: Reason, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), hint: hint.into(), image: None }
+        Self { reason, message: plain(&message.into()), hint: plain(&hint.into()), image: None }
     }
 }
 
@@ -234,12 +234,12 @@ pub fn obstacle_cause(s: &Situation<'_>, obstacle: &Obstacle) -> Cause {
     match obstacle {
         Obstacle::HostTaken { host, by } => Cause::new(
             reason,
-            format!("host {host:?} is held by {by}"),
+            format!("host {host:?} is held by {}", say(by)),
             "Choose another spec.host, or wait until its holder drops it.",
         ),
         Obstacle::HostNotAllowed { host, allowed } => Cause::new(
             reason,
-            format!("host {host:?} is not below what the namespace allows: {allowed}"),
+            format!("host {host:?} is not below what the namespace allows: {}", say(allowed)),
             "Choose another spec.host, or ask who runs the cluster about the namespace's allowed hosts.",
         ),
         Obstacle::NotAllowed(breach) => Cause::new(
@@ -252,7 +252,7 @@ pub fn obstacle_cause(s: &Situation<'_>, obstacle: &Obstacle) -> Cause {
         }
         Obstacle::NameTaken { child, by } => Cause::new(
             reason,
-            format!("{} {name:?} exists and belongs to {by}; it is left alone", child.kind()),
+            format!("{} {name:?} exists and belongs to {}; it is left alone", child.kind(), say(by)),
             format!("Delete or rename that {}, or give the gateway another name.", child.kind()),
         ),
         Obstacle::WaitingForDeletion { child } => Cause::new(

@@ -9,6 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::conditions;
 use super::observed::HostVerdict;
 use super::place::Place;
+use super::words::{plain, say};
 use crate::api::{Environment, EnvironmentState, EnvironmentStatus, HostClaim, Reason, condition};
 
 /// What is known about an environment's gateway.
@@ -70,10 +71,10 @@ fn judge(environment: &Environment, around: &Around, state: EnvironmentState) ->
     };
     match &around.host {
         HostVerdict::Taken { host, by } => {
-            return (Inactive, Reason::HostTaken, format!("host {host:?} is held by {by}"));
+            return (Inactive, Reason::HostTaken, format!("host {host:?} is held by {}", say(by)));
         }
         HostVerdict::NotAllowed { host, allowed } => {
-            let message = format!("host {host:?} is not below what its namespace allows: {allowed}");
+            let message = format!("host {host:?} is not below what its namespace allows: {}", say(allowed));
             return (Inactive, Reason::HostNotAllowed, message);
         }
         HostVerdict::Free => {}
@@ -127,7 +128,7 @@ fn switch(
             type_: type_.to_owned(),
             status: text.to_owned(),
             reason: reason.to_string(),
-            message: message.to_owned(),
+            message: plain(message),
             observed_generation: environment.metadata.generation,
             last_transition_time: before
                 .map_or_else(|| Time(conditions::seconds(now)), |before| before.last_transition_time.clone()),

@@ -88,7 +88,7 @@ fn transition(s: &Situation<'_>, movement: &Move, status: &mut ApiGatewayStatus)
         to: movement.phase.clone(),
         state: movement.state,
         reason: movement.reason,
-        message: story(s, movement, status),
+        message: words::plain(&story(s, movement, status)),
         seconds: i64::try_from(s.moment.phase.as_secs()).unwrap_or(i64::MAX),
         others: Others::new(),
     });
@@ -252,8 +252,8 @@ fn report_writes(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
     status.contested = contested
         .map(|repaired| ContestedField {
             child: repaired.last.child.kind().to_owned(),
-            path: repaired.last.path.clone(),
-            manager: repaired.last.manager.clone(),
+            path: words::say(&repaired.last.path),
+            manager: repaired.last.manager.as_deref().map(words::say),
         })
         .collect();
 }

@@ -2,18 +2,22 @@
 
 use std::time::Duration;
 
-use crate::parse::is_hidden;
+use crate::shown::{line, on_one_line};
 
 /// How much is told of somebody else's words: a condition's message and an Event's note have limits.
 const LONGEST: usize = 300;
 
+/// How long a sentence may be that quotes others.
+const LONGEST_SENTENCE: usize = 2_000;
+
 /// Somebody else's words, on one line, without what a terminal would obey, and at most 300 characters long.
 pub fn say(words: &str) -> String {
-    let line = on_one_line(words);
-    match line.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
+    line(words, LONGEST)
+}
+
+/// A sentence of ours, as it goes into a status or an Event: whatever it quotes, it is a line.
+pub(super) fn plain(words: &str) -> String {
+    line(words, LONGEST_SENTENCE)
 }
 
 /// What a container said last. It may come from its log: its end counts, and what is a secret by its name or its place
@@ -25,11 +29,6 @@ pub(super) fn say_last(words: &str) -> String {
         Some((begin, _)) if surplus > 0 => format!("…{}", &line[begin..]),
         _ => line,
     }
-}
-
-fn on_one_line(words: &str) -> String {
-    let seen = words.split_whitespace().map(|word| word.chars().filter(|c| !is_hidden(*c)).collect::<String>());
-    seen.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// What stands where a secret was.

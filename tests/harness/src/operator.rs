@@ -2,8 +2,10 @@
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::cluster::Cluster;
+use crate::command::run;
 use crate::components::{child_of, signal};
 use crate::places::scratch;
 use crate::supervised::Supervised;
@@ -33,6 +35,13 @@ impl Operator {
     /// Sends a signal to it, and not to its supervisor.
     pub fn signal(&self, name: &str) {
         signal(child_of(self.process.pid()), name);
+    }
+
+    /// Lets it have no more files and connections than so many.
+    #[cfg(target_os = "linux")]
+    pub fn limit_files(&self, most: usize) {
+        let pid = child_of(self.process.pid()).to_string();
+        run(Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={most}:{most}")])).unwrap();
     }
 
     /// Waits until it has ended by itself, and returns its exit code.
