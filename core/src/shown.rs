@@ -122,7 +122,9 @@ mod tests {
 
     #[test]
     fn what_people_write_is_shown_as_it_is() {
-        for text in ["Größe", "日本語", "Привет", "שלום", "مرحبا", "e\u{301}", "naïve – “quoted” … 100 %", "🦀", "a\u{a0}b"] {
+        for text in
+            ["Größe", "日本語", "Привет", "שלום", "مرحبا", "e\u{301}", "naïve – “quoted” … 100 %", "🦀", "a\u{a0}b"]
+        {
             assert_eq!((piece(text), lines(text)), (text.into(), text.into()));
             assert_eq!(json(text), text);
         }

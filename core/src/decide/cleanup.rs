@@ -50,7 +50,10 @@ fn what_keeps(pod: &PodLeft) -> String {
         [] if node.is_empty() => ", which is being deleted".to_owned(),
         [] => format!("{node}: look at the node; where that is gone for good, delete the pod with --force"),
         several => {
-            format!("{node}, kept by finalizers ({}): have their owner finish, or remove them", say(&several.join(", ")))
+            format!(
+                "{node}, kept by finalizers ({}): have their owner finish, or remove them",
+                say(&several.join(", "))
+            )
         }
     }
 }

@@ -23,7 +23,7 @@ fn fresh(name: &str) -> PathBuf {
 }
 
 /// The files of a report, by name.
-fn unzipped(path: &Path) -> BTreeMap<String, String> {
+pub fn unzipped(path: &Path) -> BTreeMap<String, String> {
     let mut archive = zip::ZipArchive::new(std::fs::File::open(path).unwrap()).unwrap();
     let names: Vec<String> = archive.file_names().map(|name| name.unwrap().into_owned()).collect();
     let mut read = |name: &String| {

@@ -19,6 +19,7 @@ use crate::cluster::{Cluster, ClusterArguments};
 use crate::failure::{self, Failure};
 use crate::offline;
 use crate::output;
+use crate::terminal::Shown;
 
 use archive::Archive;
 use kinds::{CHILDREN, ENVIRONMENTS, EVENTS, GATEWAYS, OPERATOR, OPERATORS};
@@ -120,5 +121,5 @@ pub async fn run(arguments: &Report, cluster: &ClusterArguments) -> Result<(), F
     for sentence in &unread {
         offline::note(&format!("not in the report: {sentence}"));
     }
-    output::print(&format!("{}\n", path.display()))
+    output::print(&Shown::sentence(&path.display().to_string()))
 }

@@ -16,6 +16,7 @@ use crate::cluster::Cluster;
 use crate::failure::Failure;
 use crate::output::Data;
 use crate::progress::Progress;
+use crate::terminal::Shown;
 
 /// How many objects are asked for at once.
 const PAGE: u32 = 500;
@@ -92,7 +93,7 @@ impl<'a> Writer<'a> {
                 self.uids.extend(object["metadata"]["uid"].as_str().map(str::to_owned));
                 self.redactor.meet(&object);
                 let text = Data::Yaml.text(&self.redactor.object(&object))?;
-                self.archive.add(&format!("---\n{text}"))?;
+                self.archive.add(&Shown::from_iter([Shown::text("---\n"), text]))?;
                 count += 1;
             }
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
@@ -124,7 +125,7 @@ impl<'a> Writer<'a> {
                 match pods.logs(&pod.name_any(), &params).await {
                     Ok(log) => {
                         self.archive.begin(&format!("operator/{file}.log"))?;
-                        self.archive.add(&self.redactor.text(&log))?;
+                        self.archive.add(&Shown::text(&self.redactor.text(&log)))?;
                     }
                     Err(error) => self.could_not(&format!("the log {file}"), Some(namespace), &error),
                 }
@@ -139,14 +140,14 @@ impl<'a> Writer<'a> {
     /// When the file cannot be written.
     pub fn finish(mut self, server: &str, now: Timestamp) -> Result<Vec<String>, Failure> {
         self.archive.begin("report.txt")?;
-        self.archive.add(&format!(
+        self.archive.add(&Shown::text(&format!(
             "time: {now}\nkubectl-phasegate: {}\nKubernetes: {server}\n\nobjects\n{}\n",
             env!("CARGO_PKG_VERSION"),
             self.counts.join("\n")
-        ))?;
+        )))?;
         if !self.unread.is_empty() {
             self.archive.begin("not-read.txt")?;
-            self.archive.add(&format!("{}\n", self.unread.join("\n")))?;
+            self.archive.add(&self.unread.iter().map(|line| Shown::sentence(line)).collect())?;
         }
         self.archive.finish()?;
         Ok(self.unread)
