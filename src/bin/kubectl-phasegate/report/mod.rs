@@ -5,7 +5,9 @@
 
 mod archive;
 mod kinds;
+mod met;
 mod redact;
+mod shapes;
 mod writer;
 
 use std::path::PathBuf;
@@ -32,7 +34,8 @@ pub const EXAMPLES: &str = "Examples:
   kubectl phasegate report -A --since 2h -o incident.zip
 
 The file holds gateways, environments, their children, pods and events as YAML, and the operator's pods with their \
-logs. Values of variables, arguments and annotations are left out, and whatever looks like a credential; Secrets and \
+logs. Values of variables, arguments, labels and annotations are left out wherever they are repeated, and so is whatever looks \
+like a credential; Secrets and \
 ConfigMaps are never read, nor are the logs of gateways. What you may not read is listed in not-read.txt. Look through it \
 before you hand it on.";
 

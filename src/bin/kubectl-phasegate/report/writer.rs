@@ -82,16 +82,15 @@ impl<'a> Writer<'a> {
                     break;
                 }
             };
-            for object in page.items {
-                let mut object = serde_json::to_value(object).unwrap_or_default();
+            let objects: Vec<Value> =
+                page.items.into_iter().map(|object| serde_json::to_value(object).unwrap_or_default()).collect();
+            // The operator's log speaks of those as well that are not wanted.
+            objects.iter().for_each(|object| self.redactor.meet(object));
+            for mut object in objects.into_iter().filter(&wanted) {
                 // Items of a list do not say of what kind they are.
                 object["apiVersion"] = format!("{}/{}", kind.group, kind.version).trim_start_matches('/').into();
                 object["kind"] = kind.kind.into();
-                if !wanted(&object) {
-                    continue;
-                }
                 self.uids.extend(object["metadata"]["uid"].as_str().map(str::to_owned));
-                self.redactor.meet(&object);
                 let text = Data::Yaml.text(&self.redactor.object(&object))?;
                 self.archive.add(&Shown::from_iter([Shown::text("---\n"), text]))?;
                 count += 1;
