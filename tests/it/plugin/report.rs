@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{assert_snapshot, bare, file, plugin, run};
 use crate::harness::{World, environment, gateway};
-use crate::pods::{GATEWAY, pod_of, tells};
+use crate::pods::{pod_of, says};
 
 /// What nobody may find in a report: values of a variable that is secret by its name and of one that is not, an argument's,
 /// a flag, a program, an annotation's of others and one that looks like ours, a label's, a path's and a query's.
@@ -94,7 +94,7 @@ async fn a_report_holds_what_helps_and_no_secret() {
     let pod = pod_of(&world, "shop", "acme/unpullable:1").await;
     let said =
         format!("cannot log in with {} at {}, password is hunter2, AKIAIOSFODNN7EXAMPLE", SECRETS[0], SECRETS[1]);
-    tells(&world, &pod, GATEWAY, "Unhealthy", &said).await;
+    says(&world, &pod, json!({ "message": said })).await;
     let path = fresh("report.zip");
     let path_text = path.to_str().unwrap();
     let arguments = ["report", "-o", path_text, "--operator-namespace", &world.namespace];
@@ -140,7 +140,7 @@ async fn a_report_holds_what_helps_and_no_secret() {
         ("pods.yaml", "ImagePullBackOff"),
         ("deployments.yaml", "--token=REDACTED"),
         ("events.yaml", "reason: ImagePullFailed"),
-        ("events.yaml", "cannot log in with REDACTED at REDACTED, password is REDACTED, REDACTED"),
+        ("pods.yaml", "cannot log in with REDACTED at REDACTED, password is REDACTED, REDACTED"),
         ("report.txt", "apigateways.yaml: 2\n"),
         ("operator/pods.yaml", "name: phasegate-0\n"),
     ] {
