@@ -8,8 +8,11 @@ use regex::{Captures, Regex};
 
 use super::met::REDACTED;
 
-/// A pattern, and what is kept of what it finds; `None`: it finds nothing here.
-struct Rule(Regex, fn(&Captures<'_>) -> Option<String>);
+/// What is kept of what was found; `None`: it was nothing.
+type Kept = fn(&Captures<'_>) -> Option<String>;
+
+/// A pattern, and what is kept of what it finds.
+struct Rule(Regex, Kept);
 
 /// Names that a secret's value follows in a text.
 const NAMES: &str = r"(?:pass(?:word|wd|phrase|code)|pwd|secret|token|credentials?|bearer|jwt|(?:api|access|account|private|secret|signing|encryption|shared|master|client|auth|session)[-_. ]?(?:access[-_. ]?)?(?:key|secret|token)(?:[-_. ]?id)?|session[-_. ]?id|conn(?:ection)?[-_. ]?str(?:ing)?|dsn)";
@@ -22,9 +25,9 @@ const SURE_NAMES: &str =
 const PREFIXES: &str = r"(?:gh[pousr]_|github_pat_|gl[a-z]{2,8}-|gldt-|xox[a-z](?:\.[a-z]+)?-|xapp-|sk-|sk_|rk_|pk_live_|whsec_|npm_|pypi-|dckr_(?:pat|oat)_|hv[sbr]\.|do[opr]_v1_|dapi|hf_|shp(?:at|ca|pa|ss)_|lin_api_|ATATT|ATBB|ATCTT|AIza|ya29\.|GOCSPX-|1//0|SG\.|key-|pat-|sq0[a-z]{3}-|EAAA|glsa_|glc_|nvapi-|r8_|rubygems_|tfp_|pul-|FwoG|IQoJ)";
 
 static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
-    let redacted: fn(&Captures<'_>) -> Option<String> = |_| Some(REDACTED.to_owned());
-    let after_name: fn(&Captures<'_>) -> Option<String> = |found| Some(format!("{}{REDACTED}", &found[1]));
-    let rules: Vec<(String, fn(&Captures<'_>) -> Option<String>)> = vec![
+    let redacted: Kept = |_| Some(REDACTED.to_owned());
+    let after_name: Kept = |found| Some(format!("{}{REDACTED}", &found[1]));
+    let rules: Vec<(String, Kept)> = vec![
         // Private keys, also those of which a message has only the begin or the end.
         (
             r"(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----.*?-----END [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----".to_owned(),
