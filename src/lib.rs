@@ -3,7 +3,7 @@
 //! The folders in their order; each imports only what stands before it. The pure ones are the crate `phasegate-core`.
 //! The plugin is built without the operator's: of all this it needs the core, and the way to the API server.
 
-pub use phasegate_core::{api, children, decide, parse};
+pub use phasegate_core::{api, children, decide, parse, shown};
 
 #[cfg(feature = "operator")]
 pub mod queue;

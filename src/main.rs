@@ -9,6 +9,7 @@ use phasegate::api;
 use phasegate::cluster::client;
 use phasegate::service::args::{Arguments, Command, Run};
 use phasegate::service::{run, telemetry};
+use phasegate::shown;
 
 /// The operator failed while it ran.
 const FAILED: u8 = 1;
@@ -18,6 +19,9 @@ const USAGE: u8 = 2;
 const BAD_VALUE: u8 = 3;
 /// It is not known how to reach the API server.
 const NO_CLUSTER: u8 = 4;
+
+/// How long a sentence may be that quotes others.
+const LONGEST: usize = 2_000;
 
 // One thread: see ARCHITECTURE.md, "One thread".
 #[tokio::main(flavor = "current_thread")]
@@ -29,7 +33,7 @@ async fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, sentence)) => {
-            eprintln!("phasegate: {sentence}");
+            eprintln!("phasegate: {}", shown::line(&sentence, LONGEST));
             ExitCode::from(code)
         }
     }

@@ -83,12 +83,6 @@ fn is_dns_1123_label(text: &str) -> bool {
     !text.is_empty() && text.len() <= 63 && text.chars().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }
 
-/// Whether a character of somebody's text is obeyed by a terminal, cannot be seen, or would let the text look like another.
-pub fn is_hidden(char: char) -> bool {
-    char.is_control()
-        || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,9 +21,13 @@ use super::claim::Claim;
 use super::reachability::Outages;
 use crate::api::ObjectKey;
 use crate::decide::answer::is_too_large;
+use crate::shown::line;
 
 /// The field manager of our writes.
 pub const FIELD_MANAGER: &str = "phasegate";
+
+/// How much is kept of what an API server says: it may quote all of what it refuses.
+const LONGEST: usize = 4_000;
 
 /// Why a call did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -42,8 +46,8 @@ pub enum CallError {
 /// An API server's refusal in its own words, without the debug form that kube appends.
 fn words(error: &kube::Error) -> String {
     match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
+        kube::Error::Api(status) => line(&status.message, LONGEST),
+        other => line(&other.to_string(), LONGEST),
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::calls::{Calls, FIELD_MANAGER};
 use crate::decide::Note;
+use crate::shown::on_one_line;
 
 /// What an Event is about, of an object whose metadata alone is known.
 pub fn about<K: Resource<DynamicType = ()>>(meta: &ObjectMeta) -> ObjectReference {
@@ -79,9 +80,11 @@ impl Herald {
 
 /// An Event's note may have 1,024 bytes.
 fn shortened(message: &str) -> String {
-    let mut end = message.len().min(1_000);
-    while !message.is_char_boundary(end) {
+    let mut line = on_one_line(message);
+    let mut end = line.len().min(1_000);
+    while !line.is_char_boundary(end) {
         end -= 1;
     }
-    message[..end].to_owned()
+    line.truncate(end);
+    line
 }

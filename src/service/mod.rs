@@ -9,6 +9,7 @@ pub mod telemetry;
 pub mod health;
 pub mod view;
 
+mod connections;
 pub mod serve;
 
 pub mod run;

@@ -11,9 +11,14 @@ use axum::routing::get;
 use k8s_openapi::jiff::Timestamp;
 use tokio::net::TcpListener;
 
+use super::connections;
 use super::health::{Standing, not_alive, not_ready, remarks};
 use super::view::View;
 use crate::metrics::Metrics;
+use crate::shown;
+
+/// How long a sentence may be.
+const LONGEST: usize = 2_000;
 
 /// What serves `/livez`, `/readyz` and `/metrics` for as long as somebody runs it. The address is listened on already.
 ///
@@ -33,11 +38,7 @@ pub async fn serve(
         .route("/readyz", get(async move || readiness(&ready.standing())))
         .route("/metrics", get(async move || exposition(&metrics, &view)));
     tracing::info!(address = %listener.local_addr()?, "health and metrics are served");
-    Ok(async move {
-        if let Err(error) = axum::serve(listener, routes).await {
-            tracing::error!(%error, "health and metrics are not served any more");
-        }
-    })
+    Ok(connections::answer(listener, routes))
 }
 
 fn readiness(standing: &Standing) -> Response {
@@ -47,10 +48,14 @@ fn readiness(standing: &Standing) -> Response {
 /// `ok` and what is worth knowing, or a line for everything that is wrong.
 fn verdict(wrong: &[String], remarks: &[String]) -> Response {
     if wrong.is_empty() {
-        let lines = ["ok".to_owned()].iter().chain(remarks).map(|line| format!("{line}\n")).collect::<String>();
-        return (StatusCode::OK, lines).into_response();
+        return (StatusCode::OK, format!("ok\n{}", lines(remarks))).into_response();
     }
-    (StatusCode::SERVICE_UNAVAILABLE, wrong.join("\n") + "\n").into_response()
+    (StatusCode::SERVICE_UNAVAILABLE, lines(wrong)).into_response()
+}
+
+/// The API server's words, and the names that it tells, are others'.
+fn lines(sentences: &[String]) -> String {
+    sentences.iter().map(|sentence| format!("{}\n", shown::line(sentence, LONGEST))).collect()
 }
 
 fn exposition(metrics: &Metrics, view: &View) -> Response {

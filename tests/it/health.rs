@@ -1,7 +1,7 @@
 //! The operator says over HTTP how it is doing, and that is true.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
@@ -11,6 +11,8 @@ use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use phasegate::api::{ApiGateway, Environment, Phase, State};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::harness::{Fault, Health, Proxy, World, environment, eventually, gateway};
 
@@ -115,6 +117,53 @@ async fn an_operator_that_cannot_reach_the_api_server_is_not_ready_and_alive() {
     health.until("/livez", 200, &[]).await;
     drop(cut);
     health.until("/readyz", 200, &["ok"]).await;
+}
+
+/// A connection to an operator's port that sends this and then nothing more.
+async fn silent(health: &Health, sent: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(health.address()).await.unwrap();
+    // It may have been closed already.
+    let _ = stream.write_all(sent).await;
+    stream
+}
+
+/// Whether the other side closes a connection in time.
+async fn is_closed(stream: &mut TcpStream, within: Duration) -> bool {
+    let mut answer = Vec::new();
+    tokio::time::timeout(within, stream.read_to_end(&mut answer)).await.is_ok()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn connections_that_ask_nothing_silence_nobody_and_take_no_room() {
+    const HELD: usize = 400;
+    let world = World::new("held").await;
+    let health = Health::reserve();
+    let operator = world.operator_with(&["--http-bind", &health.address()]);
+    health.until("/readyz", 200, &["ok"]).await;
+    operator.limit_files(HELD / 2);
+    let mut held = Vec::new();
+    for _ in 0..HELD {
+        held.push(silent(&health, b"GET /livez HTTP/1.1\r\nHost: operator\r\n").await);
+    }
+
+    let asked = Instant::now();
+    let (status, _) = health.get("/livez").await.unwrap();
+    assert_eq!(status, 200);
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    // Each of these needs a connection or a turn of its own.
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
+    world.until_started("shop").await;
+    health.until("/metrics", 200, &["phasegate_gateways"]).await;
+
+    // The oldest had to go at once, the last ones go when their header does not come.
+    for stream in &mut held {
+        assert!(is_closed(stream, Duration::from_secs(15)).await);
+    }
+    let mut large = silent(&health, format!("GET /livez HTTP/1.1\r\nA: {}", "a".repeat(100_000)).as_bytes()).await;
+    assert!(is_closed(&mut large, Duration::from_secs(3)).await, "a header of 100 KB is read");
+    let mut idle = silent(&health, b"GET /livez HTTP/1.1\r\nHost: operator\r\n\r\n").await;
+    assert!(is_closed(&mut idle, Duration::from_secs(3)).await, "a connection is kept after its answer");
 }
 
 /// The samples of a scrape by name and labels.

@@ -11,8 +11,10 @@ use crate::contract::sources;
 use crate::harness::root;
 
 /// The pure ones are folders of core/src, the others of src.
-const ORDER: [&str; 11] =
-    ["parse", "api", "children", "decide", "queue", "metrics", "cluster", "cache", "registry", "control", "service"];
+const ORDER: [&str; 12] = [
+    "parse", "shown", "api", "children", "decide", "queue", "metrics", "cluster", "cache", "registry", "control",
+    "service",
+];
 
 /// A module's path from its crate on: `control::watch::wake`.
 type Module = Vec<String>;

@@ -59,21 +59,21 @@ async fn pods(world: &World, gateway: &str, image: &str, count: usize) -> Vec<Po
     found.await.unwrap_or_else(|| panic!("{gateway} never had {count} pods of {image}"))
 }
 
-async fn pod_of(world: &World, gateway: &str, image: &str) -> String {
+pub async fn pod_of(world: &World, gateway: &str, image: &str) -> String {
     pods(world, gateway, image, 1).await[0].name_any()
 }
 
 const SERVES: &str = "acme/gateway:1";
-const NEVER_READY: &str = "acme/never-ready:1";
+pub const NEVER_READY: &str = "acme/never-ready:1";
 
 /// Writes what a kubelet would into a pod's status.
-async fn says(world: &World, pod: &str, status: Value) {
+pub async fn says(world: &World, pod: &str, status: Value) {
     let patch = Patch::Strategic(json!({ "status": status }));
     world.api::<Pod>().patch_status(pod, &PatchParams::default(), &patch).await.unwrap();
 }
 
 /// What a kubelet tells of a container.
-async fn tells(world: &World, pod: &str, path: &str, reason: &str, words: &str) {
+pub async fn tells(world: &World, pod: &str, path: &str, reason: &str, words: &str) {
     let type_ = if reason == "Killing" { "Normal" } else { "Warning" };
     let object = json!({ "kind": "Pod", "namespace": world.namespace, "name": pod, "fieldPath": path });
     let event = json!({
@@ -87,7 +87,7 @@ async fn tells(world: &World, pod: &str, path: &str, reason: &str, words: &str) 
     world.create::<Event>(event).await;
 }
 
-const GATEWAY: &str = "spec.containers{gateway}";
+pub const GATEWAY: &str = "spec.containers{gateway}";
 const THEN: &str = "2026-01-02T03:04:05Z";
 const LATER: &str = "2026-01-02T03:04:51Z";
 

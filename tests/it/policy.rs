@@ -72,6 +72,26 @@ impl Tenancy {
         }
     }
 
+    /// Whether this person may change the spec of a gateway so: nothing, or the API server's words. Nothing is changed.
+    async fn patched(&self, user: &str, name: &str, spec: &Value) -> Result<(), String> {
+        let dry = PatchParams { dry_run: true, ..PatchParams::default() };
+        match self.of(user).await.patch(name, &dry, &Patch::Merge(json!({ "spec": spec }))).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) => Err(status.message),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// The same, where fields that `to` does not have go.
+    async fn moved(&self, user: &str, name: &str, from: &Value, to: &Value) -> Result<(), String> {
+        let mut spec = to.clone();
+        for field in from.as_object().unwrap().keys() {
+            let gone = to.get(field).cloned().unwrap_or(Value::Null);
+            spec[field] = gone;
+        }
+        self.patched(user, name, &spec).await
+    }
+
     /// Policies and roles take effect a moment after they were written.
     async fn until_refused(&self) {
         for place in [places().remove(0), places().pop().unwrap()] {
@@ -178,6 +198,45 @@ async fn who_changes_something_else_needs_no_secret_and_who_adds_a_name_does() {
     let added = json!({ "spec": { "envFrom": [{ "secretRef": { "name": "another" } }] } });
     let error = theirs.patch("shop", &params, &merge(added)).await.unwrap_err();
     assert!(error.to_string().contains("spec.envFrom.secretRef: you may not get Secret another"), "{error}");
+}
+
+/// The names of [`places`] for Secrets, in their order.
+const MOVES: [&str; 5] = ["env", "envFrom", "volume", "pull", "tls"];
+
+/// What somebody may do who may not read the Secret: where it is named, and where it may be named instead.
+const MAY_MOVE: [(&str, &[&str]); 5] = [
+    ("env", &["env", "envFrom", "volume"]),
+    ("envFrom", &["env", "envFrom", "volume"]),
+    ("volume", &["env", "envFrom", "volume"]),
+    ("pull", &["pull", "tls"]),
+    ("tls", &["pull", "tls"]),
+];
+
+#[tokio::test]
+async fn a_secret_moves_only_between_places_that_the_same_eyes_see() {
+    let tenancy = Tenancy::new("moves").await;
+    let places = places();
+    let place = |name: &str| &places[MOVES.iter().position(|known| *known == name).unwrap()];
+    for (from, allowed) in MAY_MOVE {
+        let name = from.to_lowercase();
+        tenancy.world.create::<ApiGateway>(gateway(&name, place(from).spec.clone())).await;
+        for to in MOVES {
+            let said = tenancy.moved("colleague", &name, &place(from).spec, &place(to).spec).await;
+            if allowed.contains(&to) {
+                assert_eq!(said, Ok(()), "{from} to {to}");
+            } else {
+                let sentence = format!("{}: you may not get Secret inner in namespace", place(to).field);
+                assert!(said.as_ref().is_err_and(|said| said.contains(&sentence)), "{from} to {to}: {said:?}");
+            }
+        }
+    }
+    // A name that stays where it was hides no second mention of it.
+    let both = json!({ "envFrom": [{ "secretRef": { "name": "inner" } }] });
+    let said = tenancy.patched("colleague", "pull", &both).await.unwrap_err();
+    assert!(said.contains("spec.envFrom.secretRef: you may not get Secret inner"), "{said}");
+    let both = json!({ "imagePullSecrets": [{ "name": "inner" }], "envFrom": [{ "secretRef": { "name": "inner" } }] });
+    let said = tenancy.patched("colleague", "tls", &both).await.unwrap_err();
+    assert!(said.contains("spec.envFrom.secretRef: you may not get Secret inner"), "{said}");
 }
 
 #[tokio::test]

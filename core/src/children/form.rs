@@ -9,7 +9,7 @@ use super::compare::{Difference, difference, difference_from_stored, differences
 use super::places::{NEVER_RESTORED, OWNERS};
 use super::{DESIRED_ANNOTATION, hash, merge};
 use crate::api::StoredChange;
-use crate::parse::is_hidden;
+use crate::shown::{cut, piece};
 
 /// How many changes are told of one child, and how long a value may be.
 const CHANGES: usize = 5;
@@ -96,11 +96,7 @@ fn shown(path: &str, value: Option<&Value>) -> String {
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
     };
-    let text: String = text.chars().map(|char| if is_hidden(char) { ' ' } else { char }).collect();
-    match text.char_indices().nth(VALUE) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
+    cut(&piece(&text), VALUE).into_owned()
 }
 
 /// The names of a list's entries, or how many there are.

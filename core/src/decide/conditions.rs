@@ -9,7 +9,7 @@ use super::diagnosis::{self, Cause};
 use super::observed::{Presence, Target};
 use super::place::Place;
 use super::situation::{DueStart, Situation};
-use super::words::{bounded, ended, human, say};
+use super::words::{ended, human, plain, say};
 use super::{cleanup, deadline, readiness};
 use crate::api::{ApiGatewayStatus, Reason, Serving, Subject, condition};
 
@@ -83,7 +83,7 @@ impl Claim {
             type_: type_.to_owned(),
             status: if self.is { "True" } else { "False" }.to_owned(),
             reason: self.reason.to_string(),
-            message: bounded(message),
+            message: plain(&message),
             observed_generation: generation,
             last_transition_time: Time(seconds(unturned.map_or(s.moment.now, |before| before.last_transition_time.0))),
         }
@@ -293,7 +293,7 @@ fn stuck(outlook: &mut Outlook, what: &str, remaining: Remaining) {
     let message = format!("the {what} waits for {}", remaining.message);
     outlook.cleanup_stuck = Some(yes(Reason::CleanupStuck, message.clone()));
     outlook.stalled = yes(Reason::CleanupStuck, message);
-    outlook.subject = Some(Subject { beside: Some(bounded(remaining.kept_by)), ..Subject::default() });
+    outlook.subject = Some(Subject { beside: Some(plain(&remaining.kept_by)), ..Subject::default() });
 }
 
 fn unknown_phase(status: &ApiGatewayStatus) -> Outlook {
@@ -371,7 +371,7 @@ fn visible(cause: Cause, serving: Option<Serving>) -> Outlook {
 fn subject(cause: Cause, serving: Option<Serving>) -> Option<Subject> {
     let serving = serving.map(|serving| serving.as_str().to_owned());
     let beside = cause.beside.map(|reason| reason.to_string());
-    let subject = Subject { image: cause.image.map(bounded), serving, beside };
+    let subject = Subject { image: cause.image.map(|image| say(&image)), serving, beside };
     (subject != Subject::default()).then_some(subject)
 }
 

@@ -15,7 +15,7 @@ use super::observed::{Absent, Child, Going, Observed, Presence, Refusal, Repair,
 use super::outage::{self, Outage, What};
 use super::place::Place;
 use super::situation::{Obstacle, Situation};
-use super::words::{ended, say};
+use super::words::{ended, plain, say};
 use super::{deadline, readiness};
 use crate::api::{ADOPT_ANNOTATION, RETRY_ANNOTATION, Reason, State};
 use crate::children::Unfit;
@@ -37,7 +37,7 @@ pub struct Cause {
 
 impl Cause {
     fn new(reason: Reason, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), hint: hint.into(), image: None, beside: None }
+        Self { reason, message: plain(&message.into()), hint: plain(&hint.into()), image: None, beside: None }
     }
 
     /// This cause, and another that is there as well.
@@ -299,7 +299,7 @@ pub fn obstacle_cause(s: &Situation<'_>, obstacle: &Obstacle) -> Cause {
         ),
         Obstacle::NameTaken { child, by } => Cause::new(
             reason,
-            format!("{} {name:?} exists and belongs to {by}; it is left alone", child.kind()),
+            format!("{} {name:?} exists and belongs to {}; it is left alone", child.kind(), say(by)),
             format!("Delete or rename that {}, or give the gateway another name.", child.kind()),
         ),
         Obstacle::WaitingForDeletion { child } => Cause::new(

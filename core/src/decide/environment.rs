@@ -10,7 +10,7 @@ use super::conditions;
 use super::hosts::HostRefusal;
 use super::observed::HostVerdict;
 use super::place::Place;
-use super::words::say;
+use super::words::{plain, say};
 use crate::api::{Environment, EnvironmentState, EnvironmentStatus, HostClaim, MOST_ENVIRONMENTS, Reason, condition};
 
 /// What is known about an environment's gateway.
@@ -155,7 +155,7 @@ fn switch(
             type_: type_.to_owned(),
             status: text.to_owned(),
             reason: reason.to_string(),
-            message: kept.map_or(message, |before| &before.message).to_owned(),
+            message: kept.map_or_else(|| plain(message), |before| before.message.clone()),
             observed_generation: generation,
             last_transition_time: before
                 .map_or_else(|| Time(conditions::seconds(now)), |before| before.last_transition_time.clone()),

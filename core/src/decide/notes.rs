@@ -3,7 +3,7 @@
 use super::conditions;
 use super::observed::{Child, Repair};
 use super::plan::{Move, Note};
-use super::words::{bounded, say};
+use super::words::{plain, say};
 use crate::api::{ApiGatewayStatus, Phase, Reason, StoredChange, condition};
 
 pub(super) fn of(
@@ -33,7 +33,7 @@ pub(super) fn of(
     }
     notes.extend(Child::ALL.iter().filter_map(|child| changed(*child, before, after)));
     notes.extend(repairs.iter().map(repaired));
-    notes.into_iter().map(|note| Note { message: bounded(note.message), ..note }).collect()
+    notes.into_iter().map(|note| Note { message: plain(&note.message), ..note }).collect()
 }
 
 /// What was changed on the way in, once.

@@ -63,7 +63,7 @@ fn transition(s: &Situation<'_>, movement: &Move, status: &mut ApiGatewayStatus)
             let diagnosis::Cause { reason, message, hint, image: _, beside: _ } =
                 diagnosis::cause_of_failure(s, movement.state);
             let attempt = status.attempt.as_ref().map_or(0, |attempt| attempt.number);
-            let [message, hint] = [message, hint].map(words::bounded);
+            let [message, hint] = [message, hint].map(|words| words::plain(&words));
             status.last_failure =
                 Some(Failure { reason, message, hint, at: now.clone(), attempt, others: Others::new() });
         }
@@ -94,7 +94,7 @@ fn transition(s: &Situation<'_>, movement: &Move, status: &mut ApiGatewayStatus)
         to: movement.phase.clone(),
         state: movement.state,
         reason: movement.reason,
-        message: words::bounded(story(s, movement, status)),
+        message: words::plain(&story(s, movement, status)),
         seconds: i64::try_from(s.moment.phase.as_secs()).unwrap_or(i64::MAX),
         others: Others::new(),
     });
@@ -275,17 +275,17 @@ fn report_writes(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
     status.accepted = (writes.accepted != Accepted::default()).then(|| writes.accepted.clone());
     let change = |change: &StoredChange| StoredChange {
         child: change.child.clone(),
-        path: words::bounded(change.path.clone()),
-        asked: words::bounded(change.asked.clone()),
-        stored: words::bounded(change.stored.clone()),
+        path: words::plain(&change.path),
+        asked: words::plain(&change.asked),
+        stored: words::plain(&change.stored),
     };
     status.changed = writes.changed.iter().map(change).collect();
     let contested = writes.repaired.iter().filter(|repaired| repaired.is_contested());
     status.contested = contested
         .map(|repaired| ContestedField {
             child: repaired.last.child.kind().to_owned(),
-            path: words::bounded(repaired.last.path.clone()),
-            manager: repaired.last.manager.clone().map(words::bounded),
+            path: words::say(&repaired.last.path),
+            manager: repaired.last.manager.as_deref().map(words::say),
         })
         .collect();
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::parse::is_hidden;
+use crate::shown::{line, on_one_line};
 
 /// How much is told of somebody else's words: a condition's message and an Event's note have limits.
 const LONGEST: usize = 300;
@@ -10,15 +10,6 @@ const LONGEST: usize = 300;
 /// How many bytes a message has at most: a status of as many as there can be is to have room in its object. It is met where
 /// others have long names, or a list of theirs has no end.
 pub(super) const LONGEST_MESSAGE: usize = 2_048;
-
-/// A message in its bounds.
-pub(super) fn bounded(message: String) -> String {
-    const CUT: &str = "…";
-    if message.len() <= LONGEST_MESSAGE {
-        return message;
-    }
-    format!("{}{CUT}", beginning(&message, LONGEST_MESSAGE - CUT.len()))
-}
 
 /// What a text begins with, in so many bytes at most.
 pub(super) fn beginning(text: &str, bytes: usize) -> &str {
@@ -31,11 +22,17 @@ pub(super) fn beginning(text: &str, bytes: usize) -> &str {
 
 /// Somebody else's words, on one line, without what a terminal would obey, and at most 300 characters long.
 pub fn say(words: &str) -> String {
+    line(words, LONGEST)
+}
+
+/// A sentence of ours, as it goes into a status or an Event: whatever it quotes, it is a line, and no longer than there is room for.
+pub(super) fn plain(words: &str) -> String {
+    const CUT: &str = "…";
     let line = on_one_line(words);
-    match line.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
+    if line.len() <= LONGEST_MESSAGE {
+        return line;
     }
+    format!("{}{CUT}", beginning(&line, LONGEST_MESSAGE - CUT.len()))
 }
 
 /// What a container said last. It may come from its log: its end counts, and what is a secret by its name or its place
@@ -47,11 +44,6 @@ pub(super) fn say_last(words: &str) -> String {
         Some((begin, _)) if surplus > 0 => format!("…{}", &line[begin..]),
         _ => line,
     }
-}
-
-fn on_one_line(words: &str) -> String {
-    let seen = words.split_whitespace().map(|word| word.chars().filter(|c| !is_hidden(*c)).collect::<String>());
-    seen.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// What stands where a secret was.

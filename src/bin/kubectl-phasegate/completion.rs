@@ -6,6 +6,7 @@ use clap_complete::shells::{Bash, Fish, PowerShell, Zsh};
 
 use crate::failure::Failure;
 use crate::output;
+use crate::terminal::Shown;
 
 /// The program's own name, which kubectl finds the plugin by.
 const PROGRAM: &str = "kubectl-phasegate";
@@ -77,5 +78,5 @@ pub fn run(arguments: &Completion, mut command: clap::Command) -> Result<(), Fai
         Shell::Powershell => generate(PowerShell, &mut command, PROGRAM, &mut script),
         Shell::Zsh => generate(Zsh, &mut command, PROGRAM, &mut script),
     }
-    output::print(&String::from_utf8_lossy(&script))
+    output::print(&Shown::text(&String::from_utf8_lossy(&script)))
 }

@@ -6,6 +6,8 @@ use clap::error::ErrorKind;
 use kube::core::Status;
 use phasegate::api::ObjectKey;
 
+use crate::terminal::{self, Shown};
+
 /// Anything that has no code of its own.
 pub const FAILED: u8 = 1;
 /// A gateway did not start within its deadline.
@@ -37,10 +39,10 @@ impl Failure {
     /// Tells it on stderr.
     pub fn tell(&self) -> ExitCode {
         if !self.sentence.is_empty() {
-            eprintln!("error: {}", self.sentence);
+            terminal::tell(&Shown::sentence(&format!("error: {}", self.sentence)));
         }
         if !self.advice.is_empty() {
-            eprintln!("hint: {}", self.advice);
+            terminal::tell(&Shown::sentence(&format!("hint: {}", self.advice)));
         }
         ExitCode::from(self.code)
     }

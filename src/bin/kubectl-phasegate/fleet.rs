@@ -329,7 +329,7 @@ mod tests {
     fn the_cause_of_what_was_given_up_has_its_word_before_it() {
         let why = |gateway| {
             let cells = row(gateway).cells(Columns { wide: false, cause: true }, NOW);
-            cells.last().unwrap().text.clone()
+            cells.last().unwrap().to_string()
         };
         let cause = "pod shop-1: image \"acme/gateway:1\" cannot be pulled";
         assert_eq!(why(samples::timed_out()), format!("ImagePullFailed: {cause}"));

@@ -8,12 +8,15 @@
 //! a user like any other, and nothing is diagnosed here that a status or a child does not say.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+// What is printed is printed in `terminal`.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 // What is said, and how.
 mod failure;
 mod output;
 mod progress;
 mod screen;
+mod terminal;
 mod times;
 
 // What the API server is asked.

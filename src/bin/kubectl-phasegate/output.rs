@@ -1,11 +1,16 @@
 //! How things are printed: aligned tables, colours on a terminal only, JSON and YAML.
 
-use std::io::{IsTerminal, Write, stdout};
+use std::fmt;
+use std::io::{IsTerminal, stdout};
 
 use clap::ValueEnum;
-use serde::Serialize;
+use phasegate::shown;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+use serde_saphyr::DoubleQuoted;
 
 use crate::failure::{FAILED, Failure};
+use crate::terminal::{self, LONGEST, Shown};
 
 /// A form for programs.
 // Variants without doc comments: with them the help would take three lines for each.
@@ -20,14 +25,42 @@ impl Data {
     ///
     /// # Errors
     /// When it cannot be written in this form; this would be a fault of this program.
-    pub fn text(self, value: &impl Serialize) -> Result<String, Failure> {
+    pub fn text(self, value: &impl Serialize) -> Result<Shown, Failure> {
         let text = match self {
-            Self::Json => serde_json::to_string_pretty(value).map_err(|error| error.to_string()),
-            Self::Yaml => serde_saphyr::to_string(value).map_err(|error| error.to_string()),
+            Self::Json => json(value).map_err(|error| error.to_string()),
+            Self::Yaml => yaml(value).map_err(|error| error.to_string()),
         };
         match text {
-            Ok(text) => Ok(format!("{}\n", text.trim_end())),
+            Ok(text) => Ok(Shown::text(&format!("{}\n", text.trim_end()))),
             Err(error) => Err(Failure::new(FAILED, format!("the result cannot be printed: {error}"), "Report it.")),
+        }
+    }
+}
+
+fn json(value: &impl Serialize) -> serde_json::Result<String> {
+    Ok(shown::json(&serde_json::to_string_pretty(value)?).into_owned())
+}
+
+fn yaml(value: &impl Serialize) -> anyhow::Result<String> {
+    let text = serde_saphyr::to_string(value)?;
+    if shown::yaml(&text) == text {
+        return Ok(text);
+    }
+    // Escapes are understood between double quotes only.
+    let quoted = serde_saphyr::to_string(&Quoted(&serde_json::to_value(value)?))?;
+    Ok(shown::yaml(&quoted).into_owned())
+}
+
+/// A value whose texts are in double quotes where something in them is hidden.
+struct Quoted<'a>(&'a Value);
+
+impl Serialize for Quoted<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::String(text) if text.contains(shown::is_hidden) => DoubleQuoted(text).serialize(serializer),
+            Value::Array(list) => serializer.collect_seq(list.iter().map(Quoted)),
+            Value::Object(fields) => serializer.collect_map(fields.iter().map(|(key, value)| (key, Quoted(value)))),
+            other => other.serialize(serializer),
         }
     }
 }
@@ -36,10 +69,8 @@ impl Data {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn print(text: &str) -> Result<(), Failure> {
-    let mut out = stdout().lock();
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
+pub fn print(text: &Shown) -> Result<(), Failure> {
+    Ok(terminal::print(text)?)
 }
 
 /// What a piece of text means. On a terminal it becomes a colour.
@@ -82,21 +113,26 @@ pub fn colours() -> bool {
 /// A piece of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// The text, without line breaks.
-    pub text: String,
+    /// The text, without line breaks and whatever else is hidden.
+    text: String,
     /// What it means.
-    pub tone: Tone,
+    tone: Tone,
+}
+
+impl fmt::Display for Piece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 /// A text of this tone.
-pub fn piece(text: impl Into<String>, tone: Tone) -> Piece {
-    // Words of others, an event's say, may have line breaks and control characters: none of them reaches the terminal.
-    let text = text.into().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+pub fn piece(text: impl AsRef<str>, tone: Tone) -> Piece {
+    let text = shown::cut(&shown::piece(text.as_ref()), LONGEST).into_owned();
     Piece { text, tone }
 }
 
 /// A text without a tone.
-pub fn plain(text: impl Into<String>) -> Piece {
+pub fn plain(text: impl AsRef<str>) -> Piece {
     piece(text, Tone::Plain)
 }
 
@@ -106,7 +142,7 @@ pub struct Line(pub Vec<Piece>);
 
 impl Line {
     /// The line as it is printed, without a line break. `width`: the most characters it may have.
-    pub fn render(&self, colours: bool, width: Option<usize>) -> String {
+    pub fn render(&self, colours: bool, width: Option<usize>) -> Shown {
         let mut left = width.unwrap_or(usize::MAX);
         let mut rendered = String::new();
         for piece in &self.0 {
@@ -117,13 +153,13 @@ impl Line {
                 None => rendered.push_str(&text),
             }
         }
-        rendered
+        Shown::sequence(rendered)
     }
 }
 
 /// Lines as a text, one below the other.
-pub fn text(lines: &[Line], colours: bool) -> String {
-    lines.iter().map(|line| format!("{}\n", line.render(colours, None))).collect()
+pub fn text(lines: &[Line], colours: bool) -> Shown {
+    lines.iter().map(|line| Shown::sequence(format!("{}\n", line.render(colours, None)))).collect()
 }
 
 /// Columns that are wide enough for what was put into them so far.
@@ -182,18 +218,33 @@ mod tests {
     fn columns_are_as_wide_as_their_widest_cell_and_the_last_ends_with_its_text() {
         let rows = [vec![plain("a"), plain("Größe"), plain("x")], vec![plain("long"), plain("b"), plain("")]];
         let text = text(&table(&["ONE", "TWO", "THREE"], &rows), false);
-        assert_eq!(text, "ONE    TWO     THREE\na      Größe   x\nlong   b       \n");
+        assert_eq!(&*text, "ONE    TWO     THREE\na      Größe   x\nlong   b       \n");
     }
 
     #[test]
     fn a_line_is_cut_at_the_terminals_width_and_its_colours_end() {
         let line = Line(vec![plain("ab"), piece("cdef", Tone::Bad), piece("gh", Tone::Good)]);
-        assert_eq!(line.render(true, Some(4)), "ab\u{1b}[31mcd\u{1b}[0m");
-        assert_eq!(line.render(false, None), "abcdefgh");
+        assert_eq!(&*line.render(true, Some(4)), "ab\u{1b}[31mcd\u{1b}[0m");
+        assert_eq!(&*line.render(false, None), "abcdefgh");
     }
 
     #[test]
     fn what_others_wrote_moves_no_cursor() {
-        assert_eq!(piece("a\u{1b}[2Jb\nc", Tone::Plain).text, "a [2Jb c");
+        assert_eq!(piece("a\u{1b}[2Jb\nc\u{202e}d", Tone::Plain).text, "a [2Jb c d");
+        assert_eq!(piece("a".repeat(9_999), Tone::Plain).text.chars().count(), LONGEST + 1);
+    }
+
+    #[test]
+    fn data_says_what_others_wrote_and_moves_no_cursor_either() {
+        let words = "a\u{1b}[2J\u{9b}\u{7f}\nb\u{202e}c\u{200b}\u{2028}\u{e0041} \"'\\: #";
+        let value = serde_json::json!({ "list": [words, "plain: text"], "words": words });
+        for data in [Data::Json, Data::Yaml] {
+            let told = data.text(&value).unwrap();
+            assert!(!told.contains(|char| shown::is_hidden(char) && char != '\n'), "{told}");
+            let read: Value = serde_saphyr::from_str(&told).unwrap();
+            assert_eq!(read, value, "{told}");
+        }
+        let in_order = Data::Yaml.text(&(1, "plain")).unwrap();
+        assert_eq!(&*in_order, "- 1\n- plain\n");
     }
 }

@@ -1,7 +1,10 @@
 //! One line on stderr that says what is waited for, on a terminal only.
 
 use std::cell::Cell;
-use std::io::{IsTerminal, Write, stderr};
+use std::io::{IsTerminal, stderr};
+
+use crate::output::{Line, plain};
+use crate::terminal::{self, Shown};
 
 /// The line, which goes when this is dropped.
 pub struct Progress {
@@ -22,23 +25,16 @@ impl Progress {
         if self.on {
             self.turn.set((self.turn.get() + 1) % Self::WHEEL.len());
             let width = terminal_size::terminal_size_of(stderr()).map_or(80, |(width, _)| usize::from(width.0));
-            let words: String = words.chars().take(width.saturating_sub(3)).collect();
-            self.send(&format!("\r\u{1b}[2K{} {words}", Self::WHEEL[self.turn.get()]));
+            let line = Line(vec![plain(words)]).render(false, Some(width.saturating_sub(3)));
+            terminal::tell(&Shown::sequence(format!("\r\u{1b}[2K{} {line}", Self::WHEEL[self.turn.get()])));
         }
     }
 
     /// Takes the line away, before something else is printed.
     pub fn clear(&self) {
         if self.on {
-            self.send("\r\u{1b}[2K");
+            terminal::tell(&Shown::sequence("\r\u{1b}[2K".to_owned()));
         }
-    }
-
-    /// Who waits misses nothing but the line when it cannot be written.
-    fn send(&self, text: &str) {
-        let mut out = stderr().lock();
-        let _ = out.write_all(text.as_bytes());
-        let _ = out.flush();
     }
 }
 

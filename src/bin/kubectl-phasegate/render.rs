@@ -12,6 +12,7 @@ use crate::cluster::ClusterArguments;
 use crate::failure::{FAILED, Failure};
 use crate::offline::{self, Checked, Files, Verdict};
 use crate::output::{self, Data};
+use crate::terminal::{self, Shown};
 use crate::validate;
 
 /// Examples for the help.
@@ -189,7 +190,7 @@ pub fn run(arguments: &Render, cluster: &ClusterArguments) -> Result<(), Failure
     let faulty: Vec<_> =
         checked.iter().filter(|checked| !checked.faults().is_empty()).flat_map(validate::lines).collect();
     if !faulty.is_empty() {
-        eprint!("{}", output::text(&faulty, false));
+        terminal::tell(&output::text(&faulty, false));
     }
     validate::judge(&checked)?;
     let fleet = Fleet::of(&checked, cluster.namespace.as_deref())?;
@@ -216,7 +217,7 @@ pub fn run(arguments: &Render, cluster: &ClusterArguments) -> Result<(), Failure
         }
         Data::Yaml => {
             for child in &rendered {
-                output::print(&format!("---\n{}", arguments.output.text(child)?))?;
+                output::print(&Shown::from_iter([Shown::text("---\n"), arguments.output.text(child)?]))?;
             }
         }
     }

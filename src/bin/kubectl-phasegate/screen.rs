@@ -1,15 +1,17 @@
 //! Lines on a terminal that are drawn anew where they changed, and nowhere else.
 
+use crate::terminal::Shown;
+
 /// What is on the terminal. The cursor stands below the last line.
 #[derive(Debug, Default)]
 pub struct Screen {
-    drawn: Vec<String>,
+    drawn: Vec<Shown>,
 }
 
 impl Screen {
     /// What has to be sent so that the terminal shows `lines`, none of which may be wider than it, nor all together as
     /// high. They may have colours.
-    pub fn show(&mut self, lines: Vec<String>) -> String {
+    pub fn show(&mut self, lines: Vec<Shown>) -> Shown {
         let mut sent = String::new();
         let count = self.drawn.len();
         for (number, (old, new)) in self.drawn.iter().zip(&lines).enumerate() {
@@ -25,7 +27,7 @@ impl Screen {
             sent.push_str(&format!("{line}\r\n"));
         }
         self.drawn = lines;
-        sent
+        Shown::sequence(sent)
     }
 
     /// What has to be sent after the terminal's size has changed: it breaks lines in its own way.
@@ -84,7 +86,7 @@ mod tests {
         let all: [&[&str]; 7] =
             [&["a", "b", "c"], &["a", "B", "c"], &["a", "B", "c", "d"], &["x", "y"], &["x", "y"], &[], &["last"]];
         for lines in all {
-            let sent = screen.show(lines.iter().map(|line| (*line).to_owned()).collect());
+            let sent = screen.show(lines.iter().map(|line| Shown::text(line)).collect());
             terminal.receive(&sent);
             assert_eq!(
                 (terminal.rows.as_slice(), terminal.row),
@@ -96,10 +98,11 @@ mod tests {
     #[test]
     fn only_what_changed_is_sent() {
         let mut screen = Screen::default();
-        let lines =
-            |changed: &str| (0..50).map(|n| if n == 17 { changed.into() } else { format!("row {n}") }).collect();
+        let lines = |changed: &str| {
+            (0..50).map(|n| Shown::text(&if n == 17 { changed.into() } else { format!("row {n}") })).collect()
+        };
         screen.show(lines("before"));
-        assert_eq!(screen.show(lines("before")), "");
+        assert_eq!(&*screen.show(lines("before")), "");
         let sent = screen.show(lines("after"));
         assert!(sent.contains("after") && !sent.contains("row"), "{sent:?}");
     }

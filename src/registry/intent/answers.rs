@@ -5,6 +5,7 @@ use mongodb::bson::{Bson, Document, doc};
 use super::{Act, AnswerIn};
 use crate::decide::say;
 use crate::registry::document::{Answer, Collection, EnvironmentDocument, GatewayDocument, Unreadable, is, or_null};
+use crate::shown::line;
 
 /// Reasons of answers. Those of transitions are others, so that neither clears the other's.
 const ANSWERS: &[&str] = &[
@@ -29,13 +30,16 @@ pub(super) const UNFIT_SPEC: &str = "UnfitSpec";
 /// The reason of an answer in the API server's words.
 pub const REFUSED: &str = "ObjectRefused";
 
+/// How long an answer may be.
+const LONGEST: usize = 1_000;
+
 /// Whether an answer is one of intake's.
 pub fn is_answer(answer: &Answer) -> bool {
     ANSWERS.contains(&answer.reason.as_str())
 }
 
 pub(super) fn refusal(reason: &str, message: String) -> Answer {
-    Answer { reason: reason.to_owned(), message }
+    Answer { reason: reason.to_owned(), message: line(&message, LONGEST) }
 }
 
 pub(super) fn answer_gateway(document: &GatewayDocument, answer: Option<&Answer>) -> Option<Act> {

@@ -2,8 +2,10 @@
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::cluster::Cluster;
+use crate::command::run;
 use crate::components::{child_of, signal};
 use crate::places::scratch;
 use crate::supervised::Supervised;
@@ -40,6 +42,13 @@ impl Operator {
         let status = std::fs::read_to_string(format!("/proc/{}/status", child_of(self.process.pid()))).unwrap();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// Lets it have no more files and connections than so many.
+    #[cfg(target_os = "linux")]
+    pub fn limit_files(&self, most: usize) {
+        let pid = child_of(self.process.pid()).to_string();
+        run(Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={most}:{most}")])).unwrap();
     }
 
     /// Waits until it has ended by itself, and returns its exit code.

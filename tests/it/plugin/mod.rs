@@ -4,6 +4,8 @@ mod changes;
 mod connection;
 mod fleet;
 mod help;
+#[cfg(target_os = "linux")]
+mod hostile;
 mod offline;
 mod quick_start;
 mod report;

@@ -11,9 +11,22 @@ use serde_json::json;
 
 use super::{assert_snapshot, bare, file, plugin, run};
 use crate::harness::{World, environment, gateway};
+use crate::pods::{pod_of, says};
 
-/// What nobody may find in a report: a variable's value, an argument's, and an annotation's.
-const SECRETS: [&str; 3] = ["correct-horse-battery", "staple-9876543", "kept-in-an-annotation"];
+/// What nobody may find in a report: values of a variable that is secret by its name and of one that is not, an argument's,
+/// a flag, a program, an annotation's of others and one that looks like ours, a label's, a path's and a query's.
+const SECRETS: [&str; 10] = [
+    "correct-horse-battery",
+    "plain-horse",
+    "staple-9876543",
+    "--flag-9876543",
+    "program-9876543",
+    "kept-in-an-annotation",
+    "kept-in-ours",
+    "kept-in-a-label",
+    "kept-in-a-path",
+    "kept-in-a-query",
+];
 
 /// A path where there is no file yet.
 fn fresh(name: &str) -> PathBuf {
@@ -23,7 +36,7 @@ fn fresh(name: &str) -> PathBuf {
 }
 
 /// The files of a report, by name.
-fn unzipped(path: &Path) -> BTreeMap<String, String> {
+pub fn unzipped(path: &Path) -> BTreeMap<String, String> {
     let mut archive = zip::ZipArchive::new(std::fs::File::open(path).unwrap()).unwrap();
     let names: Vec<String> = archive.file_names().map(|name| name.unwrap().into_owned()).collect();
     let mut read = |name: &String| {
@@ -41,11 +54,14 @@ async fn troubled(test: &str) -> World {
         "shop",
         json!({
             "image": "acme/unpullable:1",
-            "env": [{ "name": "DB_PASSWORD", "value": SECRETS[0] }],
-            "args": ["--verbose", format!("--token={}", SECRETS[1])],
+            "env": [{ "name": "DB_PASSWORD", "value": SECRETS[0] }, { "name": "PLAIN", "value": SECRETS[1] }],
+            "args": ["--verbose", format!("--token={}", SECRETS[2]), SECRETS[3]],
+            "command": [SECRETS[4]],
+            "readinessPath": format!("/{}?key={}", SECRETS[8], SECRETS[9]),
         }),
     );
-    shop["metadata"]["annotations"] = json!({ "example.com/note": SECRETS[2] });
+    shop["metadata"]["annotations"] = json!({ "example.com/note": SECRETS[5], "phasegate.dev/note": SECRETS[6] });
+    shop["metadata"]["labels"] = json!({ "team": SECRETS[7] });
     let applied = world.kubectl(&["apply", "-f", file(&format!("{test}.yaml"), &shop.to_string()).to_str().unwrap()]);
     assert!(applied.status.success(), "{applied:?}");
     world.apply(&gateway("bank", json!({ "image": "acme/gateway:1" }))).await;
@@ -75,6 +91,10 @@ async fn a_report_holds_what_helps_and_no_secret() {
     world.until_condition("shop", "Reconciling", "True", "ImagePullFailed").await;
     world.until_event("shop", "ImagePullFailed").await;
     world.until_started("bank").await;
+    let pod = pod_of(&world, "shop", "acme/unpullable:1").await;
+    let said =
+        format!("cannot log in with {} at {}, password is hunter2, AKIAIOSFODNN7EXAMPLE", SECRETS[0], SECRETS[1]);
+    says(&world, &pod, json!({ "message": said })).await;
     let path = fresh("report.zip");
     let path_text = path.to_str().unwrap();
     let arguments = ["report", "-o", path_text, "--operator-namespace", &world.namespace];
@@ -102,7 +122,7 @@ async fn a_report_holds_what_helps_and_no_secret() {
         ]
     );
     for (name, text) in &files {
-        for secret in SECRETS {
+        for secret in SECRETS.into_iter().chain(["hunter2", "AKIAIOSFODNN7EXAMPLE"]) {
             assert!(!text.contains(secret), "{name}: {text}");
         }
     }
@@ -120,6 +140,7 @@ async fn a_report_holds_what_helps_and_no_secret() {
         ("pods.yaml", "ImagePullBackOff"),
         ("deployments.yaml", "--token=REDACTED"),
         ("events.yaml", "reason: ImagePullFailed"),
+        ("pods.yaml", "cannot log in with REDACTED at REDACTED, password is REDACTED, REDACTED"),
         ("report.txt", "apigateways.yaml: 2\n"),
         ("operator/pods.yaml", "name: phasegate-0\n"),
     ] {

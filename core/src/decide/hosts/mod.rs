@@ -40,7 +40,7 @@ impl HostVerdict {
             // True for as long as somebody holds it: whoever waits is not told anew each time that it changes hands.
             Self::Taken { host, by } => refused(
                 Reason::HostTaken,
-                format!("host {host:?} is held by {by}, or by whoever was next"),
+                format!("host {host:?} is held by {}, or by whoever was next", say(by)),
                 "Choose another spec.host, or wait until its holder drops it.",
             ),
             Self::NotAllowed { host, allowed } if allowed.is_empty() => refused(

@@ -22,4 +22,5 @@ mod status;
 mod stories;
 mod table;
 mod versions;
+mod words;
 mod writes;

@@ -16,6 +16,7 @@ use crate::cluster::Cluster;
 use crate::failure::Failure;
 use crate::output;
 use crate::progress::Progress;
+use crate::terminal::Shown;
 use crate::wait;
 
 /// Who writes, for the managed fields and the audit log.
@@ -55,7 +56,7 @@ impl How {
             ChangeResult::Changed => String::new(),
             other => format!("{}: ", other.as_str()),
         };
-        output::print(&format!("{key} {result}{message}\n"))
+        output::print(&Shown::sentence(&format!("{key} {result}{message}")))
     }
 
     /// Changes the gateways. With a wave, none begins after one has failed; without one, all are asked before any is

@@ -17,6 +17,7 @@ use crate::failure::{FAILED, Failure};
 use crate::output::{self, Data};
 use crate::progress::Progress;
 use crate::selection::{Selection, tell_all};
+use crate::terminal::{self, Shown};
 
 use carry_out::How;
 use outcome::Results;
@@ -138,7 +139,7 @@ async fn run(
     let (found, mut failures) = change.selection.read(&cluster).await?;
     let plan = Plan::of(verb, found, &Timestamp::now().to_string());
     if plan.is_empty() && failures.is_empty() {
-        eprintln!("No ApiGateways in {}.", change.selection.place(&cluster));
+        terminal::tell(&Shown::sentence(&format!("No ApiGateways in {}.", change.selection.place(&cluster))));
         return Ok(());
     }
     if plan.patches.len() > 1 && !change.yes && !change.dry_run {

@@ -1,6 +1,6 @@
 //! What is to be done with the gateways that were found, before anything is.
 
-use std::io::{BufRead, IsTerminal, Write, stderr, stdin};
+use std::io::{BufRead, IsTerminal, stdin};
 
 use phasegate::api::{ApiGateway, Guarded, ObjectKey};
 use serde_json::Value;
@@ -9,6 +9,7 @@ use super::outcome::{ChangeResult, Outcome};
 use super::verb::{Means, Verb};
 use crate::failure::{FAILED, Failure};
 use crate::selection::unreadable;
+use crate::terminal::{self, Shown};
 
 /// A gateway that is to be changed.
 pub struct Patching {
@@ -88,9 +89,7 @@ pub fn confirm(verb: Verb, patches: &[Patching]) -> Result<(), Failure> {
             "Add --yes if this is meant; --dry-run shows what would be done.",
         ));
     }
-    let mut out = stderr().lock();
-    write!(out, "{} {count} gateways: {keys}? [y/N] ", verb.word())?;
-    out.flush()?;
+    terminal::tell(&Shown::text(&format!("{} {count} gateways: {keys}? [y/N] ", verb.word())));
     let mut answer = String::new();
     stdin().lock().read_line(&mut answer)?;
     if matches!(answer.trim(), "y" | "Y" | "yes") {

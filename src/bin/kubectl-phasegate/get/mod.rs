@@ -14,6 +14,7 @@ use crate::failure::Failure;
 use crate::fleet::{self, Columns, Row};
 use crate::output::{self, Data, Line, Piece, Table, Tone, piece, plain};
 use crate::selection::{Selection, tell_all};
+use crate::terminal::{self, Shown};
 
 /// Examples for the help.
 pub const EXAMPLES: &str = "Examples:
@@ -131,13 +132,13 @@ pub async fn run(arguments: &Get, cluster: &ClusterArguments) -> Result<(), Fail
         output::print(&output::text(&lines, output::colours()))?;
     } else if missing.is_empty() {
         let which = if arguments.stuck { "stuck ApiGateways" } else { "ApiGateways" };
-        eprintln!("No {which} in {}.", arguments.selection.place(&cluster));
+        terminal::tell(&Shown::sentence(&format!("No {which} in {}.", arguments.selection.place(&cluster))));
     }
     tell_all(&missing)
 }
 
-fn names(rows: &[&Row]) -> String {
-    rows.iter().map(|row| format!("apigateway.phasegate.dev/{}\n", row.name)).collect()
+fn names(rows: &[&Row]) -> Shown {
+    rows.iter().map(|row| Shown::sentence(&format!("apigateway.phasegate.dev/{}", row.name))).collect()
 }
 
 impl Get {

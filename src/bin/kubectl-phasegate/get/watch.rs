@@ -16,6 +16,7 @@ use crate::fleet::{self, Row};
 use crate::live::{Live, News};
 use crate::output::{self, Data, Line, Table, Tone, piece, plain};
 use crate::screen::Screen;
+use crate::terminal::{self, Shown};
 
 /// The rows that have room on a terminal, and a line that says how many there are.
 fn page(mut rows: Vec<&Row>, look: &Look, height: usize, trouble: Option<&str>, columns: &mut Table) -> Vec<Line> {
@@ -44,11 +45,11 @@ struct Page {
 
 impl Page {
     /// What has to be sent so that the terminal shows the fleet as it is.
-    fn draw(&mut self, following: &mut Following<'_>) -> String {
+    fn draw(&mut self, following: &mut Following<'_>) -> Shown {
         let size = terminal_size::terminal_size().map(|(width, height)| (width.0, height.0));
         let cleared = if self.size.is_some() && self.size != size { self.screen.clear() } else { "" };
         self.size = size;
-        format!("{cleared}{}", self.screen.show(following.page(size)))
+        Shown::sequence(format!("{cleared}{}", self.screen.show(following.page(size))))
     }
 }
 
@@ -132,13 +133,14 @@ impl Following<'_> {
             News::Listed => self.listed = true,
             News::Away(words) => {
                 if !on_screen {
-                    eprintln!("{words}; trying again");
+                    terminal::tell(&Shown::sentence(&format!("{words}; trying again")));
                 }
                 self.trouble = Some(words);
             }
             News::Back(after) => {
                 if !on_screen {
-                    eprintln!("the API server answers again, after {} s", after.as_secs());
+                    let words = format!("the API server answers again, after {} s", after.as_secs());
+                    terminal::tell(&Shown::sentence(&words));
                 }
                 self.trouble = None;
             }
@@ -159,7 +161,7 @@ impl Following<'_> {
         self.changed.len() > before
     }
 
-    fn page(&mut self, size: Option<(u16, u16)>) -> Vec<String> {
+    fn page(&mut self, size: Option<(u16, u16)>) -> Vec<Shown> {
         let (width, height) = size.unwrap_or((80, 24));
         let look = self.arguments.look(Timestamp::now());
         self.changed.clear();
@@ -170,7 +172,7 @@ impl Following<'_> {
     }
 
     /// What changed since the last time, as text. The first time, all that there is.
-    fn changes(&mut self) -> Result<String, Failure> {
+    fn changes(&mut self) -> Result<Shown, Failure> {
         let mut changed = Vec::new();
         for key in std::mem::take(&mut self.changed) {
             let row = self.rows.get(&key).cloned();
@@ -182,13 +184,13 @@ impl Following<'_> {
             }
         }
         if let Some(data) = self.arguments.output.and_then(Form::data) {
-            let begin = if data == Data::Yaml { "---\n" } else { "" };
+            let begin = Shown::text(if data == Data::Yaml { "---\n" } else { "" });
             let texts = changed.into_iter().map(|(ObjectKey { namespace, name }, row)| {
                 let text = match row {
                     Some(row) => data.text(&row),
                     None => data.text(&Gone { namespace, name, gone: true }),
                 };
-                text.map(|text| format!("{begin}{text}"))
+                text.map(|text| Shown::from_iter([begin.clone(), text]))
             });
             return texts.collect();
         }
@@ -318,7 +320,7 @@ mod tests {
         let page = following.page(Some((200, 5)));
         let first: Vec<_> = page.iter().map(|line| line.split_whitespace().next().unwrap()).collect();
         assert_eq!(first, ["NAME", "d", "b", "4"]);
-        assert_eq!(page[3], "4 gateways: 2 ready, 1 on their way, 1 stuck; 2 have no room (--stuck, -l)");
+        assert_eq!(&*page[3], "4 gateways: 2 ready, 1 on their way, 1 stuck; 2 have no room (--stuck, -l)");
         following.take(News::Away("the API server cannot be reached".to_owned()), true, samples::NOW);
         assert!(following.page(Some((200, 10)))[5].ends_with("1 stuck; the API server cannot be reached"));
     }

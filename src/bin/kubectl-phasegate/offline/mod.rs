@@ -1,6 +1,6 @@
 //! What can be told of files without a cluster. Nothing here asks anybody.
 //!
-//! May import the core's definitions and `failure`. Invariant: what is wrong with an object depends on the object and the
+//! May import the core's definitions and the modules of what is said. Invariant: what is wrong with an object depends on the object and the
 //! definitions alone, and is said in the words of the API server.
 
 mod advice;
@@ -19,6 +19,7 @@ pub use fault::Fault;
 pub use manifests::{Manifest, Place};
 
 use crate::failure::{FAILED, Failure};
+use crate::terminal::{self, Shown};
 
 /// Which files to read.
 #[derive(Clone, Debug, clap::Args)]
@@ -107,5 +108,5 @@ pub fn definitions() -> Result<Definitions, Failure> {
 
 /// Says on stderr what is no failure and should be known.
 pub fn note(text: &str) {
-    eprintln!("note: {text}");
+    terminal::tell(&Shown::sentence(&format!("note: {text}")));
 }

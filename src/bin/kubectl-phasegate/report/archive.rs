@@ -9,6 +9,7 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use crate::failure::{FAILED, Failure};
+use crate::terminal::Shown;
 
 /// A zip file in the making. Where it is not finished it is removed.
 pub struct Archive {
@@ -46,7 +47,7 @@ impl Archive {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn add(&mut self, text: &str) -> Result<(), Failure> {
+    pub fn add(&mut self, text: &Shown) -> Result<(), Failure> {
         self.write(|writer| writer.write_all(text.as_bytes()))
     }
 

@@ -5,7 +5,9 @@
 
 mod archive;
 mod kinds;
+mod met;
 mod redact;
+mod shapes;
 mod writer;
 
 use std::path::PathBuf;
@@ -19,6 +21,7 @@ use crate::cluster::{Cluster, ClusterArguments};
 use crate::failure::{self, Failure};
 use crate::offline;
 use crate::output;
+use crate::terminal::Shown;
 
 use archive::Archive;
 use kinds::{CHILDREN, ENVIRONMENTS, EVENTS, GATEWAYS, OPERATOR, OPERATORS};
@@ -31,7 +34,8 @@ pub const EXAMPLES: &str = "Examples:
   kubectl phasegate report -A --since 2h -o incident.zip
 
 The file holds gateways, environments, their children, pods and events as YAML, and the operator's pods with their \
-logs. Values of variables, arguments and annotations are left out, and whatever looks like a credential; Secrets and \
+logs. Values of variables, arguments, labels and annotations are left out wherever they are repeated, and so is whatever looks \
+like a credential; Secrets and \
 ConfigMaps are never read, nor are the logs of gateways. What you may not read is listed in not-read.txt. Look through it \
 before you hand it on.";
 
@@ -120,5 +124,5 @@ pub async fn run(arguments: &Report, cluster: &ClusterArguments) -> Result<(), F
     for sentence in &unread {
         offline::note(&format!("not in the report: {sentence}"));
     }
-    output::print(&format!("{}\n", path.display()))
+    output::print(&Shown::sentence(&path.display().to_string()))
 }

@@ -1,62 +1,152 @@
 //! What is taken out of objects and texts before they are handed to somebody else.
 //!
-//! Kept is what a diagnosis needs; left out is every place where a value of a user's own may stand: variables,
-//! arguments, annotations of others. What is known to be secret by its name is left out of every other text, too.
+//! Kept is what a diagnosis needs; left out is every place where a value of a user's own may stand: variables, arguments,
+//! labels and annotations of others, paths that are asked. Values that were met there are left out of every other text,
+//! too (`met`), and so is what looks like a credential (`shapes`).
 
-use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
+use phasegate::{api, children};
 use regex::{Captures, Regex};
 use serde_json::{Map, Value};
 
-/// What stands where something was taken out.
-pub const REDACTED: &str = "REDACTED";
+use super::met::{Met, REDACTED};
+use super::shapes;
 
-/// Prefixes of annotations that say nothing of a user's own.
-const OWN_ANNOTATIONS: [&str; 2] = ["phasegate.dev/", "deployment.kubernetes.io/"];
+/// Annotations that say nothing of a user's own.
+const OWN_ANNOTATIONS: [&str; 16] = [
+    api::ADOPT_ANNOTATION,
+    api::GATEWAY_ID_ANNOTATION,
+    api::INTENT_ANNOTATION,
+    api::RESTART_ANNOTATION,
+    api::RETRY_ANNOTATION,
+    children::COUNT_ANNOTATION,
+    children::DESIRED_ANNOTATION,
+    children::INHERITED_ANNOTATIONS,
+    children::INHERITED_LABELS,
+    children::INPUTS_ANNOTATION,
+    children::RENDERER_ANNOTATION,
+    children::STARTUP_ANNOTATION,
+    "deployment.kubernetes.io/desired-replicas",
+    "deployment.kubernetes.io/max-replicas",
+    "deployment.kubernetes.io/revision",
+    "phasegate.dev/restart",
+];
 
-/// A name that is a secret's: whatever it is given to does not appear anywhere.
+/// Labels that say nothing of a user's own.
+const OWN_LABELS: [&str; 7] = [
+    api::REGISTRY_LABEL,
+    children::NAME_LABEL,
+    children::UID_LABEL,
+    "app.kubernetes.io/component",
+    "app.kubernetes.io/managed-by",
+    "app.kubernetes.io/name",
+    "pod-template-hash",
+];
+
+/// Prefixes of the labels by which nodes are chosen everywhere.
+const NODES_LABELS: [&str; 4] =
+    ["kubernetes.io/", "node.kubernetes.io/", "node-role.kubernetes.io/", "topology.kubernetes.io/"];
+
+/// Fields that hold an object together, whatever values others have: of the text of these only credentials are taken out.
+const STRUCTURE: [&str; 17] = [
+    "apiVersion",
+    "controller",
+    "fieldPath",
+    "generateName",
+    "host",
+    "image",
+    "kind",
+    "name",
+    "namespace",
+    "nodeName",
+    "phase",
+    "reason",
+    "reportingController",
+    "resourceVersion",
+    "state",
+    "type",
+    "uid",
+];
+
+/// Programs that many images begin with.
+const PROGRAMS: [&str; 14] = [
+    "ash",
+    "bash",
+    "caddy",
+    "dash",
+    "dumb-init",
+    "env",
+    "envoy",
+    "haproxy",
+    "java",
+    "nginx",
+    "node",
+    "python3",
+    "sh",
+    "tini",
+];
+
+/// What the segments of a path are called by which it is asked whether a program is well.
+const HEALTH: [&str; 23] = [
+    "",
+    "-",
+    "_health",
+    "actuator",
+    "alive",
+    "api",
+    "check",
+    "health",
+    "health-check",
+    "healthcheck",
+    "healthy",
+    "healthz",
+    "internal",
+    "live",
+    "liveness",
+    "livez",
+    "ok",
+    "ping",
+    "readiness",
+    "ready",
+    "readyz",
+    "status",
+    "up",
+];
+
+/// A name that is a secret's: whatever it is given to does not appear anywhere, however short it is.
 static SECRET_NAME: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"(?i)(pass(word|wd|phrase)?|secret|token|credential|api[-_.]?key|private[-_.]?key|auth|dsn|conn(ection)?[-_.]?str)").ok()
+    Regex::new(r"(?i)(pass(word|wd|phrase|code)?|pwd|pin|secret|token|credential|api[-_.]?key|private[-_.]?key|auth|cookie|session|dsn|conn(ection)?[-_.]?str)").ok()
 });
 
-/// What looks like a credential in any text, with what is kept of it.
-static CREDENTIALS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
-    [
-        // scheme://user:password@host
-        (r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/@]+@", "${1}REDACTED@"),
-        // What follows a password or token by name, in logs, JSON, query strings and command lines.
-        (
-            r#"(?i)((?:pass(?:word|wd|phrase)?|secret|token|credentials?|api[-_.]?key|private[-_.]?key)["']?\s*[=:]\s*["']?)[^\s"'&,;}]+"#,
-            "${1}REDACTED",
-        ),
-        (r"(?i)\b((?:bearer|basic)\s+)[A-Za-z0-9+/=._~-]{8,}", "${1}REDACTED"),
-        // JSON web tokens.
-        (r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*", "REDACTED"),
-        (r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", "REDACTED"),
-    ]
-    .into_iter()
-    .filter_map(|(pattern, kept)| Some((Regex::new(pattern).ok()?, kept)))
-    .collect()
-});
+/// A flag, and the sign before its value. What is no few words may be a value itself.
+static FLAG: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"^(--?[A-Za-z]{1,16}(?:-[A-Za-z]{1,16}){0,2})(=|$)").ok());
 
 /// Takes secrets out, and remembers those that were met, so that they are found in other texts as well.
 #[derive(Debug, Default)]
 pub struct Redactor {
-    met: BTreeSet<String>,
+    met: Met,
 }
 
 impl Redactor {
-    /// Remembers the secrets of an object. Called for all objects before the first text is redacted.
+    /// Remembers the values of an object. Called for all objects before the first text is redacted.
     pub fn meet(&mut self, object: &Value) {
         match object {
             Value::Object(fields) => {
-                if let (Some(name), Some(value)) = (fields.get("name"), fields.get("value")) {
-                    self.meet_value(name, value);
+                if let (Some(name), Some(value)) = (string(fields, "name"), string(fields, "value")) {
+                    self.remember(is_secret_name(name), value);
                 }
                 for (key, value) in fields {
-                    if ["args", "command"].contains(&key.as_str()) {
-                        self.meet_arguments(value);
+                    match key.as_str() {
+                        "args" => self.meet_arguments(value),
+                        "command" => {
+                            self.meet_arguments(value);
+                            self.meet_program(&value[0]);
+                        }
+                        "readinessPath" => self.meet_path(value),
+                        "httpGet" => self.meet_path(&value["path"]),
+                        _ => {}
                     }
                     self.meet(value);
                 }
@@ -66,34 +156,42 @@ impl Redactor {
         }
     }
 
-    fn meet_value(&mut self, name: &Value, value: &Value) {
-        if let (Some(name), Some(value)) = (name.as_str(), value.as_str())
-            && is_secret_name(name)
-        {
-            self.remember(value);
-        }
+    fn remember(&mut self, is_secret: bool, value: &str) {
+        if is_secret { self.met.remember_secret(value) } else { self.met.remember(value) }
     }
 
     fn meet_arguments(&mut self, list: &Value) {
         let arguments: Vec<&str> = list.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         for (number, argument) in arguments.iter().enumerate() {
             match argument.split_once('=') {
-                Some((flag, value)) if is_secret_name(flag) => self.remember(value),
-                None if argument.starts_with('-') && is_secret_name(argument) => {
-                    if let Some(value) = arguments.get(number + 1) {
-                        self.remember(value);
+                Some((flag, value)) if flag.starts_with('-') => self.remember(is_secret_name(flag), value),
+                None if argument.starts_with('-') => {
+                    if let Some(value) = arguments.get(number + 1).filter(|value| !value.starts_with('-')) {
+                        self.remember(is_secret_name(argument), value);
                     }
                 }
-                _ => {}
+                // A word alone is what the program is to do.
+                _ if argument.bytes().all(|byte| byte.is_ascii_alphabetic()) => {}
+                _ => self.met.remember(argument),
+            }
+            if argument.starts_with('-') && flag_of(argument).is_none() {
+                self.met.remember(argument.trim_start_matches('-'));
             }
         }
     }
 
-    /// Shorter ones would take ordinary words out of every text.
-    fn remember(&mut self, secret: &str) {
-        const SHORTEST: usize = 6;
-        if secret.len() >= SHORTEST {
-            self.met.insert(secret.to_owned());
+    fn meet_program(&mut self, program: &Value) {
+        if let Some(program) = program.as_str().filter(|program| !is_program(program)) {
+            self.met.remember(program);
+        }
+    }
+
+    fn meet_path(&mut self, path: &Value) {
+        let Some(path) = path.as_str() else { return };
+        let (before, query) = path.split_once('?').unwrap_or((path, ""));
+        self.met.remember(query);
+        if !is_health_path(before) {
+            self.met.remember(before);
         }
     }
 
@@ -110,17 +208,30 @@ impl Redactor {
     fn fields(&self, fields: &Map<String, Value>) -> Map<String, Value> {
         let mut kept = Map::new();
         for (key, value) in fields {
-            let value = match key.as_str() {
+            let value = match (key.as_str(), value) {
                 // Who wrote which field helps nobody here, and names the keys of maps.
-                "managedFields" => continue,
-                "annotations" => annotations(value, |text| self.text(text)),
-                "env" | "httpHeaders" => self.values(value),
-                "args" => list_of_arguments(value, 0),
-                // The program itself is none of its arguments.
-                "command" => list_of_arguments(value, 1),
+                ("managedFields", _) => continue,
+                ("annotations", _) => of_keys(value, |key| OWN_ANNOTATIONS.contains(&key), |text| self.text(text)),
+                ("labels" | "matchLabels" | "nodeSelector" | "selector", Value::Object(labels))
+                    if labels.values().all(Value::is_string) =>
+                {
+                    of_keys(value, is_own_label, shapes::taken_out)
+                }
+                ("env" | "httpHeaders", _) => self.values(value),
+                ("args", _) => arguments(value),
+                ("command", _) => command(value),
+                ("readinessPath", Value::String(path)) => Value::from(health_path(path)),
+                ("httpGet", Value::Object(fields)) => {
+                    let mut fields = self.fields(fields);
+                    if let Some(Value::String(path)) = fields.get_mut("path") {
+                        *path = health_path(path);
+                    }
+                    Value::Object(fields)
+                }
+                (key, Value::String(text)) if STRUCTURE.contains(&key) => Value::from(shapes::taken_out(text)),
                 _ => self.object(value),
             };
-            kept.insert(key.clone(), value);
+            kept.insert(shapes::taken_out(key), value);
         }
         kept
     }
@@ -136,59 +247,83 @@ impl Redactor {
         list
     }
 
-    /// A text without what is known to be secret or looks like a credential.
+    /// A text without what is known to be somebody's or looks like a credential.
     pub fn text(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        // The longest first: one may be a part of another.
-        let mut met: Vec<&String> = self.met.iter().collect();
-        met.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        for secret in met {
-            text = text.replace(secret.as_str(), REDACTED);
-        }
-        for (pattern, kept) in CREDENTIALS.iter() {
-            text = pattern.replace_all(&text, *kept).into_owned();
-        }
-        text
+        shapes::taken_out(&self.met.taken_out(text))
     }
+}
+
+fn string<'a>(fields: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
+    fields.get(key)?.as_str()
 }
 
 fn is_secret_name(name: &str) -> bool {
     SECRET_NAME.as_ref().is_none_or(|pattern| pattern.is_match(name))
 }
 
-fn annotations(map: &Value, text: impl Fn(&str) -> String) -> Value {
+fn is_own_label(key: &str) -> bool {
+    OWN_LABELS.contains(&key) || NODES_LABELS.iter().any(|prefix| key.starts_with(prefix))
+}
+
+/// A map whose values stay where they are nobody's own.
+fn of_keys(map: &Value, is_own: impl Fn(&str) -> bool, text: impl Fn(&str) -> String) -> Value {
     let Some(map) = map.as_object() else { return Value::from(REDACTED) };
     map.iter()
         .map(|(key, value)| {
-            let own = OWN_ANNOTATIONS.iter().any(|prefix| key.starts_with(prefix));
-            let value = value.as_str().filter(|_| own).map_or_else(|| REDACTED.to_owned(), &text);
-            (key.clone(), Value::from(value))
+            let value = value.as_str().filter(|_| is_own(key)).map_or_else(|| REDACTED.to_owned(), &text);
+            (shapes::taken_out(key), Value::from(value))
         })
         .collect()
 }
 
-/// Arguments of a program: flags keep their names, everything else goes, but for the first `kept` ones.
-fn list_of_arguments(list: &Value, kept: usize) -> Value {
-    static FLAG: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^(--?[A-Za-z][A-Za-z0-9-]*)(=?)").ok());
-    let arguments = list.as_array().into_iter().flatten().enumerate();
-    arguments
-        .map(|(number, argument)| {
-            let argument = argument.as_str().unwrap_or_default();
-            if number < kept {
-                return Value::from(argument);
-            }
-            let flag: Option<Captures<'_>> = FLAG.as_ref().and_then(|pattern| pattern.captures(argument));
-            let told = match flag {
-                Some(flag) if !flag[2].is_empty() => format!("{}={REDACTED}", &flag[1]),
-                // `-phunter2` is a flag with its value, `--password` is one without.
-                Some(flag) if flag[0] == *argument && (argument.starts_with("--") || argument.len() == 2) => {
-                    argument.to_owned()
-                }
-                _ => REDACTED.to_owned(),
-            };
-            Value::from(told)
-        })
-        .collect()
+/// Arguments of a program: flags keep their names, everything else goes.
+fn arguments(list: &Value) -> Value {
+    let arguments = list.as_array().into_iter().flatten();
+    arguments.map(|argument| Value::from(told(argument.as_str().unwrap_or_default()))).collect()
+}
+
+fn told(argument: &str) -> String {
+    match flag_of(argument) {
+        Some((flag, true)) => format!("{flag}={REDACTED}"),
+        Some((flag, false)) => flag.to_owned(),
+        None => REDACTED.to_owned(),
+    }
+}
+
+/// The name of a flag, and whether its value follows. `-phunter2` is a flag with its value, and so may be a long one.
+fn flag_of(argument: &str) -> Option<(&str, bool)> {
+    let found: Captures<'_> = FLAG.as_ref()?.captures(argument)?;
+    let (flag, has_value) = (found.get(1)?.as_str(), !found[2].is_empty());
+    let is_flag = has_value || flag.starts_with("--") || flag.len() == 2;
+    (is_flag && flag.len() <= 28 && shapes::taken_out(flag) == flag).then_some((flag, has_value))
+}
+
+/// What is started, and its arguments. What it is called stays where many start it.
+fn command(list: &Value) -> Value {
+    let mut told = arguments(list);
+    let program = list.get(0).and_then(Value::as_str).filter(|program| is_program(program));
+    if let (Some(program), Some(first)) = (program, told.get_mut(0)) {
+        *first = Value::from(program);
+    }
+    told
+}
+
+fn is_program(path: &str) -> bool {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let is_usual = matches!(folder, "" | "/bin" | "/sbin" | "/usr/bin" | "/usr/sbin" | "/usr/local/bin");
+    is_usual && PROGRAMS.contains(&name)
+}
+
+/// The path by which it is asked whether a program is well, without what may be a key.
+fn health_path(path: &str) -> String {
+    let (before, query) = path.split_once('?').map_or((path, ""), |(before, _)| (before, "?REDACTED"));
+    let before = if is_health_path(before) { before } else { "/REDACTED" };
+    format!("{before}{query}")
+}
+
+fn is_health_path(path: &str) -> bool {
+    let is_version = |part: &str| part.strip_prefix('v').is_some_and(|number| number.parse::<u8>().is_ok());
+    path.split('/').all(|part| HEALTH.contains(&part) || is_version(part))
 }
 
 #[cfg(test)]
@@ -207,8 +342,7 @@ mod tests {
 
     #[test]
     fn every_pattern_is_one() {
-        assert!(SECRET_NAME.is_some());
-        assert_eq!(CREDENTIALS.len(), 5);
+        assert!(SECRET_NAME.is_some() && FLAG.is_some());
         assert!(is_secret_name("DB_PASSWORD") && is_secret_name("--api-key") && !is_secret_name("LOG_LEVEL"));
     }
 
@@ -228,24 +362,54 @@ mod tests {
     }
 
     #[test]
-    fn arguments_keep_the_names_of_flags() {
-        let arguments = json!(["--level=debug", "--token", "s3cr3t-t0ken", "-v", "-phunter2", "serve", "--a b"]);
-        let told = json!(["--level=REDACTED", "--token", "REDACTED", "-v", "REDACTED", "REDACTED", "REDACTED"]);
-        assert_eq!(redacted(json!({ "args": arguments.clone() })), json!({ "args": told }));
-        assert_eq!(
-            redacted(json!({ "command": ["/bin/sh", "-c", "curl -u me:pw"] })),
-            json!({ "command": ["/bin/sh", "-c", "REDACTED"] })
-        );
+    fn arguments_keep_the_names_of_flags_and_no_flag_that_may_be_a_value() {
+        for (argument, told) in [
+            ("--level=debug", "--level=REDACTED"),
+            ("-level=debug", "-level=REDACTED"),
+            ("--token", "--token"),
+            ("--start-deadline", "--start-deadline"),
+            ("-v", "-v"),
+            ("s3cr3t-t0ken", "REDACTED"),
+            ("-phunter2", "REDACTED"),
+            ("--hunter2", "REDACTED"),
+            ("--hunter2=on", "REDACTED"),
+            ("--correct-horse-battery-staple", "REDACTED"),
+            ("--ghp_1234567890abcdefghijABCDEFGHIJ123456", "REDACTED"),
+            ("--a b", "REDACTED"),
+            ("serve", "REDACTED"),
+            ("", "REDACTED"),
+        ] {
+            assert_eq!(redacted(json!({ "args": [argument] })), json!({ "args": [told] }), "{argument}");
+        }
     }
 
     #[test]
-    fn annotations_of_others_and_the_list_of_managers_are_left_out() {
+    fn a_command_keeps_the_program_that_many_start() {
+        for (program, told) in [
+            ("/bin/sh", "/bin/sh"),
+            ("java", "java"),
+            ("hunter2", "REDACTED"),
+            ("/opt/hunter2/sh", "REDACTED"),
+            ("/usr/bin/env", "/usr/bin/env"),
+            ("--token=hunter2", "--token=REDACTED"),
+        ] {
+            let command = json!({ "command": [program, "-c", "curl -u me:pw"] });
+            assert_eq!(redacted(command), json!({ "command": [told, "-c", "REDACTED"] }), "{program}");
+        }
+    }
+
+    #[test]
+    fn annotations_and_labels_of_others_and_the_list_of_managers_are_left_out() {
         let metadata = json!({
             "name": "shop",
             "annotations": {
                 "kubectl.kubernetes.io/last-applied-configuration": "{\"spec\":{}}",
                 "phasegate.dev/restart-requested-at": "now",
+                "phasegate.dev/hunter": "hunter2",
+                "deployment.kubernetes.io/revision": "3",
+                "deployment.kubernetes.io/note": "hunter2",
             },
+            "labels": { "phasegate.dev/gateway": "shop", "app.kubernetes.io/name": "phasegate", "team": "hunter2", "phasegate.dev/x": "y" },
             "managedFields": [{ "manager": "kubectl" }],
         });
         assert_eq!(
@@ -255,38 +419,61 @@ mod tests {
                 "annotations": {
                     "kubectl.kubernetes.io/last-applied-configuration": "REDACTED",
                     "phasegate.dev/restart-requested-at": "now",
+                    "phasegate.dev/hunter": "REDACTED",
+                    "deployment.kubernetes.io/revision": "3",
+                    "deployment.kubernetes.io/note": "REDACTED",
                 },
+                "labels": { "phasegate.dev/gateway": "shop", "app.kubernetes.io/name": "phasegate", "team": "REDACTED", "phasegate.dev/x": "REDACTED" },
             } })
         );
-    }
-
-    #[test]
-    fn a_secret_that_was_met_is_taken_out_of_every_text() {
-        let mut redactor = Redactor::default();
-        redactor.meet(
-            &json!({ "env": [{ "name": "DB_PASSWORD", "value": "correct horse" }, { "name": "TOKEN", "value": "a" }] }),
-        );
-        redactor.meet(&json!({ "args": ["--token", "battery-staple", "--api-key=horse-battery"] }));
-
         assert_eq!(
-            redactor.text("cannot log in with correct horse, battery-staple and horse-battery at a host"),
-            "cannot log in with REDACTED, REDACTED and REDACTED at a host"
+            redacted(
+                json!({ "nodeSelector": { "kubernetes.io/arch": "arm64", "pool": "hunter2" }, "selector": "shop" })
+            ),
+            json!({ "nodeSelector": { "kubernetes.io/arch": "arm64", "pool": "REDACTED" }, "selector": "shop" })
         );
     }
 
     #[test]
-    fn what_looks_like_a_credential_is_taken_out_of_every_text() {
-        for (text, told) in [
-            ("mongodb://me:pw@db.example.com/x", "mongodb://REDACTED@db.example.com/x"),
-            ("GET /login?user=me&password=pw&x=1", "GET /login?user=me&password=REDACTED&x=1"),
-            ("{\"token\": \"abc\", \"n\": 1}", "{\"token\": \"REDACTED\", \"n\": 1}"),
-            ("Authorization: Bearer abcdef0123456789", "Authorization: Bearer REDACTED"),
-            ("it was eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln here", "it was REDACTED here"),
-            ("-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----", "REDACTED"),
-            ("secret \"gateway-secret\" not found", "secret \"gateway-secret\" not found"),
-            ("http://shop.example.com/", "http://shop.example.com/"),
+    fn a_path_that_is_asked_stays_where_it_is_one_of_many_and_its_query_never() {
+        for (path, told) in [
+            ("/", "/"),
+            ("/healthz", "/healthz"),
+            ("/actuator/health/readiness", "/actuator/health/readiness"),
+            ("/api/v1/ready", "/api/v1/ready"),
+            ("/healthz?key=hunter2", "/healthz?REDACTED"),
+            ("/hunter2/ready", "/REDACTED"),
+            ("/hunter2?x", "/REDACTED?REDACTED"),
         ] {
-            assert_eq!(Redactor::default().text(text), told);
+            let object =
+                json!({ "readinessPath": path, "readinessProbe": { "httpGet": { "path": path, "port": 80 } } });
+            let expected =
+                json!({ "readinessPath": told, "readinessProbe": { "httpGet": { "path": told, "port": 80 } } });
+            assert_eq!(redacted(object), expected);
         }
+        let object = json!({ "readinessPath": "/hunter2/ready?key=abcde", "message": "Get \"http://10.0.0.1/hunter2/ready?key=abcde\": EOF" });
+        assert_eq!(redacted(object)["message"], "Get \"http://10.0.0.1REDACTED?REDACTED\": EOF");
+    }
+
+    #[test]
+    fn a_value_that_was_met_is_taken_out_of_every_text_and_holds_no_object_together() {
+        let object = json!({
+            "metadata": { "name": "orders", "namespace": "orders", "uid": "orders" },
+            "env": [
+                { "name": "DB_PASSWORD", "value": "correct horse" },
+                { "name": "PIN", "value": "4711" },
+                { "name": "PLAIN", "value": "battery-staple" },
+                { "name": "TENANT", "value": "orders" },
+                { "name": "LEVEL", "value": "debug" },
+            ],
+            "args": ["--token", "horse-battery", "--db=staple-horse", "serve", "--hunter2"],
+            "message": "debug: correct horse, 4711, battery-staple, orders, horse-battery, staple-horse and hunter2 serve nobody",
+        });
+        let told = redacted(object);
+        assert_eq!(told["metadata"], json!({ "name": "orders", "namespace": "orders", "uid": "orders" }));
+        assert_eq!(
+            told["message"],
+            "debug: REDACTED, REDACTED, REDACTED, REDACTED, REDACTED, REDACTED and REDACTED serve nobody"
+        );
     }
 }

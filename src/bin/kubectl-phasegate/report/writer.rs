@@ -17,6 +17,7 @@ use crate::cluster::Cluster;
 use crate::failure::Failure;
 use crate::output::Data;
 use crate::progress::Progress;
+use crate::terminal::Shown;
 
 /// How much of a container's log is taken, from its end.
 const LOG_LINES: i64 = 50_000;
@@ -79,18 +80,17 @@ impl<'a> Writer<'a> {
                     break;
                 }
             };
-            for object in page.items {
-                let mut object = serde_json::to_value(object).unwrap_or_default();
+            let objects: Vec<Value> =
+                page.items.into_iter().map(|object| serde_json::to_value(object).unwrap_or_default()).collect();
+            // The operator's log speaks of those as well that are not wanted.
+            objects.iter().for_each(|object| self.redactor.meet(object));
+            for mut object in objects.into_iter().filter(&wanted) {
                 // Items of a list do not say of what kind they are.
                 object["apiVersion"] = format!("{}/{}", kind.group, kind.version).trim_start_matches('/').into();
                 object["kind"] = kind.kind.into();
-                if !wanted(&object) {
-                    continue;
-                }
                 self.uids.extend(object["metadata"]["uid"].as_str().map(str::to_owned));
-                self.redactor.meet(&object);
                 let text = Data::Yaml.text(&self.redactor.object(&object))?;
-                self.archive.add(&format!("---\n{text}"))?;
+                self.archive.add(&Shown::from_iter([Shown::text("---\n"), text]))?;
                 count += 1;
             }
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
@@ -122,7 +122,7 @@ impl<'a> Writer<'a> {
                 match pods.logs(&pod.name_any(), &params).await {
                     Ok(log) => {
                         self.archive.begin(&format!("operator/{file}.log"))?;
-                        self.archive.add(&self.redactor.text(&log))?;
+                        self.archive.add(&Shown::text(&self.redactor.text(&log)))?;
                     }
                     Err(error) => self.could_not(&format!("the log {file}"), Some(namespace), &error),
                 }
@@ -137,14 +137,14 @@ impl<'a> Writer<'a> {
     /// When the file cannot be written.
     pub fn finish(mut self, server: &str, now: Timestamp) -> Result<Vec<String>, Failure> {
         self.archive.begin("report.txt")?;
-        self.archive.add(&format!(
+        self.archive.add(&Shown::text(&format!(
             "time: {now}\nkubectl-phasegate: {}\nKubernetes: {server}\n\nobjects\n{}\n",
             env!("CARGO_PKG_VERSION"),
             self.counts.join("\n")
-        ))?;
+        )))?;
         if !self.unread.is_empty() {
             self.archive.begin("not-read.txt")?;
-            self.archive.add(&format!("{}\n", self.unread.join("\n")))?;
+            self.archive.add(&self.unread.iter().map(|line| Shown::sentence(line)).collect())?;
         }
         self.archive.finish()?;
         Ok(self.unread)

@@ -28,7 +28,7 @@ fn alone(gateway: ApiGateway) -> Facts {
 }
 
 fn text(facts: &Facts) -> String {
-    output::text(&lines::of(&report::of(facts, NOW), NOW), false)
+    output::text(&lines::of(&report::of(facts, NOW), NOW), false).to_string()
 }
 
 fn owned(name: &str, owner: &str) -> Value {

@@ -21,6 +21,7 @@ use crate::live::{Live, News};
 use crate::output::{self, Data};
 use crate::progress::Progress;
 use crate::selection::{self, unreadable};
+use crate::terminal::Shown;
 
 pub use verdict::Goal;
 use verdict::{Verdict, judge};
@@ -100,7 +101,7 @@ pub async fn run(arguments: &Wait, cluster: &ClusterArguments) -> Result<(), Fai
             let ObjectKey { namespace, name } = &key;
             output::print(&data.text(&Waited { namespace, name, reached, seconds: lasted.as_secs() })?)
         }
-        None => output::print(&format!("{key} is {reached} after {}\n", human(lasted))),
+        None => output::print(&Shown::sentence(&format!("{key} is {reached} after {}", human(lasted)))),
     }
 }
 
