@@ -284,7 +284,7 @@ fn report_writes(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
     status.contested = contested
         .map(|repaired| ContestedField {
             child: repaired.last.child.kind().to_owned(),
-            path: words::say(&repaired.last.path),
+            path: words::plain(&repaired.last.path),
             manager: repaired.last.manager.as_deref().map(words::say),
         })
         .collect();

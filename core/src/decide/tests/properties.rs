@@ -66,6 +66,8 @@ proptest! {
             let may_be = around.host == HostVerdict::Free && around.gateway.is_some() && around.counts;
             prop_assert!(may_be || status.state == EnvironmentState::Inactive);
             let recorded = Environment { status: Some(status), ..environment };
+            // A claim that was lost is recorded no more.
+            let around = environment::Around { lost: false, ..around };
             prop_assert_eq!(environment::decide(&recorded, &around, at(9)), None);
         }
     }
