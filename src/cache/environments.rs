@@ -104,11 +104,9 @@ impl Seats {
     /// An environment as it is now. Returns the one that does not count any more.
     fn put(&mut self, object: &Guarded<Environment>) -> Option<ObjectKey> {
         let key = ObjectKey::of(object);
-        // One that goes, or cannot be read, is nobody's.
-        let Some(environment) = object.0.as_ref().ok().filter(|found| found.metadata.deletion_timestamp.is_none())
-        else {
-            return self.take(&key);
-        };
+        // One that cannot be read is nobody's. One that is being deleted keeps its seat until it is gone: its host is given up
+        // when the gateway routes it no more, and for that it has to be looked at.
+        let Ok(environment) = &object.0 else { return self.take(&key) };
         let created = environment.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |created| created.0);
         let (gateway, seat) = (environment.gateway_key(), (created, key.name.clone()));
         if self.places.get(&key).is_some_and(|(of, at)| (of, at) == (&gateway, &seat)) {
@@ -214,8 +212,9 @@ mod tests {
 
         let mut goes = numbered(8);
         goes.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
-        assert_eq!(moved(environments.absorb(Event::Apply(guarded(&goes)))).as_deref(), Some("env-0202"));
-        assert_eq!(moved(environments.absorb(Event::Apply(guarded(&goes)))), None, "once");
+        assert_eq!(moved(environments.absorb(Event::Apply(guarded(&goes)))), None, "it is still there");
+        assert!(environments.of(&shop()).iter().any(|(name, _)| name == "env-0008"), "it is looked at with its gateway");
+        assert_eq!(moved(environments.absorb(gone(8))).as_deref(), Some("env-0202"));
 
         let older = environment("older", 0);
         assert_eq!(moved(environments.absorb(Event::Apply(guarded(&older)))).as_deref(), Some("env-0202"));
