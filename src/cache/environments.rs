@@ -213,7 +213,10 @@ mod tests {
         let mut goes = numbered(8);
         goes.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
         assert_eq!(moved(environments.absorb(Event::Apply(guarded(&goes)))), None, "it is still there");
-        assert!(environments.of(&shop()).iter().any(|(name, _)| name == "env-0008"), "it is looked at with its gateway");
+        assert!(
+            environments.of(&shop()).iter().any(|(name, _)| name == "env-0008"),
+            "it is looked at with its gateway"
+        );
         assert_eq!(moved(environments.absorb(gone(8))).as_deref(), Some("env-0202"));
 
         let older = environment("older", 0);

@@ -76,12 +76,13 @@ async fn an_api_server_that_is_down_for_a_minute_in_a_burst_costs_no_gateway_its
 /// and answers what needs no store.
 async fn a_burst_without_a_store<T>(name: &str, store_away: impl AsyncFnOnce(&Component<'_>) -> T) {
     const GATEWAYS: usize = 40;
-    const AWAY: Duration = Duration::from_secs(20);
+    // After an outage the Deployments' controller lists again within half a minute, which is the gateways' time as any other.
+    const AWAY: Duration = Duration::from_secs(31);
     let world = private_world(name).await;
     let health = Health::reserve();
     let _operator = world.operator_with(&["--http-bind", &health.address()]);
     health.until("/readyz", 200, &["ok"]).await;
-    let fleet = Fleet::apply(&world, "gw", GATEWAYS, json!({ "startDeadline": "30s" })).await;
+    let fleet = Fleet::apply(&world, "gw", GATEWAYS, json!({ "startDeadline": "60s" })).await;
     fleet.until_transitions(20).await;
 
     let away = store_away(&Component::of(&world.cluster, "etcd")).await;

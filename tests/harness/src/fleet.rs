@@ -95,8 +95,8 @@ impl<'a> Fleet<'a> {
         self.until_transitions(2 * count).await;
         for (name, gateway) in self.gateways(&ListParams::default()).await {
             let steps = path(&gateway);
-            assert_eq!(steps, ["Starting/Running StartRequested", "Started/Running Started"], "{name}");
             let status = gateway.status.as_ref().unwrap();
+            assert_eq!(steps, ["Starting/Running StartRequested", "Started/Running Started"], "{name}: {status:#?}");
             assert_eq!((status.transitions, status.attempt.as_ref().unwrap().number), (2, 1), "{name}");
             assert!(status.last_failure.is_none(), "{name}");
             assert!(is_true(&gateway, "Available"), "{name}");
