@@ -210,12 +210,20 @@ fn rollout(deployment: &Watched<Deployment>) -> Rollout {
         ready: status.ready_replicas.unwrap_or(0),
         available,
         progress_deadline_exceeded: says("Progressing", "False", Some("ProgressDeadlineExceeded")),
-        replica_failure: says("ReplicaFailure", "True", None),
+        replica_failure: says("ReplicaFailure", "True", None)
+            .or_else(|| says("Progressing", "False", Some("ReplicaSetCreateError")).map(why_no_replica_set)),
         updated,
         behind: !current,
         template: condition("Progressing")
             .and_then(|condition| newest_template(&deployment.name_any(), condition.message.as_deref()?)),
     }
+}
+
+/// Why a Deployment's controller could not create a ReplicaSet, in the API server's words: `Failed to create new replica set
+/// "NAME": WHY`.
+fn why_no_replica_set(words: String) -> String {
+    let why = words.strip_prefix("Failed to create new replica set ").and_then(|rest| rest.split_once("\": "));
+    why.map(|(_, why)| why.to_owned()).unwrap_or(words)
 }
 
 /// The `pod-template-hash` of the ReplicaSet that a Deployment speaks of: its name is the Deployment's and the
@@ -296,6 +304,22 @@ mod tests {
         let mut older = deployment();
         older["status"]["observedGeneration"] = json!(2);
         assert!(!seen(&older).rollout.complete);
+    }
+
+    /// As the Deployment controller tells it. The generation that it has looked at stays the one before.
+    #[test]
+    fn a_replica_set_that_cannot_be_created_is_as_pods_that_cannot() {
+        let failure = |reason: &str, words: &str| {
+            let mut failing = deployment();
+            failing["status"]["conditions"] =
+                json!([{ "type": "Progressing", "status": "False", "reason": reason, "message": words }]);
+            seen(&failing).rollout.replica_failure
+        };
+        let why = "replicasets.apps \"shop-7d9f8b6c5\" is forbidden: exceeded quota: small";
+        let words = format!("Failed to create new replica set \"shop-7d9f8b6c5\": {why}");
+        assert_eq!(failure("ReplicaSetCreateError", &words).as_deref(), Some(why));
+        assert_eq!(failure("ReplicaSetCreateError", "in other words").as_deref(), Some("in other words"));
+        assert_eq!(failure("ProgressDeadlineExceeded", &words), None);
     }
 
     /// The words of every version of the Deployment controller that is supported.
