@@ -101,10 +101,24 @@ pub fn differences<'a>(desired: &'a Value, observed: &'a Value) -> Vec<Differenc
     all
 }
 
-/// Whether an object has to be made anew to be as desired: it differs in a field that cannot be changed.
+/// Whether an object has to be made anew to be as desired: it differs in a field that cannot be changed. A selector that asks
+/// for more than is desired does not: admission adds labels when an object is created, and what serves is not deleted for that.
 pub fn must_be_made_anew(kind: &str, desired: &Value, observed: &Value) -> bool {
-    let mut fields = UNCHANGEABLE.iter().filter(|(of, _)| *of == kind).map(|(_, path)| *path);
-    fields.any(|path| desired.pointer(path) != observed.pointer(path))
+    unchangeable(kind).any(|path| !asks_for_all_of(desired.pointer(path), observed.pointer(path)))
+}
+
+/// Whether a label selector asks for every label that is desired, and perhaps for others.
+fn asks_for_all_of(desired: Option<&Value>, observed: Option<&Value>) -> bool {
+    let labels = |selector: Option<&Value>| selector?.get("matchLabels")?.as_object().cloned();
+    match (labels(desired), labels(observed)) {
+        (Some(desired), Some(observed)) => desired.iter().all(|(key, value)| observed.get(key) == Some(value)),
+        _ => desired == observed,
+    }
+}
+
+/// The fields of an object that cannot be changed.
+pub(super) fn unchangeable(kind: &str) -> impl Iterator<Item = &'static str> {
+    UNCHANGEABLE.iter().filter(move |(of, _)| *of == kind).map(|(_, path)| *path)
 }
 
 /// What is done with a difference.

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::compare::{must_be_made_anew, unchangeable};
 use super::inherited;
 use super::places::{KEPT_UNLESS_DESIRED, NEVER_RESTORED, OWNERS};
 
@@ -18,6 +19,9 @@ pub fn merge(fresh: &Value, desired: &Value, accepted: Option<&Value>) -> Value 
         object.insert("spec".to_owned(), merge_spec(fresh, desired, spec.clone(), kept));
     }
     let mut merged = Value::Object(object);
+    if accepted.is_none() {
+        keep_what_cannot_change(fresh, desired, &mut merged);
+    }
     merge_owners(fresh, &mut merged);
     inherited::take_back(&mut merged, fresh, desired);
     merged
@@ -40,6 +44,19 @@ fn merge_spec(fresh: &Value, desired: &Value, mut spec: Value, kept: &[&str]) ->
         }
     }
     spec
+}
+
+/// Where the object need not be made anew, its fields that cannot be changed are as they were created.
+fn keep_what_cannot_change(fresh: &Value, desired: &Value, merged: &mut Value) {
+    let kind = desired.get("kind").and_then(Value::as_str).unwrap_or_default();
+    if must_be_made_anew(kind, desired, fresh) {
+        return;
+    }
+    for path in unchangeable(kind) {
+        if let (Some(created), Some(field)) = (fresh.pointer(path), merged.pointer_mut(path)) {
+            field.clone_from(created);
+        }
+    }
 }
 
 /// Others' owners are kept, but there is one controller, and what is written here is ours.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::{difference, merge};
+use super::super::{difference, merge, must_be_made_anew};
 use super::*;
 
 const CONTAINER: &str = "/spec/template/spec/containers/0";
@@ -121,6 +121,30 @@ fn what_somebody_added_to_a_map_that_selects_is_removed() {
     let desired = deployment(&json!({ "nodeSelector": { "disk": "ssd" } }));
     let fresh = set(&stored_deployment(&desired), "/spec/template/spec/nodeSelector/zone", json!("a"));
     assert_eq!(at(&merged(&fresh, &desired), "/spec/template/spec/nodeSelector"), &json!({ "disk": "ssd" }));
+}
+
+/// As a policy leaves it that wants a label on everything that is created.
+#[test]
+fn a_selector_that_was_created_with_more_labels_is_kept_and_costs_no_deployment() {
+    let desired = deployment(&json!({ "image": "acme/gateway:2" }));
+    let stored = stored_deployment(&deployment(&json!({})));
+    let labelled = set(&stored, "/spec/selector/matchLabels/team", json!("shop"));
+    let labelled = set(&labelled, "/spec/template/metadata/labels/team", json!("shop"));
+    assert!(!must_be_made_anew("Deployment", &desired, &labelled));
+    let merged = merge(&labelled, &desired, None);
+    assert_eq!(at(&merged, "/spec/selector"), at(&labelled, "/spec/selector"));
+    assert_eq!(at(&merged, "/spec/template/metadata/labels/team"), "shop");
+    assert_eq!(at(&merged, &format!("{CONTAINER}/image")), "acme/gateway:2");
+
+    for (pointer, value) in [
+        ("/spec/selector/matchLabels", json!({ "team": "shop" })),
+        ("/spec/selector/matchLabels/phasegate.dev~1gateway", json!("other")),
+        ("/spec/selector", json!({ "matchExpressions": [] })),
+    ] {
+        let mut other = stored.clone();
+        *other.pointer_mut(pointer).unwrap() = value;
+        assert!(must_be_made_anew("Deployment", &desired, &other), "{pointer}");
+    }
 }
 
 #[test]
