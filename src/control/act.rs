@@ -73,6 +73,11 @@ pub async fn carry_out(ctx: &Context, plan: &Plan, pass: &mut Pass<'_>) -> Outco
 /// the clock, and nothing else may.
 fn remember(pass: &mut Pass<'_>, plan: &Plan, outcome: &Outcome) {
     if plan.moves {
+        // What was refused until now says nothing about what a stop deletes.
+        if plan.begins_a_stop() {
+            pass.remembered.refused(pass.gateway, None);
+            pass.remembered.answered();
+        }
         return;
     }
     match outcome {
@@ -323,12 +328,13 @@ async fn update<K: Part>(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
     };
     match ctx.calls.replace(&update.body).await {
         Ok(stored) => {
-            if let Some(repair) = update.repair {
+            let version = answered(&mut pass.remembered.accepted, desired, &stored);
+            // Admission may turn a write into what is there, and nothing was put right.
+            let is_as_before = version == fresh.meta().resource_version;
+            if let Some(repair) = update.repair.filter(|_| !is_as_before) {
                 pass.remembered.accepted.repaired(repair);
             }
-            let version = answered(&mut pass.remembered.accepted, desired, &stored);
-            // Admission may turn a write into what is there.
-            pass.unheard |= version == fresh.meta().resource_version;
+            pass.unheard |= is_as_before;
             Outcome::Done
         }
         Err(error) => failure(Target::Child(K::CHILD), error),

@@ -287,6 +287,12 @@ async fn a_policy_that_comes_under_a_running_fleet_lets_changes_restarts_and_sta
     world.until_ready_again(&started).await;
     let _policies = Policies::new(&world, &[changes("shop", "Deployment", &["UPDATE"], LIMITS)]).await;
 
+    // Whoever writes the child brings the policy to it. That is nobody's edit, and nothing is put right.
+    world.patch_object::<Deployment>("shop", json!({ "metadata": { "annotations": { "note": "mine" } } })).await;
+    world.until_event("shop", "ChangedOnWrite").await;
+    world.until_condition("shop", condition::READY, "True", "Started").await;
+    assert_eq!(events_of(&world, "shop", "DriftRepaired").await, Vec::<String>::new());
+
     let changed = world.patch("shop", json!({ "spec": { "image": "acme/gateway:2" } })).await;
     let ready = world.until_ready_again(&changed).await;
     assert_eq!(told(&ready).len(), 2);
@@ -304,6 +310,35 @@ async fn a_policy_that_comes_under_a_running_fleet_lets_changes_restarts_and_sta
     let asked = world.patch("shop", json!({ "spec": { "state": "Running" } })).await;
     let again = world.until_ready_again(&asked).await;
     assert_eq!(again.status.unwrap().last_failure, None);
+}
+
+const SELECTOR: &str = r#"[JSONPatch{op: "add", path: "/spec/selector/matchLabels/team", value: "shop"},
+    JSONPatch{op: "add", path: "/spec/template/metadata/labels/team", value: "shop"}]"#;
+
+/// A selector cannot be changed: a Deployment of another is deleted to be made anew.
+#[tokio::test]
+async fn a_label_that_admission_adds_to_a_selector_costs_no_deployment_that_serves() {
+    let world = World::new("selected").await;
+    let _policies = Policies::new(&world, &[changes("shop", "Deployment", &["CREATE"], SELECTOR)]).await;
+    let mut operator = world.operator();
+    world.apply(&whole("shop", &world.namespace)).await;
+    let started = world.until_started("shop").await;
+    let ready = world.until_ready_again(&started).await;
+    let path = "/spec/selector/matchLabels".to_owned();
+    assert_eq!(told(&ready)[0].1, path, "{:?}", told(&ready));
+    let uid = |deployment: &Deployment| deployment.metadata.uid.clone();
+    let before: Deployment = world.api().get("shop").await.unwrap();
+
+    let changed = world.patch("shop", json!({ "spec": { "image": "acme/gateway:2" } })).await;
+    world.until_ready_again(&changed).await;
+    operator.end();
+    let _operator = world.operator();
+    let changed = world.patch("shop", json!({ "spec": { "image": "acme/gateway:3" } })).await;
+    world.until_ready_again(&changed).await;
+    let after: Deployment = world.api().get("shop").await.unwrap();
+    assert_eq!(uid(&after), uid(&before));
+    let pod = after.spec.unwrap().template.spec.unwrap();
+    assert_eq!(pod.containers[0].image.as_deref(), Some("acme/gateway:3"));
 }
 
 #[tokio::test]

@@ -84,6 +84,25 @@ async fn a_webhook_that_denies_with_any_code_is_a_refusal_with_its_words_and_the
 }
 
 #[tokio::test]
+async fn a_webhook_that_denies_a_deletion_is_told_at_once_and_the_stop_goes_on_when_it_allows_it() {
+    let world = World::audited("denies-deletions").await;
+    let webhook = Webhook::start(&world, &["apps/deployments"], 5).await;
+    let _operator = world.operator();
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
+    world.until_started("shop").await;
+    webhook.answers(Admission::Denies(403, "Forbidden"));
+    world.patch("shop", json!({ "spec": { "state": "Stopped" } })).await;
+
+    let told = world.until_condition("shop", condition::RECONCILING, "True", "AdmissionRefused").await;
+    let words = message(&told, condition::READY);
+    assert!(words.starts_with("the stop does not go on: the API server refuses the Deployment: "), "{words}");
+    assert!(words.contains("not on Fridays") && !words.contains("hange the field"), "{words}");
+    webhook.answers(Admission::Allows);
+    let stopped = world.until_phase("shop", Phase::Stopped, State::Stopped).await;
+    assert!(is_true(&stopped, condition::READY));
+}
+
+#[tokio::test]
 async fn a_webhook_that_is_away_holds_the_clock_names_itself_and_the_start_goes_on_when_it_is_back() {
     let world = World::audited("away").await;
     let webhook = Webhook::start(&world, &["apps/deployments"], 5).await;

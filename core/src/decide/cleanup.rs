@@ -1,8 +1,9 @@
 //! What a stop waits for, and what it leaves alone, in words.
 
-use super::diagnosis;
+use super::diagnosis::{self, Cause};
 use super::observed::{Child, EnvironmentFacts, Leaving, Observed, PodLeft, Presence, Target};
 use super::situation::Situation;
+use crate::api::Reason;
 use crate::children::NAME_LABEL;
 
 /// What a stop waits for.
@@ -54,6 +55,21 @@ fn to_be_written(observed: &Observed, what: String, target: &Target) -> Remainin
         }
         None => Remaining { message: what.clone(), kept_by: what },
     }
+}
+
+/// What keeps a stop from being carried out, where that is known. It is told at once: it does not pass by itself.
+pub(super) fn hindrance(s: &Situation<'_>) -> Option<Cause> {
+    let observed = s.observed;
+    let cause = diagnosis::cause_of(observed, |what| match what {
+        Target::Child(child) => observed.child(*child).is_ours(),
+        Target::Environment(name) => observed.environments.iter().any(|other| other.active && other.name == *name),
+        Target::Finalizers | Target::Status => false,
+    })?;
+    let hint = match cause.reason {
+        Reason::AdmissionRefused => "Ask who runs the cluster about the rule.".to_owned(),
+        _ => cause.hint,
+    };
+    Some(Cause { message: format!("the stop does not go on: {}", cause.message), hint, ..cause })
 }
 
 /// The first pods by name, and what is to be done about each. No numbers: they would be a write per pod.

@@ -519,6 +519,8 @@ fn stopping_or_stopped(s: &Situation<'_>, status: &ApiGatewayStatus, place: Opti
         waits_for_somebody(cause.reason, &sentence(&cause))
     } else if s.asked_to_run() && s.was_asked_to_run() {
         timed_out(s, status, stopped)
+    } else if let (Some(Place::Stopping), Some(cause)) = (s.place(), cleanup::hindrance(s)) {
+        visible(cause, None)
     } else if stopped && !late && !s.asked_to_run() {
         Outlook {
             ready: yes(Reason::Stopped, "stopped, as asked"),

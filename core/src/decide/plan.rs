@@ -166,6 +166,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether the gateway is to be stopped from now on.
+    pub fn begins_a_stop(&self) -> bool {
+        self.movement.as_ref().is_some_and(|movement| movement.phase == Phase::Stopping)
+    }
+
     /// The plan of a verdict, before anything is said about it.
     pub(super) fn of(verdict: Verdict) -> Self {
         match verdict {

@@ -223,11 +223,24 @@ fn a_refusal_is_told_in_the_same_pass() {
             Some(("Starting", ["False HostTaken", "False HostTaken", "True HostTaken"], &[Reason::HostTaken])),
         ),
         (
-            "a stop goes on",
+            "so is a stop that may not delete",
             stopping_as_asked(),
             serving(),
             after(1),
             vec![Delete(Ingress)],
+            refused(Ingress),
+            Some((
+                "Stopping",
+                ["False AdmissionRefused", "True AdmissionRefused", "False AdmissionRefused"],
+                &[Reason::AdmissionRefused],
+            )),
+        ),
+        (
+            "of a child that is gone nothing is refused any more",
+            stopping_as_asked(),
+            child(serving(), Ingress, Presence::NotWanted),
+            after(1),
+            vec![Delete(Service), Delete(Deployment)],
             refused(Ingress),
             Some(("Stopping", ["False Stopping", "True Stopping", "False Stopping"], &[])),
         ),
@@ -566,13 +579,13 @@ fn an_environment_that_cannot_be_switched_is_told_in_the_same_pass() {
             Some(("Starting", away, &[Reason::WebhookUnavailable])),
         ),
         (
-            "a stop goes on",
+            "so does a stop",
             stopping_as_asked(),
             environments(child(serving(), Ingress, Presence::NotWanted), &[true]),
             after(1),
             vec![DeactivateEnvironments, Delete(Service), Delete(Deployment)],
             is_denied(dev()),
-            Some(("Stopping", ["False Stopping", "True Stopping", "False Stopping"], &[])),
+            Some(("Stopping", refused, &[Reason::AdmissionRefused])),
         ),
     ]);
     for (by, is_held) in [(webhook(), true), (Absent::Permission, true), (Absent::Unknown, false)] {
