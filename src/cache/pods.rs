@@ -41,9 +41,12 @@ impl Kept for PodFacts {
         self == newer || (quiet && self.owned == newer.owned)
     }
 
-    /// That a healthy pod appeared is the Deployment's to tell. No scheduler has looked at it yet, then.
+    /// That a healthy pod appeared is the Deployment's to tell. No scheduler has looked at it yet, then, or no node.
     fn is_quiet(&self) -> bool {
-        let is_new = |found: &trouble::Found| matches!(&found.trouble, Trouble::NoScheduler(scheduler) if scheduler == DEFAULT_SCHEDULER);
+        let is_new = |found: &trouble::Found| match &found.trouble {
+            Trouble::NoScheduler(scheduler) => scheduler == DEFAULT_SCHEDULER,
+            trouble => *trouble == Trouble::NotTakenUp,
+        };
         self.leaving.is_none() && self.trouble.as_deref().is_none_or(is_new)
     }
 }

@@ -37,7 +37,7 @@ pub fn of(pod: &Watched<Pod>) -> Option<Found> {
         .map(whole)
         .or_else(|| with_container(status))
         .or_else(|| initializing(spec, status))
-        .or_else(|| setting_up(status).map(whole))
+        .or_else(|| setting_up(spec, status).map(whole))
         .or_else(|| unready(spec, status))?;
     let template = pod.meta().labels.as_ref().and_then(|labels| labels.get("pod-template-hash").cloned());
     Some(Found { template, container, node: spec.node_name.clone(), trouble })
@@ -67,6 +67,9 @@ fn given_up(status: &PodStatus) -> Option<Trouble> {
     })
 }
 
+/// The reason of a pod with gates that no scheduler is to look at.
+const GATED: &str = "SchedulingGated";
+
 /// Why a pod has no node. A scheduler that looks at a pod writes the condition, whatever it finds.
 fn unscheduled(spec: &PodPart, status: &PodStatus) -> Option<Trouble> {
     if spec.node_name.is_some() {
@@ -76,12 +79,15 @@ fn unscheduled(spec: &PodPart, status: &PodStatus) -> Option<Trouble> {
         return Some(Trouble::Gated(spec.scheduling_gates.iter().map(|gate| gate.name.clone()).collect()));
     }
     match condition(status, "PodScheduled") {
-        None => Some(Trouble::NoScheduler(spec.scheduler_name.clone()?)),
-        Some(scheduled) => {
-            let failed = matches!(scheduled.reason.as_deref(), Some("Unschedulable" | "SchedulerError"));
-            let refused = failed && scheduled.status == "False";
-            refused.then(|| Trouble::Unschedulable(scheduled.message.clone().unwrap_or_default()))
+        // It was found, and has a node in a moment.
+        Some(scheduled) if scheduled.status == "True" => None,
+        // Each scheduler has reasons of its own.
+        Some(scheduled) if scheduled.reason.as_deref() != Some(GATED) => {
+            let words = [&scheduled.message, &scheduled.reason].into_iter().flatten().find(|words| !words.is_empty());
+            Some(Trouble::Unschedulable(words.cloned().unwrap_or_default()))
         }
+        // The API server said so of gates that are gone, and nobody has since.
+        _ => Some(Trouble::NoScheduler(spec.scheduler_name.clone()?)),
     }
 }
 
@@ -161,7 +167,12 @@ fn initializing(spec: &PodPart, status: &PodStatus) -> Option<OfContainer> {
     })
 }
 
-fn setting_up(status: &PodStatus) -> Option<Trouble> {
+/// What its node does with a pod before its containers run. A kubelet that takes up a pod says what its containers wait for.
+fn setting_up(spec: &PodPart, status: &PodStatus) -> Option<Trouble> {
+    let is_pending = status.phase.as_deref().is_none_or(|phase| phase == "Pending");
+    if is_pending && spec.node_name.is_some() && containers(status).next().is_none() {
+        return Some(Trouble::NotTakenUp);
+    }
     let waits = |container: &ContainerStatus| {
         let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
         waiting

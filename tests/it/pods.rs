@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::api::core::v1::{Event, Pod, ResourceQuota};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use phasegate::api::{ApiGateway, Phase, Reason, State, condition};
@@ -339,6 +339,48 @@ async fn a_quota_that_counts_what_the_spec_does_not_say_asks_for_it() {
     let resources = json!({ "limits": { "memory": "64Mi" }, "requests": { "cpu": "10m" } });
     world.patch("shop", json!({ "spec": { "resources": resources } })).await;
     world.until_started("shop").await;
+}
+
+/// Between a Deployment and its pods is a ReplicaSet, which others count and refuse as well.
+#[tokio::test]
+async fn a_replica_set_that_is_refused_is_told_as_pods_are_and_the_start_goes_on() {
+    let world = World::new("replicasets").await;
+    world.quota("small", json!({ "count/replicasets.apps": "1" })).await;
+    let of_refused = Policy {
+        of: "refused",
+        resource: "apps/replicasets",
+        operations: &["CREATE"],
+        does: Does::Refuses("false", "no replica sets on Fridays"),
+    };
+    let _policy = Policies::new(&world, &[of_refused]).await;
+    let _operator = world.operator();
+    world.apply(&gateway("first", json!({ "image": SERVES }))).await;
+    world.until_started("first").await;
+    world.apply(&gateway("counted", json!({ "image": SERVES }))).await;
+    world.apply(&gateway("refused", json!({ "image": SERVES }))).await;
+
+    let told = world.until_condition("counted", condition::RECONCILING, "True", "QuotaExceeded").await;
+    let words = message(&told, condition::RECONCILING);
+    assert!(words.contains("exceeded quota: small, requested: count/replicasets.apps=1"), "{words}");
+    assert!(words.ends_with("it counts objects, and the gateway needs this one."), "{words}");
+    let told = world.until_condition("refused", condition::RECONCILING, "True", "AdmissionRefused").await;
+    let words = message(&told, condition::RECONCILING);
+    assert!(words.contains("no replica sets on Fridays"), "{words}");
+    let hard = json!({ "spec": { "hard": { "count/replicasets.apps": "3" } } });
+    world.patch_object::<ResourceQuota>("small", hard).await;
+    world.until_started("counted").await;
+}
+
+/// As a scheduler binds it in the moment in which a node dies.
+#[tokio::test]
+async fn a_pod_that_its_node_does_not_take_up_names_the_node() {
+    let world = World::new("untaken").await;
+    let _policy = adds(&world, "shop", "/spec/nodeName", &json!("ghost")).await;
+    let _operator = world.operator();
+    world.apply(&gateway("shop", json!({ "image": SERVES, "startDeadline": "20s" }))).await;
+    let told = world.until_condition("shop", condition::RECONCILING, "True", "NodeFailed").await;
+    let words = message(&told, condition::RECONCILING);
+    assert!(words.starts_with("pod shop-") && words.contains("its node ghost has not taken it up"), "{words}");
 }
 
 #[tokio::test]

@@ -62,11 +62,11 @@ const OF_PODS: &[fn(&Situation<'_>, Patience) -> Option<Cause>] = &[
     pods::crash_loop,
     pods::killed_by_its_probe,
     |s, _| pods::runs_as_root(s.observed),
-    |s, _| pods::config_missing(s.observed),
+    pods::config_missing,
     |s, _| pods::image_not_pullable(s.observed),
     pods::not_ready,
     |s, _| pods::node_failed(s.observed),
-    |s, _| pods::unschedulable(s.observed),
+    pods::unschedulable,
     pods::not_scheduled,
     |s, _| pods_refused(s.observed),
 ];
@@ -259,16 +259,15 @@ pub fn is_quota(message: &str) -> bool {
 
 fn refusal(what: &str, message: &str, quota: bool) -> Cause {
     if quota {
-        let hint = kubelets::values_that_a_quota_wants(message).unwrap_or_else(|| {
-            "Free or raise the ResourceQuota of the namespace, or lower spec.replicas or spec.resources.".to_owned()
-        });
+        let hint = kubelets::values_that_a_quota_wants(message).unwrap_or_else(|| kubelets::room(message).to_owned());
         Cause::new(Reason::QuotaExceeded, format!("the namespace's quota refuses {what}: {}", say(message)), hint)
     } else {
-        Cause::new(
-            Reason::AdmissionRefused,
-            format!("the API server refuses {what}: {}", say(message)),
-            "Change the field that the refusal names, or ask who runs the cluster about the rule.",
-        )
+        let hint = if kubelets::is_of_limit_range(message) {
+            "Keep spec.resources within the LimitRange of the namespace (kubectl describe limitrange), or ask who runs the cluster."
+        } else {
+            "Change the field that the refusal names, or ask who runs the cluster about the rule."
+        };
+        Cause::new(Reason::AdmissionRefused, format!("the API server refuses {what}: {}", say(message)), hint)
     }
 }
 

@@ -443,6 +443,8 @@ pub enum Trouble {
     Gated(Vec<String>),
     /// The scheduler that it names has not looked at it.
     NoScheduler(String),
+    /// It has a node, which has said nothing about it yet.
+    NotTakenUp,
     /// Its node is setting it up.
     SettingUp,
     /// A container that others have to wait for runs, and has not come to its end or is not started.
@@ -470,7 +472,8 @@ impl Trouble {
     /// Whether the status does not say why the pod is not ready, or what it says may pass.
     pub fn is_silent(&self) -> bool {
         match self {
-            Self::SettingUp
+            Self::NotTakenUp
+            | Self::SettingUp
             | Self::Initializing { .. }
             | Self::Unready { .. }
             | Self::ReadinessGate { .. }

@@ -283,6 +283,10 @@ fn a_pod_without_a_node_says_what_the_scheduler_said_or_who_keeps_it_from_lookin
     };
     assert_eq!(scheduled("Unschedulable"), Some(Trouble::Unschedulable("no nodes".to_owned())));
     assert_eq!(scheduled("SchedulerError"), Some(Trouble::Unschedulable("no nodes".to_owned())));
+    assert_eq!(scheduled("Undetermined"), Some(Trouble::Unschedulable("no nodes".to_owned())), "another scheduler's");
+    let unsaid = json!({ "type": "PodScheduled", "status": "False", "reason": "NotEnoughResources" });
+    let unsaid = without_node(json!({ "schedulerName": "volcano" }), json!([unsaid]));
+    assert_eq!(unsaid, Some(Trouble::Unschedulable("NotEnoughResources".to_owned())));
     assert_eq!(
         without_node(json!({ "schedulerName": "nobody" }), json!([])),
         Some(Trouble::NoScheduler("nobody".to_owned()))
@@ -290,15 +294,29 @@ fn a_pod_without_a_node_says_what_the_scheduler_said_or_who_keeps_it_from_lookin
     let gates = json!([{ "name": "example.com/hold" }]);
     let condition = json!({ "type": "PodScheduled", "status": "False", "reason": "SchedulingGated" });
     let spec = json!({ "schedulerName": "nobody", "schedulingGates": gates });
-    assert_eq!(without_node(spec, json!([condition])), Some(Trouble::Gated(vec!["example.com/hold".to_owned()])));
+    assert_eq!(
+        without_node(spec, json!([condition.clone()])),
+        Some(Trouble::Gated(vec!["example.com/hold".to_owned()]))
+    );
+    let removed = without_node(json!({ "schedulerName": "nobody" }), json!([condition]));
+    assert_eq!(removed, Some(Trouble::NoScheduler("nobody".to_owned())), "the gates are gone");
+    let found = json!({ "type": "PodScheduled", "status": "True" });
+    assert_eq!(without_node(json!({ "schedulerName": "nobody" }), json!([found])), None);
+}
+
+/// It has a node whose kubelet has died since, or never was.
+#[test]
+fn a_pod_of_which_its_node_says_nothing_is_not_taken_up() {
+    let scheduled = json!({ "type": "PodScheduled", "status": "True" });
+    let bound = |phase: &str| of(&pod(json!({ "phase": phase, "conditions": [scheduled] })));
+    let found = bound("Pending").unwrap();
+    assert_eq!((found.trouble, found.node.as_deref()), (Trouble::NotTakenUp, Some("worker-1")));
+    assert_eq!(bound("Running"), None);
 }
 
 #[test]
-fn a_pod_in_good_order_or_just_made_is_in_no_trouble() {
+fn a_pod_in_good_order_is_in_no_trouble() {
     let ready = with(container("gateway", running(THEN)), "ready", json!(true));
     let condition = json!({ "type": "Ready", "status": "True" });
     assert_eq!(of(&pod(json!({ "phase": "Running", "conditions": [condition], "containerStatuses": [ready] }))), None);
-    let scheduled = json!({ "type": "PodScheduled", "status": "True" });
-    assert_eq!(of(&pod(json!({ "phase": "Pending", "conditions": [scheduled] }))), None);
-    assert_eq!(of(&pod(json!({ "phase": "Pending" }))), None);
 }

@@ -1,6 +1,7 @@
 //! What kubelets, container runtimes, registries, schedulers and quotas say, read for what to do about it. They give
 //! nothing else than words, and these change: so they make hints, and say what is quoted, but never a reason.
 
+use crate::api::ApiGatewaySpec;
 use crate::children::CONTAINER;
 use crate::decide::words::beginning;
 
@@ -105,21 +106,61 @@ pub(super) fn first_sentence(words: &str) -> &str {
     words.split_once(". ").map_or(words, |(first, _)| first)
 }
 
-/// The scheduler's words count nodes by what keeps them from taking a pod.
-pub(super) fn what_is_short(words: &str) -> String {
-    const CURES: &[(&str, &str)] = &[
-        ("Insufficient", "lower spec.resources.requests or add nodes"),
+/// The scheduler's words count nodes by what keeps them from taking a pod. What the spec does not ask for is added by others.
+pub(super) fn what_is_short(words: &str, spec: &ApiGatewaySpec) -> String {
+    let asks_for_none =
+        spec.resources.as_ref().is_none_or(|asked| asked.requests.is_empty() && asked.limits.is_empty());
+    let requests = if asks_for_none {
+        "add nodes, or ask who runs the cluster what adds requests to pods, as the spec has none"
+    } else {
+        "lower spec.resources.requests or add nodes"
+    };
+    let selector = if spec.node_selector.is_empty() {
+        "ask who runs the cluster what chooses nodes for pods, as spec.nodeSelector does not"
+    } else {
+        "correct spec.nodeSelector"
+    };
+    let cures: &[(&str, &str)] = &[
+        ("Insufficient", requests),
         ("taint", "tolerate the nodes' taints in spec.tolerations"),
-        ("affinity/selector", "correct spec.nodeSelector"),
+        ("affinity/selector", selector),
         ("topology spread", "loosen spec.topologySpread"),
         ("were unschedulable", "have nodes uncordoned (kubectl uncordon) by who runs the cluster"),
     ];
     let words = first_sentence(words);
-    let cures: Vec<&str> = CURES.iter().filter(|(part, _)| words.contains(part)).map(|(_, cure)| *cure).collect();
+    let cures: Vec<&str> = cures.iter().filter(|(part, _)| words.contains(part)).map(|(_, cure)| *cure).collect();
     if cures.is_empty() {
         return "Add nodes, or ask who runs the cluster why those that are there take no pods.".to_owned();
     }
     format!("To be scheduled, {}.", cures.join("; "))
+}
+
+/// The volume that a kubelet cannot mount: `MountVolume.SetUp failed for volume "NAME" : WHY`.
+pub(super) fn volume(words: &str) -> Option<&str> {
+    Some(words.split_once("volume \"")?.1.split_once('"')?.0)
+}
+
+/// Whether pods are refused for what a LimitRange says.
+pub(super) fn is_of_limit_range(words: &str) -> bool {
+    [" usage per Container is ", " usage per Pod is ", " limit to request ratio per "]
+        .iter()
+        .any(|part| words.contains(part))
+}
+
+/// What to do where a quota has no room: of what is counted by the object, a spec asks for no less.
+pub(super) fn room(words: &str) -> &'static str {
+    let requested =
+        words.split_once("requested: ").map(|(_, rest)| rest.split_once(", used: ").unwrap_or((rest, "")).0);
+    let mut names =
+        requested.into_iter().flat_map(|list| list.split(',')).map(|one| one.split('=').next().unwrap_or(one));
+    let is_object = |name: &str| name != "count/pods" && (name.starts_with("count/") || name.starts_with("services"));
+    if words.contains("status unknown for quota") {
+        "It goes on once the ResourceQuota was counted; where it stays, ask who runs the cluster."
+    } else if requested.is_some() && names.all(is_object) {
+        "Free or raise the ResourceQuota of the namespace: it counts objects, and the gateway needs this one."
+    } else {
+        "Free or raise the ResourceQuota of the namespace, or lower spec.replicas or spec.resources."
+    }
 }
 
 /// What to do where a quota refuses a pod because it counts what the pod does not say.

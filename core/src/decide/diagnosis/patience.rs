@@ -30,9 +30,10 @@ fn usual(s: &Situation<'_>) -> Duration {
 /// How long a trouble may last before it is a cause.
 fn lasts(s: &Situation<'_>, trouble: &Trouble) -> Duration {
     match trouble {
-        Trouble::Initializing { .. } | Trouble::Unready { was_ready: false } | Trouble::ReadinessGate { .. } => {
-            usual(s)
-        }
+        Trouble::NotTakenUp
+        | Trouble::Initializing { .. }
+        | Trouble::Unready { was_ready: false }
+        | Trouble::ReadinessGate { .. } => usual(s),
         // It may have many to look at.
         Trouble::NoScheduler(scheduler) if scheduler == DEFAULT_SCHEDULER => usual(s),
         _ => SOON,
@@ -64,7 +65,9 @@ pub fn patience_ends_in(s: &Situation<'_>) -> Option<Duration> {
 pub fn events_are_due_in(s: &Situation<'_>) -> Option<Duration> {
     let Silence { about, lasted, read_at, complaint } = s.observed.pods.silence.as_ref()?;
     let due = match (&about.trouble, read_at) {
-        (Trouble::Gated(_) | Trouble::NoScheduler(_) | Trouble::ReadinessGate { .. }, _) => return None,
+        (Trouble::Gated(_) | Trouble::NoScheduler(_) | Trouble::NotTakenUp | Trouble::ReadinessGate { .. }, _) => {
+            return None;
+        }
         (Trouble::Ended { .. }, None) => TOLD,
         (Trouble::Ended { .. }, Some(read_at)) if complaint.is_none() && *read_at < SOON => SOON,
         (Trouble::Ended { .. }, Some(_)) => return None,

@@ -146,7 +146,10 @@ pub(super) fn runs_as_root(observed: &Observed) -> Option<Cause> {
     })
 }
 
-pub(super) fn config_missing(observed: &Observed) -> Option<Cause> {
+const FOREIGN_VOLUME: &str = "The gateway's spec has no such volume: ask who runs the cluster what adds it to pods, and what makes what it mounts.";
+
+pub(super) fn config_missing(s: &Situation<'_>, _: Patience) -> Option<Cause> {
+    let observed = s.observed;
     let cause = |who: String, words: &str, hint: String| {
         let message = format!("{who}: what it is configured with is not there: {}", say(words));
         Cause::new(Reason::ConfigMissing, message, hint)
@@ -157,7 +160,13 @@ pub(super) fn config_missing(observed: &Observed) -> Option<Cause> {
         _ => None,
     });
     in_status.or_else(|| match complaint(observed)? {
-        (about, Complaint::MissingVolume(words)) => Some(cause(format!("pod {}", about.pod), words, own.to_owned())),
+        (about, Complaint::MissingVolume(words)) => {
+            let volumes = &s.gateway.spec.volumes;
+            let is_foreign =
+                kubelets::volume(words).is_some_and(|name| !volumes.iter().any(|volume| volume.name == name));
+            let hint = if is_foreign { FOREIGN_VOLUME } else { own };
+            Some(cause(format!("pod {}", about.pod), words, hint.to_owned()))
+        }
         _ => None,
     })
 }
@@ -196,6 +205,10 @@ pub(super) fn not_ready(s: &Situation<'_>, patience: Patience) -> Option<Cause> 
         (Trouble::Unready { .. }, None) if over && is_foreign(&silence.about) => {
             let message = format!("{}, which is not in the spec: it runs and is not ready", who(&silence.about));
             Some(Cause::new(Reason::ReadinessFailing, message, FOREIGN))
+        }
+        (Trouble::NotTakenUp, _) if over => {
+            let message = format!("pod {}: {} has not taken it up", silence.about.pod, its_node(&silence.about));
+            Some(Cause::new(Reason::NodeFailed, message, ASK_ABOUT_NODE))
         }
         (Trouble::ReadinessGate { gate, words }, _) if over => Some(Cause::new(
             Reason::ReadinessGatesNotReady,
@@ -262,8 +275,9 @@ fn its_node(pod: &PodTrouble) -> String {
     pod.node.as_ref().map_or_else(|| "its node".to_owned(), |node| format!("its node {node}"))
 }
 
+const ASK_ABOUT_NODE: &str = "Ask who runs the cluster about the node.";
+
 pub(super) fn node_failed(observed: &Observed) -> Option<Cause> {
-    const ASK: &str = "Ask who runs the cluster about the node.";
     let cause = |pod: &PodTrouble, what: String, hint: &str| {
         Cause::new(Reason::NodeFailed, format!("pod {}: {} {what}", pod.pod, its_node(pod)), hint)
     };
@@ -274,11 +288,13 @@ pub(super) fn node_failed(observed: &Observed) -> Option<Cause> {
             let why = if words.is_empty() { words } else { format!(": {words}") };
             Some(cause(pod, format!("gave it up{why}"), what_gives_up(reason)))
         }
-        Trouble::NodeIsAway => Some(cause(pod, "does not answer".to_owned(), ASK)),
+        Trouble::NodeIsAway => Some(cause(pod, "does not answer".to_owned(), ASK_ABOUT_NODE)),
         _ => None,
     });
     in_status.or_else(|| match complaint(observed)? {
-        (about, Complaint::Node(words)) => Some(cause(about, format!("cannot set it up: {}", say(words)), ASK)),
+        (about, Complaint::Node(words)) => {
+            Some(cause(about, format!("cannot set it up: {}", say(words)), ASK_ABOUT_NODE))
+        }
         _ => None,
     })
 }
@@ -291,11 +307,11 @@ fn what_gives_up(reason: &str) -> &'static str {
     }
 }
 
-pub(super) fn unschedulable(observed: &Observed) -> Option<Cause> {
-    first(observed, |pod| match &pod.trouble {
+pub(super) fn unschedulable(s: &Situation<'_>, _: Patience) -> Option<Cause> {
+    first(s.observed, |pod| match &pod.trouble {
         Trouble::Unschedulable(words) => {
             let message = format!("{}: no node takes it: {}", who(pod), say(kubelets::first_sentence(words)));
-            Some(Cause::new(Reason::Unschedulable, message, kubelets::what_is_short(words)))
+            Some(Cause::new(Reason::Unschedulable, message, kubelets::what_is_short(words, &s.gateway.spec)))
         }
         _ => None,
     })

@@ -359,8 +359,8 @@ fn a_start_that_is_not_complete_at_its_deadline_serves_on_and_is_ready_when_the_
     assert_eq!(
         message(&start_gave_up().status_or_default(), STALLED),
         "the start did not finish in time and the pods that are available go on serving: pod shop-4: no node takes it: \
-         0/3 nodes are available: 3 Insufficient cpu. To be scheduled, lower spec.resources.requests or add nodes. \
-         It goes on by itself once that is mended."
+         0/3 nodes are available: 3 Insufficient cpu. To be scheduled, add nodes, or ask who runs the cluster what adds \
+         requests to pods, as the spec has none. It goes on by itself once that is mended."
     );
 }
 

@@ -1,7 +1,9 @@
 //! Why a gateway did not start: the deepest cause, in words that name the object.
 
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
 use super::builders::*;
-use crate::api::{ApiGateway, Phase, Reason, State};
+use crate::api::{ApiGateway, Phase, Reason, Resources, State};
 use crate::decide::Step;
 use crate::decide::diagnosis::{
     self, Cause, cause_of_failure, events_are_due_in, how_to_retry, is_quota, obstacle_cause, patience_ends_in,
@@ -152,10 +154,25 @@ fn a_pod_without_a_node_names_the_pod_and_what_is_short() {
             "Add nodes, or ask who runs the cluster why those that are there take no pods.",
         ),
     ];
+    let asks = but(starting(), |g| {
+        let limits = [("cpu".to_owned(), Quantity("1".to_owned()))].into();
+        g.spec.resources = Some(Resources { limits, ..Resources::default() });
+        g.spec.node_selector = [("disk".to_owned(), "ssd".to_owned())].into();
+    });
+    let hint_for = |gateway: &ApiGateway, words: &str| {
+        let observed = in_trouble(coming_up(), "shop-1", Trouble::Unschedulable(words.to_owned()));
+        diagnosis::visible_cause(&situation(gateway, &observed, &after(60))).unwrap().hint
+    };
     for (words, hint) in rows {
-        let trouble = Trouble::Unschedulable(words.to_owned());
-        assert_eq!(visible_cause(&in_trouble(coming_up(), "shop-1", trouble)).unwrap().hint, hint);
+        assert_eq!(hint_for(&asks, words), hint);
     }
+    let added = "1 Insufficient cpu, 1 node(s) didn't match Pod's node affinity/selector";
+    assert_eq!(
+        hint_for(&starting(), added),
+        "To be scheduled, add nodes, or ask who runs the cluster what adds requests to pods, as the spec has none; ask who runs \
+         the cluster what chooses nodes for pods, as spec.nodeSelector does not.",
+        "what others added"
+    );
     let long =
         "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available";
     let cause = visible_cause(&in_trouble(coming_up(), "shop-1", Trouble::Unschedulable(long.to_owned()))).unwrap();
@@ -289,6 +306,21 @@ fn what_the_events_of_a_silent_pod_say_is_told_by_what_it_is_about() {
     let words = "MountVolume.SetUp failed for volume \"keys\" : secret \"db\" not found";
     let missing = said(8, Complaint::MissingVolume(words.to_owned()));
     assert_cause(&missing, Reason::ConfigMissing, &["pod shop-1", "secret \"db\" not found"]);
+    assert!(
+        missing.hint.contains("has no such volume: ask who runs the cluster"),
+        "somebody's webhook added it: {missing:?}"
+    );
+    let own = but(starting(), |g| {
+        g.spec.volumes = vec![
+            serde_json::from_value(
+                serde_json::json!({ "name": "keys", "mountPath": "/keys", "secret": { "name": "db" } }),
+            )
+            .unwrap(),
+        ];
+    });
+    let observed = silent(coming_up(), 8, Some(Complaint::MissingVolume(words.to_owned())));
+    let missing = diagnosis::visible_cause(&situation(&own, &observed, &after(60))).unwrap();
+    assert!(missing.hint.contains("correct what spec.env, spec.envFrom or spec.volumes name"), "{missing:?}");
     let node = said(8, Complaint::Node("no addresses left".to_owned()));
     assert_cause(&node, Reason::NodeFailed, &["pod shop-1: its node cannot set it up: no addresses left"]);
     assert_eq!(visible_cause(&silent(coming_up(), 8, None)), None);
@@ -325,6 +357,7 @@ fn a_start_within_its_usual_time_is_healthy_and_says_what_it_waits_for() {
         (init(false), None, 150, "container , which is not in the spec, has not finished"),
         (init(true), None, 150, "container , which is not in the spec, is not started"),
         (Trouble::NoScheduler("default-scheduler".to_owned()), None, 150, ""),
+        (Trouble::NotTakenUp, None, 150, ""),
         (Trouble::NoScheduler("nobody".to_owned()), None, 5, ""),
         (Trouble::Gated(vec!["example.com/hold".to_owned()]), None, 5, ""),
     ];
@@ -589,6 +622,39 @@ fn of_a_start_that_serves_on_a_longer_deadline_alone_reaches_no_pod() {
     let hint = |state| cause_of_failure(&situation(&starting(), &observed, &after(300)), state).hint;
     assert!(hint(State::Running).contains("raise spec.startDeadline and restart it"), "{}", hint(State::Running));
     assert!(hint(State::Stopped).ends_with("raise spec.startDeadline."), "{}", hint(State::Stopped));
+}
+
+#[test]
+fn what_to_do_about_a_refusal_follows_from_what_is_counted_or_bounded() {
+    let hint = |words: &str| visible_cause(&pods_refused(coming_up(), words)).unwrap().hint;
+    let quota =
+        |requested: &str| format!("x is forbidden: exceeded quota: q, requested: {requested}, used: a=3, limited: a=3");
+    for pods in ["pods=1", "count/pods=1", "requests.cpu=1", "count/pods=1,limits.memory=1Gi"] {
+        assert!(hint(&quota(pods)).contains("or lower spec.replicas or spec.resources"), "{pods}");
+    }
+    for objects in ["count/replicasets.apps=1", "services=1", "count/deployments.apps=1,services.nodeports=1"] {
+        assert!(hint(&quota(objects)).ends_with("it counts objects, and the gateway needs this one."), "{objects}");
+    }
+    assert!(hint("x is forbidden: status unknown for quota: q, resources: pods").starts_with("It goes on"));
+    for words in [
+        "pods \"shop-1\" is forbidden: maximum cpu usage per Container is 500m, but limit is 1",
+        "pods \"shop-1\" is forbidden: minimum memory usage per Pod is 64Mi, but request is 32Mi",
+        "pods \"shop-1\" is forbidden: cpu max limit to request ratio per Container is 2, but provided ratio is 4.000000",
+    ] {
+        let refused = visible_cause(&pods_refused(coming_up(), words)).unwrap();
+        assert_cause(&refused, Reason::AdmissionRefused, &[words]);
+        assert!(refused.hint.contains("spec.resources") && refused.hint.contains("LimitRange"), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_pod_that_its_node_has_not_taken_up_names_the_node() {
+    let observed = but(followed(coming_up(), Trouble::NotTakenUp, 150, None), |o| {
+        o.pods.silence.as_mut().unwrap().about.node = Some("worker-1".to_owned());
+    });
+    let cause = visible_cause(&observed).unwrap();
+    assert_cause(&cause, Reason::NodeFailed, &["pod shop-1: its node worker-1 has not taken it up"]);
+    assert_eq!(due_in(&observed), None, "no Event says so");
 }
 
 fn due_in(observed: &Observed) -> Option<std::time::Duration> {

@@ -158,6 +158,7 @@ fn trouble() -> BoxedStrategy<Trouble> {
         text().prop_map(Trouble::Unschedulable),
         many(text()).prop_map(Trouble::Gated),
         prop_oneof![text(), Just(DEFAULT_SCHEDULER.to_owned())].prop_map(Trouble::NoScheduler),
+        Just(Trouble::NotTakenUp),
         Just(Trouble::SettingUp),
         (any::<bool>(), maybe(time())).prop_map(|(sidecar, since)| Trouble::Initializing { sidecar, since }),
         any::<bool>().prop_map(|was_ready| Trouble::Unready { was_ready }),
