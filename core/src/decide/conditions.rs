@@ -6,12 +6,12 @@ use k8s_openapi::jiff::Timestamp;
 use super::allowance::Breaches;
 use super::cleanup::Remaining;
 use super::diagnosis::{self, Cause};
-use super::observed::{Presence, Target};
+use super::observed::{Child, Presence, Target};
 use super::place::Place;
 use super::situation::{DueStart, Situation};
 use super::words::{ended, human, plain, say};
 use super::{cleanup, deadline, readiness};
-use crate::api::{ApiGatewayStatus, Reason, Serving, Subject, condition};
+use crate::api::{ApiGatewayStatus, Reason, Serving, StoredChange, Subject, condition};
 
 /// One condition's new status, reason and message.
 #[derive(Clone, Debug, PartialEq)]
@@ -169,7 +169,8 @@ fn serving(s: &Situation<'_>) -> Serving {
     let rollout = &s.observed.rollout;
     match rollout.available {
         ..=0 => Serving::NoPod,
-        _ if rollout.replicas > rollout.updated => Serving::OldPods,
+        // No ReplicaSet of the newest template was made.
+        _ if rollout.replicas > rollout.updated || rollout.behind => Serving::OldPods,
         _ => Serving::OtherPods,
     }
 }
@@ -433,12 +434,20 @@ fn scaled_to_zero(s: &Situation<'_>) -> Option<&'static str> {
         _ if asked => {
             "spec.replicas is 0, and no pod runs. Whoever scales the ApiGateway (kubectl scale, an autoscaler) is to be asked"
         }
+        Presence::Equal if observed.writes.changed.iter().any(is_of_count) => {
+            "what is written of the Deployment is changed on the way in, and /spec/replicas is stored as 0: ask who runs the \
+             cluster what does that"
+        }
         Presence::Equal => {
             "somebody scaled the Deployment to 0, whose count is not the spec's: ask who scales it (an autoscaler on the \
              Deployment, which belongs on the ApiGateway), or scale it up"
         }
         _ => "somebody scaled the Deployment to 0: it is put back to spec.replicas",
     })
+}
+
+fn is_of_count(change: &StoredChange) -> bool {
+    change.child == Child::Deployment.kind() && change.path == "/spec/replicas"
 }
 
 fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::builders::*;
 use crate::api::condition::{AVAILABLE, CLEANUP_STUCK, READY, RECONCILING, STALLED};
-use crate::api::{ApiGateway, ApiGatewayStatus, Reason, Serving, Subject};
+use crate::api::{ApiGateway, ApiGatewayStatus, Reason, Serving, StoredChange, Subject};
 use crate::decide::conditions::{failing, find};
 use crate::decide::observed::{
     Child, Going, HostVerdict, Leaving, Moment, Observed, PodLeft, Pods, Presence, Rollout, Trouble,
@@ -170,6 +170,12 @@ fn who_scaled_a_gateway_to_zero_is_told_by_available_and_ready_alike() {
         let status = status_after(&gateway, &scaled_to_zero(serving()), &after(60));
         assert_eq!((message(&status, AVAILABLE).as_str(), message(&status, READY).as_str()), (words, words));
     }
+    let on_the_way_in = but(scaled_to_zero(serving()), |o| {
+        let [child, path, asked, stored] = ["Deployment", "/spec/replicas", "2", "0"].map(str::to_owned);
+        o.writes.changed = vec![StoredChange { child, path, asked, stored }];
+    });
+    let status = status_after(&started(), &on_the_way_in, &after(60));
+    assert!(message(&status, AVAILABLE).contains("changed on the way in"), "{}", message(&status, AVAILABLE));
     let edited = child(scaled_to_zero(serving()), Child::Deployment, different());
     let status = status_after(&started(), &edited, &after(60));
     assert_eq!(message(&status, AVAILABLE), "somebody scaled the Deployment to 0: it is put back to spec.replicas");
@@ -741,6 +747,13 @@ fn a_gateway_that_has_served_says_who_serves_while_its_pods_do_not_come_up() {
         let told = message(&status, RECONCILING);
         assert!(told.contains("shop-2") && told.contains(words), "{told}");
     }
+    // As the Deployment is where no ReplicaSet of its newest template can be made.
+    let refused = but(serving(), |o| {
+        (o.rollout.complete, o.rollout.behind) = (false, true);
+        o.rollout.replica_failure = Some("exceeded quota: small".to_owned());
+    });
+    let told = message(&status_after(&started(), &refused, &after(60)), RECONCILING);
+    assert!(told.contains("exceeded quota: small; the last good pods go on serving. "), "{told}");
     let first = status_after(&starting(), &image_not_pullable(coming_up(), "shop-1"), &after(60));
     assert!(!message(&first, RECONCILING).contains("serv"), "a first start has nobody who serves");
     let words = |observed: Observed| message(&status_after(&started(), &no_progress(observed), &after(60)), STALLED);
