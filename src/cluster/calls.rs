@@ -285,15 +285,21 @@ impl Calls {
 
     /// Nothing is sent unless this process is leader at this moment.
     async fn write<T>(&self, call: Pin<&mut impl Future<Output = Result<T, kube::Error>>>) -> Result<T, CallError> {
-        // A write that hangs ends before another may lead.
-        let limit = self.claim.remaining().map_or(self.timeout, |left| left.min(self.timeout));
-        let mut call = pin!(self.within(limit, call));
+        let mut call = pin!(self.within(self.timeout, call));
         // Asked at every step and not once: between the first step and the sending a connection
         // may have to be made, and the process may have been frozen meanwhile.
-        let written = poll_fn(|cx| {
+        let mut step = poll_fn(|cx| {
             if self.claim.is_valid() { call.as_mut().poll(cx) } else { Poll::Ready(Err(CallError::NotLeader)) }
-        })
-        .await;
+        });
+        // A write that hangs ends before another may lead, and goes on for as long as the claim is renewed meanwhile.
+        let written = loop {
+            let Some(left) = self.claim.remaining() else { break step.await };
+            match tokio::time::timeout(left, &mut step).await {
+                Ok(written) => break written,
+                Err(_) if self.claim.is_valid() => {}
+                Err(_) => break Err(CallError::NotLeader),
+            }
+        };
         if written.is_ok() && self.tells {
             self.outages.wrote();
         }
@@ -352,6 +358,7 @@ mod tests {
     use http::Response;
     use k8s_openapi::api::core::v1::Service;
     use kube::client::Body;
+    use tokio::time::Instant;
 
     use super::*;
     use crate::cluster::pulse::Pulses;
@@ -378,12 +385,43 @@ mod tests {
 
     async fn created_with(claim: Claim) -> (Result<String, CallError>, usize) {
         let server = Counting::default();
-        let client = Client::new(server.clone(), "a");
+        (create(Client::new(server.clone(), "a"), claim).await, server.0.load(Ordering::SeqCst))
+    }
+
+    /// Creates an object, for which there are 15 seconds.
+    async fn create(client: Client, claim: Claim) -> Result<String, CallError> {
         let (outages, _) = Outages::new(client.clone(), LastHeard::default(), Pulses::default(), String::new());
-        let calls = Calls::new(client, Duration::from_secs(10), claim, outages);
+        let calls = Calls::new(client, Duration::from_secs(15), claim, outages);
         let mut service = Service::default();
         service.metadata.namespace = Some("a".to_owned());
-        (calls.create(&service).await, server.0.load(Ordering::SeqCst))
+        calls.create(&service).await
+    }
+
+    /// An API server that answers after 12 seconds.
+    fn slow() -> Client {
+        let answer = tower::service_fn(|request: http::Request<Body>| async {
+            tokio::time::sleep(Duration::from_secs(12)).await;
+            Ok::<_, Infallible>(Response::new(request.into_body()))
+        });
+        Client::new(answer, "a")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_outlives_the_claim_that_it_began_with_only_if_that_is_renewed() {
+        let began = Instant::now();
+        let claim = Claim::none();
+        claim.extend(began + Duration::from_secs(7));
+        let ended = create(slow(), claim.clone()).await;
+        assert!(matches!(ended, Err(CallError::NotLeader)), "{ended:?}");
+        assert_eq!(began.elapsed().as_secs(), 7);
+
+        claim.extend(Instant::now() + Duration::from_secs(7));
+        let renews = claim.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            renews.extend(Instant::now() + Duration::from_secs(10));
+        });
+        create(slow(), claim).await.unwrap();
     }
 
     #[tokio::test]

@@ -102,8 +102,9 @@ pub struct Run {
     #[arg(long, env = "PHASEGATE_INHERITED_ANNOTATIONS", value_delimiter = ',', value_parser = KeyPattern::parse)]
     pub inherited_annotations: Vec<KeyPattern>,
 
-    /// How long one call to the API server may take.
-    #[arg(long, env = "PHASEGATE_CALL_TIMEOUT", default_value = "10s", value_parser = duration)]
+    /// How long one call to the API server may take. An admission webhook that does not answer is named only if it is given up
+    /// by the API server before that, which is after 10s unless its configuration says otherwise.
+    #[arg(long, env = "PHASEGATE_CALL_TIMEOUT", default_value = "15s", value_parser = duration)]
     pub call_timeout: Duration,
 
     /// Take part in an election: of several operators one works, and another takes over when it

@@ -255,7 +255,7 @@ fn runs_help_gives_every_flag_its_variable_and_default() {
             ("--ingress-annotation", Some("PHASEGATE_INGRESS_ANNOTATIONS"), None),
             ("--inherited-labels", Some("PHASEGATE_INHERITED_LABELS"), None),
             ("--inherited-annotations", Some("PHASEGATE_INHERITED_ANNOTATIONS"), None),
-            ("--call-timeout", Some("PHASEGATE_CALL_TIMEOUT"), Some("10s")),
+            ("--call-timeout", Some("PHASEGATE_CALL_TIMEOUT"), Some("15s")),
             ("--leader-election", Some("PHASEGATE_LEADER_ELECTION"), None),
             ("--lease-namespace", Some("PHASEGATE_LEASE_NAMESPACE"), None),
             ("--lease-name", Some("PHASEGATE_LEASE_NAME"), None),

@@ -150,7 +150,7 @@ async fn connections_that_ask_nothing_silence_nobody_and_take_no_room() {
     let asked = Instant::now();
     let (status, _) = health.get("/livez").await.unwrap();
     assert_eq!(status, 200);
-    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
     // Each of these needs a connection or a turn of its own.
     world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
     world.until_started("shop").await;

@@ -181,6 +181,18 @@ async fn a_webhook_that_is_away_for_one_tenant_holds_nobody_elses_clock() {
     assert_eq!(path(&world.gateway("shop").await), ["Starting/Running StartRequested"]);
 }
 
+/// Ten seconds, which are longer than a leader's claim lasts without being renewed.
+#[tokio::test]
+async fn a_webhook_that_takes_all_its_usual_time_is_named_by_a_leader_too() {
+    let world = World::audited("usual-time").await;
+    let webhook = Webhook::start(&world, &["apps/deployments"], 10).await;
+    webhook.answers(Admission::Hangs);
+    let _operator = world.candidate(&[]);
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
+    let told = world.until_condition("shop", condition::RECONCILING, "True", "WebhookUnavailable").await;
+    assert!(told.status.unwrap().attempt.unwrap().held_since.is_some(), "the clock is held");
+}
+
 #[tokio::test]
 async fn a_webhook_that_hangs_longer_than_a_call_may_take_is_told_and_the_deadline_holds() {
     const DEADLINE: Duration = Duration::from_secs(11);
