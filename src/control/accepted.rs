@@ -66,8 +66,26 @@ impl Accepted {
             None => recorded(gateway, K::CHILD),
         };
         let stored = || self.stored_as(desired, uid_of(found.meta()));
-        let accepted = hash.map(|hash| presence::Accepted { hash, stored: &stored });
+        let nothing_filled_in = self.nothing_filled_in::<K>(gateway);
+        let accepted = hash.map(|hash| presence::Accepted { hash, stored: &stored, nothing_filled_in });
         presence::of(gateway, Some(desired), Some(found), accepted)
+    }
+
+    /// Whether the cluster filled in nothing where it may, as far as this process or the one before it knows.
+    pub fn nothing_filled_in<K: Part>(&self, gateway: &ApiGateway) -> bool {
+        self.filled_in(gateway, K::CHILD) == Some("")
+    }
+
+    fn filled_in<'a>(&'a self, gateway: &'a ApiGateway, child: Child) -> Option<&'a str> {
+        let recorded = || match child {
+            Child::Ingress => recorded_of(gateway)?.ingress_class_name.as_deref(),
+            Child::Service => recorded_of(gateway)?.ip_family_policy.as_deref(),
+            Child::Deployment | Child::PodDisruptionBudget => None,
+        };
+        match &self.known[index(child)] {
+            Some(known) => known.form.filled_in.as_deref(),
+            None => recorded(),
+        }
     }
 
     /// Whether an object was accepted as what is desired, so that another is somebody's edit.
@@ -178,7 +196,12 @@ impl Accepted {
             let hash = known.or_else(|| recorded(gateway, child).map(str::to_owned));
             hash.filter(|_| observed.child(child).is_ours())
         };
+        let filled_in = |child: Child| {
+            self.filled_in(gateway, child).filter(|_| observed.child(child).is_ours()).map(str::to_owned)
+        };
         Hashes {
+            ingress_class_name: filled_in(Child::Ingress),
+            ip_family_policy: filled_in(Child::Service),
             deployment: of(Child::Deployment),
             service: of(Child::Service),
             ingress: of(Child::Ingress),
@@ -248,8 +271,12 @@ fn wanted<K: Resource>(desired: &K) -> Option<&String> {
 }
 
 /// What the operator that was here before recorded.
+fn recorded_of(gateway: &ApiGateway) -> Option<&Hashes> {
+    gateway.status.as_ref()?.accepted.as_ref()
+}
+
 fn recorded(gateway: &ApiGateway, child: Child) -> Option<&str> {
-    let hashes = gateway.status.as_ref()?.accepted.as_ref()?;
+    let hashes = recorded_of(gateway)?;
     let hash = match child {
         Child::Deployment => &hashes.deployment,
         Child::Service => &hashes.service,

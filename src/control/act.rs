@@ -322,7 +322,7 @@ async fn update<K: Part>(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
         Ok(true) => return Outcome::Behind,
         Err(error) => return failure(Target::Child(K::CHILD), error),
     }
-    let update = match Put::new(&pass.remembered.accepted, &fresh, desired) {
+    let update = match Put::new(&pass.remembered.accepted, gateway, &fresh, desired) {
         Ok(update) => update,
         Err(error) => return Outcome::Failed(CallError::Kube(kube::Error::SerdeError(error))),
     };
@@ -357,7 +357,7 @@ struct Put<K> {
 }
 
 impl<K: Part> Put<K> {
-    fn new(accepted: &Accepted, fresh: &K, desired: &K) -> Result<Self, serde_json::Error> {
+    fn new(accepted: &Accepted, gateway: &ApiGateway, fresh: &K, desired: &K) -> Result<Self, serde_json::Error> {
         let stored = accepted.stored_as(desired, uid_of(fresh.meta())).map(serde_json::to_value).transpose()?;
         let (found, wanted) = (serde_json::to_value(fresh)?, serde_json::to_value(desired)?);
         let path = children::drift(&wanted, stored.as_ref(), &found).filter(|_| accepted.is_known(desired));
@@ -366,7 +366,11 @@ impl<K: Part> Put<K> {
             manager: children::last_manager(fresh.meta(), &path, FIELD_MANAGER),
             path,
         });
-        Ok(Self { body: serde_json::from_value(children::merge(&found, &wanted, stored.as_ref()))?, repair })
+        let mut body = children::merge(&found, &wanted, stored.as_ref());
+        if stored.is_none() && accepted.nothing_filled_in::<K>(gateway) {
+            body = children::with_nothing_filled_in(K::CHILD.kind(), &wanted, body);
+        }
+        Ok(Self { body: serde_json::from_value(body)?, repair })
     }
 }
 

@@ -124,6 +124,7 @@ impl<'a> Desired<'a> {
             let found = (deployment.as_ref(), ingress.as_ref());
             let mut children = children::desired(self.gateway, &self.surroundings, found);
             self.notice_what_is_not_inherited_any_more(&mut children);
+            self.fill_in_as_accepted(&mut children);
             if !self.may_have.routes(self.gateway) {
                 self.keep_routed_hosts(&mut children);
             }
@@ -141,6 +142,23 @@ impl<'a> Desired<'a> {
         notice(Some(&mut children.service), &self.found);
         notice(children.ingress.as_mut(), &self.found);
         notice(children.disruption_budget.as_mut(), &self.found);
+    }
+
+    /// What the spec leaves to the cluster is desired as the cluster filled it in: after a restart nothing else tells an edit of
+    /// it from that. A child that is made anew is filled in anew.
+    fn fill_in_as_accepted(&self, children: &mut Children) {
+        let Some(before) = self.gateway.status.as_ref().and_then(|status| status.accepted.as_ref()) else { return };
+        if let (Some(Some(spec)), true) =
+            (children.ingress.as_mut().map(|ingress| ingress.spec.as_mut()), self.found.ingress.is_some())
+            && spec.ingress_class_name.is_none()
+        {
+            spec.ingress_class_name = before.ingress_class_name.clone().filter(|class| !class.is_empty());
+        }
+        if let (Some(spec), true) = (children.service.spec.as_mut(), self.found.service.is_some())
+            && spec.ip_family_policy.is_none()
+        {
+            spec.ip_family_policy.clone_from(&before.ip_family_policy);
+        }
     }
 
     /// A gateway that may not have what its spec asks keeps the Ingress that it has, whatever else

@@ -72,7 +72,7 @@ pub const ROWS: &[Row] = &[
     ),
     row(
         "no-volume",
-        r#"{ "image": "acme/misconfigured-volume:1" }"#,
+        r#"{ "image": "acme/misconfigured-volume:1", "volumes": [{ "name": "keys", "secret": { "name": "gateway-keys" }, "mountPath": "/keys" }] }"#,
         Reason::ConfigMissing,
         &["pod no-volume-", "volume \"keys\" : secret \"gateway-keys\" not found", "spec.volumes"],
     ),

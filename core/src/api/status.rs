@@ -193,7 +193,7 @@ pub struct EnvironmentCount {
     pub total: i32,
 }
 
-/// What the API server made of the children that were written, as hashes.
+/// What the API server made of the children that were written: hashes, and what it filled in that may differ between clusters.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Accepted {
@@ -209,6 +209,12 @@ pub struct Accepted {
     /// Of the PodDisruptionBudget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_disruption_budget: Option<String>,
+    /// The class with which the Ingress was stored; empty where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingress_class_name: Option<String>,
+    /// The policy with which the Service was stored: addresses of one family, or of both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip_family_policy: Option<String>,
 }
 
 /// A place where a child was stored as something else than what was asked.

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 
 use super::compare::{Difference, difference, difference_from_stored, differences};
-use super::places::{NEVER_RESTORED, OWNERS};
+use super::places::{FILLED_IN, NEVER_RESTORED, OWNERS};
 use super::{DESIRED_ANNOTATION, hash, merge};
 use crate::api::StoredChange;
 use crate::shown::{cut, piece};
@@ -22,6 +22,9 @@ pub struct Form {
     pub hash: String,
     /// Where the two differ.
     pub changes: Vec<StoredChange>,
+    /// What stands where a cluster may fill in something, and nothing where it did not: a later edit is told from it by nothing
+    /// else.
+    pub filled_in: Option<String>,
 }
 
 impl Form {
@@ -33,8 +36,33 @@ impl Form {
     /// The same, where the [`form_hash`] of the two is known.
     pub fn hashed(hash: String, kind: &str, desired: &Value, stored: &Value) -> Self {
         let changes = differences(desired, stored).into_iter().take(CHANGES);
-        Self { hash, changes: changes.map(|difference| change(kind, &difference)).collect() }
+        let filled_in =
+            place_filled_in(kind).map(|path| stored.pointer(path).and_then(Value::as_str).unwrap_or_default());
+        Self {
+            hash,
+            changes: changes.map(|difference| change(kind, &difference)).collect(),
+            filled_in: filled_in.map(str::to_owned),
+        }
     }
+}
+
+/// Where a cluster may fill something in, in a child of a kind.
+fn place_filled_in(kind: &str) -> Option<&'static str> {
+    FILLED_IN.iter().find(|(of, _)| *of == kind).map(|(_, path)| *path)
+}
+
+/// Where somebody put something that is not desired, in a place in which the cluster filled in nothing.
+pub fn put_where_nothing_was(kind: &str, desired: &Value, found: &Value) -> Option<&'static str> {
+    place_filled_in(kind).filter(|path| desired.pointer(path).is_none() && found.pointer(path).is_some())
+}
+
+/// An object in which nothing is filled in either.
+pub fn with_nothing_filled_in(kind: &str, desired: &Value, mut object: Value) -> Value {
+    let place = put_where_nothing_was(kind, desired, &object).and_then(|path| path.strip_prefix("/spec/"));
+    if let (Some(key), Some(Value::Object(spec))) = (place, object.get_mut("spec")) {
+        spec.remove(key);
+    }
+    object
 }
 
 /// Where an object differs from the form that was accepted of it, as far as that is known: the path of the first difference.

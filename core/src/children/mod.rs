@@ -36,7 +36,7 @@ use crate::api::{ApiGateway, ApiGatewaySpec, DesiredState, Phase};
 pub use compare::{difference, must_be_made_anew};
 pub use deployment::CONTAINER;
 pub use disruption_budget::wants_disruption_budget;
-pub use form::{Form, drift, form_hash};
+pub use form::{Form, drift, form_hash, put_where_nothing_was, with_nothing_filled_in};
 pub use ingress::{keep_routes, routed_hosts, routes, wants_ingress};
 pub use inherited::{
     INHERITED_ANNOTATIONS, INHERITED_LABELS, Inheritance, Inherited, KeyPattern, notice_what_is_not_inherited_any_more,

@@ -15,3 +15,7 @@ pub(super) const KEPT_UNLESS_DESIRED: &[&str] = &[
 
 /// The same of an object whose accepted form is known: the rest is in that.
 pub(super) const NEVER_RESTORED: &[&str] = &["/spec/replicas", "/spec/clusterIP", "/spec/clusterIPs"];
+
+/// Of those, what each cluster fills in as it likes: it is recorded, and an edit of it is found after a restart, too.
+pub(super) const FILLED_IN: &[(&str, &str)] =
+    &[("Service", "/spec/ipFamilyPolicy"), ("Ingress", "/spec/ingressClassName")];

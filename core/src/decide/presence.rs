@@ -17,6 +17,8 @@ pub struct Accepted<'a, K> {
     pub hash: &'a str,
     /// The object itself, where this process has seen it.
     pub stored: &'a dyn Fn() -> Option<K>,
+    /// Whether the cluster filled in nothing where it may.
+    pub nothing_filled_in: bool,
 }
 
 /// Compares one child with what is desired of it. What has the accepted form, that of the answer to a write, is as desired,
@@ -75,7 +77,8 @@ fn compared<K: Resource<DynamicType = ()> + Serialize>(
         // Of one that this process has not seen it is not known what another value was: what is desired counts.
         Some(accepted) => {
             let stored = (accepted.stored)().and_then(|stored| serde_json::to_value(stored).ok());
-            children::drift(&desired, stored.as_ref(), &found)
+            let put = || children::put_where_nothing_was(&kind, &desired, &found).map(str::to_owned);
+            children::drift(&desired, stored.as_ref(), &found).or_else(|| put().filter(|_| accepted.nothing_filled_in))
         }
         None => children::difference(&desired, &found),
     };

@@ -270,12 +270,10 @@ fn writes() -> BoxedStrategy<Writes> {
 }
 
 pub fn accepted() -> BoxedStrategy<Accepted> {
-    (maybe(text()), maybe(text()), maybe(text()), maybe(text()))
-        .prop_map(|(deployment, service, ingress, pod_disruption_budget)| Accepted {
-            deployment,
-            service,
-            ingress,
-            pod_disruption_budget,
+    ((maybe(text()), maybe(text()), maybe(text()), maybe(text())), (maybe(text()), maybe(text())))
+        .prop_map(|(hashes, filled_in)| (hashes.0, hashes.1, hashes.2, hashes.3, filled_in.0, filled_in.1))
+        .prop_map(|(deployment, service, ingress, pod_disruption_budget, ingress_class_name, ip_family_policy)| {
+            Accepted { deployment, service, ingress, pod_disruption_budget, ingress_class_name, ip_family_policy }
         })
         .boxed()
 }
