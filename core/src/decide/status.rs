@@ -187,8 +187,11 @@ fn hold_clock(s: &Situation<'_>, movement: Option<&Move>, status: &mut ApiGatewa
     let Some(attempt) = &mut status.attempt else { return };
     match (starting && s.clock_is_held(), &attempt.held_since) {
         (true, None) => {
-            let since = if begins { Duration::ZERO } else { unrecorded(s) };
-            attempt.held_since = Some(MicroTime(s.moment.now.checked_sub(since).unwrap_or(s.moment.now)));
+            let since = if begins { Duration::ZERO } else { in_microseconds(unrecorded(s)) };
+            let now = s.moment.now;
+            // Not from before the attempt, whatever a clock that was set says.
+            let began = attempt.started_at.0.min(now);
+            attempt.held_since = Some(MicroTime(now.checked_sub(since).map_or(now, |since| since.max(began))));
         }
         (false, held_since) if held_since.is_some() || (starting && !begins) => {
             // Rounded up: a clock that was held never runs faster for it.
@@ -198,6 +201,11 @@ fn hold_clock(s: &Situation<'_>, movement: Option<&Move>, status: &mut ApiGatewa
         }
         _ => {}
     }
+}
+
+/// As exactly as a moment is written.
+fn in_microseconds(duration: Duration) -> Duration {
+    Duration::from_micros(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
 }
 
 /// For how long the clock of an attempt should have been held and the status does not say so: that could not be written either.
