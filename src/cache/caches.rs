@@ -17,10 +17,10 @@ use super::hosts::{AllowedHosts, HostSpace};
 use super::index::Cache;
 use super::pods::PodFacts;
 use super::seen::{Found, Seen};
-use crate::api::{ApiGateway, Environment, Guarded, ObjectKey};
+use crate::api::{ApiGateway, Environment, Guarded, ObjectKey, Unreadable};
 use crate::children::{self, Owner};
 use crate::decide::allowance::Allowance;
-use crate::decide::hosts::{Claims, Stake};
+use crate::decide::hosts::{ClaimantKind, Claims, Stake};
 use crate::decide::observed::HostVerdict;
 
 /// What the Ingress of one gateway routes. It is read when somebody asks, once for all who ask: a gateway may have many
@@ -149,6 +149,24 @@ impl Caches {
     /// What an environment wants and holds, whose gateway's Ingress routes what is `routed`.
     pub fn stake_of_environment(&self, environment: &Environment, routed: &Routed<'_>) -> Stake {
         self.with_what_is_routed(Stake::from(environment), |host| routed.hosts().binary_search(host).is_ok())
+    }
+
+    /// What an object holds that cannot be read as a whole.
+    pub fn stake_of_unreadable(&self, kind: ClaimantKind, object: &Unreadable) -> Stake {
+        let stake = Stake::of_unreadable(kind, object);
+        let namespace = stake.claimant.object.namespace.clone();
+        stake.within(|host| self.refuses(&namespace, host).is_none())
+    }
+
+    /// What an Ingress of the operator's holds: what it routes and its namespace may have. `None`: it is not the operator's, or
+    /// there is none.
+    pub fn stake_of_ingress(&self, key: &ObjectKey) -> Option<Stake> {
+        let ingress = self.ingresses.child_of(key)?.object().ok()?;
+        if !children::is_marked(&ingress.metadata) || !self.knows_namespace(&key.namespace) {
+            return None;
+        }
+        let hosts = children::routed_hosts(&ingress).into_iter().take(children::MOST_HOSTS);
+        Some(Stake::of_ingress(&ingress.metadata, hosts.filter(|host| self.refuses(&key.namespace, host).is_none())))
     }
 
     /// What the Ingress of a gateway routes, if it is the gateway's.

@@ -79,6 +79,11 @@ impl Environments {
         lock(&self.seats).counts(&ObjectKey::of(environment))
     }
 
+    /// Those whom a complete list concerns were told of it.
+    pub fn is_told(&self) {
+        self.kept.is_told();
+    }
+
     /// Waits for the first complete list.
     pub async fn wait_until_ready(&self) {
         self.kept.wait_until_ready().await;

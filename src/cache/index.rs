@@ -151,7 +151,6 @@ impl<T: Kept> Cache<T> {
         let gone = before.keys().filter(|gateway| !now.contains_key(*gateway));
         let changed = now.iter().filter(|(gateway, now)| before.get(*gateway).is_none_or(|was| !same(was, now)));
         let concerned = gone.chain(changed.map(|(gateway, _)| gateway)).cloned().collect();
-        self.ready.send_replace(true);
         concerned
     }
 
@@ -164,6 +163,11 @@ impl<T: Kept> Cache<T> {
     pub fn of(&self, gateway: &ObjectKey) -> Vec<(String, Arc<T>)> {
         let index = self.read();
         index.kept.get(gateway).cloned().unwrap_or_default()
+    }
+
+    /// Those in a namespace whom something that is kept concerns.
+    pub fn keys_in(&self, namespace: &str) -> Vec<ObjectKey> {
+        self.read().kept.keys().filter(|key| key.namespace == namespace).cloned().collect()
     }
 
     /// The child of a gateway, which carries its name.
@@ -182,6 +186,11 @@ impl<T: Kept> Cache<T> {
 
     fn incoming(&self) -> MutexGuard<'_, Index<T>> {
         self.incoming.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those whom a complete list concerns were told of it: from now on decisions may be made from it.
+    pub fn is_told(&self) {
+        self.ready.send_replace(true);
     }
 
     /// Waits for the first complete list.

@@ -171,14 +171,28 @@ impl Calls {
         self.within(self.timeout, pin!(api.get_opt(&key.name))).await
     }
 
-    /// Reads the objects of a namespace that a field selector selects.
+    /// Reads the objects of a namespace that a field selector selects, in pages of `page` and at most `pages` of those. Returns
+    /// also whether these are all.
     ///
     /// # Errors
     /// When the API server refuses or does not answer.
-    pub async fn list<K: Object>(&self, namespace: &str, fields: &str) -> Result<Vec<K>, CallError> {
-        let params = ListParams::default().fields(fields);
-        let api = self.api(namespace);
-        Ok(self.within(self.timeout, pin!(api.list(&params))).await?.items)
+    pub async fn list<K: Object>(
+        &self,
+        namespace: &str,
+        fields: &str,
+        (page, pages): (u32, usize),
+    ) -> Result<(Vec<K>, bool), CallError> {
+        let mut params = ListParams::default().fields(fields).limit(page);
+        let (api, mut all) = (self.api(namespace), Vec::new());
+        for _ in 0..pages {
+            let list = self.within(self.timeout, pin!(api.list(&params))).await?;
+            all.extend(list.items);
+            match list.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params.continue_token = Some(token),
+                None => return Ok((all, true)),
+            }
+        }
+        Ok((all, false))
     }
 
     /// Creates an object. Returns what was stored, as text.

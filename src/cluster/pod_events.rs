@@ -21,6 +21,13 @@ use crate::decide::observed::{Answer, Complaint, PodTrouble, Silence, Trouble};
 const COMPLAINTS: &str = "regarding.kind=Pod,reason!=FailedScheduling,reason!=BackOff,reason!=Failed,\
     reason!=Scheduled,reason!=Pulling,reason!=Pulled,reason!=Created,reason!=Started,reason!=SuccessfulAttachVolume";
 
+/// How much is read of a namespace: an Event has little more than a kilobyte, and whoever may write Events writes as many as
+/// they like. Where there are more, a pod that is not among those is asked about alone.
+const OF_NAMESPACE: (u32, usize) = (500, 4);
+
+/// How much is read of one pod.
+const OF_POD: (u32, usize) = (200, 1);
+
 /// For how long a list answers whoever asks.
 const FRESH: Duration = Duration::from_secs(4);
 
@@ -33,6 +40,8 @@ pub struct Complaints {
 struct Heard {
     at: Instant,
     by_pod: HashMap<String, Vec<Said>>,
+    /// Whether that is all there is.
+    complete: bool,
 }
 
 /// One Event about a pod.
@@ -62,20 +71,18 @@ impl Complaints {
         // What ended a container was said just before it ended.
         let oldest = if silence.about.trouble.may_be_a_probes() { FRESH.min(silence.lasted) } else { FRESH };
         if !heard.as_ref().is_some_and(|heard| heard.is_younger_than(oldest)) {
-            let by_pod = match calls.of_events().list::<Event>(namespace, COMPLAINTS).await {
-                Ok(events) => by_pod(events),
-                Err(error) => {
-                    tracing::warn!(
-                        namespace,
-                        %error,
-                        "the Events of pods cannot be read, and what a probe answers is not told; see the roles in deploy/rbac"
-                    );
-                    HashMap::new()
-                }
-            };
-            *heard = Some(Heard { at: Instant::now(), by_pod });
+            let (events, complete) = read(calls, namespace, COMPLAINTS, OF_NAMESPACE).await;
+            *heard = Some(Heard { at: Instant::now(), by_pod: by_pod(events), complete });
         }
-        complaint(heard.as_ref()?.by_pod.get(&silence.about.pod)?, &silence.about)
+        let heard = heard.as_mut()?;
+        let pod = &silence.about.pod;
+        if !heard.complete && !heard.by_pod.contains_key(pod) {
+            let fields = format!("{COMPLAINTS},regarding.name={pod}");
+            let (events, _) = read(calls, namespace, &fields, OF_POD).await;
+            let said = by_pod(events).remove(pod).unwrap_or_default();
+            heard.by_pod.insert(pod.clone(), said);
+        }
+        complaint(heard.by_pod.get(pod)?, &silence.about)
     }
 
     fn place(&self, namespace: &str) -> Arc<AsyncMutex<Option<Heard>>> {
@@ -88,6 +95,18 @@ impl Complaints {
         namespaces.retain(|name, place| name == namespace || is_fresh(place));
         Arc::clone(namespaces.entry(namespace.to_owned()).or_default())
     }
+}
+
+/// Events, and whether these are all. Where they cannot be read there are none.
+async fn read(calls: &Calls, namespace: &str, fields: &str, most: (u32, usize)) -> (Vec<Event>, bool) {
+    calls.of_events().list::<Event>(namespace, fields, most).await.unwrap_or_else(|error| {
+        tracing::warn!(
+            namespace,
+            %error,
+            "the Events of pods cannot be read, and what a probe answers is not told; see the roles in deploy/rbac"
+        );
+        (Vec::new(), true)
+    })
 }
 
 fn by_pod(events: Vec<Event>) -> HashMap<String, Vec<Said>> {
@@ -320,5 +339,33 @@ mod tests {
             assert_eq!(complaints.about(&calls, "forbidden", &first).await, None);
         }
         assert_eq!(asked.load(Ordering::SeqCst), 2);
+    }
+
+    /// An API server that always has one more page of others' Events.
+    #[tokio::test]
+    async fn of_endless_events_a_few_pages_are_read_and_a_pod_that_is_not_in_them_is_asked_about_alone() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let queries = Arc::clone(&asked);
+        let server = Router::new().fallback(move |uri: Uri| {
+            let query = uri.query().unwrap_or_default().to_owned();
+            let alone = query.contains("regarding.name%3Dshop-9");
+            let said =
+                if alone { event("shop-9", "Unhealthy", 1, "its own") } else { event("noise", "Unhealthy", 1, "x") };
+            let list = json!({ "metadata": { "continue": "more" }, "items": [said] }).to_string();
+            queries.lock().unwrap().push(query);
+            async move { (StatusCode::OK, list) }
+        });
+        let client = Client::new(server, "a");
+        let (outages, _) = Outages::new(client.clone(), LastHeard::default(), Pulses::default(), String::new());
+        let calls = Calls::new(client, Duration::from_secs(10), Claim::none(), outages);
+        let complaints = Complaints::default();
+        for _ in 0..2 {
+            let told = complaints.about(&calls, "a", &silent("shop-9")).await;
+            assert_eq!(told, Some(Complaint::Probe(answer_of(None, "its own"))));
+        }
+        let asked = asked.lock().unwrap();
+        assert_eq!(asked.len(), OF_NAMESPACE.1 + OF_POD.1, "{asked:?}");
+        assert!(asked.iter().all(|query| query.contains("limit=")), "{asked:?}");
+        assert!(asked[1].contains("continue=more"), "{asked:?}");
     }
 }

@@ -114,6 +114,31 @@ async fn the_host_that_a_restored_gateway_routes_is_not_given_to_another_tenant(
 }
 
 #[tokio::test]
+async fn what_an_orphaned_ingress_routes_is_no_other_tenants_until_it_is_deleted() {
+    let world = World::new("orphan").await;
+    let other = world.beside("orphan-other").await;
+    let both = format!("{},{}", world.namespace, other.namespace);
+    let flags = ["--namespaces", &both, "--keep-released-hosts", "1s"];
+    let mut operator = world.operator_with(&flags);
+    world.apply(&shop("orphan.example.com")).await;
+    world.until_started("shop").await;
+    orphan(&world).await;
+    // Also by one that begins, and never saw the gateway.
+    operator.end();
+    let _operator = world.operator_with(&flags);
+    other.apply(&gateway("blog", json!({ "image": "acme/gateway:1", "host": "orphan.example.com" }))).await;
+
+    let blog = other.until_condition("blog", condition::STALLED, "True", "HostTaken").await;
+    let words = message(&blog, condition::STALLED);
+    assert!(words.contains(&format!("Ingress {}/shop", world.namespace)), "{words}");
+    assert!(words.contains("delete the Ingress"), "{words}");
+    assert!(other.api::<Ingress>().get_opt("blog").await.unwrap().is_none());
+
+    world.api::<Ingress>().delete("shop", &DeleteParams::default()).await.unwrap();
+    other.until_started("blog").await;
+}
+
+#[tokio::test]
 async fn a_gateway_whose_predecessor_is_not_collected_is_stalled_and_keeps_its_host() {
     let world = World::new("leftovers").await;
     let other = world.beside("leftovers-other").await;

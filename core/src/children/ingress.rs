@@ -8,7 +8,7 @@ use k8s_openapi::api::networking::v1::{
 
 use super::deployment::PORT;
 use super::{Surroundings, metadata, stamped};
-use crate::api::ApiGateway;
+use crate::api::{ApiGateway, MOST_ENVIRONMENTS};
 
 /// Whether a gateway is to have an Ingress.
 pub fn wants_ingress(gateway: &ApiGateway, around: &Surroundings) -> bool {
@@ -77,6 +77,9 @@ pub fn keep_routes(found: &Ingress, rendered: Option<&Ingress>, hosts: &[String]
     spec.rules = Some(rules);
     Some(if kept.spec == found.spec { kept } else { stamped(kept) })
 }
+
+/// How many hosts an Ingress of ours routes at most: the gateway's own and those of its environments.
+pub const MOST_HOSTS: usize = 1 + MOST_ENVIRONMENTS;
 
 /// The hosts for which an Ingress has rules.
 pub fn routed_hosts(ingress: &Ingress) -> Vec<String> {

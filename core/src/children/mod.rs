@@ -37,13 +37,13 @@ pub use compare::{difference, must_be_made_anew};
 pub use deployment::CONTAINER;
 pub use disruption_budget::wants_disruption_budget;
 pub use form::{Form, drift, form_hash, put_where_nothing_was, with_nothing_filled_in};
-pub use ingress::{keep_routes, routed_hosts, routes, wants_ingress};
+pub use ingress::{MOST_HOSTS, keep_routes, routed_hosts, routes, wants_ingress};
 pub use inherited::{
     INHERITED_ANNOTATIONS, INHERITED_LABELS, Inheritance, Inherited, KeyPattern, notice_what_is_not_inherited_any_more,
 };
 pub use managers::last_manager;
 pub use merge::merge;
-pub use ownership::{Owner, is_gateway, owner_of};
+pub use ownership::{Owner, is_gateway, is_marked, owner_of};
 pub use quantity::{more, rounded};
 pub use unfit::{Unfit, unfit};
 

@@ -23,6 +23,18 @@ pub fn is_gateway(owner: &OwnerReference) -> bool {
     owner.kind == ApiGateway::kind(&()) && group == Some(&*ApiGateway::group(&()))
 }
 
+/// Whether an object says that it is a gateway's of its own name, whether there is one or not.
+pub fn is_marked(meta: &ObjectMeta) -> bool {
+    match meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true)) {
+        Some(owner) => is_gateway(owner),
+        None => {
+            let labels = meta.labels.as_ref();
+            let label = |name: &str| labels.and_then(|labels| labels.get(name));
+            label(UID_LABEL).is_some() && label(NAME_LABEL).is_some() && label(NAME_LABEL) == meta.name.as_ref()
+        }
+    }
+}
+
 /// Tells whose an object is: by its controller, and without a controller by our labels. What carries those of an
 /// earlier gateway of this name and has no controller is nobody's any more (`kubectl delete --cascade=orphan`, a namespace
 /// that was restored without owner references): garbage collection never takes it, so the gateway does. Who could forge

@@ -2,11 +2,11 @@
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::runtime::watcher::Event;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::objects::{STATUS, children_of, fresh, named, orphaned, predecessors, set, starting, strangers};
+use super::objects::{STATUS, but, children_of, fresh, named, orphaned, predecessors, set, starting, strangers};
 use super::world::{Row, World, namespace, play};
-use crate::api::ALLOWED_HOSTS_ANNOTATION;
+use crate::api::{ALLOWED_HOSTS_ANNOTATION, ObjectKey};
 use crate::cluster::tests::server::put;
 use crate::decide::hosts::Stake;
 use crate::decide::observed::HostVerdict;
@@ -99,6 +99,46 @@ async fn the_host_that_a_gateways_ingress_routes_is_not_anothers_to_have() {
         w.caches.claims().learn(stake, std::time::Instant::now());
         let verdict = w.caches.claims().verdict(&named("other"));
         assert_eq!(verdict == HostVerdict::Free, is_free, "{what}: {verdict:?}");
+    }
+}
+
+/// What is of an Ingress that no gateway answers for, and whether a tenant elsewhere may have the host that it routes.
+#[tokio::test(start_paused = true)]
+async fn what_an_ingress_of_ours_routes_is_its_namespaces_where_that_may_have_it() {
+    let ingress = || children_of(&fresh()).ingress;
+    let unlabelled = |mut ingress: Value| {
+        ingress["metadata"]["labels"] = json!({});
+        ingress
+    };
+    for (what, ingress, allows, holds) in [
+        ("one that was orphaned", orphaned(ingress()), namespace(), true),
+        ("one that is collected", predecessors(ingress()), namespace(), true),
+        ("one whose labels were removed", unlabelled(orphaned(ingress())), namespace(), false),
+        (
+            "one of another name than its labels say",
+            set(orphaned(ingress()), "/metadata/name", "other"),
+            namespace(),
+            false,
+        ),
+        ("a stranger's", strangers(ingress()), namespace(), false),
+        (
+            "one whose namespace may not have the host",
+            orphaned(ingress()),
+            namespace_allowing("elsewhere.example.com"),
+            false,
+        ),
+    ] {
+        let w = World::new();
+        w.caches.allowed_hosts.absorb(Event::Apply(allows));
+        let name = ingress["metadata"]["name"].as_str().unwrap().to_owned();
+        w.children([ingress]);
+        let stake = w.caches.stake_of_ingress(&ObjectKey::new("tenants", name));
+        if let Some(stake) = stake {
+            w.caches.claims().learn(stake, std::time::Instant::now());
+        }
+        let elsewhere = but(named("other"), |g| g.metadata.namespace = Some("elsewhere".to_owned()));
+        let verdict = w.caches.claims().verdict(&elsewhere);
+        assert_eq!(verdict != HostVerdict::Free, holds, "{what}: {verdict:?}");
     }
 }
 

@@ -11,7 +11,7 @@ use crate::api::{ApiGateway, Environment, Guarded, ObjectKey};
 use crate::cache::caches::Caches;
 use crate::cache::index::{Cache, Kept};
 use crate::control::memory::Memory;
-use crate::decide::hosts::{Claimant, ClaimantKind, Stake};
+use crate::decide::hosts::{Claimant, ClaimantKind};
 use crate::registry::Registry;
 
 /// Keeps gateways, what they claim and what is remembered of them in step with those that exist.
@@ -31,7 +31,7 @@ pub(super) fn of_gateways(
                     wake.learn_gateway(gateway);
                     registry.saw_gateway(gateway);
                 }
-                Err(object) => wake.learn(Stake::of_unreadable(ClaimantKind::Gateway, object)),
+                Err(object) => wake.learn_unreadable(ClaimantKind::Gateway, object),
             }
         }
         for Identity { key, uid } in &changes.gone {
@@ -64,6 +64,7 @@ pub(super) fn of_environments(
     move |event| {
         writer.apply_watcher_event(&event);
         let changes = known.take_in(&event);
+        let complete = matches!(event, Event::InitDone);
         let concerned = wake.caches.environments.absorb(event);
         for object in &changes.appeared {
             match &object.0 {
@@ -71,7 +72,7 @@ pub(super) fn of_environments(
                     wake.learn_environment(environment);
                     registry.saw_environment(environment);
                 }
-                Err(object) => wake.learn(Stake::of_unreadable(ClaimantKind::Environment, object)),
+                Err(object) => wake.learn_unreadable(ClaimantKind::Environment, object),
             }
             wake.environment(&ObjectKey::of(object));
         }
@@ -84,6 +85,9 @@ pub(super) fn of_environments(
         }
         concerned.gateways.iter().for_each(|gateway| wake.gateway(gateway));
         concerned.environment.iter().for_each(|environment| wake.environment(environment));
+        if complete {
+            wake.caches.environments.is_told();
+        }
     }
 }
 
@@ -98,7 +102,11 @@ where
 {
     let wake = wake.clone();
     move |event| {
+        let complete = matches!(event, Event::InitDone);
         let keys = cache(&wake.caches).absorb(event);
         keys.iter().for_each(|key| concerned(key, &wake));
+        if complete {
+            cache(&wake.caches).is_told();
+        }
     }
 }

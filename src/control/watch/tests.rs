@@ -23,6 +23,7 @@ struct Watching {
     queue: WorkQueue,
     gateways: Box<dyn FnMut(GatewayEvent)>,
     environments: Box<dyn FnMut(EnvironmentEvent)>,
+    namespaces: Box<dyn FnMut(Event<Namespace>)>,
 }
 
 impl Watching {
@@ -34,9 +35,17 @@ impl Watching {
         let wake = Wake::new(Arc::clone(&caches), Arc::new(scopes), queue.clone());
         let mongo = Registry::Kubernetes;
         let gateways = events::of_gateways(writers.gateways, Arc::clone(&memory), mongo.clone(), wake.clone());
-        let environments = events::of_environments(writers.environments, Arc::clone(&memory), mongo, wake);
-        let mut watching =
-            Self { caches, memory, queue, gateways: Box::new(gateways), environments: Box::new(environments) };
+        let environments = events::of_environments(writers.environments, Arc::clone(&memory), mongo, wake.clone());
+        let everything_in = |key: &ObjectKey, wake: &Wake| wake.namespace(&key.name);
+        let namespaces = events::fill(&wake, |caches| &caches.allowed_hosts, everything_in);
+        let mut watching = Self {
+            caches,
+            memory,
+            queue,
+            gateways: Box::new(gateways),
+            environments: Box::new(environments),
+            namespaces: Box::new(namespaces),
+        };
         watching.environments(list([of_shop()]));
         watching.gateways(list([holding("shop")]));
         watching.woken();
@@ -49,6 +58,10 @@ impl Watching {
 
     fn environments(&mut self, events: Vec<EnvironmentEvent>) {
         events.into_iter().for_each(&mut self.environments);
+    }
+
+    fn namespaces(&mut self, namespace: Namespace) {
+        (self.namespaces)(Event::Apply(namespace));
     }
 
     /// The names of those that were woken, in order.
@@ -338,4 +351,30 @@ fn the_watch_of_environments_wakes_them_and_their_gateways() {
         assert_eq!(watching.woken(), row.wakes, "{}", row.name);
         assert_eq!(!watching.memory.has_reported("uid-of-shop-dev", "a fault"), row.forgets, "{}", row.name);
     }
+}
+
+/// One whose status this version cannot read, and whose claims it can.
+fn unreadable() -> Guarded<ApiGateway> {
+    let mut object = json_of(&holding("shop"));
+    object["status"]["attempt"] = json!("the third");
+    serde_json::from_value(object).unwrap()
+}
+
+#[test]
+fn an_admin_who_narrows_hosts_frees_those_of_gateways_that_cannot_be_read() {
+    let mut watching = Watching::shop();
+    watching.gateways(vec![Event::Apply(unreadable())]);
+    let elsewhere = || but(named("blog"), |g| g.metadata.namespace = Some("elsewhere".to_owned()));
+    let is_free = |watching: &Watching| {
+        watching.caches.claims().verdict(&elsewhere()) == crate::decide::observed::HostVerdict::Free
+    };
+    assert!(!is_free(&watching));
+
+    let narrowed = json!({ "metadata": {
+        "name": "tenants", "uid": "n", "annotations": { "phasegate.dev/allowed-hosts": "elsewhere.example.org" },
+    } });
+    watching.namespaces(serde_json::from_value(narrowed).unwrap());
+    assert!(is_free(&watching), "recorded and forbidden");
+    watching.gateways(vec![Event::Apply(unreadable())]);
+    assert!(is_free(&watching), "seen once more");
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kube::{Resource, ResourceExt};
 
-use crate::api::{ApiGateway, Environment, ObjectKey};
+use crate::api::{ApiGateway, Environment, ObjectKey, Unreadable};
 use crate::cache::caches::Caches;
 use crate::cache::scopes::Scopes;
 use crate::decide::hosts::{Claimant, ClaimantKind, Stake};
@@ -50,19 +50,24 @@ impl Wake {
     pub(super) fn namespace(&self, name: &str) {
         for gateway in self.caches.gateways.state() {
             if gateway.namespace().as_deref() == Some(name) {
-                if let Ok(gateway) = &gateway.0 {
-                    self.learn(self.caches.stake_of_gateway(gateway));
+                match &gateway.0 {
+                    Ok(gateway) => self.learn(self.caches.stake_of_gateway(gateway)),
+                    Err(object) => self.learn_unreadable(ClaimantKind::Gateway, object),
                 }
                 self.gateway(&ObjectKey::of_meta(gateway.meta()));
             }
         }
         for environment in self.caches.all_environments.state() {
             if environment.namespace().as_deref() == Some(name) {
-                if let Ok(environment) = &environment.0 {
-                    self.learn_environment(environment);
+                match &environment.0 {
+                    Ok(environment) => self.learn_environment(environment),
+                    Err(object) => self.learn_unreadable(ClaimantKind::Environment, object),
                 }
                 self.environment(&ObjectKey::of_meta(environment.meta()));
             }
+        }
+        for ingress in self.caches.ingresses.keys_in(name) {
+            self.learn_ingress(&ingress);
         }
     }
 
@@ -90,8 +95,22 @@ impl Wake {
         self.learn(self.caches.stake_of_environment(environment, &routed));
     }
 
+    /// What an object holds that cannot be read.
+    pub(super) fn learn_unreadable(&self, kind: ClaimantKind, object: &Unreadable) {
+        self.learn(self.caches.stake_of_unreadable(kind, object));
+    }
+
+    /// What an Ingress routes, whether there is a gateway of its name or not.
+    fn learn_ingress(&self, key: &ObjectKey) {
+        match self.caches.stake_of_ingress(key) {
+            Some(stake) => self.learn(stake),
+            None => self.forget(&Claimant { object: key.clone(), kind: ClaimantKind::Ingress }),
+        }
+    }
+
     /// The Ingress of a gateway is another one, or routes other hosts.
     pub(super) fn routes(&self, key: &ObjectKey) {
+        self.learn_ingress(key);
         if let Some(gateway) = self.caches.gateway(key) {
             self.learn_gateway(&gateway);
         }
@@ -128,6 +147,8 @@ impl Waker {
             match kind {
                 ClaimantKind::Gateway => self.gateway_in(caches, &object),
                 ClaimantKind::Environment => self.environment_in(caches, &object),
+                // Nobody decides anything about an Ingress alone.
+                ClaimantKind::Ingress => {}
             }
         }
     }

@@ -3,13 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
-use k8s_openapi::jiff::Timestamp;
-
 use super::super::observed::HostVerdict;
 use super::names;
 use super::offers::{Offers, Topic, Waiter};
 use super::policy::Policy;
-use super::stake::{Claimant, ROUTED, Stake};
+use super::stake::{Claimant, ClaimantKind, Since, Stake};
 
 /// Every host that is wanted or held by somebody who is watched.
 #[derive(Debug, Default)]
@@ -26,7 +24,7 @@ pub struct Claims {
 #[derive(Debug, Default)]
 pub(super) struct Host {
     name: String,
-    claims: BTreeMap<Claimant, Timestamp>,
+    claims: BTreeMap<Claimant, Since>,
     pub(super) kept: Option<Kept>,
     pub(super) waiting: BTreeSet<Waiter>,
 }
@@ -42,7 +40,7 @@ pub(super) struct InNamespace {
 #[derive(Debug)]
 pub(super) struct Kept {
     whom: Whom,
-    since: Timestamp,
+    since: Since,
     pub(super) until: Instant,
 }
 
@@ -78,7 +76,7 @@ impl Host {
 
     /// Whose claim goes before mine, on this host or on one that overlaps it. `told`: whether my status says that mine is
     /// another's.
-    fn oldest_before(&self, me: &Claimant, told: bool, mine: Option<Timestamp>, is_the_same: bool) -> Option<String> {
+    fn oldest_before(&self, me: &Claimant, told: bool, mine: Option<Since>, is_the_same: bool) -> Option<String> {
         let rivals = self.claims.iter().filter(|(other, _)| is_rival(me, other, is_the_same));
         let oldest = rivals.map(|(other, since)| (*since, other)).min();
         let claim = oldest.filter(|theirs| mine.is_none_or(|mine| *theirs < (mine, me))).map(|(_, by)| by.to_string());
@@ -90,9 +88,14 @@ impl Host {
 }
 
 /// Whether two cannot both have a host, or two hosts of which one covers the other: within a namespace that is nobody
-/// else's affair.
+/// else's affair, and neither is what an Ingress of it routes.
 fn is_rival(me: &Claimant, other: &Claimant, is_the_same: bool) -> bool {
-    other != me && (is_the_same || other.namespace() != me.namespace())
+    let compete = is_the_same && !is_ingress(me) && !is_ingress(other);
+    other != me && (compete || other.namespace() != me.namespace())
+}
+
+fn is_ingress(claimant: &Claimant) -> bool {
+    claimant.kind == ClaimantKind::Ingress
 }
 
 impl Claims {
@@ -122,7 +125,7 @@ impl Claims {
         let free = waiters.filter(|stake| stake.waits_for().is_some() && self.verdict_of(stake) == HostVerdict::Free);
         let hosts: Vec<String> = free.filter_map(|stake| stake.waits_for().cloned()).collect();
         for host in hosts {
-            self.host_mut(&host).kept = Some(Kept { whom: Whom::Newcomers, since: ROUTED, until });
+            self.host_mut(&host).kept = Some(Kept { whom: Whom::Newcomers, since: Since::Routed, until });
             self.offers.make(Topic::Host(host), until);
         }
     }
@@ -148,7 +151,8 @@ impl Claims {
         }
         for (host, since) in held.into_iter().filter(|(host, _)| !holds.contains_key(host)) {
             wake.extend(self.rivals(claimant, &host));
-            let is_given_up = !forbidden.contains(&host) && self.stood(claimant, &host, since);
+            // An Ingress gives nothing up: whoever had the host did, if anybody.
+            let is_given_up = !is_ingress(claimant) && !forbidden.contains(&host) && self.stood(claimant, &host, since);
             self.let_go(claimant, &host, is_given_up.then_some(since), now);
         }
         // It is kept for a claim that is still to be learned.
@@ -173,10 +177,13 @@ impl Claims {
         }
     }
 
-    fn claim(&mut self, claimant: &Claimant, host: &str, since: Timestamp) {
+    fn claim(&mut self, claimant: &Claimant, host: &str, since: Since) {
         let namespace = claimant.namespace();
         let at = self.host_mut(host);
         let is_new = at.claims.insert(claimant.clone(), since).is_none();
+        if is_ingress(claimant) {
+            return;
+        }
         let ends =
             at.kept.take_if(|kept| kept.whom == Whom::Newcomers || kept.whom == Whom::Namespace(namespace.to_owned()));
         let in_namespace = self.namespaces.entry(namespace.to_owned()).or_default();
@@ -185,17 +192,18 @@ impl Claims {
     }
 
     /// Whether a claim went before all others.
-    fn stood(&self, claimant: &Claimant, host: &str, since: Timestamp) -> bool {
+    fn stood(&self, claimant: &Claimant, host: &str, since: Since) -> bool {
         self.in_the_way(claimant, false, host, Some(since)).is_none()
     }
 
     /// A claim ends. What its holder gives up is kept for its namespace for a while: a gateway that is deleted and applied
     /// again is not to lose its host to whoever waits for that moment.
-    fn let_go(&mut self, claimant: &Claimant, host: &str, given_up: Option<Timestamp>, now: Instant) {
+    fn let_go(&mut self, claimant: &Claimant, host: &str, given_up: Option<Since>, now: Instant) {
         let namespace = claimant.namespace();
         let in_namespace = self.namespaces.entry(namespace.to_owned()).or_default();
         let at = self.hosts.entry(names::place(host)).or_default();
-        in_namespace.claims -= usize::from(at.claims.remove(claimant).is_some());
+        let had = at.claims.remove(claimant).is_some();
+        in_namespace.claims -= usize::from(had && !is_ingress(claimant));
         let until = now.checked_add(self.policy.kept_for).filter(|until| *until > now && at.kept.is_none());
         let has_room = self.policy.per_namespace.is_none_or(|limit| in_namespace.kept < limit);
         if let (Some(since), Some(until), true) = (given_up, until, has_room) {
@@ -333,7 +341,8 @@ impl Claims {
     }
 
     /// Who has an older claim on a host, or in another namespace on one that overlaps it; or for whom it is kept.
-    fn in_the_way(&self, me: &Claimant, told: bool, host: &str, mine: Option<Timestamp>) -> Option<String> {
+    fn in_the_way(&self, me: &Claimant, told: bool, host: &str, mine: Option<Since>) -> Option<String> {
+        let mine = mine.or_else(|| self.standing(me, host));
         if let Some(by) = self.host(host).and_then(|at| at.oldest_before(me, told, mine, true)) {
             return Some(by);
         }
@@ -342,6 +351,13 @@ impl Claims {
             let by = at.oldest_before(me, told, mine, false)?;
             Some(format!("{by} as {:?}", at.name))
         })
+    }
+
+    /// Since when an Ingress of somebody's own namespace routes a host: of two that stand, the older one decides whose it is.
+    fn standing(&self, me: &Claimant, host: &str) -> Option<Since> {
+        let claims = self.host(host)?.claims.iter();
+        let own = claims.filter(|(other, _)| is_ingress(other) && other.namespace() == me.namespace());
+        own.map(|(_, since)| *since).min()
     }
 
     /// Whether a namespace has as many hosts as it may, without those of the claimant itself, whose claim would replace

@@ -26,6 +26,8 @@ pub enum ClaimantKind {
     Gateway,
     /// An `Environment`.
     Environment,
+    /// An Ingress that the operator made. It wants nothing, and holds for its namespace what it routes.
+    Ingress,
 }
 
 impl Claimant {
@@ -37,11 +39,18 @@ impl Claimant {
 
 impl fmt::Display for Claimant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            ClaimantKind::Gateway => "ApiGateway",
-            ClaimantKind::Environment => "Environment",
-        };
-        write!(f, "{kind} {}", self.object)
+        match self.kind {
+            ClaimantKind::Gateway => write!(f, "ApiGateway {}", self.object),
+            ClaimantKind::Environment => write!(f, "Environment {}", self.object),
+            // Where a gateway holds the host as well, that is who is named.
+            ClaimantKind::Ingress => {
+                write!(
+                    f,
+                    "Ingress {}, which routes it and which no gateway answers for (where none is to, delete the Ingress)",
+                    self.object
+                )
+            }
+        }
     }
 }
 
@@ -52,7 +61,7 @@ pub struct Stake {
     pub claimant: Claimant,
     /// The host that its spec names.
     pub wanted: Option<String>,
-    claimed: BTreeMap<String, Timestamp>,
+    claimed: BTreeMap<String, Since>,
     /// Claims that are recorded and count for nobody: the namespace may not have the host.
     forbidden: BTreeSet<String>,
     routed: bool,
@@ -63,9 +72,17 @@ pub struct Stake {
     created: Timestamp,
 }
 
-/// When a host counts as claimed that is routed and of which no claim is recorded: later than every claim that is. So
-/// it is not given away, and takes nothing from anybody.
-pub(super) const ROUTED: Timestamp = Timestamp::MAX;
+/// Since when a host counts as claimed. What is recorded goes before what is only routed, so that a route is not given away
+/// and takes nothing from anybody; and a route of a gateway's before an Ingress alone, which anybody may have written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Since {
+    /// A status says so.
+    Recorded(Timestamp),
+    /// The Ingress of a gateway routes it, and no claim is recorded.
+    Routed,
+    /// An Ingress of the operator's routes it, which has existed since then.
+    Standing(Timestamp),
+}
 
 impl Stake {
     /// The same, where the Ingress of the gateway routes the host that is wanted: one that was restored from a backup,
@@ -85,18 +102,18 @@ impl Stake {
     }
 
     /// What is claimed, and since when.
-    pub(super) fn claims(&self) -> BTreeMap<String, Timestamp> {
+    pub(super) fn claims(&self) -> BTreeMap<String, Since> {
         let mut claims = self.claimed.clone();
         if let (true, Some(host)) = (self.routed, &self.wanted) {
-            claims.entry(host.clone()).or_insert(ROUTED);
+            claims.entry(host.clone()).or_insert(Since::Routed);
         }
         claims
     }
 
     /// Since when the host that is wanted is claimed.
-    pub(super) fn claimed_since(&self, host: &str) -> Option<Timestamp> {
+    pub(super) fn claimed_since(&self, host: &str) -> Option<Since> {
         let routed = self.routed && self.wanted.as_deref() == Some(host);
-        self.claimed.get(host).copied().or(routed.then_some(ROUTED))
+        self.claimed.get(host).copied().or(routed.then_some(Since::Routed))
     }
 
     /// The host that it waits for.
@@ -123,7 +140,7 @@ impl Stake {
         Self {
             claimant: Claimant { object: ObjectKey::of_meta(meta), kind },
             wanted: wanted.map(|host| normal(host)),
-            claimed: claims.iter().map(|claim| (normal(&claim.host), claim.since.0)).collect(),
+            claimed: claims.iter().map(|claim| (normal(&claim.host), Since::Recorded(claim.since.0))).collect(),
             forbidden: BTreeSet::new(),
             routed: false,
             eager: meta.deletion_timestamp.is_none(),
@@ -140,6 +157,13 @@ impl Stake {
     /// The stake of an object that cannot be read as a whole: what it holds stays its own.
     pub fn of_unreadable(kind: ClaimantKind, object: &Unreadable) -> Self {
         Self { eager: false, ..Self::new(kind, &object.metadata, object.host.as_ref(), &object.claims) }
+    }
+
+    /// The stake of an Ingress that the operator made and that routes `hosts`. Its gateway may be gone, or say nothing of them.
+    pub fn of_ingress(meta: &ObjectMeta, hosts: impl IntoIterator<Item = String>) -> Self {
+        let stake = Self::new(ClaimantKind::Ingress, meta, None, &[]);
+        let since = Since::Standing(stake.created);
+        Self { claimed: hosts.into_iter().map(|host| (normal(&host), since)).collect(), ..stake }
     }
 }
 

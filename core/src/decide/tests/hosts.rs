@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
 use super::builders::*;
 use crate::api::{ApiGateway, Environment, EnvironmentSpec, EnvironmentStatus, GatewayRef, HostClaim, ObjectKey};
@@ -645,4 +645,75 @@ fn where_hosts_need_permission_a_namespace_without_the_annotation_may_have_none(
         assert_eq!(free.refuses(HOST, allowed.as_deref()), by_default, "{allowed:?}");
         assert_eq!(strict.refuses(HOST, allowed.as_deref()), if_strict, "{allowed:?}");
     }
+}
+
+/// An Ingress of the operator's that has routed a host since a moment.
+fn ingress(namespace: &str, name: &str, host: &str, since: i64) -> Stake {
+    let meta = but(wants(namespace, name, host), |g| g.metadata.creation_timestamp = Some(Time(at(since)))).metadata;
+    Stake::of_ingress(&meta, [host.to_owned()])
+}
+
+/// Whether a host is an Ingress's, by whose name.
+fn is_ingresses(verdict: &HostVerdict, name: &str) -> bool {
+    matches!(verdict, HostVerdict::Taken { by, .. } if by.starts_with(&format!("Ingress {name}, ")))
+}
+
+#[test]
+fn what_an_ingress_routes_that_no_gateway_answers_for_is_its_namespaces_until_it_goes() {
+    let mut claims = learned(&[]);
+    claims.learn(ingress("a", "shop", HOST, 1));
+    let newcomer = wants("b", "new", HOST);
+    claims.learn(&newcomer);
+    assert!(is_ingresses(&claims.verdict(&newcomer), "a/shop"), "{:?}", claims.verdict(&newcomer));
+    let wide = wants("b", "wide", "*.example.com");
+    assert!(is_ingresses(&claims.verdict(&wide), "a/shop"), "a wildcard over it: {:?}", claims.verdict(&wide));
+    for own in ["shop", "another"] {
+        assert_eq!(claims.verdict(&wants("a", own, HOST)), HostVerdict::Free, "{own}, of its own namespace");
+    }
+    let gone = ingress("a", "shop", HOST, 1).claimant;
+    assert_eq!(claims.forget(&gone), woken(&[("b", "new")]));
+    assert_eq!(claims.verdict(&newcomer), HostVerdict::Free);
+}
+
+#[test]
+fn an_ingress_alone_takes_nothing_from_who_has_a_host_recorded_or_routed() {
+    let (holder, restored) = (holds("a", "shop", HOST, 9), Stake::from(&wants("a", "shop", HOST)).routed(true));
+    for (what, stake) in [("recorded", Stake::from(&holder)), ("routed", restored)] {
+        let mut claims = learned(&[]);
+        claims.learn(ingress("0", "forged", HOST, 1));
+        claims.learn(stake.clone());
+        assert_eq!(claims.verdict(stake), HostVerdict::Free, "{what}");
+        assert_eq!(
+            claims.verdict(&wants("b", "new", HOST)),
+            taken(HOST, "a/shop"),
+            "{what}: it is the holder who is named"
+        );
+    }
+}
+
+#[test]
+fn of_two_ingresses_that_stand_the_older_ones_namespace_may_have_the_host() {
+    let mut claims = learned(&[]);
+    claims.learn(ingress("b", "shop", HOST, 1));
+    claims.learn(ingress("a", "forged", HOST, 2));
+    assert_eq!(claims.verdict(&wants("b", "shop", HOST)), HostVerdict::Free);
+    for namespace in ["a", "c"] {
+        let verdict = claims.verdict(&wants(namespace, "new", HOST));
+        assert!(is_ingresses(&verdict, "b/shop"), "{namespace}: {verdict:?}");
+    }
+}
+
+#[test]
+fn what_an_ingress_routes_counts_as_no_claim_and_is_kept_for_nobody() {
+    let policy = Policy { kept_for: Duration::from_secs(60), ..at_most(1) };
+    let mut claims = Space::with(policy.clone(), &[]);
+    for host in ["one.example.com", "two.example.com"] {
+        claims.learn(ingress("a", host, host, 1));
+    }
+    assert_eq!(claims.verdict(&wants("a", "shop", HOST)), HostVerdict::Free);
+    for host in ["one.example.com", "two.example.com"] {
+        claims.forget(&ingress("a", host, host, 1).claimant);
+    }
+    assert_eq!(claims.verdict(&wants("b", "new", "one.example.com")), HostVerdict::Free);
+    assert_eq!(format!("{:?}", claims.claims), format!("{:?}", Claims::new(policy)), "nothing is left behind");
 }
