@@ -13,7 +13,7 @@ use phasegate::api::ApiGateway;
 use serde_json::{Value, json};
 
 use crate::harness::cluster::{Cluster, client_of};
-use crate::harness::{World, environment, gateway, output, private_world, root, run, until};
+use crate::harness::{World, environment, gateway, output, private_world, root, run, scratch, until};
 
 const INSTALLED: &str = "phasegate-system";
 
@@ -152,4 +152,28 @@ async fn the_hardened_variant_narrows_and_leaves_for_the_api_server_alone() {
     let beside_names: Vec<_> = rules.iter().filter(|rule| rule["ports"][0]["port"] != 53).collect();
     assert_eq!(beside_names.len(), 1, "{rules:?}");
     assert_eq!(beside_names[0]["to"], json!([{ "ipBlock": { "cidr": "10.0.0.1/32" } }]));
+}
+
+/// What an admin with tenants adds to a variant, in an overlay as the component's comment has it.
+#[tokio::test]
+async fn the_component_for_tenants_gives_hosts_by_permission_and_so_many() {
+    let world = World::new("tenants-variant").await;
+    let overlay = scratch("overlay-for-tenants").unwrap();
+    let up = "../".repeat(overlay.components().count() - 1);
+    let deploy = format!("{up}{}", root().join("deploy").strip_prefix("/").unwrap().display());
+    let text = format!("resources: [{deploy}/base]\ncomponents: [{deploy}/tenants]\n");
+    std::fs::write(overlay.join("kustomization.yaml"), text).unwrap();
+    let built = output(world.cluster.kubectl().arg("kustomize").arg(&overlay)).unwrap();
+
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&built).unwrap();
+    let deployment = documents.iter().find(|object| object["kind"] == "Deployment").unwrap();
+    let env = deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap();
+    let mut operator = std::process::Command::new(env!("CARGO_BIN_EXE_phasegate"));
+    for (name, value) in [("PHASEGATE_HOSTS_NEED_PERMISSION", "true"), ("PHASEGATE_MAX_HOSTS_PER_NAMESPACE", "100")] {
+        let set = env.iter().find(|set| set["name"] == name).unwrap();
+        assert_eq!(set["value"], value);
+        operator.env(name, value);
+    }
+    operator.args(["run", "--kubeconfig", "/nowhere"]);
+    assert_eq!(operator.output().unwrap().status.code(), Some(4));
 }
