@@ -41,7 +41,7 @@ func client(targets []string) {
 			"kept": {MaxIdleConnsPerHost: 16},
 		} {
 			client := &http.Client{Transport: transport, Timeout: 20 * time.Second}
-			asked := &way{url: url, host: host, client: client, Answers: map[string]int{}}
+			asked := &way{url: url, host: host, client: client, Answers: map[string]int{}, Others: []string{}}
 			ways[name+", "+kind] = asked
 			go asked.ask()
 		}

@@ -55,10 +55,11 @@ async fn when_a_gateway_stops_requests_stop_arriving_before_its_pods_end() {
     world.patch("shop", json!({ "spec": { "state": "Running" } })).await;
     world.until_started("shop").await;
     client.until_answered(&shop, 200).await;
+    only_found_or_not(&client).await;
+
     world.delete("shop").await;
     world.until_nothing_is_left().await;
     client.until_answered(&shop, 404).await;
-
     only_found_or_not(&client).await;
     for (way, now) in client.answers().await {
         let served = |answers: &crate::client::Answers| answers.answers.get("200").copied().unwrap_or_default();
@@ -66,6 +67,7 @@ async fn when_a_gateway_stops_requests_stop_arriving_before_its_pods_end() {
     }
 }
 
+#[track_caller]
 async fn only_found_or_not(client: &Client<'_>) {
     for (way, answers) in client.answers().await {
         let others: Vec<&String> =

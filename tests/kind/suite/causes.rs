@@ -124,7 +124,7 @@ const ROWS: &[Row] = &[
     ),
     row(
         "no-room",
-        r#"{ "resources": { "requests": { "cpu": "1000" } } }"#,
+        r#"{ "resources": { "requests": { "cpu": "1000" }, "limits": { "memory": "64Mi" } } }"#,
         Seen::Unscheduled,
         Reason::Unschedulable,
         &["pod no-room-", "Insufficient cpu", "lower spec.resources.requests"],

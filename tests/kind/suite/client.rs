@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::Api;
-use kube::core::Request;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -22,7 +21,8 @@ pub struct Client<'a> {
 pub struct Answers {
     /// How many, by their status, or by what went wrong.
     pub answers: BTreeMap<String, u64>,
-    /// The first of those that were not 200.
+    /// The first of those that were not 200, for who reads a failure.
+    #[allow(dead_code)]
     pub others: Vec<String>,
 }
 
@@ -93,8 +93,8 @@ impl<'a> Client<'a> {
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> T {
-        let url = format!("/api/v1/namespaces/{}/pods/client:8080/proxy/", self.world.namespace);
-        self.world.client.request(Request::new(url).get(path, &Default::default()).unwrap()).await.unwrap()
+        let url = format!("/api/v1/namespaces/{}/pods/client:8080/proxy/{path}", self.world.namespace);
+        self.world.client.request(http::Request::get(url).body(vec![]).unwrap()).await.unwrap()
     }
 
     /// Asks the ingress controller for a host, once.

@@ -4,7 +4,6 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams, Patch, PatchParams};
-use kube::core::Request;
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 
@@ -49,8 +48,8 @@ pub async fn roll_operators(world: &World) {
 
 /// What a pod of the operator answers.
 async fn says(world: &World, pod: &str, path: &str) -> String {
-    let url = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}:8080/proxy/");
-    world.client.request_text(Request::new(url).get(path, &Default::default()).unwrap()).await.unwrap()
+    let url = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}:8080/proxy/{path}");
+    world.client.request_text(http::Request::get(url).body(vec![]).unwrap()).await.unwrap()
 }
 
 #[tokio::test]
