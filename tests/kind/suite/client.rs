@@ -16,14 +16,46 @@ pub struct Client<'a> {
     world: &'a World,
 }
 
-/// What was answered on one way to a gateway so far.
+/// What was answered so far, by the way that was asked.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Answers {
+#[serde(transparent)]
+pub struct Answers(BTreeMap<String, Way>);
+
+#[derive(Clone, Debug, Deserialize)]
+struct Way {
     /// How many, by their status, or by what went wrong.
-    pub answers: BTreeMap<String, u64>,
+    answers: BTreeMap<String, u64>,
     /// The first of those that were not 200, for who reads a failure.
     #[allow(dead_code)]
-    pub others: Vec<String>,
+    others: Vec<String>,
+}
+
+impl Answers {
+    /// How many there are on each way since an earlier moment.
+    pub fn since(&self, before: &Self) -> u64 {
+        let count = |way: &Way| way.answers.values().sum::<u64>();
+        self.0.iter().map(|(name, way)| count(way) - count(&before.0[name])).min().unwrap()
+    }
+
+    /// Whether since an earlier moment there were only these.
+    pub fn is_only(&self, expected: &[&str], before: &Self) -> bool {
+        self.0.iter().all(|(name, way)| {
+            way.answers.iter().all(|(answer, count)| {
+                let earlier = before.0[name].answers.get(answer).copied().unwrap_or_default();
+                expected.contains(&answer.as_str()) || earlier == *count
+            })
+        })
+    }
+
+    /// Asserts that.
+    pub fn are_only(&self, expected: &[&str], before: &Self) {
+        assert!(self.is_only(expected, before), "expected only {expected:?}: {self:#?}, and before {before:#?}");
+    }
+
+    /// How many ways there are.
+    pub fn ways(&self) -> u64 {
+        self.0.len() as u64
+    }
 }
 
 /// One answer.
@@ -111,17 +143,24 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// What was answered so far, by way.
-    pub async fn answers(&self) -> BTreeMap<String, Answers> {
+    /// What was answered so far.
+    pub async fn answers(&self) -> Answers {
         self.get("").await
     }
 
-    /// Waits until so many requests were made on each way since the start.
-    pub async fn until_asked(&self, count: u64) -> BTreeMap<String, Answers> {
-        let asked = eventually(OFTEN, async || {
-            let ways = self.answers().await;
-            ways.values().all(|way| way.answers.values().sum::<u64>() >= count).then_some(ways)
+    /// The same, once all ways lead to the gateway: proxies and controllers follow what is new a moment later.
+    pub async fn until_all_serve(&self) -> Answers {
+        let serving = eventually(OFTEN, async || {
+            let before = self.answers().await;
+            let now = self.until_answered_since(&before, 50).await;
+            now.is_only(&["200"], &before).then_some(now)
         });
+        serving.await.unwrap_or_else(|| panic!("not all ways lead to the gateway"))
+    }
+
+    /// The same, once there is so much more on each way.
+    pub async fn until_answered_since(&self, before: &Answers, count: u64) -> Answers {
+        let asked = eventually(OFTEN, async || Some(self.answers().await).filter(|now| now.since(before) >= count));
         asked.await.unwrap_or_else(|| panic!("not {count} requests on each way"))
     }
 }

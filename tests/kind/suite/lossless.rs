@@ -1,7 +1,6 @@
 //! No request is lost, whatever becomes of pods and operators: counted by a client in the cluster, over new connections and
 //! over those that are kept, through the Service and through the ingress controller.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -24,7 +23,7 @@ fn requests() -> u64 {
 pub struct Asked<'a> {
     world: &'a World,
     client: Client<'a>,
-    before: BTreeMap<String, Answers>,
+    before: Answers,
 }
 
 impl<'a> Asked<'a> {
@@ -35,30 +34,22 @@ impl<'a> Asked<'a> {
         world.apply(&serving("shop", spec)).await;
         world.until_started("shop").await;
         let client = Client::of(world, "shop", &host(world, "shop")).await;
-        // The controller follows the Ingress a moment later; from then on every request counts.
-        client.until_answered(&host(world, "shop"), 200).await;
-        let before = client.answers().await;
+        // From now on every request counts.
+        let before = client.until_all_serve().await;
         Self { world, client, before }
     }
 
     /// All that was asked since the start, as many as were to be, was answered by the gateway.
     pub async fn lost_nothing(&self) {
-        let started: u64 = self.before.values().flat_map(|way| way.answers.values()).sum();
-        let each = (started + requests()).div_ceil(self.before.len() as u64);
-        let answers = self.client.until_asked(each).await;
-        let lost: BTreeMap<_, _> = answers
-            .iter()
-            .map(|(way, now)| (way, now, &self.before[way]))
-            .filter(|(_, now, before)| {
-                now.answers.iter().any(|(answer, count)| {
-                    answer != "200" && before.answers.get(answer).copied().unwrap_or_default() < *count
-                })
-            })
-            .map(|(way, now, _)| (way, now))
-            .collect();
-        assert!(lost.is_empty(), "{lost:#?}");
-        let all: u64 = answers.values().flat_map(|way| way.answers.values()).sum();
-        println!("{}: none of {} requests lost", self.world.namespace, all - started);
+        let each = requests().div_ceil(self.before.ways());
+        let now = self.client.until_answered_since(&self.before, each).await;
+        now.are_only(&["200"], &self.before);
+        println!(
+            "{}: none of {} requests on each of {} ways lost",
+            self.world.namespace,
+            now.since(&self.before),
+            now.ways()
+        );
     }
 }
 
