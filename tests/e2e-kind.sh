@@ -49,11 +49,13 @@ say() { echo "e2e-kind: [$((SECONDS / 60)):$(printf %02d $((SECONDS % 60)))] $*"
 nodes() { kind get nodes --name "$cluster" 2>/dev/null; }
 
 create_cluster() {
-  kind create cluster --name "$cluster" --image "$KIND_IMAGE" --wait 120s --config - <<'CONFIG'
+  # Not the file that is used: kind empties it when it deletes the cluster, and others still work then.
+  KUBECONFIG=$work/made kind create cluster --name "$cluster" --image "$KIND_IMAGE" --wait 120s --config - <<'CONFIG'
 kind: Cluster
 apiVersion: kind.x-k8s.io/v1alpha4
 nodes: [{ role: control-plane }, { role: worker }]
 CONFIG
+  kind get kubeconfig --name "$cluster" >"$KUBECONFIG"
   kubectl taint nodes --all node-role.kubernetes.io/control-plane- >/dev/null || true
   kubectl wait --for=condition=Ready node --all --timeout=120s >/dev/null
 }
@@ -133,9 +135,13 @@ test_simulated() {
 }
 
 # Those who remove what the tests created work on for a moment after the tests have ended.
-tests_are_removed() {
+tests_are_removed() { # within so many seconds
   exec 7>&-
-  flock --timeout 180 "$work/running" true || { say "what the tests made is not removed after three minutes"; return 1; }
+  if ! flock --timeout "$1" "$work/running" true; then
+    find /proc/[0-9]*/fd -lname "$work/running" 2>/dev/null | cut -d/ -f3 | sort -u | xargs -r kill -KILL || true
+    say "what the tests made was not removed within $1 seconds"
+    return 1
+  fi
   exec 7>"$work/running"
   flock 7
 }
@@ -144,17 +150,18 @@ clean() {
   [ "$steps_status" = 0 ] || say "not as expected ($steps_status); removing what was made"
   if [ -n "$made" ]; then
     exec 9>&- || true
-    # A container that was asked for a moment ago appears after the others were deleted.
+    # A container that was asked for a moment ago appears after the others were deleted. With them goes what the tests
+    # made; who removes it would ask a cluster that is gone, for ever.
     for _ in 1 2 3; do
-      timeout 180 kind delete cluster --name "$cluster" || true
+      KUBECONFIG=$work/made timeout 180 kind delete cluster --name "$cluster" || true
       [ -n "$(nodes)" ] || break
     done
     [ -z "$network" ] || docker network rm kind >/dev/null 2>&1 || true
     [ -z "$simulator" ] || wait "$simulator" || true
-    tests_are_removed || true
+    tests_are_removed 5 >/dev/null || true
   else
     stop_simulating || true
-    tests_are_removed || true
+    tests_are_removed 180 || true
     [ -z "$installed" ] || uninstall || true
     for node in $loaded; do docker exec "$node" crictl rmi "${images[@]}" >/dev/null 2>&1 || true; done
   fi
@@ -204,7 +211,7 @@ if [ "$real" != - ]; then
   step install
   say "the operator and an ingress controller run in $cluster"
   step test_real
-  tests_are_removed
+  tests_are_removed 180
   step uninstall
   installed=
   say "the operator ran on $cluster from its image, and is removed"
@@ -215,7 +222,7 @@ if [ "$tests" != - ]; then
   simulate
   step test_simulated
   stop_simulating
-  tests_are_removed
+  tests_are_removed 180
   say "the integration tests ran on $cluster"
 fi
 say "as expected"

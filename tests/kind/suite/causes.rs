@@ -140,7 +140,7 @@ const ROWS: &[Row] = &[
 
 /// How soon a cause is told once it is to be seen.
 const SOON: Duration = Duration::from_secs(10);
-const DEADLINE: Duration = Duration::from_secs(40);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 impl Row {
     fn gateway(&self) -> Value {

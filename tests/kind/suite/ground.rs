@@ -75,8 +75,11 @@ pub async fn containers(world: &World) -> String {
     let label = format!("io.kubernetes.pod.namespace={}", world.namespace);
     let mut found = String::new();
     for node in nodes.list(&ListParams::default()).await.unwrap() {
-        found += &on_node(&node.name_any(), &["crictl", "ps", "--all", "--quiet", "--label", &label]);
-        found += &on_node(&node.name_any(), &["crictl", "pods", "--quiet", "--label", &label]);
+        for what in ["ps", "pods"] {
+            let all: &[&str] = if what == "ps" { &["--all"] } else { &[] };
+            let list = [&["crictl", "--timeout", "60s", what, "--quiet", "--label", &label], all].concat();
+            found += &on_node(&node.name_any(), &list);
+        }
     }
     found
 }
