@@ -33,6 +33,8 @@ images=("$operator" "$gateway" "$gateway-next" "$gateway-root" "$ingress")
 real=${E2E_REAL-}
 tests=${E2E_TESTS-starting::a_gateway names:: environments:: registry::documents stopping:: deletion::}
 work=$(mktemp -d)
+# What those leave who are ended is removed with the rest.
+export TMPDIR=$work
 export KUBECONFIG=$work/kubeconfig
 # Whoever runs for the tests holds this lock, those who remove what the tests made included.
 exec 7>"$work/running"
