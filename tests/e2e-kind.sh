@@ -103,7 +103,7 @@ test_real() {
     skip=(--skip nodes::)
   fi
   # shellcheck disable=SC2086
-  USE_EXISTING_CLUSTER=true E2E_GATEWAY=$gateway cargo test --locked --test kind -- $real "${skip[@]}" --test-threads=4
+  USE_EXISTING_CLUSTER=true E2E_GATEWAY=$gateway cargo test --locked --test kind -- $real "${skip[@]}" --test-threads=4 --show-output
 }
 
 # For the integration tests a node is simulated, whose images fail as they are told to, and kind's own take no pods.
