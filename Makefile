@@ -55,7 +55,7 @@ fuzz: tools ## Fuzz what reads others' bytes, each target for a minute: FUZZ_SEC
 bench: tools $(if $(filter mongodb,$(REGISTRY)),mongo) ## A burst beside a raw client and the ancestor's loop: N=300 RUNS=3 ANCESTOR=1; or REGISTRY=mongodb
 	cargo bench --locked --profile dist --bench burst --no-default-features --features operator
 
-e2e-kind: ## The operator from an image and integration tests on a kind cluster (as root on Debian it brings its own docker and kind)
+e2e-kind: ## The operator from an image on real nodes, and integration tests, on a kind cluster (as root on Debian it brings its own docker and kind)
 	tests/e2e-kind.sh
 
 kind-image: ## The node image of e2e-kind, built without a container registry: 15 minutes once
@@ -64,10 +64,12 @@ kind-image: ## The node image of e2e-kind, built without a container registry: 1
 check: ## Formatting and lints
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --test kind -- -D warnings
 	cargo check --locked --lib --bin phasegate --no-default-features --features operator
 	cargo check --locked --lib --bin kubectl-phasegate --no-default-features --features plugin
 	cd tests/cluster && go vet .
 	cd tests/health && go vet .
+	cd tests/kind/gateway && GOWORK=off go vet .
 
 deny: ## Licences, banned crates and sources of the dependencies
 	$(call need,cargo-deny,cargo install --locked cargo-deny --no-default-features)

@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # The operator from an image through deploy/base on a kind cluster with real containers, and integration tests there.
 #
-#   make e2e-kind                            makes a kind cluster and deletes it
+#   make e2e-kind                            makes a kind cluster of two nodes and deletes it
 #   KIND_CLUSTER=name make e2e-kind          uses that one, and removes what was created in it
-#   E2E_TESTS="starting:: names::" make …    those integration tests instead of the sample ("" for all)
+#   E2E_REAL="lossless:: causes::" make …    those tests with real containers (tests/kind/suite) instead of all; "-" for none
+#   E2E_TESTS="starting:: names::" make …    those integration tests instead of the sample ("" for all); "-" for none
 #
 # Without an engine (as root on Debian) one is installed and runs as long as this does; without a registry the
-# node's image is built from Go modules and Debian's packages, once.
+# node's image is built from Go modules and Debian's packages, once. However it ends, what was made is removed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source tests/kind/steps.sh
 source tests/kind/engine.sh
 
 need() {
@@ -24,31 +26,99 @@ export PHASEGATE_CACHE=${PHASEGATE_CACHE:-$HOME/.cache/phasegate}
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PHASEGATE_CACHE/target}
 mkdir -p "$PHASEGATE_CACHE"
 cluster=${KIND_CLUSTER:-phasegate-e2e-$$}
-image=phasegate:e2e-$$
-gateway=nginxinc/nginx-unprivileged:1.29
+operator=phasegate:e2e-$$
+gateway=phasegate-gateway:e2e-$$
+ingress=phasegate-ingress:e2e-$$
+images=("$operator" "$gateway" "$gateway-next" "$gateway-root" "$ingress")
+real=${E2E_REAL-}
 tests=${E2E_TESTS-starting::a_gateway names:: environments:: registry::documents stopping:: deletion::}
 work=$(mktemp -d)
+# What those leave who are ended is removed with the rest.
+export TMPDIR=$work
 export KUBECONFIG=$work/kubeconfig
+# Whoever runs for the tests holds this lock, those who remove what the tests made included.
+exec 7>"$work/running"
+flock 7
 made=
+network=
+loaded=
 installed=
 cordoned=
 simulator=
 
-say() { echo "e2e-kind: $*"; }
+say() { echo "e2e-kind: [$((SECONDS / 60)):$(printf %02d $((SECONDS % 60)))] $*"; }
 
-# For the tests a node is simulated, whose images fail as they are told to, and kind's own takes
-# no pods.
+nodes() { kind get nodes --name "$cluster" 2>/dev/null; }
+
+create_cluster() {
+  # Not the file that is used: kind empties it when it deletes the cluster, and others still work then.
+  KUBECONFIG=$work/made kind create cluster --name "$cluster" --image "$KIND_IMAGE" --wait 120s --config - <<'CONFIG'
+kind: Cluster
+apiVersion: kind.x-k8s.io/v1alpha4
+nodes: [{ role: control-plane }, { role: worker }]
+CONFIG
+  kind get kubeconfig --name "$cluster" >"$KUBECONFIG"
+  kubectl taint nodes --all node-role.kubernetes.io/control-plane- >/dev/null || true
+  kubectl wait --for=condition=Ready node --all --timeout=120s >/dev/null
+}
+
+# Pods of different nodes reach each other. Kind's own image has a program for it, which no module has.
+route_pods() {
+  local each='{range .items[*]}{.metadata.name} {.spec.podCIDR} {.status.addresses[?(@.type=="InternalIP")].address}{"\n"}{end}'
+  local node other pods address
+  for node in $(nodes); do
+    while read -r other pods address _; do
+      [ "$node" = "$other" ] || docker exec --privileged "$node" ip route replace "$pods" via "$address" </dev/null
+    done < <(kubectl get nodes -o "jsonpath=$each")
+  done
+}
+
+make_images() {
+  cargo build --locked --bin phasegate
+  tests/kind/operator-image.sh "$CARGO_TARGET_DIR/debug/phasegate" "$operator"
+  tests/kind/gateway/image.sh "$gateway"
+  tests/kind/ingress/image.sh "$ingress"
+}
+
+install() {
+  kubectl apply --server-side -f crds
+  kubectl wait --for=condition=Established --timeout=60s -f crds
+  kubectl apply -k "$work/deploy/base"
+  kubectl apply -f "$work/skipper.yaml"
+  kubectl rollout status deployment/phasegate -n phasegate-system --timeout=180s
+  kubectl rollout status deployment/skipper -n phasegate-ingress --timeout=180s
+}
+
+uninstall() {
+  timeout 120 kubectl delete -f "$work/skipper.yaml" --ignore-not-found
+  timeout 120 kubectl delete -k "$work/deploy/base" --ignore-not-found
+  timeout 60 kubectl delete -f crds --ignore-not-found
+}
+
+# As promised: real containers, real requests.
+test_real() {
+  local skip=()
+  if [ "$(nodes | wc -l)" -lt 2 ]; then
+    say "$cluster has one node: what becomes of gateways when a node goes is not tested"
+    skip=(--skip nodes::)
+  fi
+  # shellcheck disable=SC2086
+  USE_EXISTING_CLUSTER=true E2E_GATEWAY=$gateway cargo test --locked --test kind -- $real "${skip[@]}" --test-threads=4 --show-output
+}
+
+# For the integration tests a node is simulated, whose images fail as they are told to, and kind's own take no pods.
 simulate() {
   mkfifo "$work/open"
   (cd tests/cluster && CGO_ENABLED=0 go build -o "$work/cluster" .)
-  "$work/cluster" node --kubeconfig "$KUBECONFIG" <"$work/open" >"$work/node.log" 2>&1 &
+  "$work/cluster" node --kubeconfig "$KUBECONFIG" <"$work/open" >"$work/node.log" 2>&1 7>&- &
   simulator=$!
+  # Not for the tests: who removes what they made would keep it open.
   exec 9>"$work/open"
   until grep -q "is ready" "$work/node.log"; do
     kill -0 "$simulator" 2>/dev/null || { cat "$work/node.log" >&2; exit 1; }
     sleep 1
   done
-  cordoned=$(kind get nodes --name "$cluster")
+  cordoned=$(nodes)
   for node in $cordoned; do kubectl cordon "$node"; done
 }
 
@@ -61,107 +131,100 @@ stop_simulating() {
   simulator=
 }
 
-# Those who remove what the tests created work on for a moment after the tests have ended.
-tests_are_removed() {
-  timeout 180 kubectl wait --for=delete crd/apigateways.phasegate.dev crd/environments.phasegate.dev --timeout=170s
+test_simulated() {
+  # shellcheck disable=SC2086
+  USE_EXISTING_CLUSTER=true cargo test --locked --test it -- $tests --test-threads=4 9>&-
 }
 
-# Whatever happens, what was made is removed, and nothing else.
+# Those who remove what the tests created work on for a moment after the tests have ended.
+tests_are_removed() { # within so many seconds
+  exec 7>&-
+  if ! flock --timeout "$1" "$work/running" true; then
+    find /proc/[0-9]*/fd -lname "$work/running" 2>/dev/null | cut -d/ -f3 | sort -u | xargs -r kill -KILL || true
+    say "what the tests made was not removed within $1 seconds"
+    return 1
+  fi
+  exec 7>"$work/running"
+  flock 7
+}
+
 clean() {
-  status=$?
-  trap - EXIT
-  trap '' INT TERM
-  [ "$status" = 0 ] || say "failed; removing what was made"
+  [ "$steps_status" = 0 ] || say "not as expected ($steps_status); removing what was made"
   if [ -n "$made" ]; then
     exec 9>&- || true
-    [ -z "$simulator" ] || kill "$simulator" 2>/dev/null || true
-    kind delete cluster --name "$cluster" || true
+    # A container that was asked for a moment ago appears after the others were deleted. With them goes what the tests
+    # made; who removes it would ask a cluster that is gone, for ever.
+    for _ in 1 2 3; do
+      KUBECONFIG=$work/made timeout 180 kind delete cluster --name "$cluster" || true
+      [ -n "$(nodes)" ] || break
+    done
+    [ -z "$network" ] || docker network rm kind >/dev/null 2>&1 || true
+    [ -z "$simulator" ] || wait "$simulator" || true
+    tests_are_removed 5 >/dev/null || true
   else
     stop_simulating || true
-    if [ -n "$installed" ]; then
-      timeout 120 kubectl delete namespace phasegate-e2e --ignore-not-found || true
-      timeout 60 kubectl delete -k "$work/deploy/base" --ignore-not-found || true
-      timeout 60 kubectl delete -f crds --ignore-not-found || true
-    elif [ "$status" != 0 ]; then
-      tests_are_removed || true
-    fi
+    tests_are_removed 180 || true
+    [ -z "$installed" ] || uninstall || true
+    for node in $loaded; do docker exec "$node" crictl rmi "${images[@]}" >/dev/null 2>&1 || true; done
   fi
-  docker image rm "$image" "$gateway-e2e" >/dev/null 2>&1 || true
+  docker image rm "${images[@]}" >/dev/null 2>&1 || true
   engine_stop
   rm -rf "$work"
-  exit "$status"
 }
-trap clean EXIT
-trap 'exit 130' INT TERM
+clean_with clean
 
 engine_start "$PHASEGATE_CACHE"
 if [ -z "${KIND_CLUSTER:-}" ]; then
   # Kind's own image where a registry is there, else ours.
-  if [ -z "${KIND_IMAGE:-}" ] && ! { command -v kind >/dev/null && timeout 600 docker pull -q kindest/node:v1.36.3 2>/dev/null; }; then
-    built=$(tests/kind/image.sh)
-    KIND_IMAGE=${built% *}
-    export PATH=${built#* }:$PATH
+  if [ -z "${KIND_IMAGE:-}" ] && command -v kind >/dev/null && step timeout --foreground 600 docker pull -q kindest/node:v1.36.3 2>/dev/null; then
+    KIND_IMAGE=kindest/node:v1.36.3
   fi
-  made=yes
-  kind create cluster --name "$cluster" --image "${KIND_IMAGE:-kindest/node:v1.36.3}" --wait 120s
+  if [ -z "${KIND_IMAGE:-}" ]; then
+    step tests/kind/image.sh >"$work/built"
+    read -r KIND_IMAGE programs <"$work/built"
+    export PATH=$programs:$PATH
+  fi
 fi
 need kind "go install sigs.k8s.io/kind@latest"
 need kubectl "https://kubernetes.io/docs/tasks/tools/"
-kind get kubeconfig --name "$cluster" >"$KUBECONFIG"
-
+if [ -z "${KIND_CLUSTER:-}" ]; then
+  [ -n "$(docker network ls -q --filter name=^kind$)" ] || network=ours
+  made=yes
+  step create_cluster
+  [ -z "${programs:-}" ] || step route_pods
+else
+  kind get kubeconfig --name "$cluster" >"$KUBECONFIG"
+fi
 if kubectl get namespace phasegate-system >/dev/null 2>&1 || kubectl get crd apigateways.phasegate.dev >/dev/null 2>&1; then
   echo "phasegate is installed in $cluster already: uninstall it, or name another cluster" >&2
   exit 1
 fi
+say "the nodes of $cluster are ready"
 
-# 1. The operator runs in the cluster, from its image, and kind's node runs a real gateway.
-cargo build --locked --bin phasegate
-tests/kind/operator-image.sh "$CARGO_TARGET_DIR/debug/phasegate" "$image"
-tests/kind/gateway/image.sh "$gateway"
-kind load docker-image "$image" "$gateway" --name "$cluster"
-cp -r deploy "$work/deploy"
-sed -i.bak -e "s|newName: .*|newName: phasegate|" -e "s|newTag: .*|newTag: ${image#*:}|" "$work/deploy/base/kustomization.yaml"
-installed=yes
-kubectl apply --server-side -f crds
-kubectl wait --for=condition=Established --timeout=60s -f crds
-kubectl apply -k "$work/deploy/base"
-kubectl rollout status deployment/phasegate -n phasegate-system --timeout=180s
-kubectl create namespace phasegate-e2e
-kubectl apply -n phasegate-e2e -f - <<'GATEWAY'
-apiVersion: phasegate.dev/v1alpha1
-kind: ApiGateway
-metadata:
-  name: plain
-spec:
-  image: nginxinc/nginx-unprivileged:1.29
-  env:
-    - name: ECHO_SAYS
-      value: hello
-GATEWAY
-kubectl wait --for=condition=Available --timeout=120s -n phasegate-e2e apigateway/plain
-answer=$(kubectl get --raw /api/v1/namespaces/phasegate-e2e/services/plain:http/proxy/)
-case "$answer" in
-*'"ECHO_SAYS":"hello"'*) say "the gateway answers through its Service: $answer" ;;
-*) say "the gateway does not answer through its Service: $answer"; exit 1 ;;
-esac
-kubectl get apigateways -n phasegate-e2e
-kubectl delete apigateway plain -n phasegate-e2e --timeout=60s
-left=$(kubectl get deployments,services,ingresses,poddisruptionbudgets,pods -n phasegate-e2e -o name | grep -v service/kubernetes || true)
-until [ -z "$(kubectl get pods -n phasegate-e2e -o name)" ]; do
-  [ "$SECONDS" -lt 3600 ] || exit 1
-  sleep 1
-done
-say "after the deletion there was left for a moment: ${left:-nothing}"
-kubectl delete namespace phasegate-e2e --timeout=120s
-kubectl delete -k "$work/deploy/base" --timeout=120s
-kubectl delete -f crds --timeout=60s
-installed=
+# 1. The operator runs in the cluster, from its image, and kind's nodes run real gateways.
+if [ "$real" != - ]; then
+  step make_images
+  loaded=$(nodes)
+  step kind load docker-image "${images[@]}" --name "$cluster"
+  cp -r deploy "$work/deploy"
+  sed -i.bak -e "s|newName: .*|newName: ${operator%%:*}|" -e "s|newTag: .*|newTag: ${operator#*:}|" "$work/deploy/base/kustomization.yaml"
+  sed "s|image: skipper|image: $ingress|" tests/kind/ingress/skipper.yaml >"$work/skipper.yaml"
+  installed=yes
+  step install
+  say "the operator and an ingress controller run in $cluster"
+  step test_real
+  tests_are_removed 180
+  step uninstall
+  installed=
+  say "the operator ran on $cluster from its image, and is removed"
+fi
 
 # 2. The operator runs beside the cluster, as its ServiceAccount, and the node is simulated.
-simulate
-# The descriptor of the node's pipe is not for the tests: who removes what they made would keep it open.
-# shellcheck disable=SC2086
-USE_EXISTING_CLUSTER=true cargo test --locked --test it -- $tests --test-threads=4 9>&-
-stop_simulating
-tests_are_removed
-say "as expected: the operator runs on $cluster from its image, and the integration tests pass there"
+if [ "$tests" != - ]; then
+  simulate
+  step test_simulated
+  stop_simulating
+  tests_are_removed 180
+  say "the integration tests ran on $cluster"
+fi
+say "as expected"

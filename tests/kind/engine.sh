@@ -2,30 +2,44 @@
 # started for this run, with its images in the cache, and stopped by engine_stop, which leaves the machine's
 # network as it was.
 
-engine_start() {
-  if docker info >/dev/null 2>&1; then
-    return 0
+engine=
+engine_pid=
+engine_saved=
+
+# Installs those of these programs that are missing, each written as program:package. It is not interrupted half-way.
+packages() { # log, program:package…
+  local log=$1 missing= tool
+  shift
+  for tool; do
+    command -v "${tool%%:*}" >/dev/null || missing="$missing ${tool##*:}"
+  done
+  [ -n "$missing" ] || return 0
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    echo "kind: missing here, and not to be installed but as root on Debian:$missing" >&2
+    return 1
   fi
+  echo "kind: installing$missing …" >&2
+  # shellcheck disable=SC2086
+  setsid -w sh -c 'apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"' - $missing >"$log" 2>&1 ||
+    { tail -20 "$log" >&2; return 1; }
+}
+
+engine_start() { # the cache
+  ! docker info >/dev/null 2>&1 || return 0
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     echo "the docker engine does not answer: install it (https://docs.docker.com/engine/install) and start it" >&2
     return 1
   fi
-  local missing=
-  for tool in dockerd:docker.io iptables:iptables debootstrap:debootstrap jq:jq; do
-    command -v "${tool%%:*}" >/dev/null || missing="$missing ${tool##*:}"
-  done
-  if [ -n "$missing" ]; then
-    echo "kind: installing$missing …" >&2
-    # shellcheck disable=SC2086
-    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing; } >"$1/apt.log" 2>&1 ||
-      { tail -20 "$1/apt.log" >&2; return 1; }
-  fi
-  engine=$1/engine
-  mkdir -p "$engine"
-  echo "{}" >"$engine/none.json" # not the configuration of another engine on this machine
+  packages "$1/apt.log" dockerd:docker.io iptables:iptables || return 1
+  # Where services run, the package has started it.
+  ! docker info >/dev/null 2>&1 || return 0
+  local log=$1/engine/log
+  mkdir -p "$1/engine"
+  echo "{}" >"$1/engine/none.json" # not the configuration of another engine on this machine
+  local runtime=()
   # "Privileged" means every capability. Where the machine lacks one, it means every other.
   if ! capsh_has_sys_resource; then
-    cat >"$engine/runc" <<'RUNC'
+    cat >"$1/engine/runc" <<'RUNC'
 #!/bin/sh
 previous= file=
 for argument; do
@@ -35,23 +49,32 @@ done
 [ -z "$file" ] || sed -i 's/"CAP_SYS_RESOURCE",//g; s/,"CAP_SYS_RESOURCE"//g' "$file"
 exec runc "$@"
 RUNC
-    chmod +x "$engine/runc"
-    set -- "$1" --add-runtime "bounded=$engine/runc" --default-runtime bounded
+    chmod +x "$1/engine/runc"
+    runtime=(--add-runtime "bounded=$1/engine/runc" --default-runtime bounded)
   fi
-  engine_rules=$(mktemp -d)
-  iptables-save >"$engine_rules/iptables"
-  ip6tables-save >"$engine_rules/ip6tables" || true
-  engine_forward=$(cat /proc/sys/net/ipv4/ip_forward)
-  export DOCKER_HOST=unix://$engine/docker.sock
+  # Complete before anything refers to it: what is put back is what was there.
+  local saved
+  saved=$(mktemp -d)
+  iptables-save >"$saved/iptables"
+  ip6tables-save >"$saved/ip6tables" || true
+  for setting in ipv4/ip_forward ipv6/conf/all/forwarding ipv6/conf/default/forwarding; do
+    [ ! -e "/proc/sys/net/$setting" ] || echo "/proc/sys/net/$setting $(cat "/proc/sys/net/$setting")"
+  done >"$saved/settings"
+  ip -o link show type bridge | cut -d: -f2 >"$saved/bridges"
+  export DOCKER_HOST=unix://$1/engine/docker.sock
+  engine=$1/engine
+  engine_saved=$saved
+  # 7, 8, 9: what those who use this file wait for or hold locks by.
   setsid dockerd --host "$DOCKER_HOST" --data-root "$1/engine-data" --exec-root "$engine/exec" --pidfile "$engine/pid" \
-    --config-file "$engine/none.json" "${@:2}" >"$engine/log" 2>&1 8>&- 9>&- &
+    --config-file "$engine/none.json" "${runtime[@]}" </dev/null >"$log" 2>&1 7>&- 8>&- 9>&- &
+  engine_pid=$!
   for _ in $(seq 60); do
-    docker info >/dev/null 2>&1 && return 0
-    kill -0 $! 2>/dev/null || break
+    ! docker info >/dev/null 2>&1 || return 0
+    kill -0 "$engine_pid" 2>/dev/null || break
     sleep 1
   done
   echo "the docker engine does not start:" >&2
-  tail -20 "$engine/log" >&2
+  tail -20 "$log" >&2
   return 1
 }
 
@@ -62,26 +85,35 @@ capsh_has_sys_resource() { # bit 24 of the bounding set
 }
 
 engine_stop() {
-  [ -n "${engine_rules:-}" ] || return 0
-  local pid
-  pid=$(cat "$engine/pid" 2>/dev/null || true)
-  if [ -n "$pid" ]; then
-    kill "$pid" 2>/dev/null || true
-    while kill -0 "$pid" 2>/dev/null; do sleep 0.2; done
+  [ -n "$engine_saved" ] || return 0
+  if [ -n "$engine_pid" ]; then
+    # It is nobody else's: what is in it was made here.
+    timeout 60 docker ps -aq 2>/dev/null | xargs -r timeout 120 docker rm -f -v >/dev/null 2>&1 || true
+    timeout 20 docker network rm kind >/dev/null 2>&1 || true
+    kill "$engine_pid" 2>/dev/null || true
+    for _ in $(seq 300); do
+      kill -0 "$engine_pid" 2>/dev/null || break
+      sleep 0.2
+    done
+    kill -KILL "$engine_pid" "$(cat "$engine/exec/containerd/containerd.pid" 2>/dev/null)" 2>/dev/null || true
+    wait "$engine_pid" 2>/dev/null || true
   fi
+  for mount in $(cut -d' ' -f2 /proc/mounts | grep "^$engine/" | sort -r); do
+    umount -l "$mount" || true
+  done
   for bridge in $(ip -o link show type bridge | sed -n 's/^[0-9]*: \(docker0\|br-[0-9a-f]\{12\}\):.*/\1/p'); do
-    ip link delete "$bridge" || true
+    grep -qw "$bridge" "$engine_saved/bridges" || ip link delete "$bridge" || true
   done
   for family in iptables ip6tables; do
     # A table that was not there before is not in what was saved: it is emptied.
     for table in $("$family-save" 2>/dev/null | sed -n 's/^\*//p'); do
-      grep -qx "\*$table" "$engine_rules/$family" && continue
+      grep -qx "\*$table" "$engine_saved/$family" && continue
       for chain in $("$family" -t "$table" -S | sed -n 's/^-P \([A-Z]*\) .*/\1/p'); do "$family" -t "$table" -P "$chain" ACCEPT; done
       "$family" -t "$table" -F && "$family" -t "$table" -X
     done
-    "$family-restore" <"$engine_rules/$family" || true
+    "$family-restore" <"$engine_saved/$family" || true
   done
-  echo "$engine_forward" >/proc/sys/net/ipv4/ip_forward || true
-  rm -rf "$engine_rules"
-  engine_rules=
+  while read -r setting value; do echo "$value" >"$setting" || true; done <"$engine_saved/settings"
+  rm -rf "$engine_saved"
+  engine_saved=
 }

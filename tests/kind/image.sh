@@ -22,8 +22,21 @@ cache=${PHASEGATE_CACHE:-$HOME/.cache/phasegate}/kind-$key
 mkdir -p "$cache/bin"
 exec 8>"$cache/lock"
 flock 8
+source ./steps.sh
 source ./engine.sh
-trap engine_stop EXIT
+
+# An installation of Debian that was interrupted has the machine's /proc and /sys mounted.
+remove_debian() {
+  for mount in $(cut -d' ' -f2 /proc/mounts | grep "^$cache/debian/" | sort -r); do umount -l "$mount"; done
+  rm -rf --one-file-system "$cache/debian"
+}
+
+clean() {
+  docker rm -f -v phasegate-kind-build >/dev/null 2>&1 || true
+  remove_debian || true
+  engine_stop
+}
+clean_with clean
 engine_start "${cache%/*}"
 
 # A program is complete when it has its name: it is built beside it.
@@ -76,13 +89,13 @@ programs() {
 base() {
   if [ ! -e "$cache/debian.tar" ]; then
     say "installing Debian with containerd …"
-    rm -rf "$cache/debian"
+    remove_debian
     debootstrap --variant=minbase --include="$(paste -sd, node/packages)" bookworm "$cache/debian" >"$cache/debootstrap.log" 2>&1 || {
       tail -20 "$cache/debootstrap.log" >&2
       return 1
     }
     tar -C "$cache/debian" -cf "$cache/.debian.tar" .
-    rm -rf "$cache/debian"
+    remove_debian
     mv "$cache/.debian.tar" "$cache/debian.tar"
   fi
   docker import - phasegate-debian-node:bookworm <"$cache/debian.tar" >/dev/null
@@ -130,16 +143,21 @@ images() {
   docker rmi $names >/dev/null 2>&1 || true
 }
 
-if docker image inspect "$image" >/dev/null 2>&1 && [ -e "$cache/bin/kind" ]; then
-  :
-elif [ -e "$cache/node.tar" ]; then
-  say "loading the node's image …"
-  docker load <"$cache/node.tar" >/dev/null
-else
+build() {
+  packages "$cache/apt.log" debootstrap:debootstrap jq:jq
   programs
   base
   images
   docker save -o "$cache/.node.tar" "$image"
   mv "$cache/.node.tar" "$cache/node.tar"
+}
+
+if docker image inspect "$image" >/dev/null 2>&1 && [ -e "$cache/bin/kind" ]; then
+  :
+elif [ -e "$cache/node.tar" ]; then
+  say "loading the node's image …"
+  step docker load --quiet --input "$cache/node.tar" >/dev/null
+else
+  step build
 fi
 echo "$image" "$cache/bin"
