@@ -150,8 +150,7 @@ impl<T: Kept> Cache<T> {
         };
         let gone = before.keys().filter(|gateway| !now.contains_key(*gateway));
         let changed = now.iter().filter(|(gateway, now)| before.get(*gateway).is_none_or(|was| !same(was, now)));
-        let concerned = gone.chain(changed.map(|(gateway, _)| gateway)).cloned().collect();
-        concerned
+        gone.chain(changed.map(|(gateway, _)| gateway)).cloned().collect()
     }
 
     /// What is kept of one object that concerns a gateway.
