@@ -165,7 +165,7 @@ clean() {
     stop_simulating || true
     tests_are_removed 180 || true
     [ -z "$installed" ] || uninstall || true
-    for node in $loaded; do docker exec "$node" crictl rmi "${images[@]}" >/dev/null 2>&1 || true; done
+    for node in $loaded; do docker exec "$node" crictl --timeout 60s rmi "${images[@]}" >/dev/null || true; done
   fi
   docker image rm "${images[@]}" >/dev/null 2>&1 || true
   engine_stop
