@@ -271,10 +271,11 @@ fn wanted<K: Resource>(desired: &K) -> Option<&String> {
 }
 
 /// What the operator that was here before recorded.
-fn recorded_of(gateway: &ApiGateway) -> Option<&Hashes> {
+pub(super) fn recorded_of(gateway: &ApiGateway) -> Option<&Hashes> {
     gateway.status.as_ref()?.accepted.as_ref()
 }
 
+/// The hash of a child's form, as it recorded that.
 fn recorded(gateway: &ApiGateway, child: Child) -> Option<&str> {
     let hashes = recorded_of(gateway)?;
     let hash = match child {

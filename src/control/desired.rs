@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
-use super::accepted::Accepted;
+use super::accepted::{Accepted, recorded_of};
 use crate::api::{ApiGateway, Environment};
 use crate::cache::seen::{Found, Part, Seen};
 use crate::children::{self, Children, Owner, Surroundings};
@@ -147,7 +147,7 @@ impl<'a> Desired<'a> {
     /// What the spec leaves to the cluster is desired as the cluster filled it in: after a restart nothing else tells an edit of
     /// it from that. A child that is made anew is filled in anew.
     fn fill_in_as_accepted(&self, children: &mut Children) {
-        let Some(before) = self.gateway.status.as_ref().and_then(|status| status.accepted.as_ref()) else { return };
+        let Some(before) = recorded_of(self.gateway) else { return };
         if let (Some(Some(spec)), true) =
             (children.ingress.as_mut().map(|ingress| ingress.spec.as_mut()), self.found.ingress.is_some())
             && spec.ingress_class_name.is_none()

@@ -126,29 +126,42 @@ async fn the_namespaced_variant_works_in_its_namespace_and_is_refused_everywhere
     delete(cluster, "-k", "deploy/namespaced");
 }
 
+/// What kustomize builds of a folder, as objects.
+fn built(world: &World, folder: &Path) -> Vec<Value> {
+    let text = output(world.cluster.kubectl().arg("kustomize").arg(folder)).unwrap();
+    serde_saphyr::from_multiple(&text).unwrap()
+}
+
+fn the<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
+    let ours = |object: &&Value| object["metadata"]["name"] == "phasegate" && object["kind"] == kind;
+    objects.iter().find(ours).unwrap()
+}
+
+/// What a pod's variables are is what the program takes: it fails for want of a cluster, and not of a valid value. Returns the
+/// values.
+fn taken_by_the_program(pod: &Value, names: &[&str]) -> Vec<String> {
+    let env = pod["containers"][0]["env"].as_array().unwrap();
+    let value =
+        |name: &&str| env.iter().find(|set| set["name"] == **name).unwrap()["value"].as_str().unwrap().to_owned();
+    let values: Vec<String> = names.iter().map(value).collect();
+    let mut operator = std::process::Command::new(env!("CARGO_BIN_EXE_phasegate"));
+    operator.envs(names.iter().zip(&values)).args(["run", "--kubeconfig", "/nowhere"]);
+    assert_eq!(operator.output().unwrap().status.code(), Some(4));
+    values
+}
+
 /// What deploy/hardened makes of deploy/base, as kustomize builds it.
 #[tokio::test]
 async fn the_hardened_variant_narrows_and_leaves_for_the_api_server_alone() {
     let world = World::new("hardened").await;
-    let built = output(world.cluster.kubectl().arg("kustomize").arg(root().join("deploy/hardened"))).unwrap();
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&built).unwrap();
-    let objects: Vec<Value> =
-        documents.into_iter().filter(|object| object["metadata"]["name"] == "phasegate").collect();
-    let of_kind = |kind: &str| objects.iter().find(|object| object["kind"] == kind).unwrap();
+    let objects = built(&world, &root().join("deploy/hardened"));
 
-    let pod = &of_kind("Deployment")["spec"]["template"]["spec"];
+    let pod = &the(&objects, "Deployment")["spec"]["template"]["spec"];
     assert_eq!(pod["priorityClassName"], "system-cluster-critical");
-    let env = pod["containers"][0]["env"].as_array().unwrap();
-    let mut operator = std::process::Command::new(env!("CARGO_BIN_EXE_phasegate"));
-    for name in ["PHASEGATE_ALLOWED_NODE_LABELS", "PHASEGATE_ALLOWED_TOLERATIONS", "PHASEGATE_MAX_START_DEADLINE"] {
-        let set = env.iter().find(|set| set["name"] == name).unwrap();
-        operator.env(name, set["value"].as_str().unwrap());
-    }
-    // They are flags that the program takes: it fails for want of a cluster, and not of a valid value.
-    operator.args(["run", "--kubeconfig", "/nowhere"]);
-    assert_eq!(operator.output().unwrap().status.code(), Some(4));
+    let names = ["PHASEGATE_ALLOWED_NODE_LABELS", "PHASEGATE_ALLOWED_TOLERATIONS", "PHASEGATE_MAX_START_DEADLINE"];
+    taken_by_the_program(pod, &names);
 
-    let rules = of_kind("NetworkPolicy")["spec"]["egress"].as_array().unwrap();
+    let rules = the(&objects, "NetworkPolicy")["spec"]["egress"].as_array().unwrap();
     let beside_names: Vec<_> = rules.iter().filter(|rule| rule["ports"][0]["port"] != 53).collect();
     assert_eq!(beside_names.len(), 1, "{rules:?}");
     assert_eq!(beside_names[0]["to"], json!([{ "ipBlock": { "cidr": "10.0.0.1/32" } }]));
@@ -163,17 +176,10 @@ async fn the_component_for_tenants_gives_hosts_by_permission_and_so_many() {
     let deploy = format!("{up}{}", root().join("deploy").strip_prefix("/").unwrap().display());
     let text = format!("resources: [{deploy}/base]\ncomponents: [{deploy}/tenants]\n");
     std::fs::write(overlay.join("kustomization.yaml"), text).unwrap();
-    let built = output(world.cluster.kubectl().arg("kustomize").arg(&overlay)).unwrap();
 
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&built).unwrap();
-    let deployment = documents.iter().find(|object| object["kind"] == "Deployment").unwrap();
-    let env = deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap();
-    let mut operator = std::process::Command::new(env!("CARGO_BIN_EXE_phasegate"));
-    for (name, value) in [("PHASEGATE_HOSTS_NEED_PERMISSION", "true"), ("PHASEGATE_MAX_HOSTS_PER_NAMESPACE", "100")] {
-        let set = env.iter().find(|set| set["name"] == name).unwrap();
-        assert_eq!(set["value"], value);
-        operator.env(name, value);
-    }
-    operator.args(["run", "--kubeconfig", "/nowhere"]);
-    assert_eq!(operator.output().unwrap().status.code(), Some(4));
+    let objects = built(&world, &overlay);
+
+    let pod = &the(&objects, "Deployment")["spec"]["template"]["spec"];
+    let names = ["PHASEGATE_HOSTS_NEED_PERMISSION", "PHASEGATE_MAX_HOSTS_PER_NAMESPACE"];
+    assert_eq!(taken_by_the_program(pod, &names), ["true", "100"]);
 }

@@ -260,7 +260,7 @@ async fn until_ready(world: &World, name: &str) -> ApiGateway {
     if let Some(ready) = eventually(Duration::from_secs(1), is_ready).await {
         return ready;
     }
-    let deployment: Deployment = world.api().get(name).await.unwrap();
+    let deployment = deployments.get(name).await.unwrap();
     panic!("{name} is not Ready: {:#?} of {:#?}", world.gateway(name).await.status, deployment.status);
 }
 

@@ -271,18 +271,16 @@ fn deleting(s: &Situation<'_>) -> Outlook {
         },
     };
     let others = s.others_finalizers().join(", ");
-    let held = !left && !s.has_finalizer() && !others.is_empty();
-    if held {
-        let message =
-            format!("nothing of the gateway runs any more; it waits for finalizers of others: {}", say(&others));
+    let held =
+        (!left && !s.has_finalizer() && !others.is_empty()).then(|| format!("finalizers of others: {}", say(&others)));
+    if let Some(held) = &held {
+        let message = format!("nothing of the gateway runs any more; it waits for {held}");
         outlook = heals_by_waiting(Reason::Deleting, &message);
     }
-    if (left || held) && s.is_stuck() {
-        let remaining = if held {
-            let message = format!("finalizers of others: {}", say(&others));
-            Remaining { kept_by: message.clone(), message }
-        } else {
-            cleanup::remaining(s)
+    if (left || held.is_some()) && s.is_stuck() {
+        let remaining = match held {
+            Some(message) => Remaining { kept_by: message.clone(), message },
+            None => cleanup::remaining(s),
         };
         stuck(&mut outlook, "deletion", remaining);
     }
