@@ -1,13 +1,13 @@
-# Built programs are kept in a cache of the user, so that a fresh clone need not build kube again.
+# Built programs are kept in a cache of the user, so that a fresh clone does not rebuild kube.
 CACHE := $(or $(PHASEGATE_CACHE),$(HOME)/.cache/phasegate)
 export PHASEGATE_CACHE := $(CACHE)
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 CLUSTER := $(CACHE)/cluster
 
-# A missing tool ends the run with the way to it.
+# A missing tool ends the run with a message that says where to get it.
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)"; exit 1; }
 
-.PHONY: help demo demo-mongodb test proof fuzz bench e2e-kind kind-image check deny advisories sbom run cluster cluster-down generate tools mongo promtool
+.PHONY: help demo demo-mongodb test proof fuzz bench e2e-kind kind-image check docs rustdoc book deny advisories sbom run cluster cluster-down generate tools mongo go-tools
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -20,15 +20,16 @@ demo-mongodb: tools mongo ## Show documents of MongoDB that become gateways, and
 	cargo build --locked --bin phasegate
 	cargo run --locked --quiet --example demo-mongodb
 
-test: tools mongo promtool ## Run all tests that need no root
+test: tools mongo go-tools ## Run all tests that need no root
 	cargo test --locked --workspace --lib --bins --examples
-	cargo test --locked --test it -- --test-threads=6
+	cargo test --locked -p phasegate-core --doc
+	cargo test --locked --test it -- --test-threads=4
 
 proof: tools mongo ## Long runs: random decisions and sequences, kills in a burst of 300, a flood of 5,000, a tenant's bytes, a database that dies, the last release, fuzzing
 	PROPTEST_CASES=100000 cargo test --locked -p phasegate-core --lib -- properties
 	PHASEGATE_SEEDS=20 cargo test --locked --test it -- random::
 	PHASEGATE_KILLS=10 PHASEGATE_BURST=300 cargo test --locked --test it -- resilience::an_operator_killed
-	PHASEGATE_HUGE=260 PHASEGATE_ENVIRONMENTS=5000 cargo test --locked --test it -- bounds::
+	PHASEGATE_HUGE=260 PHASEGATE_ENVIRONMENTS=5000 PHASEGATE_METADATA=12 cargo test --locked --test it -- bounds::
 	PHASEGATE_WAITERS=800 cargo test --locked --test it -- amplification::of_many
 	PHASEGATE_FLOOD=5000 cargo test --locked --test it -- fairness::a_flood
 	PHASEGATE_BURST=300 PHASEGATE_OUTAGE=30 cargo test --locked --test it -- registry::outages::a_database_killed
@@ -39,8 +40,9 @@ proof: tools mongo ## Long runs: random decisions and sequences, kills in a burs
 	older=$$(tests/last-release/build) && PHASEGATE_OLDER=$$older cargo test --locked --test it -- versions::an_upgrade
 	$(MAKE) fuzz
 
-# Nothing here is unsafe, so there is nothing for a sanitizer to find that a check of Rust's does not; without one a stable
-# toolchain does. What is found new goes to fuzz/corpus, a failure to fuzz/artifacts; what is worth it is kept in fuzz/seeds.
+# The code has no unsafe block, so that a sanitizer finds nothing more than Rust's own checks. Without a sanitizer, a
+# stable toolchain suffices. New inputs are written to fuzz/corpus, failures to fuzz/artifacts. Useful inputs are kept
+# in fuzz/seeds.
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 
@@ -61,7 +63,7 @@ e2e-kind: ## The operator from an image on real nodes, and integration tests, on
 kind-image: ## The node image of e2e-kind, built without a container registry: 15 minutes once
 	tests/kind/image.sh
 
-check: ## Formatting and lints
+check: ## Formatting, lints and the code's documentation
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked --test kind -- -D warnings
@@ -70,6 +72,19 @@ check: ## Formatting and lints
 	cd tests/cluster && go vet .
 	cd tests/health && go vet .
 	cd tests/kind/gateway && GOWORK=off go vet .
+	$(MAKE) rustdoc
+
+# `make test` checks links and generated pages (tests/it/docs) without mdbook.
+MDBOOK := 0.5.4
+
+docs: rustdoc book ## The code's documentation, and the book
+
+rustdoc: ## The code's documentation, without a warning
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --lib --bin kubectl-phasegate
+
+book: ## The book: target/book/index.html
+	@command -v mdbook >/dev/null || cargo install --locked mdbook@$(MDBOOK) --no-default-features --features search
+	mdbook build docs
 
 deny: ## Licences, banned crates and sources of the dependencies
 	$(call need,cargo-deny,cargo install --locked cargo-deny --no-default-features)
@@ -92,9 +107,11 @@ cluster: $(CLUSTER) ## Start a local control plane in the background
 cluster-down: $(CLUSTER) ## End the local control plane
 	@cd tests/cluster && $(CLUSTER) down
 
-generate: tools ## Write anew what follows from the code: crds/, the README's diagram, the plugin's printed texts, recorded objects
-	PHASEGATE_GENERATE=1 cargo test --locked --test it -- crds_are_those_of_the_types readmes_diagram_is_that_of_the_edges \
-		plugin:: gitops::objects_of_a_cluster
+generate: tools ## Write what follows from the code: crds/, the chart's copies and table, the README's diagram, the book's reference, the plugin's printed texts, recorded objects
+	PHASEGATE_GENERATE=1 cargo test --locked --bin kubectl-phasegate -- status::tests
+	PHASEGATE_GENERATE=1 cargo test --locked --test it -- crds_are_those_of_the_types diagram:: docs::generated \
+		monitoring::every_metric plugin:: gitops::objects_of_a_cluster
+	PHASEGATE_GENERATE=1 cargo test --locked --test it -- chart::generated chart::values::the_charts_readme
 
 $(CLUSTER): tools $(wildcard tests/cluster/*.go tests/cluster/*.yaml)
 	@mkdir -p $(CACHE) && cd tests/cluster && CGO_ENABLED=0 go build -o $@.new . && mv $@.new $@
@@ -102,8 +119,8 @@ $(CLUSTER): tools $(wildcard tests/cluster/*.go tests/cluster/*.yaml)
 mongo: ## Fetch the tests' MongoDB wire server
 	@tests/mongo/fetch >/dev/null
 
-promtool: tools ## Build promtool, which the tests check the alerts with
-	@tests/promtool/build >/dev/null
+go-tools: tools ## Build what the tests check alerts, the chart and the workflows with: promtool, helm, actionlint
+	@set -e; for tool in promtool helm actionlint; do tests/$$tool/build >/dev/null; done
 
 tools:
 	$(call need,cargo,curl https://sh.rustup.rs -sSf | sh (Rust 1.89 or newer))

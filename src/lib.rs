@@ -1,9 +1,10 @@
-//! phasegate: tenant API gateways as a phase state machine on Kubernetes.
+//! phasegate: a Kubernetes operator that runs tenant API gateways as a phase state machine.
 //!
-//! The folders in their order; each imports only what stands before it. The pure ones are the crate `phasegate-core`.
-//! The plugin is built without the operator's: of all this it needs the core, and the way to the API server.
+//! **Architecture invariant:** the modules are listed in order, and each imports only earlier ones; a test
+//! enforces it. The pure ones are in the crate `phasegate-core`. The plugin is built without the operator's
+//! modules: it needs only the core and the parts of `cluster` that find the API server.
 
-pub use phasegate_core::{api, children, decide, parse, shown};
+pub use phasegate_core::{api, children, decide, parse, secrets, shown};
 
 #[cfg(feature = "operator")]
 pub mod queue;

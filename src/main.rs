@@ -1,4 +1,6 @@
-//! The operator's program: arguments in, a validated configuration, and off.
+//! The operator's program: parses arguments into a validated configuration, then runs.
+//!
+//! **Architecture invariant:** this file contains no logic of the operator; it maps errors to exit codes.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -11,19 +13,19 @@ use phasegate::service::args::{Arguments, Command, Run};
 use phasegate::service::{run, telemetry};
 use phasegate::shown;
 
-/// The operator failed while it ran.
+/// Exit code: the operator failed while running.
 const FAILED: u8 = 1;
-/// An argument or environment variable is unknown or missing.
+/// Exit code: an argument or environment variable is unknown or missing.
 const USAGE: u8 = 2;
-/// An argument's or environment variable's value is not valid.
+/// Exit code: an argument or environment variable has an invalid value.
 const BAD_VALUE: u8 = 3;
-/// It is not known how to reach the API server.
+/// Exit code: no way to reach the API server is configured.
 const NO_CLUSTER: u8 = 4;
 
-/// How long a sentence may be that quotes others.
+/// The longest error message, in characters, since it may quote others.
 const LONGEST: usize = 2_000;
 
-// One thread: see ARCHITECTURE.md, "One thread".
+// A single thread: see ARCHITECTURE.md, "One thread".
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let outcome = match Arguments::try_parse() {
@@ -58,11 +60,11 @@ async fn operate(arguments: &Run) -> Result<(), Failure> {
     arguments.check().map_err(|sentence| (BAD_VALUE, sentence))?;
     let config = client::client_config(arguments.kubeconfig.as_deref(), arguments.context.clone(), &arguments.identity)
         .await
-        .map_err(|error| (NO_CLUSTER, format!("no way to the API server: {}", one_line(&error))))?;
+        .map_err(|error| (NO_CLUSTER, format!("cannot connect to the API server: {}", one_line(&error))))?;
     run::run(arguments, config).await.map_err(|error| (FAILED, one_line(&error)))
 }
 
-/// An error and its causes, each once, on one line.
+/// An error with its causes on one line, each once.
 fn one_line(error: &anyhow::Error) -> String {
     let mut sentence = String::new();
     for cause in error.chain().map(|cause| joined(&cause.to_string())) {
@@ -79,7 +81,7 @@ fn joined(lines: &str) -> String {
     lines.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
-/// clap's answer to `--help` and `--version` is printed whole, its complaints as one sentence.
+/// Prints clap's output for `--help` and `--version` whole, and its errors as one sentence.
 fn refuse(error: &clap::Error) -> Result<(), Failure> {
     let code = match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {

@@ -1,45 +1,46 @@
-//! The queue as watches, the registry and the workers share it. The queue itself is the core's.
+//! The handle to the work queue, shared by watches, the registry and workers. The queue itself is in the core.
 //!
-//! May import the core. Invariant: whoever wakes a key wakes the worker that waits in [`WorkQueue::changed`].
+//! **Architecture invariant:** this module imports only the core. Adding a key wakes the worker that waits in
+//! [`WorkQueue::changed`].
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::Notify;
 
-pub use phasegate_core::queue::{Key, Kind, Load, Next, Queue, Stage};
+pub use phasegate_core::queue::{Key, Kind, Load, Queue, Requeue, Stage};
 
-/// A handle to the one queue.
+/// A cloneable handle to the work queue.
 #[derive(Clone)]
 pub struct WorkQueue {
     queue: Arc<Mutex<Queue>>,
-    woken: Arc<Notify>,
+    added: Arc<Notify>,
 }
 
 impl WorkQueue {
-    /// A queue with room for `places` objects to be worked on at once.
-    pub fn new(places: u16) -> Self {
-        let queue = Queue::new(usize::from(places), Instant::now());
-        Self { queue: Arc::new(Mutex::new(queue)), woken: Arc::default() }
+    /// An empty queue with `slots` concurrent reconciles.
+    pub fn new(slots: u16) -> Self {
+        let queue = Queue::new(usize::from(slots), Instant::now());
+        Self { queue: Arc::new(Mutex::new(queue)), added: Arc::default() }
     }
 
-    /// Something happened that concerns an object.
-    pub fn wake(&self, key: Key, stage: Stage) {
-        self.lock().wake(key, stage, Instant::now());
-        self.woken.notify_one();
+    /// Adds a key; see [`Queue::add`].
+    pub fn add(&self, key: Key, stage: Stage) {
+        self.lock().add(key, stage, Instant::now());
+        self.added.notify_one();
     }
 
-    /// The next object to work on, if there is one and a place for it.
-    pub fn begin(&self) -> Option<Key> {
-        self.lock().begin(Instant::now())
+    /// Takes the next key, if one waits and a slot is free.
+    pub fn take(&self) -> Option<Key> {
+        self.lock().take(Instant::now())
     }
 
-    /// Work on an object has ended.
-    pub fn end(&self, key: &Key, next: Next) {
-        self.lock().end(key, next, Instant::now());
+    /// Marks a key as done and requeues it as `next` says.
+    pub fn done(&self, key: &Key, next: Requeue) {
+        self.lock().done(key, next, Instant::now());
     }
 
-    /// Returns when [`Self::begin`] may have something to do: something was woken, or is due.
+    /// Returns when [`Self::take`] may yield a key: one was added, or a timer is due.
     pub async fn changed(&self) {
         let due = self.lock().next_due();
         let is_due = async {
@@ -49,12 +50,12 @@ impl WorkQueue {
             }
         };
         tokio::select! {
-            () = self.woken.notified() => {}
+            () = self.added.notified() => {}
             () = is_due => {}
         }
     }
 
-    /// How the queue is doing.
+    /// A snapshot of the queue.
     pub fn load(&self) -> Load {
         self.lock().load(Instant::now())
     }

@@ -63,7 +63,7 @@ async fn one_claim(client: &Client, namespace: &str, record: &mut Record) -> Res
     if waited > DEADLINE {
         return Ok(());
     }
-    let Children { deployment, service, ingress, disruption_budget: _ } = children(&record.gateway);
+    let Children { deployment, service, ingress, http_route: _, disruption_budget: _ } = children(&record.gateway);
     make(client, namespace, &deployment).await?;
     make(client, namespace, &service).await?;
     if let Some(ingress) = ingress {

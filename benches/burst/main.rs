@@ -1,5 +1,5 @@
 //! `make bench`: phasegate beside a tuned raw client and beside its ancestor's loop, on a control
-//! plane of its own. docs/benchmarks.md says how to read what it prints.
+//! plane of its own. docs/src/operations/benchmarks.md says how to read what it prints.
 //!
 //! N is the number of gateways (300), RUNS the number of pairs (3), AT_ONCE the raw
 //! client's concurrency (found by trying); RAW=0 leaves out the raw client, FLEET=0 what comes after
@@ -34,7 +34,7 @@ use settings::{Registry, Settings};
 use stage::Stage;
 
 /// The longest that a fleet may take to come to anything: the deadline, and the stop after it.
-const PATIENCE: Duration = Duration::from_secs(900);
+const DEADLINE: Duration = Duration::from_secs(900);
 /// For how long the fleet is left alone.
 const QUIET: Duration = Duration::from_secs(60);
 /// The ancestor starts no more than this in its five minutes, so a larger burst says nothing else.
@@ -159,7 +159,7 @@ async fn raw_burst(stage: &Stage, namespace: &str, gateways: usize, at_once: usi
     let begun = Instant::now();
     let creation = user::create(&stage.user, namespace, gateways, Some(created));
     let (created_at, ()) = future::try_join(creation, raw.start_all(to_start)).await?;
-    let seen = observer.until(PATIENCE, |seen| seen.running == gateways).await?;
+    let seen = observer.until(DEADLINE, |seen| seen.running == gateways).await?;
 
     let burst = timed(begun, &created_at, &seen)?;
     say(&format!("{namespace}: {}", burst.line("raw client")));
@@ -178,7 +178,7 @@ async fn operator_burst(stage: &Stage, namespace: &str, gateways: usize) -> Resu
 
     let begun = Instant::now();
     let created_at = user::create(&stage.user, namespace, gateways, None).await?;
-    let seen = observer.until(PATIENCE, |seen| seen.running + seen.stopped == gateways).await?;
+    let seen = observer.until(DEADLINE, |seen| seen.running + seen.stopped == gateways).await?;
 
     let burst = timed(begun, &created_at, &seen)?;
     say(&format!("{namespace}: {}", burst.line("phasegate")));
@@ -246,14 +246,14 @@ async fn afterwards(
     say("all are stopped, started again and deleted");
     let begun = Instant::now();
     user::ask(&stage.user, namespace, gateways, "Stopped").await?;
-    observer.until(PATIENCE, |seen| seen.stopped == gateways).await?;
+    observer.until(DEADLINE, |seen| seen.stopped == gateways).await?;
     let stop = begun.elapsed();
     say(&format!("all stopped after {stop:.1?}"));
     Requests::until_quiet(&stage.user, Duration::from_secs(4)).await?;
 
     let begun = Instant::now();
     user::ask(&stage.user, namespace, gateways, "Running").await?;
-    observer.until(PATIENCE, |seen| seen.running == gateways).await?;
+    observer.until(DEADLINE, |seen| seen.running == gateways).await?;
     let start_again = begun.elapsed();
     say(&format!("all started again after {start_again:.1?}"));
     Requests::until_quiet(&stage.user, Duration::from_secs(4)).await?;

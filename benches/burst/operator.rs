@@ -10,7 +10,7 @@ use phasegate_harness::Supervised;
 use crate::stage::Stage;
 
 /// How long the operator may take to list everything, or to come to rest.
-const PATIENCE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A running operator.
 pub struct Operator {
@@ -53,13 +53,13 @@ impl Operator {
 
     /// Waits until the operator has listed everything, which it says in its log.
     pub async fn until_listed(&self) -> Result<()> {
-        self.until_said("everything was listed").await
+        self.until_said("caches are synced").await
     }
 
     /// Waits until the operator has said something in its log.
     pub async fn until_said(&self, words: &str) -> Result<()> {
         let mut every = tokio::time::interval(Duration::from_millis(20));
-        while self.begun.elapsed() < PATIENCE {
+        while self.begun.elapsed() < DEADLINE {
             every.tick().await;
             let log = std::fs::read_to_string(&self.log)?;
             if log.get(self.log_before..).is_some_and(|log| log.contains(words)) {
@@ -77,7 +77,7 @@ impl Operator {
         let mut every = tokio::time::interval(Duration::from_millis(20));
         let mut cpu = self.usage()?.cpu;
         let mut last_at_work = Instant::now();
-        while self.begun.elapsed() < PATIENCE {
+        while self.begun.elapsed() < DEADLINE {
             every.tick().await;
             let now = self.usage()?.cpu;
             if now > cpu {
@@ -142,7 +142,7 @@ async fn child_of_our_child(program: &Path) -> Result<u32> {
     let mut every = tokio::time::interval(Duration::from_millis(2));
     loop {
         every.tick().await;
-        ensure!(begun.elapsed() < PATIENCE, "the operator was not started");
+        ensure!(begun.elapsed() < DEADLINE, "the operator was not started");
         let processes = std::fs::read_dir("/proc").context("the bench measures processes in Linux's /proc")?;
         let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
         if let Some(pid) = pids.into_iter().find(|pid| is_it(*pid)) {

@@ -21,7 +21,7 @@ use crate::stage::Stage;
 use crate::user;
 
 /// How long the documents may take to go.
-const PATIENCE: Duration = Duration::from_secs(900);
+const DEADLINE: Duration = Duration::from_secs(900);
 
 /// The database server. It ends with this value.
 pub struct Platform {
@@ -76,7 +76,7 @@ impl Platform {
         arguments.extend(["--mongodb-database", name, "--gateway-namespace", name, "--gateway-domain", &domain]);
         arguments.extend(["--gateway-image", user::IMAGE, "--http-bind", &metrics.address]);
         let operator = Operator::start_as(stage, &self.kubeconfig, &arguments).await?;
-        operator.until_said("the registry's documents were read").await?;
+        operator.until_said("listed the registry's documents").await?;
         Ok(operator)
     }
 
@@ -137,7 +137,7 @@ impl Documents {
         documents.update_many(doc! {}, ask).await?;
         let mut every = tokio::time::interval(Duration::from_millis(200));
         while documents.count_documents(doc! {}).await? > 0 {
-            ensure!(begun.elapsed() < PATIENCE, "the documents do not go away");
+            ensure!(begun.elapsed() < DEADLINE, "the documents do not go away");
             every.tick().await;
         }
         user::until_nothing_is_left(&stage.user, namespace).await?;

@@ -5,7 +5,7 @@
 //! keeps no cache, compares nothing, repeats nothing and tells no Event. The Deployments are waited
 //! for by one watch, and nobody holds a place in the queue while waiting.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,12 +17,9 @@ use kube::api::{Api, PostParams};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, ResourceExt};
 use phasegate::api::ApiGateway;
-use phasegate::children::{self, Children, Surroundings};
-use phasegate::decide::allowance::{Allowance, Breaches};
+use phasegate::children::{self, Children, RenderContext};
 use phasegate::decide::decide;
-use phasegate::decide::observed::{
-    HostVerdict, Moment, Observed, Pods, Presence, RegistryFacts, Rollout, Settings, Writes,
-};
+use phasegate::decide::observed::{Moment, Observed, Pods, Presence, Rollout, Settings};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -127,7 +124,7 @@ impl Start {
 
         let place = self.at_once.acquire().await?;
         let starting = self.gateways.replace_status(&name, &post, &moved(&gateway, &nothing_yet())?).await?;
-        let Children { deployment, service, ingress, disruption_budget: _ } = children(&starting);
+        let Children { deployment, service, ingress, http_route: _, disruption_budget: _ } = children(&starting);
         Api::namespaced(self.client.clone(), &self.namespace).create(&post, &deployment).await?;
         Api::namespaced(self.client.clone(), &self.namespace).create(&post, &service).await?;
         if let Some(ingress) = ingress {
@@ -145,7 +142,7 @@ impl Start {
 
 /// The children of a gateway, as the operator renders them.
 pub fn children(gateway: &ApiGateway) -> Children {
-    children::render(gateway, &Surroundings { start_deadline: DEADLINE, ..Surroundings::default() })
+    children::render(gateway, &RenderContext { start_deadline: DEADLINE, ..RenderContext::default() })
 }
 
 /// When the operator, too, takes a Deployment for complete.
@@ -159,46 +156,14 @@ pub fn is_complete(deployment: &Deployment) -> bool {
 
 /// The gateway with the status that the operator would write.
 fn moved(gateway: &ApiGateway, observed: &Observed) -> Result<ApiGateway> {
-    let settings = Settings {
-        start_deadline: DEADLINE,
-        stop_partial_starts: false,
-        cleanup_stuck_after: DEADLINE,
-        allowance: Allowance::ANYTHING,
-        ingress_annotations: BTreeMap::new(),
-        inheritance: children::Inheritance::default(),
-        registry_deletion_timeout: DEADLINE,
-    };
-    let moment = Moment {
-        now: Timestamp::now(),
-        attempt: Duration::ZERO,
-        held: Duration::ZERO,
-        phase: Duration::ZERO,
-        failure: Duration::ZERO,
-        deletion: Duration::ZERO,
-        unrecorded: Duration::ZERO,
-    };
+    let settings = Settings { start_deadline: DEADLINE, ..Settings::default() };
+    let moment = Moment::at(Timestamp::now());
     let status = decide(gateway, observed, &moment, &settings).status;
     Ok(ApiGateway { status: Some(status.context("nothing is to be recorded")?), ..gateway.clone() })
 }
 
 fn nothing_yet() -> Observed {
-    Observed {
-        deployment: Presence::Missing,
-        service: Presence::Missing,
-        ingress: Presence::Missing,
-        disruption_budget: Presence::NotWanted,
-        rollout: Rollout::default(),
-        pods: Pods::default(),
-        environments: Vec::new(),
-        host: HostVerdict::Free,
-        breaches: Breaches::default(),
-        lost: Vec::new(),
-        registry: RegistryFacts::settled(),
-        refusal: None,
-        unanswered: None,
-        tried: false,
-        writes: Writes::default(),
-    }
+    Observed { ingress: Presence::Missing, ..Observed::nothing() }
 }
 
 fn all_ready() -> Observed {

@@ -16,7 +16,7 @@ use crate::report::{Cost, Quiet, Recorded, Registries, Told};
 use crate::requests::Requests;
 use crate::settings::Settings;
 use crate::stage::Stage;
-use crate::{PATIENCE, QUIET, events_of, say, timed, user};
+use crate::{DEADLINE, QUIET, events_of, say, timed, user};
 
 /// Before anything is measured, so many gateways are started with each: what comes first would find API
 /// server and database cold.
@@ -82,7 +82,7 @@ async fn kubernetes(stage: &Stage, namespace: &str, gateways: usize) -> Result<R
 
     let begun = Instant::now();
     let created_at = user::create_with_environments(&stage.user, namespace, gateways).await?;
-    let seen = observer.until(PATIENCE, |seen| has_settled(seen, gateways)).await?;
+    let seen = observer.until(DEADLINE, |seen| has_settled(seen, gateways)).await?;
 
     let burst = timed(begun, &created_at, &seen)?;
     // They are switched before their gateway is Started, unless they came later.
@@ -109,7 +109,7 @@ async fn mongodb(stage: &Stage, platform: &Platform, namespace: &str, gateways: 
 
     let begun = Instant::now();
     let created_at = documents.insert(gateways).await?;
-    let seen = observer.until(PATIENCE, |seen| has_settled(seen, gateways)).await?;
+    let seen = observer.until(DEADLINE, |seen| has_settled(seen, gateways)).await?;
     let said = documents.gateways.until(LAG, |seen| has_settled(seen, gateways)).await?;
     let switched = documents.environments.until(LAG, |seen| seen.running >= said.running).await?;
 

@@ -65,11 +65,11 @@ impl Requests {
     /// Waits until nothing was counted for as long as `quiet`.
     pub async fn until_quiet(client: &Client, quiet: Duration) -> Result<()> {
         const STEP: Duration = Duration::from_secs(1);
-        const PATIENCE: u32 = 300;
+        const DEADLINE: u32 = 300;
         let mut every = tokio::time::interval(STEP);
         let mut before = Self::read(client).await?;
         let mut so_far = Duration::ZERO;
-        for _ in 0..PATIENCE {
+        for _ in 0..DEADLINE {
             every.tick().await;
             let now = Self::read(client).await?;
             so_far = if now == before { so_far + STEP } else { Duration::ZERO };

@@ -1,12 +1,20 @@
-//! The pure core of phasegate: what a gateway is, what is desired of it, what is decided about it, and who is next.
+//! The pure core of phasegate: the custom resources, their children, the state machine and the work queue.
 //!
-//! The modules in their order, each of which imports only earlier ones: [`parse`], [`shown`], [`api`], [`children`],
-//! [`decide`], [`queue`]. Invariant: nothing here knows a client, an executor, a clock, a file or the environment. The compiler
-//! keeps out clients and executors, since this crate depends on none; clippy's `disallowed-methods` the rest.
+//! [`decide::decide`] is the entry point. It takes an `ApiGateway`, what was observed, a moment and the
+//! settings, and returns a [`decide::Plan`]. The example `core/examples/plan.rs` embeds it.
+//!
+//! Modules, in order; each imports only earlier ones: [`parse`], [`secrets`], [`shown`], [`api`], [`children`],
+//! [`decide`], [`queue`].
+//!
+//! **Architecture invariant:** this crate does no I/O. It knows no client, no executor, no clock, no file and
+//! no environment variable: time and configuration are arguments. The crate depends on no client and no
+//! executor, so the compiler enforces those; clippy's `disallowed-methods` forbid what the standard library
+//! would still offer.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod parse;
+pub mod secrets;
 pub mod shown;
 
 pub mod api;

@@ -1,19 +1,20 @@
-//! Texts that flags, documents and manifests have in common, parsed in one place.
+//! Parsers for the texts that flags, documents and manifests share.
 //!
-//! May import nothing of this crate. Invariant: a text is valid for all of them or for none.
+//! **Architecture invariant:** this module imports nothing of this crate. A text is valid for flags, documents
+//! and manifests alike, or for none of them.
 
 pub mod quantity;
 
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A duration as the API writes it (`90s`, `5m`, `1h30m`), of at least a second.
+/// Parses a duration as the API writes it (`90s`, `5m`, `1h30m`). The minimum is one second.
 ///
 /// # Errors
-/// What is wrong with the text.
+/// A message that says what is wrong with the text.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let no_duration = || "it is no duration such as 90s, 5m or 1h30m".to_owned();
-    // The bounds of the spec.
+    let no_duration = || "must be a duration such as 90s, 5m or 1h30m".to_owned();
+    // The same bounds as the schema of the spec.
     let bounded = text.len() <= 20
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '.')
         && text.split(|c: char| !c.is_ascii_digit()).all(|digits| digits.len() <= 6);
@@ -22,13 +23,13 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
     let parsed = stored_duration(text).ok_or_else(no_duration)?;
     if Duration::from(parsed) < Duration::from_secs(1) {
-        return Err("it must be at least 1s".to_owned());
+        return Err("must be at least 1s".to_owned());
     }
     Ok(parsed.into())
 }
 
-/// A duration as it may be stored or printed: what is bounded by no schema. kube's own parser panics on one that is negative
-/// or without end.
+/// Parses a duration that no schema has bounded, so that it can be stored or printed. kube's own parser panics
+/// on a negative or overflowing duration.
 pub fn stored_duration(text: &str) -> Option<kube::core::Duration> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | 'µ' | 'μ');
     let bounded = text.len() <= 64
@@ -38,41 +39,41 @@ pub fn stored_duration(text: &str) -> Option<kube::core::Duration> {
     bounded.then(|| kube::core::Duration::from_str(text).ok()).flatten()
 }
 
-/// `KEY=VALUE`.
+/// Parses `KEY=VALUE`.
 ///
 /// # Errors
-/// What is wrong with it.
+/// A message that says what is wrong with the text.
 pub fn annotation(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("it is not KEY=VALUE".to_owned()),
+        _ => Err("must be KEY=VALUE".to_owned()),
     }
 }
 
-/// The name of a namespace, or nothing: an empty variable is one that is not set.
+/// Parses a namespace name, or the empty text: an empty environment variable counts as unset.
 ///
 /// # Errors
-/// What is wrong with it.
+/// A message that says what is wrong with the name.
 pub fn namespace_or_nothing(text: &str) -> Result<String, String> {
     if text.is_empty() { Ok(String::new()) } else { namespace(text) }
 }
 
-/// The name of a namespace: a DNS-1123 label.
+/// Parses a namespace name: a DNS-1123 label.
 ///
 /// # Errors
-/// What is wrong with it.
+/// A message that says what is wrong with the name.
 pub fn namespace(text: &str) -> Result<String, String> {
-    if is_dns_1123_label(text) { Ok(text.to_owned()) } else { Err("it is no name of a namespace".to_owned()) }
+    if is_dns_1123_label(text) { Ok(text.to_owned()) } else { Err("must be a valid namespace name".to_owned()) }
 }
 
-/// A name that begins with a letter, as a Service's must: a DNS-1035 label.
+/// Parses a name that begins with a letter, as a Service's name must: a DNS-1035 label.
 ///
 /// # Errors
-/// What is wrong with it.
+/// A message that says what is wrong with the name.
 pub fn label(text: &str) -> Result<String, String> {
     let valid = is_dns_1123_label(text) && text.starts_with(|c: char| c.is_ascii_lowercase());
     let wrong = || {
-        "it must be at most 63 lower-case letters, digits and '-', begin with a letter and end with a letter or digit"
+        "must be at most 63 lower-case letters, digits and '-', begin with a letter and end with a letter or digit"
             .to_owned()
     };
     if valid { Ok(text.to_owned()) } else { Err(wrong()) }

@@ -1,12 +1,13 @@
-//! What others wrote, as it may be shown: in a status, an Event, a document, a log, and on a terminal.
+//! Sanitizes text from other sources before it is shown: in a status, an Event, a document, a log or on a
+//! terminal.
 //!
-//! May import nothing of this crate. Invariant: whatever is shown of others' words went through here, so that no
-//! terminal obeys any of it, and no text looks like another.
+//! **Architecture invariant:** every foreign text that is shown passes through this module. No terminal obeys
+//! any of it, and no text can imitate another. This module imports nothing of this crate.
 
 use std::borrow::Cow;
 
-/// Whether a character is obeyed by a terminal, cannot be seen, or lets a text look like another: control and format
-/// characters, line and paragraph separators, and what Unicode has every program ignore.
+/// Whether a terminal obeys a character, cannot show it, or shows two texts alike because of it: control and
+/// format characters, line and paragraph separators, and the characters that Unicode makes ignorable.
 pub fn is_hidden(char: char) -> bool {
     char.is_control()
         || matches!(char,
@@ -18,18 +19,18 @@ pub fn is_hidden(char: char) -> bool {
             | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Words on one line, with one blank between two of them, and at most so many characters.
+/// Puts a text on one line, with single blanks between words and at most `longest` characters.
 pub fn line(words: &str, longest: usize) -> String {
     cut(&on_one_line(words), longest).into_owned()
 }
 
-/// Words on one line, with one blank between two of them.
+/// Puts a text on one line, with single blanks between words.
 pub fn on_one_line(words: &str) -> String {
     let seen = words.split_whitespace().map(|word| word.chars().filter(|char| !is_hidden(*char)).collect::<String>());
     seen.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// At most so many characters of a text, with a sign where some are left out.
+/// Cuts a text to at most `longest` characters and marks the cut.
 pub fn cut(text: &str, longest: usize) -> Cow<'_, str> {
     match text.char_indices().nth(longest) {
         Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
@@ -37,12 +38,12 @@ pub fn cut(text: &str, longest: usize) -> Cow<'_, str> {
     }
 }
 
-/// A piece of a line. Its blanks stay as they are, and each hidden character becomes one.
+/// Sanitizes a piece of a line. Blanks stay; each hidden character becomes a blank.
 pub fn piece(text: &str) -> Cow<'_, str> {
     blanked(text, is_hidden)
 }
 
-/// A text with lines of its own. Line breaks and tabulators stay as they are.
+/// Sanitizes a text of several lines. Line breaks and tabs stay.
 pub fn lines(text: &str) -> Cow<'_, str> {
     blanked(text, is_hidden_in_lines)
 }
@@ -55,8 +56,8 @@ fn blanked(text: &str, goes: fn(char) -> bool) -> Cow<'_, str> {
     if text.contains(goes) { Cow::Owned(text.replace(goes, " ")) } else { Cow::Borrowed(text) }
 }
 
-/// The text of JSON, with hidden characters as escapes: what a program reads of it stays the same. Between values JSON
-/// has no such characters but line breaks and tabulators.
+/// Escapes hidden characters in JSON text. A program that parses it reads the same values: between values, JSON
+/// has no such characters except line breaks and tabs.
 pub fn json(text: &str) -> Cow<'_, str> {
     escaped(text, |char, escaped| {
         for unit in char.encode_utf16(&mut [0; 2]) {
@@ -65,7 +66,7 @@ pub fn json(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// The same of YAML in which every text that has such characters is in double quotes.
+/// Escapes hidden characters in YAML. Every text with such characters must be in double quotes.
 pub fn yaml(text: &str) -> Cow<'_, str> {
     escaped(text, |char, escaped| escaped.push_str(&format!("\\U{:08x}", u32::from(char))))
 }

@@ -1,21 +1,21 @@
-//! What namespaces allow their gateways beside hosts.
+//! Caches the restrictions in the annotations of namespaces, other than hosts.
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
 
-use super::index::Kept;
+use super::index::Cached;
 use crate::api::ObjectKey;
 use crate::decide::allowance::Allowance;
 
-impl Kept for Allowance {
+impl Cached for Allowance {
     type Object = Namespace;
 
-    fn keep(namespace: Namespace) -> Option<(ObjectKey, Self)> {
+    fn from_object(namespace: Namespace) -> Option<(ObjectKey, Self)> {
         let name = namespace.name_any();
         Some((ObjectKey::new(&name, &name), Self::of_namespace(namespace.annotations())))
     }
 
-    fn says_the_same(&self, newer: &Self) -> bool {
+    fn is_unchanged(&self, newer: &Self) -> bool {
         self == newer
     }
 

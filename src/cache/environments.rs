@@ -1,5 +1,7 @@
-//! Environments, by the gateway that they belong to, and which of them count: the oldest, up to a bound. So what a tenant
-//! makes more of costs nobody anything but the sentence that says so.
+//! Environments by gateway. Only the oldest ones count, up to a limit, so that surplus environments of a tenant
+//! cost no more than the message that says so.
+//!
+//! **Architecture invariant:** the order is by age, so that a new environment displaces nobody.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,18 +9,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::watcher::Event;
 
-use super::index::{Cache, Kept};
+use super::index::{Cache, Cached};
 use crate::api::{Environment, Guarded, MOST_ENVIRONMENTS, ObjectKey};
 
-impl Kept for Environment {
+impl Cached for Environment {
     type Object = Guarded<Self>;
 
-    fn keep(object: Self::Object) -> Option<(ObjectKey, Self)> {
+    fn from_object(object: Self::Object) -> Option<(ObjectKey, Self)> {
         let environment = object.0.ok()?;
         Some((environment.gateway_key(), environment))
     }
 
-    fn says_the_same(&self, newer: &Self) -> bool {
+    fn is_unchanged(&self, newer: &Self) -> bool {
         self.metadata.resource_version == newer.metadata.resource_version
     }
 }
@@ -27,41 +29,41 @@ impl Kept for Environment {
 #[derive(Default)]
 pub struct Environments {
     kept: Cache<Environment>,
-    seats: Mutex<Seats>,
-    incoming: Mutex<Seats>,
+    ranking: Mutex<Ranking>,
+    incoming: Mutex<Ranking>,
 }
 
-/// Whom a change concerns.
+/// The objects that an event affects.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Concerned {
-    /// The gateways whose environments are others, or say something else.
+pub struct Affected {
+    /// Gateways whose environments changed.
     pub gateways: Vec<ObjectKey>,
-    /// The environment that counts from now on, or does not any more, because another one went or came.
+    /// An environment that counts from now on, or stops counting, because another one went or came.
     pub environment: Option<ObjectKey>,
 }
 
 impl Environments {
-    /// Takes in one event of the watch. Returns who is to look again.
-    pub fn absorb(&self, event: Event<Guarded<Environment>>) -> Concerned {
-        let environment = self.seat(&event);
-        Concerned { gateways: self.kept.absorb(event), environment }
+    /// Applies a watch event. Returns the objects to requeue.
+    pub fn apply_event(&self, event: Event<Guarded<Environment>>) -> Affected {
+        let environment = self.rank(&event);
+        Affected { gateways: self.kept.apply_event(event), environment }
     }
 
-    fn seat(&self, event: &Event<Guarded<Environment>>) -> Option<ObjectKey> {
+    fn rank(&self, event: &Event<Guarded<Environment>>) -> Option<ObjectKey> {
         match event {
-            Event::Apply(object) => lock(&self.seats).put(object),
-            Event::Delete(object) => lock(&self.seats).take(&ObjectKey::of(object)),
+            Event::Apply(object) => lock(&self.ranking).put(object),
+            Event::Delete(object) => lock(&self.ranking).take(&ObjectKey::of(object)),
             Event::Init => {
-                *lock(&self.incoming) = Seats::default();
+                *lock(&self.incoming) = Ranking::default();
                 None
             }
             Event::InitApply(object) => {
                 lock(&self.incoming).put(object);
                 None
             }
-            // Everybody who is listed is looked at.
+            // Every listed environment is requeued anyway.
             Event::InitDone => {
-                *lock(&self.seats) = std::mem::take(&mut *lock(&self.incoming));
+                *lock(&self.ranking) = std::mem::take(&mut *lock(&self.incoming));
                 None
             }
         }
@@ -69,19 +71,19 @@ impl Environments {
 
     /// The environments of a gateway that count, by name.
     pub fn of(&self, gateway: &ObjectKey) -> Vec<(String, Arc<Environment>)> {
-        let mut names = lock(&self.seats).counted(gateway);
+        let mut names = lock(&self.ranking).counted(gateway);
         names.sort();
         names.into_iter().filter_map(|name| Some((name.clone(), self.kept.one_of(gateway, &name)?))).collect()
     }
 
-    /// Whether an environment is one of those.
+    /// Whether an environment counts.
     pub fn counts(&self, environment: &Environment) -> bool {
-        lock(&self.seats).counts(&ObjectKey::of(environment))
+        lock(&self.ranking).counts(&ObjectKey::of(environment))
     }
 
-    /// Those whom a complete list concerns were told of it.
-    pub fn is_told(&self) {
-        self.kept.is_told();
+    /// Called once the objects that a complete list affects were requeued.
+    pub fn mark_ready(&self) {
+        self.kept.mark_ready();
     }
 
     /// Waits for the first complete list.
@@ -90,65 +92,65 @@ impl Environments {
     }
 }
 
-fn lock(seats: &Mutex<Seats>) -> MutexGuard<'_, Seats> {
+fn lock(ranking: &Mutex<Ranking>) -> MutexGuard<'_, Ranking> {
     // Nothing in here panics, so nothing is left half-changed.
-    seats.lock().unwrap_or_else(PoisonError::into_inner)
+    ranking.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A place in the order of a gateway's environments: the oldest first, and of one second by name.
-type Seat = (Timestamp, String);
+/// The order of a gateway's environments: by age, then by name.
+type Rank = (Timestamp, String);
 
-/// The environments of each gateway in their order.
+/// The ordered environments of each gateway.
 #[derive(Default)]
-struct Seats {
-    of_gateways: HashMap<ObjectKey, BTreeSet<Seat>>,
-    places: HashMap<ObjectKey, (ObjectKey, Seat)>,
+struct Ranking {
+    of_gateways: HashMap<ObjectKey, BTreeSet<Rank>>,
+    places: HashMap<ObjectKey, (ObjectKey, Rank)>,
 }
 
-impl Seats {
-    /// An environment as it is now. Returns the one that does not count any more.
+impl Ranking {
+    /// Adds or updates an environment. Returns the one that stops counting.
     fn put(&mut self, object: &Guarded<Environment>) -> Option<ObjectKey> {
         let key = ObjectKey::of(object);
-        // One that cannot be read is nobody's. One that is being deleted keeps its seat until it is gone: its host is given up
-        // when the gateway routes it no more, and for that it has to be looked at.
+        // An unreadable environment belongs to no gateway. A terminating one keeps its rank until it is gone:
+        // it gives up its host only once the gateway stops routing it, which takes another reconcile.
         let Ok(environment) = &object.0 else { return self.take(&key) };
         let created = environment.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |created| created.0);
-        let (gateway, seat) = (environment.gateway_key(), (created, key.name.clone()));
-        if self.places.get(&key).is_some_and(|(of, at)| (of, at) == (&gateway, &seat)) {
+        let (gateway, rank) = (environment.gateway_key(), (created, key.name.clone()));
+        if self.places.get(&key).is_some_and(|(of, at)| (of, at) == (&gateway, &rank)) {
             return None;
         }
-        // Its gateway cannot change, and so one that is made anew is younger than all.
+        // The gateway reference is immutable, so a recreated environment ranks last.
         self.take(&key);
-        let seats = self.of_gateways.entry(gateway.clone()).or_default();
-        seats.insert(seat.clone());
-        let first_out = seats.iter().nth(MOST_ENVIRONMENTS).filter(|first| seat < **first);
+        let ranking = self.of_gateways.entry(gateway.clone()).or_default();
+        ranking.insert(rank.clone());
+        let first_out = ranking.iter().nth(MOST_ENVIRONMENTS).filter(|first| rank < **first);
         let moved = first_out.map(|(_, name)| ObjectKey::new(&gateway.namespace, name));
-        self.places.insert(key, (gateway, seat));
+        self.places.insert(key, (gateway, rank));
         moved
     }
 
-    /// An environment is gone. Returns the one that counts in its stead.
+    /// Removes an environment. Returns the one that counts in its place.
     fn take(&mut self, key: &ObjectKey) -> Option<ObjectKey> {
-        let (gateway, seat) = self.places.remove(key)?;
-        let seats = self.of_gateways.get_mut(&gateway)?;
-        seats.remove(&seat);
-        let last_in = seats.iter().nth(MOST_ENVIRONMENTS - 1).filter(|last| seat < **last);
+        let (gateway, rank) = self.places.remove(key)?;
+        let ranking = self.of_gateways.get_mut(&gateway)?;
+        ranking.remove(&rank);
+        let last_in = ranking.iter().nth(MOST_ENVIRONMENTS - 1).filter(|last| rank < **last);
         let moved = last_in.map(|(_, name)| ObjectKey::new(&gateway.namespace, name));
-        if seats.is_empty() {
+        if ranking.is_empty() {
             self.of_gateways.remove(&gateway);
         }
         moved
     }
 
     fn counted(&self, gateway: &ObjectKey) -> Vec<String> {
-        let seats = self.of_gateways.get(gateway).into_iter().flatten();
-        seats.take(MOST_ENVIRONMENTS).map(|(_, name)| name.clone()).collect()
+        let ranking = self.of_gateways.get(gateway).into_iter().flatten();
+        ranking.take(MOST_ENVIRONMENTS).map(|(_, name)| name.clone()).collect()
     }
 
     fn counts(&self, key: &ObjectKey) -> bool {
-        let Some((gateway, seat)) = self.places.get(key) else { return true };
-        let first_out = self.of_gateways.get(gateway).and_then(|seats| seats.iter().nth(MOST_ENVIRONMENTS));
-        first_out.is_none_or(|first| seat < first)
+        let Some((gateway, rank)) = self.places.get(key) else { return true };
+        let first_out = self.of_gateways.get(gateway).and_then(|ranking| ranking.iter().nth(MOST_ENVIRONMENTS));
+        first_out.is_none_or(|first| rank < first)
     }
 }
 
@@ -187,14 +189,14 @@ mod tests {
     fn full(more: usize) -> Environments {
         let environments = Environments::default();
         for number in 0..MOST_ENVIRONMENTS + more {
-            let concerned = environments.absorb(Event::Apply(guarded(&numbered(number))));
-            assert_eq!(concerned.environment, None, "a younger one displaces nobody");
+            let affected = environments.apply_event(Event::Apply(guarded(&numbered(number))));
+            assert_eq!(affected.environment, None, "a younger one displaces nobody");
         }
         environments
     }
 
-    fn moved(concerned: Concerned) -> Option<String> {
-        concerned.environment.map(|key| key.name)
+    fn moved(affected: Affected) -> Option<String> {
+        affected.environment.map(|key| key.name)
     }
 
     #[test]
@@ -211,21 +213,21 @@ mod tests {
     fn where_one_goes_the_next_is_looked_at_and_where_an_older_one_comes_the_last() {
         let environments = full(3);
         let gone = |number| Event::Delete(guarded(&numbered(number)));
-        assert_eq!(moved(environments.absorb(gone(201))), None, "it did not count");
-        assert_eq!(moved(environments.absorb(gone(7))).as_deref(), Some("env-0200"));
+        assert_eq!(moved(environments.apply_event(gone(201))), None, "it did not count");
+        assert_eq!(moved(environments.apply_event(gone(7))).as_deref(), Some("env-0200"));
         assert!(environments.counts(&numbered(200)) && !environments.counts(&numbered(202)));
 
         let mut goes = numbered(8);
         goes.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
-        assert_eq!(moved(environments.absorb(Event::Apply(guarded(&goes)))), None, "it is still there");
+        assert_eq!(moved(environments.apply_event(Event::Apply(guarded(&goes)))), None, "it is still there");
         assert!(
             environments.of(&shop()).iter().any(|(name, _)| name == "env-0008"),
             "it is looked at with its gateway"
         );
-        assert_eq!(moved(environments.absorb(gone(8))).as_deref(), Some("env-0202"));
+        assert_eq!(moved(environments.apply_event(gone(8))).as_deref(), Some("env-0202"));
 
         let older = environment("older", 0);
-        assert_eq!(moved(environments.absorb(Event::Apply(guarded(&older)))).as_deref(), Some("env-0202"));
+        assert_eq!(moved(environments.apply_event(Event::Apply(guarded(&older)))).as_deref(), Some("env-0202"));
         assert!(environments.counts(&older) && !environments.counts(&numbered(202)));
         assert_eq!(environments.of(&shop()).len(), MOST_ENVIRONMENTS);
     }
@@ -233,12 +235,12 @@ mod tests {
     #[test]
     fn a_list_seats_everybody_anew() {
         let environments = full(1);
-        environments.absorb(Event::Init);
+        environments.apply_event(Event::Init);
         for number in 1..=MOST_ENVIRONMENTS {
-            environments.absorb(Event::InitApply(guarded(&numbered(number))));
+            environments.apply_event(Event::InitApply(guarded(&numbered(number))));
         }
         assert!(!environments.counts(&numbered(200)), "until it is complete");
-        environments.absorb(Event::InitDone);
+        environments.apply_event(Event::InitDone);
         assert!(environments.counts(&numbered(200)));
         assert_eq!(environments.of(&shop())[0].0, "env-0001");
     }

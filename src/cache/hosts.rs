@@ -1,4 +1,7 @@
-//! The one space of hosts, and what namespaces allow in it.
+//! The shared host space, and the hosts that namespaces allow.
+//!
+//! **Architecture invariant:** all scopes share one host space. This module only wraps it in a lock and a
+//! notification; who wins a host is decided in the core.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,11 +11,11 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
 use tokio::sync::Notify;
 
-use super::index::Kept;
+use super::index::Cached;
 use crate::api::{ALLOWED_HOSTS_ANNOTATION, ObjectKey};
 use crate::decide::hosts::{Claimant, Claims, Policy};
 
-/// The one space of hosts, which all scopes of an operator share.
+/// The host space that all scopes share.
 pub struct HostSpace {
     policy: Policy,
     claims: Mutex<Claims>,
@@ -20,44 +23,44 @@ pub struct HostSpace {
 }
 
 impl HostSpace {
-    /// A space with nobody in it.
+    /// An empty host space.
     pub fn new(policy: Policy) -> Self {
         Self { claims: Mutex::new(Claims::new(policy.clone())), policy, changed: Notify::new() }
     }
 
-    /// What whoever runs the operator allows.
+    /// The operator's policy about hosts.
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
 
-    /// Who holds which host.
+    /// The host claims.
     pub fn claims(&self) -> MutexGuard<'_, Claims> {
-        // Claims are replaced one by one; a panic elsewhere leaves them whole.
+        // Claims change one by one, so a panic elsewhere leaves them whole.
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes who holds what. Returns who is to look again by now; whoever is to later is told by [`Self::due`].
+    /// Changes the claims. Returns the claimants to requeue now; later ones come through [`Self::due`].
     pub fn change(&self, change: impl FnOnce(&mut Claims, Instant) -> BTreeSet<Claimant>) -> BTreeSet<Claimant> {
         let now = Instant::now();
         let mut claims = self.claims();
-        let mut concerned = change(&mut claims, now);
-        concerned.append(&mut claims.due(now));
+        let mut affected = change(&mut claims, now);
+        affected.append(&mut claims.due(now));
         self.changed.notify_one();
-        concerned
+        affected
     }
 
-    /// Everything was listed.
+    /// Called once everything was listed.
     pub fn begin(&self) {
         self.claims().begin(Instant::now());
     }
 
-    /// Gives up what was reserved for a claim that was not written.
+    /// Cancels a reservation whose claim was not written.
     pub fn release(&self, claimant: &Claimant) {
         self.claims().release(claimant, Instant::now());
         self.changed.notify_one();
     }
 
-    /// Returns those whose turn it is to take what can be had, once there are any.
+    /// Waits for the next claimants whose turn it is to take a free host.
     pub async fn due(&self) -> BTreeSet<Claimant> {
         loop {
             let (due, next) = {
@@ -81,14 +84,14 @@ impl HostSpace {
     }
 }
 
-/// The hosts that a namespace's annotation allows; `None` where it has none.
+/// The hosts that a namespace's annotation allows; `None` without the annotation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AllowedHosts(pub Option<Vec<String>>);
 
-impl Kept for AllowedHosts {
+impl Cached for AllowedHosts {
     type Object = Namespace;
 
-    fn keep(namespace: Namespace) -> Option<(ObjectKey, Self)> {
+    fn from_object(namespace: Namespace) -> Option<(ObjectKey, Self)> {
         let name = namespace.name_any();
         let allowed = namespace.annotations().get(ALLOWED_HOSTS_ANNOTATION).map(|suffixes| {
             suffixes.split(',').map(str::trim).filter(|suffix| !suffix.is_empty()).map(str::to_owned).collect()
@@ -96,7 +99,7 @@ impl Kept for AllowedHosts {
         Some((ObjectKey::new(&name, &name), Self(allowed)))
     }
 
-    fn says_the_same(&self, newer: &Self) -> bool {
+    fn is_unchanged(&self, newer: &Self) -> bool {
         self == newer
     }
 }

@@ -1,7 +1,10 @@
-//! A cache of watched objects that tells whom a change concerns.
+//! A cache of watched objects, indexed by the gateway that each affects.
 //!
-//! kube's reflector store does the keeping as well, but says nothing about an object that
-//! disappeared while the watch was interrupted; drift repair needs to know.
+//! kube's reflector store does not report which objects disappeared while a watch was interrupted. Drift repair
+//! needs to know, so this cache compares the lists.
+//!
+//! **Architecture invariant:** the cache says which gateways an event affects. It does not know what follows
+//! from it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -13,48 +16,47 @@ use tokio::sync::watch;
 use crate::api::ObjectKey;
 
 /// What a cache keeps of a watched object.
-pub trait Kept: Sized {
+pub trait Cached: Sized {
     /// The watched kind.
     type Object: Resource;
 
-    /// The gateway that an object concerns, and what is kept of it; `None` for one that
-    /// concerns nobody.
-    fn keep(object: Self::Object) -> Option<(ObjectKey, Self)>;
+    /// The gateway that an object affects, and what is kept of the object; `None` if it affects none.
+    fn from_object(object: Self::Object) -> Option<(ObjectKey, Self)>;
 
-    /// Whether replacing `self` by `newer` tells the gateway nothing.
-    fn says_the_same(&self, newer: &Self) -> bool;
+    /// Whether replacing `self` with `newer` is no news for the gateway.
+    fn is_unchanged(&self, newer: &Self) -> bool;
 
-    /// Whether the appearance of this object tells the gateway nothing.
+    /// Whether the appearance of this object is no news for the gateway.
     fn is_quiet(&self) -> bool {
         false
     }
 }
 
-/// What is kept, by the gateway that it concerns and in the order of names, and where those objects are kept
-/// that are not named like their gateway: such an object can come to concern another one, or nobody.
+/// Kept objects by affected gateway, sorted by name, and the gateway of each object with a name of its own,
+/// since that may change.
 struct Index<T> {
     kept: HashMap<ObjectKey, Vec<(String, Arc<T>)>>,
-    places: HashMap<ObjectKey, ObjectKey>,
+    gateways: HashMap<ObjectKey, ObjectKey>,
 }
 
 impl<T> Default for Index<T> {
     fn default() -> Self {
-        Self { kept: HashMap::new(), places: HashMap::new() }
+        Self { kept: HashMap::new(), gateways: HashMap::new() }
     }
 }
 
 impl<T> Index<T> {
-    /// Puts in what is kept of the object `id`. Returns what was kept of it in the same place.
+    /// Inserts what is kept of the object `id`. Returns what it replaces.
     fn put(&mut self, id: ObjectKey, gateway: ObjectKey, value: Arc<T>) -> Option<Arc<T>> {
         let name = id.name.clone();
         if id != gateway {
-            self.places.insert(id, gateway.clone());
+            self.gateways.insert(id, gateway.clone());
         }
         let objects = self.kept.entry(gateway).or_default();
         match position(objects, &name) {
             Ok(at) => Some(std::mem::replace(&mut objects[at].1, value)),
             Err(at) => {
-                // Most have one object, and there are many of them.
+                // Most gateways have one object, and there are many gateways.
                 objects.reserve_exact(1);
                 objects.insert(at, (name, value));
                 None
@@ -62,9 +64,9 @@ impl<T> Index<T> {
         }
     }
 
-    /// Takes out the object `id`. Returns the gateway that it concerned.
+    /// Removes the object `id`. Returns the gateway that it affected.
     fn take(&mut self, id: &ObjectKey) -> Option<ObjectKey> {
-        let gateway = self.places.remove(id).unwrap_or_else(|| id.clone());
+        let gateway = self.gateways.remove(id).unwrap_or_else(|| id.clone());
         let objects = self.kept.get_mut(&gateway)?;
         objects.remove(position(objects, &id.name).ok()?);
         if objects.is_empty() {
@@ -73,15 +75,15 @@ impl<T> Index<T> {
         Some(gateway)
     }
 
-    /// What is kept of an object that concerns `gateway`.
+    /// An object that affects `gateway`.
     fn get(&self, gateway: &ObjectKey, name: &str) -> Option<&Arc<T>> {
         let objects = self.kept.get(gateway)?;
         Some(&objects[position(objects, name).ok()?].1)
     }
 
-    /// The gateway that the object `id` concerns.
+    /// The gateway that the object `id` affects.
     fn place_of<'a>(&'a self, id: &'a ObjectKey) -> Option<&'a ObjectKey> {
-        self.places.get(id).or_else(|| self.get(id, &id.name).map(|_| id))
+        self.gateways.get(id).or_else(|| self.get(id, &id.name).map(|_| id))
     }
 }
 
@@ -89,7 +91,7 @@ fn position<T>(objects: &[(String, T)], name: &str) -> Result<usize, usize> {
     objects.binary_search_by(|(other, _)| other.as_str().cmp(name))
 }
 
-/// What is kept of the objects of one watch.
+/// The cache of one watch.
 pub struct Cache<T> {
     index: RwLock<Index<T>>,
     incoming: Mutex<Index<T>>,
@@ -102,9 +104,9 @@ impl<T> Default for Cache<T> {
     }
 }
 
-impl<T: Kept> Cache<T> {
-    /// Takes in one event of the watch. Returns the gateways that are to look again.
-    pub fn absorb(&self, event: Event<T::Object>) -> Vec<ObjectKey> {
+impl<T: Cached> Cache<T> {
+    /// Applies a watch event. Returns the gateways to requeue.
+    pub fn apply_event(&self, event: Event<T::Object>) -> Vec<ObjectKey> {
         match event {
             Event::Apply(object) => self.apply(object),
             Event::Delete(object) => self.write().take(&ObjectKey::of(&object)).into_iter().collect(),
@@ -114,7 +116,7 @@ impl<T: Kept> Cache<T> {
             }
             Event::InitApply(object) => {
                 let id = ObjectKey::of(&object);
-                if let Some((gateway, value)) = T::keep(object) {
+                if let Some((gateway, value)) = T::from_object(object) {
                     self.incoming().put(id, gateway, Arc::new(value));
                 }
                 Vec::new()
@@ -126,56 +128,56 @@ impl<T: Kept> Cache<T> {
     fn apply(&self, object: T::Object) -> Vec<ObjectKey> {
         let id = ObjectKey::of(&object);
         let mut index = self.write();
-        let Some((gateway, value)) = T::keep(object) else {
+        let Some((gateway, value)) = T::from_object(object) else {
             return index.take(&id).into_iter().collect();
         };
         let elsewhere = index.place_of(&id).is_some_and(|before| *before != gateway);
         let left = if elsewhere { index.take(&id) } else { None };
         let value = Arc::new(value);
         let news = match index.put(id, gateway.clone(), Arc::clone(&value)) {
-            Some(before) => !before.says_the_same(&value),
+            Some(before) => !before.is_unchanged(&value),
             None => !value.is_quiet(),
         };
         left.into_iter().chain(news.then_some(gateway)).collect()
     }
 
-    /// A complete list has arrived: whoever differs from before is to look again.
+    /// Replaces the cache with a complete list. Returns the gateways whose objects changed.
     fn swap(&self) -> Vec<ObjectKey> {
         let incoming = std::mem::take(&mut *self.incoming());
         let mut index = self.write();
         let before = std::mem::replace(&mut *index, incoming).kept;
         let now = &index.kept;
         let same = |a: &Vec<(String, Arc<T>)>, b: &Vec<(String, Arc<T>)>| {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.0 == b.0 && a.1.says_the_same(&b.1))
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.0 == b.0 && a.1.is_unchanged(&b.1))
         };
         let gone = before.keys().filter(|gateway| !now.contains_key(*gateway));
         let changed = now.iter().filter(|(gateway, now)| before.get(*gateway).is_none_or(|was| !same(was, now)));
         gone.chain(changed.map(|(gateway, _)| gateway)).cloned().collect()
     }
 
-    /// What is kept of one object that concerns a gateway.
+    /// One object that affects a gateway.
     pub fn one_of(&self, gateway: &ObjectKey, name: &str) -> Option<Arc<T>> {
         self.read().get(gateway, name).cloned()
     }
 
-    /// What concerns a gateway, by name.
+    /// The objects that affect a gateway, by name.
     pub fn of(&self, gateway: &ObjectKey) -> Vec<(String, Arc<T>)> {
         let index = self.read();
         index.kept.get(gateway).cloned().unwrap_or_default()
     }
 
-    /// Those in a namespace whom something that is kept concerns.
+    /// The gateways in a namespace that some object affects.
     pub fn keys_in(&self, namespace: &str) -> Vec<ObjectKey> {
         self.read().kept.keys().filter(|key| key.namespace == namespace).cloned().collect()
     }
 
-    /// The child of a gateway, which carries its name.
+    /// The child of a gateway, which has the gateway's name.
     pub fn child_of(&self, gateway: &ObjectKey) -> Option<Arc<T>> {
         self.one_of(gateway, &gateway.name)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Index<T>> {
-        // A panic elsewhere cannot leave an index half-changed: nothing in here panics.
+        // Nothing in here panics, so an index is never left half-changed.
         self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -187,8 +189,16 @@ impl<T: Kept> Cache<T> {
         self.incoming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Those whom a complete list concerns were told of it: from now on decisions may be made from it.
-    pub fn is_told(&self) {
+    /// Empties the cache until the next complete list.
+    pub fn clear(&self) {
+        self.ready.send_replace(false);
+        *self.incoming() = Index::default();
+        *self.write() = Index::default();
+    }
+
+    /// Called once the gateways that a complete list affects were requeued. Decisions may be made from the
+    /// cache from now on.
+    pub fn mark_ready(&self) {
         self.ready.send_replace(true);
     }
 

@@ -1,16 +1,19 @@
-//! What is watched, as far as it is looked at: plain data behind locks, filled by `control/watch`.
+//! Caches of watched objects, reduced to what decisions read. Plain data behind locks; `control/watch` fills
+//! them.
 //!
-//! May import the core and `cluster`. Invariant: a cache knows what an object says and whom that concerns, and nothing of
-//! what follows from it. What is kept has a name and a uid.
+//! **Architecture invariant:** this module imports only the core and `cluster`. A cache knows what an object
+//! says and which gateways it affects, and nothing of what follows from that. Every kept object has a name and
+//! a uid.
 
 pub mod watched;
 
 pub mod index;
 
+pub mod child;
 pub mod environments;
 pub mod hosts;
 pub mod pods;
-pub mod seen;
+pub mod routes;
 pub mod trouble;
 
 pub mod allowances;

@@ -1,4 +1,6 @@
-//! The pods of gateways, as far as a decision looks at them.
+//! Caches the facts about gateways' pods that decisions read.
+//!
+//! **Architecture invariant:** a pod that is not owned is only named. Its state is no fact about the gateway.
 
 use std::sync::Arc;
 
@@ -7,59 +9,60 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 
-use super::index::{Cache, Kept};
+use super::index::{Cache, Cached};
 use super::trouble;
 use super::watched::Watched;
 use crate::api::ObjectKey;
 use crate::children::NAME_LABEL;
-use crate::decide::observed::{DEFAULT_SCHEDULER, Leaving, PodLeft, PodTrouble, Pods, Trouble};
+use crate::decide::observed::{DEFAULT_SCHEDULER, PodTermination, PodTrouble, Pods, RemainingPod, Trouble};
 
-/// What a decision needs of a pod. Of a pod in good order little is said.
+/// The facts about one pod. A healthy pod has few.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodFacts {
-    /// Whether a ReplicaSet of the gateway has it.
+    /// Whether a ReplicaSet of the gateway owns it.
     owned: bool,
-    /// What may keep it, where it is being deleted.
-    leaving: Option<Box<Leaving>>,
-    // A box: most pods have none.
-    trouble: Option<Box<trouble::Found>>,
+    /// What may keep it, if it terminates.
+    termination: Option<Box<PodTermination>>,
+    // Boxed, since most pods have none.
+    trouble: Option<Box<trouble::PodFinding>>,
 }
 
-impl Kept for PodFacts {
+impl Cached for PodFacts {
     type Object = Watched<Pod>;
 
-    fn keep(pod: Watched<Pod>) -> Option<(ObjectKey, Self)> {
+    fn from_object(pod: Watched<Pod>) -> Option<(ObjectKey, Self)> {
         let label = |name: &str| pod.meta().labels.as_ref()?.get(name).cloned();
         let gateway = ObjectKey { name: label(NAME_LABEL)?, ..ObjectKey::of(&pod) };
         let owned = is_owned(pod.meta(), &gateway.name);
         let trouble = trouble::of(&pod).filter(|_| owned).map(Box::new);
-        Some((gateway, Self { owned, leaving: leaving(&pod).map(Box::new), trouble }))
+        Some((gateway, Self { owned, termination: termination(&pod).map(Box::new), trouble }))
     }
 
-    fn says_the_same(&self, newer: &Self) -> bool {
-        let quiet = newer.is_quiet() && self.leaving.is_none() && !self.is_loud();
+    fn is_unchanged(&self, newer: &Self) -> bool {
+        let quiet = newer.is_quiet() && self.termination.is_none() && !self.is_loud();
         self == newer || (quiet && self.owned == newer.owned)
     }
 
-    /// That a healthy pod appeared is the Deployment's to tell. No scheduler has looked at it yet, then, or no node.
+    /// A healthy new pod is no news; the Deployment reports it. Neither is one that no scheduler or node has
+    /// handled yet.
     fn is_quiet(&self) -> bool {
-        let is_new = |found: &trouble::Found| match &found.trouble {
+        let is_new = |found: &trouble::PodFinding| match &found.trouble {
             Trouble::NoScheduler(scheduler) => scheduler == DEFAULT_SCHEDULER,
             trouble => *trouble == Trouble::NotTakenUp,
         };
-        self.leaving.is_none() && self.trouble.as_deref().is_none_or(is_new)
+        self.termination.is_none() && self.trouble.as_deref().is_none_or(is_new)
     }
 }
 
 impl PodFacts {
     fn is_loud(&self) -> bool {
-        self.trouble.as_ref().is_some_and(|found| !found.trouble.is_silent())
+        self.trouble.as_ref().is_some_and(|found| !found.trouble.is_unexplained())
     }
 }
 
-/// Whether a pod is of a ReplicaSet of the gateway's Deployment, which is named like it. One that was taken out of its
-/// ReplicaSet, by an edit of its labels, has no controller any more, and one that another controller made is that one's:
-/// neither ends with the gateway.
+/// Whether a ReplicaSet of the gateway's Deployment controls the pod; it is named after the Deployment. A pod
+/// that was removed from its ReplicaSet has no controller, and another controller's pod is that one's: neither
+/// ends with the gateway.
 fn is_owned(pod: &ObjectMeta, gateway: &str) -> bool {
     let controller = pod.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
     controller.is_some_and(|owner| {
@@ -68,36 +71,36 @@ fn is_owned(pod: &ObjectMeta, gateway: &str) -> bool {
     })
 }
 
-fn leaving(pod: &Watched<Pod>) -> Option<Leaving> {
+fn termination(pod: &Watched<Pod>) -> Option<PodTermination> {
     pod.meta().deletion_timestamp.as_ref()?;
     let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
-    Some(Leaving { node, finalizers: pod.meta().finalizers.clone().unwrap_or_default() })
+    Some(PodTermination { node, finalizers: pod.meta().finalizers.clone().unwrap_or_default() })
 }
 
-/// How many pods are named that a stop waits for.
+/// How many pods a stop names in its message.
 const NAMED: usize = 3;
 
 /// The pods of a gateway.
 pub fn of(cache: &Cache<PodFacts>, gateway: &ObjectKey) -> Pods {
     let (pods, unowned): (Vec<_>, Vec<_>) = cache.of(gateway).into_iter().partition(|(_, facts)| facts.owned);
-    let left = |(pod, facts): &(String, Arc<PodFacts>)| PodLeft {
+    let left = |(pod, facts): &(String, Arc<PodFacts>)| RemainingPod {
         pod: pod.clone(),
-        leaving: facts.leaving.as_deref().cloned(),
+        termination: facts.termination.as_deref().cloned(),
     };
     Pods {
         total: pods.len(),
-        terminating: pods.iter().filter(|(_, facts)| facts.leaving.is_some()).count(),
-        left: pods.iter().take(NAMED).map(left).collect(),
+        terminating: pods.iter().filter(|(_, facts)| facts.termination.is_some()).count(),
+        remaining: pods.iter().take(NAMED).map(left).collect(),
         unowned: unowned.into_iter().map(|(pod, _)| pod).collect(),
         troubles: pods
             .into_iter()
-            .filter(|(_, facts)| facts.leaving.is_none())
+            .filter(|(_, facts)| facts.termination.is_none())
             .filter_map(|(pod, facts)| {
-                let trouble::Found { template, container, node, trouble } = facts.trouble.as_deref()?.clone();
+                let trouble::PodFinding { template, container, node, trouble } = facts.trouble.as_deref()?.clone();
                 Some(PodTrouble { pod, template, container, node, trouble })
             })
             .collect(),
-        silence: None,
+        unexplained: None,
     }
 }
 
@@ -161,7 +164,7 @@ mod tests {
             ("owned, and not controlled", other("ReplicaSet", "apps/v1", "shop-5d4f", false), false),
         ] {
             let cache = Cache::<PodFacts>::default();
-            cache.absorb(applied(owned_by("shop-1", owners, json!({}))));
+            cache.apply_event(applied(owned_by("shop-1", owners, json!({}))));
             let pods = of(&cache, &shop());
             let unowned: &[String] = if owned { &[] } else { &["shop-1".to_owned()] };
             assert_eq!((pods.total, pods.unowned.as_slice()), (usize::from(owned), unowned), "{what}");
@@ -172,8 +175,8 @@ mod tests {
     fn a_gateway_looks_again_when_a_pod_of_its_own_is_nobodys_any_more() {
         let cache = Cache::<PodFacts>::default();
         let owners = json!([replica_set("shop-5d4f")]);
-        assert_eq!(cache.absorb(applied(owned_by("shop-1", owners, json!({})))), []);
-        assert_eq!(cache.absorb(applied(owned_by("shop-1", json!([]), json!({})))), [shop()]);
+        assert_eq!(cache.apply_event(applied(owned_by("shop-1", owners, json!({})))), []);
+        assert_eq!(cache.apply_event(applied(owned_by("shop-1", json!([]), json!({})))), [shop()]);
     }
 
     #[test]
@@ -181,12 +184,12 @@ mod tests {
         let cache = Cache::<PodFacts>::default();
         let going = json!({ "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["example.com/a"] });
         for (name, metadata) in [("d", json!({})), ("c", json!({})), ("b", going.clone()), ("a", json!({}))] {
-            cache.absorb(applied(owned_by(name, json!([replica_set("shop-5d4f")]), metadata)));
+            cache.apply_event(applied(owned_by(name, json!([replica_set("shop-5d4f")]), metadata)));
         }
         let pods = of(&cache, &shop());
-        let kept = Leaving { node: Some("node-1".to_owned()), finalizers: vec!["example.com/a".to_owned()] };
-        let left = |pod: &str, leaving| PodLeft { pod: pod.to_owned(), leaving };
-        assert_eq!(pods.left, [left("a", None), left("b", Some(kept)), left("c", None)]);
+        let kept = PodTermination { node: Some("node-1".to_owned()), finalizers: vec!["example.com/a".to_owned()] };
+        let left = |pod: &str, termination| RemainingPod { pod: pod.to_owned(), termination };
+        assert_eq!(pods.remaining, [left("a", None), left("b", Some(kept)), left("c", None)]);
         assert_eq!((pods.total, pods.terminating), (4, 1));
     }
 
@@ -211,7 +214,7 @@ mod tests {
             ("that is over", pod(None), true),
         ];
         for (what, event, wakes) in steps {
-            assert_eq!(!cache.absorb(event).is_empty(), wakes, "{what}");
+            assert_eq!(!cache.apply_event(event).is_empty(), wakes, "{what}");
         }
     }
 }

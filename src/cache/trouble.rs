@@ -1,4 +1,6 @@
-//! What a pod's status says is wrong with it. Pure.
+//! Derives a pod's trouble from its status. Pure.
+//!
+//! **Architecture invariant:** this module reads the pod alone. Events and grace periods are applied later.
 
 use std::time::Duration;
 
@@ -10,24 +12,24 @@ use super::watched::{PodPart, Watched};
 use crate::children;
 use crate::decide::observed::Trouble;
 
-/// A trouble, and what it is with.
+/// A trouble and the pod's details.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Found {
+pub struct PodFinding {
     /// The pod's `pod-template-hash`.
     pub template: Option<String>,
-    /// The container, where the pod has more than one.
+    /// The container, if the pod has several.
     pub container: Option<String>,
     /// The pod's node.
     pub node: Option<String>,
-    /// What is wrong.
+    /// The trouble.
     pub trouble: Trouble,
 }
 
-/// A trouble, and the container that has it where the pod has more than one.
+/// A trouble, and its container if the pod has several.
 type OfContainer = (Option<String>, Trouble);
 
-/// What is wrong with a pod; `None` for one in good order.
-pub fn of(pod: &Watched<Pod>) -> Option<Found> {
+/// The trouble of a pod; `None` if it is healthy.
+pub fn of(pod: &Watched<Pod>) -> Option<PodFinding> {
     let status = pod.status.as_ref()?;
     let nothing = PodPart::default();
     let spec = pod.spec.as_ref().unwrap_or(&nothing);
@@ -40,7 +42,7 @@ pub fn of(pod: &Watched<Pod>) -> Option<Found> {
         .or_else(|| setting_up(spec, status).map(whole))
         .or_else(|| unready(spec, status))?;
     let template = pod.meta().labels.as_ref().and_then(|labels| labels.get("pod-template-hash").cloned());
-    Some(Found { template, container, node: spec.node_name.clone(), trouble })
+    Some(PodFinding { template, container, node: spec.node_name.clone(), trouble })
 }
 
 fn containers(status: &PodStatus) -> impl Iterator<Item = &ContainerStatus> + Clone {
@@ -51,8 +53,8 @@ fn has_several(status: &PodStatus) -> bool {
     containers(status).count() > 1
 }
 
-/// Pods that are to run on come to an end by what happens to their node alone, whatever their containers' exit codes say:
-/// it evicts them, or is shut down. Their containers end a moment before the phase says so.
+/// Pods with `restartPolicy: Always` end only because of their node (eviction or shutdown), whatever their
+/// containers' exit codes say. Containers end a moment before the phase says so.
 fn given_up(status: &PodStatus) -> Option<Trouble> {
     let has_ended = matches!(status.phase.as_deref(), Some("Failed" | "Succeeded"));
     let ends = || containers(status).any(|one| one.state.as_ref().is_some_and(|state| state.terminated.is_some()));
@@ -67,10 +69,10 @@ fn given_up(status: &PodStatus) -> Option<Trouble> {
     })
 }
 
-/// The reason of a pod with gates that no scheduler is to look at.
+/// The condition reason of a pod with scheduling gates.
 const GATED: &str = "SchedulingGated";
 
-/// Why a pod has no node. A scheduler that looks at a pod writes the condition, whatever it finds.
+/// Why a pod has no node. A scheduler that considers a pod sets the condition, whatever it finds.
 fn unscheduled(spec: &PodPart, status: &PodStatus) -> Option<Trouble> {
     if spec.node_name.is_some() {
         return None;
@@ -79,19 +81,19 @@ fn unscheduled(spec: &PodPart, status: &PodStatus) -> Option<Trouble> {
         return Some(Trouble::Gated(spec.scheduling_gates.iter().map(|gate| gate.name.clone()).collect()));
     }
     match condition(status, "PodScheduled") {
-        // It was found, and has a node in a moment.
+        // It found a node, which the pod gets in a moment.
         Some(scheduled) if scheduled.status == "True" => None,
-        // Each scheduler has reasons of its own.
+        // Schedulers have reasons of their own.
         Some(scheduled) if scheduled.reason.as_deref() != Some(GATED) => {
             let words = [&scheduled.message, &scheduled.reason].into_iter().flatten().find(|words| !words.is_empty());
             Some(Trouble::Unschedulable(words.cloned().unwrap_or_default()))
         }
-        // The API server said so of gates that are gone, and nobody has since.
+        // The API server set the reason for gates that are gone, and nobody has updated it.
         _ => Some(Trouble::NoScheduler(spec.scheduler_name.clone()?)),
     }
 }
 
-/// Containers that are not the gateway's own, which somebody's webhook adds, can keep it from starting as well.
+/// Containers that webhooks add can keep the gateway from starting as well.
 fn with_container(status: &PodStatus) -> Option<OfContainer> {
     let unready_since = unready_since(status);
     containers(status).find_map(|container| {
@@ -128,17 +130,18 @@ fn of_container(container: &ContainerStatus, unready_since: Option<Timestamp>) -
         };
     }
     if let Some(running) = &state.running {
-        // What ended runs again. It is no news that one ended which has been ready since.
+        // A restarted container runs. Its end is no news if the pod was ready since.
         let started = running.started_at.as_ref().map(|at| at.0);
         return last.filter(|_| unready_since <= started).and_then(|run| ended(container, run));
     }
     state.terminated.as_ref().and_then(|run| ended(container, run))
 }
 
-/// The probes of the gateway's container give it longer than this; those of others are not known.
+/// The probes of the gateway's container tolerate more than this. Those of other containers are unknown.
 const SHORTEST_PATIENCE: Duration = Duration::from_secs(20);
 
-/// How a run ended. Of one that the node lost, with its container runtime or in its own restart, nothing is known.
+/// How a run ended. Nothing is known if the node lost the container, with its runtime or by a restart of its
+/// own.
 fn ended(container: &ContainerStatus, run: &ContainerStateTerminated) -> Option<Trouble> {
     let message = run.message.clone().unwrap_or_default();
     match run.reason.as_deref() {
@@ -155,7 +158,8 @@ fn ended(container: &ContainerStatus, run: &ContainerStateTerminated) -> Option<
     }
 }
 
-/// The first container that the others wait for: one that is to end and runs, or one that is to run on and is not started.
+/// The first init container that the others wait for: one that runs to completion, or a sidecar that has not
+/// started.
 fn initializing(spec: &PodPart, status: &PodStatus) -> Option<OfContainer> {
     status.init_container_statuses.iter().flatten().find_map(|container| {
         let running = container.state.as_ref()?.running.as_ref()?;
@@ -167,7 +171,8 @@ fn initializing(spec: &PodPart, status: &PodStatus) -> Option<OfContainer> {
     })
 }
 
-/// What its node does with a pod before its containers run. A kubelet that takes up a pod says what its containers wait for.
+/// What the node does before containers run. A kubelet that has taken up a pod reports what its containers wait
+/// for.
 fn setting_up(spec: &PodPart, status: &PodStatus) -> Option<Trouble> {
     let is_pending = status.phase.as_deref().is_none_or(|phase| phase == "Pending");
     if is_pending && spec.node_name.is_some() && containers(status).next().is_none() {
@@ -181,7 +186,7 @@ fn setting_up(spec: &PodPart, status: &PodStatus) -> Option<Trouble> {
     containers(status).any(waits).then_some(Trouble::SettingUp)
 }
 
-/// Why a pod whose containers run is not ready.
+/// Why a pod with running containers is not ready.
 fn unready(spec: &PodPart, status: &PodStatus) -> Option<OfContainer> {
     let ready = condition(status, "Ready").filter(|ready| ready.status == "False")?;
     status.container_statuses.as_ref()?;
@@ -193,9 +198,9 @@ fn unready(spec: &PodPart, status: &PodStatus) -> Option<OfContainer> {
         let container = has_several(status).then(|| unready.name.clone());
         return Some((container, Trouble::Unready { was_ready }));
     }
-    // Only who watches over nodes says so of a pod whose containers are ready and that waits for no gate.
+    // Only the node lifecycle controller reports this for a pod with ready containers and no readiness gates.
     if ready.reason.as_deref() != Some("ReadinessGatesNotReady") {
-        return Some((None, Trouble::NodeIsAway));
+        return Some((None, Trouble::NodeUnreachable));
     }
     let gate = spec.readiness_gates.iter().map(|gate| &gate.condition_type);
     let mut shut = gate.filter(|gate| condition(status, gate).is_none_or(|gate| gate.status != "True"));

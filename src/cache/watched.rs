@@ -1,6 +1,5 @@
-//! What is read of watched objects: as little as is looked at. Most of what a watch sends is field
-//! management and, of pods, most of their specification; neither is even decoded. A child's specification is
-//! read as text, since few of its versions are ever compared.
+//! Partially decoded objects. Most of a watch event is managed fields and, for pods, spec; neither is decoded.
+//! A child's spec stays JSON text, since few versions of it are ever compared.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -17,37 +16,39 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// A kind of which not everything is read.
+use crate::children::{HttpRoute, RouteStatus};
+
+/// A kind that is decoded only in part.
 pub trait Watchable: Resource<DynamicType = (), Scope = NamespaceResourceScope> {
-    /// What is read of its specification.
+    /// The decoded part of its spec.
     type Spec: Clone + Debug + DeserializeOwned + Send;
-    /// What is read of its status.
+    /// The decoded part of its status.
     type Status: Clone + Debug + DeserializeOwned + Send;
 }
 
-/// What keeps a pod from getting ready and is not in its status.
+/// Fields of a pod's spec that can explain why it is not ready.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodPart {
-    /// The node that it is on.
+    /// The node.
     pub node_name: Option<String>,
-    /// The scheduler that is to find it one.
+    /// The scheduler.
     pub scheduler_name: Option<String>,
-    /// What is to be removed before one does.
+    /// Gates that must be removed before scheduling.
     pub scheduling_gates: Vec<PodSchedulingGate>,
-    /// What else it waits for once its containers are ready.
+    /// Conditions that must be true in addition to ready containers.
     pub readiness_gates: Vec<PodReadinessGate>,
-    /// Containers that the others wait for.
+    /// Init containers.
     pub init_containers: Vec<InitContainer>,
 }
 
-/// A container that others wait for.
+/// An init container.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct InitContainer {
     /// Its name.
     pub name: String,
-    /// `Always` of one that runs on beside the others.
+    /// `Always` for a sidecar.
     pub restart_policy: Option<String>,
 }
 
@@ -71,21 +72,26 @@ impl Watchable for Ingress {
     type Status = IgnoredAny;
 }
 
+impl Watchable for HttpRoute {
+    type Spec = Box<RawValue>;
+    type Status = RouteStatus;
+}
+
 impl Watchable for PodDisruptionBudget {
     type Spec = Box<RawValue>;
     type Status = IgnoredAny;
 }
 
-/// An object of a kind, as far as it is read.
+/// A partially decoded object.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(bound = "")]
 pub struct Watched<K: Watchable> {
     #[serde(deserialize_with = "meta")]
     metadata: ObjectMeta,
-    /// As in the whole object.
+    /// The decoded part of the spec.
     #[serde(default = "none")]
     pub spec: Option<K::Spec>,
-    /// As in the whole object.
+    /// The decoded part of the status.
     #[serde(default = "none")]
     pub status: Option<K::Status>,
 }
@@ -95,7 +101,7 @@ fn none<T>() -> Option<T> {
 }
 
 impl<K: Watchable> Watched<K> {
-    /// Nothing but metadata.
+    /// An object with metadata alone.
     pub fn bare(metadata: ObjectMeta) -> Self {
         Self { metadata, spec: None, status: None }
     }
@@ -130,7 +136,7 @@ impl<K: Watchable> Resource for Watched<K> {
     }
 }
 
-/// Metadata as far as it is looked at.
+/// Metadata without managed fields.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Meta {

@@ -1,12 +1,14 @@
-//! How long to wait after failures: longer every time, up to a bound, and not all at once.
+//! Exponential backoff with jitter.
+//!
+//! **Architecture invariant:** this module does not sleep. It computes delays.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use kube::runtime::utils::Backoff;
 
-/// `first` after the first failure in a row, doubled with every further one up to `longest`, and up
-/// to a quarter more, so that what failed together does not come back together.
+/// The delay after a number of failures in a row: `first`, doubled with each further failure up to `longest`,
+/// plus up to a quarter of jitter, so that what failed together does not return together.
 pub fn delay(failures: u32, first: Duration, longest: Duration) -> Duration {
     let doubled = first.saturating_mul(1 << failures.saturating_sub(1).min(16));
     let delay = doubled.min(longest);
@@ -15,8 +17,7 @@ pub fn delay(failures: u32, first: Duration, longest: Duration) -> Duration {
     delay + delay * percent / 100
 }
 
-/// The same for watches: half a second, later up to ten. Who waits for the operator to come
-/// back is a person.
+/// The backoff of watches: from half a second to ten seconds. A person waits for the operator to come back.
 #[derive(Default)]
 pub struct WatchBackoff {
     failures: u32,

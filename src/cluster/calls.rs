@@ -1,7 +1,10 @@
-//! Calls to the API server: each is bounded in time, and none is repeated here.
+//! Calls to the API server.
 //!
-//! kube's own client would repeat 429, 503 and 504 up to fifteen times and obey any
-//! `Retry-After`; it is switched off, and the controller's backoff repeats instead.
+//! kube's client would retry 429, 503 and 504 up to fifteen times and obey any `Retry-After`. Those retries are
+//! off; the controller's backoff repeats instead.
+//!
+//! **Architecture invariant:** every call is bounded in time, and every write by the leadership claim at each
+//! step of its way. No call is repeated here.
 
 use std::fmt::Debug;
 use std::future::poll_fn;
@@ -16,34 +19,34 @@ use kube::{Api, Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::answer::{self, Meaning};
 use super::claim::Claim;
+use super::error_kind::{self, ErrorKind};
 use super::reachability::Outages;
 use crate::api::ObjectKey;
-use crate::decide::answer::is_too_large;
+use crate::decide::api_message::is_too_large;
 use crate::shown::line;
 
-/// The field manager of our writes.
+/// The field manager of the operator's writes.
 pub const FIELD_MANAGER: &str = "phasegate";
 
-/// How much is kept of what an API server says: it may quote all of what it refuses.
+/// How much of an API server message is kept, in characters. It may quote the whole refused object.
 const LONGEST: usize = 4_000;
 
-/// Why a call did not succeed.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// No answer in time. Whether a write was carried out is not known.
-    #[error("the API server did not answer within {0:?}")]
+    /// No answer in time. It is unknown whether a write was carried out.
+    #[error("the API server did not respond within {0:?}")]
     TimedOut(Duration),
-    /// Another operator is leader, or this one's claim has expired; nothing was sent.
-    #[error("this operator is not leader")]
+    /// Another operator is leader, or this one's claim has expired. Nothing was sent.
+    #[error("this replica is not leader")]
     NotLeader,
     /// The API server refused, or could not be reached.
     #[error("{}", words(.0))]
     Kube(#[from] kube::Error),
 }
 
-/// An API server's refusal in its own words, without the debug form that kube appends.
+/// The API server's message, without the debug form that kube appends.
 fn words(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => line(&status.message, LONGEST),
@@ -52,34 +55,35 @@ fn words(error: &kube::Error) -> String {
 }
 
 impl CallError {
-    /// What it means that the API server answered so; `None` where it did not answer.
-    pub fn meaning(&self) -> Option<Meaning> {
-        self.status().map(answer::meaning)
+    /// What the answer means; `None` without an answer.
+    pub fn error_kind(&self) -> Option<ErrorKind> {
+        self.status().map(error_kind::error_kind)
     }
 
-    /// The HTTP status, where the API server answered in its own name: a webhook that denies sends which it likes.
+    /// The HTTP status, if the API server answered in its own name. A webhook that denies chooses its own.
     pub fn code(&self) -> Option<u16> {
-        Some(self.status().filter(|status| !answer::is_denial(status))?.code)
+        Some(self.status().filter(|status| !error_kind::is_denial(status))?.code)
     }
 
-    /// The machine-readable reason, where the API server answered in its own name.
+    /// The machine-readable reason, if the API server answered in its own name.
     pub fn reason(&self) -> Option<&str> {
-        Some(&self.status().filter(|status| !answer::is_denial(status))?.reason)
+        Some(&self.status().filter(|status| !error_kind::is_denial(status))?.reason)
     }
 
     /// Whether an admission webhook denied the request.
     pub fn is_denial(&self) -> bool {
-        self.status().is_some_and(answer::is_denial)
+        self.status().is_some_and(error_kind::is_denial)
     }
 
-    /// Whether nobody answered, or somebody who could not do anything: no object is to blame for it.
+    /// Whether there was no answer, or one that blames no object: an outage.
     pub fn is_outage(&self) -> bool {
         match self {
             Self::TimedOut(_) => true,
             Self::NotLeader => false,
             Self::Kube(error) => {
-                let meaning = self.meaning();
-                is_out_of_reach(error) || matches!(meaning, Some(Meaning::Away | Meaning::WebhookAway { .. }))
+                let error_kind = self.error_kind();
+                is_out_of_reach(error)
+                    || matches!(error_kind, Some(ErrorKind::Unavailable | ErrorKind::WebhookUnavailable { .. }))
             }
         }
     }
@@ -91,19 +95,19 @@ impl CallError {
         }
     }
 
-    /// How long the API server asked to be left alone.
+    /// How long the API server asked to wait.
     pub fn retry_after(&self) -> Option<Duration> {
         let seconds = self.status()?.details.as_ref()?.retry_after_seconds;
         (seconds > 0).then(|| Duration::from_secs(seconds.into()))
     }
 
-    /// The object changed, appeared or disappeared since it was read.
+    /// Whether the object changed, appeared or disappeared since it was read.
     pub fn is_stale(&self) -> bool {
-        self.meaning() == Some(Meaning::Stale)
+        self.error_kind() == Some(ErrorKind::Stale)
     }
 
-    /// The fields of an object that the API server found invalid. Where a type is wrong, or a word, it checks no rules and adds
-    /// that, about no field.
+    /// The field paths that the API server found invalid. If a type or an enum value is wrong, it skips its
+    /// rules and says so, without a field.
     pub fn invalid_fields(&self) -> Vec<&str> {
         let Self::Kube(kube::Error::Api(status)) = self else { return Vec::new() };
         if status.code != 422 {
@@ -113,31 +117,31 @@ impl CallError {
         causes.map(|cause| cause.field.as_str()).filter(|field| !field.is_empty() && *field != "<nil>").collect()
     }
 
-    /// The object is larger than the API server, or its storage, takes.
+    /// Whether the object is larger than the API server or its storage accepts.
     pub fn is_too_large(&self) -> bool {
-        let answered = self.status().filter(|status| !answer::is_denial(status));
+        let answered = self.status().filter(|status| !error_kind::is_denial(status));
         answered.is_some_and(|status| status.code == 413 || is_too_large(&status.message))
     }
 
-    /// The object's namespace is being deleted.
+    /// Whether the object's namespace is terminating.
     pub fn is_in_a_namespace_that_goes(&self) -> bool {
         let causes = self.status().and_then(|status| status.details.as_ref()).map(|details| &details.causes);
         causes.into_iter().flatten().any(|cause| cause.reason == "NamespaceTerminating")
     }
 }
 
-/// A bounded client.
+/// A client whose calls are bounded.
 #[derive(Clone)]
 pub struct Calls {
     client: Client,
     timeout: Duration,
     claim: Claim,
     outages: Outages,
-    /// Whether an answer says something about the storage that gateways are in.
+    /// Whether answers say something about the storage of gateways.
     tells: bool,
 }
 
-/// What every namespaced object offers that is read and written here.
+/// What is needed of every namespaced object that is read and written here.
 pub trait Object:
     Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Serialize + Debug
 {
@@ -149,20 +153,20 @@ impl<K> Object for K where
 }
 
 impl Calls {
-    /// Bounds every call of `client` by `timeout`, and every write by `claim` as well.
+    /// Bounds every call of `client` by `timeout`, and every write also by `claim`.
     pub fn new(client: Client, timeout: Duration, claim: Claim, outages: Outages) -> Self {
         Self { client, timeout, claim, outages, tells: true }
     }
 
-    /// The same for Events, which may be in a storage of their own, and which nothing waits for.
+    /// The same for Events, which may have a storage of their own and which nothing waits for.
     pub fn of_events(&self) -> Self {
         Self { tells: false, ..self.clone() }
     }
 
-    /// Reads an object; `None` when there is none.
+    /// Reads an object; `None` if it does not exist.
     ///
     /// # Errors
-    /// When the API server refuses or does not answer.
+    /// If the API server refuses or does not answer.
     pub async fn get<K>(&self, key: &ObjectKey) -> Result<Option<K>, CallError>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
@@ -171,11 +175,11 @@ impl Calls {
         self.within(self.timeout, pin!(api.get_opt(&key.name))).await
     }
 
-    /// Reads the objects of a namespace that a field selector selects, in pages of `page` and at most `pages` of those. Returns
-    /// also whether these are all.
+    /// Lists the objects of a namespace that a field selector selects, at most `pages` pages of `page` objects.
+    /// Returns also whether the list is complete.
     ///
     /// # Errors
-    /// When the API server refuses or does not answer.
+    /// If the API server refuses or does not answer.
     pub async fn list<K: Object>(
         &self,
         namespace: &str,
@@ -195,10 +199,10 @@ impl Calls {
         Ok((all, false))
     }
 
-    /// Creates an object. Returns what was stored, as text.
+    /// Creates an object. Returns the stored object as JSON text.
     ///
     /// # Errors
-    /// When the API server refuses or does not answer.
+    /// If the API server refuses or does not answer.
     pub async fn create<K: Object>(&self, object: &K) -> Result<String, CallError> {
         let call = async {
             let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
@@ -208,10 +212,11 @@ impl Calls {
         self.write(pin!(call)).await
     }
 
-    /// Replaces an object, if it is still of the uid and version that `object` carries. Returns what was stored, as text.
+    /// Replaces an object, if its uid and version are still those of `object`. Returns the stored object as
+    /// JSON text.
     ///
     /// # Errors
-    /// When the API server refuses or does not answer.
+    /// If the API server refuses or does not answer.
     pub async fn replace<K: Object>(&self, object: &K) -> Result<String, CallError> {
         let call = async {
             let name = ObjectKey::of(object).name;
@@ -222,26 +227,26 @@ impl Calls {
         self.write(pin!(call)).await
     }
 
-    /// Sends a request whose answer is not decoded here: it repeats the object, of which little is looked at.
+    /// Sends a request without decoding its answer, which repeats the object; little of it is read.
     async fn unread(&self, verb: &'static str, mut request: http::Request<Vec<u8>>) -> Result<String, kube::Error> {
         request.extensions_mut().insert(verb);
         self.client.request_text(request).await
     }
 
-    /// Replaces an object's status, if it is still of the version that `object` carries.
+    /// Replaces an object's status, if its version is still that of `object`.
     ///
     /// # Errors
-    /// When the API server refuses or does not answer.
+    /// If the API server refuses or does not answer.
     pub async fn replace_status<K: Object>(&self, object: &K) -> Result<K, CallError> {
         let ObjectKey { namespace, name } = ObjectKey::of(object);
         let api = self.api(&namespace);
         self.write(pin!(api.replace_status(&name, &post(), object))).await
     }
 
-    /// Merges a patch into an object's status.
+    /// Applies a merge patch to an object's status.
     ///
     /// # Errors
-    /// When the API server refuses or does not answer.
+    /// If the API server refuses or does not answer.
     pub async fn merge_status<K: Object>(
         &self,
         key: &ObjectKey,
@@ -253,20 +258,20 @@ impl Calls {
         self.write(pin!(api.patch_status(&key.name, &params, &Patch::Merge(patch)))).await
     }
 
-    /// Merges a patch into an object.
+    /// Applies a merge patch to an object.
     ///
     /// # Errors
-    /// When the API server refuses or does not answer.
+    /// If the API server refuses or does not answer.
     pub async fn merge<K: Object>(&self, key: &ObjectKey, patch: &serde_json::Value) -> Result<K, CallError> {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let api = self.api(&key.namespace);
         self.write(pin!(api.patch(&key.name, &params, &Patch::Merge(patch)))).await
     }
 
-    /// Applies an object for `manager`, whose fields it is to have from then on, whoever had them before.
+    /// Applies an object (server-side apply) for `manager`, which takes its fields over from other managers.
     ///
     /// # Errors
-    /// When the API server refuses or does not answer.
+    /// If the API server refuses or does not answer.
     pub async fn apply<K: Object>(
         &self,
         manager: &str,
@@ -278,10 +283,10 @@ impl Calls {
         self.write(pin!(api.patch(&key.name, &params, &Patch::Apply(object)))).await
     }
 
-    /// Deletes the object of this uid; one that is gone already counts as deleted.
+    /// Deletes the object with this uid. One that is gone already counts as deleted.
     ///
     /// # Errors
-    /// When the API server refuses or does not answer.
+    /// If the API server refuses or does not answer.
     pub async fn delete<K: Object>(&self, key: &ObjectKey, uid: &str) -> Result<(), CallError> {
         let this = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let params = DeleteParams::background().preconditions(this);
@@ -297,15 +302,15 @@ impl Calls {
         Api::namespaced(self.client.clone(), namespace)
     }
 
-    /// Nothing is sent unless this process is leader at this moment.
+    /// Sends nothing unless this process is leader at this moment.
     async fn write<T>(&self, call: Pin<&mut impl Future<Output = Result<T, kube::Error>>>) -> Result<T, CallError> {
         let mut call = pin!(self.within(self.timeout, call));
-        // Asked at every step and not once: between the first step and the sending a connection
-        // may have to be made, and the process may have been frozen meanwhile.
+        // The claim is checked at every poll and not once: before the request is sent a connection may have to
+        // be made, and the process may have been frozen meanwhile.
         let mut step = poll_fn(|cx| {
             if self.claim.is_valid() { call.as_mut().poll(cx) } else { Poll::Ready(Err(CallError::NotLeader)) }
         });
-        // A write that hangs ends before another may lead, and goes on for as long as the claim is renewed meanwhile.
+        // A write that hangs ends before another operator may lead. It continues while the claim is renewed.
         let written = loop {
             let Some(left) = self.claim.remaining() else { break step.await };
             match tokio::time::timeout(left, &mut step).await {
@@ -332,7 +337,7 @@ impl Calls {
                 let error = CallError::from(error);
                 if out_of_reach {
                     self.outages.began();
-                } else if self.tells && error.meaning() == Some(Meaning::Away) {
+                } else if self.tells && error.error_kind() == Some(ErrorKind::Unavailable) {
                     self.outages.cannot_write(&error.to_string());
                 }
                 Err(error)
@@ -350,7 +355,7 @@ pub fn is_out_of_reach(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::ReadEvents(_))
 }
 
-/// Where objects like this one are kept.
+/// The URL path of objects of this kind.
 fn path_of<K: Object>(object: &K) -> Request {
     Request::new(K::url_path(&(), object.meta().namespace.as_deref()))
 }
@@ -375,8 +380,8 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::cluster::pulse::Pulses;
-    use crate::cluster::reachability::LastHeard;
+    use crate::cluster::heartbeat::Heartbeats;
+    use crate::cluster::reachability::LastContact;
 
     /// An API server that counts requests and gives back what it is sent.
     #[derive(Clone, Default)]
@@ -404,7 +409,7 @@ mod tests {
 
     /// Creates an object, for which there are 15 seconds.
     async fn create(client: Client, claim: Claim) -> Result<String, CallError> {
-        let (outages, _) = Outages::new(client.clone(), LastHeard::default(), Pulses::default(), String::new());
+        let (outages, _) = Outages::new(client.clone(), LastContact::default(), Heartbeats::default(), String::new());
         let calls = Calls::new(client, Duration::from_secs(15), claim, outages);
         let mut service = Service::default();
         service.metadata.namespace = Some("a".to_owned());
@@ -436,6 +441,17 @@ mod tests {
             renews.extend(Instant::now() + Duration::from_secs(10));
         });
         create(slow(), claim).await.unwrap();
+    }
+
+    #[test]
+    fn whatever_a_server_says_an_error_says_on_a_line_of_bounded_length() {
+        let words = format!("evil\u{1b}]52;c;eA==\u{7}\u{9b}31m\u{202e}\u{200b}\r\n{}", "a".repeat(9_000));
+        let status = Status { message: words.clone(), ..Status::default() };
+        for error in [kube::Error::Api(Box::new(status)), kube::Error::Service(words.into())] {
+            let told = CallError::from(error).to_string();
+            assert!(told.contains("evil]52;c;eA==31m aa") && told.chars().count() == LONGEST + 1, "{told:?}");
+            assert!(!told.contains(crate::shown::is_hidden), "{told:?}");
+        }
     }
 
     #[tokio::test]

@@ -1,39 +1,42 @@
-//! Whether this process may write at this moment.
+//! The leadership claim: whether this process may write at this moment.
 //!
-//! A claim is a moment on this process's own monotonic clock. It expires by itself: a process that was frozen, or cut
-//! off, finds it expired when it comes back, whatever the Lease says meanwhile.
+//! A claim is a deadline on this process's own monotonic clock. It expires by itself: a process that was frozen
+//! or cut off finds it expired when it resumes, whatever the Lease says meanwhile.
+//!
+//! **Architecture invariant:** nothing is written without a valid claim. This module knows neither the Lease
+//! nor the API server.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Whether this process may write, asked before every write.
+/// The right to write, checked before every write.
 #[derive(Clone, Debug)]
 pub struct Claim(Arc<Mutex<Until>>);
 
 #[derive(Clone, Copy, Debug)]
 enum Until {
-    /// There is no election: nobody else writes.
+    /// No election takes place: nobody else writes.
     Always,
-    /// Leader until then.
+    /// Leader until this moment.
     Instant(Instant),
     /// Not leader.
     Never,
 }
 
 impl Claim {
-    /// The claim of the only operator.
+    /// The claim of an operator without an election.
     pub fn unconditional() -> Self {
         Self(Arc::new(Mutex::new(Until::Always)))
     }
 
-    /// A claim that is yet to be won.
+    /// A claim that is not won yet.
     pub fn none() -> Self {
         Self(Arc::new(Mutex::new(Until::Never)))
     }
 
-    /// For how long writes may still be under way; `None`: for ever.
+    /// How long writes may still be in flight; `None`: no limit.
     pub fn remaining(&self) -> Option<Duration> {
         match *self.lock() {
             Until::Always => None,
@@ -47,18 +50,18 @@ impl Claim {
         self.remaining().is_none_or(|left| !left.is_zero())
     }
 
-    /// Leader until then.
+    /// Extends the claim to this moment.
     pub fn extend(&self, until: Instant) {
         *self.lock() = Until::Instant(until);
     }
 
-    /// Not leader any more.
+    /// Gives up leadership.
     pub fn give_up(&self) {
         *self.lock() = Until::Never;
     }
 
     fn lock(&self) -> MutexGuard<'_, Until> {
-        // One assignment: a panic elsewhere cannot leave it half-written.
+        // A single assignment, so a panic elsewhere cannot leave it half-written.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

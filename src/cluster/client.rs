@@ -1,4 +1,7 @@
-//! The way to the API server: how it is found, and what is noted of every request.
+//! The client for the API server: configuration, metrics and connections.
+//!
+//! **Architecture invariant:** connections of a claim end with it, so a request that waits on a connection is
+//! never sent after the claim has expired.
 
 use std::future::poll_fn;
 use std::path::Path;
@@ -18,16 +21,16 @@ use tower::layer::layer_fn;
 use tower::{BoxError, Service};
 
 use super::claim::Claim;
+use super::heartbeat::Heartbeats;
 use super::kubeconfig;
-use super::pulse::Pulses;
-use super::reachability::LastHeard;
+use super::reachability::LastContact;
 use crate::metrics::Metrics;
 use crate::metrics::labels::{Resource, Verb};
 
-/// Reads how the API server is reached, without asking it. `identity` is who asks.
+/// Reads how to reach the API server, without contacting it. `identity` goes into the user agent.
 ///
 /// # Errors
-/// When there is no usable kubeconfig and no service account.
+/// If there is neither a usable kubeconfig nor a service account.
 pub async fn client_config(
     kubeconfig: Option<&Path>,
     context: Option<String>,
@@ -38,39 +41,42 @@ pub async fn client_config(
     config.default_retry = false;
     config.headers.push((HeaderName::from_static("user-agent"), user_agent(identity)?));
     config.connect_timeout = Some(Duration::from_secs(5));
-    // Longer than a watch lasts, so that only a connection that is dead ends by it.
+    // Longer than a watch, so that only a dead connection times out.
     config.read_timeout = Some(Duration::from_secs(90));
     config.reset_reader_on_write = true;
     Ok(config)
 }
 
-/// Who asks, for the API server's audit log.
+/// The user agent, for the API server's audit log.
 fn user_agent(identity: &str) -> anyhow::Result<HeaderValue> {
     HeaderValue::from_str(&format!("phasegate/{} ({identity})", env!("CARGO_PKG_VERSION")))
-        .with_context(|| format!("the identity {identity:?} cannot be sent in a header"))
+        .with_context(|| format!("identity {identity:?} is not a valid header value"))
 }
 
-/// A client that counts its requests and notes when it was answered. What it has to send is sent while
-/// `claim` is valid.
+/// A client that counts requests and records answers. It sends only while `claim` is valid.
 ///
 /// # Errors
-/// When the address or the credentials cannot be used.
+/// If the address or the credentials cannot be used.
 pub fn connect(
     config: Config,
     claim: &Claim,
     metrics: &Metrics,
-    heard: &LastHeard,
-    pulses: &Pulses,
+    last_contact: &LastContact,
+    heartbeats: &Heartbeats,
 ) -> anyhow::Result<Client> {
     let builder = ClientBuilder::try_from((config, Fence { claim: claim.clone(), connections: Arc::default() }))
-        .context("the API server's address or credentials cannot be used")?;
-    let noted =
-        layer_fn(|inner| Noted { inner, metrics: metrics.clone(), heard: heard.clone(), pulses: pulses.clone() });
-    Ok(builder.with_layer(&noted).build())
+        .context("invalid API server address or credentials")?;
+    let instrumented = layer_fn(|inner| Instrumented {
+        inner,
+        metrics: metrics.clone(),
+        last_contact: last_contact.clone(),
+        heartbeats: heartbeats.clone(),
+    });
+    Ok(builder.with_layer(&instrumented).build())
 }
 
-/// Runs connections for as long as a claim is valid, and the client is there. A request that was handed to a connection,
-/// and not yet sent when the process was frozen, is not sent when it thaws without its claim.
+/// Runs connections while a claim is valid and the client exists. A request that was handed to a connection
+/// before the process was frozen is not sent when it resumes without its claim.
 #[derive(Clone)]
 struct Fence {
     claim: Claim,
@@ -87,15 +93,15 @@ impl Executor<Pin<Box<dyn Future<Output = ()> + Send>>> for Fence {
     }
 }
 
-/// Notes every request and its answer.
-struct Noted<S> {
+/// Middleware that records every request and its answer.
+struct Instrumented<S> {
     inner: S,
     metrics: Metrics,
-    heard: LastHeard,
-    pulses: Pulses,
+    last_contact: LastContact,
+    heartbeats: Heartbeats,
 }
 
-impl<S, B> Service<Request<Body>> for Noted<S>
+impl<S, B> Service<Request<Body>> for Instrumented<S>
 where
     S: Service<Request<Body>, Response = Response<B>, Error = BoxError>,
     S::Future: Send + 'static,
@@ -112,25 +118,30 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let verb = verb(&request);
         let path = request.uri().path().to_owned();
-        let asked =
-            Asked { metrics: self.metrics.clone(), verb, resource: resource(&path), code: None, began: Instant::now() };
-        let (heard, pulses) = (self.heard.clone(), self.pulses.clone());
+        let pending = PendingRequest {
+            metrics: self.metrics.clone(),
+            verb,
+            resource: resource(&path),
+            code: None,
+            began: Instant::now(),
+        };
+        let (last_contact, heartbeats) = (self.last_contact.clone(), self.heartbeats.clone());
         let answer = self.inner.call(request);
         Box::pin(async move {
-            let mut asked = asked;
+            let mut pending = pending;
             let answer = answer.await?;
-            heard.now();
-            asked.code = Some(answer.status());
+            last_contact.now();
+            pending.code = Some(answer.status());
             if matches!(verb, Verb::List | Verb::Watch) && answer.status().is_success() {
-                pulses.answered(&path);
+                heartbeats.answered(&path);
             }
             Ok(answer)
         })
     }
 }
 
-/// A request, which is counted when it is answered or given up.
-struct Asked {
+/// A request in flight. It is counted when it is answered or dropped.
+struct PendingRequest {
     metrics: Metrics,
     verb: Verb,
     resource: Resource,
@@ -138,14 +149,14 @@ struct Asked {
     began: Instant,
 }
 
-impl Drop for Asked {
+impl Drop for PendingRequest {
     fn drop(&mut self) {
         let code = self.code.as_ref().map_or("none", StatusCode::as_str);
         self.metrics.requested(self.verb, self.resource, code, self.began.elapsed());
     }
 }
 
-/// The verb as RBAC names it, from what kube says that a request is.
+/// The RBAC verb of a request, from kube's request extensions.
 fn verb(request: &Request<Body>) -> Verb {
     match request.extensions().get::<&'static str>().copied() {
         Some("list") => Verb::List,
@@ -158,10 +169,9 @@ fn verb(request: &Request<Body>) -> Verb {
     }
 }
 
-/// The resource that a path is about: one of those that the operator knows, so that no name
-/// becomes a label.
+/// The resource in a URL path, if the operator knows it. No other name becomes a label.
 fn resource(path: &str) -> Resource {
-    // /api/v1/… or /apis/GROUP/VERSION/…, then for what is in a namespace namespaces/NAME/….
+    // /api/v1/… or /apis/GROUP/VERSION/…, followed by namespaces/NAME/… for namespaced resources.
     let after_version = if path.starts_with("/apis/") { 3 } else { 2 };
     let mut parts = path.split('/').filter(|part| !part.is_empty()).skip(after_version);
     let first = parts.next().unwrap_or_default();

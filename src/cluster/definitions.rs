@@ -1,9 +1,12 @@
-//! Whether the definitions that are installed are those of this version, or take as much.
+//! Checks whether the installed CRDs are those of this version, or accept as much.
 //!
-//! They are read as the API server publishes them to everybody (`/openapi/v3`), so an operator that works on a few
-//! namespaces, and may read nothing that is in none, knows as well. They are read when the process begins and when a
-//! watch of theirs begins anew, as it does when they change; while something is wrong with them, or the process stands
-//! by and watches nothing, now and then.
+//! They are read from `/openapi/v3`, which the API server publishes to everybody, so that an operator without
+//! cluster-wide permissions can check them, too. They are read at startup and whenever a watch of them
+//! restarts, as it does when they change; periodically while something is wrong with them, or while this
+//! process is on standby and watches nothing.
+//!
+//! **Architecture invariant:** this module only reads and reports. It writes no definition, and an outdated one
+//! stops no reconcile.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,19 +16,19 @@ use kube::{Client, Resource};
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use super::pulse::Pulses;
+use super::heartbeat::Heartbeats;
 use crate::api::{self, ApiGateway, Environment};
 
-/// How often definitions are read with which something is wrong.
+/// The interval of checks while something is wrong.
 const WRONG: Duration = Duration::from_secs(5);
-/// How often a process reads them that watches nothing.
+/// The interval of checks on standby.
 const STANDING_BY: Duration = Duration::from_secs(60);
-/// How long the API server may take to publish what was applied.
+/// How long the API server may take to publish applied CRDs.
 const PUBLISHING: Duration = Duration::from_secs(2);
-/// How long one reading may take.
+/// The timeout of one read.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How the definitions that are installed are. Clones share it.
+/// The state of the installed CRDs. Clones share it.
 #[derive(Clone, Default)]
 pub struct Definitions {
     trouble: Arc<Mutex<Option<String>>>,
@@ -38,24 +41,24 @@ impl Definitions {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// They may have changed.
+    /// Called when they may have changed.
     pub fn look(&self) {
         self.changed.notify_one();
     }
 
-    /// Reads them whenever it is time, for as long as somebody runs it.
-    pub async fn follow(self, client: Client, watches: Pulses) {
+    /// Checks them whenever due, for as long as the future is polled.
+    pub async fn follow(self, client: Client, watches: Heartbeats) {
         loop {
             let wait = match tokio::time::timeout(TIMEOUT, read(&client)).await {
                 Ok(Ok(trouble)) => {
                     let wrong = trouble.is_some();
                     self.learn(trouble);
-                    if wrong { Some(WRONG) } else { watches.standing().is_empty().then_some(STANDING_BY) }
+                    if wrong { Some(WRONG) } else { watches.health().is_empty().then_some(STANDING_BY) }
                 }
-                // Not everybody may read them: then a status that is refused is what tells.
+                // Without the permission, a refused status reveals outdated CRDs.
                 Ok(Err(error)) if is_forbidden(&error) => None,
                 Ok(Err(error)) => {
-                    tracing::debug!(%error, "the definitions cannot be read");
+                    tracing::debug!(%error, "failed to read the CustomResourceDefinitions");
                     Some(WRONG)
                 }
                 Err(_) => Some(WRONG),
@@ -74,7 +77,7 @@ impl Definitions {
         }
         match &trouble {
             Some(sentence) => tracing::warn!("{sentence}"),
-            None => tracing::info!("the definitions are those of this version, or newer"),
+            None => tracing::info!("the CustomResourceDefinitions are up to date"),
         }
         *known = trouble;
     }
@@ -94,31 +97,30 @@ fn is_forbidden(error: &anyhow::Error) -> bool {
 async fn read(client: &Client) -> anyhow::Result<Option<String>> {
     let version = ApiGateway::api_version(&());
     let path = format!("/openapi/v3/apis/{version}");
-    let request = http::Request::get(path).body(Vec::new()).context("the request cannot be built")?;
+    let request = http::Request::get(path).body(Vec::new()).context("failed to build the request")?;
     match client.request::<Value>(request).await {
         Ok(published) => judge(&published),
-        Err(kube::Error::Api(status)) if status.code == 404 => {
-            Ok(Some(format!("the API server does not know {version}; apply the custom resource definitions ({APPLY})")))
-        }
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Some(format!(
+            "the API server does not serve {version}: install the CustomResourceDefinitions ({APPLY})"
+        ))),
         Err(error) => Err(error.into()),
     }
 }
 
 const APPLY: &str = "kubectl apply --server-side -f crds";
 
-/// What is wrong with definitions as they are published.
+/// What is wrong with the published CRDs.
 fn judge(published: &Value) -> anyhow::Result<Option<String>> {
     for kind in [ApiGateway::kind(&()), Environment::kind(&())] {
         let Some(schema) = schema_of(published, &kind) else {
             return Ok(Some(format!(
-                "the API server does not know the kind {kind}; apply the custom resource definitions ({APPLY})"
+                "the API server does not serve the kind {kind}: install the CustomResourceDefinitions ({APPLY})"
             )));
         };
-        if let Some(field) = api::lacking(&kind, schema)? {
+        if let Some(field) = api::missing_from_crd(&kind, schema)? {
             return Ok(Some(format!(
-                "the custom resource definitions are older than this operator: {kind} does not take all that it writes \
-                 to {field}. Gateways are worked on all the same, but not everything is recorded; apply the definitions \
-                 of this version ({APPLY})"
+                "the CustomResourceDefinitions are older than this operator: {kind} lacks {field}. Reconciliation \
+                 continues, but part of the status is not stored. Apply the definitions of this version ({APPLY})"
             )));
         }
     }
@@ -164,9 +166,9 @@ mod tests {
             let status = &mut all["apigateways"]["properties"]["status"]["properties"];
             drop(status.as_object_mut().unwrap().remove("subject"));
         });
-        assert!(older.contains("older than this operator: ApiGateway does not take"), "{older}");
+        assert!(older.contains("older than this operator: ApiGateway lacks"), "{older}");
         assert!(older.contains("status.subject") && older.contains(APPLY), "{older}");
         let gone = said(|all| drop(all.as_object_mut().unwrap().remove("environments")));
-        assert!(gone.starts_with("the API server does not know the kind Environment; apply"), "{gone}");
+        assert!(gone.starts_with("the API server does not serve the kind Environment: install"), "{gone}");
     }
 }

@@ -1,4 +1,4 @@
-//! How the API server is found: as kubectl finds it, or as a pod does.
+//! Finds the API server: through a kubeconfig as kubectl does, or through a service account as a pod does.
 
 use std::path::Path;
 
@@ -6,11 +6,10 @@ use anyhow::{Context as _, anyhow};
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 
-/// Reads a kubeconfig, found as kubectl finds it, or in a pod its service account where neither a kubeconfig nor
-/// anything of one is named.
+/// Reads the kubeconfig that kubectl would use. In a pod without any, uses its service account.
 ///
 /// # Errors
-/// When there is no usable kubeconfig and no service account.
+/// If there is neither a usable kubeconfig nor a service account.
 pub async fn read(path: Option<&Path>, options: &KubeConfigOptions) -> anyhow::Result<Config> {
     match path {
         Some(path) => match Kubeconfig::read_from(path) {
@@ -23,14 +22,14 @@ pub async fn read(path: Option<&Path>, options: &KubeConfigOptions) -> anyhow::R
         let in_a_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
         let named = options.context.is_some() || options.cluster.is_some() || options.user.is_some();
         if path.is_none() && !named && in_a_pod {
-            return Config::incluster().context("the pod's service account cannot be used");
+            return Config::incluster().context("failed to load the pod's service account");
         }
-        Err(complaint(error, path))
+        Err(described(error, path))
     })
 }
 
-/// What is wrong with the kubeconfig, and with which; never what else is in it.
-fn complaint(error: KubeconfigError, path: Option<&Path>) -> anyhow::Error {
+/// What is wrong with which kubeconfig. Never includes other content of the file.
+fn described(error: KubeconfigError, path: Option<&Path>) -> anyhow::Error {
     let kubeconfig = match (&error, path) {
         (KubeconfigError::ReadConfig(_, path), _) => format!("kubeconfig {}", path.display()),
         (_, Some(path)) => format!("kubeconfig {}", path.display()),
@@ -39,9 +38,9 @@ fn complaint(error: KubeconfigError, path: Option<&Path>) -> anyhow::Error {
     match error {
         KubeconfigError::ReadConfig(error, _) => anyhow!("{kubeconfig}: {error}"),
         KubeconfigError::Parse(error) => {
-            let complaint = error.to_string();
-            let place = complaint.lines().next().unwrap_or_default().trim_start_matches("error: ");
-            anyhow!("{kubeconfig} is no kubeconfig: {place}")
+            let described = error.to_string();
+            let place = described.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            anyhow!("{kubeconfig} is not a kubeconfig: {place}")
         }
         KubeconfigError::CurrentContextNotSet => anyhow!("{kubeconfig} has no current context"),
         KubeconfigError::LoadContext(context) => anyhow!("{kubeconfig} has no context {context:?}"),

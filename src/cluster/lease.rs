@@ -1,9 +1,10 @@
-//! Leadership: one operator of several writes. A claim expires by itself.
+//! Leader election through a Lease.
 //!
-//! The Lease object is changed by compare-and-swap on its resourceVersion. What this process
-//! believes of its own leadership is a moment on its own monotonic clock, counted from
-//! *before* the renewal was sent; every write asks for it first. A process that was frozen, or
-//! cut off, finds its claim expired when it comes back, whatever the Lease says meanwhile.
+//! The Lease is updated by compare-and-swap on its resourceVersion. The leader's claim is a deadline on its own
+//! monotonic clock, counted from *before* the renewal was sent, and every write checks it. A process that was
+//! frozen or cut off finds its claim expired when it resumes, whatever the Lease says meanwhile.
+//!
+//! **Architecture invariant:** at most one operator writes at any time, without synchronized clocks.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,30 +18,30 @@ use super::calls::{CallError, Calls};
 use super::claim::Claim;
 use crate::api::ObjectKey;
 
-/// How leadership is decided.
+/// The parameters of an election.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Election {
     /// The Lease.
     pub lease: ObjectKey,
-    /// Who we are. No two processes may be the same.
+    /// The identity of this process; unique.
     pub identity: String,
-    /// What we work on, in words: operators with different tasks do not take over from each other.
+    /// What this operator works on, as text. Operators with different tasks do not take over from each other.
     pub works_on: String,
-    /// How long others wait for a leader that says nothing.
+    /// How long others wait for a leader that does not renew.
     pub duration: Duration,
-    /// How long a leader believes in a claim that it could not renew: shorter than others
-    /// wait, by more than clocks can drift apart in that time.
+    /// How long a leader trusts a claim that it could not renew. Shorter than the wait of others, by more than
+    /// clocks drift in that time.
     pub renew_deadline: Duration,
-    /// How often a leader says that it is there, and the others look.
+    /// How often the leader renews and the others try.
     pub retry_period: Duration,
 }
 
 /// Annotation of the Lease: what its holder works on.
 const WORKS_ON_ANNOTATION: &str = "phasegate.dev/works-on";
 
-/// How the last try to get or keep the Lease ended, for whoever shows it.
+/// The result of the last try, for health checks.
 #[derive(Clone, Default)]
-pub struct LeaseStanding(Arc<Mutex<Tried>>);
+pub struct LeaseHealth(Arc<Mutex<Tried>>);
 
 #[derive(Clone, Default)]
 struct Tried {
@@ -49,19 +50,19 @@ struct Tried {
     waits_for: Option<String>,
 }
 
-impl LeaseStanding {
-    /// Whether the Lease was looked at in the last try, so that this process could take over.
+impl LeaseHealth {
+    /// Whether this process read the Lease in its last try and so could take over.
     pub fn stands_by(&self) -> bool {
         let tried = self.lock();
         tried.once && tried.trouble.is_none()
     }
 
-    /// What keeps this process from the Lease.
+    /// Why this process could not get or keep the Lease.
     pub fn trouble(&self) -> Option<String> {
         self.lock().trouble.clone()
     }
 
-    /// Whose Lease this process waits for, and since when it is theirs.
+    /// Who holds the Lease, and since when.
     pub fn waits_for(&self) -> Option<String> {
         self.lock().waits_for.clone()
     }
@@ -71,31 +72,31 @@ impl LeaseStanding {
     }
 
     fn lock(&self) -> MutexGuard<'_, Tried> {
-        // Each use is one assignment.
+        // A single assignment each.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Takes part in an election.
+/// A participant of an election.
 pub struct Candidate {
     calls: Calls,
     election: Election,
     claim: Claim,
-    standing: LeaseStanding,
+    health: LeaseHealth,
     seen: Option<Seen>,
-    rival: Option<Rival>,
+    other_holder: Option<OtherHolder>,
 }
 
-/// Who has the Lease.
+/// The current holder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Rival {
+struct OtherHolder {
     holder: String,
     since: Option<MicroTime>,
-    /// Absent where an earlier version holds it.
+    /// Absent if an earlier version holds it.
     works_on: Option<String>,
 }
 
-impl Rival {
+impl OtherHolder {
     fn of(lease: &Lease) -> Option<Self> {
         Some(Self {
             holder: holder(lease)?.clone(),
@@ -104,7 +105,7 @@ impl Rival {
         })
     }
 
-    /// Whether what the holder works on is nothing that we could take over.
+    /// Whether the holder works on something that this operator could not take over.
     fn has_another_task(&self, election: &Election) -> bool {
         self.works_on.as_ref().is_some_and(|theirs| *theirs != election.works_on)
     }
@@ -112,10 +113,10 @@ impl Rival {
     fn sentence(&self, election: &Election) -> String {
         let Election { lease, works_on, .. } = election;
         let since = self.since.as_ref().map(|since| format!(" since {}", since.0)).unwrap_or_default();
-        let held = format!("stands by: the Lease {lease} is held by {}{since}", self.holder);
+        let held = format!("standby: Lease {lease} is held by {}{since}", self.holder);
         match &self.works_on {
             Some(theirs) if self.has_another_task(election) => format!(
-                "{held}, which works on {theirs}, and this operator on {works_on}: give it a Lease of its own \
+                "{held}, which reconciles {theirs}; this operator reconciles {works_on} and needs its own Lease \
                  (--lease-name)"
             ),
             _ => held,
@@ -123,16 +124,16 @@ impl Rival {
     }
 }
 
-/// Another's claim, and since when it has not changed, by our own clock.
+/// Another holder's version of the Lease, and since when it is unchanged, by our own clock.
 struct Seen {
     version: Option<String>,
     at: Instant,
 }
 
 impl Candidate {
-    /// A candidate who is not leader yet. `calls` are not themselves bound to the claim.
-    pub fn new(calls: Calls, election: Election, claim: Claim, standing: LeaseStanding) -> Self {
-        Self { calls, election, claim, standing, seen: None, rival: None }
+    /// A candidate that is not leader yet. `calls` must not be bound to the claim itself.
+    pub fn new(calls: Calls, election: Election, claim: Claim, health: LeaseHealth) -> Self {
+        Self { calls, election, claim, health, seen: None, other_holder: None }
     }
 
     /// Returns once this process is leader.
@@ -144,13 +145,13 @@ impl Candidate {
                     return;
                 }
                 Ok(false) => {}
-                Err(error) => tracing::warn!(%error, "the Lease cannot be had; it is tried again"),
+                Err(error) => tracing::warn!(%error, "failed to acquire the Lease; retrying"),
             }
             tokio::time::sleep(self.election.retry_period).await;
         }
     }
 
-    /// Renews the claim, and returns once it is lost.
+    /// Renews the claim. Returns once it is lost.
     pub async fn keep(&mut self) {
         while self.claim.is_valid() {
             tokio::time::sleep(self.election.retry_period).await;
@@ -158,19 +159,19 @@ impl Candidate {
                 Ok(true) => {}
                 Ok(false) => {
                     self.claim.give_up();
-                    tracing::warn!("another operator is leader");
+                    tracing::warn!("another replica is leader");
                 }
-                Err(error) => tracing::warn!(%error, "the claim could not be renewed"),
+                Err(error) => tracing::warn!(%error, "failed to renew the Lease in time"),
             }
         }
-        tracing::warn!("leadership is lost; nothing is written until it is won again");
+        tracing::warn!("leadership lost; no writes until this replica is leader again");
     }
 
-    /// Lets another take over at once. Returns when the Lease is not ours any more.
+    /// Releases the Lease, so that another operator takes over at once. Returns when it is released.
     pub async fn release(&mut self) {
         self.claim.give_up();
         while let Err(error) = self.try_to_release().await {
-            tracing::debug!(%error, "the Lease is not released yet");
+            tracing::debug!(%error, "the Lease is not released yet; retrying");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -186,36 +187,39 @@ impl Candidate {
         Ok(())
     }
 
-    /// Tries once to write the Lease, if it is as `wanted`, and shows how it went. True: leader.
+    /// Tries once to write the Lease if `wanted` accepts it, and records the result. Returns whether this
+    /// process is leader.
     async fn attempt(&mut self, wanted: fn(&mut Self, Option<&Lease>) -> bool) -> Result<bool, CallError> {
         let outcome = self.try_once(wanted).await;
-        let waits_for = self.rival.as_ref().filter(|_| matches!(outcome, Ok(false)));
-        let sentence = waits_for.map(|rival| rival.sentence(&self.election));
-        self.standing.tried(outcome.as_ref().err().map(ToString::to_string), sentence);
+        let waits_for = self.other_holder.as_ref().filter(|_| matches!(outcome, Ok(false)));
+        let sentence = waits_for.map(|other_holder| other_holder.sentence(&self.election));
+        self.health.tried(outcome.as_ref().err().map(ToString::to_string), sentence);
         outcome
     }
 
-    /// Remembers who has the Lease, and says so once.
-    fn meets(&mut self, rival: Option<Rival>) {
-        if let Some(rival) = rival.as_ref().filter(|rival| self.rival.as_ref() != Some(rival)) {
-            let sentence = rival.sentence(&self.election);
-            if rival.has_another_task(&self.election) {
+    /// Remembers the holder and logs a new one once.
+    fn remember_holder(&mut self, other_holder: Option<OtherHolder>) {
+        if let Some(other_holder) =
+            other_holder.as_ref().filter(|other_holder| self.other_holder.as_ref() != Some(other_holder))
+        {
+            let sentence = other_holder.sentence(&self.election);
+            if other_holder.has_another_task(&self.election) {
                 tracing::warn!("{sentence}");
             } else {
                 tracing::info!("{sentence}");
             }
         }
-        self.rival = rival;
+        self.other_holder = other_holder;
     }
 
     async fn try_once(&mut self, wanted: fn(&mut Self, Option<&Lease>) -> bool) -> Result<bool, CallError> {
         let before = Instant::now();
         let found = self.calls.get::<Lease>(&self.election.lease).await?;
         if !wanted(self, found.as_ref()) {
-            self.meets(found.as_ref().and_then(Rival::of));
+            self.remember_holder(found.as_ref().and_then(OtherHolder::of));
             return Ok(false);
         }
-        self.rival = None;
+        self.other_holder = None;
         let lease = self.lease(found.clone());
         let outcome = match found {
             None => self.calls.create(&lease).await,
@@ -226,19 +230,19 @@ impl Candidate {
                 self.claim.extend(before + self.election.renew_deadline);
                 Ok(true)
             }
-            // Somebody else was faster.
+            // Another operator was faster.
             Err(error) if error.is_stale() => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// Whether a Lease is ours. One that another held meanwhile is not renewed but won again, with
-    /// nothing left of what was built on the earlier leadership.
+    /// Whether this process holds the Lease. If another held it meanwhile, it is not renewed but must be won
+    /// again, since everything built on the earlier leadership is void.
     fn holds(&mut self, lease: Option<&Lease>) -> bool {
         lease.and_then(holder) == Some(&self.election.identity)
     }
 
-    /// Whether a Lease is ours, free, or has not changed for as long as its holder had.
+    /// Whether the Lease is ours, free, or unchanged for as long as its holder's duration.
     fn may_take(&mut self, lease: Option<&Lease>) -> bool {
         let Some(lease) = lease else { return true };
         match holder(lease) {

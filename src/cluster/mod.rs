@@ -1,21 +1,22 @@
-//! The way to the API server: what may be sent, what is sent, and what is noted of every answer.
+//! Access to the API server: client, calls, leader election, Events and reachability.
 //!
-//! May import the core and `metrics`. Invariants: every write is bounded in time and by the [`claim`] at every step of its
-//! way, and no call is repeated here. The plugin needs of it how the API server is found, and how to wait.
+//! **Architecture invariant:** this module imports only the core and `metrics`. Every write is bounded in time
+//! and by the [`claim`] at each step of its way, and no call is repeated here. The plugin uses only
+//! `kubeconfig` and `backoff`.
 
 pub mod backoff;
 pub mod kubeconfig;
 
-/// How many objects are read at once of kinds that may be large. One has at most what etcd takes, 1.5 MiB, so that a page has
+/// The page size for kinds with large objects. An object has at most what etcd accepts, 1.5 MiB, so a page has
 /// at most 38.
 pub const PAGE: u32 = 25;
 
 #[cfg(feature = "operator")]
-pub mod answer;
-#[cfg(feature = "operator")]
 pub mod claim;
 #[cfg(feature = "operator")]
-pub mod pulse;
+pub mod error_kind;
+#[cfg(feature = "operator")]
+pub mod heartbeat;
 #[cfg(feature = "operator")]
 pub mod reachability;
 

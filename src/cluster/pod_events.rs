@@ -1,10 +1,12 @@
-//! What the Events of pods say: a probe's answer, that it was a probe which ended a container, a volume that cannot be
-//! mounted. No status has it.
+//! Reads the Events of pods for what no status says: a probe's result, that a probe ended a container, a volume
+//! that cannot be mounted.
 //!
-//! They are read, not watched, and only where a pod is silent: API servers keep no cache of Events, so each
-//! watch would have them look at every Event of the cluster, and begin anew every few minutes. All the silent
-//! pods of a namespace are answered from one list, which may be a few seconds old: the API server reads all
-//! Events of a namespace for it, whoever they are about.
+//! Events are read, not watched, and only for a pod whose status explains nothing. API servers have no watch
+//! cache for Events: a watch would make them scan all Events of the cluster and restart every few minutes. One
+//! list, up to a few seconds old, serves all such pods of a namespace, since the API server reads all Events of
+//! the namespace for it anyway.
+//!
+//! **Architecture invariant:** a failed read is an empty list. Missing Events fail no pass.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,44 +17,44 @@ use k8s_openapi::jiff::Timestamp;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::calls::Calls;
-use crate::decide::observed::{Answer, Complaint, PodTrouble, Silence, Trouble};
+use crate::decide::observed::{PodEvent, PodTrouble, ProbeResult, Trouble, UnexplainedWait};
 
-/// What is asked for: not what the status of a pod says as well, nor what is told of every pod.
-const COMPLAINTS: &str = "regarding.kind=Pod,reason!=FailedScheduling,reason!=BackOff,reason!=Failed,\
+/// Leaves out what the status says as well, and what is reported for every pod.
+const FIELD_SELECTOR: &str = "regarding.kind=Pod,reason!=FailedScheduling,reason!=BackOff,reason!=Failed,\
     reason!=Scheduled,reason!=Pulling,reason!=Pulled,reason!=Created,reason!=Started,reason!=SuccessfulAttachVolume";
 
-/// How much is read of a namespace: an Event has little more than a kilobyte, and whoever may write Events writes as many as
-/// they like. Where there are more, a pod that is not among those is asked about alone.
+/// The bound of a namespace's list. An Event has little more than a kilobyte, and anybody may write any number.
+/// A pod that is not on a truncated list is read alone.
 const OF_NAMESPACE: (u32, usize) = (500, 4);
 
-/// How much is read of one pod.
+/// The bound of one pod's list.
 const OF_POD: (u32, usize) = (200, 1);
 
-/// For how long a list answers whoever asks.
+/// How long a list is reused.
 const FRESH: Duration = Duration::from_secs(4);
 
-/// The lists of Events of those namespaces that were asked about a moment ago.
+/// Recent lists of Events by namespace.
 #[derive(Default)]
-pub struct Complaints {
-    namespaces: Mutex<HashMap<String, Arc<AsyncMutex<Option<Heard>>>>>,
+pub struct PodEvents {
+    namespaces: Mutex<HashMap<String, Arc<AsyncMutex<Option<EventList>>>>>,
 }
 
-struct Heard {
+struct EventList {
     at: Instant,
-    by_pod: HashMap<String, Vec<Said>>,
-    /// Whether that is all there is.
+    by_pod: HashMap<String, Vec<EventSummary>>,
+    /// Whether the list is complete.
     complete: bool,
 }
 
 /// One Event about a pod.
-struct Said {
+struct EventSummary {
     reason: String,
     container: Option<String>,
     words: String,
     last: Option<Timestamp>,
 }
 
-impl Heard {
+impl EventList {
     fn is_fresh(&self) -> bool {
         self.is_younger_than(FRESH)
     }
@@ -62,34 +64,34 @@ impl Heard {
     }
 }
 
-impl Complaints {
-    /// What the Events say about a silent pod.
-    pub async fn about(&self, calls: &Calls, namespace: &str, silence: &Silence) -> Option<Complaint> {
+impl PodEvents {
+    /// What the Events say about a pod whose trouble its status does not explain.
+    pub async fn about(&self, calls: &Calls, namespace: &str, unexplained: &UnexplainedWait) -> Option<PodEvent> {
         let place = self.place(namespace);
-        // Whoever asks meanwhile waits for this list instead of asking for another.
-        let mut heard = place.lock().await;
-        // What ended a container was said just before it ended.
-        let oldest = if silence.about.trouble.may_be_a_probes() { FRESH.min(silence.lasted) } else { FRESH };
-        if !heard.as_ref().is_some_and(|heard| heard.is_younger_than(oldest)) {
-            let (events, complete) = read(calls, namespace, COMPLAINTS, OF_NAMESPACE).await;
-            *heard = Some(Heard { at: Instant::now(), by_pod: by_pod(events), complete });
+        // Concurrent callers wait for this list instead of requesting another.
+        let mut list = place.lock().await;
+        // The Event about the end of a container comes just before it.
+        let oldest = if unexplained.about.trouble.may_be_a_probes() { FRESH.min(unexplained.lasted) } else { FRESH };
+        if !list.as_ref().is_some_and(|list| list.is_younger_than(oldest)) {
+            let (events, complete) = read(calls, namespace, FIELD_SELECTOR, OF_NAMESPACE).await;
+            *list = Some(EventList { at: Instant::now(), by_pod: by_pod(events), complete });
         }
-        let heard = heard.as_mut()?;
-        let pod = &silence.about.pod;
-        if !heard.complete && !heard.by_pod.contains_key(pod) {
-            let fields = format!("{COMPLAINTS},regarding.name={pod}");
+        let list = list.as_mut()?;
+        let pod = &unexplained.about.pod;
+        if !list.complete && !list.by_pod.contains_key(pod) {
+            let fields = format!("{FIELD_SELECTOR},regarding.name={pod}");
             let (events, _) = read(calls, namespace, &fields, OF_POD).await;
-            let said = by_pod(events).remove(pod).unwrap_or_default();
-            heard.by_pod.insert(pod.clone(), said);
+            let summaries = by_pod(events).remove(pod).unwrap_or_default();
+            list.by_pod.insert(pod.clone(), summaries);
         }
-        complaint(heard.by_pod.get(pod)?, &silence.about)
+        pod_event(list.by_pod.get(pod)?, &unexplained.about)
     }
 
-    fn place(&self, namespace: &str) -> Arc<AsyncMutex<Option<Heard>>> {
-        // Every use is one call, so that a panic elsewhere leaves the map whole.
+    fn place(&self, namespace: &str) -> Arc<AsyncMutex<Option<EventList>>> {
+        // A single call each, so a panic elsewhere leaves the map whole.
         let mut namespaces = self.namespaces.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_fresh = |place: &Arc<AsyncMutex<Option<Heard>>>| match place.try_lock() {
-            Ok(heard) => heard.as_ref().is_some_and(Heard::is_fresh),
+        let is_fresh = |place: &Arc<AsyncMutex<Option<EventList>>>| match place.try_lock() {
+            Ok(list) => list.as_ref().is_some_and(EventList::is_fresh),
             Err(_) => true,
         };
         namespaces.retain(|name, place| name == namespace || is_fresh(place));
@@ -97,20 +99,20 @@ impl Complaints {
     }
 }
 
-/// Events, and whether these are all. Where they cannot be read there are none.
+/// Lists Events, and whether the list is complete. An unreadable list counts as empty.
 async fn read(calls: &Calls, namespace: &str, fields: &str, most: (u32, usize)) -> (Vec<Event>, bool) {
     calls.of_events().list::<Event>(namespace, fields, most).await.unwrap_or_else(|error| {
         tracing::warn!(
             namespace,
             %error,
-            "the Events of pods cannot be read, and what a probe answers is not told; see the roles in deploy/rbac"
+            "failed to read Events of pods; messages lack probe failures. Grant the operator the roles in deploy/rbac"
         );
         (Vec::new(), true)
     })
 }
 
-fn by_pod(events: Vec<Event>) -> HashMap<String, Vec<Said>> {
-    let mut by_pod: HashMap<String, Vec<Said>> = HashMap::new();
+fn by_pod(events: Vec<Event>) -> HashMap<String, Vec<EventSummary>> {
+    let mut by_pod: HashMap<String, Vec<EventSummary>> = HashMap::new();
     for event in events {
         let Some(object) = event.regarding else { continue };
         let Some(pod) = object.name else { continue };
@@ -118,7 +120,7 @@ fn by_pod(events: Vec<Event>) -> HashMap<String, Vec<Said>> {
         let series = event.series.map(|series| series.last_observed_time.0);
         let last = series.or(event.deprecated_last_timestamp.map(|at| at.0)).or(event.event_time.map(|at| at.0));
         let (reason, words) = (event.reason.unwrap_or_default(), event.note.unwrap_or_default());
-        by_pod.entry(pod).or_default().push(Said { reason, container, words, last });
+        by_pod.entry(pod).or_default().push(EventSummary { reason, container, words, last });
     }
     by_pod
 }
@@ -129,61 +131,69 @@ fn container(path: &str) -> Option<String> {
     Some(rest.strip_suffix('}')?.to_owned())
 }
 
-/// What is said about a pod, by what its trouble is.
-fn complaint(said: &[Said], about: &PodTrouble) -> Option<Complaint> {
+/// The Event that explains a trouble.
+fn pod_event(summaries: &[EventSummary], about: &PodTrouble) -> Option<PodEvent> {
     match &about.trouble {
-        Trouble::SettingUp => set_up(said),
-        Trouble::Unready { .. } | Trouble::Initializing { .. } => {
-            answer(said, about, |_| true).or_else(|| answer(said, &anybody(about), |_| true)).map(Complaint::Probe)
-        }
-        Trouble::Ended { code, .. } => killed(said, about, *code).map(Complaint::Killed),
+        Trouble::SettingUp => set_up(summaries),
+        Trouble::Unready { .. } | Trouble::Initializing { .. } => answer(summaries, about, |_| true)
+            .or_else(|| answer(summaries, &of_any_container(about), |_| true))
+            .map(PodEvent::Probe),
+        Trouble::Ended { code, .. } => killed(summaries, about, *code).map(PodEvent::Killed),
         _ => None,
     }
 }
 
-/// The latest words that are wanted.
-fn latest(said: &[Said], wanted: impl Fn(&Said) -> bool) -> Option<&Said> {
-    said.iter().filter(|said| wanted(said)).max_by_key(|said| (said.last, &said.words))
+/// The latest matching Event.
+fn latest(summaries: &[EventSummary], wanted: impl Fn(&EventSummary) -> bool) -> Option<&EventSummary> {
+    summaries.iter().filter(|summary| wanted(summary)).max_by_key(|summary| (summary.last, &summary.words))
 }
 
-/// What is missing, before other troubles of its node.
-fn set_up(said: &[Said]) -> Option<Complaint> {
-    let is_missing = |said: &Said| {
-        said.reason == "FailedMount" && ["not found", "non-existent"].iter().any(|words| said.words.contains(words))
+/// A missing volume first, then other troubles of the node.
+fn set_up(summaries: &[EventSummary]) -> Option<PodEvent> {
+    let is_missing = |summary: &EventSummary| {
+        summary.reason == "FailedMount"
+            && ["not found", "non-existent"].iter().any(|words| summary.words.contains(words))
     };
-    let is_nodes = |said: &Said| {
+    let is_nodes = |summary: &EventSummary| {
         matches!(
-            said.reason.as_str(),
+            summary.reason.as_str(),
             "FailedMount" | "FailedAttachVolume" | "FailedCreatePodSandBox" | "NetworkNotReady"
         )
     };
-    let missing = latest(said, is_missing).map(|said| Complaint::MissingVolume(said.words.clone()));
-    missing.or_else(|| latest(said, is_nodes).map(|said| Complaint::Node(said.words.clone())))
+    let missing = latest(summaries, is_missing).map(|summary| PodEvent::MissingVolume(summary.words.clone()));
+    missing.or_else(|| latest(summaries, is_nodes).map(|summary| PodEvent::Node(summary.words.clone())))
 }
 
-/// The same pod, whichever of its containers.
-fn anybody(about: &PodTrouble) -> PodTrouble {
+/// The same pod, any container.
+fn of_any_container(about: &PodTrouble) -> PodTrouble {
     PodTrouble { container: None, ..about.clone() }
 }
 
-fn is_of(said: &Said, about: &PodTrouble) -> bool {
-    said.container.is_none() || about.container.is_none() || said.container == about.container
+fn is_of(summary: &EventSummary, about: &PodTrouble) -> bool {
+    summary.container.is_none() || about.container.is_none() || summary.container == about.container
 }
 
-/// The latest answer of a probe.
-fn answer(said: &[Said], about: &PodTrouble, wanted: impl Fn(&Said) -> bool) -> Option<Answer> {
-    let said = latest(said, |said| said.reason == "Unhealthy" && is_of(said, about) && wanted(said))?;
-    Some(Answer { container: said.container.clone(), words: said.words.clone() })
+/// The latest result of a probe.
+fn answer(
+    summaries: &[EventSummary],
+    about: &PodTrouble,
+    wanted: impl Fn(&EventSummary) -> bool,
+) -> Option<ProbeResult> {
+    let summary =
+        latest(summaries, |summary| summary.reason == "Unhealthy" && is_of(summary, about) && wanted(summary))?;
+    Some(ProbeResult { container: summary.container.clone(), words: summary.words.clone() })
 }
 
-/// The answer for which a kubelet ended the container. It says that it does; where that is lost among many Events, a probe
-/// that may end a container has failed, and a signal ended it.
-fn killed(said: &[Said], about: &PodTrouble, code: i32) -> Option<Answer> {
-    // 128 and the signal: KILL or TERM.
+/// The probe result for which the kubelet killed the container. The kubelet reports the kill; if that Event is
+/// lost among many, a failed probe that may kill together with a signal counts as well.
+fn killed(summaries: &[EventSummary], about: &PodTrouble, code: i32) -> Option<ProbeResult> {
+    // 128 plus the signal: KILL or TERM.
     let by_signal = matches!(code, 137 | 143);
-    let was_told = said.iter().any(|said| said.reason == "Killing" && is_of(said, about));
-    let ends = |said: &Said| ["Liveness probe", "Startup probe"].iter().any(|probe| said.words.starts_with(probe));
-    answer(said, about, ends).filter(|_| by_signal || was_told)
+    let was_told = summaries.iter().any(|summary| summary.reason == "Killing" && is_of(summary, about));
+    let ends = |summary: &EventSummary| {
+        ["Liveness probe", "Startup probe"].iter().any(|probe| summary.words.starts_with(probe))
+    };
+    answer(summaries, about, ends).filter(|_| by_signal || was_told)
 }
 
 #[cfg(test)]
@@ -199,8 +209,8 @@ mod tests {
 
     use super::*;
     use crate::cluster::claim::Claim;
-    use crate::cluster::pulse::Pulses;
-    use crate::cluster::reachability::{LastHeard, Outages};
+    use crate::cluster::heartbeat::Heartbeats;
+    use crate::cluster::reachability::{LastContact, Outages};
 
     fn event(pod: &str, reason: &str, second: u32, words: &str) -> Event {
         serde_json::from_value(json!({
@@ -220,12 +230,12 @@ mod tests {
         PodTrouble { pod: pod.to_owned(), template: None, container: None, node: None, trouble }
     }
 
-    fn about(pod: &str, trouble: Trouble, events: Vec<Event>) -> Option<Complaint> {
-        complaint(by_pod(events).get(pod)?, &in_trouble(pod, trouble))
+    fn about(pod: &str, trouble: Trouble, events: Vec<Event>) -> Option<PodEvent> {
+        pod_event(by_pod(events).get(pod)?, &in_trouble(pod, trouble))
     }
 
-    fn answer_of(container: Option<&str>, words: &str) -> Answer {
-        Answer { container: container.map(str::to_owned), words: words.to_owned() }
+    fn answer_of(container: Option<&str>, words: &str) -> ProbeResult {
+        ProbeResult { container: container.map(str::to_owned), words: words.to_owned() }
     }
 
     fn of_container(name: &str, event: Event) -> Event {
@@ -244,7 +254,7 @@ mod tests {
                 event("shop-2", "Unhealthy", 13, "another's"),
             ]
         };
-        let probe = Complaint::Probe(answer_of(None, "statuscode: 503"));
+        let probe = PodEvent::Probe(answer_of(None, "statuscode: 503"));
         assert_eq!(about("shop-1", RUNS, events()), Some(probe));
         assert_eq!(about("shop-3", RUNS, events()), None);
     }
@@ -253,30 +263,30 @@ mod tests {
     fn a_pod_that_is_being_set_up_has_what_is_missing_and_else_what_its_node_says() {
         let missing = "MountVolume.SetUp failed for volume \"keys\" : secret \"db\" not found";
         let timed_out = "Unable to attach or mount volumes: timed out waiting for the condition";
-        let said = vec![
+        let summaries = vec![
             event("shop-1", "FailedMount", 1, missing),
             event("shop-1", "FailedMount", 9, timed_out),
             event("shop-1", "Unhealthy", 10, "of an earlier run"),
         ];
-        assert_eq!(about("shop-1", Trouble::SettingUp, said), Some(Complaint::MissingVolume(missing.to_owned())));
+        assert_eq!(about("shop-1", Trouble::SettingUp, summaries), Some(PodEvent::MissingVolume(missing.to_owned())));
         let key = "MountVolume.SetUp failed for volume \"keys\" : references non-existent secret key: tls.crt";
-        let said = vec![event("shop-1", "FailedMount", 1, key)];
-        assert_eq!(about("shop-1", Trouble::SettingUp, said), Some(Complaint::MissingVolume(key.to_owned())));
+        let summaries = vec![event("shop-1", "FailedMount", 1, key)];
+        assert_eq!(about("shop-1", Trouble::SettingUp, summaries), Some(PodEvent::MissingVolume(key.to_owned())));
         let sandbox = "failed to set up network: no addresses left";
-        let said = vec![event("shop-1", "FailedCreatePodSandBox", 1, sandbox), event("shop-1", "Odd", 2, "odd")];
-        assert_eq!(about("shop-1", Trouble::SettingUp, said), Some(Complaint::Node(sandbox.to_owned())));
+        let summaries = vec![event("shop-1", "FailedCreatePodSandBox", 1, sandbox), event("shop-1", "Odd", 2, "odd")];
+        assert_eq!(about("shop-1", Trouble::SettingUp, summaries), Some(PodEvent::Node(sandbox.to_owned())));
     }
 
     #[test]
     fn a_container_in_trouble_has_the_answer_of_its_own_probe_and_else_that_of_another() {
         let of = |container: &str| PodTrouble { container: Some(container.to_owned()), ..in_trouble("shop-1", RUNS) };
-        let said = by_pod(vec![
+        let summaries = by_pod(vec![
             of_container("gateway", event("shop-1", "Unhealthy", 1, "refused")),
             of_container("proxy", event("shop-1", "Unhealthy", 2, "not yet")),
         ]);
-        let told = |container: &str| complaint(&said["shop-1"], &of(container));
-        assert_eq!(told("gateway"), Some(Complaint::Probe(answer_of(Some("gateway"), "refused"))));
-        assert_eq!(told("other"), Some(Complaint::Probe(answer_of(Some("proxy"), "not yet"))));
+        let told = |container: &str| pod_event(&summaries["shop-1"], &of(container));
+        assert_eq!(told("gateway"), Some(PodEvent::Probe(answer_of(Some("gateway"), "refused"))));
+        assert_eq!(told("other"), Some(PodEvent::Probe(answer_of(Some("proxy"), "not yet"))));
     }
 
     /// As a kubelet tells it, and what it does not tell of a program that ends by itself.
@@ -290,7 +300,7 @@ mod tests {
             of_container(container, event("shop-1", "Killing", 2, &words))
         };
         let readiness = || of_container("gateway", event("shop-1", "Unhealthy", 3, "Readiness probe failed: refused"));
-        let killed = Some(Complaint::Killed(answer_of(Some("gateway"), words)));
+        let killed = Some(PodEvent::Killed(answer_of(Some("gateway"), words)));
         let rows = [
             (0, vec![unhealthy(), killing("gateway"), readiness()], killed.clone()),
             (2, vec![unhealthy(), killing("gateway")], killed.clone()),
@@ -304,12 +314,12 @@ mod tests {
             assert_eq!(about("shop-1", ended(code), events), expected, "exit code {code}");
         }
         let of_gateway = PodTrouble { container: Some("gateway".to_owned()), ..in_trouble("shop-1", ended(0)) };
-        let said = by_pod(vec![unhealthy(), killing("proxy")]);
-        assert_eq!(complaint(&said["shop-1"], &of_gateway), None, "another container was ended");
+        let summaries = by_pod(vec![unhealthy(), killing("proxy")]);
+        assert_eq!(pod_event(&summaries["shop-1"], &of_gateway), None, "another container was ended");
     }
 
-    fn silent(pod: &str) -> Silence {
-        Silence { about: in_trouble(pod, RUNS), lasted: FRESH, read_at: None, complaint: None }
+    fn silent(pod: &str) -> UnexplainedWait {
+        UnexplainedWait { about: in_trouble(pod, RUNS), lasted: FRESH, read_at: None, pod_event: None }
     }
 
     #[tokio::test]
@@ -324,13 +334,13 @@ mod tests {
             async move { if refused { (StatusCode::FORBIDDEN, String::new()) } else { (StatusCode::OK, list) } }
         });
         let client = Client::new(server, "a");
-        let (outages, _) = Outages::new(client.clone(), LastHeard::default(), Pulses::default(), String::new());
+        let (outages, _) = Outages::new(client.clone(), LastContact::default(), Heartbeats::default(), String::new());
         let calls = Calls::new(client, Duration::from_secs(10), Claim::none(), outages);
-        let complaints = Complaints::default();
+        let complaints = PodEvents::default();
         let (first, second, third) = (silent("shop-1"), silent("shop-2"), silent("shop-3"));
 
         let told = tokio::join!(complaints.about(&calls, "a", &first), complaints.about(&calls, "a", &second));
-        let probe = |words: &str| Some(Complaint::Probe(answer_of(None, words)));
+        let probe = |words: &str| Some(PodEvent::Probe(answer_of(None, words)));
         assert_eq!(told, (probe("first"), probe("second")));
         assert_eq!(complaints.about(&calls, "a", &third).await, None);
         assert_eq!(asked.load(Ordering::SeqCst), 1);
@@ -349,19 +359,19 @@ mod tests {
         let server = Router::new().fallback(move |uri: Uri| {
             let query = uri.query().unwrap_or_default().to_owned();
             let alone = query.contains("regarding.name%3Dshop-9");
-            let said =
+            let summaries =
                 if alone { event("shop-9", "Unhealthy", 1, "its own") } else { event("noise", "Unhealthy", 1, "x") };
-            let list = json!({ "metadata": { "continue": "more" }, "items": [said] }).to_string();
+            let list = json!({ "metadata": { "continue": "more" }, "items": [summaries] }).to_string();
             queries.lock().unwrap().push(query);
             async move { (StatusCode::OK, list) }
         });
         let client = Client::new(server, "a");
-        let (outages, _) = Outages::new(client.clone(), LastHeard::default(), Pulses::default(), String::new());
+        let (outages, _) = Outages::new(client.clone(), LastContact::default(), Heartbeats::default(), String::new());
         let calls = Calls::new(client, Duration::from_secs(10), Claim::none(), outages);
-        let complaints = Complaints::default();
+        let complaints = PodEvents::default();
         for _ in 0..2 {
             let told = complaints.about(&calls, "a", &silent("shop-9")).await;
-            assert_eq!(told, Some(Complaint::Probe(answer_of(None, "its own"))));
+            assert_eq!(told, Some(PodEvent::Probe(answer_of(None, "its own"))));
         }
         let asked = asked.lock().unwrap();
         assert_eq!(asked.len(), OF_NAMESPACE.1 + OF_POD.1, "{asked:?}");

@@ -1,4 +1,8 @@
-//! When the API server, or its storage, was out of reach: time for which no gateway is to blame.
+//! Outages of the API server or its storage. No gateway is at fault for that time, so the clocks of all
+//! attempts are held.
+//!
+//! **Architecture invariant:** an outage is recorded only after evidence, and ends only when a probe is
+//! answered, writes succeed and the watches have caught up.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,20 +11,20 @@ use kube::{Client, Resource};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::Instant;
 
-use super::pulse::Pulses;
+use super::heartbeat::Heartbeats;
 
-/// When the API server was last heard of, by an answer or by a watch.
+/// The time of the last sign of life of the API server, from an answer or a watch.
 #[derive(Clone)]
-pub struct LastHeard(Arc<Mutex<Instant>>);
+pub struct LastContact(Arc<Mutex<Instant>>);
 
-impl Default for LastHeard {
+impl Default for LastContact {
     fn default() -> Self {
         Self(Arc::new(Mutex::new(Instant::now())))
     }
 }
 
-impl LastHeard {
-    /// It was heard of now.
+impl LastContact {
+    /// Records a sign of life.
     pub fn now(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
@@ -30,26 +34,26 @@ impl LastHeard {
     }
 }
 
-/// The times at which this process could not reach the API server, or it not its storage.
+/// Periods in which this process could not reach the API server, or the API server not its storage.
 #[derive(Clone)]
 pub struct Outages {
     client: Client,
     probe: Arc<str>,
-    heard: LastHeard,
-    pulses: Pulses,
+    last_contact: LastContact,
+    heartbeats: Heartbeats,
     register: Arc<Mutex<Register>>,
     noticed: Arc<Notify>,
-    /// When it was last asked on behalf of somebody without an answer, and what came of it.
+    /// The last shared probe, and its result.
     asked: Arc<AsyncMutex<Option<(Instant, bool)>>>,
 }
 
 struct Register {
     periods: Vec<Period>,
-    /// When a write was last carried out.
+    /// The last successful write.
     wrote: Instant,
-    /// When one last failed for want of a storage.
+    /// The last write that failed for lack of storage.
     failed: Option<Instant>,
-    /// Since when a request had no answer, although others had.
+    /// Since when a request went unanswered although others were answered.
     suspected: Option<Instant>,
 }
 
@@ -59,29 +63,29 @@ struct Period {
     ended: Option<Instant>,
 }
 
-/// How often it is asked whether the API server is back.
+/// The interval of probes.
 const PROBE: Duration = Duration::from_secs(1);
-/// How long the watches are waited for once the API server answers. One may fail for a reason of its own.
+/// How long recovery waits for the watches once the API server answers. One may fail for another reason.
 const CATCHING_UP: Duration = Duration::from_secs(30);
-/// How long before it was noticed a storage may have been away: nobody hears of it but who writes.
+/// How long a storage outage may have gone unnoticed, since only writers notice it.
 const UNNOTICED: Duration = Duration::from_secs(60);
-/// Within this time whatever failed is tried again. Where nothing fails any more, nobody is left who writes.
+/// Within this time every failed write is repeated. If nothing fails any more, nobody is left who writes.
 const TRIED_AGAIN: Duration = Duration::from_secs(30);
-/// Older periods than the longest deadline that makes sense are forgotten.
+/// Periods older than any reasonable deadline are dropped.
 const MEMORY: Duration = Duration::from_secs(24 * 3600);
 
-/// Where it is asked whether the API server has its storage: an object that may be read, there or not. It is read past the
-/// API server's caches. `/version` would be answered without a storage.
+/// The URL path of a probe: an object that may be read, existing or not, past the API server's caches.
+/// `/version` would be answered without a storage.
 pub fn probe<K: Resource<DynamicType = ()>>(namespace: &str, name: &str) -> String {
     format!("{}/{name}", K::url_path(&(), Some(namespace)))
 }
 
 impl Outages {
-    /// None yet, and what finds the end of each that is noticed, for as long as somebody runs it.
+    /// No outage yet, and the future that ends each outage once it is over.
     pub fn new(
         client: Client,
-        heard: LastHeard,
-        pulses: Pulses,
+        last_contact: LastContact,
+        heartbeats: Heartbeats,
         probe: String,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let register = Register { periods: Vec::new(), wrote: Instant::now(), failed: None, suspected: None };
@@ -89,27 +93,26 @@ impl Outages {
         let outages = Self {
             client,
             probe: probe.into(),
-            heard,
-            pulses,
+            last_contact,
+            heartbeats,
             register,
             noticed: Arc::default(),
             asked: Arc::default(),
         };
-        (outages.clone(), outages.end_them())
+        (outages.clone(), outages.watch_for_recovery())
     }
 
-    /// A request was not answered for as long as `waited`. That alone is no outage: a webhook that the API server asks may take
-    /// its time. Whether the API server and its storage answer is asked, and where they do not, they are away since something was
-    /// heard of them last, or since the request was sent.
+    /// A request went unanswered for `waited`. That alone is no outage, since a webhook may be slow. A probe
+    /// decides: if it fails, the outage began with the last sign of life, or when the request was sent.
     pub fn unanswered(&self, waited: Duration) {
         let sent = Instant::now().checked_sub(waited);
-        let heard = self.heard.at();
-        self.lock().suspected = Some(sent.map_or(heard, |sent| heard.min(sent)));
+        let last_contact = self.last_contact.at();
+        self.lock().suspected = Some(sent.map_or(last_contact, |sent| last_contact.min(sent)));
         self.noticed.notify_one();
     }
 
-    /// Whether a request since `sent` had no answer although others had: no part of that time was an outage, and none has
-    /// begun. All who ask at the same moment share one probe.
+    /// Whether a request since `sent` went unanswered although others were answered: no outage overlaps that
+    /// time, and none has begun. Concurrent callers share one probe.
     pub async fn others_were_answered_since(&self, sent: Instant) -> bool {
         let mut asked = self.asked.lock().await;
         let answers = match *asked {
@@ -120,22 +123,22 @@ impl Outages {
         answers && self.within(sent.elapsed(), Instant::now()).is_zero()
     }
 
-    /// A request could not be sent or its answer not be read, or a watch broke. From when the API server was last heard of it
-    /// counts as out of reach, until it answers a probe and everything is watched again. An API server that hangs is noticed
-    /// only by the first request to it, which may come much later.
+    /// A request could not be sent, its answer not be read, or a watch broke. The outage began with the last
+    /// sign of life, and lasts until a probe is answered and all watches have caught up. A hanging API server
+    /// is noticed only by the next request, which may come much later.
     pub fn began(&self) {
-        if self.begin(self.heard.at()) {
-            tracing::warn!("the API server is out of reach; the clocks of all starts are held");
+        if self.begin(self.last_contact.at()) {
+            tracing::warn!("the API server is unreachable; all start deadlines are paused");
         }
     }
 
-    /// A write was carried out.
+    /// A write succeeded.
     pub fn wrote(&self) {
         self.lock().wrote = Instant::now();
     }
 
-    /// A request was answered by an API server without its storage. That counts from the last write that was carried out, until
-    /// the next one is.
+    /// The API server answered without its storage. The outage began with the last successful write, and lasts
+    /// until the next one.
     pub fn cannot_write(&self, words: &str) {
         let now = Instant::now();
         let mut register = self.lock();
@@ -143,18 +146,18 @@ impl Outages {
         let since = register.wrote.max(now.checked_sub(UNNOTICED).unwrap_or(register.wrote));
         drop(register);
         if self.begin(since) {
-            tracing::warn!("the API server cannot write; the clocks of all starts are held: {words}");
+            tracing::warn!("the API server cannot write to etcd; all start deadlines are paused: {words}");
         }
     }
 
-    /// Whether a period began with this, and none was there.
+    /// Begins a period. Returns whether none was ongoing.
     fn begin(&self, at: Instant) -> bool {
         let mut register = self.lock();
         if register.is_ongoing() {
             return false;
         }
         register.periods.retain(|period| period.ended.is_none_or(|ended| at.saturating_duration_since(ended) < MEMORY));
-        // Time that was counted is not counted again.
+        // Time is never counted twice.
         let at = register.periods.last().and_then(|last| last.ended).map_or(at, |ended| at.max(ended));
         register.periods.push(Period { began: at, ended: None });
         drop(register);
@@ -162,7 +165,7 @@ impl Outages {
         true
     }
 
-    async fn end_them(self) {
+    async fn watch_for_recovery(self) {
         loop {
             self.noticed.notified().await;
             if self.ongoing().is_none() && !self.suspicion_is_right().await {
@@ -171,26 +174,30 @@ impl Outages {
             while !(self.answers().await && self.lock().writes_are_carried_out()) {
                 tokio::time::sleep(PROBE).await;
             }
-            // What happened meanwhile is not known before the watches go on.
+            // What happened meanwhile is known only once the watches go on.
             let answered = Instant::now();
-            while !self.pulses.all_go_well() && answered.elapsed() < CATCHING_UP {
+            while !self.heartbeats.all_healthy() && answered.elapsed() < CATCHING_UP {
                 tokio::time::sleep(PROBE).await;
             }
             if let Some(last) = self.lock().periods.last_mut() {
                 last.ended = Some(Instant::now());
-                tracing::warn!(seconds = last.began.elapsed().as_secs(), "the API server is back");
+                tracing::warn!(
+                    seconds = last.began.elapsed().as_secs(),
+                    "the API server is reachable again; start deadlines continue"
+                );
             }
         }
     }
 
-    /// Whether a request had no answer since the storage has none. Where it has, who asked is to blame, or a webhook.
+    /// Whether the storage is the reason for an unanswered request. If not, the caller or a webhook is at
+    /// fault.
     async fn suspicion_is_right(&self) -> bool {
         let Some(since) = self.lock().suspected.take() else { return false };
         if self.answers().await {
             return false;
         }
         if self.begin(since) {
-            tracing::warn!("the API server, or its storage, does not answer; the clocks of all starts are held");
+            tracing::warn!("the API server or etcd does not respond; all start deadlines are paused");
         }
         true
     }
@@ -199,24 +206,24 @@ impl Outages {
         let Ok(request) = http::Request::get(&*self.probe).body(Vec::new()) else { return true };
         match tokio::time::timeout(5 * PROBE, self.client.request_text(request)).await {
             Ok(Ok(_)) => true,
-            // Refused is answered, and so is that there is none; one that is too busy, or knows nobody yet, is not back.
+            // A refusal or NotFound is an answer. Too busy, or not authenticating anybody yet, means not back.
             Ok(Err(kube::Error::Api(status))) => status.code < 500 && !matches!(status.code, 401 | 429),
             Ok(Err(_)) | Err(_) => false,
         }
     }
 
-    /// Since when the API server has been out of reach, if it is.
+    /// How long the current outage has lasted, if there is one.
     pub fn ongoing(&self) -> Option<Duration> {
         self.lock().periods.last().filter(|last| last.ended.is_none()).map(|last| last.began.elapsed())
     }
 
-    /// How much of the time since `past` before `now` the API server was out of reach.
+    /// How much of the time from `past` before `now` was an outage.
     pub fn within(&self, past: Duration, now: Instant) -> Duration {
         overlap(&self.lock().periods, past, now)
     }
 
     fn lock(&self) -> MutexGuard<'_, Register> {
-        // Whatever is written is one assignment.
+        // A single assignment each.
         self.register.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -226,8 +233,8 @@ impl Register {
         self.periods.last().is_some_and(|last| last.ended.is_none())
     }
 
-    /// Whether there was a write since the last that failed, or nothing fails any more. A storage that can be read may still
-    /// take nothing: one that is full, or whose disk is.
+    /// Whether a write succeeded since the last failure, or nothing fails any more. A storage that can be read
+    /// may still refuse writes: a full one, or one with a full disk.
     fn writes_are_carried_out(&self) -> bool {
         self.failed.is_none_or(|failed| self.wrote > failed || failed.elapsed() > TRIED_AGAIN)
     }
@@ -237,7 +244,7 @@ fn overlap(periods: &[Period], past: Duration, now: Instant) -> Duration {
     periods
         .iter()
         .map(|period| {
-            // Counted back from now: the time before may be before this process began.
+            // Counted back from now, since the past may precede this process.
             let from = now.saturating_duration_since(period.began).min(past);
             let until = period.ended.map_or(Duration::ZERO, |ended| now.saturating_duration_since(ended));
             from.saturating_sub(until)
@@ -254,18 +261,18 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     /// The register of outages, with what ends them, of a client whose probes are answered like this; `None`: never.
-    fn outages(answer: Option<u16>) -> (Outages, LastHeard) {
+    fn outages(answer: Option<u16>) -> (Outages, LastContact) {
         let server = tower::service_fn(move |_: http::Request<kube::client::Body>| async move {
             let Some(code) = answer else { return std::future::pending().await };
             let status = format!(r#"{{"kind":"Status","status":"Failure","code":{code},"reason":"","message":""}}"#);
             let body = kube::client::Body::from(status.into_bytes());
             Ok::<_, std::convert::Infallible>(http::Response::builder().status(code).body(body).unwrap())
         });
-        let heard = LastHeard::default();
+        let last_contact = LastContact::default();
         let (outages, ending) =
-            Outages::new(Client::new(server, "a"), heard.clone(), Pulses::default(), "/probe".to_owned());
+            Outages::new(Client::new(server, "a"), last_contact.clone(), Heartbeats::default(), "/probe".to_owned());
         tokio::spawn(ending);
-        (outages, heard)
+        (outages, last_contact)
     }
 
     /// The time that was an outage, of the last hour, and whether one goes on.
@@ -278,9 +285,9 @@ mod tests {
         for (answer, expected) in
             [(Some(404), (0, false)), (Some(403), (0, false)), (None, (16, true)), (Some(500), (16, true))]
         {
-            let (outages, heard) = outages(answer);
+            let (outages, last_contact) = outages(answer);
             tokio::time::sleep(30 * SECOND).await;
-            heard.now();
+            last_contact.now();
             tokio::time::sleep(5 * SECOND).await;
             // Something was heard while the request waited.
             outages.unanswered(10 * SECOND);

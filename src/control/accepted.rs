@@ -1,7 +1,9 @@
-//! What the API server made of a gateway's children, and how often they had to be put right since.
+//! The accepted forms of a gateway's children, and how often each was repaired since.
 //!
-//! The answer to a write is what counts from then on: admission, defaulting and rounding may have stored something else than
-//! what was sent. It is also newer than a cache that has not shown it yet.
+//! The answer to a write becomes the accepted form: admission, defaulting and rounding may have stored
+//! something else than what was sent. It is also newer than a cache that has not caught up.
+//!
+//! **Architecture invariant:** this is plain data of one gateway. It makes no API call and decides no repair.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,68 +13,80 @@ use tokio::time::Instant;
 
 use super::clock::Now;
 use crate::api::{Accepted as Hashes, ApiGateway, Phase, StoredChange, uid_of};
-use crate::cache::seen::{Found, Part, Seen};
+use crate::cache::child::{CachedChild, ChildKind, FoundChildren};
 use crate::children::{DESIRED_ANNOTATION, Form};
 use crate::decide::observed::{Child, Observed, Presence, Repair, Repaired, Writes};
 use crate::decide::{presence, repairs};
 
-/// Of how many fields of a child repairs are counted apart.
+/// The most fields of a child whose repairs are counted separately.
 const PATHS: usize = 16;
-/// How many repairs are told at once.
+/// The most repairs that are kept for Events.
 const UNTOLD: usize = 5;
 
-/// What is remembered of the children of one gateway that were written, or found as desired.
+/// What is remembered of the children of one gateway.
 #[derive(Clone, Debug, Default)]
 pub struct Accepted {
-    stored: Found,
-    known: [Option<Arc<Known>>; 4],
+    stored: FoundChildren,
+    known: [Option<Arc<Known>>; 5],
+    /// The class that the spec named when the Ingress was last as desired; empty if it named none.
+    named_class: Option<Arc<str>>,
     repairs: Vec<Repairs>,
     untold: Vec<Repair>,
+}
+
+/// Values that the cluster filled in where the spec is silent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FilledIn {
+    /// The class of the Ingress.
+    pub ingress_class: Option<String>,
+    /// The IP family policy of the Service.
+    pub ip_family_policy: Option<String>,
 }
 
 /// The accepted form of a child.
 #[derive(Debug)]
 struct Known {
-    /// The hash of what was desired.
+    /// The hash of the desired state.
     wanted: Option<String>,
     form: Form,
 }
 
-/// How often a child was put right.
+/// The repairs of a child.
 #[derive(Clone, Debug)]
 struct Repairs {
     last: Repair,
     total: u32,
-    /// How often of each path; of few paths, and others count for the child alone.
+    /// The number of repairs by path. Beyond the first few paths, repairs count only for the child.
     paths: Vec<(String, u32)>,
     at: Instant,
 }
 
 impl Accepted {
-    /// The children as they were found, or as an answer had them that is newer.
-    pub fn newest(&self, mut found: Found) -> Found {
+    /// The newer of the found children and the answers to writes.
+    pub fn newest(&self, mut found: FoundChildren) -> FoundChildren {
         newer(&self.stored.deployment, &mut found.deployment);
         newer(&self.stored.service, &mut found.service);
         newer(&self.stored.ingress, &mut found.ingress);
+        newer(&self.stored.http_route, &mut found.http_route);
         newer(&self.stored.disruption_budget, &mut found.disruption_budget);
         found
     }
 
-    /// Compares a child with what is desired of it, and with what was made of that, as far as this process or the one before it
-    /// knows.
-    pub fn compared<K: Part>(&self, gateway: &ApiGateway, desired: &K, found: &K) -> presence::Looked {
+    /// Compares a child with its desired state and its accepted form, as far as this process or its predecessor
+    /// knows it.
+    pub fn compared<K: ChildKind>(&self, gateway: &ApiGateway, desired: &K, found: &K) -> presence::Comparison {
         let hash = match &self.known[index(K::CHILD)] {
             Some(known) => self.is_known(desired).then_some(known.form.hash.as_str()),
             None => recorded(gateway, K::CHILD),
         };
         let stored = || self.stored_as(desired, uid_of(found.meta()));
         let nothing_filled_in = self.nothing_filled_in::<K>(gateway);
-        let accepted = hash.map(|hash| presence::Accepted { hash, stored: &stored, nothing_filled_in });
+        let accepted = hash.map(|hash| presence::AcceptedForm { hash, stored: &stored, nothing_filled_in });
         presence::of(gateway, Some(desired), Some(found), accepted)
     }
 
-    /// Whether the cluster filled in nothing where it may, as far as this process or the one before it knows.
-    pub fn nothing_filled_in<K: Part>(&self, gateway: &ApiGateway) -> bool {
+    /// Whether the cluster is known to have filled in nothing where it may.
+    pub fn nothing_filled_in<K: ChildKind>(&self, gateway: &ApiGateway) -> bool {
         self.filled_in(gateway, K::CHILD) == Some("")
     }
 
@@ -80,7 +94,7 @@ impl Accepted {
         let recorded = || match child {
             Child::Ingress => recorded_of(gateway)?.ingress_class_name.as_deref(),
             Child::Service => recorded_of(gateway)?.ip_family_policy.as_deref(),
-            Child::Deployment | Child::PodDisruptionBudget => None,
+            Child::Deployment | Child::HttpRoute | Child::PodDisruptionBudget => None,
         };
         match &self.known[index(child)] {
             Some(known) => known.form.filled_in.as_deref(),
@@ -88,19 +102,46 @@ impl Accepted {
         }
     }
 
-    /// Whether an object was accepted as what is desired, so that another is somebody's edit.
-    pub fn is_known<K: Part>(&self, desired: &K) -> bool {
+    /// The values that the cluster filled in. A class that the spec once named is not among them.
+    pub fn filled_in_by_cluster(&self, gateway: &ApiGateway) -> FilledIn {
+        let filled_in = |child| self.filled_in(gateway, child).filter(|value| !value.is_empty());
+        let class = filled_in(Child::Ingress).filter(|class| self.named_class(gateway) != Some(class));
+        FilledIn {
+            ingress_class: class.map(str::to_owned),
+            ip_family_policy: filled_in(Child::Service).map(str::to_owned),
+        }
+    }
+
+    /// The class that the spec last named, if known.
+    pub fn named_class<'a>(&'a self, gateway: &'a ApiGateway) -> Option<&'a str> {
+        let named = match &self.named_class {
+            Some(named) => Some(&**named),
+            None => recorded_of(gateway).and_then(|recorded| recorded.ingress_class_named.as_deref()),
+        };
+        named.filter(|named| !named.is_empty())
+    }
+
+    /// Records that the Ingress is as desired with this class, or with none.
+    pub fn is_of_class(&mut self, named: Option<&str>) {
+        let named = named.unwrap_or_default();
+        if self.named_class.as_deref() != Some(named) {
+            self.named_class = Some(named.into());
+        }
+    }
+
+    /// Whether the current desired state was accepted before, so that any difference is an edit.
+    pub fn is_known<K: ChildKind>(&self, desired: &K) -> bool {
         self.known[index(K::CHILD)].as_ref().is_some_and(|known| known.wanted.as_ref() == wanted(desired))
     }
 
-    /// The object that was accepted as what is desired, where it is the one of this uid.
-    pub fn stored_as<K: Part>(&self, desired: &K, uid: &str) -> Option<K> {
+    /// The object with this uid that was accepted for the desired state.
+    pub fn stored_as<K: ChildKind>(&self, desired: &K, uid: &str) -> Option<K> {
         let stored = K::found(&self.stored).filter(|stored| stored.uid == uid && self.is_known(desired))?;
         stored.object().ok()
     }
 
-    /// A child is as desired in this form.
-    pub fn accept<K: Part>(&mut self, desired: &K, form: Form) {
+    /// Records the form of a child that is as desired.
+    pub fn accept<K: ChildKind>(&mut self, desired: &K, form: Form) {
         let known = &mut self.known[index(K::CHILD)];
         let wanted = wanted(desired);
         if known.as_ref().is_none_or(|known| known.form != form || known.wanted.as_ref() != wanted) {
@@ -108,8 +149,9 @@ impl Accepted {
         }
     }
 
-    /// This object was stored as the answer to what was written. Whoever changed what was desired before changed another object.
-    pub fn answered<K: Part>(&mut self, desired: &K, stored: Seen<K>) {
+    /// Records the object that was stored in answer to a write. If the desired state is new, earlier repairs no
+    /// longer count.
+    pub fn answered<K: ChildKind>(&mut self, desired: &K, stored: CachedChild<K>) {
         if !self.is_known(desired) {
             self.repairs.retain(|repairs| repairs.last.child != K::CHILD);
         }
@@ -120,24 +162,25 @@ impl Accepted {
         }
     }
 
-    /// Children that are as accepted were found again: the newer objects are kept instead.
-    pub fn keep(&mut self, found: &Found, observed: &Observed) {
+    /// Replaces accepted objects by newer ones that are still as accepted.
+    pub fn keep(&mut self, found: &FoundChildren, observed: &Observed) {
         let is_accepted = |child| self.known[index(child)].is_some() && *observed.child(child) == Presence::Equal;
         let stored = &mut self.stored;
         keep(is_accepted(Child::Deployment), &mut stored.deployment, &found.deployment);
         keep(is_accepted(Child::Service), &mut stored.service, &found.service);
         keep(is_accepted(Child::Ingress), &mut stored.ingress, &found.ingress);
+        keep(is_accepted(Child::HttpRoute), &mut stored.http_route, &found.http_route);
         keep(is_accepted(Child::PodDisruptionBudget), &mut stored.disruption_budget, &found.disruption_budget);
     }
 
-    /// A child was deleted, because it is no longer wanted.
-    pub fn forget<K: Part>(&mut self) {
+    /// Forgets a child that was deleted because it is not desired any more.
+    pub fn forget<K: ChildKind>(&mut self) {
         self.known[index(K::CHILD)] = None;
         *K::found_mut(&mut self.stored) = None;
         self.repairs.retain(|repairs| repairs.last.child != K::CHILD);
     }
 
-    /// A child was put right.
+    /// Records a repair.
     pub fn repaired(&mut self, repair: Repair) {
         if self.untold.len() < UNTOLD {
             self.untold.push(repair.clone());
@@ -152,13 +195,13 @@ impl Accepted {
         }
     }
 
-    /// So many repairs were told, the oldest ones.
+    /// Drops the oldest repairs, for which Events were recorded.
     pub fn told(&mut self, count: usize) {
         self.untold.drain(..count.min(self.untold.len()));
     }
 
-    /// What is known of the writes at a moment. Repairs after which a child stayed as it is are forgotten; those of a child of
-    /// which something else is desired by now (`is_as_before`) count for nothing.
+    /// The facts about writes at a moment. Repairs that have held for long are forgotten. Repairs of a child
+    /// whose desired state has changed since (see `is_as_before`) do not count.
     pub fn facts(
         &mut self,
         gateway: &ApiGateway,
@@ -171,7 +214,7 @@ impl Accepted {
             .as_ref()
             .is_some_and(|status| matches!(status.phase, Some(Phase::Stopping | Phase::Stopped)));
         for child in Child::ALL {
-            // Whoever deletes a child of a gateway that stops changes nothing that was asked.
+            // Deleting a child of a gateway that stops is no edit.
             if is_being_stopped && !observed.child(child).is_ours() {
                 self.known[index(child)] = None;
             }
@@ -186,7 +229,7 @@ impl Accepted {
             changed: Child::ALL.into_iter().flat_map(|child| self.changes(gateway, observed, child)).collect(),
             repaired: repaired.map(|repairs| repairs.at_a_moment(now)).collect(),
             untold: self.untold.clone(),
-            going: Vec::new(),
+            terminating: Vec::new(),
         }
     }
 
@@ -199,12 +242,15 @@ impl Accepted {
         let filled_in = |child: Child| {
             self.filled_in(gateway, child).filter(|_| observed.child(child).is_ours()).map(str::to_owned)
         };
+        let named = self.named_class(gateway).filter(|_| observed.child(Child::Ingress).is_ours());
         Hashes {
             ingress_class_name: filled_in(Child::Ingress),
+            ingress_class_named: named.map(str::to_owned),
             ip_family_policy: filled_in(Child::Service),
             deployment: of(Child::Deployment),
             service: of(Child::Service),
             ingress: of(Child::Ingress),
+            http_route: of(Child::HttpRoute),
             pod_disruption_budget: of(Child::PodDisruptionBudget),
         }
     }
@@ -237,7 +283,7 @@ impl Repairs {
         (self.last, self.at) = (repair, Instant::now());
     }
 
-    /// How often the same field was put right, of the field of which that was most often.
+    /// The number of repairs of the field that was repaired most.
     fn here(&self) -> u32 {
         self.paths.iter().map(|(_, times)| *times).max().unwrap_or(0)
     }
@@ -263,6 +309,7 @@ fn index(child: Child) -> usize {
         Child::Service => 1,
         Child::Ingress => 2,
         Child::PodDisruptionBudget => 3,
+        Child::HttpRoute => 4,
     }
 }
 
@@ -270,36 +317,37 @@ fn wanted<K: Resource>(desired: &K) -> Option<&String> {
     desired.meta().annotations.as_ref()?.get(DESIRED_ANNOTATION)
 }
 
-/// What the operator that was here before recorded.
+/// What the operator before this one recorded.
 pub(super) fn recorded_of(gateway: &ApiGateway) -> Option<&Hashes> {
     gateway.status.as_ref()?.accepted.as_ref()
 }
 
-/// The hash of a child's form, as it recorded that.
+/// The recorded hash of a child's form.
 fn recorded(gateway: &ApiGateway, child: Child) -> Option<&str> {
     let hashes = recorded_of(gateway)?;
     let hash = match child {
         Child::Deployment => &hashes.deployment,
         Child::Service => &hashes.service,
         Child::Ingress => &hashes.ingress,
+        Child::HttpRoute => &hashes.http_route,
         Child::PodDisruptionBudget => &hashes.pod_disruption_budget,
     };
     hash.as_deref()
 }
 
-fn keep<K>(is_accepted: bool, stored: &mut Option<Arc<Seen<K>>>, found: &Option<Arc<Seen<K>>>)
+fn keep<K>(is_accepted: bool, stored: &mut Option<Arc<CachedChild<K>>>, found: &Option<Arc<CachedChild<K>>>)
 where
-    K: Part,
+    K: ChildKind,
 {
     if is_accepted {
         stored.clone_from(found);
     }
 }
 
-/// An answer counts until the cache has shown it. Versions are compared as numbers, which they are in every API server that
-/// is supported; of others the cache counts.
-fn newer<K: Part>(stored: &Option<Arc<Seen<K>>>, found: &mut Option<Arc<Seen<K>>>) {
-    let number = |seen: &Seen<K>| seen.version.as_ref()?.parse::<u64>().ok();
+/// An answer counts until the cache has caught up. Resource versions are compared as numbers, as in every
+/// supported API server; if they are none, the cache wins.
+fn newer<K: ChildKind>(stored: &Option<Arc<CachedChild<K>>>, found: &mut Option<Arc<CachedChild<K>>>) {
+    let number = |seen: &CachedChild<K>| seen.version.as_ref()?.parse::<u64>().ok();
     if let (Some(stored), Some(seen)) = (stored, found.as_ref())
         && stored.uid == seen.uid
         && number(stored) > number(seen)

@@ -1,4 +1,7 @@
-//! Third of a pass: the steps of the plan, in order. How a step becomes calls, and not whether it is right.
+//! Act, the third stage of a pass: carries out the plan's steps in order.
+//!
+//! **Architecture invariant:** this module turns steps into API calls. It does not decide whether a step is
+//! right.
 
 use std::pin::{Pin, pin};
 use std::time::Duration;
@@ -14,66 +17,66 @@ use tokio::time::Instant;
 
 use super::accepted::Accepted;
 use super::context::Context;
+use super::failed_writes;
 use super::gather::Pass;
 use super::memory::Expectation;
-use super::unwritten;
 use crate::api::{ApiGateway, Environment, EnvironmentState, ObjectKey, REGISTRY_FINALIZER, Reason, uid_of};
-use crate::cache::seen::Part;
+use crate::cache::child::ChildKind;
 use crate::cache::watched::Watched;
-use crate::children;
-use crate::cluster::answer::Meaning;
+use crate::children::{self, HttpRoute};
 use crate::cluster::calls::{CallError, FIELD_MANAGER};
+use crate::cluster::error_kind::ErrorKind;
 use crate::cluster::events;
 use crate::decide::environment as decide_environment;
 use crate::decide::observed::{Child, Presence, Repair, Target, Unanswered};
-use crate::decide::{Learned, Note, say};
+use crate::decide::{Learned, PlannedEvent, say};
 use crate::decide::{Plan, Step, presence};
 
 /// How far the steps came.
 #[derive(Debug)]
 pub enum Outcome {
-    /// All of them succeeded.
+    /// All steps succeeded.
     Done,
-    /// Those that others have most to do about succeeded. The rest can wait a moment.
+    /// The slow steps succeeded; the rest can wait a moment.
     HalfWay,
-    /// The cache lags; it will catch up and wake the gateway.
-    Behind,
-    /// Something was learned that the facts did not say.
+    /// The cache is behind; it will catch up and requeue the gateway.
+    CacheBehind,
+    /// A step taught something that the facts did not contain.
     Learned(Learned),
-    /// Something could not be written, and somebody is to be told who is away.
+    /// A write failed without a refusal, for long enough to report the missing dependency.
     Unanswered(Unanswered, CallError),
-    /// Something could not be written, and it is not known yet whether somebody is to be told.
-    Unwritten(Target, CallError),
-    /// The API server could not be asked.
+    /// A write failed without a refusal; it is not known yet whether to report it.
+    WriteFailed(Target, CallError),
+    /// The API server could not be reached.
     Failed(CallError),
 }
 
 impl Outcome {
-    /// What the status is to say that the facts did not.
+    /// What the status must reflect in addition to the facts.
     pub fn taught(&self) -> Option<Learned> {
         match self {
             Self::Learned(learned) => Some(learned.clone()),
             Self::Unanswered(unanswered, _) => Some(Learned::Unanswered(unanswered.clone())),
-            Self::Done | Self::HalfWay | Self::Behind | Self::Unwritten(..) | Self::Failed(_) => None,
+            Self::Done | Self::HalfWay | Self::CacheBehind | Self::WriteFailed(..) | Self::Failed(_) => None,
         }
     }
 }
 
-/// Carries out a plan's steps. What they leave to be remembered goes into `pass`.
+/// Carries out a plan's steps. What the pass must remember goes into `pass`.
 pub async fn carry_out(ctx: &Context, plan: &Plan, pass: &mut Pass<'_>) -> Outcome {
     let outcome = match steps(ctx, plan, pass).await {
-        Outcome::Unwritten(what, error) => not_answered(ctx, what, error, pass).await,
+        Outcome::WriteFailed(what, error) => not_answered(ctx, what, error, pass).await,
         outcome => outcome,
     };
     remember(pass, plan, &outcome);
     outcome
 }
 
-/// Remembers that steps were tried, and what refused them. Whatever was sent is a try, answered or not: an outage holds
-/// the clock, and nothing else may.
+/// Remembers that steps were tried, and what refused them. Everything that was sent counts as tried, answered
+/// or not: only an outage holds the clock.
 fn remember(pass: &mut Pass<'_>, plan: &Plan, outcome: &Outcome) {
     if plan.moves {
-        // What was refused until now says nothing about what a stop deletes.
+        // Earlier refusals say nothing about what a stop deletes.
         if plan.begins_a_stop() {
             pass.remembered.refused(pass.gateway, None);
             pass.remembered.answered();
@@ -81,7 +84,7 @@ fn remember(pass: &mut Pass<'_>, plan: &Plan, outcome: &Outcome) {
         return;
     }
     match outcome {
-        // The children were written to, whatever the registry did.
+        // The children were written, whatever the registry did.
         Outcome::Done | Outcome::Learned(Learned::RegistryFailed(_)) => {
             pass.remembered.refused(pass.gateway, None);
             pass.remembered.answered();
@@ -91,10 +94,10 @@ fn remember(pass: &mut Pass<'_>, plan: &Plan, outcome: &Outcome) {
             pass.remembered.answered();
         }
         Outcome::HalfWay | Outcome::Failed(CallError::NotLeader) => return,
-        Outcome::Behind
+        Outcome::CacheBehind
         | Outcome::Learned(_)
         | Outcome::Unanswered(..)
-        | Outcome::Unwritten(..)
+        | Outcome::WriteFailed(..)
         | Outcome::Failed(_) => {}
     }
     if plan.steps.iter().any(|step| step.child().is_some() || *step == Step::ActivateEnvironments) {
@@ -102,18 +105,18 @@ fn remember(pass: &mut Pass<'_>, plan: &Plan, outcome: &Outcome) {
     }
 }
 
-/// Something was not written and not refused.
+/// Handles a write that was neither carried out nor refused.
 async fn not_answered(ctx: &Context, what: Target, error: CallError, pass: &mut Pass<'_>) -> Outcome {
     let (gateway, now) = (pass.gateway, pass.now);
     let remembered = &mut pass.remembered;
     let has_failed = |what: &Unanswered| remembered.unanswered(gateway, what, now);
-    match unwritten::unanswered(ctx, what, &error, now, has_failed).await {
+    match failed_writes::unanswered(ctx, what, &error, now, has_failed).await {
         Some(unanswered) => Outcome::Unanswered(unanswered, error),
         None => Outcome::Failed(error),
     }
 }
 
-/// The steps in their order.
+/// Runs the steps in order.
 async fn steps(ctx: &Context, plan: &Plan, pass: &mut Pass<'_>) -> Outcome {
     let judged_at = pass.judged_at();
     let mut worst = Outcome::Done;
@@ -127,40 +130,40 @@ async fn steps(ctx: &Context, plan: &Plan, pass: &mut Pass<'_>) -> Outcome {
                     worst = failed;
                 }
             }
-            Outcome::Unwritten(_, CallError::NotLeader) => return Outcome::Failed(CallError::NotLeader),
-            // What was refused is told, although more is wrong.
-            Outcome::Unwritten(..) if !is_first => break,
+            Outcome::WriteFailed(_, CallError::NotLeader) => return Outcome::Failed(CallError::NotLeader),
+            // A refusal is reported even if later steps fail as well.
+            Outcome::WriteFailed(..) if !is_first => break,
             ended => return ended,
         }
     }
     worst
 }
 
-/// Whether a write failed in a way that keeps no other from being tried: it is refused, its webhook is away, a permission is
-/// missing for it, or it was the registry's.
+/// Whether a failure concerns only one write, so that others are still tried: a refusal, an unavailable
+/// webhook, a missing permission, or a registry failure.
 fn is_its_own(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Learned(Learned::Refused(_) | Learned::RegistryFailed(_)) => true,
-        Outcome::Unwritten(_, error) => {
-            matches!(error.meaning(), Some(Meaning::WebhookAway { .. } | Meaning::NotPermitted))
+        Outcome::WriteFailed(_, error) => {
+            matches!(error.error_kind(), Some(ErrorKind::WebhookUnavailable { .. } | ErrorKind::NotPermitted))
         }
         _ => false,
     }
 }
 
-/// One step. A write of a child that hangs ends when the attempt is to be judged.
+/// Runs one step. A child's write that hangs is abandoned when the attempt is due to be judged.
 async fn in_time(ctx: &Context, step: Step, pass: &mut Pass<'_>, judged_at: Option<Instant>) -> Outcome {
-    /// A pass that begins just before may do something.
+    /// The least time of a write, for a pass that begins just before.
     const AT_LEAST: Duration = Duration::from_secs(1);
     let ends_at = judged_at.map(|at| at.max(Instant::now() + AT_LEAST));
     let Some(child) = step.child() else { return one(ctx, step, pass, ends_at).await };
     match until(ctx, ends_at, pin!(one(ctx, step, pass, ends_at))).await {
         Ok(outcome) => outcome,
-        Err(error) => Outcome::Unwritten(Target::Child(child), error),
+        Err(error) => Outcome::WriteFailed(Target::Child(child), error),
     }
 }
 
-/// What is under way, which ends at a moment.
+/// Runs a future until a deadline.
 async fn until<T>(
     ctx: &Context,
     ends_at: Option<Instant>,
@@ -175,13 +178,14 @@ async fn until<T>(
     })
 }
 
-/// Calls a function for the type of a child.
+/// Calls a generic function with the type of a child.
 macro_rules! with_kind {
     ($child:expr, $act:ident($($argument:expr),*)) => {
         match $child {
             Child::Deployment => $act::<Deployment>($($argument),*).await,
             Child::Service => $act::<Service>($($argument),*).await,
             Child::Ingress => $act::<Ingress>($($argument),*).await,
+            Child::HttpRoute => $act::<HttpRoute>($($argument),*).await,
             Child::PodDisruptionBudget => $act::<PodDisruptionBudget>($($argument),*).await,
         }
     };
@@ -194,8 +198,8 @@ async fn one(ctx: &Context, step: Step, pass: &mut Pass<'_>, ends_at: Option<Ins
         Step::Delete(child) => with_kind!(child, delete(ctx, pass)),
         Step::ActivateEnvironments => switch(ctx, pass, EnvironmentState::Active, ends_at).await,
         Step::DeactivateEnvironments => switch(ctx, pass, EnvironmentState::Inactive, ends_at).await,
-        Step::AddFinalizer => keep(ctx, pass).await,
-        Step::RemoveFinalizer => let_go(ctx, &pass.gateway.metadata).await,
+        Step::AddFinalizer => add_finalizer(ctx, pass).await,
+        Step::RemoveFinalizer => remove_finalizer(ctx, &pass.gateway.metadata).await,
         Step::ReadEvents => read_events(ctx, pass).await,
         Step::Record | Step::ActivateDocuments | Step::DeactivateDocuments | Step::Report | Step::Forget => {
             let views = pass.desired.environment_views();
@@ -207,17 +211,17 @@ async fn one(ctx: &Context, step: Step, pass: &mut Pass<'_>, ends_at: Option<Ins
     }
 }
 
-/// Asks the Events of a pod why it is not ready.
+/// Reads the Events of a pod for why it is not ready.
 async fn read_events(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
-    if let Some(silence) = &pass.observed.pods.silence {
-        let complaint = ctx.complaints.about(&ctx.calls, pass.gateway.namespace_or_empty(), silence).await;
-        pass.remembered.heard(silence, complaint);
+    if let Some(unexplained) = &pass.observed.pods.unexplained {
+        let pod_event = ctx.pod_events.about(&ctx.calls, pass.gateway.namespace_or_empty(), unexplained).await;
+        pass.remembered.events_read(unexplained, pod_event);
     }
     Outcome::Done
 }
 
-/// Keeps a gateway until it was forgotten in the registry.
-async fn keep(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
+/// Adds our finalizer.
+async fn add_finalizer(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
     let meta = &pass.gateway.metadata;
     let finalizers = meta.finalizers.iter().flatten().cloned().chain([REGISTRY_FINALIZER.to_owned()]);
     match patch_finalizers(ctx, meta, &finalizers.collect::<Vec<_>>()).await {
@@ -229,34 +233,37 @@ async fn keep(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
     }
 }
 
-/// Says once that a gateway is kept by a finalizer that looks like ours. Whoever may create gateways may set it.
-fn tell_not_let_go(ctx: &Context, meta: &ObjectMeta, error: &CallError) {
+/// Reports once that our finalizer holds a gateway and cannot be removed. Whoever may create gateways may set
+/// it.
+fn report_kept_finalizer(ctx: &Context, meta: &ObjectMeta, error: &CallError) {
     let key = ObjectKey::of_meta(meta);
     let message = format!(
-        "the finalizer {REGISTRY_FINALIZER} keeps the deleted ApiGateway {key}: with --registry kubernetes this operator sets none, and          it may not remove this one ({}). Remove it (kubectl patch agw {} -n {} --type=merge -p          '{{\"metadata\":{{\"finalizers\":null}}}}'), or run the operator with the roles of deploy/mongodb.",
+        "finalizer {REGISTRY_FINALIZER} blocks the deletion of ApiGateway {key}. With --registry kubernetes the \
+         operator does not set it and may not remove it ({}). Remove it (kubectl patch agw {} -n {} --type=merge -p \
+         '{{\"metadata\":{{\"finalizers\":null}}}}'), or run the operator with the roles of deploy/mongodb.",
         say(&error.to_string()),
         key.name,
         key.namespace,
     );
     tracing::warn!(gateway = %key, "{message}");
-    ctx.memory.may_not_let_go(meta);
-    let note = Note { warning: true, reason: Reason::OperatorNotPermitted, message };
-    ctx.herald.tell(&note, events::about::<ApiGateway>(meta));
+    ctx.memory.may_not_remove_finalizer(meta);
+    let event = PlannedEvent { warning: true, reason: Reason::OperatorNotPermitted, message };
+    ctx.recorder.record(&event, events::about::<ApiGateway>(meta));
 }
 
-/// Takes our finalizer from an object that may be unreadable otherwise.
-pub async fn let_go(ctx: &Context, meta: &ObjectMeta) -> Outcome {
+/// Removes our finalizer from an object, which may be unreadable otherwise.
+pub async fn remove_finalizer(ctx: &Context, meta: &ObjectMeta) -> Outcome {
     let others = meta.finalizers.iter().flatten().filter(|finalizer| *finalizer != REGISTRY_FINALIZER);
     match patch_finalizers(ctx, meta, &others.cloned().collect::<Vec<_>>()).await {
         Ok(_) => Outcome::Done,
-        // It is gone.
+        // The object is gone.
         Err(error) if error.code() == Some(404) => Outcome::Done,
         Err(error)
             if !ctx.registry.is_external()
-                && matches!(error.meaning(), Some(Meaning::NotPermitted | Meaning::Refused)) =>
+                && matches!(error.error_kind(), Some(ErrorKind::NotPermitted | ErrorKind::Refused)) =>
         {
-            tell_not_let_go(ctx, meta, &error);
-            Outcome::Learned(Learned::MayNotLetGo)
+            report_kept_finalizer(ctx, meta, &error);
+            Outcome::Learned(Learned::MayNotRemoveFinalizer)
         }
         Err(error) => failure(Target::Finalizers, error),
     }
@@ -268,7 +275,7 @@ async fn patch_finalizers(ctx: &Context, meta: &ObjectMeta, finalizers: &[String
     ctx.calls.merge(&ObjectKey::of_meta(meta), &patch).await
 }
 
-async fn create<K: Part>(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
+async fn create<K: ChildKind>(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
     let Some(desired) = K::desired(pass.desired.children()) else { return Outcome::Done };
     match ctx.calls.create(desired).await {
         Ok(stored) => {
@@ -285,41 +292,41 @@ async fn create<K: Part>(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
     }
 }
 
-/// Somebody was first: ourselves, as the cache does not know yet, or a stranger.
-async fn already_exists<K: Part>(ctx: &Context, gateway: &ApiGateway, desired: &K) -> Outcome {
+/// The child exists already: created by us with the cache behind, or foreign.
+async fn already_exists<K: ChildKind>(ctx: &Context, gateway: &ApiGateway, desired: &K) -> Outcome {
     match ctx.calls.get::<K>(&ObjectKey::of(gateway)).await {
-        Ok(None) => Outcome::Behind,
+        Ok(None) => Outcome::CacheBehind,
         Ok(Some(found)) => match presence::of(gateway, Some(desired), Some(&found), None).0 {
             presence if is_in_the_way(&presence) => Outcome::Learned(Learned::Surprise(K::CHILD, presence)),
-            _ => Outcome::Behind,
+            _ => Outcome::CacheBehind,
         },
         Err(error) => failure(Target::Child(K::CHILD), error),
     }
 }
 
-/// Whether an object of the gateway's name is there that cannot be written.
+/// Whether the child's name is occupied by an object that must not be written.
 fn is_in_the_way(presence: &Presence) -> bool {
-    matches!(presence, Presence::Stranger(_) | Presence::Predecessor | Presence::Terminating)
+    matches!(presence, Presence::Foreign(_) | Presence::Predecessor | Presence::Terminating)
 }
 
-async fn update<K: Part>(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
+async fn update<K: ChildKind>(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
     let Some(desired) = K::desired(pass.desired.children()) else { return Outcome::Done };
     let gateway = pass.gateway;
     let fresh = match ctx.calls.get::<K>(&ObjectKey::of(gateway)).await {
         Ok(Some(fresh)) => fresh,
-        Ok(None) => return Outcome::Behind,
+        Ok(None) => return Outcome::CacheBehind,
         Err(error) => return failure(Target::Child(K::CHILD), error),
     };
     match pass.remembered.accepted.compared(gateway, desired, &fresh).0 {
         Presence::Equal => return Outcome::Done,
         presence if is_in_the_way(&presence) => return Outcome::Learned(Learned::Surprise(K::CHILD, presence)),
-        // It has to be made anew, which the cache will show as well.
-        Presence::Immutable => return Outcome::Behind,
+        // It must be recreated; the cache will show that as well.
+        Presence::Immutable => return Outcome::CacheBehind,
         _ => {}
     }
     match orphaned_on_purpose(ctx, gateway, fresh.meta()).await {
         Ok(false) => {}
-        Ok(true) => return Outcome::Behind,
+        Ok(true) => return Outcome::CacheBehind,
         Err(error) => return failure(Target::Child(K::CHILD), error),
     }
     let update = match Put::new(&pass.remembered.accepted, gateway, &fresh, desired) {
@@ -329,34 +336,34 @@ async fn update<K: Part>(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
     match ctx.calls.replace(&update.body).await {
         Ok(stored) => {
             let version = answered(&mut pass.remembered.accepted, desired, &stored);
-            // Admission may turn a write into what is there, and nothing was put right.
+            // Admission may reduce a write to what is stored already. Then nothing was repaired.
             let is_as_before = version == fresh.meta().resource_version;
             if let Some(repair) = update.repair.filter(|_| !is_as_before) {
                 pass.remembered.accepted.repaired(repair);
             }
-            pass.unheard |= is_as_before;
+            pass.without_event |= is_as_before;
             Outcome::Done
         }
         Err(error) => failure(Target::Child(K::CHILD), error),
     }
 }
 
-/// Takes in what was stored. Returns its version.
-fn answered<K: Part>(accepted: &mut Accepted, desired: &K, stored: &str) -> Option<String> {
+/// Records the stored object. Returns its version.
+fn answered<K: ChildKind>(accepted: &mut Accepted, desired: &K, stored: &str) -> Option<String> {
     let stored: Watched<K> = serde_json::from_str(stored).ok()?;
     let version = stored.meta().resource_version.clone();
     accepted.answered(desired, stored.into());
     version
 }
 
-/// An update of a child.
+/// An update of a child (PUT).
 struct Put<K> {
     body: K,
-    /// What it puts right, where somebody changed what had been accepted.
+    /// The repair that it makes, if somebody changed the accepted form.
     repair: Option<Repair>,
 }
 
-impl<K: Part> Put<K> {
+impl<K: ChildKind> Put<K> {
     fn new(accepted: &Accepted, gateway: &ApiGateway, fresh: &K, desired: &K) -> Result<Self, serde_json::Error> {
         let stored = accepted.stored_as(desired, uid_of(fresh.meta())).map(serde_json::to_value).transpose()?;
         let (found, wanted) = (serde_json::to_value(fresh)?, serde_json::to_value(desired)?);
@@ -374,9 +381,9 @@ impl<K: Part> Put<K> {
     }
 }
 
-/// Whether a child without its owner reference is what `kubectl delete --cascade=orphan` leaves
-/// behind: the cache may not show yet that the gateway is going, and a child that is given back
-/// to it now would be collected with it.
+/// Whether a child without its owner reference was orphaned by `kubectl delete --cascade=orphan`. The cache may
+/// not show yet that the gateway is deleted; adopting the child again now would have it collected with the
+/// gateway.
 async fn orphaned_on_purpose(ctx: &Context, gateway: &ApiGateway, child: &ObjectMeta) -> Result<bool, CallError> {
     if presence::names_its_owner(child, gateway) {
         return Ok(false);
@@ -385,7 +392,7 @@ async fn orphaned_on_purpose(ctx: &Context, gateway: &ApiGateway, child: &Object
     Ok(live.is_none_or(|live| live.is_being_deleted() || live.uid() != gateway.uid()))
 }
 
-async fn delete<K: Part>(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
+async fn delete<K: ChildKind>(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
     let Some(found) = K::found(&pass.desired.found) else { return Outcome::Done };
     let uid = found.uid.clone();
     match ctx.calls.delete::<K>(&ObjectKey::of(pass.gateway), &uid).await {
@@ -400,18 +407,18 @@ async fn delete<K: Part>(ctx: &Context, pass: &mut Pass<'_>) -> Outcome {
 
 fn failure(what: Target, error: CallError) -> Outcome {
     if error.is_stale() {
-        return Outcome::Behind;
+        return Outcome::CacheBehind;
     }
-    match unwritten::refused(what.clone(), &error) {
+    match failed_writes::refused(what.clone(), &error) {
         Some(refusal) => Outcome::Learned(Learned::Refused(refusal)),
-        None => Outcome::Unwritten(what, error),
+        None => Outcome::WriteFailed(what, error),
     }
 }
 
-/// How many environments are switched before others have their turn.
+/// The most environments to switch before the gateway yields its slot.
 const SWITCHED_AT_ONCE: usize = 100;
 
-/// Switches the environments. One that cannot be written does not keep the others from being switched.
+/// Switches the environments. A failed write does not keep the others from being switched.
 async fn switch(ctx: &Context, pass: &Pass<'_>, to: EnvironmentState, ends_at: Option<Instant>) -> Outcome {
     let mut switched = 0;
     let mut worst = Outcome::Done;
@@ -423,7 +430,7 @@ async fn switch(ctx: &Context, pass: &Pass<'_>, to: EnvironmentState, ends_at: O
         if !due {
             continue;
         }
-        // Those that failed would be tried first again.
+        // Otherwise those that failed would be tried first again.
         if switched == SWITCHED_AT_ONCE && matches!(worst, Outcome::Done) {
             return Outcome::HalfWay;
         }
@@ -432,7 +439,7 @@ async fn switch(ctx: &Context, pass: &Pass<'_>, to: EnvironmentState, ends_at: O
         let next = Environment { status: Some(status), ..Environment::clone(environment) };
         let written = until(ctx, ends_at, pin!(ctx.calls.replace_status(&next))).await.flatten();
         match written.map_err(|error| failure(Target::Environment(facts.name.clone()), error)) {
-            Ok(_) => unwritten::environment_is_written(ctx, environment),
+            Ok(_) => failed_writes::environment_is_written(ctx, environment),
             Err(failed) if is_its_own(&failed) => {
                 if matches!(worst, Outcome::Done) {
                     worst = failed;

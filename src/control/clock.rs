@@ -1,4 +1,7 @@
-//! How long ago a stored moment is, in a way that a step of the wall clock does not change.
+//! Measures how long ago a stored moment is, regardless of steps of the wall clock.
+//!
+//! **Architecture invariant:** a pass reads the clocks once, here. Judgements use the monotonic clock; the wall
+//! clock is only written down.
 
 use std::time::Duration;
 
@@ -9,12 +12,12 @@ use crate::api::ApiGateway;
 use crate::cluster::reachability::Outages;
 use crate::decide::observed::Moment;
 
-/// Both clocks, read once for a whole pass.
+/// Both clocks, read once per pass.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
-    /// The wall clock: what is written down.
+    /// The wall clock, for timestamps.
     pub wall: Timestamp,
-    /// The monotonic clock: what is judged by.
+    /// The monotonic clock, for judgements.
     pub monotonic: Instant,
 }
 
@@ -25,22 +28,22 @@ impl Now {
     }
 }
 
-/// Remembers when it first met each of a gateway's stored moments, and from then on counts
-/// on the monotonic clock.
+/// Remembers when each stored moment of a gateway was first seen, and counts on the monotonic clock from then
+/// on.
 #[derive(Clone, Debug, Default)]
 pub struct Stopwatches {
-    met: Vec<Met>,
+    met: Vec<Stopwatch>,
 }
 
 #[derive(Clone, Debug)]
-struct Met {
+struct Stopwatch {
     stamp: Timestamp,
     at: Instant,
     elapsed: Duration,
 }
 
 impl Stopwatches {
-    /// The moment of a decision about a gateway. Time in which no API server answered is no part of an attempt.
+    /// The moment of a decision about a gateway. Outages do not count towards an attempt.
     pub fn moment(&mut self, gateway: &ApiGateway, now: Now, outages: &Outages) -> Moment {
         let status = gateway.status.as_ref();
         let attempt = status.and_then(|status| status.attempt.as_ref());
@@ -52,13 +55,12 @@ impl Stopwatches {
             gateway.metadata.deletion_timestamp.as_ref().map(|asked| asked.0),
         ];
         let [attempt, held, phase, failure, deletion] = self.read(stamps, now.wall, now.monotonic);
-        // An outage while the clock is held is left out once.
+        // An outage during a held clock is subtracted once.
         let [attempt, held] = [attempt, held].map(|time| time.saturating_sub(outages.within(time, now.monotonic)));
         Moment { now: now.wall, attempt, held, phase, failure, deletion, unrecorded: Duration::ZERO }
     }
 
-    /// How long ago each of `stamps` is; zero for one that is absent or in the future.
-    /// Moments that are not asked for any more are forgotten.
+    /// The age of each of `stamps`; zero if it is absent or in the future. Other moments are forgotten.
     pub fn read<const N: usize>(
         &mut self,
         stamps: [Option<Timestamp>; N],
@@ -74,7 +76,7 @@ impl Stopwatches {
             return met.elapsed + monotonic.saturating_duration_since(met.at);
         }
         let elapsed = Duration::try_from(wall.duration_since(stamp)).unwrap_or_default();
-        self.met.push(Met { stamp, at: monotonic, elapsed });
+        self.met.push(Stopwatch { stamp, at: monotonic, elapsed });
         elapsed
     }
 }

@@ -1,4 +1,7 @@
-//! What every pass shares.
+//! What all reconciles share.
+//!
+//! **Architecture invariant:** nothing here belongs to one gateway: what is remembered of a gateway is in
+//! `memory`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,47 +13,47 @@ use tokio::sync::Semaphore;
 use super::memory::Memory;
 use crate::cache::scopes::Scopes;
 use crate::cluster::calls::Calls;
-use crate::cluster::events::Herald;
-use crate::cluster::pod_events::Complaints;
+use crate::cluster::events::EventRecorder;
+use crate::cluster::pod_events::PodEvents;
 use crate::cluster::reachability::Outages;
 use crate::decide::observed::Settings;
 use crate::metrics::Metrics;
 use crate::queue::WorkQueue;
 use crate::registry::Registry;
 
-/// How many passes over large gateways run at once: each has one in memory, several times over.
+/// How many large gateways are reconciled at once, since each is in memory several times over.
 pub const LARGE_AT_ONCE: usize = 4;
 
-/// What every pass shares.
+/// What all reconciles share.
 pub struct Context {
     /// Bounded calls to the API server.
     pub calls: Calls,
     /// The caches of all scopes.
     pub scopes: Arc<Scopes>,
-    /// What the Events of pods say.
-    pub complaints: Complaints,
-    /// What this process remembers about each gateway.
+    /// Cached Events of pods.
+    pub pod_events: PodEvents,
+    /// What this process remembers about objects.
     pub memory: Arc<Memory>,
-    /// When the API server was out of reach.
+    /// Outages of the API server and its storage.
     pub outages: Outages,
     /// The operator's flags.
     pub settings: Settings,
-    /// Which gateways are this operator's; others are only looked at.
+    /// Selects the gateways of this operator. Others are only observed.
     pub selector: Selector,
-    /// Lets few large gateways be in memory at once.
+    /// Bounds the number of large gateways in memory.
     pub large: Semaphore,
-    /// Tells Events.
-    pub herald: Herald,
+    /// Records Events.
+    pub recorder: EventRecorder,
     /// Counts.
     pub metrics: Metrics,
-    /// Where gateways are recorded.
+    /// The registry of gateways.
     pub registry: Registry,
-    /// Who is worked on next.
+    /// The work queue.
     pub queue: WorkQueue,
 }
 
 impl Context {
-    /// Whether a gateway with this metadata is this operator's to work on.
+    /// Whether this operator is responsible for a gateway with this metadata.
     pub fn is_mine(&self, gateway: &ObjectMeta) -> bool {
         self.selector.matches(gateway.labels.as_ref().unwrap_or(&BTreeMap::new()))
     }

@@ -1,27 +1,27 @@
-//! Why a pass has to be done again.
+//! Why a reconcile must be repeated.
 
 use std::time::Duration;
 
 use crate::cluster::calls::CallError;
 use crate::decide::observed::Refusal;
 use crate::metrics::labels;
-use crate::queue::Next;
+use crate::queue::Requeue;
 
-/// Why a reconcile has to be done again.
+/// Why a reconcile must be repeated.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The API server refused a write. The status says so too.
-    #[error("{what} was refused: {message}")]
+    /// The API server refused a write. The status reports it.
+    #[error("writing {what} was refused: {message}")]
     Refused {
-        /// What was to be written.
+        /// What was written.
         what: String,
-        /// The API server's words.
+        /// The API server's message.
         message: String,
     },
-    /// The registry could not be written to. The status says so too.
-    #[error("the registry could not be asked: {0}")]
+    /// The registry could not be written to. The status reports it.
+    #[error("registry request failed: {0}")]
     Registry(String),
-    /// The API server did not carry out a call.
+    /// An API call failed.
     #[error(transparent)]
     Call(#[from] CallError),
 }
@@ -33,20 +33,20 @@ impl From<Refusal> for Error {
 }
 
 impl Error {
-    /// What follows from a call that did not succeed: whoever wrote first is found by the next look, anything else is a
-    /// failure.
+    /// Maps a failed call: a conflict means that the cache is behind, which the next pass finds out; anything
+    /// else is a failure.
     ///
     /// # Errors
-    /// Where it is one.
-    pub fn again(error: CallError) -> Result<Next, Self> {
+    /// If the call failed for any other reason than a conflict.
+    pub fn again(error: CallError) -> Result<Requeue, Self> {
         if error.is_stale() {
             tracing::debug!(%error, "the cache is behind the API server");
-            return Ok(Next::Behind);
+            return Ok(Requeue::CacheBehind);
         }
         Err(error.into())
     }
 
-    /// How long the API server asked to be left alone.
+    /// How long the API server asked to wait.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { .. } | Self::Registry(_) => None,
@@ -54,7 +54,7 @@ impl Error {
         }
     }
 
-    /// Whether nobody answered, or somebody who could not do anything.
+    /// Whether there was no answer, or one that blames no object.
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Refused { .. } | Self::Registry(_) => false,
@@ -62,7 +62,7 @@ impl Error {
         }
     }
 
-    /// What kind of failure it is, for a metric's label.
+    /// The failure as a metric label.
     pub fn label(&self) -> labels::Outcome {
         match self {
             Self::Refused { .. } => labels::Outcome::Refused,

@@ -1,5 +1,7 @@
-//! First of a pass: the facts. It only reads, from the caches and from what is remembered, and where a cache is not
-//! enough from the API server.
+//! Gather, the first stage of a pass: collects the facts.
+//!
+//! **Architecture invariant:** this module only reads, from the caches, the memory and, if a cache is not
+//! enough, the API server.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -14,71 +16,74 @@ use tokio::time::Instant;
 
 use super::clock::Now;
 use super::context::Context;
-use super::desired::{Desired, EnvironmentOf, MayHave};
+use super::desired::{Desired, EnvironmentOf, Permitted};
 use super::memory::{Expectation, Remembered};
-use crate::api::{ApiGateway, Environment, EnvironmentState, HostClaim, ObjectKey, uid_of};
+use crate::api::{ApiGateway, Environment, EnvironmentState, Exposure, HostClaim, ObjectKey, uid_of};
 use crate::cache::caches::Caches;
+use crate::cache::child::{CachedChild, ChildKind, FoundChildren};
 use crate::cache::pods;
-use crate::cache::seen::{Found, Part, Seen};
+use crate::cache::routes::Support;
 use crate::cache::watched::Watched;
-use crate::children::{self, Owner};
+use crate::children::{self, HttpRoute, MOST_HOSTNAMES, Owner, Verdict};
 use crate::cluster::calls::CallError;
 use crate::decide::Learned;
-use crate::decide::allowance::Breaches;
-use crate::decide::environment::{Around, GatewayFacts};
-use crate::decide::hosts::Stake;
+use crate::decide::allowance::Violations;
+use crate::decide::environment::{EnvironmentContext, GatewayFacts, Routed};
+use crate::decide::hosts::HostRequest;
 use crate::decide::observed::{
-    Child, EnvironmentFacts, Going, HostVerdict, Moment, Observed, Presence, RegistryFacts, Settings, Writes,
+    Child, EnvironmentFacts, HostVerdict, Moment, Observed, Presence, RegistryFacts, Routing, Settings,
+    TerminatingChild, Unsupported, Writes,
 };
 use crate::decide::{self, Place, Plan};
 
-/// All that a pass over one gateway works on.
+/// The state of one pass over a gateway.
 pub struct Pass<'a> {
     /// The gateway.
     pub gateway: &'a ApiGateway,
     /// The caches of its scope.
     pub caches: &'a Caches,
-    /// The operator's flags, as the namespace narrows them.
+    /// The operator's settings, as the namespace restricts them.
     pub settings: Cow<'a, Settings>,
-    /// When the pass is.
+    /// The moment of the pass.
     pub moment: Moment,
-    /// What is desired, and the children that it was compared with.
+    /// The desired state, and the children that were found.
     pub desired: Desired<'a>,
     /// The facts.
     pub observed: Observed,
-    /// What is remembered of the gateway, as this pass will leave it.
+    /// What is remembered of the gateway, as this pass leaves it.
     pub remembered: Remembered,
-    /// Whether the registry could not be asked when the facts were gathered. One that failed since is tried again after a
-    /// backoff, and not when it answers: it may be answering all the while.
+    /// Whether the registry was unavailable when the facts were gathered. A registry that fails later is
+    /// retried with backoff and not when it answers: it may be answering all the while.
     pub waits_for_registry: bool,
-    /// The gateway as a step of this pass wrote it.
+    /// The gateway as written by a step of this pass.
     pub written: Option<ApiGateway>,
-    /// Whether a write left a child as it was, so that no watch will tell of it.
-    pub unheard: bool,
-    /// When the pass began, by both clocks.
+    /// Whether a write changed nothing, so that no watch event will follow.
+    pub without_event: bool,
+    /// Both clocks at the beginning of the pass.
     pub now: Now,
 }
 
 impl Pass<'_> {
-    /// What is to be done about it.
+    /// Decides about the gateway.
     pub fn decide(&self) -> Plan {
         decide::decide(self.gateway, &self.observed, &self.moment, &self.settings)
     }
 
-    /// Folds into the facts what acting taught. Returns the plan that was carried out, with the status that they lead to.
+    /// Adds the result of a step to the facts. Returns the plan that was carried out, with the status that
+    /// follows.
     pub fn learn(&mut self, learned: Learned, plan: Plan) -> Plan {
         self.observed.learn(learned);
         plan.in_the_light_of(self.gateway, &self.observed, &self.moment, &self.settings)
     }
 
-    /// When the attempt is to be judged by its deadline, if one is and its clock runs.
+    /// When the attempt is due to be judged, if one runs and its clock is not held.
     pub fn judged_at(&self) -> Option<Instant> {
         let left = decide::judged_in(self.gateway, &self.observed, &self.moment, &self.settings)?;
         self.now.monotonic.checked_add(left)
     }
 }
 
-/// Gathers what the caches know of a gateway.
+/// Gathers facts from the caches.
 pub fn cached<'a>(
     ctx: &'a Context,
     caches: &'a Caches,
@@ -93,27 +98,37 @@ pub fn cached<'a>(
     facts(ctx, caches, gateway, found, moment, remembered, now)
 }
 
-/// Gathers the same once more, with the children as the API server has them now: a cache may be behind.
+/// Gathers the facts again with live reads of the children, since a cache may be behind.
 ///
 /// # Errors
-/// When the API server does not answer. Then nothing has changed.
+/// If the API server does not answer. Nothing has changed then.
 pub async fn live<'a>(ctx: &'a Context, pass: &mut Pass<'a>) -> Result<(), CallError> {
     let gateway = pass.gateway;
-    // Each is waited for, also where another fails: a request that is dropped would count as one without an answer.
-    let (deployment, service, ingress, disruption_budget) = tokio::join!(
+    // All reads are awaited even if one fails: a dropped request would count as unanswered.
+    let routes = async {
+        let has_routes = children::concerns_routes(gateway) && pass.caches.routes().support() == Support::Served;
+        if has_routes { read::<HttpRoute>(ctx, gateway).await } else { Ok(None) }
+    };
+    let (deployment, service, ingress, http_route, disruption_budget) = tokio::join!(
         read::<Deployment>(ctx, gateway),
         read::<Service>(ctx, gateway),
         read::<Ingress>(ctx, gateway),
+        routes,
         read::<PodDisruptionBudget>(ctx, gateway),
     );
-    let found =
-        Found { deployment: deployment?, service: service?, ingress: ingress?, disruption_budget: disruption_budget? };
+    let found = FoundChildren {
+        deployment: deployment?,
+        service: service?,
+        ingress: ingress?,
+        http_route: http_route?,
+        disruption_budget: disruption_budget?,
+    };
     let remembered = std::mem::take(&mut pass.remembered);
     *pass = facts(ctx, pass.caches, gateway, found, pass.moment, remembered, pass.now);
     Ok(())
 }
 
-async fn read<K: Part>(ctx: &Context, gateway: &ApiGateway) -> Result<Option<Arc<Seen<K>>>, CallError> {
+async fn read<K: ChildKind>(ctx: &Context, gateway: &ApiGateway) -> Result<Option<Arc<CachedChild<K>>>, CallError> {
     let found = ctx.calls.get::<Watched<K>>(&ObjectKey::of(gateway)).await?;
     Ok(found.map(|watched| Arc::new(watched.into())))
 }
@@ -122,7 +137,7 @@ fn facts<'a>(
     ctx: &'a Context,
     caches: &'a Caches,
     gateway: &'a ApiGateway,
-    found: Found,
+    found: FoundChildren,
     moment: Moment,
     mut remembered: Remembered,
     now: Now,
@@ -131,8 +146,12 @@ fn facts<'a>(
     let narrowed = caches.allowance_of(gateway.namespace_or_empty());
     let settings = ctx.settings.narrowed_by(&narrowed);
     let (host, lost) = hosts_of_gateway(caches, gateway);
-    let may_have = MayHave { host, lost, breaches: Breaches::of(&gateway.spec, &settings.allowance, &narrowed) };
-    let desired = Desired::of(gateway, found, may_have, environments(caches, gateway), &settings);
+    let violations = Violations::of(&gateway.spec, gateway.namespace_or_empty(), &settings.allowance, &narrowed);
+    let permitted = Permitted { host, lost, violations };
+    let without_room = without_room(caches, gateway);
+    let environments = environments(caches, gateway, &without_room);
+    let filled_in = remembered.accepted.filled_in_by_cluster(gateway);
+    let desired = Desired::of(gateway, found, permitted, environments, without_room, filled_in, &settings);
     let settled = remembered.settled();
     let compared = desired.compared(&mut remembered.accepted, settled);
     let phase = gateway.status.as_ref().and_then(|status| status.phase.as_ref());
@@ -141,15 +160,17 @@ fn facts<'a>(
         deployment: expected.presence::<Deployment>(compared.deployment),
         service: expected.presence::<Service>(compared.service),
         ingress: expected.presence::<Ingress>(compared.ingress),
+        http_route: expected.presence::<HttpRoute>(compared.http_route),
         disruption_budget: expected.presence::<PodDisruptionBudget>(compared.disruption_budget),
+        routing: Routing::default(),
         rollout: desired.found.deployment.as_ref().map(|seen| seen.rollout.clone()).unwrap_or_default(),
         pods: pods::of(&caches.pods, &ObjectKey::of(gateway)).seen_in(phase),
         environments: desired.environments.iter().map(|(_, facts)| facts.clone()).collect(),
-        host: desired.may_have.host.clone(),
-        lost: desired.may_have.lost.clone(),
-        breaches: desired.may_have.breaches.clone(),
+        host: desired.permitted.host.clone(),
+        lost: desired.permitted.lost.clone(),
+        violations: desired.permitted.violations.clone(),
         registry: RegistryFacts {
-            may_let_go: ctx.memory.may_let_go(&gateway.metadata),
+            may_remove_finalizer: ctx.memory.may_remove_finalizer(&gateway.metadata),
             ..ctx.registry.facts(gateway, || desired.environment_views())
         },
         refusal: remembered.refusal(gateway).cloned(),
@@ -157,15 +178,18 @@ fn facts<'a>(
         tried: remembered.has_tried(gateway),
         writes: Writes::default(),
     };
+    observed.routing = routing(caches, gateway, &desired, &observed, &settings);
+    let waits = observed.routing.parents.iter().any(|parent| parent.verdict == Verdict::Silent);
+    observed.routing.unanswered = remembered.route_waits(waits, now);
     learn_of_environments(ctx, &desired, &mut observed);
     remembered.accepted.keep(&desired.found, &observed);
     observed.writes =
         remembered.accepted.facts(gateway, &observed, |known, child| desired.is_as_before(child, known), now);
-    observed.writes.going = going(&desired.found, &observed, moment.now);
+    observed.writes.terminating = terminating(&desired.found, &observed, moment.now);
     remembered.found_settled(compared.settled);
     let followed: Vec<_> = observed.troubles().filter(|pod| pod.trouble.is_followed()).collect();
-    let silence = remembered.silence(&followed, now);
-    observed.pods.silence = silence;
+    let unexplained = remembered.unexplained(&followed, now, |lasted| ctx.outages.within(lasted, now.monotonic));
+    observed.pods.unexplained = unexplained;
     let waits_for_registry = observed.registry.unavailable.is_some();
     Pass {
         gateway,
@@ -177,16 +201,40 @@ fn facts<'a>(
         remembered,
         waits_for_registry,
         written: None,
-        unheard: false,
+        without_event: false,
         now,
     }
 }
 
-/// Environments are written by passes of their own as well. What keeps one of those from being written that belong to a gateway
-/// keeps the gateway.
+/// Whether the requested HTTPRoute can exist, and what is reported about the current one.
+fn routing(
+    caches: &Caches,
+    gateway: &ApiGateway,
+    desired: &Desired<'_>,
+    observed: &Observed,
+    settings: &Settings,
+) -> Routing {
+    let asks = gateway.spec.exposure().by_route() && desired.route_hosts().next().is_some();
+    let unsupported = || match caches.routes().support() {
+        Support::Missing => Some(Unsupported::NoDefinition),
+        Support::NotPermitted(words) => Some(Unsupported::NotPermitted(words)),
+        Support::Unknown | Support::Served => {
+            let is_named = !children::parent_refs(gateway, &settings.default_parent_refs).is_empty();
+            (!is_named).then_some(Unsupported::NoParent)
+        }
+    };
+    let found = desired.found.http_route.as_ref().filter(|_| observed.http_route.is_ours());
+    Routing {
+        unsupported: if asks { unsupported() } else { None },
+        parents: found.map(|route| route.parents.to_vec()).unwrap_or_default(),
+        unanswered: std::time::Duration::ZERO,
+    }
+}
+
+/// Environments are reconciled separately as well. A blocked write of one of them blocks the gateway.
 fn learn_of_environments(ctx: &Context, desired: &Desired<'_>, observed: &mut Observed) {
     let allowed = desired.environments.iter().filter(|(_, facts)| !facts.refused);
-    match ctx.memory.hindered(allowed.map(|(environment, _)| uid_of(&environment.metadata))) {
+    match ctx.memory.blocked(allowed.map(|(environment, _)| uid_of(&environment.metadata))) {
         Some(Learned::Refused(refusal)) if observed.refusal.is_none() => observed.refusal = Some(refusal),
         Some(Learned::Unanswered(unanswered)) if observed.unanswered.is_none() => {
             observed.unanswered = Some(unanswered);
@@ -195,37 +243,38 @@ fn learn_of_environments(ctx: &Context, desired: &Desired<'_>, observed: &mut Ob
     }
 }
 
-/// The children that were deleted and are not gone.
-fn going(found: &Found, observed: &Observed, now: Timestamp) -> Vec<Going> {
+/// Children that were deleted and still exist.
+fn terminating(found: &FoundChildren, observed: &Observed, now: Timestamp) -> Vec<TerminatingChild> {
     let meta = |child: Child| match child {
         Child::Deployment => meta(found.deployment.as_deref()),
         Child::Service => meta(found.service.as_deref()),
         Child::Ingress => meta(found.ingress.as_deref()),
+        Child::HttpRoute => meta(found.http_route.as_deref()),
         Child::PodDisruptionBudget => meta(found.disruption_budget.as_deref()),
     };
-    let going = |child: Child| {
+    let terminating = |child: Child| {
         let meta = (*observed.child(child) == Presence::Terminating).then(|| meta(child)).flatten()?;
         let lasted = now.duration_since(meta.deletion_timestamp?.0);
         let lasted = lasted.try_into().unwrap_or_default();
-        Some(Going { child, lasted, finalizers: meta.finalizers.unwrap_or_default() })
+        Some(TerminatingChild { child, lasted, finalizers: meta.finalizers.unwrap_or_default() })
     };
-    Child::ALL.into_iter().filter_map(going).collect()
+    Child::ALL.into_iter().filter_map(terminating).collect()
 }
 
-fn meta<K: Part>(found: Option<&Seen<K>>) -> Option<ObjectMeta> {
+fn meta<K: ChildKind>(found: Option<&CachedChild<K>>) -> Option<ObjectMeta> {
     Some(found?.object().ok()?.meta().clone())
 }
 
-/// What is remembered of our own calls, where the cache may be behind them.
+/// The effects of our own calls, which the cache may not show yet.
 struct Expected<'a> {
-    found: &'a Found,
+    found: &'a FoundChildren,
     remembered: &'a Remembered,
     now: Now,
 }
 
 impl Expected<'_> {
-    /// A child as our own last call left it.
-    fn presence<K: Part>(&self, presence: Presence) -> Presence {
+    /// A child as our last call left it.
+    fn presence<K: ChildKind>(&self, presence: Presence) -> Presence {
         match (self.remembered.expectation(K::CHILD, self.now), K::found(self.found)) {
             (Some(Expectation::Created), None) if presence == Presence::Missing => Presence::Expected,
             (Some(Expectation::Deleted(uid)), Some(found)) if found.uid == *uid => Presence::Terminating,
@@ -234,32 +283,55 @@ impl Expected<'_> {
     }
 }
 
-/// Whether a gateway may have the host that its spec names, and which it may not have of those that it has.
+/// Whether a gateway may have the host in its spec, and which of its hosts it must give up.
 fn hosts_of_gateway(caches: &Caches, gateway: &ApiGateway) -> (HostVerdict, Vec<String>) {
-    let stake = caches.stake_of_gateway(gateway);
-    let mut lost = lost_claims(caches, &stake, gateway.status.iter().flat_map(|status| &status.hosts));
+    let request = caches.host_request_of_gateway(gateway);
+    let mut lost = lost_claims(caches, &request, gateway.status.iter().flat_map(|status| &status.hosts));
     if gateway.spec.is_left_alone() {
-        // What is routed follows from nothing else as long as nothing is written.
+        // While nothing is written, void routes do not show anywhere else.
         let forbidden = |host: &String| caches.refuses(gateway.namespace_or_empty(), host).is_some();
         lost.extend(caches.routed_hosts(gateway).into_iter().filter(forbidden));
     }
-    (host_verdict(caches, &stake), lost)
+    (caches.host_verdict(&request), lost)
 }
 
-/// Whether somebody may have the host that their spec names.
-fn host_verdict(caches: &Caches, stake: &Stake) -> HostVerdict {
-    let refused = stake.wanted.as_ref().and_then(|host| caches.refuses(&stake.claimant.object.namespace, host));
-    refused.unwrap_or_else(|| caches.claims().verdict(stake.clone()))
-}
-
-/// The hosts of those recorded claims that do not stand.
-fn lost_claims<'a>(caches: &Caches, stake: &Stake, recorded: impl Iterator<Item = &'a HostClaim>) -> Vec<String> {
+/// The hosts of recorded claims that are void.
+fn lost_claims<'a>(
+    caches: &Caches,
+    request: &HostRequest,
+    recorded: impl Iterator<Item = &'a HostClaim>,
+) -> Vec<String> {
     let claims = caches.claims();
-    recorded.filter(|claim| claims.is_lost(stake, &claim.host)).map(|claim| claim.host.clone()).collect()
+    recorded.filter(|claim| claims.is_lost(request, &claim.host)).map(|claim| claim.host.clone()).collect()
 }
 
-/// The environments of a gateway that count and are not being deleted, with what a decision looks at.
-fn environments(caches: &Caches, gateway: &ApiGateway) -> Vec<EnvironmentOf> {
+/// The hosts of the youngest environments, which do not fit into the HTTPRoute.
+fn without_room(caches: &Caches, gateway: &ApiGateway) -> Vec<String> {
+    if !gateway.spec.exposure().by_route() {
+        return Vec::new();
+    }
+    let environments = caches.environments.of(&ObjectKey::of(gateway));
+    let mut hosts: Vec<_> = environments
+        .iter()
+        .filter(|(_, environment)| environment.metadata.deletion_timestamp.is_none())
+        .filter_map(|(name, environment)| {
+            let created = environment.metadata.creation_timestamp.as_ref().map(|at| at.0);
+            Some((created, name, environment.spec.host.as_ref()?))
+        })
+        .collect();
+    hosts.sort();
+    let room = MOST_HOSTNAMES - usize::from(gateway.spec.host().is_some());
+    hosts.into_iter().skip(room).map(|(_, _, host)| host.clone()).collect()
+}
+
+/// Whether an environment's host fits into none of the gateway's routes.
+fn has_no_room(gateway: &ApiGateway, environment: &Environment, without_room: &[String]) -> bool {
+    gateway.spec.exposure() == Exposure::HTTPRoute
+        && environment.spec.host.as_ref().is_some_and(|host| without_room.contains(host))
+}
+
+/// The environments of a gateway that count and are not terminating, with their facts.
+fn environments(caches: &Caches, gateway: &ApiGateway, without_room: &[String]) -> Vec<EnvironmentOf> {
     let key = ObjectKey::of(gateway);
     let routed = caches.routed_by(&key);
     caches
@@ -268,41 +340,72 @@ fn environments(caches: &Caches, gateway: &ApiGateway) -> Vec<EnvironmentOf> {
         .into_iter()
         .filter(|(_, environment)| environment.metadata.deletion_timestamp.is_none())
         .map(|(name, environment)| {
-            let stake = caches.stake_of_environment(&environment, &routed);
+            let request = caches.host_request_of_environment(&environment, &routed);
             let facts = EnvironmentFacts {
                 name,
                 active: environment.status.as_ref().is_some_and(|status| status.state == EnvironmentState::Active),
-                claimed: stake.is_recorded(),
-                refused: host_verdict(caches, &stake) != HostVerdict::Free,
+                claimed: request.is_recorded(),
+                refused: caches.host_verdict(&request) != HostVerdict::Free
+                    || has_no_room(gateway, &environment, without_room),
             };
             (environment, facts)
         })
         .collect()
 }
 
-/// The gateway of an environment; one that is being deleted is gone already.
+/// The gateway of an environment. A terminating one counts as gone.
 pub fn gateway_of(caches: &Caches, environment: &Environment) -> Option<ApiGateway> {
     let gateway = caches.gateway(&environment.gateway_key())?;
     (!gateway.is_being_deleted()).then_some(gateway)
 }
 
-/// What is known around an environment of `gateway`.
-pub fn around(caches: &Caches, environment: &Environment, gateway: Option<ApiGateway>) -> Around {
+/// The facts about an environment of `gateway`.
+pub fn environment_context(
+    caches: &Caches,
+    environment: &Environment,
+    gateway: Option<ApiGateway>,
+) -> EnvironmentContext {
     let key = environment.gateway_key();
     let unreadable = caches.cannot_read_gateway(&key);
-    let routed = environment.spec.host.as_ref().is_none_or(|host| {
-        let ingress = || caches.ingresses.child_of(&key)?.object().ok();
-        gateway.as_ref().is_some_and(|gateway| {
-            ingress().is_some_and(|ingress| {
-                children::owner_of(&ingress.metadata, gateway) == Owner::Ours && children::routes(&ingress, host)
-            })
-        })
+    let routed = routed(caches, &key, environment, gateway.as_ref());
+    let exposed = gateway.as_ref().is_none_or(|gateway| gateway.spec.exposure() != Exposure::None);
+    let no_room = gateway.as_ref().and_then(|gateway| {
+        let host = environment.spec.host.clone()?;
+        has_no_room(gateway, environment, &without_room(caches, gateway))
+            .then_some(HostVerdict::NoRoom { host, limit: MOST_HOSTNAMES })
     });
     let facts = gateway
         .map(|gateway| GatewayFacts { place: Place::of_gateway(&gateway), suspended: gateway.spec.is_left_alone() })
         .or_else(|| unreadable.then_some(GatewayFacts { place: None, suspended: true }));
-    let stake = caches.stake_of_environment(environment, &caches.routed_by(&key));
+    let request = caches.host_request_of_environment(environment, &caches.routed_by(&key));
     let counts = caches.environments.counts(environment);
-    let lost = lost_claims(caches, &stake, environment.status.iter().flat_map(|status| &status.hosts));
-    Around { gateway: facts, counts, host: host_verdict(caches, &stake), lost: !lost.is_empty(), routed }
+    let lost = lost_claims(caches, &request, environment.status.iter().flat_map(|status| &status.hosts));
+    let host = match caches.host_verdict(&request) {
+        HostVerdict::Free => no_room.unwrap_or(HostVerdict::Free),
+        refused => refused,
+    };
+    EnvironmentContext { gateway: facts, counts, host, lost: !lost.is_empty(), routed, exposed }
+}
+
+/// Whether a gateway routes the host of an environment.
+fn routed(caches: &Caches, key: &ObjectKey, environment: &Environment, gateway: Option<&ApiGateway>) -> Routed {
+    let Some(host) = &environment.spec.host else { return Routed::Yes };
+    let Some(gateway) = gateway else { return Routed::No };
+    let ingress = caches.ingresses.child_of(key).and_then(|seen| seen.object().ok());
+    let is_ours = |meta: &ObjectMeta| children::owner_of(meta, gateway) == Owner::Ours;
+    if ingress.is_some_and(|ingress| is_ours(&ingress.metadata) && children::routes(&ingress, host)) {
+        return Routed::Yes;
+    }
+    let Some(seen) = caches.http_routes.child_of(key) else { return Routed::No };
+    let names = |route: &HttpRoute| is_ours(&route.metadata) && children::hostnames(route).any(|other| other == host);
+    match seen.object() {
+        Ok(found) if names(&found) => {
+            match (children::accepted_by_all(&seen.parents), children::served_by_all(&seen.parents)) {
+                (true, _) => Routed::Yes,
+                (false, true) => Routed::AsBefore,
+                (false, false) => Routed::NotYet,
+            }
+        }
+        _ => Routed::No,
+    }
 }

@@ -1,7 +1,10 @@
-//! What this process knows about each gateway and does not store: it can be lost at any time.
+//! What this process remembers about each object and does not store. It may be lost at any time.
 //!
-//! A pass takes out one snapshot at its beginning ([`Memory::recall`]), works on that, and puts it back at its end
-//! ([`Memory::keep`]). Of a gateway that went meanwhile nothing is kept.
+//! A pass takes a snapshot at its beginning ([`Memory::recall`]), works on it and puts it back at its end
+//! ([`Memory::keep`]). Nothing is kept of a gateway that went meanwhile.
+//!
+//! **Architecture invariant:** correctness never depends on the memory. A process that has lost it does more
+//! work, and nothing wrong.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,40 +15,43 @@ use tokio::time::Instant;
 
 use super::accepted::Accepted;
 use super::clock::{Now, Stopwatches};
+use super::status_conflicts::StatusConflicts;
 use crate::api::{ApiGateway, ApiGatewayStatus, Reason, uid_of};
 use crate::children;
 use crate::decide::Learned;
-use crate::decide::observed::{Absent, Child, Complaint, PodTrouble, Refusal, Silence, Unanswered};
+use crate::decide::observed::{Child, MissingDependency, PodEvent, PodTrouble, Refusal, Unanswered, UnexplainedWait};
 
-/// Per object uid, what this process remembers.
+/// What is remembered, by object uid.
 #[derive(Default)]
 pub struct Memory {
     gateways: Mutex<HashMap<String, Entry>>,
-    environments: Mutex<HashMap<String, Hindered>>,
+    environments: Mutex<HashMap<String, BlockedStatus>>,
     reported: Mutex<HashMap<String, String>>,
     told: Mutex<HashMap<String, Vec<(Reason, Instant)>>>,
+    /// Conflicts with other writers of statuses.
+    pub status_conflicts: StatusConflicts,
 }
 
 /// An environment whose status cannot be written.
 #[derive(Default)]
-struct Hindered {
+struct BlockedStatus {
     failing: Option<Failing>,
-    /// What its gateway is to know of it.
+    /// What its gateway must know about it.
     by: Option<Learned>,
 }
 
-/// How often the same is told of an object by an Event alone.
+/// How often the same reason is reported for an object by an Event alone.
 const TOLD_AGAIN: Duration = Duration::from_secs(600);
 
 #[derive(Default)]
 struct Entry {
     remembered: Remembered,
     written: Option<Written>,
-    futile: Option<Futile>,
+    no_op: Option<NoOpWrite>,
 }
 
-/// A status that was written over this version and changed nothing: the definitions do not have what is new in it.
-struct Futile {
+/// A status write over this version that changed nothing, since the CRDs lack its new fields.
+struct NoOpWrite {
     version: Option<String>,
     status: String,
 }
@@ -56,19 +62,21 @@ pub struct Remembered {
     pub(super) stopwatches: Stopwatches,
     tried: Option<i64>,
     refusal: Option<(i64, Refusal)>,
-    // A box: most have none.
+    // Boxed, since most have none.
     unanswered: Option<Box<Failing>>,
-    /// The same of the status: what could not be recorded meanwhile is what the others are told of.
+    /// The same for the gateway's own status.
     status_unanswered: Option<Box<Failing>>,
     judged_at: Option<Instant>,
     expected: Vec<Expected>,
     settled: Option<u64>,
     pub(super) accepted: Accepted,
-    // A box: most have none.
-    silence: Option<Box<Silent>>,
+    // Boxed, since most have none.
+    unexplained: Option<Box<Unexplained>>,
+    /// Since when a parent of the HTTPRoute has not answered.
+    route_waits_since: Option<Instant>,
 }
 
-/// A write that is neither carried out nor refused, again and again.
+/// A write that keeps failing without a refusal.
 #[derive(Clone, Debug)]
 struct Failing {
     attempt: i64,
@@ -77,7 +85,7 @@ struct Failing {
 }
 
 impl Failing {
-    /// Another try failed. What fails for another kind of reason begins anew: one holds the clock, and the other does not.
+    /// Records another failure. A failure of another kind begins anew, since only one kind holds the clock.
     fn again(before: Option<Self>, attempt: i64, what: &Unanswered, now: Now) -> Self {
         let is_alike =
             |before: &Self| before.attempt == attempt && before.what.by.holds_the_clock() == what.by.holds_the_clock();
@@ -86,21 +94,21 @@ impl Failing {
     }
 }
 
-/// A pod whose trouble is told only after a while, or after its Events were read.
+/// A pod that waits without an explanation in its status.
 #[derive(Clone, Debug)]
-struct Silent {
+struct Unexplained {
     about: PodTrouble,
     since: Instant,
     read_at: Option<Duration>,
-    complaint: Option<Complaint>,
+    pod_event: Option<PodEvent>,
 }
 
-/// What our own call did to a child and the cache may not show yet.
+/// The effect of our own call on a child, which the cache may not show yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expectation {
     /// It was created.
     Created,
-    /// The object of this uid was deleted.
+    /// The object with this uid was deleted.
     Deleted(String),
 }
 
@@ -111,13 +119,13 @@ struct Expected {
     until: Instant,
 }
 
-/// What counts as reported of a gateway that carries our finalizer and is not for this operator to let go of.
-const NOT_LET_GO: &str = "it may not be let go of";
+/// Marks a gateway whose finalizer this operator may not remove as reported.
+const FINALIZER_KEPT: &str = "it may not be let go of";
 
-/// For how long a cache is given time to show our own calls.
+/// How long a cache may take to show our own calls.
 pub const CACHE_LAG: Duration = Duration::from_secs(5);
 
-/// Our last write, for as long as the cache has not caught up with it.
+/// Our last write, until the cache has caught up with it.
 struct Written {
     overtaken: Vec<String>,
     object: Arc<ApiGateway>,
@@ -126,11 +134,11 @@ struct Written {
 
 impl Memory {
     fn entries(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
-        // A panic elsewhere cannot leave an entry half-written: every use is one assignment.
+        // Every use is a single assignment, so a panic elsewhere cannot leave an entry half-written.
         self.gateways.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn environments(&self) -> MutexGuard<'_, HashMap<String, Hindered>> {
+    fn environments(&self) -> MutexGuard<'_, HashMap<String, BlockedStatus>> {
         self.environments.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -138,25 +146,25 @@ impl Memory {
         self.reported.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is remembered of a gateway that is there. From now on something is, until it is forgotten.
+    /// Takes the snapshot of a gateway, which is remembered from now on.
     pub fn recall(&self, gateway: &ApiGateway) -> Remembered {
         self.entries().entry(gateway.uid().to_owned()).or_default().remembered.clone()
     }
 
-    /// Keeps what a pass over a gateway leaves behind.
+    /// Puts the snapshot of a gateway back.
     pub fn keep(&self, gateway: &ApiGateway, remembered: Remembered) {
         if let Some(entry) = self.entries().get_mut(gateway.uid()) {
             entry.remembered = remembered;
         }
     }
 
-    /// When the attempt of the gateway of this uid is to be judged, as far as its last pass knew.
+    /// When the attempt of the gateway with this uid is due to be judged, as its last pass knew.
     pub fn judged_at(&self, uid: &str) -> Option<Instant> {
         self.entries().get(uid)?.remembered.judged_at
     }
 
-    /// Our own last write of an object, if the cached version is one that it has overtaken. A
-    /// cache lags behind our writes; deciding on it again would only end in a conflict.
+    /// Our own last write of a gateway, if the cached version is older. A decision on the older one would only
+    /// end in a conflict.
     pub fn newer_than(&self, cached: &ApiGateway) -> Option<Arc<ApiGateway>> {
         let mut entries = self.entries();
         let entry = entries.get_mut(cached.uid())?;
@@ -173,8 +181,7 @@ impl Memory {
         }
     }
 
-    /// Whether the cache has caught up with a transition of ours, which was acted on when it was
-    /// written: its echo says nothing new.
+    /// Whether the cached version is the echo of a transition of ours, which was acted on when it was written.
     pub fn is_echo(&self, cached: &ApiGateway) -> bool {
         let same = |written: &mut Written| {
             written.moved && written.object.metadata.resource_version == cached.metadata.resource_version
@@ -182,36 +189,37 @@ impl Memory {
         self.entries().get_mut(cached.uid()).is_some_and(|entry| entry.written.take_if(same).is_some())
     }
 
-    /// So many repairs of a gateway's children were told.
+    /// Drops repairs for which Events were recorded.
     pub fn repairs_told(&self, gateway: &ApiGateway, count: usize) {
         if let Some(entry) = self.entries().get_mut(gateway.uid()) {
             entry.remembered.accepted.told(count);
         }
     }
 
-    /// Remembers that a status was written over this version of a gateway and changed nothing.
+    /// Remembers that a status write over this version changed nothing.
     pub fn changed_nothing(&self, gateway: &ApiGateway, status: &ApiGatewayStatus) {
         if let Some(entry) = self.entries().get_mut(gateway.uid()) {
             let version = gateway.metadata.resource_version.clone();
-            entry.futile = Some(Futile { version, status: children::hash(status) });
+            entry.no_op = Some(NoOpWrite { version, status: children::hash(status) });
         }
     }
 
-    /// Whether a status is known to change nothing.
+    /// Whether a status write is known to change nothing.
     pub fn changes_nothing(&self, gateway: &ApiGateway, status: &ApiGatewayStatus) -> bool {
-        self.entries().get(gateway.uid()).and_then(|entry| entry.futile.as_ref()).is_some_and(|futile| {
-            futile.version == gateway.metadata.resource_version && futile.status == children::hash(status)
+        self.entries().get(gateway.uid()).and_then(|entry| entry.no_op.as_ref()).is_some_and(|no_op| {
+            no_op.version == gateway.metadata.resource_version && no_op.status == children::hash(status)
         })
     }
 
-    /// Forgets our last write: somebody else's came between, or the next pass reads the gateway anyway.
+    /// Forgets our last write: another writer came between, or the next pass reads the gateway anyway.
     pub fn forget_write(&self, gateway: &ApiGateway) {
         if let Some(entry) = self.entries().get_mut(gateway.uid()) {
             entry.written = None;
         }
     }
 
-    /// Somebody was away without whom the status of a gateway cannot be written. Returns for how long that has been so.
+    /// Records that a missing dependency kept a gateway's status from being written. Returns how long that has
+    /// lasted.
     pub fn status_was_not_answered(&self, gateway: &ApiGateway, what: &Unanswered, now: Now) -> Duration {
         let mut entries = self.entries();
         let Some(entry) = entries.get_mut(gateway.uid()) else { return Duration::ZERO };
@@ -222,59 +230,61 @@ impl Memory {
         lasted
     }
 
-    /// The status of a gateway was written, or refused.
+    /// Records that a gateway's status was written or refused.
     pub fn status_was_answered(&self, gateway: &ApiGateway) {
         if let Some(entry) = self.entries().get_mut(gateway.uid()) {
             entry.remembered.status_unanswered = None;
         }
     }
 
-    /// The same of the environment of this uid.
+    /// The same for the environment with this uid.
     pub fn environment_was_not_answered(&self, uid: &str, what: &Unanswered, now: Now) -> Duration {
         let mut environments = self.environments();
-        let hindered = environments.entry(uid.to_owned()).or_default();
-        let failing = Failing::again(hindered.failing.take(), 0, what, now);
-        hindered.failing.insert(failing).since.elapsed()
+        let blocked = environments.entry(uid.to_owned()).or_default();
+        let failing = Failing::again(blocked.failing.take(), 0, what, now);
+        blocked.failing.insert(failing).since.elapsed()
     }
 
-    /// What keeps the status of the environment of this uid from being written. Returns whether that is news to its gateway.
-    pub fn environment_is_hindered(&self, uid: &str, by: Learned) -> bool {
+    /// Records what blocks the status of the environment with this uid. Returns whether that is news for its
+    /// gateway.
+    pub fn environment_is_blocked(&self, uid: &str, by: Learned) -> bool {
         let mut environments = self.environments();
-        let hindered = environments.entry(uid.to_owned()).or_default();
+        let blocked = environments.entry(uid.to_owned()).or_default();
         if matches!(by, Learned::Refused(_)) {
-            hindered.failing = None;
+            blocked.failing = None;
         }
         let kind = |by: &Learned| match by {
             Learned::Unanswered(unanswered) => Some(unanswered.by.clone()),
             _ => None,
         };
-        let is_news = hindered.by.as_ref().is_none_or(|before| kind(before) != kind(&by));
-        hindered.by = Some(by);
+        let is_news = blocked.by.as_ref().is_none_or(|before| kind(before) != kind(&by));
+        blocked.by = Some(by);
         is_news
     }
 
-    /// The status of the environment of this uid says what it is to say. Returns whether it did not before.
+    /// Records that the status of the environment with this uid is up to date. Returns whether it was blocked
+    /// before.
     pub fn environment_was_written(&self, uid: &str) -> bool {
-        self.environments().remove(uid).is_some_and(|hindered| hindered.by.is_some())
+        self.environments().remove(uid).is_some_and(|blocked| blocked.by.is_some())
     }
 
-    /// What keeps the statuses of environments of these uids from being written: the first that is so.
-    pub fn hindered<'a>(&self, mut uids: impl Iterator<Item = &'a str>) -> Option<Learned> {
+    /// The first blocked status among these environments, and what blocks it.
+    pub fn blocked<'a>(&self, mut uids: impl Iterator<Item = &'a str>) -> Option<Learned> {
         let environments = self.environments();
         if environments.is_empty() {
             return None;
         }
         uids.find_map(|uid| {
-            let hindered = environments.get(uid)?;
-            let mut by = hindered.by.clone()?;
-            if let (Learned::Unanswered(unanswered), Some(failing)) = (&mut by, &hindered.failing) {
+            let blocked = environments.get(uid)?;
+            let mut by = blocked.by.clone()?;
+            if let (Learned::Unanswered(unanswered), Some(failing)) = (&mut by, &blocked.failing) {
                 unanswered.lasted = failing.since.elapsed();
             }
             Some(by)
         })
     }
 
-    /// Whether something may be told of an object that no status says: not if it was a moment ago.
+    /// Whether an Event may be recorded for a reason that no status mentions: at most one per interval.
     pub fn may_tell(&self, uid: &str, reason: Reason, now: Now) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let told = told.entry(uid.to_owned()).or_default();
@@ -296,14 +306,14 @@ impl Memory {
         self.reports().insert(uid.to_owned(), fault);
     }
 
-    /// Remembers that our finalizer on a gateway is not for this operator to remove, and that somebody was told so.
-    pub fn may_not_let_go(&self, gateway: &ObjectMeta) {
-        self.reported(uid_of(gateway), NOT_LET_GO.to_owned());
+    /// Remembers that our finalizer cannot be removed from a gateway, and that this was reported.
+    pub fn may_not_remove_finalizer(&self, gateway: &ObjectMeta) {
+        self.reported(uid_of(gateway), FINALIZER_KEPT.to_owned());
     }
 
-    /// Whether our finalizer can be removed from a gateway, as far as this process knows.
-    pub fn may_let_go(&self, gateway: &ObjectMeta) -> bool {
-        gateway.deletion_timestamp.is_none() || !self.has_reported(uid_of(gateway), NOT_LET_GO)
+    /// Whether our finalizer can be removed from a gateway, as far as known.
+    pub fn may_remove_finalizer(&self, gateway: &ObjectMeta) -> bool {
+        gateway.deletion_timestamp.is_none() || !self.has_reported(uid_of(gateway), FINALIZER_KEPT)
     }
 
     /// Forgets an object that is gone.
@@ -312,16 +322,17 @@ impl Memory {
         self.environments().remove(uid);
         self.reports().remove(uid);
         self.told.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.status_conflicts.forget(uid);
     }
 }
 
 impl Remembered {
-    /// The steps of an attempt were tried.
+    /// Records that the steps of the current attempt were tried.
     pub fn tried(&mut self, gateway: &ApiGateway) {
         self.tried = Some(attempt_number(gateway));
     }
 
-    /// What refused the last steps, or that nothing did.
+    /// Records what refused the last steps, if anything.
     pub fn refused(&mut self, gateway: &ApiGateway, refusal: Option<Refusal>) {
         self.refusal = refusal.map(|refusal| (attempt_number(gateway), refusal));
     }
@@ -331,13 +342,13 @@ impl Remembered {
         self.tried == Some(attempt_number(gateway))
     }
 
-    /// What the API server refused in the current attempt.
+    /// The refusal in the current attempt.
     pub fn refusal(&self, gateway: &ApiGateway) -> Option<&Refusal> {
         let attempt = attempt_number(gateway);
         self.refusal.as_ref().filter(|(number, _)| *number == attempt).map(|(_, refusal)| refusal)
     }
 
-    /// A write was neither carried out nor refused. Returns for how long that has been so.
+    /// Records a write that failed without a refusal. Returns how long that has lasted.
     pub fn unanswered(&mut self, gateway: &ApiGateway, what: &Unanswered, now: Now) -> Duration {
         let before = self.unanswered.take().map(|before| *before);
         let failing = Failing::again(before, attempt_number(gateway), what, now);
@@ -346,20 +357,20 @@ impl Remembered {
         lasted
     }
 
-    /// Every write was answered.
+    /// Records that every write was answered.
     pub fn answered(&mut self) {
         self.unanswered = None;
     }
 
-    /// What was neither carried out nor refused when it was last tried. A webhook that was away may be still; what else fails
-    /// for a moment counts once somebody was told of it.
+    /// The last write that failed without a refusal. An unavailable webhook may still be unavailable; any other
+    /// failure counts once it was reported.
     pub fn what_was_unanswered(&self, gateway: &ApiGateway) -> Option<Unanswered> {
         let failing = self.unanswered.as_ref().filter(|failing| failing.attempt == attempt_number(gateway))?;
-        let counts = matches!(failing.what.by, Absent::Webhook(_)) || says_who_is_away(gateway);
+        let counts = matches!(failing.what.by, MissingDependency::Webhook(_)) || says_who_is_away(gateway);
         counts.then(|| Unanswered { lasted: failing.since.elapsed(), ..failing.what.clone() })
     }
 
-    /// For how long somebody has been away without whom the status cannot be written, where that holds the clock.
+    /// How long a missing dependency has kept the status from being written, if that holds the clock.
     pub fn unrecorded(&self, gateway: &ApiGateway, now: Now) -> Duration {
         let failing = self.status_unanswered.as_ref();
         let failing = failing.filter(|failing| failing.attempt == attempt_number(gateway));
@@ -367,61 +378,78 @@ impl Remembered {
         holds.map_or(Duration::ZERO, |failing| now.monotonic.saturating_duration_since(failing.since))
     }
 
-    /// When the attempt is to be judged, whatever fails meanwhile.
+    /// Records when the attempt is due to be judged, whatever fails meanwhile.
     pub fn is_judged_at(&mut self, at: Option<Instant>) {
         self.judged_at = at;
     }
 
-    /// What our call did to a child just now.
+    /// Records the effect of our call on a child.
     pub fn expect(&mut self, child: Child, what: Expectation) {
         let now = Instant::now();
         self.expected.retain(|expected| expected.child != child && expected.until >= now);
         self.expected.push(Expected { child, what, until: now + CACHE_LAG });
     }
 
-    /// What our last call did to a child, if it was a moment ago.
+    /// The recent effect of our last call on a child.
     pub fn expectation(&self, child: Child, now: Now) -> Option<&Expectation> {
         let expected = self.expected.iter().find(|expected| expected.child == child)?;
         (expected.until >= now.monotonic).then_some(&expected.what)
     }
 
-    /// The fingerprint, of everything that the comparison depends on, with which every child was last found as desired.
+    /// Records whether a parent of the HTTPRoute has not answered. Returns for how long.
+    pub fn route_waits(&mut self, waits: bool, now: Now) -> Duration {
+        let since = waits.then(|| self.route_waits_since.unwrap_or(now.monotonic));
+        self.route_waits_since = since;
+        since.map_or(Duration::ZERO, |since| now.monotonic.saturating_duration_since(since))
+    }
+
+    /// Records the fingerprint under which every child was as desired.
     pub fn found_settled(&mut self, fingerprint: Option<u64>) {
         self.settled = fingerprint;
     }
 
-    /// The fingerprint with which every child was last found as desired.
+    /// The fingerprint under which every child was last as desired.
     pub fn settled(&self) -> Option<u64> {
         self.settled
     }
 
-    /// One of those pods of a gateway whose trouble is told only after a while, and what was heard of it: always the same
-    /// one, for as long as its trouble is the same. One whose container ended goes before the others.
-    pub fn silence(&mut self, followed: &[&PodTrouble], now: Now) -> Option<Silence> {
+    /// Follows one pod whose trouble its status does not explain: the same one for as long as its trouble
+    /// lasts, and one whose container ended before others. Outages do not count; `within` returns how much of a
+    /// recent period was an outage.
+    pub fn unexplained(
+        &mut self,
+        followed: &[&PodTrouble],
+        now: Now,
+        within: impl FnOnce(Duration) -> Duration,
+    ) -> Option<UnexplainedWait> {
         let ended = |pod: &PodTrouble| pod.trouble.may_be_a_probes();
         let worst = followed.iter().find(|pod| ended(pod)).or(followed.first());
-        let kept = self.silence.take().and_then(|kept| {
+        let kept = self.unexplained.take().and_then(|kept| {
             let about = followed.iter().find(|pod| pod.is_still(&kept.about))?;
             let outdone = worst.is_some_and(|worst| ended(worst)) && !ended(about);
-            (!outdone).then(|| Box::new(Silent { about: PodTrouble::clone(about), ..*kept }))
+            (!outdone).then(|| Box::new(Unexplained { about: PodTrouble::clone(about), ..*kept }))
         });
-        self.silence = kept.or_else(|| {
+        self.unexplained = kept.or_else(|| {
             let about = PodTrouble::clone(worst?);
-            Some(Box::new(Silent { about, since: now.monotonic, read_at: None, complaint: None }))
+            Some(Box::new(Unexplained { about, since: now.monotonic, read_at: None, pod_event: None }))
         });
-        self.silence.as_ref().map(|kept| Silence {
-            about: kept.about.clone(),
-            lasted: now.monotonic.saturating_duration_since(kept.since),
-            read_at: kept.read_at,
-            complaint: kept.complaint.clone(),
+        self.unexplained.as_ref().map(|kept| {
+            let lasted = now.monotonic.saturating_duration_since(kept.since);
+            UnexplainedWait {
+                about: kept.about.clone(),
+                lasted: lasted.saturating_sub(within(lasted)),
+                read_at: kept.read_at,
+                pod_event: kept.pod_event.clone(),
+            }
         })
     }
 
-    /// What the Events of a silent pod said, if anything. They are kept for an hour at most: what was heard stays.
-    pub fn heard(&mut self, silence: &Silence, complaint: Option<Complaint>) {
-        if let Some(kept) = self.silence.as_mut().filter(|kept| silence.about.is_still(&kept.about)) {
-            kept.read_at = Some(silence.lasted);
-            kept.complaint = complaint.or_else(|| kept.complaint.take());
+    /// Records what the Events of the followed pod said. An Event expires after an hour, so what it said is
+    /// kept.
+    pub fn events_read(&mut self, unexplained: &UnexplainedWait, pod_event: Option<PodEvent>) {
+        if let Some(kept) = self.unexplained.as_mut().filter(|kept| unexplained.about.is_still(&kept.about)) {
+            kept.read_at = Some(unexplained.lasted);
+            kept.pod_event = pod_event.or_else(|| kept.pod_event.take());
         }
     }
 }
@@ -430,7 +458,7 @@ fn overtakes(written: &Written, cached: &ApiGateway) -> bool {
     cached.metadata.resource_version.as_ref().is_some_and(|version| written.overtaken.contains(version))
 }
 
-/// Whether the status says that something could not be written, and that nobody refused it.
+/// Whether the status reports a write that failed without a refusal.
 fn says_who_is_away(gateway: &ApiGateway) -> bool {
     const REASONS: [Reason; 3] = [Reason::ClusterUnavailable, Reason::OperatorNotPermitted, Reason::WriteUnanswered];
     let conditions = gateway.status.iter().flat_map(|status| &status.conditions);
@@ -446,7 +474,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::decide::observed::{Answer, Trouble};
+    use crate::decide::observed::{ProbeResult, Trouble};
 
     const RUNS: Trouble = Trouble::Unready { was_ready: false };
 
@@ -454,8 +482,28 @@ mod tests {
         PodTrouble { pod: name.to_owned(), template: None, container: None, node: None, trouble }
     }
 
-    fn probe(words: &str) -> Option<Complaint> {
-        Some(Complaint::Probe(Answer { container: None, words: words.to_owned() }))
+    fn probe(words: &str) -> Option<PodEvent> {
+        Some(PodEvent::Probe(ProbeResult { container: None, words: words.to_owned() }))
+    }
+
+    /// There was no outage.
+    fn never(_: Duration) -> Duration {
+        Duration::ZERO
+    }
+
+    #[test]
+    fn a_pod_is_silent_only_while_somebody_could_have_looked_at_it() {
+        const SECOND: Duration = Duration::from_secs(1);
+        let start = Now::read();
+        let mut remembered = Remembered::default();
+        let pod = pod("shop-1", Trouble::NoScheduler("default-scheduler".to_owned()));
+        let mut lasted = |after: u32, away: u32| {
+            let now = Now { monotonic: start.monotonic + after * SECOND, ..start };
+            remembered.unexplained(&[&pod], now, |lasted| lasted.min(away * SECOND)).unwrap().lasted
+        };
+        assert_eq!(lasted(0, 0), Duration::ZERO);
+        assert_eq!(lasted(20, 20), Duration::ZERO);
+        assert_eq!(lasted(45, 40), 5 * SECOND);
     }
 
     #[test]
@@ -466,20 +514,20 @@ mod tests {
         let mut remembered = Remembered::default();
         let (first, second) = (pod("shop-1", RUNS), pod("shop-2", RUNS));
         let told = |remembered: &mut Remembered, pods: &[&PodTrouble], after: u32| {
-            let silence = remembered.silence(pods, at(after))?;
-            Some((silence.about.pod.clone(), silence.lasted, silence.read_at, silence.complaint))
+            let unexplained = remembered.unexplained(pods, at(after), never)?;
+            Some((unexplained.about.pod.clone(), unexplained.lasted, unexplained.read_at, unexplained.pod_event))
         };
 
         assert_eq!(told(&mut remembered, &[], 0), None);
         assert_eq!(told(&mut remembered, &[&second], 0), Some(("shop-2".to_owned(), Duration::ZERO, None, None)));
-        let silence = remembered.silence(&[&first, &second], at(6)).unwrap();
+        let unexplained = remembered.unexplained(&[&first, &second], at(6), never).unwrap();
         let answer = probe("503");
-        remembered.heard(&silence, answer.clone());
+        remembered.events_read(&unexplained, answer.clone());
         let heard = ("shop-2".to_owned(), 7 * SECOND, Some(6 * SECOND), answer);
         assert_eq!(told(&mut remembered, &[&first, &second], 7), Some(heard));
 
         assert_eq!(told(&mut remembered, &[&first], 8), Some(("shop-1".to_owned(), Duration::ZERO, None, None)));
-        remembered.heard(&silence, probe("another's"));
+        remembered.events_read(&unexplained, probe("another's"));
         assert_eq!(told(&mut remembered, &[&first], 9), Some(("shop-1".to_owned(), SECOND, None, None)));
         let set_up = pod("shop-1", Trouble::SettingUp);
         assert_eq!(
@@ -497,7 +545,7 @@ mod tests {
         let ended = |code| Trouble::Ended { code, out_of_memory: false, message: String::new(), brief: false };
         let (silent, other, crashed) = (pod("shop-1", RUNS), pod("shop-2", RUNS), pod("shop-3", ended(0)));
         let mut remembered = Remembered::default();
-        let mut followed = |pods: &[&PodTrouble]| remembered.silence(pods, now).unwrap().about.pod;
+        let mut followed = |pods: &[&PodTrouble]| remembered.unexplained(pods, now, never).unwrap().about.pod;
         assert_eq!(followed(&[&other]), "shop-2");
         assert_eq!(followed(&[&silent, &other, &crashed]), "shop-3");
         let first = pod("shop-0", ended(0));
@@ -510,10 +558,10 @@ mod tests {
         let now = Now::read();
         let mut remembered = Remembered::default();
         let first = pod("shop-1", RUNS);
-        let mut heard = |complaint: Option<Complaint>| {
-            let silence = remembered.silence(&[&first], now).unwrap();
-            remembered.heard(&silence, complaint);
-            remembered.silence(&[&first], now).unwrap().complaint
+        let mut heard = |pod_event: Option<PodEvent>| {
+            let unexplained = remembered.unexplained(&[&first], now, never).unwrap();
+            remembered.events_read(&unexplained, pod_event);
+            remembered.unexplained(&[&first], now, never).unwrap().pod_event
         };
         assert_eq!(heard(probe("refused")), probe("refused"));
         assert_eq!(heard(None), probe("refused"));

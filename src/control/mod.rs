@@ -1,29 +1,31 @@
-//! One pass over an object, and what makes it happen.
+//! Reconciliation: one pass over an object, and what triggers it.
 //!
-//! May import everything but `service`. Invariants of a gateway's pass: gathering only reads, what is done is what the
-//! plan says, and recording is the only way out.
+//! **Architecture invariant:** this module may import everything but `service`. In a gateway's pass, gathering
+//! only reads, acting carries out only what the plan says, and recording is the only way out.
 //!
 //! # One ApiGateway, from the watch to its status
 //!
-//! 1. `watch/one.rs` follows the API server. An object comes in only with a name and a uid.
-//! 2. `watch/prune.rs` drops of it what no decision looks at.
-//! 3. `watch/events.rs` puts it into its cache, and its claims into the space of hosts.
-//! 4. `watch/known.rs` tells it what appeared, changed or is gone, while the watch was interrupted as well.
-//! 5. `watch/wake.rs` puts the keys of those whom that concerns into the queue; the gateway's is one.
-//! 6. `work.rs` takes the key when its turn comes, as long as there is a place.
-//! 7. `reconcile/gateway.rs` is the pass. Each line of it is one of what follows.
-//! 8. `memory.rs` gives out what is remembered of the gateway; `accepted.rs` is what became of its children.
-//! 9. `clock.rs` reads both clocks and says how long ago each stored moment is.
-//! 10. `gather.rs` makes facts of the caches and of what is remembered.
-//! 11. `desired.rs` renders the children, and compares them with those that are there.
+//! 1. `watch/one.rs` follows the API server. It admits only objects with a name and a uid.
+//! 2. `watch/prune.rs` drops what no decision reads.
+//! 3. `watch/events.rs` updates the cache, and the claims in the host space.
+//! 4. `watch/known.rs` reports what appeared, changed or disappeared, also while the watch was interrupted.
+//! 5. `watch/requeue.rs` adds the keys of the affected objects to the queue, the gateway's among them.
+//! 6. `work.rs` takes the key when its turn comes and a slot is free.
+//! 7. `reconcile/gateway.rs` is the pass. Each line of it is one of the following stages.
+//! 8. `memory.rs` returns what is remembered of the gateway; `accepted.rs` holds the accepted forms of its
+//!    children.
+//! 9. `clock.rs` reads both clocks and measures how long ago each stored moment is.
+//! 10. `gather.rs` collects facts from the caches and the memory.
+//! 11. `desired.rs` renders the children and compares them with those that exist.
 //! 12. `decide/mod.rs` of the core decides: facts in, a plan out.
-//! 13. `act.rs` carries out its steps, and what that teaches becomes a fact; `unwritten.rs` says what a write that was not
-//!     carried out means.
-//! 14. `record.rs` keeps what is to be remembered, writes the status, and tells Events.
-//! 15. `error.rs` has the ways in which that can fail; the pass is then done again, later every time.
+//! 13. `act.rs` carries out the steps and feeds their results back into the facts; `failed_writes.rs` interprets
+//!     failed writes.
+//! 14. `record.rs` puts the memory back, writes the status and records Events; `status_conflicts.rs` slows it
+//!     down if somebody else writes the status as well.
+//! 15. `error.rs` lists how this can fail; the gateway is then requeued with backoff.
 //!
-//! What was written comes back as an event of a watch. `context.rs` is what all passes share, and `watch/mod.rs` says which
-//! watches there are. The passes over environments, over documents and over what cannot be read stand beside the gateway's.
+//! Every write comes back as a watch event. `context.rs` is shared by all passes, and `watch/mod.rs` lists the
+//! watches. The passes over environments, documents and unreadable objects stand beside the gateway's.
 
 pub mod error;
 pub mod memory;
@@ -38,7 +40,9 @@ pub mod desired;
 
 pub mod gather;
 
-pub mod unwritten;
+pub mod failed_writes;
+
+pub mod status_conflicts;
 
 pub mod act;
 

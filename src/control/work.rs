@@ -1,4 +1,7 @@
-//! Works on what the queue says: many objects at once, each in a task of its own.
+//! The workers: reconcile queued objects concurrently, each in a task of its own.
+//!
+//! **Architecture invariant:** losing leadership drops all tasks. A panic in one reconcile does not end the
+//! others.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -15,108 +18,108 @@ use super::reconcile;
 use crate::api::uid_of;
 use crate::cluster::backoff;
 use crate::metrics::labels::Outcome;
-use crate::queue::{Key, Kind, Next, WorkQueue};
+use crate::queue::{Key, Kind, Requeue, WorkQueue};
 use crate::registry::Registry;
 
-/// How long an object waits after its first failure, and at most.
+/// The backoff of an object after its first failure, and its maximum.
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(30);
-/// At most where somebody is away: a start goes on within half a minute of their return.
+/// The maximum backoff during an outage, so that starts continue soon after it.
 const LONGEST_OUTAGE: Duration = Duration::from_secs(16);
 
-/// Works until `ended`, and then lets what is on its way finish for as long as `drain`.
-pub async fn work(queue: &WorkQueue, ctx: &Arc<Context>, ended: impl Future<Output = ()>, drain: Duration) {
+/// Works until `shutdown`, then lets running reconciles finish for as long as `drain`.
+pub async fn work(queue: &WorkQueue, ctx: &Arc<Context>, shutdown: impl Future<Output = ()>, drain: Duration) {
     let worker = Arc::new(Worker { ctx: Arc::clone(ctx), failures: Mutex::default() });
-    // What runs ends with this: a lost leadership drops it all.
+    // Dropped together with this future when leadership is lost.
     let mut running = JoinSet::new();
-    tokio::pin!(ended);
+    tokio::pin!(shutdown);
     loop {
-        while let Some(key) = queue.begin() {
-            // A document may concern a gateway of a namespace that is not watched.
+        while let Some(key) = queue.take() {
+            // A document may concern a gateway in an unwatched namespace.
             if key.kind == Kind::Document || ctx.scopes.of(&key.object.namespace).is_some() {
                 running.spawn(Arc::clone(&worker).one(key));
             } else {
-                queue.end(&key, Next::WhenWoken);
+                queue.done(&key, Requeue::OnChange);
             }
         }
         tokio::select! {
             Some(finished) = running.join_next() => {
-                // A task ends without its key only when it is aborted, which ends the queue too.
+                // A task ends without its key only if it is aborted, which ends the queue too.
                 if let Ok((key, next)) = finished {
-                    queue.end(&key, next);
+                    queue.done(&key, next);
                 }
             }
             () = queue.changed() => {}
-            () = &mut ended => break,
+            () = &mut shutdown => break,
         }
     }
     let finish = async { while running.join_next().await.is_some() {} };
     if tokio::time::timeout(drain, finish).await.is_err() {
-        tracing::warn!("not everything that was on its way has finished");
+        tracing::warn!("some reconciles did not finish before shutdown");
     }
 }
 
 struct Worker {
     ctx: Arc<Context>,
-    /// How often each object failed in a row, and its uid: one of the same name that is made anew begins anew.
+    /// Failures in a row by object, with its uid, so that a recreated object starts over.
     failures: Mutex<HashMap<Key, (String, u32)>>,
 }
 
 impl Worker {
-    /// Works on one object once.
-    async fn one(self: Arc<Self>, key: Key) -> (Key, Next) {
+    /// Reconciles one object.
+    async fn one(self: Arc<Self>, key: Key) -> (Key, Requeue) {
         let begun = Instant::now();
-        // A defect met by one object must not end the work on all others.
-        let looked = AssertUnwindSafe(self.several_looks(&key)).catch_unwind().await;
-        let (outcome, next) = match looked {
-            Ok(Ok(Next::Behind)) => (Outcome::Stale, Next::After(self.behind(&key))),
+        // A defect that one object triggers must not end the work on others.
+        let passed = AssertUnwindSafe(self.several_passes(&key)).catch_unwind().await;
+        let (outcome, next) = match passed {
+            Ok(Ok(Requeue::CacheBehind)) => (Outcome::Stale, Requeue::After(self.behind(&key))),
             Ok(Ok(next)) => (Outcome::Ok, next),
-            Ok(Err(error)) => (error.label(), Next::After(self.failed(&key, &error))),
+            Ok(Err(error)) => (error.label(), Requeue::After(self.failed(&key, &error))),
             Err(_) => {
-                tracing::error!(object = %key.object, "a defect: the reconcile panicked");
-                (Outcome::Panicked, Next::After(LONGEST))
+                tracing::error!(object = %key.object, "bug: the reconcile panicked");
+                (Outcome::Panicked, Requeue::After(LONGEST))
             }
         };
         self.ctx.metrics.reconciled(key.kind, outcome, begun.elapsed());
         (key, next)
     }
 
-    /// A transition that was recorded is acted on without standing in line again: the clock of an
-    /// attempt runs from its first write.
-    async fn several_looks(&self, key: &Key) -> Result<Next, Error> {
+    /// Repeats the pass at once after a recorded transition, since the clock of an attempt runs from its first
+    /// write.
+    async fn several_passes(&self, key: &Key) -> Result<Requeue, Error> {
         const AT_MOST: usize = 3;
         for _ in 1..AT_MOST {
-            let next = self.look_at(key).await?;
-            if next != Next::AtOnce {
+            let next = self.pass(key).await?;
+            if next != Requeue::Now {
                 return Ok(next);
             }
         }
-        self.look_at(key).await
+        self.pass(key).await
     }
 
-    /// Looks at an object once. What goes through ends a row of failures, whatever the next look meets.
-    async fn look_at(&self, key: &Key) -> Result<Next, Error> {
+    /// One pass. A success resets the failure count, whatever the next pass does.
+    async fn pass(&self, key: &Key) -> Result<Requeue, Error> {
         let next = self.reconcile(key).await?;
-        if next != Next::Behind {
+        if next != Requeue::CacheBehind {
             self.succeeded(key);
         }
         Ok(next)
     }
 
-    async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
+    async fn reconcile(&self, key: &Key) -> Result<Requeue, Error> {
         let ctx = &*self.ctx;
         if key.kind == Kind::Document {
-            let Registry::MongoDb(mongo) = &ctx.registry else { return Ok(Next::WhenWoken) };
+            let Registry::MongoDb(mongo) = &ctx.registry else { return Ok(Requeue::OnChange) };
             return reconcile::documents(ctx, mongo, &key.object.name).await;
         }
-        // An object is in the one scope whose watch woke it.
-        let Some(caches) = ctx.scopes.of(&key.object.namespace) else { return Ok(Next::WhenWoken) };
-        // One that is gone needs no look.
+        // The object is in the one scope whose watch added it.
+        let Some(caches) = ctx.scopes.of(&key.object.namespace) else { return Ok(Requeue::OnChange) };
+        // An object that is gone needs no pass.
         if key.kind == Kind::Environment {
-            let Some(environment) = caches.guarded_environment(&key.object) else { return Ok(Next::WhenWoken) };
+            let Some(environment) = caches.guarded_environment(&key.object) else { return Ok(Requeue::OnChange) };
             return reconcile::environment(ctx, caches, &environment).await;
         }
-        let Some(gateway) = caches.guarded_gateway(&key.object) else { return Ok(Next::WhenWoken) };
+        let Some(gateway) = caches.guarded_gateway(&key.object) else { return Ok(Requeue::OnChange) };
         reconcile::gateway(ctx, caches, &gateway).await
     }
 
@@ -136,7 +139,7 @@ impl Worker {
         *count
     }
 
-    /// The uid of an object that is there. Documents have none: their key is their gateway's id.
+    /// The uid of an existing object. Documents have none; their key is the id of their gateway.
     fn uid(&self, key: &Key) -> String {
         let caches = self.ctx.scopes.of(&key.object.namespace);
         let uid = caches.and_then(|caches| match key.kind {
@@ -147,22 +150,22 @@ impl Worker {
         uid.unwrap_or_default()
     }
 
-    /// When an object is looked at again whose cache is behind.
+    /// The delay for an object whose cache is behind.
     fn behind(&self, key: &Key) -> Duration {
         let delay = self.not_after_judgement(key, backoff::delay(self.count_failure(key), FIRST, LONGEST));
-        tracing::debug!(object = %key.object, ?delay, "looking again");
+        tracing::debug!(object = %key.object, ?delay, "requeue");
         delay
     }
 
-    /// A deadline is judged when it passes, whatever fails until then.
+    /// A deadline is judged on time, whatever fails until then.
     fn not_after_judgement(&self, key: &Key, delay: Duration) -> Duration {
         let judged_at = if key.kind == Kind::Gateway { self.ctx.memory.judged_at(&self.uid(key)) } else { None };
         let left = judged_at.map(|at| at.saturating_duration_since(tokio::time::Instant::now()));
         left.filter(|left| !left.is_zero()).map_or(delay, |left| left.min(delay))
     }
 
-    /// Says why a reconcile failed. Returns when it is done again: each object on its own, later every
-    /// time, and not before the API server asked for it.
+    /// Logs why a reconcile failed. Returns the backoff: per object, growing, and not before the time that the
+    /// API server asked for.
     fn failed(&self, key: &Key, error: &Error) -> Duration {
         let failures = self.count_failure(key);
         let longest = if error.is_outage() { LONGEST_OUTAGE } else { LONGEST };
@@ -180,7 +183,7 @@ impl Worker {
                     attempt,
                     failures,
                     ?delay,
-                    "the reconcile failed and is done again: {error}"
+                    "reconcile failed, requeued with backoff: {error}"
                 );
             }
             Kind::Environment => {
@@ -188,7 +191,7 @@ impl Worker {
                     environment = %key.object,
                     failures,
                     ?delay,
-                    "the reconcile failed and is done again: {error}"
+                    "reconcile failed, requeued with backoff: {error}"
                 );
             }
             Kind::Document => {
@@ -197,7 +200,7 @@ impl Worker {
                     gateway_id,
                     failures,
                     ?delay,
-                    "the documents could not be followed and are again: {error}"
+                    "reconciling documents failed, requeued with backoff: {error}"
                 );
             }
         }

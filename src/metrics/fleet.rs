@@ -1,4 +1,6 @@
-//! The gateways, counted at the moment of a scrape. Only the leader knows them.
+//! Metrics about gateways, computed at each scrape. Only the leader knows them.
+//!
+//! **Architecture invariant:** nothing is counted between scrapes. The values follow from the cached gateways.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -17,10 +19,10 @@ struct PlaceLabels {
     phase: &'static str,
 }
 
-/// Registers what the gateways come to; `None` is one that this version cannot read.
+/// Registers the fleet's metrics; `None` is an unreadable gateway.
 pub fn register<'a>(registry: &mut Registry, gateways: impl Iterator<Item = Option<&'a ApiGateway>>, now: Timestamp) {
     let places = Family::<PlaceLabels, Gauge>::default();
-    // What the state machine knows is shown when no gateway is there, too.
+    // All nodes of the state machine are exported, also with no gateway in them.
     for place in Place::ALL {
         drop(places.get_or_create(&labels(place.phase().as_ref(), place.state())));
     }
@@ -40,21 +42,21 @@ pub fn register<'a>(registry: &mut Registry, gateways: impl Iterator<Item = Opti
         let age = status.and_then(|status| start_age(status, now));
         oldest_start = oldest_start.max(age.unwrap_or_default());
     }
-    registry.register("gateways", "ApiGateways by state and phase", places);
-    registry.register("gateways_failing", "ApiGateways that are not as asked, by the cause that is known", failing);
+    registry.register("gateways", "Number of ApiGateways by state and phase", places);
+    registry.register("gateways_failing", "ApiGateways that do not match their spec, by known cause", failing);
     registry.register(
         "gateways_given_up",
-        "ApiGateways that are asked to run and were stopped at their deadline",
+        "ApiGateways stopped at their deadline although their spec says run",
         gauge(given_up),
     );
     registry.register(
         "gateways_contested_children",
-        "Children of ApiGateways that somebody changes again each time they are put right",
+        "Children of ApiGateways that another client changes each time the operator reverts them",
         gauge(contested),
     );
     registry.register(
         "oldest_start_seconds",
-        "How long the oldest attempt that is under way has taken, without the time for which its clock was held",
+        "Age of the oldest attempt in progress, without time for which its deadline was paused",
         ConstGauge::new(oldest_start.as_secs_f64()),
     );
 }
@@ -69,13 +71,13 @@ fn labels(phase: Option<&Phase>, state: Option<State>) -> PlaceLabels {
     PlaceLabels {
         state: match state {
             None => "None",
-            // Whatever it says: a label's values are a closed set.
+            // Values of other versions share one label, since the set is closed.
             Some(State::Unknown(_)) => "Unknown",
             Some(known) => known.as_str(),
         },
         phase: match phase {
             None => "None",
-            // Whatever it says: a label's values are a closed set.
+            // Values of other versions share one label, since the set is closed.
             Some(Phase::Unknown(_)) => "Unknown",
             Some(Phase::Created) => "Created",
             Some(Phase::Starting) => "Starting",

@@ -1,4 +1,7 @@
-//! The labels of metrics. Each set of values is an enum, so that no name and no tenant's word becomes a label.
+//! The labels of metrics.
+//!
+//! **Architecture invariant:** each set of values is an enum, so no name and no text of a tenant becomes a
+//! label (bounded cardinality).
 
 use prometheus_client::encoding::EncodeLabelSet;
 
@@ -27,27 +30,27 @@ macro_rules! label_values {
 }
 
 label_values! {
-    /// What is asked of the API server, as RBAC names it.
+    /// Verbs of API requests, as RBAC names them.
     Verb {
         /// Read one object.
         Get = "get",
-        /// Read many.
+        /// List objects.
         List = "list",
-        /// Follow many.
+        /// Watch objects.
         Watch = "watch",
-        /// Create one.
+        /// Create an object.
         Create = "create",
-        /// Replace one, or its status.
+        /// Replace an object, or its status.
         Update = "update",
-        /// Merge into one, or into its status.
+        /// Patch an object, or its status.
         Patch = "patch",
-        /// Delete one.
+        /// Delete an object.
         Delete = "delete",
     }
 }
 
 label_values! {
-    /// The resources that the operator asks about.
+    /// The resources that the operator accesses.
     Resource {
         /// `ApiGateway`.
         ApiGateways = "apigateways",
@@ -59,6 +62,8 @@ label_values! {
         Services = "services",
         /// `Ingress`.
         Ingresses = "ingresses",
+        /// `HTTPRoute`.
+        HttpRoutes = "httproutes",
         /// `PodDisruptionBudget`.
         PodDisruptionBudgets = "poddisruptionbudgets",
         /// `Pod`.
@@ -69,24 +74,26 @@ label_values! {
         Leases = "leases",
         /// `Namespace`.
         Namespaces = "namespaces",
-        /// Whatever else.
+        /// `CustomResourceDefinition`.
+        CustomResourceDefinitions = "customresourcedefinitions",
+        /// Any other.
         Other = "other",
     }
 }
 
 impl Resource {
-    /// The resource of this plural.
+    /// The resource with this plural.
     pub fn of(plural: &str) -> Self {
         Self::ALL.iter().copied().find(|resource| resource.as_str() == plural).unwrap_or(Self::Other)
     }
 }
 
 label_values! {
-    /// How a reconcile ended.
+    /// Results of a reconcile.
     Outcome {
-        /// It went through.
+        /// Success.
         Ok = "ok",
-        /// The cache is behind; it is looked at again.
+        /// The cache is behind; requeued.
         Stale = "stale",
         /// The API server refused a child.
         Refused = "refused",
@@ -94,15 +101,15 @@ label_values! {
         Registry = "registry",
         /// Another operator is leader.
         NotLeader = "not_leader",
-        /// The API server did not carry out a call.
+        /// An API call failed.
         Failed = "failed",
-        /// A defect.
+        /// A defect of the operator.
         Panicked = "panicked",
     }
 }
 
 label_values! {
-    /// What is asked of the registry.
+    /// Operations on the registry.
     Operation {
         /// Whether it answers.
         Ping = "ping",
@@ -114,35 +121,35 @@ label_values! {
         Insert = "insert",
         /// Record a gateway or an environment in its document.
         Record = "record",
-        /// Tell a transition.
+        /// Report a transition.
         Report = "report",
-        /// Make environments' documents Active.
+        /// Activate documents of environments.
         Activate = "activate",
-        /// Make environments' documents Inactive.
+        /// Deactivate documents of environments.
         Deactivate = "deactivate",
-        /// Answer in a document.
+        /// Write an error into a document.
         Answer = "answer",
         /// Remove documents.
         Remove = "remove",
         /// Open a change stream.
         Watch = "watch",
-        /// Keep where a change stream goes on.
+        /// Store the resume token of a change stream.
         Token = "token",
     }
 }
 
 label_values! {
-    /// How a request to the registry ended.
+    /// Results of a registry request.
     RegistryOutcome {
-        /// It went through.
+        /// Success.
         Ok = "ok",
-        /// The registry is away.
+        /// The registry is unavailable.
         Unavailable = "unavailable",
         /// Another operator is leader.
         NotLeader = "not_leader",
-        /// A document of its key is there already.
+        /// A document with this key exists already.
         Duplicate = "duplicate",
-        /// The registry answered, and did not do it.
+        /// The registry refused the request.
         Refused = "refused",
         /// The documents changed meanwhile.
         Changed = "changed",
@@ -179,7 +186,7 @@ pub(super) struct ReasonLabels {
 
 impl From<Reason> for ReasonLabels {
     fn from(reason: Reason) -> Self {
-        // Whatever another version says: a label's values are a closed set.
+        // Values of other versions share one label, since the set is closed.
         Self { reason: if reason.is_known() { reason.as_str() } else { "Unknown" } }
     }
 }

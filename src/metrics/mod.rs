@@ -1,9 +1,11 @@
-//! What Prometheus is told. No label carries a tenant's words: every set of values is closed.
+//! Prometheus metrics.
 //!
-//! What has a small set of labels is there from the beginning, with 0: the first failure is then an increase
-//! that a rule can see. README.md's table has every metric; a test compares it with a scrape.
+//! Series with a small set of labels are exported from the start, with 0, so that the first failure is an
+//! increase that a rule can see. docs/src/reference/metrics.md lists every metric; a test compares it with a
+//! scrape.
 //!
-//! May import the core and `queue`. Invariant: a label's values are an enum in [`labels`], or an HTTP status.
+//! **Architecture invariant:** this module imports only the core and `queue`. Label values come from the enums
+//! in [`labels`], or are HTTP status codes.
 
 mod fleet;
 pub mod labels;
@@ -44,40 +46,40 @@ pub struct Metrics {
     start_timeouts: Family<ReasonLabels, Counter>,
     failures: Family<ReasonLabels, Counter>,
     watch_restarts: Family<ResourceLabels, Counter>,
-    /// Of the registry outside Kubernetes.
+    /// The metrics of the external registry.
     pub registry: RegistryMetrics,
 }
 
-type Histograms<L> = Family<L, Histogram, Doubling>;
+type Histograms<L> = Family<L, Histogram, ExponentialBuckets>;
 
-/// Buckets from a millisecond on, each twice as wide as the one before it.
+/// Buckets from a millisecond on, each twice as wide as the one before.
 #[derive(Clone, Copy)]
-struct Doubling {
+struct ExponentialBuckets {
     buckets: u16,
 }
 
-impl MetricConstructor<Histogram> for Doubling {
+impl MetricConstructor<Histogram> for ExponentialBuckets {
     fn new_metric(&self) -> Histogram {
         Histogram::new(exponential_buckets(0.001, 2.0, self.buckets))
     }
 }
 
-/// Seconds. Finer about the minutes that most starts are given; up to an hour, for deadlines are the users'.
+/// In seconds. Finer around the minutes that most starts take; up to an hour, since users choose deadlines.
 const START_BUCKETS: [f64; 15] =
     [1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 90.0, 120.0, 180.0, 240.0, 300.0, 600.0, 1_800.0, 3_600.0];
 
-/// Why an attempt begins.
+/// The reasons for which an attempt begins.
 const BEGINNINGS: [Reason; 4] =
     [Reason::StartRequested, Reason::RestartRequested, Reason::RetryScheduled, Reason::Resumed];
 
-/// What is counted at the moment of a scrape.
+/// Data that is gathered at each scrape.
 #[derive(Default)]
 pub struct Scrape {
-    /// Whether this process works, or stands by.
+    /// Whether this process leads or is on standby.
     pub leads: bool,
-    /// The queue; that of a process that stands by is empty.
+    /// The queue; empty on standby.
     pub load: Load,
-    /// The gateways, where this process works and has listed them.
+    /// The gateways, once this process leads and has listed them.
     pub gateways: Option<Vec<Arc<Guarded<ApiGateway>>>>,
 }
 
@@ -86,54 +88,49 @@ impl Default for Metrics {
         let mut all = Registry::with_prefix("phasegate");
         let metrics = Self {
             process_began: SystemTime::now(),
-            reconciles: add(&mut all, "reconciles", "Reconciles by kind and result", Family::default()),
+            reconciles: add(&mut all, "reconciles", "Number of reconciles by kind and result", Family::default()),
             reconcile_duration: add(
                 &mut all,
                 "reconcile_duration_seconds",
-                "How long one reconcile took, its requests included",
-                Family::new_with_constructor(Doubling { buckets: 16 }),
+                "Duration of a reconcile, including its API requests",
+                Family::new_with_constructor(ExponentialBuckets { buckets: 16 }),
             ),
             requests: add(
                 &mut all,
                 "api_requests",
-                "Requests to the API server by verb, resource and HTTP status; none: no answer",
+                "API server requests by verb, resource and HTTP status, or none without a response",
                 Family::default(),
             ),
             request_duration: add(
                 &mut all,
                 "api_request_duration_seconds",
-                "How long the API server took to begin its answer, or was waited for",
-                Family::new_with_constructor(Doubling { buckets: 15 }),
+                "Time to the first byte of an API server response, or to the timeout",
+                Family::new_with_constructor(ExponentialBuckets { buckets: 15 }),
             ),
             start_attempts: add(
                 &mut all,
                 "start_attempts",
-                "Attempts to start or restart that began, by what asked for them",
+                "Start and restart attempts begun, by trigger",
                 Family::default(),
             ),
             start_duration: add(
                 &mut all,
                 "start_duration_seconds",
-                "From the beginning of an attempt to Started",
+                "Duration of an attempt from its begin to Started",
                 Histogram::new(START_BUCKETS),
             ),
             start_timeouts: add(
                 &mut all,
                 "start_timeouts",
-                "Attempts that were given up at their deadline, by the diagnosed cause",
+                "Attempts that failed at their deadline, by diagnosed cause",
                 Family::default(),
             ),
-            failures: add(
-                &mut all,
-                "failures",
-                "Causes that became visible and kept a gateway from being as asked",
-                Family::default(),
-            ),
-            watch_restarts: add(&mut all, "watch_restarts", "Interrupted watches by resource", Family::default()),
+            failures: add(&mut all, "failures", "Causes that kept a gateway from matching its spec", Family::default()),
+            watch_restarts: add(&mut all, "watch_restarts", "Watch restarts by resource", Family::default()),
             registry: RegistryMetrics::register(&mut all),
             all: {
                 let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
-                all.register("build", "The version of the operator", version);
+                all.register("build", "Build information: the version of the operator", version);
                 Arc::new(all)
             },
         };
@@ -142,7 +139,7 @@ impl Default for Metrics {
     }
 }
 
-/// Registers a metric, and keeps a handle to it.
+/// Registers a metric and returns a handle to it.
 fn add<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
     registry.register(name, help, metric.clone());
     metric
@@ -168,46 +165,46 @@ impl Metrics {
         }
     }
 
-    /// A reconcile ended.
+    /// Counts a finished reconcile.
     pub fn reconciled(&self, kind: Kind, outcome: Outcome, took: Duration) {
         let (kind, result) = (kind.as_str(), outcome.as_str());
         self.reconciles.get_or_create(&ReconcileLabels { kind, result }).inc();
         self.reconcile_duration.get_or_create(&KindLabels { kind }).observe(took.as_secs_f64());
     }
 
-    /// A request was answered with an HTTP status, or with `none`, after so long.
+    /// Counts a request with its HTTP status, or `none`, and its duration.
     pub fn requested(&self, verb: Verb, resource: Resource, code: &str, took: Duration) {
         let (verb, resource) = (verb.as_str(), resource.as_str());
         self.requests.get_or_create(&RequestLabels { verb, resource, code: code.to_owned() }).inc();
         self.request_duration.get_or_create(&VerbLabels { verb }).observe(took.as_secs_f64());
     }
 
-    /// An attempt began.
+    /// Counts an attempt.
     pub fn attempt_began(&self, why: Reason) {
         self.start_attempts.get_or_create(&why.into()).inc();
     }
 
-    /// An attempt ended in Started after `seconds`.
+    /// Counts a successful attempt that took `seconds`.
     pub fn started(&self, seconds: f64) {
         self.start_duration.observe(seconds);
     }
 
-    /// An attempt was given up.
+    /// Counts an attempt that was given up.
     pub fn timed_out(&self, cause: Reason) {
         self.start_timeouts.get_or_create(&cause.into()).inc();
     }
 
-    /// A watch begins; none of its interruptions are known yet.
+    /// Exports the restarts of a watch, from 0.
     pub fn watches(&self, resource: Resource) {
         drop(self.watch_restarts.get_or_create(&ResourceLabels { resource: resource.as_str() }));
     }
 
-    /// A cause became visible.
+    /// Counts a cause that became visible.
     pub fn failed(&self, cause: Reason) {
         self.failures.get_or_create(&cause.into()).inc();
     }
 
-    /// A watch was interrupted.
+    /// Counts an interrupted watch.
     pub fn watch_restarted(&self, resource: Resource) {
         self.watch_restarts.get_or_create(&ResourceLabels { resource: resource.as_str() }).inc();
     }
@@ -215,18 +212,18 @@ impl Metrics {
     /// All metrics in Prometheus' text format.
     ///
     /// # Errors
-    /// When they cannot be written down.
+    /// If they cannot be formatted.
     pub fn text(&self, scrape: &Scrape, now: Timestamp) -> Result<String, std::fmt::Error> {
         let Scrape { leads, load, gateways } = scrape;
         let mut text = String::new();
         prometheus_text::encode(&mut text, &self.all)?;
         let mut counted = Registry::with_prefix("phasegate");
-        counted.register("leader", "Whether this process works; 0: it stands by", ConstGauge::new(i64::from(*leads)));
-        counted.register("queue_waiting", "Objects that wait for a reconcile", gauge(load.waiting));
-        counted.register("queue_running", "Objects that are being reconciled", gauge(load.running));
+        counted.register("leader", "1 on the leader, 0 on a standby", ConstGauge::new(i64::from(*leads)));
+        counted.register("queue_waiting", "Objects waiting in the queue", gauge(load.waiting));
+        counted.register("queue_running", "Objects being reconciled", gauge(load.running));
         counted.register(
             "queue_oldest_wait_seconds",
-            "How long the object that waits longest has been waiting",
+            "Age of the oldest waiting object in the queue",
             ConstGauge::new(load.oldest_wait.as_secs_f64()),
         );
         if let Some(gateways) = gateways {

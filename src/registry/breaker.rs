@@ -1,11 +1,13 @@
-//! Whether the database answers: known once for the whole process, so that no gateway waits for what another
-//! has found away.
+//! A circuit breaker for the database: one failure is known to the whole process at once, so that no gateway
+//! waits for a database that another found unavailable.
+//!
+//! **Architecture invariant:** the breaker does not call the database. Its callers report what they found.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// Whether the database answers.
+/// Whether the database answers. Clones share it.
 #[derive(Clone)]
 pub struct Breaker(Arc<watch::Sender<Option<String>>>);
 
@@ -16,12 +18,13 @@ impl Default for Breaker {
 }
 
 impl Breaker {
-    /// What it said when it was found away, if it is.
+    /// The error with which it became unavailable, if it is.
     pub fn words(&self) -> Option<String> {
         self.0.borrow().clone()
     }
 
-    /// It was found away. The first words are kept, or every other words would be news of every gateway.
+    /// Marks it unavailable. The first error is kept, since a change of the text would be news for every
+    /// gateway.
     pub fn trip(&self, words: &str) {
         let news = self.0.send_if_modified(|now| {
             let news = now.is_none();
@@ -31,24 +34,24 @@ impl Breaker {
             news
         });
         if news {
-            tracing::warn!("the registry is away: {words}; the clocks of starts that wait for it are held");
+            tracing::warn!("the registry is unavailable: {words}; deadlines of starts that need it are paused");
         }
     }
 
-    /// It answers.
+    /// Marks it available.
     pub fn reset(&self) {
         if self.0.send_replace(None).is_some() {
-            tracing::warn!("the registry is back");
+            tracing::warn!("the registry is available again");
         }
     }
 
-    /// Waits until it is found away.
+    /// Waits until it is unavailable.
     pub async fn wait_until_away(&self) {
         // The sender lives as long as this, so waiting cannot fail.
         let _ = self.0.subscribe().wait_for(Option::is_some).await;
     }
 
-    /// Waits until it answers.
+    /// Waits until it is available.
     pub async fn wait_until_back(&self) {
         let _ = self.0.subscribe().wait_for(Option::is_none).await;
     }

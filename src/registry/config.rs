@@ -1,4 +1,6 @@
-//! The flags of registries.
+//! The flags of registries, and their validated form.
+//!
+//! **Architecture invariant:** no secret is printed. `Debug` hides a `Secret`, and no error message quotes one.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,12 +13,12 @@ use mongodb::options::{ConnectionString, HostInfo};
 use super::document::Defaults;
 use crate::parse::{duration, namespace, namespace_or_nothing};
 
-/// Where gateways are recorded.
+/// The registry of gateways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
-    /// In Kubernetes alone: the objects are the records.
+    /// Kubernetes only: the ApiGateways are the records.
     Kubernetes,
-    /// In a platform's MongoDB as well.
+    /// Also a platform's MongoDB.
     Mongodb,
 }
 
@@ -24,68 +26,68 @@ pub enum Kind {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Registry")]
 pub struct Arguments {
-    /// Where gateways are recorded: in Kubernetes alone, or in a platform's MongoDB as well, whose collections
-    /// ApiGateway and Environment then drive the operator and mirror it.
+    /// Registry of gateways: Kubernetes only, or also a platform's MongoDB. With MongoDB, the collections ApiGateway
+    /// and Environment drive the operator and mirror its objects.
     #[arg(long, env = "PHASEGATE_REGISTRY", value_enum, default_value = "kubernetes")]
     pub registry: Kind,
 
-    /// The connection string. It may hold a password, which every user of the host may read from an argument:
-    /// better the variable, or the file.
+    /// Connection string. It may have a password, which arguments expose to all users of the host: prefer the
+    /// variable or the file.
     #[arg(long, env = "MONGODB_URI", hide_env_values = true, value_name = "URI")]
     pub mongodb_uri: Option<Secret>,
 
-    /// A file that holds the connection string.
+    /// Path of a file with the connection string.
     #[arg(long, env = "PHASEGATE_MONGODB_URI_FILE", value_name = "FILE")]
     pub mongodb_uri_file: Option<PathBuf>,
 
-    /// The database. None: the one that the connection string names.
+    /// Name of the database. Default: the one in the connection string.
     #[arg(long, env = "PHASEGATE_MONGODB_DATABASE", value_name = "NAME")]
     pub mongodb_database: Option<String>,
 
-    /// The user, where the connection string names none.
+    /// User, if the connection string has none.
     #[arg(long, env = "PHASEGATE_MONGODB_USERNAME", value_name = "NAME")]
     pub mongodb_username: Option<String>,
 
-    /// A file that holds the user's password.
+    /// Path of a file with the password.
     #[arg(long, env = "PHASEGATE_MONGODB_PASSWORD_FILE", value_name = "FILE", requires = "mongodb_username")]
     pub mongodb_password_file: Option<PathBuf>,
 
-    /// The namespace of gateways whose documents name none.
+    /// Default namespace of gateways, for documents without one.
     #[arg(long, env = "PHASEGATE_GATEWAY_NAMESPACE", value_parser = namespace)]
     pub gateway_namespace: Option<String>,
 
-    /// The namespaces that documents may name, separated by commas. None: --gateway-namespace alone.
+    /// Namespaces that documents may use, comma-separated. Default: --gateway-namespace only.
     #[arg(long, env = "PHASEGATE_GATEWAY_ALLOWED_NAMESPACES", value_delimiter = ',', value_parser = namespace_or_nothing)]
     pub gateway_allowed_namespaces: Vec<String>,
 
-    /// The image of gateways whose documents name none.
+    /// Default image of gateways, for documents without one.
     #[arg(long, env = "PHASEGATE_GATEWAY_IMAGE")]
     pub gateway_image: Option<String>,
 
-    /// The port of gateways whose documents name none.
+    /// Default port of gateways, for documents without one.
     #[arg(long, env = "PHASEGATE_GATEWAY_PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub gateway_port: Option<u16>,
 
-    /// The domain below which gateways and environments whose documents name no host have theirs:
-    /// GATEWAYID.DOMAIN and GATEWAYID-NAME.DOMAIN. None: they have no host.
+    /// Domain for default hosts of gateways (GATEWAYID.DOMAIN) and environments (GATEWAYID-NAME.DOMAIN), for
+    /// documents without a host. Default: no host.
     #[arg(long, env = "PHASEGATE_GATEWAY_DOMAIN")]
     pub gateway_domain: Option<String>,
 
-    /// How often the collections are read where the server has no change streams.
+    /// Polling interval for servers without change streams.
     #[arg(long, env = "PHASEGATE_REGISTRY_SCAN_INTERVAL", default_value = "5s", value_parser = duration)]
     pub registry_scan_interval: Duration,
 
-    /// How long one call to the registry may take.
+    /// Timeout of a registry request.
     #[arg(long, env = "PHASEGATE_REGISTRY_TIMEOUT", default_value = "5s", value_parser = duration)]
     pub registry_timeout: Duration,
 
-    /// How long a gateway that is being deleted waits for a registry that does not answer. Its documents are
-    /// removed later then.
+    /// How long a deleted gateway waits for an unreachable registry. After that it is deleted, and its documents are
+    /// removed later.
     #[arg(long, env = "PHASEGATE_REGISTRY_DELETION_TIMEOUT", default_value = "10m", value_parser = duration)]
     pub registry_deletion_timeout: Duration,
 }
 
-/// Something that is never shown.
+/// A text that is never printed, not even by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -95,7 +97,7 @@ impl Secret {
         Self(text)
     }
 
-    /// For whoever needs it.
+    /// The secret text.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -115,40 +117,40 @@ impl FromStr for Secret {
     }
 }
 
-/// Where the database is, and what is expected of it.
+/// How to reach the database, and its defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The connection string.
     pub uri: Secret,
-    /// The hosts that it names, for messages.
+    /// The hosts in the connection string, for messages.
     pub hosts: String,
     /// The database.
     pub database: String,
-    /// A user who is not in the connection string.
+    /// A user that the connection string does not contain.
     pub username: Option<String>,
     /// The user's password.
     pub password: Option<Secret>,
-    /// How often the collections are read where there are no change streams.
+    /// The interval of scans on a server without change streams.
     pub scan_interval: Duration,
-    /// How long one call may take.
+    /// The timeout of one call.
     pub timeout: Duration,
-    /// What documents that say nothing mean.
+    /// Defaults for documents.
     pub defaults: Defaults,
 }
 
 impl Arguments {
-    /// What the flags say, where the registry is MongoDB. `watched` are the namespaces that the operator
-    /// watches; none: all.
+    /// Validates the flags, if the registry is MongoDB. `watched` are the namespaces that the operator watches;
+    /// empty: all.
     ///
     /// # Errors
-    /// A sentence that names the flags, and nothing of what is secret.
+    /// A sentence that names the flags and contains no secret.
     pub fn settings(&self, watched: &[String], operator: &str) -> Result<Option<Settings>, String> {
         if self.registry == Kind::Kubernetes {
             return Ok(None);
         }
         let uri = self.uri()?;
         let parsed = ConnectionString::parse(uri.reveal().trim()).map_err(|_| {
-            "the connection string (--mongodb-uri, MONGODB_URI or --mongodb-uri-file) is none such as \
+            "the connection string (--mongodb-uri, MONGODB_URI or --mongodb-uri-file) must be like \
              mongodb://mongo.example.com:27017"
                 .to_owned()
         })?;
@@ -162,7 +164,7 @@ impl Arguments {
             "--registry mongodb needs a database: --mongodb-database, or one in the connection string".to_owned(),
         )?;
         if database.is_empty() || database.contains(['/', '\\', '.', ' ', '"', '$', '\0']) || database.len() > 63 {
-            return Err("--mongodb-database is no name of a database".to_owned());
+            return Err("--mongodb-database is not a valid database name".to_owned());
         }
         let password = match &self.mongodb_password_file {
             Some(file) => Some(secret_in("--mongodb-password-file", file)?),
@@ -194,7 +196,7 @@ impl Arguments {
     fn defaults(&self, watched: &[String], operator: &str) -> Result<Defaults, String> {
         let given = |text: Option<&String>| text.filter(|text| !text.is_empty()).cloned();
         let namespace = given(self.gateway_namespace.as_ref())
-            .ok_or("--registry mongodb needs --gateway-namespace: where gateways are whose documents name none")?;
+            .ok_or("--registry mongodb needs --gateway-namespace, the default namespace of gateways")?;
         let mut allowed: Vec<String> =
             self.gateway_allowed_namespaces.iter().filter(|name| !name.is_empty()).cloned().collect();
         if allowed.is_empty() {
@@ -208,8 +210,7 @@ impl Arguments {
         }
         if let Some(unseen) = allowed.iter().find(|name| !watched.is_empty() && !watched.contains(name)) {
             return Err(format!(
-                "documents may name the namespace {unseen}, which is none of those that are watched (--namespaces): \
-                 its gateways would not be worked on"
+                "--gateway-allowed-namespaces has {unseen}, which is not watched: add it to --namespaces"
             ));
         }
         Ok(Defaults {

@@ -1,7 +1,7 @@
-//! A platform's documents, as types. Pure.
+//! The platform's documents as types. Pure.
 //!
-//! Only the fields below are read and written; whatever else a platform keeps in its documents stays as
-//! it is.
+//! **Architecture invariant:** only the fields below are read and written. Whatever else a platform keeps in
+//! its documents stays as it is.
 
 use k8s_openapi::jiff::Timestamp;
 use mongodb::bson::{self, Bson, DateTime, Document, doc};
@@ -20,17 +20,17 @@ pub const ENVIRONMENTS: &str = "Environment";
 /// One of the two collections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Collection {
-    /// Of gateways.
+    /// Documents of gateways.
     Gateways,
-    /// Of environments.
+    /// Documents of environments.
     Environments,
 }
 
-/// `Environment.state` of one that is served.
+/// `Environment.state` of an environment that is served.
 pub const ACTIVE: &str = "Active";
-/// `Environment.state` of one that is not.
+/// `Environment.state` of an environment that is not served.
 pub const INACTIVE: &str = "Inactive";
-/// The one word by which a platform has a gateway or an environment removed.
+/// The value of `state` with which a platform deletes a gateway or an environment.
 pub const DELETED: &str = "Deleted";
 
 /// The fields that are read.
@@ -50,134 +50,142 @@ const GATEWAY_FIELDS: &[&str] = &[
 ];
 const ENVIRONMENT_FIELDS: &[&str] = &["gatewayId", "name", "host", "state", "uid", "seq", "error", "updatedAt"];
 
-/// A document of `ApiGateway`.
+/// A document of the collection `ApiGateway`.
 #[derive(Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayDocument {
-    /// The document's own key.
+    /// The `_id`.
     #[serde(rename = "_id")]
     pub id: Bson,
-    /// Which gateway it is about.
+    /// The id of the gateway.
     pub gateway_id: String,
-    /// The object's namespace. Absent: the operator's default.
+    /// The object's namespace. Default: the operator's.
     pub namespace: Option<String>,
-    /// The object's name. Absent: the gateway's id.
+    /// The object's name. Default: the gateway's id.
     pub name: Option<String>,
-    /// The uid of the object that is recorded here.
+    /// The uid of the recorded object.
     pub uid: Option<String>,
-    /// The number of that object's last transition that was told.
+    /// The number of the object's last reported transition.
     pub seq: Option<i64>,
-    /// When the object that is recorded was created.
+    /// The creation time of the recorded object.
     pub recorded_at: Option<DateTime>,
-    /// The operator's last word in `state`.
-    pub by: Option<By>,
-    /// What is wanted; after the operator's last word, what it holds the gateway to.
+    /// The operator's last write of `state`.
+    pub by: Option<OperatorMark>,
+    /// The desired state; after the operator's last write, the state that it enforces.
     pub state: Option<String>,
     /// What the operator is doing.
     pub phase: Option<String>,
-    /// The platform's fields, named as those of the custom resource.
+    /// The platform's spec, with the field names of the custom resource.
     pub spec: Option<Document>,
-    /// What is wrong.
-    pub error: Option<Answer>,
-    /// When `state` was last written, in whatever form the platform has it.
+    /// The current error.
+    pub error: Option<DocumentError>,
+    /// When `state` was last written, in whatever type the platform uses.
     pub updated_at: Option<Bson>,
 }
 
-/// The operator's mark on its own word: a document that still equals it asks nothing.
+/// The operator's mark on its own write. A document that still equals it requests nothing.
 #[derive(Deserialize, Serialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-pub struct By {
-    /// Which operator wrote it.
+pub struct OperatorMark {
+    /// The operator that wrote it.
     pub operator: String,
-    /// The transition that it told.
+    /// The transition that it reported.
     pub seq: i64,
     /// The `state` that it wrote.
     pub state: String,
     /// The `updatedAt` that it wrote.
     pub updated_at: Bson,
-    /// The hash of the `spec` at which it wrote.
+    /// The hash of the `spec` at that time.
     pub spec_hash: String,
 }
 
-/// What is wrong with a gateway or a document.
+/// An error of a gateway or a document.
 #[derive(Deserialize, Serialize, Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// As one word.
+pub struct DocumentError {
+    /// The reason, as one word.
     pub reason: String,
-    /// As a sentence.
+    /// The message, as a sentence.
     pub message: String,
 }
 
-/// A document of `Environment`.
+/// A document of the collection `Environment`.
 #[derive(Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct EnvironmentDocument {
-    /// The document's own key.
+    /// The `_id`.
     #[serde(rename = "_id")]
     pub id: Bson,
-    /// The gateway that it belongs to.
+    /// The id of its gateway.
     pub gateway_id: String,
-    /// Its name, unique in the gateway.
+    /// Its name, unique within the gateway.
     pub name: String,
-    /// A host of its own.
+    /// Its own host.
     pub host: Option<String>,
-    /// Whether it is served. The operator's alone, but for `Deleted`.
+    /// Whether it is served. Only the operator writes it, except for `Deleted`.
     pub state: Option<String>,
-    /// The uid of the gateway that switched it last.
+    /// The uid of the gateway object that last switched it.
     pub uid: Option<String>,
-    /// The number of that gateway's last transition then.
+    /// The number of that object's last transition then.
     pub seq: Option<i64>,
-    /// What is wrong.
-    pub error: Option<Answer>,
+    /// The current error.
+    pub error: Option<DocumentError>,
     /// When the platform wrote it.
     pub updated_at: Option<Bson>,
 }
 
-/// A document that does not have the form that it should have. Nothing large is kept of it.
+/// A document that does not decode. Nothing large is kept of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unreadable {
-    /// The document's own key; null where that is too large to be asked for.
+    /// The `_id`; null if it is too large for a filter.
     pub id: Bson,
-    /// Which gateway it is about; empty where it does not say.
+    /// The id of its gateway; empty if it has none.
     pub gateway_id: String,
-    /// `state` and `updatedAt` as they are, as far as a filter can ask for them.
+    /// `state` and `updatedAt` as they are, for filters; only if they are small enough.
     pub fence: Document,
     /// `error` as it is.
     pub error: Option<Bson>,
-    /// What is wrong with its form.
+    /// Why it does not decode.
     pub fault: String,
+    /// Whether it is only rejected for lack of memory, which other documents use.
+    pub waits_for_room: bool,
 }
 
-/// A document, readable or not.
+/// A document that decoded or not.
 pub type Read<T> = Result<T, Box<Unreadable>>;
 
-/// What the documents of the two collections have in common.
-pub trait Kept: Sized + Clone + PartialEq {
+/// What documents of both collections have in common.
+pub trait StoredDocument: Sized + Clone + PartialEq {
     /// The fields that are read.
     const FIELDS: &'static [&'static str];
 
-    /// Reads a document.
+    /// Decodes a document.
     ///
     /// # Errors
-    /// When it does not have the form that it should have.
+    /// The unreadable document, with the reason.
     fn read(document: Document) -> Read<Self>;
 
-    /// The document's own key.
+    /// The `_id`.
     fn id(&self) -> &Bson;
 
-    /// Which gateway it is about.
+    /// The id of its gateway.
     fn gateway_id(&self) -> &str;
 
-    /// The uid of the object that wrote last, and the number of its transition.
+    /// The uid of the object that last wrote it, and the number of its transition.
     fn written_by(&self) -> (Option<&str>, Option<i64>);
+
+    /// Its size in memory.
+    fn size(&self) -> usize;
+
+    /// What is kept of it if the memory budget is exhausted.
+    fn without_room(self) -> Box<Unreadable>;
 }
 
-/// What a query is to return: nothing but the fields that are read.
-pub fn projection<T: Kept>() -> Document {
+/// A projection to the fields that are read.
+pub fn projection<T: StoredDocument>() -> Document {
     T::FIELDS.iter().map(|field| ((*field).to_owned(), Bson::Int32(1))).collect()
 }
 
-impl Kept for GatewayDocument {
+impl StoredDocument for GatewayDocument {
     const FIELDS: &'static [&'static str] = GATEWAY_FIELDS;
 
     fn read(document: Document) -> Read<Self> {
@@ -199,9 +207,24 @@ impl Kept for GatewayDocument {
     fn written_by(&self) -> (Option<&str>, Option<i64>) {
         (self.uid.as_deref(), self.seq)
     }
+
+    fn size(&self) -> usize {
+        let texts = [&self.namespace, &self.name, &self.state, &self.phase, &self.uid];
+        let spec = self.spec.iter().flatten().map(|(key, value)| key.len() + size::of([value]));
+        let by = self
+            .by
+            .as_ref()
+            .map_or(0, |by| by.operator.len() + by.state.len() + by.spec_hash.len() + size::of([&by.updated_at]));
+        long(texts) + spec.sum::<usize>() + by + error_size(self.error.as_ref()) + size::of(&self.updated_at)
+    }
+
+    fn without_room(self) -> Box<Unreadable> {
+        let Self { id, gateway_id, state, updated_at, error, .. } = self;
+        no_room(id, gateway_id, state, updated_at, error)
+    }
 }
 
-impl Kept for EnvironmentDocument {
+impl StoredDocument for EnvironmentDocument {
     const FIELDS: &'static [&'static str] = ENVIRONMENT_FIELDS;
 
     fn read(document: Document) -> Read<Self> {
@@ -219,23 +242,63 @@ impl Kept for EnvironmentDocument {
     fn written_by(&self) -> (Option<&str>, Option<i64>) {
         (self.uid.as_deref(), self.seq)
     }
+
+    fn size(&self) -> usize {
+        let texts = [&self.host, &self.state, &self.uid];
+        self.name.len() + long(texts) + error_size(self.error.as_ref()) + size::of(&self.updated_at)
+    }
+
+    fn without_room(self) -> Box<Unreadable> {
+        let Self { id, gateway_id, state, updated_at, error, .. } = self;
+        no_room(id, gateway_id, state, updated_at, error)
+    }
 }
 
-fn decoded<T: Kept + for<'de> Deserialize<'de>>(document: Document) -> Read<T> {
+fn long<const N: usize>(texts: [&Option<String>; N]) -> usize {
+    texts.into_iter().flatten().map(String::len).sum()
+}
+
+fn error_size(error: Option<&DocumentError>) -> usize {
+    error.map_or(0, |error| error.reason.len() + error.message.len())
+}
+
+fn no_room(
+    id: Bson,
+    gateway_id: String,
+    state: Option<String>,
+    updated_at: Option<Bson>,
+    error: Option<DocumentError>,
+) -> Box<Unreadable> {
+    let mut document = doc! { "_id": id, "gatewayId": gateway_id };
+    let fields =
+        [("state", state.map(Bson::from)), ("updatedAt", updated_at), ("error", error.as_ref().map(Bson::from))];
+    document.extend(fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    let fault = format!(
+        "the memory for documents larger than {} KiB is used up ({} MiB): make this document or others smaller",
+        size::LARGE / 1024,
+        size::ALL_LARGE / (1024 * 1024)
+    );
+    Box::new(Unreadable { waits_for_room: true, ..*unreadable(&document, fault) })
+}
+
+fn decoded<T: StoredDocument + for<'de> Deserialize<'de>>(document: Document) -> Read<T> {
     if gateway_id_in(&document).is_empty() {
-        return Err(unreadable(&document, format!("gatewayId must be a text of 1 to {LONGEST_ID} characters")));
+        return Err(unreadable(&document, format!("gatewayId must be a string of 1 to {LONGEST_ID} characters")));
     }
     if !size::fits(document.get("_id"), size::FENCE) {
-        return Err(unreadable(&document, "its _id is larger than it can be asked for".to_owned()));
+        return Err(unreadable(&document, "its _id is too large to query".to_owned()));
     }
     let fields = T::FIELDS.iter().filter_map(|field| document.get(field));
     if !size::fits(fields, size::DOCUMENT) {
-        let fault =
-            format!("it is larger than {} KiB, or nested more than {} deep", size::DOCUMENT / 1024, size::DEEPEST);
+        let fault = format!(
+            "it is larger than {} KiB or nested more than {} levels deep",
+            size::DOCUMENT.bytes / 1024,
+            size::DEEPEST
+        );
         return Err(unreadable(&document, fault));
     }
     bson::deserialize_from_document(document.clone()).map_err(|_| {
-        // The library does not say which field it is about.
+        // The library does not name the field at fault.
         let mends = |field: &&&str| {
             let mut without = document.clone();
             without.remove(field);
@@ -244,9 +307,9 @@ fn decoded<T: Kept + for<'de> Deserialize<'de>>(document: Document) -> Read<T> {
             [without, with].into_iter().any(|other| bson::deserialize_from_document::<T>(other).is_ok())
         };
         let fault = match T::FIELDS.iter().find(mends) {
-            Some(field) if document.contains_key(field) => format!("{field} is of a type that it cannot have"),
+            Some(field) if document.contains_key(field) => format!("{field} has an invalid type"),
             Some(field) => format!("{field} is missing"),
-            None => "several of its fields are missing, or of a type that they cannot have".to_owned(),
+            None => "several fields are missing or have an invalid type".to_owned(),
         };
         unreadable(&document, fault)
     })
@@ -262,16 +325,17 @@ fn unreadable(document: &Document, fault: String) -> Box<Unreadable> {
         fence: fields.map(|field| (field.to_owned(), or_null(small(field).as_ref()))).collect(),
         error: small("error"),
         fault,
+        waits_for_room: false,
     })
 }
 
-/// The gateway's id; empty where there is none, or none that could be an object's.
+/// The gateway's id; empty if it is missing or longer than any valid one.
 fn gateway_id_in(document: &Document) -> &str {
     document.get_str("gatewayId").ok().filter(|id| id.len() <= LONGEST_ID).unwrap_or_default()
 }
 
 impl GatewayDocument {
-    /// Whether all of it is what the operator wrote last: then it asks nothing.
+    /// Whether the document equals the operator's last write, and so requests nothing.
     pub fn is_our_word(&self) -> bool {
         self.by.as_ref().is_some_and(|by| {
             self.state.as_ref() == Some(&by.state)
@@ -280,30 +344,29 @@ impl GatewayDocument {
         })
     }
 
-    /// What tells one request of the platform from another. A new `updatedAt` alone is none: a platform
-    /// may write its documents again and again.
+    /// The token of the platform's request: it differs between requests. A new `updatedAt` alone is no request,
+    /// since a platform may rewrite its documents at any time.
     pub fn token(&self) -> String {
         let since = self.by.as_ref().map_or_else(|| "-".to_owned(), |by| by.seq.to_string());
         format!("{}:{}:{since}", self.state.as_deref().unwrap_or_default(), self.spec_hash())
     }
 
-    /// The platform's fields as JSON.
+    /// The platform's spec as JSON.
     pub fn spec_json(&self) -> Map<String, Value> {
-        // It was read without a fault.
+        // It was decoded before.
         self.spec.as_ref().and_then(|spec| plain(spec, "spec").ok()).unwrap_or_default()
     }
 
-    /// The hash of the platform's fields.
+    /// The hash of the platform's spec.
     pub fn spec_hash(&self) -> String {
         children::hash(&self.spec_json())
     }
 }
 
-/// How long a gateway's id may be, in bytes: it is a key in the operator's memory, and the name of an object where no
-/// other is given.
+/// The longest gateway id, in bytes. It is a key in memory, and the default name of the object.
 pub const LONGEST_ID: usize = 253;
 
-/// A document as JSON: whole numbers as such, whatever a driver made of them, and what is null left out.
+/// A document as JSON. Whole numbers become integers, whatever type a driver chose; nulls are omitted.
 fn plain(document: &Document, path: &str) -> Result<Map<String, Value>, String> {
     let mut map = Map::new();
     for (key, value) in document {
@@ -315,7 +378,7 @@ fn plain(document: &Document, path: &str) -> Result<Map<String, Value>, String> 
 }
 
 fn json(value: &Bson, path: &str) -> Result<Option<Value>, String> {
-    // Beyond this, a double does not count in ones.
+    // Beyond this, a double does not represent every integer.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     Ok(Some(match value {
         Bson::Null | Bson::Undefined => return Ok(None),
@@ -326,7 +389,7 @@ fn json(value: &Bson, path: &str) -> Result<Option<Value>, String> {
         #[allow(clippy::cast_possible_truncation)]
         Bson::Double(number) if number.fract() == 0.0 && number.abs() < EXACT => Value::from(*number as i64),
         Bson::Double(number) if number.is_finite() => Value::from(*number),
-        Bson::Double(_) => return Err(format!("{path} is no number that JSON has")),
+        Bson::Double(_) => return Err(format!("{path} is not a JSON number")),
         Bson::Document(inner) => Value::Object(plain(inner, path)?),
         Bson::Array(list) => {
             let mut values = Vec::with_capacity(list.len());
@@ -336,7 +399,7 @@ fn json(value: &Bson, path: &str) -> Result<Option<Value>, String> {
             }
             Value::Array(values)
         }
-        other => return Err(format!("{path} is of a type that JSON does not have ({:?})", other.element_type())),
+        other => return Err(format!("{path} has a type that JSON lacks ({:?})", other.element_type())),
     }))
 }
 
@@ -359,14 +422,14 @@ fn bson_of(value: &Value) -> Bson {
     }
 }
 
-impl From<&Answer> for Bson {
-    fn from(answer: &Answer) -> Self {
+impl From<&DocumentError> for Bson {
+    fn from(answer: &DocumentError) -> Self {
         Self::Document(doc! { "reason": &answer.reason, "message": &answer.message })
     }
 }
 
-impl From<&By> for Bson {
-    fn from(by: &By) -> Self {
+impl From<&OperatorMark> for Bson {
+    fn from(by: &OperatorMark) -> Self {
         Self::Document(doc! {
             "operator": &by.operator,
             "seq": by.seq,
@@ -377,79 +440,86 @@ impl From<&By> for Bson {
     }
 }
 
-/// A state as documents spell it.
+/// The spelling of a state in documents.
 pub fn word(state: State) -> &'static str {
     state.as_str()
 }
 
-/// What a document's `state` asks a gateway to be held to.
+/// The state that a document's `state` asks for.
 pub fn state_of(word: &str) -> Option<State> {
     [State::Running, State::Stopped, State::Restarting].into_iter().find(|state| state.as_str() == word)
 }
 
-/// The state that a token of [`GatewayDocument::token`] asks for; `None`: the text is no token.
+/// The state in a [`GatewayDocument::token`]; `None` if the text is no token.
 pub fn asked_by(text: &str) -> Option<State> {
     let mut parts = text.split(':');
     let state = state_of(parts.next()?)?;
     (parts.count() == 2).then_some(state)
 }
 
-/// A moment as documents carry it: in milliseconds.
+/// A timestamp in the milliseconds of documents.
 pub fn moment(at: Timestamp) -> DateTime {
     DateTime::from_millis(at.as_millisecond())
 }
 
-/// A value as a filter asks for it: null where it is absent.
+/// A value for a filter; null if it is absent.
 pub fn or_null<T: Clone + Into<Bson>>(value: Option<&T>) -> Bson {
     is(value.map_or(Bson::Null, |value| value.clone().into()))
 }
 
-/// This value, as a filter asks for it. What somebody else wrote may look like an operator (`{ $gt: … }`, a regular
-/// expression), and would be one if it stood in a filter by itself.
+/// A value for a filter, wrapped in `$eq`. A value that somebody else wrote may look like an operator (`{ $gt:
+/// … }`, a regular expression), and would act as one if it stood in a filter by itself.
 pub fn is(value: impl Into<Bson>) -> Bson {
     let asked = match value.into() {
-        // Servers do not agree on what equals a regular expression.
+        // Servers differ in what equals a regular expression.
         Bson::RegularExpression(_) => doc! { "$exists": true },
         value => doc! { "$eq": value },
     };
     Bson::Document(asked)
 }
 
-/// What the flags say about documents.
+/// Defaults for documents, from the flags.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Defaults {
     /// The namespace of gateways whose documents name none.
     pub namespace: String,
-    /// The namespaces that a document may name.
+    /// The namespaces that documents may name.
     pub allowed: Vec<String>,
     /// The image of gateways whose documents name none.
     pub image: Option<String>,
     /// The port of gateways whose documents name none.
     pub port: Option<u16>,
-    /// Below which hosts are made up: `<gatewayId>.<domain>`.
+    /// The domain of generated hosts: `<gatewayId>.<domain>`.
     pub domain: Option<String>,
-    /// Who writes, in the mark on the operator's own word.
+    /// The operator's name in the mark on its own writes.
     pub operator: String,
 }
 
-/// All that is known of one gateway id.
+/// All documents of a gateway id.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Documents {
-    /// The gateway's documents: one, where the platform's data is in order.
+    /// The gateway's documents: exactly one, if the platform's data is consistent.
     pub gateways: Vec<Read<GatewayDocument>>,
     /// Its environments' documents.
     pub environments: Vec<Read<EnvironmentDocument>>,
 }
 
 impl Documents {
-    /// The gateway's document: of several, the one that records the object `uid`.
+    /// The gateway's document. Of several, the one that records the object `uid`.
     pub fn gateway(&self, uid: &str) -> Option<&GatewayDocument> {
         let mut readable = self.gateways.iter().filter_map(|document| document.as_ref().ok());
         let records = |document: &&GatewayDocument| document.uid.as_deref() == Some(uid);
         readable.clone().find(records).or_else(|| readable.next())
     }
 
-    /// The environments' documents that can be read.
+    /// Whether any of them waits for memory.
+    pub fn wait_for_room(&self) -> bool {
+        let gateways = self.gateways.iter().filter_map(|read| read.as_ref().err());
+        let environments = self.environments.iter().filter_map(|read| read.as_ref().err());
+        gateways.chain(environments).any(|document| document.waits_for_room)
+    }
+
+    /// The readable documents of environments.
     pub fn environments(&self) -> impl Iterator<Item = &EnvironmentDocument> {
         self.environments.iter().filter_map(|document| document.as_ref().ok())
     }
@@ -483,7 +553,13 @@ mod tests {
     fn told(state: &str, seq: i64) -> Document {
         let at = DateTime::from_millis(50);
         let hash = read(ancestors()).spec_hash();
-        let by = By { operator: "op".to_owned(), seq, state: state.to_owned(), updated_at: at.into(), spec_hash: hash };
+        let by = OperatorMark {
+            operator: "op".to_owned(),
+            seq,
+            state: state.to_owned(),
+            updated_at: at.into(),
+            spec_hash: hash,
+        };
         with(ancestors(), doc! { "state": state, "updatedAt": at, "by": Bson::from(&by) })
     }
 
@@ -514,7 +590,7 @@ mod tests {
     fn what_json_does_not_have_is_named() {
         let odd = doc! { "spec": { "env": [{ "name": "A", "value": DateTime::from_millis(0) }] } };
         let fault = GatewayDocument::read(with(ancestors(), odd)).unwrap_err().fault;
-        assert!(fault.starts_with("spec.env[0].value is of a type"), "{fault}");
+        assert!(fault.starts_with("spec.env[0].value has a type"), "{fault}");
     }
 
     #[test]
@@ -546,13 +622,13 @@ mod tests {
             let mut document = with(ancestors(), doc! { "updatedAt": 1 });
             document.insert(field, value);
             let read = GatewayDocument::read(document).unwrap_err();
-            assert_eq!(read.fault, "it is larger than 1024 KiB, or nested more than 32 deep", "{field}");
+            assert_eq!(read.fault, "it is larger than 1024 KiB or nested more than 32 levels deep", "{field}");
             assert_eq!((read.gateway_id.as_str(), &read.fence), ("g1", &fence), "{field}");
         }
         let long = GatewayDocument::read(with(ancestors(), doc! { "gatewayId": "g".repeat(254) })).unwrap_err();
         assert_eq!(
             (long.gateway_id.as_str(), long.fault.as_str()),
-            ("", "gatewayId must be a text of 1 to 253 characters")
+            ("", "gatewayId must be a string of 1 to 253 characters")
         );
         let keyed = GatewayDocument::read(with(ancestors(), doc! { "_id": &large })).unwrap_err();
         assert_eq!(keyed.id, Bson::Null);
@@ -576,7 +652,7 @@ mod tests {
         for number in [f64::NAN, f64::INFINITY] {
             let odd = doc! { "spec": { "replicas": number } };
             let fault = GatewayDocument::read(with(ancestors(), odd)).unwrap_err().fault;
-            assert_eq!(fault, "spec.replicas is no number that JSON has");
+            assert_eq!(fault, "spec.replicas is not a JSON number");
         }
     }
 

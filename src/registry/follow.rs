@@ -1,4 +1,6 @@
-//! Follows the collections: what documents say becomes known here, and whoever it concerns is woken.
+//! Follows both collections: updates the document cache and requeues affected gateways.
+//!
+//! **Architecture invariant:** a change stream is no memory. After a restart, everything is read again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,13 +15,13 @@ use super::store::{Change, RegistryError, Stored, Stream};
 use crate::cluster::backoff;
 use crate::decide::say;
 
-/// How often it is asked whether the database is back: first and at most.
+/// The backoff of probes of an unavailable database: first and longest.
 const PROBE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
-/// How often the place in a change stream is kept.
+/// How often the resume token of a change stream is stored.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 
-/// Follows both collections, and looks whether the database answers.
+/// Follows both collections, and probes the database while it is unavailable.
 pub fn follow(mongo: &Arc<Mongo>, running: &mut JoinSet<()>) {
     running.spawn(probe(Arc::clone(mongo)));
     running.spawn(index(Arc::clone(mongo)));
@@ -28,9 +30,9 @@ pub fn follow(mongo: &Arc<Mongo>, running: &mut JoinSet<()>) {
     running.spawn(follow_one::<EnvironmentDocument>(Arc::clone(mongo), told));
 }
 
-/// Asks a database that was found away until it answers, and wakes whoever waits for it.
+/// Probes an unavailable database until it answers, then requeues everything that waits for it.
 async fn probe(mongo: Arc<Mongo>) {
-    // It is prepared by the first question.
+    // The first call prepares the client.
     if let Err(error) = mongo.store.ping().await {
         mongo.breaker.trip(&error.to_string());
     }
@@ -44,16 +46,16 @@ async fn probe(mongo: Arc<Mongo>) {
             tokio::time::sleep(backoff::delay(failures, PROBE.0, PROBE.1)).await;
             match mongo.store.ping().await {
                 Ok(()) => break,
-                Err(error) => tracing::debug!(%error, "the registry is still away"),
+                Err(error) => tracing::debug!(%error, "the registry is still unavailable"),
             }
         }
         mongo.breaker.reset();
         mongo.metrics.registry.is_up(true);
-        mongo.wake_waiting();
+        mongo.requeue_waiting();
     }
 }
 
-/// Creates the indexes, as soon as that can be.
+/// Creates the indexes once possible.
 async fn index(mongo: Arc<Mongo>) {
     mongo.metrics.registry.misses_indexes(0);
     let mut failures = 0;
@@ -71,7 +73,7 @@ async fn index(mongo: Arc<Mongo>) {
             }
             Err(error) => {
                 failures += 1;
-                tracing::debug!(%error, "the indexes could not be made yet");
+                tracing::debug!(%error, "failed to create the indexes; retrying");
                 tokio::time::sleep(backoff::delay(failures, PROBE.0, PROBE.1)).await;
             }
         }
@@ -80,21 +82,21 @@ async fn index(mongo: Arc<Mongo>) {
 
 fn tell_missing_index(refusal: &str) {
     tracing::error!(
-        "an index cannot be made, duplicates in its collection mostly: {}; the operator goes on without it, and answers \
-         in the documents that have a gatewayId in common",
+        "failed to create an index, usually because of duplicates: {}. The operator continues without it and reports \
+         duplicates in the documents",
         say(refusal)
     );
 }
 
-/// How the following of a collection ended.
+/// Why the following of a collection ended.
 enum End {
     /// The server has no change streams.
     NoStreams(String),
-    /// It goes on from where it was, or from a new scan.
+    /// Continue from the last position, or from a new scan.
     Again,
 }
 
-/// Follows a collection: by a change stream, or where there are none by reading it again and again.
+/// Follows a collection: by a change stream, or by periodic scans if there are none.
 async fn follow_one<T: Stored>(mongo: Arc<Mongo>, told: Arc<AtomicBool>) {
     let mut failures = 0;
     let mut streams = true;
@@ -113,7 +115,7 @@ async fn follow_one<T: Stored>(mongo: Arc<Mongo>, told: Arc<AtomicBool>) {
                 streams = false;
                 if !told.swap(true, Ordering::Relaxed) {
                     let every = mongo.scan_interval;
-                    tracing::warn!(?every, "the registry has no change streams and is read again and again: {words}");
+                    tracing::warn!(?every, "the registry has no change streams; polling instead: {words}");
                 }
             }
             Err(error) => {
@@ -121,8 +123,11 @@ async fn follow_one<T: Stored>(mongo: Arc<Mongo>, told: Arc<AtomicBool>) {
                     failures = 0;
                 }
                 failures += 1;
-                let delay = backoff::delay(failures, PROBE.0, PROBE.1);
-                tracing::debug!(%error, ?delay, collection = T::COLLECTION, "following it is begun again");
+                // After an outage, resume as soon as the database answers and on the connection that answered:
+                // other idle connections may have broken with it.
+                let is_away = mongo.breaker.words().is_some();
+                let delay = if is_away { PROBE.0 } else { backoff::delay(failures, PROBE.0, PROBE.1) };
+                tracing::debug!(%error, ?delay, collection = T::COLLECTION, "restarting the change stream");
                 tokio::time::sleep(delay).await;
             }
         }
@@ -137,8 +142,8 @@ async fn stream<T: Stored>(mongo: &Mongo) -> Result<End, RegistryError> {
     let opened = match mongo.store.watch::<T>(token).await {
         Ok(opened) => opened,
         Err(RegistryError::Refused(message)) if resumed => {
-            // Too old, or of another stream.
-            tracing::info!(collection = T::COLLECTION, "the change stream cannot be resumed: {}", say(&message));
+            // The token is too old, or belongs to another stream.
+            tracing::info!(collection = T::COLLECTION, "failed to resume the change stream: {}", say(&message));
             mongo.store.keep_token::<T>(None).await?;
             return Ok(End::Again);
         }
@@ -148,31 +153,31 @@ async fn stream<T: Stored>(mongo: &Mongo) -> Result<End, RegistryError> {
         }
         Err(error) => return Err(error),
     };
-    // Begun after the stream, so that nothing falls between them. Where the stream goes on from what is
-    // known already, that is enough.
-    if !(resumed && mongo.known.is_complete()) {
+    // The scan begins after the stream, so that no change falls between them. A resumed stream with a complete
+    // cache needs no scan.
+    if !(resumed && mongo.cache.is_complete()) {
         scan::<T>(mongo).await?;
     }
     read_to_its_end::<T>(mongo, opened).await
 }
 
-/// Takes in what a change stream tells, and keeps its place.
+/// Applies the events of a change stream, and stores its position.
 async fn read_to_its_end<T: Stored>(mongo: &Mongo, mut stream: Stream) -> Result<End, RegistryError> {
     let mut kept = Instant::now();
     let mut news = false;
-    // A server that does not say where an empty batch ends makes the driver forget where it was.
+    // If a server sends no position with an empty batch, the driver forgets its own.
     let mut place = None;
     loop {
         match mongo.store.next::<T>(&mut stream).await {
             Ok(Change::Is(read)) => {
                 news = true;
-                let concerned = T::shelf(&mongo.known).put(*read);
-                mongo.changed(&concerned);
+                let affected = T::collection_cache(&mongo.cache).put(*read);
+                mongo.changed(&affected);
             }
             Ok(Change::Gone(id)) => {
                 news = true;
-                let concerned = T::shelf(&mongo.known).forget(&id);
-                mongo.changed(&concerned);
+                let affected = T::collection_cache(&mongo.cache).forget(&id);
+                mongo.changed(&affected);
             }
             Ok(Change::Nothing) => {}
             Ok(Change::Ends) => {
@@ -194,20 +199,20 @@ async fn read_to_its_end<T: Stored>(mongo: &Mongo, mut stream: Stream) -> Result
     }
 }
 
-/// Reads all of a collection.
+/// Reads a whole collection.
 async fn scan<T: Stored>(mongo: &Mongo) -> Result<(), RegistryError> {
-    let begun = T::shelf(&mongo.known).begin();
+    let read_start = T::collection_cache(&mongo.cache).begin();
     let listed = mongo.store.find::<T>(Document::new()).await?;
     let count = listed.len();
-    let concerned = T::shelf(&mongo.known).swap(begun, listed);
-    if mongo.known.listed::<T>() {
-        // Now it can be judged what is missing, too.
-        tracing::info!("the registry's documents were read");
-        mongo.wake_documents(&mongo.known.gateways());
-        mongo.wake_waiting();
+    let affected = T::collection_cache(&mongo.cache).swap(read_start, listed);
+    if mongo.cache.listed::<T>() {
+        // Missing objects can be judged from now on.
+        tracing::info!("listed the registry's documents");
+        mongo.requeue_documents(&mongo.cache.gateways());
+        mongo.requeue_waiting();
     } else {
-        tracing::debug!(collection = T::COLLECTION, count, changed = concerned.len(), "it was read");
-        mongo.changed(&concerned);
+        tracing::debug!(collection = T::COLLECTION, count, changed = affected.len(), "listed the collection");
+        mongo.changed(&affected);
     }
     Ok(())
 }

@@ -1,4 +1,6 @@
-//! Who a gateway is in the registry, and where the objects of documents are. Pure.
+//! The identity of a gateway in the registry, and the names of the objects of documents.
+//!
+//! **Architecture invariant:** this module is pure. The same document and defaults give the same place.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -6,17 +8,17 @@ use super::document::{Defaults, GatewayDocument, LONGEST_ID};
 use crate::api::{ApiGateway, GATEWAY_ID_ANNOTATION, ObjectKey, REGISTRY_LABEL, REGISTRY_MONGODB};
 use crate::parse;
 
-/// Who a gateway is in the registry.
+/// The identity of a gateway in the registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// Its id in the documents.
     pub gateway_id: String,
-    /// Whether the platform owns it; else it was made with kubectl, and the documents mirror it.
+    /// Whether the platform owns it. Otherwise it was created with kubectl, and its document is a mirror.
     pub platforms: bool,
 }
 
 impl Identity {
-    /// Who a gateway is.
+    /// The identity of a gateway.
     pub fn of(gateway: &ApiGateway) -> Self {
         match platforms_id(gateway) {
             Some(id) => Self { gateway_id: id.to_owned(), platforms: true },
@@ -25,44 +27,44 @@ impl Identity {
     }
 }
 
-/// The id under which a gateway made with kubectl is mirrored. No platform's own id holds a dot.
+/// The id of the mirror of a gateway that was created with kubectl. A platform's own ids contain no dot.
 pub fn mirrored_id(ObjectKey { namespace, name }: &ObjectKey) -> String {
     format!("{namespace}.{name}")
 }
 
-/// Namespace and name in the id of a gateway that is mirrored.
+/// Namespace and name from the id of a mirror.
 pub fn mirrored(gateway_id: &str) -> Option<ObjectKey> {
     let (namespace, name) = gateway_id.split_once('.')?;
     (parse::namespace(namespace).is_ok() && parse::label(name).is_ok()).then(|| ObjectKey::new(namespace, name))
 }
 
-/// The id that intake gave a gateway, if it made it.
+/// The id of a gateway that intake created.
 pub fn platforms_id(gateway: &ApiGateway) -> Option<&str> {
     let label = gateway.metadata.labels.as_ref()?.get(REGISTRY_LABEL)?;
     if label == REGISTRY_MONGODB { id_in(&gateway.metadata) } else { None }
 }
 
-/// The id that an object says it was made for. One that no document could have is none: whoever may write objects may write
-/// as much into an annotation as fits into 256 KiB.
+/// The id in an object's annotation. A longer one than any document could have does not count: whoever may
+/// write objects may put 256 KiB into an annotation.
 pub fn id_in(meta: &ObjectMeta) -> Option<&str> {
     let id = meta.annotations.as_ref()?.get(GATEWAY_ID_ANNOTATION)?;
     (id.len() <= LONGEST_ID).then_some(id)
 }
 
-/// Whether an object was made from the documents of a gateway id.
+/// Whether an object was created from the documents of a gateway id.
 pub fn carries(meta: &ObjectMeta, gateway_id: &str) -> bool {
     let label = meta.labels.as_ref().and_then(|labels| labels.get(REGISTRY_LABEL));
     label.is_some_and(|label| label == REGISTRY_MONGODB) && id_in(meta) == Some(gateway_id)
 }
 
-/// Where the object of a document is to be.
+/// Namespace and name of a document's object.
 pub fn place(document: &GatewayDocument, defaults: &Defaults) -> ObjectKey {
     let namespace = document.namespace.as_deref().unwrap_or(&defaults.namespace);
     let name = document.name.as_deref().unwrap_or(&document.gateway_id);
     ObjectKey::new(namespace, name)
 }
 
-/// The name of the object of an environment.
+/// The name of an environment's object.
 pub fn environment_name(gateway: &str, name: &str) -> String {
     format!("{gateway}-{name}")
 }

@@ -1,21 +1,22 @@
-//! Where gateways are recorded: in Kubernetes itself, or in a platform's MongoDB as well.
+//! Registries: where gateways are recorded. Kubernetes alone, or a platform's MongoDB as well.
 //!
-//! Outward, a gateway's own plan writes to its documents by its steps (`report` says what, `mongo` writes it). Inward,
-//! `follow` makes known what documents say, and `intent` decides which objects they ask for; `control` applies those.
-//! `document`, `size`, `identity`, `report` and `intent` are pure. What is asked goes through `store`, and `breaker` spares a
-//! database that is away.
+//! Outbound, steps of a gateway's plan write to its documents: `report` decides what, `mongo` writes it.
+//! Inbound, `follow` keeps the document cache up to date, `intent` decides which objects the documents ask for,
+//! and `control` applies those. `document`, `size`, `identity`, `report` and `intent` are pure. All calls go
+//! through `store`, and `breaker` spares an unavailable database.
 //!
-//! May import the core, `metrics`, of `cluster` the claim and the backoff, and the queue's handle; neither a cache nor
-//! `control`. Invariants: what is known may be behind, so every transition that is written is fenced by its filter; facts are only read, and
-//! who waits for the registry was made to by [`Registry::wait`] or [`Mongo::wait`].
+//! **Architecture invariant:** this module imports only the core, `metrics`, the claim and the backoff of
+//! `cluster`, and the queue's handle; neither a cache nor `control`. The document cache may be behind, so the
+//! filter of every written transition is a fence. Facts are only read; an object waits for the registry only
+//! through [`Registry::wait`] or [`Mongo::wait`].
 
 pub mod breaker;
+pub mod cache;
 pub mod config;
 pub mod document;
 pub mod follow;
 pub mod identity;
 pub mod intent;
-pub mod known;
 pub mod mongo;
 pub mod report;
 mod size;
@@ -31,17 +32,17 @@ use mongo::Mongo;
 use report::EnvironmentView;
 pub use store::RegistryError;
 
-/// A registry as the rest of the operator sees it.
+/// A registry, as the rest of the operator sees it.
 #[derive(Clone)]
 pub enum Registry {
-    /// The object is the record: there is nothing to know and nothing to do.
+    /// The object is the record, so there is nothing to do.
     Kubernetes,
     /// A platform's MongoDB.
     MongoDb(Arc<Mongo>),
 }
 
 impl Registry {
-    /// What is known of a gateway. Asks nobody and changes nothing: who is to be woken when more is known has to
+    /// The facts about a gateway. Makes no call and changes nothing; an object that needs newer facts must
     /// [`Self::wait`].
     pub fn facts(&self, gateway: &ApiGateway, environments: impl FnOnce() -> Vec<EnvironmentView>) -> RegistryFacts {
         match self {
@@ -50,15 +51,15 @@ impl Registry {
         }
     }
 
-    /// Whether it is outside Kubernetes.
+    /// Whether the registry is outside Kubernetes.
     pub fn is_external(&self) -> bool {
         matches!(self, Self::MongoDb(_))
     }
 
-    /// Carries out one step of a gateway's plan.
+    /// Carries out a registry step of a gateway's plan.
     ///
     /// # Errors
-    /// When it was not carried out.
+    /// If the step was not carried out.
     pub async fn carry_out(
         &self,
         gateway: &ApiGateway,
@@ -71,35 +72,35 @@ impl Registry {
         }
     }
 
-    /// An object that waits for the registry is woken when it answers: at once where it does by now.
+    /// Requeues an object once the registry answers; at once if it does already.
     pub fn wait(&self, key: Key) {
         if let Self::MongoDb(mongo) = self {
             mongo.wait(key);
         }
     }
 
-    /// A gateway appeared or changed.
+    /// Called when a gateway appeared or changed.
     pub fn saw_gateway(&self, gateway: &ApiGateway) {
         if let Self::MongoDb(mongo) = self {
             mongo.saw_gateway(gateway);
         }
     }
 
-    /// A gateway is gone.
+    /// Called when a gateway is gone.
     pub fn lost_gateway(&self, key: &ObjectKey) {
         if let Self::MongoDb(mongo) = self {
             mongo.lost_gateway(key);
         }
     }
 
-    /// An environment appeared or changed.
+    /// Called when an environment appeared or changed.
     pub fn saw_environment(&self, environment: &Environment) {
         if let Self::MongoDb(mongo) = self {
             mongo.saw_environment(environment);
         }
     }
 
-    /// An environment is gone.
+    /// Called when an environment is gone.
     pub fn lost_environment(&self, key: &ObjectKey) {
         if let Self::MongoDb(mongo) = self {
             mongo.lost_environment(key);

@@ -1,4 +1,7 @@
-//! Arguments and environment, parsed once into a configuration that is valid.
+//! Arguments and environment variables, parsed once into a valid configuration.
+//!
+//! **Architecture invariant**: values are checked here, before a client exists. Later code does not check them
+//! again.
 
 mod narrowing;
 
@@ -10,17 +13,18 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use kube::core::{Expression, Selector};
 
-use crate::api::ObjectKey;
+use crate::api::{ObjectKey, ParentRef};
 use crate::cache::scopes::Scope;
 use crate::children::{self, Inheritance, KeyPattern};
 use crate::cluster::lease::Election;
+use crate::decide::allowance::default_parent;
 use crate::decide::hosts::Policy;
 use crate::decide::observed::Settings;
 use crate::parse::{annotation, duration, namespace, namespace_or_nothing};
 use crate::registry;
 use narrowing::Narrowing;
 
-/// Starts, stops and explains tenant API gateways on Kubernetes.
+/// Start, stop and explain tenant API gateways on Kubernetes.
 #[derive(Debug, Parser)]
 #[command(name = "phasegate", version, max_term_width = 100)]
 pub struct Arguments {
@@ -32,154 +36,159 @@ pub struct Arguments {
 /// What the program does.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the operator until it is told to end (SIGTERM or Ctrl-C).
+    /// Run the operator until SIGTERM or Ctrl-C.
     Run(Box<Run>),
-    /// Print the custom resource definitions as YAML, for `kubectl apply -f -`.
+    /// Print the CustomResourceDefinitions as YAML, for `kubectl apply -f -`.
     Crds,
 }
 
-/// The operator's flags.
+/// The flags of the operator.
 #[derive(Debug, clap::Args)]
 pub struct Run {
-    /// The namespaces to watch, separated by commas. None: all.
+    /// Namespaces to watch, comma-separated. Default: all namespaces.
     #[arg(long, env = "PHASEGATE_NAMESPACES", value_delimiter = ',', value_parser = namespace_or_nothing)]
     pub namespaces: Vec<String>,
 
-    /// Work only on ApiGateways with these labels (`shard=a`, `tier!=test`, `shard`, separated by
-    /// commas). Operators with different selectors share a fleet between them; all are watched,
-    /// so that hosts are compared over the whole fleet.
+    /// Label selector of the ApiGateways to reconcile (`shard=a`, `tier!=test`, `shard`, comma-separated). Operators
+    /// with different selectors share a fleet. Each watches all gateways, because hosts are unique in the fleet.
+    /// Default: all gateways.
     #[arg(long, env = "PHASEGATE_SELECTOR", value_parser = selector)]
     pub selector: Option<Selector>,
 
-    /// How many gateways are worked on at once.
+    /// Maximum number of concurrent reconciles.
     #[arg(long, env = "PHASEGATE_CONCURRENCY", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub concurrency: u16,
 
-    /// How long a start may take, where the gateway's spec does not say (`90s`, `5m`, `1h30m`).
+    /// Default for spec.startDeadline: how long a start may take (`90s`, `5m`, `1h30m`).
     #[arg(long, env = "PHASEGATE_START_DEADLINE", default_value = "5m", value_parser = duration)]
     pub start_deadline: Duration,
 
-    /// Stop a start that is not complete at its deadline although some of its pods serve. Without it such a
-    /// gateway serves on, says why it is not complete, and completes by itself. A restart never stops one that serves.
+    /// Stop a gateway whose start is incomplete at the deadline, even if some of its pods serve. Default: these pods
+    /// keep serving, the condition Stalled has the cause, and the start completes automatically. A failed restart
+    /// never stops a gateway.
     #[arg(long, env = "PHASEGATE_STOP_PARTIAL_STARTS")]
     pub stop_partial_starts: bool,
 
-    /// After how long a stop that does not end is called stuck.
+    /// How long a stop may take before the condition CleanupStuck is set.
     #[arg(long, env = "PHASEGATE_CLEANUP_STUCK_AFTER", default_value = "5m", value_parser = duration)]
     pub cleanup_stuck_after: Duration,
 
-    /// Let a namespace without the annotation phasegate.dev/allowed-hosts have no host at all. Without it such a namespace
-    /// may have any host that nobody else has.
+    /// Allow hosts only in namespaces with the annotation phasegate.dev/allowed-hosts. Default: a namespace without
+    /// the annotation may claim any free host.
     #[arg(long, env = "PHASEGATE_HOSTS_NEED_PERMISSION")]
     pub hosts_need_permission: bool,
 
-    /// How many hosts the gateways and environments of one namespace may claim. None: any number.
+    /// Maximum number of hosts that gateways and environments of one namespace may claim. Default: unlimited.
     #[arg(long, env = "PHASEGATE_MAX_HOSTS_PER_NAMESPACE", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_hosts_per_namespace: Option<u32>,
 
-    /// For how long a host that was let go is kept for its namespace: others get it after that. `0s`: not at all.
+    /// How long a released host stays reserved for its namespace. `0s`: not at all.
     #[arg(long, env = "PHASEGATE_KEEP_RELEASED_HOSTS", default_value = "1m", value_parser = duration_or_none)]
     pub keep_released_hosts: Duration,
 
-    /// The domain of the cluster's own names, which no gateway may have as a host.
+    /// DNS domain of the cluster. Gateways cannot claim hosts in it.
     #[arg(long, env = "PHASEGATE_CLUSTER_DOMAIN", default_value = "cluster.local", value_parser = domain)]
     pub cluster_domain: String,
 
-    /// What gateways may ask for.
+    /// Limits on the specs of gateways.
     #[command(flatten)]
     pub narrowing: Narrowing,
 
-    /// An annotation `KEY=VALUE` for every Ingress. Tenants cannot set any. May be repeated.
+    /// Default for spec.parentRefs: Gateways (Gateway API) to attach HTTPRoutes to, as `NAMESPACE/NAME` or
+    /// `NAMESPACE/NAME/LISTENER`, comma-separated. Default: none; each gateway has to name its own.
+    #[arg(long, env = "PHASEGATE_DEFAULT_PARENT_REFS", value_delimiter = ',', value_parser = default_parent_or_nothing)]
+    pub default_parent_refs: Vec<Option<ParentRef>>,
+
+    /// Annotation `KEY=VALUE` for every Ingress. Tenants cannot set Ingress annotations. Repeatable.
     #[arg(long = "ingress-annotation", env = "PHASEGATE_INGRESS_ANNOTATIONS", value_delimiter = '\n', value_parser = annotation)]
     pub ingress_annotations: Vec<(String, String)>,
 
-    /// The labels of an ApiGateway that its children and pods carry as well: keys and prefix/*, separated by commas. A
-    /// changed one rolls the pods. None: none.
+    /// Labels of an ApiGateway that its children and pods inherit, as keys or prefix/*, comma-separated. Changing
+    /// such a label causes a rollout. Default: none.
     #[arg(long, env = "PHASEGATE_INHERITED_LABELS", value_delimiter = ',', value_parser = KeyPattern::parse)]
     pub inherited_labels: Vec<KeyPattern>,
 
-    /// The annotations of an ApiGateway that its children and pods carry as well, in the same way. None: none.
+    /// Annotations of an ApiGateway that its children and pods inherit, as keys or prefix/*, comma-separated.
+    /// Default: none.
     #[arg(long, env = "PHASEGATE_INHERITED_ANNOTATIONS", value_delimiter = ',', value_parser = KeyPattern::parse)]
     pub inherited_annotations: Vec<KeyPattern>,
 
-    /// How long one call to the API server may take. An admission webhook that does not answer is named only if it is given up
-    /// by the API server before that, which is after 10s unless its configuration says otherwise.
+    /// Timeout of an API server request. Set it above the timeout of admission webhooks (by default 10s), or a slow
+    /// webhook is not identified as the cause.
     #[arg(long, env = "PHASEGATE_CALL_TIMEOUT", default_value = "15s", value_parser = duration)]
     pub call_timeout: Duration,
 
-    /// Take part in an election: of several operators one works, and another takes over when it
-    /// is gone.
+    /// Enable leader election: one replica is leader, the others are on standby.
     #[arg(long, env = "PHASEGATE_LEADER_ELECTION")]
     pub leader_election: bool,
 
-    /// The namespace of the Lease. None: the pod's own, or that of the kubeconfig's context.
+    /// Namespace of the Lease. Default: the pod's namespace, or that of the kubeconfig's context.
     #[arg(long, env = "PHASEGATE_LEASE_NAMESPACE", value_parser = namespace)]
     pub lease_namespace: Option<String>,
 
-    /// The name of the Lease. None: `phasegate`, and with a selector a name that follows from it and from the
-    /// namespaces, so that operators of different shards do not wait for each other.
+    /// Name of the Lease. Default: `phasegate`; with --selector, a name derived from selector and namespaces, so that
+    /// each shard has its own leader.
     #[arg(long, env = "PHASEGATE_LEASE_NAME", value_parser = namespace)]
     pub lease_name: Option<String>,
 
-    /// How long others wait for a leader that says nothing.
+    /// How long standbys wait for a silent leader before they take over.
     #[arg(long, env = "PHASEGATE_LEASE_DURATION", default_value = "15s", value_parser = duration)]
     pub lease_duration: Duration,
 
-    /// How long a leader that cannot renew its Lease goes on. None: two thirds of the duration.
+    /// How long a leader that fails to renew its Lease stays leader. Default: two thirds of the Lease duration.
     #[arg(long, env = "PHASEGATE_LEASE_RENEW_DEADLINE", value_parser = duration)]
     pub lease_renew_deadline: Option<Duration>,
 
-    /// How often the Lease is renewed, or looked at. None: a fifth of the duration.
+    /// Interval of Lease renewals and checks. Default: a fifth of the Lease duration.
     #[arg(long, env = "PHASEGATE_LEASE_RETRY_PERIOD", value_parser = duration)]
     pub lease_retry_period: Option<Duration>,
 
-    /// Who this process is: the Lease's holder, and part of the user agent. No two processes may be
-    /// the same. None: the host's name and a random number.
+    /// Identity of this process: holder of the Lease, and part of the user agent. Must be unique. Default: the host
+    /// name and a random number.
     #[arg(long, env = "PHASEGATE_IDENTITY", value_parser = identity, default_value_t = some_identity(), hide_default_value = true)]
     pub identity: String,
 
-    /// The address and port that serve /livez, /readyz and /metrics, such as 0.0.0.0:8080. None:
-    /// they are not served.
+    /// Address and port of /livez, /readyz and /metrics, such as 0.0.0.0:8080. Default: not served.
     #[arg(long, env = "PHASEGATE_HTTP_BIND")]
     pub http_bind: Option<SocketAddr>,
 
-    /// For how long a reconcile may run, or a watch be silent, before /livez says so. Watches are
-    /// silent for a minute when nothing happens.
+    /// How long a reconcile may run, or a watch may have no event, before /livez fails. A healthy watch has an event
+    /// at least once a minute.
     #[arg(long, env = "PHASEGATE_LIVE_WITHIN", default_value = "3m", value_parser = duration)]
     pub live_within: Duration,
 
-    /// How log lines are written.
+    /// Format of log lines.
     #[arg(long, env = "PHASEGATE_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
 
-    /// What is logged: a level, or a filter such as `info,phasegate=debug`.
+    /// Log level, or a filter such as `info,phasegate=debug`.
     #[arg(long, env = "PHASEGATE_LOG", default_value = "info,kube=warn")]
     pub log: String,
 
-    /// The kubeconfig file. None: the one that kubectl would use, and in a pod its service account.
+    /// Path of the kubeconfig. Default: as kubectl; in a pod, its service account.
     #[arg(long)]
     pub kubeconfig: Option<PathBuf>,
 
-    /// The context of the kubeconfig. None: its current one.
+    /// Context of the kubeconfig. Default: the current context.
     #[arg(long)]
     pub context: Option<String>,
 
-    /// Where gateways are recorded.
+    /// The registry of gateways.
     #[command(flatten)]
     pub registry: registry::config::Arguments,
 }
 
-/// How log lines are written.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// For people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
 impl Run {
-    /// What decisions depend on.
+    /// The settings that decisions depend on.
     pub fn settings(&self) -> Settings {
         let allowance = self.narrowing.allowance();
         Settings {
@@ -187,6 +196,7 @@ impl Run {
             stop_partial_starts: self.stop_partial_starts,
             cleanup_stuck_after: self.cleanup_stuck_after,
             allowance,
+            default_parent_refs: self.default_parent_refs.iter().flatten().cloned().collect(),
             ingress_annotations: self.ingress_annotations.iter().cloned().collect(),
             inheritance: Inheritance {
                 labels: self.inherited_labels.clone(),
@@ -216,7 +226,7 @@ impl Run {
         }
     }
 
-    /// What is allowed of hosts.
+    /// The policy for hosts.
     pub fn hosts(&self) -> Policy {
         Policy {
             need_permission: self.hosts_need_permission,
@@ -226,7 +236,7 @@ impl Run {
         }
     }
 
-    /// Which gateways are worked on, in words that are the same for the same ones.
+    /// The gateways that this process works on, as text that is equal for equal selections.
     fn works_on(&self) -> String {
         let labels = self.selector.as_ref().map(|selector| {
             let selector = selector.to_string();
@@ -244,33 +254,31 @@ impl Run {
         format!("{} of {place}", labels.unwrap_or_else(|| "all gateways".to_owned()))
     }
 
-    /// What single values cannot show: whether they fit each other.
+    /// Checks the combinations of flags that parsing single values does not.
     ///
     /// # Errors
     /// A sentence that names the flags.
     pub fn check(&self) -> Result<(), String> {
         if self.registry()?.is_some() && self.selector.is_some() {
-            return Err("--selector cannot be used with --registry mongodb: what documents ask for has no labels to \
-                        select by"
-                .to_owned());
+            return Err("--selector cannot be used with --registry mongodb: documents have no labels".to_owned());
         }
         let Some(Election { duration, renew_deadline, retry_period, .. }) = self.election("") else { return Ok(()) };
         if renew_deadline >= duration {
             return Err(format!(
-                "--lease-renew-deadline ({renew_deadline:?}) must be shorter than --lease-duration ({duration:?}), or \
-                 two operators would lead at once"
+                "--lease-renew-deadline ({renew_deadline:?}) must be shorter than --lease-duration ({duration:?}): \
+                 otherwise two replicas could be leader at once"
             ));
         }
         if retry_period * 2 > renew_deadline {
             return Err(format!(
                 "--lease-retry-period ({retry_period:?}) must be at most half of --lease-renew-deadline \
-                 ({renew_deadline:?}), or one slow answer would cost the leadership"
+                 ({renew_deadline:?}): otherwise one slow response would lose leadership"
             ));
         }
         Ok(())
     }
 
-    /// The registry outside Kubernetes, if there is one.
+    /// The registry outside Kubernetes, if one is configured.
     ///
     /// # Errors
     /// A sentence that names the flags.
@@ -279,9 +287,9 @@ impl Run {
         self.registry.settings(&watched, &self.identity)
     }
 
-    /// Where gateways are watched.
+    /// The scopes in which gateways are watched.
     pub fn scopes(&self) -> Vec<Scope> {
-        // An empty variable is one that is not set.
+        // An empty variable counts as unset.
         let mut namespaces: Vec<String> = self.namespaces.iter().filter(|name| !name.is_empty()).cloned().collect();
         if namespaces.is_empty() {
             return vec![Scope::Cluster];
@@ -292,7 +300,12 @@ impl Run {
     }
 }
 
-/// Two processes of one host are two candidates, and so is one that was restarted.
+/// An empty variable counts as unset.
+fn default_parent_or_nothing(text: &str) -> Result<Option<ParentRef>, String> {
+    if text.is_empty() { Ok(None) } else { default_parent(text.trim()).map(Some) }
+}
+
+/// A random identity. Two processes of one host are two candidates, and so is a restarted process.
 fn some_identity() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "phasegate".to_owned());
     format!("{host}_{:016x}", RandomState::new().hash_one(std::process::id()))
@@ -308,13 +321,13 @@ fn domain(text: &str) -> Result<String, String> {
     if name.len() <= 253 && name.split('.').all(is_label) {
         Ok(name)
     } else {
-        Err("it is no DNS domain such as cluster.local".to_owned())
+        Err("must be a DNS domain such as cluster.local".to_owned())
     }
 }
 
 fn identity(text: &str) -> Result<String, String> {
     let valid = !text.is_empty() && text.len() <= 253 && text.chars().all(|c| c.is_ascii_graphic());
-    if valid { Ok(text.to_owned()) } else { Err("it is not 1 to 253 visible ASCII characters".to_owned()) }
+    if valid { Ok(text.to_owned()) } else { Err("must be 1 to 253 visible ASCII characters".to_owned()) }
 }
 
 fn selector(text: &str) -> Result<Selector, String> {
@@ -329,7 +342,7 @@ fn selector(text: &str) -> Result<Selector, String> {
                 (part, "", |key, _| Expression::Exists(key))
             };
         if key.is_empty() || !is_label_part(key) || !is_label_part(value) {
-            return Err("it is no label selector such as shard=a".to_owned());
+            return Err("must be a label selector such as shard=a".to_owned());
         }
         selector.extend(expression(key.to_owned(), value.to_owned()));
     }
@@ -360,6 +373,11 @@ mod tests {
     fn the_flags_are_well_formed() {
         use clap::CommandFactory;
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn without_flags_the_settings_are_their_defaults() {
+        assert_eq!(run(&[]).unwrap().settings(), Settings::default());
     }
 
     #[test]
@@ -458,11 +476,13 @@ mod tests {
     #[test]
     fn flags_that_narrow_are_refused_with_the_entry_that_is_wrong() {
         for (flag, value, words) in [
-            ("--allowed-image-prefixes", "ghcr.io,acme", "\"acme\": it does not begin with a registry"),
-            ("--allowed-node-labels", "a,b c", "\"b c\": it is neither a key"),
-            ("--allowed-tolerations", "a:Sometimes", "\"a:Sometimes\": its effect is none of"),
-            ("--ingress-classes", "Public", "\"Public\": it is no name"),
-            ("--max-replicas", "-1", "it is no number"),
+            ("--allowed-image-prefixes", "ghcr.io,acme", "\"acme\": must begin with a registry"),
+            ("--allowed-node-labels", "a,b c", "\"b c\": must be key"),
+            ("--allowed-tolerations", "a:Sometimes", "\"a:Sometimes\": its effect must be one of"),
+            ("--ingress-classes", "Public", "\"Public\": must be an object name"),
+            ("--allowed-parent-refs", "infra/a,b", "\"b\": must be NAMESPACE/NAME"),
+            ("--default-parent-refs", "public", "must be NAMESPACE/NAME"),
+            ("--max-replicas", "-1", "must be a number"),
             ("--max-start-deadline", "0s", "at least 1s"),
         ] {
             let refused = run(&[&format!("{flag}={value}")]).unwrap_err().to_string();

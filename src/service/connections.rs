@@ -1,7 +1,10 @@
-//! The connections of whoever asks for health and metrics: few, short, and none that keeps others out.
+//! The connections of the health and metrics endpoints: few, short-lived, and unable to keep others out.
 //!
-//! The port is open to whoever reaches the pod, and each connection takes one of the process's file descriptors, which the
-//! operator needs for its own.
+//! The port is open to everything that reaches the pod. Each connection uses one of the process's file
+//! descriptors, which the operator needs for its own connections.
+//!
+//! **Architecture invariant**: the number of connections, their duration and the size of a request are bounded
+//! here, not by the router.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,19 +17,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-/// How many connections there may be at a time. The oldest makes room for the next one.
+/// The maximum number of connections. A new connection beyond it closes the oldest one.
 pub const MOST: usize = 64;
 
-/// How long a request's header may take to arrive.
+/// The time limit for a request's header.
 const HEADER: Duration = Duration::from_secs(5);
 
-/// How large a request's header may be.
+/// The maximum size of a request's header, in bytes.
 const HEADER_BYTES: usize = 16 << 10;
 
-/// How long a connection may last, its one answer included.
+/// The maximum duration of a connection, which serves one response.
 const WHOLE: Duration = Duration::from_secs(10);
 
-/// Answers whoever connects, for as long as it is polled.
+/// Accepts connections while it is polled.
 pub async fn answer(listener: TcpListener, routes: Router) {
     let mut connections = JoinSet::new();
     let mut oldest_first = VecDeque::new();
@@ -34,7 +37,7 @@ pub async fn answer(listener: TcpListener, routes: Router) {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::debug!(%error, "a connection for health and metrics cannot be accepted");
+                tracing::debug!(%error, "failed to accept an HTTP connection");
                 sleep(Duration::from_millis(100)).await;
                 continue;
             }
@@ -47,7 +50,7 @@ pub async fn answer(listener: TcpListener, routes: Router) {
             oldest.abort();
         }
         oldest_first.push_back(connections.spawn(answer_one(stream, routes.clone())));
-        // In a flood, each is looked at before the next one is accepted.
+        // In a flood, each connection is polled once before the next one is accepted.
         tokio::task::yield_now().await;
     }
 }
@@ -57,9 +60,9 @@ async fn answer_one(stream: TcpStream, routes: Router) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER)
         .max_buf_size(HEADER_BYTES)
-        // Who asks again connects again: no connection is idle.
+        // Every request uses a connection of its own, so that no connection is idle.
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
-    // Whoever goes away before the answer is nobody's trouble.
+    // A client that disconnects before its response is not an error.
     let _ = timeout(WHOLE, connection).await;
 }

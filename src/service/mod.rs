@@ -1,7 +1,7 @@
-//! The process: its arguments, what it shows of itself, and what makes it run.
+//! The process: its arguments, its health and metrics endpoints, and its main loop.
 //!
-//! May import everything. Invariant: nothing is decided here, and every task that is started here or below has an owner
-//! that ends it.
+//! **Architecture invariant**: this module may import every other module and decides nothing. Every task that
+//! is started here or below has an owner that ends it.
 
 pub mod args;
 pub mod telemetry;

@@ -1,4 +1,7 @@
-//! Runs the operator: an election where there is one, watches, and work.
+//! Runs the operator: leader election, watches and workers.
+//!
+//! **Architecture invariant**: a lost leadership drops everything that works (caches, queue, reconciles) in one
+//! place, the `select!` of `take_part`. No task outlives the future that started it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +22,10 @@ use crate::cache::scopes::{Scope, Scopes};
 use crate::cluster::calls::Calls;
 use crate::cluster::claim::Claim;
 use crate::cluster::client;
-use crate::cluster::events::Herald;
+use crate::cluster::events::EventRecorder;
 use crate::cluster::lease::{Candidate, Election};
-use crate::cluster::pod_events::Complaints;
-use crate::cluster::reachability::{LastHeard, Outages, probe};
+use crate::cluster::pod_events::PodEvents;
+use crate::cluster::reachability::{LastContact, Outages, probe};
 use crate::control::context::{Context, LARGE_AT_ONCE};
 use crate::control::memory::Memory;
 use crate::control::watch::{self, Shared};
@@ -33,42 +36,42 @@ use crate::registry::config::Settings;
 use crate::registry::mongo::Mongo;
 use crate::registry::{Registry, follow};
 
-/// How long what is on its way may take to finish when the process is told to end, how long the last Events, and how
-/// long letting go of the Lease. Together less than the ten seconds that are promised.
+/// The time limits of a shutdown: for reconciles in progress, for the last Events, and for the release of the
+/// Lease. Their sum is less than the ten seconds that README.md promises.
 const DRAIN: Duration = Duration::from_secs(6);
 const LAST_EVENTS: Duration = Duration::from_millis(500);
 const RELEASE: Duration = Duration::from_secs(3);
 
-/// For how long the first look at a registry is waited for.
-const FIRST_LOOK: Duration = Duration::from_secs(2);
+/// How long the start waits for the first read of the registry.
+const FIRST_READ: Duration = Duration::from_secs(2);
 
 /// What lasts as long as the process.
 struct Process<'a> {
     run: &'a Run,
-    /// Watches, and asks for the Lease.
+    /// The client of the watches and of leader election.
     client: Client,
-    /// Works, while the claim is valid.
+    /// The client of the workers, which writes only while the Lease is valid.
     worker: Client,
     claim: Claim,
-    heard: LastHeard,
+    last_contact: LastContact,
     view: View,
     metrics: Metrics,
     registry_settings: Option<Settings>,
-    ended: Ended,
+    shutdown: Shutdown,
 }
 
-/// Runs until SIGTERM or Ctrl-C, and then lets what is on its way finish.
+/// Runs until SIGTERM or Ctrl-C, then lets the reconciles in progress finish.
 ///
 /// # Errors
-/// When the operator cannot start at all.
+/// The operator cannot start at all.
 pub async fn run(run: &Run, config: Config) -> anyhow::Result<()> {
     let server = config.cluster_url.to_string();
     let election = run.election(&config.default_namespace);
-    let (heard, view, metrics) = (LastHeard::default(), View::default(), Metrics::default());
+    let (last_contact, view, metrics) = (LastContact::default(), View::default(), Metrics::default());
     let claim = if election.is_some() { Claim::none() } else { Claim::unconditional() };
-    let connect = |claim: &Claim| client::connect(config.clone(), claim, &metrics, &heard, &view.pulses);
+    let connect = |claim: &Claim| client::connect(config.clone(), claim, &metrics, &last_contact, &view.heartbeats);
     let (client, worker) = (connect(&Claim::unconditional())?, connect(&claim)?);
-    let ended = ended()?;
+    let shutdown = shutdown()?;
     let mut serving: JoinSet<()> = JoinSet::new();
     if let Some(address) = run.http_bind {
         serving.spawn(serve::serve(address, run.live_within, view.clone(), metrics.clone()).await?);
@@ -78,64 +81,61 @@ pub async fn run(run: &Run, config: Config) -> anyhow::Result<()> {
         version = env!("CARGO_PKG_VERSION"),
         identity = run.identity,
         scopes = ?run.scopes(),
-        "the operator starts"
+        "operator started"
     );
-    serving.spawn(view.definitions.clone().follow(client.clone(), view.pulses.clone()));
+    serving.spawn(view.definitions.clone().follow(client.clone(), view.heartbeats.clone()));
     let registry_settings = run.registry().map_err(anyhow::Error::msg)?;
     if let Some(settings) = &registry_settings {
-        tracing::info!(
-            hosts = settings.hosts,
-            database = settings.database,
-            "gateways are recorded in MongoDB as well"
-        );
+        tracing::info!(hosts = settings.hosts, database = settings.database, "registry: MongoDB");
     }
-    let process = Process { run, client, worker, claim, heard, view, metrics, registry_settings, ended };
+    let process = Process { run, client, worker, claim, last_contact, view, metrics, registry_settings, shutdown };
     match election {
         None => lead(&process).await,
         Some(election) => take_part(&process, election).await,
     }
-    tracing::info!("the operator has ended");
+    tracing::info!("operator stopped");
     Ok(())
 }
 
-/// Works whenever this process is leader.
+/// Works whenever this process is the leader.
 async fn take_part(process: &Process<'_>, election: Election) {
-    let Process { client, claim, heard, view, metrics, ended, .. } = process;
+    let Process { client, claim, last_contact, view, metrics, shutdown, .. } = process;
     let probe = probe::<Lease>(&election.lease.namespace, &election.lease.name);
-    let (outages, ending_them) = Outages::new(client.clone(), heard.clone(), view.pulses.clone(), probe);
+    let (outages, recovery) = Outages::new(client.clone(), last_contact.clone(), view.heartbeats.clone(), probe);
     let mut background = JoinSet::new();
-    background.spawn(ending_them);
-    // Two tries fit into the time for which a claim that is not renewed is believed in.
+    background.spawn(recovery);
+    // Two tries fit into the renew deadline.
     let calls = Calls::new(client.clone(), election.renew_deadline / 2, Claim::unconditional(), outages);
     let mut candidate = Candidate::new(calls, election, claim.clone(), view.lease.clone());
     loop {
         tokio::select! {
             () = candidate.win() => {}
-            () = ended.clone() => break,
+            () = shutdown.clone() => break,
         }
-        // What is dropped with a lost leadership is everything: caches, memory, reconciles.
+        // Lost leadership drops everything: caches, memory, reconciles.
         tokio::select! {
             () = candidate.keep() => metrics.registry.stands_by(),
             () = lead(process) => break,
         }
     }
-    // Also where it is not known that it was won: the answer may have been on its way.
+    // The Lease is released even if this process does not know that it acquired it: the response may have been
+    // lost.
     if tokio::time::timeout(RELEASE, candidate.release()).await.is_err() {
-        tracing::warn!("the Lease was not released in time; it expires");
+        tracing::warn!("the Lease was not released in time; it will expire");
     }
 }
 
-/// Works on gateways until the process is told to end.
+/// Works on gateways until the process is told to shut down.
 async fn lead(process: &Process<'_>) {
-    let Process { run, client, worker, claim, heard, view, metrics, ended, .. } = process;
-    let (outages, ending_them) =
-        Outages::new(client.clone(), heard.clone(), view.pulses.clone(), probe_of(&run.scopes()));
+    let Process { run, client, worker, claim, last_contact, view, metrics, shutdown, .. } = process;
+    let (outages, recovery) =
+        Outages::new(client.clone(), last_contact.clone(), view.heartbeats.clone(), probe_of(&run.scopes()));
     let calls = Calls::new(worker.clone(), run.call_timeout, claim.clone(), outages.clone());
     let queue = WorkQueue::new(run.concurrency);
-    let working = view.works(queue.clone(), outages.clone());
-    // Everything in here ends with this, and so with a lost leadership.
+    let work_guard = view.works(queue.clone(), outages.clone());
+    // Every background task ends with this set, and therefore with a lost leadership.
     let mut background = JoinSet::new();
-    background.spawn(ending_them);
+    background.spawn(recovery);
 
     let registry = registry(process, &queue);
     let (scopes, to_fill) = Scopes::new(&run.scopes(), run.hosts());
@@ -144,58 +144,63 @@ async fn lead(process: &Process<'_>) {
         scopes: Arc::new(scopes),
         memory: Arc::<Memory>::default(),
         outages: outages.clone(),
-        heard: heard.clone(),
+        last_contact: last_contact.clone(),
         queue: queue.clone(),
         definitions: view.definitions.clone(),
-        pulses: view.pulses.clone(),
+        heartbeats: view.heartbeats.clone(),
         metrics: metrics.clone(),
         registry: registry.clone(),
         selector: run.selector.clone().unwrap_or_default(),
     };
-    // The watches go on until the work has ended.
+    let filled = to_fill.iter().map(|(scope, caches, _)| (scope.clone(), Arc::clone(caches))).collect();
+    // The watches continue until the workers have finished.
+    let mut routes = JoinSet::new();
+    routes.spawn(watch::follow_routes(shared.clone(), filled));
     let _watches: Vec<JoinSet<()>> =
         to_fill.into_iter().map(|(scope, caches, writers)| watch::start(&shared, &scope, &caches, writers)).collect();
-    // All scopes are listed before any is worked on: they share their hosts.
+    // The initial lists of all scopes are complete before the first gateway is worked on, because scopes share
+    // their hosts.
     tokio::select! {
         _ = future::join_all(shared.scopes.all().map(|caches| caches.wait_until_ready())) => {}
-        () = ended.clone() => return,
+        () = shutdown.clone() => return,
     }
     if let Registry::MongoDb(mongo) = &registry {
         follow::follow(mongo, &mut background);
-        // A database that answers is known at once; one that is away is not waited for.
-        let first_look = tokio::time::timeout(FIRST_LOOK, mongo.known.wait_until_complete());
+        // A database that answers is read before the work starts. One that does not answer does not delay the
+        // start.
+        let first_read = tokio::time::timeout(FIRST_READ, mongo.cache.wait_until_complete());
         tokio::select! {
-            _ = first_look => {}
-            () = ended.clone() => return,
+            _ = first_read => {}
+            () = shutdown.clone() => return,
         }
     }
-    tracing::info!("everything was listed; gateways are worked on");
-    background.spawn(watch::usher(Arc::clone(&shared.scopes), queue.clone()));
-    let (herald, telling) = Herald::new(calls.of_events(), &run.identity);
+    tracing::info!("caches are synced; reconciling");
+    background.spawn(watch::requeue_host_waiters(Arc::clone(&shared.scopes), queue.clone()));
+    let (recorder, telling) = EventRecorder::new(calls.of_events(), &run.identity);
     let mut telling_events = JoinSet::new();
     telling_events.spawn(telling);
     let context = Arc::new(Context {
         queue: queue.clone(),
         calls,
         scopes: shared.scopes,
-        complaints: Complaints::default(),
+        pod_events: PodEvents::default(),
         memory: shared.memory,
         outages,
         settings: run.settings(),
         selector: shared.selector,
         large: Semaphore::new(LARGE_AT_ONCE),
-        herald,
+        recorder,
         metrics: metrics.clone(),
         registry,
     });
     view.knows(Arc::clone(&context));
-    work(&queue, &context, ended.clone(), DRAIN).await;
-    // With its last herald gone, what tells Events ends once it has told them all.
-    drop((working, context));
+    work(&queue, &context, shutdown.clone(), DRAIN).await;
+    // The event publisher ends after its last recorder is dropped and its last Event is written.
+    drop((work_guard, context));
     let _ = tokio::time::timeout(LAST_EVENTS, telling_events.join_next()).await;
 }
 
-/// Where the work asks whether the storage answers: where children are read. None needs to be there.
+/// The path that the workers use to ask whether the storage answers: a list of children. It may be empty.
 fn probe_of(scopes: &[Scope]) -> String {
     let namespace = scopes.iter().find_map(|scope| match scope {
         Scope::Namespace(namespace) => Some(namespace.as_str()),
@@ -214,12 +219,12 @@ fn registry(process: &Process<'_>, queue: &WorkQueue) -> Registry {
     }
 }
 
-type Ended = SharedFuture<future::BoxFuture<'static, ()>>;
+type Shutdown = SharedFuture<future::BoxFuture<'static, ()>>;
 
-/// Resolves when the process is told to end.
-fn ended() -> anyhow::Result<Ended> {
-    let mut terminate = signal(SignalKind::terminate()).context("signals cannot be received")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("signals cannot be received")?;
+/// Resolves when the process is told to shut down.
+fn shutdown() -> anyhow::Result<Shutdown> {
+    let mut terminate = signal(SignalKind::terminate()).context("failed to install signal handlers")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to install signal handlers")?;
     let told = async move {
         tokio::select! {
             _ = terminate.recv() => {}

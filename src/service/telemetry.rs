@@ -1,7 +1,9 @@
 //! Log lines.
 //!
-//! Invariant: others' words are in them as a line of visible characters, so that no line is forged and no terminal obeys one.
+//! **Architecture invariant**: untrusted text reaches the log only as visible characters of one line, so that
+//! it neither forges a line nor controls a terminal.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
@@ -15,17 +17,22 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::args::LogFormat;
 use crate::shown;
 
-/// How long a field of a line for people may be.
+/// The maximum length of a field in a text line.
 const LONGEST: usize = 4_000;
 
-/// Sends log lines to stderr.
+/// Sends log lines to stderr. The message of a panic is one as well, since it may quote an object.
 ///
 /// # Errors
-/// When `filter` is no log filter.
+/// `filter` is not a valid log filter.
 pub fn start(format: LogFormat, filter: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| format!("{filter:?} is no log filter: {error}"))?;
+    let filter = EnvFilter::try_new(filter).map_err(|error| format!("{filter:?} is not a log filter: {error}"))?;
     let colours = io::stderr().is_terminal();
     subscriber(format, filter, colours, io::stderr).init();
+    std::panic::set_hook(Box::new(|panic| {
+        let trace = Backtrace::capture();
+        let backtrace = (trace.status() == BacktraceStatus::Captured).then(|| tracing::field::display(trace));
+        tracing::error!(backtrace, "bug: {panic}");
+    }));
     Ok(())
 }
 
@@ -51,7 +58,7 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -
     }
 }
 
-/// Lines of JSON, in which hidden characters are escapes.
+/// Writes JSON lines in which hidden characters are escaped.
 struct Escaped<W>(W);
 
 impl<W: Write> Write for Escaped<W> {
@@ -67,7 +74,7 @@ impl<W: Write> Write for Escaped<W> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
 
     use std::sync::{Arc, Mutex};
 
@@ -107,6 +114,25 @@ mod tests {
         let words = "a[2J 2026-01-01T00:00:00Z INFO forged";
         assert!(told.starts_with(&format!("it says {words} gateway=\"a/shop\" error={words} told=\"a")), "{told}");
         assert!(logged(LogFormat::Text, &"a".repeat(1 << 20)).len() < 13_000);
+    }
+
+    /// The hook is the process's, so a process of its own panics.
+    #[test]
+    fn a_panic_is_a_line_as_well() {
+        const PANICS: &str = "TEST_PANICS";
+        if std::env::var_os(PANICS).is_some() {
+            start(LogFormat::Json, "info").unwrap();
+            let _ = std::panic::catch_unwind(|| panic!("{HOSTILE}"));
+            return;
+        }
+        let mut myself = std::process::Command::new(std::env::current_exe().unwrap());
+        myself.args(["--exact", "service::telemetry::tests::a_panic_is_a_line_as_well", "--nocapture"]);
+        let output = myself.env(PANICS, "yes").env_remove("RUST_BACKTRACE").output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        let line: serde_json::Value =
+            serde_json::from_str(told.lines().find(|line| line.contains("bug: ")).unwrap()).unwrap();
+        assert!(line["message"].as_str().unwrap().ends_with(HOSTILE), "{line}");
+        assert!(!told.contains(|char| shown::is_hidden(char) && char != '\n'), "{told:?}");
     }
 
     #[test]

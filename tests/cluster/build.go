@@ -43,8 +43,8 @@ func (c component) version() string {
 	return string(line.FindSubmatch(goMod)[1])
 }
 
-// toolbox says where the binaries are. dir holds those that were built and the
-// kwok stages; a binary named by the environment may be somewhere else.
+// toolbox has the paths of the binaries. dir contains the built binaries and the
+// kwok stages. A binary from the environment may be somewhere else.
 type toolbox struct {
 	dir  string
 	path map[string]string
@@ -60,14 +60,14 @@ func buildFlags() []string {
 		variable + "gitMinor=" + number[1]}
 }
 
-// build makes sure that the named components exist, or all of them.
+// build builds the named components that are missing. Without names, it builds all.
 func build(ctx context.Context, names ...string) (*toolbox, error) {
 	cache, err := cacheDir()
 	if err != nil {
 		return nil, err
 	}
-	// This program was compiled in the same module, hence by the same Go; asking
-	// "go env" would make a running cluster depend on Go being installed.
+	// This program was compiled in the same module, hence by the same Go. With
+	// "go env", a cluster would need an installed Go.
 	toolchain := fmt.Sprintln(runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	key := sha256.Sum256([]byte(string(goSum) + toolchain + strings.Join(buildFlags(), " ")))
 	tools := &toolbox{filepath.Join(cache, fmt.Sprintf("control-plane-%x", key[:8])), map[string]string{}}
@@ -105,7 +105,7 @@ func build(ctx context.Context, names ...string) (*toolbox, error) {
 	}
 	defer lock.Close()
 	for _, c := range missing(names...) {
-		// In the order in which they are built, kubectl first if it was asked for alone: what is there counts.
+		// The position in the build order. Existing components count, so that a requested kubectl alone is first.
 		position := len(components) - len(missing()) + 1
 		if err := tools.compile(ctx, c, position); err != nil {
 			return nil, err
@@ -115,9 +115,10 @@ func build(ctx context.Context, names ...string) (*toolbox, error) {
 	return tools, nil
 }
 
-// useEnvironment takes the binaries that the variables known from envtest name.
+// useEnvironment uses the binaries from the environment variables of envtest.
 func (t *toolbox) useEnvironment() error {
-	for _, name := range []string{"kube-apiserver", "etcd", "kubectl"} {
+	// A control plane of another version needs its own controllers, which envtest's assets lack.
+	for _, name := range []string{"kube-apiserver", "etcd", "kubectl", "kube-controller-manager", "kube-scheduler"} {
 		variable := "TEST_ASSET_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 		if path := os.Getenv(variable); path != "" {
 			if _, err := exec.LookPath(path); err != nil {
@@ -194,7 +195,7 @@ func goCommand(ctx context.Context, dir string, args ...string) *exec.Cmd {
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	cmd.SysProcAttr = childAttributes()
-	// The compilers that go has started share its process group.
+	// The compilers that go starts share its process group.
 	cmd.Cancel = func() error { return killGroup(cmd.Process) }
 	return cmd
 }

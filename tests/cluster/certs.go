@@ -23,7 +23,7 @@ type identity struct {
 	certificate, key []byte
 }
 
-// certificates of one cluster; every cluster has a CA of its own.
+// certificates of one cluster. Every cluster has its own CA.
 type certificates struct {
 	ca, server, admin, serviceAccounts identity
 }
@@ -58,7 +58,7 @@ func newCertificates() (*certificates, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Service account tokens are signed by a bare key; its certificate goes unused.
+	// Service account tokens are signed by a bare key. Its certificate is unused.
 	serviceAccounts, _, err := issue(&x509.Certificate{
 		Subject: pkix.Name{CommonName: "service-accounts"},
 	}, caTemplate, caKey)
@@ -68,7 +68,7 @@ func newCertificates() (*certificates, error) {
 	return &certificates{ca, server, admin, serviceAccounts}, nil
 }
 
-// issue completes template and signs it; without a signing key, by itself.
+// issue completes template and signs it. Without a signing key, it is self-signed.
 func issue(template, parent *x509.Certificate, parentKey *ecdsa.PrivateKey) (identity, *ecdsa.PrivateKey, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -80,7 +80,7 @@ func issue(template, parent *x509.Certificate, parentKey *ecdsa.PrivateKey) (ide
 	if template.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 64)); err != nil {
 		return identity{}, nil, err
 	}
-	// A virtual machine's clock may step back a little after the start.
+	// A virtual machine's system time may step back a little after the start.
 	template.NotBefore = time.Now().Add(-time.Hour)
 	template.NotAfter = time.Now().AddDate(1, 0, 0)
 	certificate, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, parentKey)
@@ -97,7 +97,7 @@ func issue(template, parent *x509.Certificate, parentKey *ecdsa.PrivateKey) (ide
 	}, key, nil
 }
 
-// write puts what the components read into dir.
+// write writes the files that the components read into dir.
 func (c *certificates) write(dir string) error {
 	for name, content := range map[string][]byte{
 		"ca.crt":              c.ca.certificate,
@@ -133,7 +133,7 @@ users:
 `, server, encode(c.ca.certificate), encode(c.admin.certificate), encode(c.admin.key)), 0o600)
 }
 
-// client talks to the cluster as the administrator.
+// client returns an HTTP client of the cluster with the administrator's certificate.
 func (c *certificates) client() (*http.Client, error) {
 	admin, err := tls.X509KeyPair(c.admin.certificate, c.admin.key)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 
 const readyTimeout = 2 * time.Minute
 
-// start brings up one component after the other, and returns when all are ready.
+// start starts the components in order, and returns when all are ready.
 func (c *cluster) start(ctx context.Context, auditLog bool) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("not ready within %s", readyTimeout))
 	defer cancel()
@@ -76,7 +76,7 @@ func (c *cluster) start(ctx context.Context, auditLog bool) error {
 			"--root-ca-file="+c.file("ca.crt"),
 			"--service-account-private-key-file="+c.file("service-account.key"),
 			"--concurrent-deployment-syncs=20", "--concurrent-replicaset-syncs=20",
-			// On a busy machine a late heartbeat would make the node and its pods unready.
+			// Otherwise a late heartbeat on a busy machine makes the node and its pods unready.
 			"--node-monitor-grace-period=1h")...),
 		c.launch("kube-scheduler", c.controllerFlags()...),
 		c.launch("kwok", c.kwokFlags()...),
@@ -116,11 +116,11 @@ func (c *cluster) apiserverFlags() []string {
 		"--service-account-signing-key-file="+c.file("service-account.key"),
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--authorization-mode=Node,RBAC",
-		// Some distributions have it, and it asks for a permission of its own.
+		// Some distributions enable this plugin, and it requires an additional permission.
 		"--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
 		"--service-cluster-ip-range=10.96.0.0/12",
 		"--allow-privileged=true",
-		// Endpoints may not hold a loopback address, so this server announces none.
+		// Endpoints must not contain a loopback address, so this server publishes none.
 		"--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none",
 	)
 	if c.about.AuditLog != "" {
@@ -129,7 +129,7 @@ func (c *cluster) apiserverFlags() []string {
 	return flags
 }
 
-// controllerFlags are those of the controller manager and the scheduler.
+// controllerFlags returns the flags of the controller manager and the scheduler.
 func (c *cluster) controllerFlags() []string {
 	return append(c.servingFlags(),
 		"--kubeconfig="+c.about.Kubeconfig,
@@ -152,8 +152,8 @@ func (c *cluster) kwokFlags() []string {
 	}
 }
 
-// launch puts a free port for {port}. It is chosen right before its use: the
-// longer it stays unbound, the likelier another process takes it.
+// launch starts a component and replaces {port} with a free port. It chooses the
+// port right before its use, because another process may take an unbound port.
 func (c *cluster) launch(name string, flags ...string) error {
 	port, err := freePort()
 	if err != nil {
@@ -171,7 +171,7 @@ func (c *cluster) launch(name string, flags ...string) error {
 	return nil
 }
 
-// waitFor polls until ready gives no error, while every process lives.
+// waitFor polls until ready returns no error. It fails when a process exits.
 func (c *cluster) waitFor(ctx context.Context, component string, ready func(context.Context) error) error {
 	for {
 		err := ready(ctx)
@@ -244,7 +244,7 @@ func (c *cluster) createNode(ctx context.Context) error {
 	return err
 }
 
-// nodeReady also wants the taints of a new node gone, for they delay the first pods.
+// nodeReady also waits until a new node has no taints, because they delay the first pods.
 func (c *cluster) nodeReady(ctx context.Context) error {
 	answer, err := c.request(ctx, http.MethodGet, c.about.Server+"/api/v1/nodes/"+nodeName, "")
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// execute runs a program that ends with whoever holds our stdin, and, on
-// Linux, also with us when we are killed.
+// execute runs a program. It ends the program when stdin closes. On Linux the
+// program also ends when this process is killed.
 func execute(ctx context.Context, args []string) error {
 	if len(args) > 0 && args[0] == "--" {
 		args = args[1:]
@@ -29,7 +29,7 @@ func execute(ctx context.Context, args []string) error {
 		return &failure{max(ended.ExitCode(), 1), args[0] + ": " + ended.String()}
 	}
 	if ctx.Err() != nil {
-		return nil // asked to end
+		return nil // ended by stdin or a signal
 	}
 	return err
 }

@@ -1,6 +1,6 @@
-// Command cluster runs a local Kubernetes control plane for tests: etcd,
-// kube-apiserver, kube-controller-manager and kube-scheduler are the real
-// ones, the node and its kubelet are simulated by kwok. See README.md.
+// Command cluster runs a local Kubernetes control plane for tests. etcd,
+// kube-apiserver, kube-controller-manager and kube-scheduler are real. kwok
+// simulates the node and its kubelet. See README.md.
 package main
 
 import (
@@ -43,11 +43,11 @@ type failure struct {
 func (f *failure) Error() string { return f.text }
 
 // The kernel sends a child its parent-death signal when the *thread* that
-// forked it ends. The main thread ends last, so everything is started from it.
+// forked it ends. The main thread ends last, so it starts all processes.
 func init() { runtime.LockOSThread() }
 
 func main() {
-	// The first signal asks for an orderly end; later ones must not cut it short.
+	// The first signal starts an orderly shutdown. Later ones must not interrupt it.
 	ctx, end := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer end()
 	err := command(ctx, end, os.Args[1:])
@@ -114,7 +114,7 @@ func command(ctx context.Context, end context.CancelFunc, args []string) error {
 		}
 		err := run(ctx, options)
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-			return nil // asked to end before it was ready
+			return nil // ended before it was ready
 		}
 		return err
 	case "node":
@@ -124,7 +124,7 @@ func command(ctx context.Context, end context.CancelFunc, args []string) error {
 		go endWithStdin(end)
 		err := runNode(ctx, kubeconfig)
 		if errors.Is(err, context.Canceled) {
-			return nil // asked to end before it was ready
+			return nil // ended before it was ready
 		}
 		return err
 	case "up":
@@ -136,7 +136,7 @@ func command(ctx context.Context, end context.CancelFunc, args []string) error {
 	}
 }
 
-// endWithStdin ends everything when the process that holds our stdin is gone.
+// endWithStdin calls end when the process that holds the other end of stdin exits.
 func endWithStdin(end context.CancelFunc) {
 	io.Copy(io.Discard, os.Stdin)
 	end()
@@ -150,7 +150,7 @@ func say(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "cluster: "+format+"\n", args...)
 }
 
-// cacheDir is where everything lives that outlasts one cluster.
+// cacheDir returns the folder for files that outlive a cluster.
 func cacheDir() (string, error) {
 	if dir := os.Getenv("PHASEGATE_CACHE"); dir != "" {
 		return filepath.Abs(dir)

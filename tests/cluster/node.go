@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// runNode adds the simulated node to a cluster that exists, such as one of kind,
-// keeps it until ctx ends, and removes it. The cluster's own nodes should be
-// cordoned meanwhile: they would pull images that do not exist.
+// runNode adds the simulated node to an existing cluster, such as one of kind,
+// keeps it until ctx ends, and removes it. Cordon the cluster's own nodes for
+// that time, because they would pull images that do not exist.
 func runNode(ctx context.Context, kubeconfig string) error {
 	tools, err := build(ctx, "kubectl", "kwok")
 	if err != nil {
@@ -35,7 +35,7 @@ func runNode(ctx context.Context, kubeconfig string) error {
 	if err := kubectl(ctx, node, "create", "-f", "-"); err != nil {
 		return err
 	}
-	// ctx has ended by then.
+	// The context of the caller has ended by then.
 	defer kubectl(context.Background(), "", "delete", "node", nodeName, "--ignore-not-found")
 
 	stages, err := tools.stages()

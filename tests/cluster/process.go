@@ -14,16 +14,16 @@ import (
 	"time"
 )
 
-// process is one component of a cluster, and can be started again.
+// process is one component of a cluster. It can be restarted.
 type process struct {
 	name string
-	args []string // the first is the program
-	dir  string   // holds its log
+	args []string // the program, then its arguments
+	dir  string   // the folder of its log
 	cmd  *exec.Cmd
 	done chan struct{}
 }
 
-// start tells ended when the process has ended.
+// start starts the process, and sends to ended when it has exited.
 func (p *process) start(ended chan<- *process) error {
 	log, err := os.OpenFile(p.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -33,7 +33,7 @@ func (p *process) start(ended chan<- *process) error {
 	p.cmd = exec.Command(p.args[0], p.args[1:]...)
 	p.cmd.Dir = p.dir
 	p.cmd.Stdout, p.cmd.Stderr = log, log
-	// Settings meant for another etcd, a proxy, or ~/.kwok must not leak in.
+	// The settings of another etcd, of a proxy, or in ~/.kwok must not apply.
 	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + p.dir, "TMPDIR=" + p.dir}
 	p.cmd.SysProcAttr = childAttributes()
 	if err := p.cmd.Start(); err != nil {
@@ -59,7 +59,7 @@ func (p *process) stop() {
 	}
 }
 
-// wasKilled tells an end by SIGKILL from one of the process's own doing.
+// wasKilled reports whether SIGKILL ended the process.
 func (p *process) wasKilled() bool {
 	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
@@ -92,7 +92,7 @@ func freePort() (int, error) {
 
 var errLocked = errors.New("locked by another process")
 
-// tryLock locks a file until it is closed, at the latest when this process ends.
+// tryLock locks a file until it is closed or this process ends.
 func tryLock(path string, mode int) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|mode, 0o600)
 	if err != nil {

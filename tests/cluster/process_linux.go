@@ -2,8 +2,8 @@ package main
 
 import "syscall"
 
-// childAttributes give a child a process group of its own, so that Ctrl-C in a
-// terminal reaches this program alone, and end it should this program be killed.
+// childAttributes give a child its own process group, so that Ctrl-C in a
+// terminal reaches only this program. The child ends when this program is killed.
 func childAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

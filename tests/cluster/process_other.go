@@ -4,8 +4,8 @@ package main
 
 import "syscall"
 
-// childAttributes give a child a process group of its own, so that Ctrl-C in a
-// terminal reaches this program alone.
+// childAttributes give a child its own process group, so that Ctrl-C in a
+// terminal reaches only this program.
 func childAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }

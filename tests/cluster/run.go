@@ -17,8 +17,8 @@ type runOptions struct {
 	untilStdinCloses bool
 }
 
-// description is cluster.json, what tests need to know. It appears when the
-// cluster is ready.
+// description is the content of cluster.json, which tests read. The file is
+// written when the cluster is ready.
 type description struct {
 	Kubeconfig string            `json:"kubeconfig"`
 	Server     string            `json:"server"`
@@ -37,7 +37,7 @@ type cluster struct {
 	about     description
 	processes []*process // in the order of their start
 	ended     chan *process
-	held      []*process // killed, and not to be started again yet
+	held      []*process // killed and not restarted yet
 }
 
 // run starts a cluster, keeps it until ctx ends, and removes it.
@@ -67,8 +67,8 @@ func run(ctx context.Context, options runOptions) error {
 	return c.supervise(ctx)
 }
 
-// claimDir locks the folder of a cluster. It is removed with all it holds, so
-// it has to be new or empty.
+// claimDir locks the folder of a cluster. The folder must be new or empty,
+// because it is removed with its content.
 func claimDir(dir string) (string, *os.File, error) {
 	var err error
 	if dir == "" {
@@ -90,7 +90,7 @@ func claimDir(dir string) (string, *os.File, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	// "cluster down" finds out here whom to signal.
+	// "cluster down" reads the process ID here.
 	_, err = fmt.Fprintln(lock, os.Getpid())
 	return dir, lock, err
 }
@@ -111,18 +111,18 @@ func (c *cluster) describe() error {
 	if err != nil {
 		return err
 	}
-	// Tests may read it at any time.
+	// Tests may read the file at any time, so that it is renamed into place.
 	if err := os.WriteFile(c.file(".cluster.json"), append(text, '\n'), 0o600); err != nil {
 		return err
 	}
 	return os.Rename(c.file(".cluster.json"), c.file("cluster.json"))
 }
 
-// supervise brings back a component that somebody killed, as tests of outages
-// do, on the same port; one that ends by itself is broken and ends the cluster.
+// supervise restarts a killed component on the same port, because tests of
+// outages kill components. A component that exits otherwise ends the cluster.
 func (c *cluster) supervise(ctx context.Context) error {
 	for {
-		// A file that is removed tells nobody, so it is looked for while one is awaited.
+		// The removal of a .down file sends no event, so that held components are polled.
 		var look <-chan time.Time
 		if len(c.held) > 0 {
 			look = time.After(100 * time.Millisecond)
@@ -147,7 +147,7 @@ func (c *cluster) supervise(ctx context.Context) error {
 	}
 }
 
-// startAgain starts what was killed and is not to stay down.
+// startAgain restarts the killed components that have no .down file.
 func (c *cluster) startAgain() error {
 	var held []*process
 	for _, p := range c.held {

@@ -12,7 +12,7 @@ import (
 //go:embed stages.yaml
 var ownStages string
 
-// moduleStages are kwok's own, below kustomize/stage in its module.
+// moduleStages are kwok's own stages, below kustomize/stage in its module.
 var moduleStages = []string{
 	"node/fast/node-initialize.yaml",
 	"node/heartbeat-with-lease/node-heartbeat-with-lease.yaml",
@@ -21,8 +21,8 @@ var moduleStages = []string{
 	"pod/fast/pod-delete.yaml",
 }
 
-// extraConditions keep kwok's stages away from the pods of stages.yaml: the
-// first would make them ready, the second would complete the Jobs among them.
+// extraConditions exclude the pods of stages.yaml from kwok's stages. The first
+// stage would make these pods ready, the second would complete their Jobs.
 var extraConditions = map[string]string{
 	"pod-ready.yaml": `    - key: '.spec.containers.[].image | select(test("unpullable|crashing|misconfigured|never-ready|slow-start"))'
       operator: 'DoesNotExist'
@@ -34,8 +34,8 @@ var extraConditions = map[string]string{
 `,
 }
 
-// copyStages keeps kwok's stages beside its binary, so that running a cluster
-// needs neither Go nor the module cache.
+// copyStages copies kwok's stages next to its binary, so that a cluster needs
+// neither Go nor the module cache at run time.
 func (t *toolbox) copyStages(ctx context.Context, module string) error {
 	out, err := goCommand(ctx, module, "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kwok").Output()
 	if err != nil {
@@ -56,7 +56,7 @@ func (t *toolbox) copyStages(ctx context.Context, module string) error {
 	return nil
 }
 
-// stages is kwok's configuration: its own stages and those of stages.yaml.
+// stages returns kwok's configuration: its own stages and those of stages.yaml.
 func (t *toolbox) stages() ([]byte, error) {
 	documents := []string{ownStages}
 	for _, stage := range moduleStages {

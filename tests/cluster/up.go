@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// up finds or starts the one cluster in the background. It lives in the cache,
-// in the folder "local"; its lock there is held exactly while it is alive.
+// up finds or starts the one background cluster. Its folder is "local" in the
+// cache. The lock in that folder is held exactly while the cluster runs.
 func up(ctx context.Context, options runOptions) error {
 	if _, err := build(ctx); err != nil {
 		return err
@@ -42,7 +42,7 @@ func up(ctx context.Context, options runOptions) error {
 		if err == nil {
 			lock.Close()
 		}
-		// A cluster that was killed has left these.
+		// A killed cluster leaves these behind.
 		if err := errors.Join(os.RemoveAll(dir), os.RemoveAll(logPath)); err != nil {
 			return err
 		}
@@ -76,8 +76,8 @@ func up(ctx context.Context, options runOptions) error {
 	}
 }
 
-// detach starts "cluster run" in a session of its own, so that it outlives
-// this process and its terminal.
+// detach starts "cluster run" in its own session, so that it outlives this
+// process and its terminal.
 func detach(dir, logPath string, auditLog bool, ended chan<- struct{}) error {
 	program, err := os.Executable()
 	if err != nil {
@@ -146,7 +146,7 @@ func down(ctx context.Context) error {
 		return err
 	}
 	say("ending the cluster in %s", dir)
-	// The open file is the same lock even after the folder is removed.
+	// The open file remains the same lock after the folder is removed.
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for relock(lock) != nil {

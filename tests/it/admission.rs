@@ -1,4 +1,4 @@
-//! What policies of other people's clusters refuse, and what is done about it.
+//! The operator reports what admission policies refuse, and deletes no serving child because of them.
 
 use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt;
@@ -8,22 +8,23 @@ use phasegate::children::NAME_LABEL;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    CHILDREN, Does, Policies, Policy, STARTED, World, environment, gateway, is_active, is_true, message, noted, path,
+    CHILDREN, Policies, Policy, PolicyEffect, STARTED, World, audit_entries, environment, gateway, is_active, is_true,
+    message, path,
 };
 
-/// A field that a policy calls immutable, and how it comes that it is to be changed.
+/// A field that a policy makes immutable, and the reason why the operator has to change it.
 struct Frozen {
     /// The gateway's name.
     name: &'static str,
     kind: &'static str,
     resource: &'static str,
-    /// Where it is.
+    /// The field's JSON pointer.
     field: &'static str,
-    /// What somebody made of the child before the policy came.
+    /// A patch of the child before the policy exists.
     edited: Option<Value>,
-    /// What is asked of the gateway then.
+    /// A patch of the gateway's spec, once the policy exists.
     asked: Value,
-    /// What the field becomes once the policy is gone.
+    /// The field's value after the policy is deleted.
     becomes: Value,
 }
 
@@ -79,7 +80,7 @@ fn frozen(namespace: &str) -> Vec<Frozen> {
 }
 
 impl Frozen {
-    /// A path as CEL has it: of an object, and of what it was.
+    /// The policy's CEL expression: the field is equal in `object` and `oldObject`.
     fn is_unchanged(&self) -> String {
         let parts = self.field.split('/').skip(1).map(|part| match part.parse::<usize>() {
             Ok(index) => format!("[{index}]"),
@@ -89,7 +90,7 @@ impl Frozen {
         format!("object{field} == oldObject{field}")
     }
 
-    /// As the API server's own validation words it.
+    /// The message in the form of the API server's own validation errors.
     fn words(&self) -> String {
         format!("{}: Invalid value: field is immutable", self.field.trim_start_matches('/').replace('/', "."))
     }
@@ -108,9 +109,9 @@ async fn uids(world: &World, name: &str) -> Vec<Option<String>> {
     uids
 }
 
-/// The children that somebody asked the API server to delete.
+/// The delete requests for children in the audit log.
 fn deletions(world: &World) -> Vec<String> {
-    let noted = noted(&world.cluster, &world.namespace);
+    let noted = audit_entries(&world.cluster, &world.namespace);
     let deleted = noted.iter().filter(|noted| noted.is_of_child() && noted.verb.starts_with("delete"));
     deleted.map(|noted| format!("{noted:?}")).collect()
 }
@@ -149,7 +150,7 @@ async fn a_policy_that_calls_a_field_immutable_costs_no_child_that_serves() {
         of: row.name,
         resource: row.resource,
         operations: &["UPDATE"],
-        does: Does::Refuses(unless, words),
+        does: PolicyEffect::Refuses(unless, words),
     });
     let policies = Policies::new(&world, &policies.collect::<Vec<_>>()).await;
 
@@ -181,7 +182,7 @@ async fn a_policy_that_calls_a_field_immutable_costs_no_child_that_serves() {
     assert_eq!(deletions(&world), Vec::<String>::new());
 }
 
-/// What clusters ask of every object, as one that bills by it does.
+/// A cluster may require a label on every object, for example for billing.
 #[tokio::test]
 async fn a_policy_that_wants_a_label_on_every_object_is_met_by_one_that_is_inherited_and_quoted_otherwise() {
     const WORDS: &str = "every object needs the label team";
@@ -197,7 +198,7 @@ async fn a_policy_that_wants_a_label_on_every_object_is_met_by_one_that_is_inher
         of: "shop",
         resource,
         operations: &["CREATE", "UPDATE"],
-        does: Does::Refuses("\"team\" in object.metadata.labels", WORDS),
+        does: PolicyEffect::Refuses("\"team\" in object.metadata.labels", WORDS),
     });
     let (world, without) = (World::new("labelled").await, World::new("unlabelled").await);
     let _policies = [Policies::new(&world, &policies).await, Policies::new(&without, &policies).await];
@@ -223,21 +224,21 @@ async fn count(world: &World, kind: &str, name: &str, event: &str) -> usize {
     events.iter().filter(|told| *told == event).count()
 }
 
-/// An object that policies of the gateway `shop` concern.
+/// Labels an object so that the policies of the gateway `shop` match it.
 fn labelled(mut object: Value) -> Value {
     object["metadata"]["labels"] = json!({ NAME_LABEL: "shop" });
     object
 }
 
 async fn refuses_statuses<'a>(world: &'a World, resource: &str, words: &str) -> Policies<'a> {
-    let policy = Policy { of: "shop", resource, operations: &["UPDATE"], does: Does::Refuses("false", words) };
+    let policy = Policy { of: "shop", resource, operations: &["UPDATE"], does: PolicyEffect::Refuses("false", words) };
     Policies::new(world, &[policy]).await
 }
 
 #[tokio::test]
 async fn an_environment_whose_status_a_policy_refuses_is_a_cause_with_its_words_until_it_is_not() {
     let world = World::audited("refused-envs").await;
-    // One needs a claim first, and the other is only switched on.
+    // "eu" has to claim a host first. "dev" has no host and only becomes active.
     let host = "eu.refused-envs.example.com";
     world.create::<Environment>(labelled(environment("dev", "shop", None))).await;
     world.create::<Environment>(labelled(environment("eu", "shop", Some(host)))).await;
@@ -258,7 +259,7 @@ async fn an_environment_whose_status_a_policy_refuses_is_a_cause_with_its_words_
     let warned = "Warning AdmissionRefused";
     assert_eq!(count(&world, "Environment", "eu", warned).await, 1);
     assert_eq!(count(&world, "ApiGateway", "shop", warned).await, 1);
-    // It serves, and is not as asked without them.
+    // The gateway is available, but not Ready without its Environments.
     let told = world.until_condition("shop", condition::RECONCILING, "True", "AdmissionRefused").await;
     assert!(is_true(&told, condition::AVAILABLE) && !is_true(&told, condition::READY), "{told:?}");
 

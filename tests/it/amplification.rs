@@ -1,4 +1,4 @@
-//! One tenant's cheap write makes the operator write little for others, and little of what is written is a tenant's to swell.
+//! A tenant's cheap write causes few writes by the operator, and tenants cannot inflate what the operator writes.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::harness::{Proxy, STARTED, World, eventually, gateway, path};
 
-/// How many wait for one host.
+/// The number of gateways that wait for one host.
 fn waiters() -> usize {
     std::env::var("PHASEGATE_WAITERS").map_or(100, |count| count.parse().unwrap())
 }
@@ -50,14 +50,15 @@ async fn of_many_that_wait_for_a_host_only_who_gets_it_is_written_when_it_change
         world.until_condition(&heir, condition::READY, "True", "Started").await;
         world.patch(&holder, json!({ "spec": { "host": "waiters.example.com" } })).await;
         world.until_condition(&holder, condition::STALLED, "True", "HostTaken").await;
-        // It asks for nothing more, so that one alone serves.
+        // The old holder stops, so that only one gateway serves.
         world.patch(&holder, json!({ "spec": { "state": "Stopped" } })).await;
         let stopped = |gateway: &ApiGateway| gateway.status.as_ref().unwrap().phase == Some(Phase::Stopped);
         world.until(&holder, "stopped", stopped).await;
         holder = heir;
     }
 
-    // One that starts is five writes and an Event, one that drops a host, waits and stops some ten more.
+    // A gateway that starts costs five writes and an Event. One that releases a host, waits and stops costs about ten
+    // more.
     let written = writes() - before;
     assert!(written <= 25 * TURNS, "{written} writes for {TURNS} changes of hands, with {waiters} that wait");
 }
@@ -82,7 +83,7 @@ async fn a_token_of_any_length_asks_once_and_is_recorded_in_short() {
     let size = serde_json::to_string(&restarted.status).unwrap().len();
     assert!(size < 10_000, "a status of {size} bytes");
 
-    // The last release recorded it as it is: that is no request.
+    // The last release recorded the annotation's full value. That is not a new request.
     operator.end();
     let raw = json!({ "status": { "handled": { "restart": long, "retry": long } } });
     world.patch_status("shop", raw).await;

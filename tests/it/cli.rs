@@ -1,4 +1,4 @@
-//! The program itself: what it says and how it ends before it has started anything.
+//! The program reports an error and its exit code before it starts anything.
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::harness::{self, World};
 
-/// The program with nothing from our own environment: no kubeconfig, no home, no variables.
+/// The program with an empty environment: no kubeconfig, no home, no variables.
 fn phasegate(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_phasegate"));
     command.args(arguments).env_clear().env("HOME", "/nowhere").stdin(Stdio::null());
@@ -22,7 +22,7 @@ fn stdout(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Asserts that a run ended with this code, and returns the one sentence that it said.
+/// Asserts that a run ended with this exit code, and returns its one error message.
 fn refusal(output: &Output, code: i32) -> String {
     let stderr = String::from_utf8(output.stderr.clone()).unwrap();
     assert_eq!(output.status.code(), Some(code), "{stderr}");
@@ -31,7 +31,7 @@ fn refusal(output: &Output, code: i32) -> String {
     stderr.trim_end().strip_prefix("phasegate: ").unwrap_or_else(|| panic!("it is not signed: {stderr}")).to_owned()
 }
 
-/// An API server that answers nobody, with a kubeconfig for it.
+/// An API server that never responds, with a kubeconfig for it.
 struct Nobody {
     listener: TcpListener,
     kubeconfig: PathBuf,
@@ -92,21 +92,21 @@ fn a_value_that_is_not_valid_is_refused_with_three() {
     let nobody = Nobody::new("bad-value");
     let long = "9".repeat(30) + "h";
     for (flag, value, sentence) in [
-        ("--start-deadline", "banana", "it is no duration such as 90s, 5m or 1h30m"),
-        ("--start-deadline", "0s", "it must be at least 1s"),
-        ("--start-deadline", &long, "it is no duration such as 90s, 5m or 1h30m"),
-        ("--start-deadline", "5m-3s", "it is no duration such as 90s, 5m or 1h30m"),
-        ("--cleanup-stuck-after", "3 days", "it is no duration such as 90s, 5m or 1h30m"),
-        ("--call-timeout", "500ms", "it must be at least 1s"),
+        ("--start-deadline", "banana", "must be a duration such as 90s, 5m or 1h30m"),
+        ("--start-deadline", "0s", "must be at least 1s"),
+        ("--start-deadline", &long, "must be a duration such as 90s, 5m or 1h30m"),
+        ("--start-deadline", "5m-3s", "must be a duration such as 90s, 5m or 1h30m"),
+        ("--cleanup-stuck-after", "3 days", "must be a duration such as 90s, 5m or 1h30m"),
+        ("--call-timeout", "500ms", "must be at least 1s"),
         ("--concurrency", "0", "0 is not in 1..=1024"),
         ("--concurrency", "many", "invalid digit found in string"),
-        ("--namespaces", "Shop", "it is no name of a namespace"),
-        ("--selector", "=", "it is no label selector such as shard=a"),
-        ("--inherited-labels", "argocd.argoproj.io/instance", "others tell their own objects by it"),
-        ("--inherited-annotations", "kubernetes.io/*", "keys of Kubernetes and its controllers are not inherited"),
+        ("--namespaces", "Shop", "must be a valid namespace name"),
+        ("--selector", "=", "must be a label selector such as shard=a"),
+        ("--inherited-labels", "argocd.argoproj.io/instance", "other controllers select their objects by it"),
+        ("--inherited-annotations", "kubernetes.io/*", "keys of Kubernetes and its controllers cannot be inherited"),
         ("--log-format", "xml", "[possible values: text, json]"),
-        ("--log", "=,=", "\"=,=\" is no log filter"),
-        ("--log", "phasegate=loud", "\"phasegate=loud\" is no log filter"),
+        ("--log", "=,=", "\"=,=\" is not a log filter"),
+        ("--log", "phasegate=loud", "\"phasegate=loud\" is not a log filter"),
     ] {
         let output = phasegate(&["run", "--kubeconfig", nobody.path(), flag, value]).output().unwrap();
         let said = refusal(&output, 3);
@@ -131,7 +131,7 @@ fn a_kubeconfig_that_leads_nowhere_is_refused_with_four() {
     ] {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let said = refusal(&phasegate(&arguments).output().unwrap(), 4);
-        assert_eq!(said, format!("no way to the API server: kubeconfig {path}{sentence}"), "{arguments:?}");
+        assert_eq!(said, format!("cannot connect to the API server: kubeconfig {path}{sentence}"), "{arguments:?}");
     }
     nobody.was_not_called();
 }
@@ -142,9 +142,35 @@ fn a_kubeconfig_that_cannot_be_parsed_is_named_and_not_quoted() {
         let garbage = file("garbage", content);
         let garbage = garbage.to_str().unwrap();
         let said = refusal(&phasegate(&["run", "--kubeconfig", garbage]).output().unwrap(), 4);
-        let beginning = format!("no way to the API server: kubeconfig {garbage} is no kubeconfig: ");
+        let beginning = format!("cannot connect to the API server: kubeconfig {garbage} is not a kubeconfig: ");
         assert!(said.starts_with(&beginning) && !said.contains("hunter2"), "{content:?}: {said}");
     }
+}
+
+/// Arguments come from charts and pipelines, where other people may choose the values.
+#[test]
+fn whatever_an_argument_says_a_terminal_obeys_none_of_it() {
+    const HOSTILE: &str = "evil\u{1b}]52;c;ZXZpbA==\u{7}\u{9b}2J\u{202e}\u{200b}\r\nwords";
+    let nobody = Nobody::new("hostile");
+    let mut said = Vec::new();
+    for (flag, code) in [
+        ("--start-deadline", 3),
+        ("--log", 3),
+        ("--log-format", 3),
+        ("--namespaces", 3),
+        (HOSTILE, 2),
+        ("--context", 4),
+    ] {
+        let output = phasegate(&["run", "--kubeconfig", nobody.path(), flag, HOSTILE]).output().unwrap();
+        said.push(refusal(&output, code));
+    }
+    said.push(refusal(&phasegate(&["run", "--kubeconfig", HOSTILE]).output().unwrap(), 4));
+    said.push(refusal(&phasegate(&["run"]).env("PHASEGATE_IDENTITY", HOSTILE).output().unwrap(), 3));
+    for sentence in said {
+        assert!(sentence.contains("evil"), "{sentence:?}");
+        assert!(!sentence.contains(phasegate::shown::is_hidden), "{sentence:?}");
+    }
+    nobody.was_not_called();
 }
 
 #[test]
@@ -154,18 +180,21 @@ fn a_kubeconfig_is_found_as_kubectl_finds_it() {
 
     assert_eq!(
         said(&mut phasegate(&["run"])),
-        "no way to the API server: kubeconfig /nowhere/.kube/config: No such file or directory (os error 2)"
+        "cannot connect to the API server: kubeconfig /nowhere/.kube/config: No such file or directory (os error 2)"
     );
     assert_eq!(
         said(phasegate(&["run"]).env("KUBECONFIG", "/nowhere/else")),
-        "no way to the API server: kubeconfig /nowhere/else: No such file or directory (os error 2)"
+        "cannot connect to the API server: kubeconfig /nowhere/else: No such file or directory (os error 2)"
     );
     assert_eq!(
         said(phasegate(&["run", "--context", "elsewhere"]).env("KUBECONFIG", nobody.path())),
-        "no way to the API server: the kubeconfig has no context \"elsewhere\""
+        "cannot connect to the API server: the kubeconfig has no context \"elsewhere\""
     );
     let in_a_pod = said(phasegate(&["run"]).env("KUBERNETES_SERVICE_HOST", "127.0.0.1"));
-    assert!(in_a_pod.starts_with("no way to the API server: the pod's service account cannot be used: "), "{in_a_pod}");
+    assert!(
+        in_a_pod.starts_with("cannot connect to the API server: failed to load the pod's service account: "),
+        "{in_a_pod}"
+    );
     nobody.was_not_called();
 }
 
@@ -227,7 +256,7 @@ fn runs_help_gives_every_flag_its_variable_and_default() {
         {
             flags.push((flag, None, None));
         } else if let Some(variable) = bracketed("env") {
-            // A variable whose value is never shown has no '='.
+            // A variable whose value is hidden has no '='.
             flags.last_mut().unwrap().1 = Some(variable.trim_end_matches('='));
         } else if let Some(default) = bracketed("default") {
             flags.last_mut().unwrap().2 = Some(default);
@@ -250,8 +279,10 @@ fn runs_help_gives_every_flag_its_variable_and_default() {
             ("--allowed-node-labels", Some("PHASEGATE_ALLOWED_NODE_LABELS"), None),
             ("--allowed-tolerations", Some("PHASEGATE_ALLOWED_TOLERATIONS"), None),
             ("--ingress-classes", Some("PHASEGATE_INGRESS_CLASSES"), None),
+            ("--allowed-parent-refs", Some("PHASEGATE_ALLOWED_PARENT_REFS"), None),
             ("--max-replicas", Some("PHASEGATE_MAX_REPLICAS"), None),
             ("--max-start-deadline", Some("PHASEGATE_MAX_START_DEADLINE"), None),
+            ("--default-parent-refs", Some("PHASEGATE_DEFAULT_PARENT_REFS"), None),
             ("--ingress-annotation", Some("PHASEGATE_INGRESS_ANNOTATIONS"), None),
             ("--inherited-labels", Some("PHASEGATE_INHERITED_LABELS"), None),
             ("--inherited-annotations", Some("PHASEGATE_INHERITED_ANNOTATIONS"), None),
@@ -293,7 +324,7 @@ fn times_of_the_lease_that_do_not_fit_each_other_are_refused_with_three() {
     let times = ["run", "--leader-election", "--lease-duration", "10s", "--lease-renew-deadline", "10s"];
     let said = refusal(&phasegate(&times).output().unwrap(), 3);
     assert!(said.starts_with("--lease-renew-deadline (10s) must be shorter than --lease-duration (10s)"), "{said}");
-    // Where nobody is elected they mean nothing.
+    // Without leader election these flags have no effect.
     let alone = ["run", "--lease-renew-deadline", "15s", "--kubeconfig", "/nowhere/config"];
     refusal(&phasegate(&alone).output().unwrap(), 4);
 }

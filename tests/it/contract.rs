@@ -1,5 +1,5 @@
-//! What users hold on to: the custom resource definitions as they are published, and that the
-//! machine which they describe stays pure.
+//! The published custom resource definitions keep their contract with users, and the state machine that they
+//! describe stays pure.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{World, gateway, root};
 
-/// Whether files that follow from the code are written anew, as `make generate` does.
+/// Whether generated files are rewritten, as `make generate` does.
 pub fn generates() -> bool {
     std::env::var("PHASEGATE_GENERATE").is_ok_and(|value| value == "1")
 }
@@ -40,7 +40,7 @@ fn every_field_is_described() {
         properties(&crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"], &kind(crd), &mut fields);
     }
     let described = |schema: &Value| schema["description"].as_str().is_some_and(|text| !text.trim().is_empty());
-    // The API server describes metadata itself and lets nobody else do it.
+    // The API server sets the description of metadata. A CRD cannot set it.
     let ours = |path: &str| !path.ends_with(".metadata") && !path.ends_with(".metadata.name");
     let silent: Vec<_> =
         fields.iter().filter(|(path, schema)| ours(path) && !described(schema)).map(|(path, _)| path).collect();
@@ -62,7 +62,7 @@ fn kind(crd: &Value) -> String {
     crd["spec"]["names"]["kind"].as_str().unwrap().to_owned()
 }
 
-/// Every property of a schema, at every depth, by its path.
+/// Collects every property of a schema, at every depth, with its path.
 fn properties<'a>(schema: &'a Value, path: &str, found: &mut Vec<(String, &'a Value)>) {
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         let path = format!("{path}.{name}");
@@ -76,7 +76,7 @@ fn properties<'a>(schema: &'a Value, path: &str, found: &mut Vec<(String, &'a Va
     }
 }
 
-/// Every key of an object, at every depth, by its path.
+/// Collects every key of an object, at every depth, by its path.
 fn keys(value: &Value, path: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(map) => {
@@ -91,7 +91,7 @@ fn keys(value: &Value, path: &str, found: &mut Vec<String>) {
     }
 }
 
-/// A gateway whose status says something for every column.
+/// Creates a gateway whose status fills every printer column.
 async fn reported(world: &World) {
     world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
     let ready = json!({
@@ -172,8 +172,8 @@ async fn kubectl_and_autoscalers_scale_a_gateway() {
     assert_eq!(scale["status"], json!({ "replicas": 3, "selector": "app=shop" }));
 }
 
-/// The machine decides from what it is given. The core is a crate of its own, so that the compiler keeps out of it what
-/// waits and asks; `core/clippy.toml` keeps out clocks, files and the environment.
+/// The state machine decides from its arguments alone. The core is a separate crate, so that the compiler keeps
+/// executors and clients out of it. `core/clippy.toml` keeps out the current time, files and the environment.
 #[test]
 fn the_core_depends_on_no_client_no_executor_and_no_database() {
     let tree = std::process::Command::new(env!("CARGO"))
@@ -190,7 +190,7 @@ fn the_core_depends_on_no_client_no_executor_and_no_database() {
     }
 }
 
-/// Documents are bson, and that is all that these know of MongoDB.
+/// These modules use bson for documents, and nothing else of MongoDB.
 #[test]
 fn what_is_read_from_and_told_to_documents_is_computed_without_a_database_or_a_clock() {
     const FORBIDDEN: [&str; 11] = [
@@ -240,7 +240,7 @@ fn a_mention_is_found_in_code_and_not_in_comments_or_tests() {
     }
 }
 
-/// The Rust files under a folder, those of tests left out.
+/// Collects the Rust files under a folder, without those of tests.
 pub fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -261,7 +261,7 @@ pub fn code(source: &str) -> String {
     before.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
-/// Whether code names a path, by itself or in a group of imports.
+/// Whether code mentions a path, alone or in a grouped import.
 fn mentions(code: &str, path: &str) -> bool {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let holds = |text: &str, word: &str| {

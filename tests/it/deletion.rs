@@ -1,11 +1,11 @@
-//! A deleted gateway leaves nothing behind, in whatever phase, and whether the operator runs or not.
+//! A deleted gateway leaves no objects behind, in any phase, whether the operator runs or not.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::DeleteParams;
 use phasegate::api::{ApiGateway, Phase, State, condition};
 use serde_json::json;
 
-use crate::harness::{World, gateway, noted};
+use crate::harness::{World, audit_entries, gateway};
 
 #[tokio::test]
 async fn a_gateway_deleted_in_any_phase_leaves_nothing_behind() {
@@ -60,7 +60,7 @@ async fn fifty_gateways_deleted_while_the_operator_is_down_leave_nothing_behind(
     assert!(gone.status.success(), "{gone:?}");
 
     world.until_nothing_is_left().await;
-    // An operator that comes back finds nothing to do, and makes nothing.
+    // A restarted operator finds nothing to do and creates nothing.
     let _operator = world.operator();
     world.apply(&gateway("next", json!({ "image": "acme/gateway:1" }))).await;
     world.until_started("next").await;
@@ -69,7 +69,8 @@ async fn fifty_gateways_deleted_while_the_operator_is_down_leave_nothing_behind(
     assert_eq!(others, Vec::<String>::new());
 }
 
-/// Whoever may create gateways may give them our finalizer. The operator has no permission to remove it, and does not set it.
+/// Any user who may create gateways may set the operator's finalizer. The operator does not set it here, and has no
+/// permission to remove it.
 #[tokio::test]
 async fn a_forged_finalizer_of_ours_is_told_and_asked_about_once_and_the_gateway_goes_once_it_is_removed() {
     let world = World::audited("forged-keep").await;
@@ -81,11 +82,11 @@ async fn a_forged_finalizer_of_ours_is_told_and_asked_about_once_and_the_gateway
     world.api::<ApiGateway>().delete("shop", &DeleteParams::default()).await.unwrap();
 
     world.until_event("shop", "OperatorNotPermitted").await;
-    // It is looked at again, and others are as well; nobody asks again.
+    // The operator reconciles this gateway and others again, but does not retry the removal of the finalizer.
     world.patch("shop", json!({ "metadata": { "annotations": { "example.com/touch": "1" } } })).await;
     world.apply(&gateway("next", json!({ "image": "acme/gateway:1" }))).await;
     world.until_started("next").await;
-    let of_shop = noted(&world.cluster, &format!("/namespaces/{}/apigateways/shop", world.namespace));
+    let of_shop = audit_entries(&world.cluster, &format!("/namespaces/{}/apigateways/shop", world.namespace));
     assert_eq!(of_shop.iter().filter(|noted| (noted.verb.as_str(), noted.code) == ("patch", 403)).count(), 1);
 
     world.patch("shop", json!({ "metadata": { "finalizers": null } })).await;

@@ -1,7 +1,7 @@
-//! The manifests of deploy/: they install as documented, for the cluster or for one namespace, and
-//! are removed without a trace.
+//! The manifests of deploy/ install as documented, for the cluster or for one namespace, and uninstall without
+//! leftovers.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -25,12 +25,12 @@ fn delete(cluster: &Cluster, flag: &str, what: &str) {
     run(cluster.kubectl().args(["delete", flag]).arg(root().join(what))).unwrap();
 }
 
-/// Where a file of this cluster goes: it is removed with it.
+/// The path of a file in the cluster's folder. It is deleted with the cluster.
 fn file_of(cluster: &Cluster, name: &str) -> std::path::PathBuf {
     cluster.operator_kubeconfig().with_file_name(name)
 }
 
-/// Strict validation refuses every field that the API server does not know.
+/// Strict validation refuses unknown fields.
 #[tokio::test]
 async fn what_is_installed_as_documented_runs_gateways_and_is_removed_without_a_trace() {
     let world = private_world("install").await;
@@ -43,7 +43,7 @@ async fn what_is_installed_as_documented_runs_gateways_and_is_removed_without_a_
     apply(cluster, &["-f"], "deploy/samples/namespaces.yaml");
     apply(cluster, &["-f"], "deploy/samples");
 
-    // Its pods pass the admission of a restricted namespace.
+    // Its pods pass Pod Security admission in a restricted namespace.
     let available =
         |object: &Deployment| object.status.as_ref().and_then(|status| status.available_replicas) == Some(2);
     let deployment = until(systems, "phasegate", "available twice", available).await;
@@ -52,8 +52,8 @@ async fn what_is_installed_as_documented_runs_gateways_and_is_removed_without_a_
     let mut arguments: Vec<String> = container.args.clone().unwrap();
     assert!(arguments.contains(&"--http-bind=0.0.0.0:8080".to_owned()), "{arguments:?}");
     assert_eq!(container.ports.as_ref().unwrap()[0].container_port, 8080);
-    // No container really runs here, so the program runs beside it as it would inside: as the
-    // ServiceAccount, with the arguments of the Deployment, on another address.
+    // No container really runs in this cluster. The program runs outside of it instead: as the ServiceAccount, with
+    // the arguments of the Deployment, on another address.
     arguments.retain(|argument| !argument.starts_with("--http-bind"));
     arguments.push("--http-bind=127.0.0.1:0".to_owned());
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -69,7 +69,7 @@ async fn what_is_installed_as_documented_runs_gateways_and_is_removed_without_a_
     world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "replicas": 2, "host": "a.example.com" }))).await;
     world.until_started("shop").await;
 
-    // As the README says: gateways first, while the operator and the policy are still there.
+    // The order of docs/src/how-to/install.md: gateways first, while the operator and the policy still exist.
     run(cluster.kubectl().args(["delete", "apigateways,environments", "--all", "--all-namespaces"])).unwrap();
     world.until_nothing_is_left().await;
     operator.end().unwrap();
@@ -80,7 +80,7 @@ async fn what_is_installed_as_documented_runs_gateways_and_is_removed_without_a_
     assert_eq!(Api::<Namespace>::all(world.client.clone()).get_opt(INSTALLED).await.unwrap(), None);
     let kinds = "clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings,\
                  roles,rolebindings,serviceaccounts,deployments,networkpolicies,poddisruptionbudgets,leases,pods";
-    // The account that the harness made for the operator has a label more.
+    // The ServiceAccount that the harness created for the operator has an additional label, which excludes it.
     let ours = "app.kubernetes.io/name=phasegate,!phasegate.dev/test-run";
     let left = output(cluster.kubectl().args(["get", kinds, "--all-namespaces", "-o", "name", "-l", ours])).unwrap();
     assert_eq!(left, "");
@@ -91,7 +91,7 @@ async fn what_is_installed_as_documented_runs_gateways_and_is_removed_without_a_
 
 #[tokio::test]
 async fn the_namespaced_variant_works_in_its_namespace_and_is_refused_everywhere_else() {
-    // The one that deploy/namespaced/settings.yaml names.
+    // The namespace of deploy/namespaced/settings.yaml.
     let world = World::audited_named("gateways").await;
     let cluster = &world.cluster;
     apply(cluster, &["-k"], "deploy/namespaced");
@@ -126,10 +126,27 @@ async fn the_namespaced_variant_works_in_its_namespace_and_is_refused_everywhere
     delete(cluster, "-k", "deploy/namespaced");
 }
 
-/// What kustomize builds of a folder, as objects.
+/// The objects that kustomize builds from a folder.
 fn built(world: &World, folder: &Path) -> Vec<Value> {
     let text = output(world.cluster.kubectl().arg("kustomize").arg(folder)).unwrap();
     serde_saphyr::from_multiple(&text).unwrap()
+}
+
+/// Writes a kustomize overlay of folders of deploy/, as resources or components.
+pub fn overlay(name: &str, folders: &[impl AsRef<str>]) -> PathBuf {
+    let overlay = scratch(&format!("overlay-{name}")).unwrap();
+    let up = "../".repeat(overlay.components().count() - 1);
+    let root = root().canonicalize().unwrap();
+    let (mut resources, mut components) = (Vec::new(), Vec::new());
+    for folder in folders {
+        let folder = root.join(folder.as_ref());
+        let kustomization = std::fs::read_to_string(folder.join("kustomization.yaml")).unwrap();
+        let list = if kustomization.contains("\nkind: Component\n") { &mut components } else { &mut resources };
+        list.push(format!("{up}{}", folder.strip_prefix("/").unwrap().display()));
+    }
+    let text = json!({ "resources": resources, "components": components }).to_string();
+    std::fs::write(overlay.join("kustomization.yaml"), text).unwrap();
+    overlay
 }
 
 fn the<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
@@ -137,9 +154,9 @@ fn the<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
     objects.iter().find(ours).unwrap()
 }
 
-/// What a pod's variables are is what the program takes: it fails for want of a cluster, and not of a valid value. Returns the
-/// values.
-fn taken_by_the_program(pod: &Value, names: &[&str]) -> Vec<String> {
+/// Asserts that the program accepts the values of these variables of a pod: it fails for lack of a cluster, not for an
+/// invalid value. Returns the values.
+pub fn taken_by_the_program(pod: &Value, names: &[&str]) -> Vec<String> {
     let env = pod["containers"][0]["env"].as_array().unwrap();
     let value =
         |name: &&str| env.iter().find(|set| set["name"] == **name).unwrap()["value"].as_str().unwrap().to_owned();
@@ -150,7 +167,7 @@ fn taken_by_the_program(pod: &Value, names: &[&str]) -> Vec<String> {
     values
 }
 
-/// What deploy/hardened makes of deploy/base, as kustomize builds it.
+/// Checks what kustomize builds from deploy/hardened, a variant of deploy/base.
 #[tokio::test]
 async fn the_hardened_variant_narrows_and_leaves_for_the_api_server_alone() {
     let world = World::new("hardened").await;
@@ -167,17 +184,11 @@ async fn the_hardened_variant_narrows_and_leaves_for_the_api_server_alone() {
     assert_eq!(beside_names[0]["to"], json!([{ "ipBlock": { "cidr": "10.0.0.1/32" } }]));
 }
 
-/// What an admin with tenants adds to a variant, in an overlay as the component's comment has it.
+/// A cluster administrator with tenants adds this component to a variant, in an overlay as in the component's comment.
 #[tokio::test]
 async fn the_component_for_tenants_gives_hosts_by_permission_and_so_many() {
     let world = World::new("tenants-variant").await;
-    let overlay = scratch("overlay-for-tenants").unwrap();
-    let up = "../".repeat(overlay.components().count() - 1);
-    let deploy = format!("{up}{}", root().join("deploy").strip_prefix("/").unwrap().display());
-    let text = format!("resources: [{deploy}/base]\ncomponents: [{deploy}/tenants]\n");
-    std::fs::write(overlay.join("kustomization.yaml"), text).unwrap();
-
-    let objects = built(&world, &overlay);
+    let objects = built(&world, &overlay("for-tenants", &["deploy/base", "deploy/tenants"]));
 
     let pod = &the(&objects, "Deployment")["spec"]["template"]["spec"];
     let names = ["PHASEGATE_HOSTS_NEED_PERMISSION", "PHASEGATE_MAX_HOSTS_PER_NAMESPACE"];

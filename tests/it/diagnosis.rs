@@ -1,5 +1,4 @@
-//! Why a gateway does not start: each cause is made, seen before the deadline, kept after the clean-up, and gone
-//! once it is mended.
+//! Each cause of a failed start is reported before the deadline, kept after the clean-up, and gone once it is fixed.
 
 use std::time::Duration;
 
@@ -16,15 +15,15 @@ use serde_json::{Value, json};
 use crate::harness::{Health, World, gateway, is_true};
 use crate::plugin::said;
 
-/// How a cause is made, and what is told of it.
+/// How the test produces a cause, and how the operator reports it.
 pub struct Row {
     /// The gateway's name.
     pub name: &'static str,
-    /// What its spec says beside an image that starts; `%` stands for the namespace.
+    /// The fields of its spec, in addition to an image that starts. `%` stands for the namespace.
     pub spec: &'static str,
-    /// The cause in one word.
+    /// The reported reason.
     pub reason: Reason,
-    /// What its sentence names: the object, the cause and what to do.
+    /// What the message contains: the object, the cause and the hint.
     pub words: &'static [&'static str],
 }
 
@@ -32,13 +31,13 @@ const fn row(name: &'static str, spec: &'static str, reason: Reason, words: &'st
     Row { name, spec, reason, words }
 }
 
-/// Each cause.
+/// All causes.
 pub const ROWS: &[Row] = &[
     row(
         "not-found",
         r#"{ "image": "acme/unpullable:1" }"#,
         Reason::ImagePullFailed,
-        &["pod not-found-", "image \"acme/unpullable:1\" cannot be pulled: not found", "does not have it"],
+        &["pod not-found-", "image \"acme/unpullable:1\" cannot be pulled: not found", "no such image"],
     ),
     row(
         "denied",
@@ -50,13 +49,13 @@ pub const ROWS: &[Row] = &[
         "unreachable",
         r#"{ "image": "acme/unpullable-unreachable:1" }"#,
         Reason::ImagePullFailed,
-        &["pod unreachable-", "no such host", "did not answer the node"],
+        &["pod unreachable-", "no such host", "cannot reach the registry"],
     ),
     row(
         "crashing",
         r#"{ "image": "acme/crashing:1" }"#,
         Reason::CrashLoop,
-        &["pod crashing-", "ended with exit code 1: panic: no configuration", "kubectl logs --previous"],
+        &["pod crashing-", "terminated with exit code 1: panic: no configuration", "kubectl logs --previous"],
     ),
     row(
         "oom",
@@ -86,7 +85,7 @@ pub const ROWS: &[Row] = &[
         "probe",
         r#"{ "image": "acme/never-ready-probe:1", "readinessPath": "/healthz" }"#,
         Reason::ReadinessFailing,
-        &["pod probe-", "it runs and is not ready: Readiness probe failed", "statuscode: 503", "spec.port"],
+        &["pod probe-", "running but not ready: Readiness probe failed", "statuscode: 503", "spec.port"],
     ),
     row(
         "too-large",
@@ -116,23 +115,23 @@ pub const ROWS: &[Row] = &[
         "host",
         r#"{ "host": "%.example.com" }"#,
         Reason::HostTaken,
-        &["host \"%.example.com\" is held by", "%/holder", "Choose another spec.host"],
+        &["host \"%.example.com\" is claimed by", "%/holder", "Choose another spec.host"],
     ),
     row(
         "name",
         r#"{ "host": "name.%.example.com" }"#,
         Reason::NameTaken,
-        &["Ingress \"name\" exists", "it is left alone", "Delete or rename that Ingress"],
+        &["Ingress \"name\" already exists", "does not touch it", "Delete or rename that Ingress"],
     ),
 ];
 
-/// How soon a cause is told once it is visible.
+/// The maximum time between a visible cause and its report.
 const SOON: Duration = Duration::from_secs(10);
-/// What a probe says may pass within the usual time of a start: half of its deadline.
+/// A failed probe may be transient within the usual time of a start, which is half of its deadline.
 const USUAL: Duration = Duration::from_secs(15);
 
 impl Row {
-    /// What its gateway's spec is, with a deadline.
+    /// The gateway's spec, with a deadline.
     fn spec(&self, namespace: &str) -> Value {
         let mut spec = json!({ "image": "acme/gateway:1", "startDeadline": "30s" });
         let own: Value = serde_json::from_str(&self.spec.replace('%', namespace)).unwrap();
@@ -140,7 +139,7 @@ impl Row {
         spec
     }
 
-    /// What mends it.
+    /// The patch that fixes the cause.
     fn mended(&self, namespace: &str) -> Value {
         let host = format!("free.{namespace}.example.com");
         match self.reason {
@@ -154,23 +153,23 @@ impl Row {
         self.words.iter().all(|words| told.contains(&words.replace('%', namespace)))
     }
 
-    /// `kubectl phasegate status` has it.
+    /// `kubectl phasegate status` shows the cause.
     async fn is_read(&self, world: &World) {
         let status = said(world, &["status", self.name]).await.ok();
         let told = status.contains(self.reason.as_str()) && self.says_all(&world.namespace, &status);
         assert!(told, "{}: {status}", self.name);
     }
 
-    /// Nothing was begun: no pod has it, and there is no clock.
+    /// The start has not begun: no pod shows the cause, and no deadline runs.
     fn is_before_the_start(&self) -> bool {
         matches!(self.reason, Reason::HostTaken | Reason::NameTaken)
     }
 }
 
-/// Everything that the causes need but the gateways.
+/// Creates everything that the causes need, except the gateways.
 pub async fn prepare(world: &World) {
     world.quota("memory", json!({ "limits.memory": "1Ti" })).await;
-    // A quota on limits asks each pod for one.
+    // A quota on limits requires each pod to have one.
     let limits = json!({ "type": "Container", "default": { "memory": "1Mi" }, "defaultRequest": { "memory": "1Mi" } });
     let range = json!({ "metadata": { "name": "memory" }, "spec": { "limits": [limits] } });
     world.create::<LimitRange>(range).await;
@@ -178,7 +177,7 @@ pub async fn prepare(world: &World) {
     world.create::<Ingress>(json!({ "metadata": { "name": "name" }, "spec": { "rules": [rule] } })).await;
 }
 
-/// Applies a gateway for each cause.
+/// Applies one gateway for each cause.
 pub async fn apply_all(world: &World) {
     let host = format!("{}.example.com", world.namespace);
     world.apply(&gateway("holder", json!({ "image": "acme/gateway:1", "host": host }))).await;
@@ -188,7 +187,7 @@ pub async fn apply_all(world: &World) {
     }
 }
 
-/// When the cause became visible to whoever looks at the gateway's pod, or at the gateway where no pod has it.
+/// When the cause became visible on the gateway's pod, or on the gateway if no pod shows it.
 async fn visible_since(world: &World, row: &Row) -> Timestamp {
     let of_gateway = ListParams::default().labels(&format!("phasegate.dev/gateway={}", row.name));
     let pods = world.api::<Pod>().list(&of_gateway).await.unwrap();
@@ -213,7 +212,7 @@ async fn event_of(world: &World, row: &Row) -> Event {
     told.into_iter().next().unwrap()
 }
 
-/// The cause is in the conditions and in an Event, soon after it was there to be seen.
+/// The conditions and an Event report the cause soon after it became visible.
 async fn is_told(world: &World, row: &Row) {
     let told = world.until_condition(row.name, condition::READY, "False", row.reason.as_str()).await;
     let status = told.status.as_ref().unwrap();
@@ -231,7 +230,7 @@ async fn is_told(world: &World, row: &Row) {
     assert!(late < SignedDuration::try_from(soon).unwrap(), "{} was told {late:?} after it was visible", row.name);
 }
 
-/// The deadline passes, everything is removed, and the cause is still there.
+/// The deadline passes and everything is removed. The status still has the cause.
 async fn outlasts_the_clean_up(world: &World, row: &Row) {
     if row.is_before_the_start() {
         return;
@@ -251,7 +250,7 @@ async fn goes_when_it_is_mended(world: &World, row: &Row) {
     assert!(is_true(&started, condition::READY) && !is_true(&started, condition::STALLED), "{}", row.name);
 }
 
-/// For each reason, so many as there are rows with it: a line of the metrics.
+/// A metric's lines: for each reason, the number of rows with it.
 fn counted(metric: &str, rows: impl Fn(&&Row) -> bool) -> Vec<String> {
     let count = |reason: &Reason| ROWS.iter().filter(|row| rows(row) && row.reason == *reason).count();
     let counts = Reason::ALL.iter().map(|reason| (reason, count(reason))).filter(|(_, count)| *count > 0);
@@ -288,7 +287,7 @@ async fn each_cause_is_told_before_the_deadline_and_after_the_clean_up_and_goes_
     }
 }
 
-/// The old pods are in trouble as well, which says nothing about the image that is asked now.
+/// The old pods fail as well, but not because of the requested image.
 #[tokio::test]
 async fn a_rollout_that_is_stuck_names_what_is_wrong_with_the_newest_pods_and_who_serves() {
     let world = World::new("stuck-rollout").await;
@@ -308,12 +307,12 @@ async fn a_rollout_that_is_stuck_names_what_is_wrong_with_the_newest_pods_and_wh
     };
     let crashing = world.until_condition("shop", condition::RECONCILING, "True", "CrashLoop").await;
     let told = message(&crashing, condition::RECONCILING);
-    assert!(told.contains("exit code 1") && told.contains("; the last good pods go on serving."), "{told}");
+    assert!(told.contains("exit code 1") && told.contains("; the old pods keep serving."), "{told}");
     let stalled = world.until_condition("shop", condition::STALLED, "True", "ProgressDeadlineExceeded").await;
     let told = message(&stalled, condition::STALLED);
     assert!(
-        told.starts_with("the rollout makes no progress; the last good pods go on serving: pod shop-")
-            && told.contains("it ended with exit code 1: panic: no configuration"),
+        told.starts_with("the rollout is stuck; the old pods keep serving: pod shop-")
+            && told.contains("terminated with exit code 1: panic: no configuration"),
         "{told}"
     );
     assert!(is_true(&stalled, condition::AVAILABLE));

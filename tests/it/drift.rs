@@ -1,4 +1,4 @@
-//! What somebody changes about a child is put right; what somebody adds to it stays theirs.
+//! The operator reverts other clients' edits of a gateway's children, and keeps what they add.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -15,9 +15,11 @@ use kube::runtime::watcher;
 use phasegate::api::{ApiGateway, condition};
 use serde_json::{Value, json};
 
-use crate::harness::{CHILDREN, Random, Requests, SETTLED, World, eventually, gateway, is_true, path, private_world};
+use crate::harness::{
+    CHILDREN, DEADLINE, Random, Requests, SETTLED, World, eventually, gateway, is_true, path, private_world,
+};
 
-/// One thing that somebody does to a child of the gateway `shop`.
+/// One edit of a gateway's child by another client.
 struct Edit {
     kind: &'static str,
     what: &'static str,
@@ -25,7 +27,7 @@ struct Edit {
 }
 
 enum Act {
-    /// A patch as `kubectl patch` sends it by default.
+    /// A strategic merge patch, the default of `kubectl patch`.
     Strategic(Value),
     /// A merge patch, which replaces lists.
     Merge(Value),
@@ -167,12 +169,12 @@ fn edits() -> Vec<Edit> {
     edits
 }
 
-/// All of a child that is phasegate's: what a repair must bring back, to the letter.
+/// The part of a child that phasegate owns. A repair must restore it exactly.
 fn shape(child: &DynamicObject) -> Value {
     let ours = |(key, _): &(&String, &String)| key.starts_with("phasegate.dev/");
     let annotations: BTreeMap<&String, &String> = child.annotations().iter().filter(ours).collect();
     let mut spec = child.data["spec"].clone();
-    // A Service made anew, or of another type in between, has another address.
+    // A Service that was recreated, or had another type in between, has another cluster IP.
     for address in ["clusterIP", "clusterIPs"] {
         if let Some(spec) = spec.as_object_mut() {
             spec.remove(address);
@@ -194,7 +196,7 @@ async fn shapes(world: &World, name: &str) -> BTreeMap<&'static str, Value> {
     shapes
 }
 
-/// Makes an edit. Returns what came of it, where it leaves an object.
+/// Makes an edit. Returns the edited object, but not after a scale or a deletion.
 async fn edit_child(world: &World, name: &str, Edit { kind, act, .. }: &Edit) -> Option<DynamicObject> {
     let api = world.of_kind(kind);
     let params = PatchParams::default();
@@ -213,7 +215,7 @@ async fn edit_child(world: &World, name: &str, Edit { kind, act, .. }: &Edit) ->
     }
 }
 
-/// Makes an edit and waits until nothing of it is left.
+/// Makes an edit and waits until the operator has reverted it.
 async fn edit_and_await_repair(world: &World, name: &str, edit: &Edit, wanted: &Value) {
     let Edit { kind, what, act } = edit;
     let api = world.of_kind(kind);
@@ -222,7 +224,7 @@ async fn edit_and_await_repair(world: &World, name: &str, edit: &Edit, wanted: &
         assert_ne!(shape(&edited), *wanted, "{kind}: {what} is no edit");
     }
     let mut last = None;
-    let repaired = tokio::time::timeout(Duration::from_secs(60), async {
+    let repaired = tokio::time::timeout(DEADLINE, async {
         let mut versions = Box::pin(watcher::watch_object(api, name));
         loop {
             last = versions.try_next().await.unwrap().unwrap();
@@ -243,9 +245,10 @@ async fn edit_and_await_repair(world: &World, name: &str, edit: &Edit, wanted: &
     assert!(repaired.is_ok(), "{kind} {name}: {what} is not repaired; wanted {wanted}, is {last}");
 }
 
-/// Edits that follow each other closely may leave the Deployment's controller waiting for an event that has come: then its rollout
-/// stands still, with the newest generation observed and no pod updated, until anything happens to the Deployment. Something does
-/// here, where it is incomplete; where it is complete the gateway has to be Ready by itself.
+/// Waits until a gateway is Ready. After edits in quick succession, the Deployment's controller may wait for an event
+/// that has already come. Its rollout then stalls, with the newest generation observed and no pod updated, until the
+/// Deployment changes again. This function changes a Deployment with an incomplete rollout. With a complete rollout,
+/// the gateway must become Ready without that.
 async fn until_ready(world: &World, name: &str) -> ApiGateway {
     let deployments = world.api::<Deployment>();
     let began = Instant::now();
@@ -268,7 +271,7 @@ fn shop(host: &str) -> Value {
     gateway("shop", json!({ "image": "acme/gateway:1", "host": host, "replicas": 2 }))
 }
 
-/// One gateway for a few edits each: of one that is edited all the time the repairs come more and more seldom.
+/// Each gateway gets only a few edits: the operator reverts repeated edits of one gateway with increasing backoff.
 #[tokio::test]
 async fn every_edit_of_every_child_is_undone() {
     let world = World::new("edits").await;
@@ -293,7 +296,7 @@ async fn every_edit_of_every_child_is_undone() {
     join_all(names.iter().zip(chunks).map(|(name, edits)| one(name, edits))).await;
 }
 
-/// One gateway for each edit. What it was is known from the status alone.
+/// Each edit has its own gateway. The next operator detects the edit from the status alone.
 #[tokio::test]
 async fn every_edit_that_is_made_while_no_operator_runs_is_undone_by_the_next_one() {
     let world = World::new("unseen").await;
@@ -323,7 +326,7 @@ async fn every_edit_that_is_made_while_no_operator_runs_is_undone_by_the_next_on
     }
 }
 
-/// Where a cluster has a default class, the API server writes it into an Ingress that names none.
+/// If the cluster has a default IngressClass, the API server sets it in an Ingress without a class.
 #[tokio::test]
 async fn after_a_hundred_edits_all_is_repaired_and_a_minute_passes_without_a_write() {
     const GATEWAYS: usize = 5;
@@ -364,7 +367,7 @@ async fn after_a_hundred_edits_all_is_repaired_and_a_minute_passes_without_a_wri
     let before = Requests::settle(&world.client).await;
     tokio::time::sleep(Duration::from_secs(60) - SETTLED).await;
     let mut counted = Requests::read(&world.client).await.since(&before);
-    // The garbage collector asks for the owners of what was orphaned, once in a while.
+    // The garbage collector gets the owners of orphaned objects from time to time.
     counted.retain(|(verb, _), _| verb != "GET");
     assert_eq!(counted, BTreeMap::new());
 }
@@ -390,7 +393,7 @@ async fn what_others_add_to_a_child_stays_theirs() {
     let restarted = world.kubectl(&["rollout", "restart", "deployment", "shop"]);
     assert!(restarted.status.success(), "{restarted:?}");
 
-    // Every child is written once more, to repair it or for a change of the spec.
+    // The operator writes every child once more, to revert an edit or for a change of the spec.
     for kind in CHILDREN {
         let patch = json!({ "metadata": { "labels": { "phasegate.dev/gateway": "other" } } });
         world.of_kind(kind).patch("shop", &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
@@ -424,9 +427,9 @@ async fn what_others_add_to_a_child_stays_theirs() {
     assert!(template.annotations.unwrap().contains_key("kubectl.kubernetes.io/restartedAt"));
 }
 
-/// Waits until a child has its label back.
+/// Waits until the operator has restored a child's label.
 async fn until_labelled(world: &World, kind: &str) {
-    let labelled = tokio::time::timeout(Duration::from_secs(60), async {
+    let labelled = tokio::time::timeout(DEADLINE, async {
         let mut versions = Box::pin(watcher::watch_object(world.of_kind(kind), "shop"));
         while let Some(child) = versions.try_next().await.unwrap() {
             if child.is_some_and(|child| child.labels()["phasegate.dev/gateway"] == "shop") {
@@ -492,7 +495,8 @@ async fn the_ingress_goes_with_the_host_and_comes_back_with_it() {
     assert_eq!(path(&again), ["Starting/Running StartRequested", "Started/Running Started"]);
 }
 
-/// A selector cannot be edited: the API server refuses, and only a new object helps.
+/// A Deployment's selector is immutable: the API server refuses the change, so the operator has to recreate the
+/// Deployment.
 #[tokio::test]
 async fn a_deployment_with_another_selector_is_replaced_and_not_retried_for_ever() {
     let world = World::new("selector").await;
@@ -519,7 +523,7 @@ async fn a_deployment_with_another_selector_is_replaced_and_not_retried_for_ever
     world.until("shop", "another Deployment", |now: &Deployment| now.metadata.uid != theirs.metadata.uid).await;
     until_ready(&world, "shop").await;
     assert_eq!(shapes(&world, "shop").await, wanted);
-    // The pods of the one that was replaced went with it.
-    let waited = world.kubectl(&["wait", "pod", "-l", "app=theirs", "--for=delete", "--timeout=60s"]);
+    // The pods of the replaced Deployment are deleted with it.
+    let waited = world.kubectl(&["wait", "pod", "-l", "app=theirs", "--for=delete", "--timeout=300s"]);
     assert!(waited.status.success(), "{waited:?}");
 }

@@ -1,4 +1,4 @@
-//! Environments are switched on with their gateway and off with it, and each is routed.
+//! Environments become active with their gateway and inactive with it, and each is routed.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::networking::v1::Ingress;
@@ -15,7 +15,7 @@ async fn environments_become_active_when_their_gateway_starts_and_only_after_the
     world.create::<Environment>(environment("dev", "shop", None)).await;
     world.create::<Environment>(environment("prod", "shop", Some("prod.envs.example.com"))).await;
     world.create::<Environment>(environment("test", "shop", Some("test.envs.example.com"))).await;
-    // There is no such gateway yet.
+    // The gateway does not exist yet.
     for name in ["dev", "prod", "test"] {
         until_inactive(&world, name, "GatewayNotFound").await;
     }
@@ -248,7 +248,7 @@ async fn environments_of_a_gateway_deleted_while_the_operator_was_down_become_in
     until_inactive(&world, "prod", "GatewayNotFound").await;
 }
 
-/// The gateway of that name is another one now, and its Ingress is not yet there.
+/// The gateway was recreated with the same name, and its Ingress does not exist yet.
 #[tokio::test]
 async fn environments_of_a_gateway_made_again_while_the_operator_was_down_serve_with_the_new_one() {
     let world = World::new("env-again").await;
@@ -334,7 +334,7 @@ async fn an_environment_of_a_gateway_that_is_being_started_waits_for_it() {
 
     let dev = until_inactive(&world, "dev", "GatewayNotStarted").await;
     assert_eq!(says(&dev, condition::STALLED).0, "False");
-    // Its rule is there already: what it waits for is the gateway.
+    // Its rule exists already: the environment waits only for the gateway.
     world.until("shop", "dev's rule", |ingress: &Ingress| routed(ingress) == ["dev.env-waits.example.com"]).await;
     world.patch("shop", json!({ "spec": { "image": "acme/gateway:1" } })).await;
     world.until_started("shop").await;
@@ -362,7 +362,7 @@ async fn of_two_environments_of_one_gateway_with_one_host_the_first_is_routed_an
     assert_eq!(routed(&ingress), ["one.env-two.example.com"]);
 }
 
-/// A time that the API server's date format allows and no clock knows.
+/// A time that is valid in the API server's date format, but out of range.
 #[tokio::test]
 async fn an_undecodable_environment_disturbs_neither_its_gateway_nor_other_environments() {
     let world = World::new("env-garbled").await;
@@ -383,7 +383,7 @@ async fn an_undecodable_environment_disturbs_neither_its_gateway_nor_other_envir
     let stalled = "jsonpath={.status.conditions[?(@.type=='Stalled')].reason}";
     let shown = world.kubectl(&["get", "agwenv", "bad", "-o", stalled]);
     assert_eq!(String::from_utf8_lossy(&shown.stdout), "Undecodable");
-    // Whoever corrects it heals it, and it may be gone while the operator is away.
+    // A corrected status fixes the environment. A deletion while the operator is down has its effect later.
     let good = json!({ "status": { "activatedAt": null } });
     let written =
         world.kubectl(&["patch", "agwenv", "bad", "--subresource=status", "--type=merge", "-p", &good.to_string()]);
@@ -396,7 +396,7 @@ async fn an_undecodable_environment_disturbs_neither_its_gateway_nor_other_envir
     until_counted(&world, "shop", 1, 1).await;
 }
 
-/// Whether such a gateway serves is not known, so nothing is said about it.
+/// It is unknown whether such a gateway serves, so the operator leaves its environments unchanged.
 #[tokio::test]
 async fn environments_of_a_gateway_that_cannot_be_read_or_understood_are_left_as_they_are() {
     let world = World::new("env-unread").await;
@@ -429,7 +429,7 @@ async fn environments_of_a_gateway_that_cannot_be_read_or_understood_are_left_as
     until_inactive(&world, "of-garbled", "GatewayNotStarted").await;
 }
 
-/// While its new host is another's, a gateway keeps its old one, and only that.
+/// While another gateway holds its new host, a gateway keeps its old host, and only that one.
 #[tokio::test]
 async fn environments_come_and_go_while_their_gateways_new_host_is_taken() {
     let world = World::new("env-frozen").await;
@@ -447,7 +447,7 @@ async fn environments_come_and_go_while_their_gateways_new_host_is_taken() {
     world.apply(&gateway("heir", on("dev.env-frozen.example.com"))).await;
     world.until_started("heir").await;
 
-    // Nobody else routes a host that has another holder.
+    // Only the holder of a host routes it.
     let own = ["shop.env-frozen.example.com"];
     world.until("shop", "its old host alone", |ingress: &Ingress| routed(ingress) == own).await;
     world.create::<Environment>(environment("prod", "shop", Some("prod.env-frozen.example.com"))).await;
@@ -459,7 +459,7 @@ async fn environments_come_and_go_while_their_gateways_new_host_is_taken() {
     world.until("shop", "its new host", |ingress: &Ingress| routed(ingress) == both).await;
 }
 
-/// Waits until an environment is Active, and says so.
+/// Waits until an environment is Active, with a Ready condition that matches.
 async fn until_active(world: &World, name: &str) -> Environment {
     world
         .until(name, "Active", |one: &Environment| {
@@ -468,7 +468,8 @@ async fn until_active(world: &World, name: &str) -> Environment {
         .await
 }
 
-/// Waits until each of these is Active. One may be seen after its gateway, which then starts without it.
+/// Waits until each of these is Active. The operator may see an environment after its gateway, which then starts
+/// without it.
 async fn all_active(world: &World, names: &[&str]) {
     for name in names {
         until_active(world, name).await;
@@ -486,7 +487,7 @@ async fn until_inactive(world: &World, name: &str, reason: &str) -> Environment 
         .await
 }
 
-/// Waits until a gateway counts its environments so.
+/// Waits until a gateway has these counts of environments.
 async fn until_counted(world: &World, name: &str, active: i32, total: i32) -> ApiGateway {
     world
         .until(name, &format!("{active} of {total} environments"), |gateway: &ApiGateway| {

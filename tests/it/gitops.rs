@@ -1,6 +1,6 @@
-//! The health rules in deploy/argocd and deploy/flux: what they say of objects as the operator leaves them.
+//! The health rules in deploy/argocd and deploy/flux return the right status for objects that the operator wrote.
 //!
-//! The same table judges objects of a cluster, and what was once recorded of them (tests/health/recorded).
+//! The same table checks objects of a cluster, and recorded ones (tests/health/recorded).
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -13,28 +13,28 @@ use serde_json::{Value, json};
 use crate::contract::generates;
 use crate::harness::{World, environment, gateway, output, root, run, scratch};
 
-/// An object by its name, and what Argo CD and Flux are to say of it.
+/// An object's name, and the expected results of Argo CD and Flux.
 const ROWS: [(&str, &str, &str, &str); 13] = [
-    ("starting", "Progressing", "Starting: attempt 1 is on its way", "InProgress"),
-    ("started", "Healthy", "the gateway is as asked", "Current"),
-    ("rolling", "Progressing", "RollingOut: a change is being rolled out", "InProgress"),
-    // It stays so until somebody acts, and says why.
+    ("starting", "Progressing", "Starting: attempt 1 is in progress", "InProgress"),
+    ("started", "Healthy", "the gateway matches its spec", "Current"),
+    ("rolling", "Progressing", "RollingOut: a rollout or repair is in progress", "InProgress"),
+    // It stays so until a user changes something, and the message has the cause.
     ("timed-out", "Degraded", "StartDeadlineExceeded: the gateway did not start within 2s: ", "Failed"),
-    // As Git asks.
-    ("stopped", "Healthy", "stopped, as asked", "Current"),
-    ("suspended", "Suspended", "suspended: nothing is written", "Current"),
-    ("host-taken", "Degraded", "HostTaken: host \"started.example.com\" is held by ", "Failed"),
+    // Git requests this state.
+    ("stopped", "Healthy", "stopped as requested", "Current"),
+    ("suspended", "Suspended", "reconciliation is suspended", "Current"),
+    ("host-taken", "Degraded", "HostTaken: host \"started.example.com\" is claimed by ", "Failed"),
     ("deleting", "Progressing", "is being deleted", "InProgress"),
-    ("active", "Healthy", "its gateway serves it", "Current"),
-    ("waiting", "Progressing", "GatewayNotStarted: its gateway is being started", "InProgress"),
-    // Why, its gateway says.
+    ("active", "Healthy", "its gateway serves", "Current"),
+    ("waiting", "Progressing", "GatewayNotStarted: its gateway is starting", "InProgress"),
+    // The gateway's status has the cause.
     ("idle", "Suspended", "its gateway is stopped", "Current"),
-    ("refused", "Degraded", "HostTaken: host \"active.example.com\" is held by ", "Failed"),
-    // The gateway may come with the next wave.
+    ("refused", "Degraded", "HostTaken: host \"active.example.com\" is claimed by ", "Failed"),
+    // The gateway may be part of the next sync wave.
     ("orphan", "Progressing", "GatewayNotFound: ", "InProgress"),
 ];
 
-/// A verdict of both.
+/// The results of both tools.
 #[derive(Debug, PartialEq, serde::Deserialize)]
 struct Verdict {
     argo: String,
@@ -46,7 +46,7 @@ fn yaml(path: &str) -> Value {
     serde_saphyr::from_str(&std::fs::read_to_string(root().join(path)).unwrap()).unwrap()
 }
 
-/// Judges objects by the published rules, with Argo CD's and Flux's own interpreters.
+/// Evaluates the published rules for objects, with the interpreters of Argo CD and Flux.
 fn judged(objects: &[Value]) -> Vec<Verdict> {
     let argo = &yaml("deploy/argocd/argocd-cm.yaml")["data"];
     let flux = &yaml("deploy/flux/gateways.yaml")["spec"]["healthCheckExprs"];
@@ -60,7 +60,7 @@ fn judged(objects: &[Value]) -> Vec<Verdict> {
         |rule: &dyn Fn(&str) -> Value| json!({ "ApiGateway": rule("ApiGateway"), "Environment": rule("Environment") });
     let asked = json!({ "lua": of_each(&lua), "cel": of_each(&cel), "objects": objects });
 
-    // One for each judge: it is removed at its end, while others may be building theirs.
+    // One folder for each judge: it is removed at the judge's end, while other tests may still build theirs.
     let folder = scratch(&format!("health-{}-{:?}", std::process::id(), std::thread::current().id())).unwrap();
     let program = folder.join("judge");
     run(Command::new("go")
@@ -78,7 +78,7 @@ fn judged(objects: &[Value]) -> Vec<Verdict> {
     serde_json::from_slice(&answer.stdout).unwrap()
 }
 
-/// Asserts that each object of the table is judged as the table says.
+/// Asserts that the rules return the table's results for each object.
 fn assert_judged(objects: &[Value]) {
     let named = |name: &str| {
         objects.iter().find(|object| object["metadata"]["name"] == name).unwrap_or_else(|| panic!("no {name}"))
@@ -117,7 +117,7 @@ fn what_the_operator_has_not_seen_yet_is_waited_for() {
     for (object, verdict) in changed.iter().zip(judged(&changed)) {
         assert_eq!((verdict.argo.as_str(), verdict.flux.as_str()), ("Progressing", "InProgress"), "{object}");
     }
-    // Flux asks again where a rule cannot be answered.
+    // Flux retries if it cannot evaluate a rule.
     for (object, verdict) in unseen.iter().zip(judged(&unseen)) {
         assert_eq!(
             (verdict.argo.as_str(), verdict.message.as_str()),
@@ -178,7 +178,7 @@ async fn objects_of_a_cluster_are_judged_as_the_table_says() {
     world.create::<Environment>(environment("refused", "started", Some("active.example.com"))).await;
     world.until_condition("host-taken", "Stalled", "True", "HostTaken").await;
     until_ready(&world, "refused", "False", "HostTaken", "").await;
-    until_ready(&world, "waiting", "False", "GatewayNotStarted", "its gateway is being started").await;
+    until_ready(&world, "waiting", "False", "GatewayNotStarted", "its gateway is starting").await;
     until_ready(&world, "idle", "False", "GatewayNotStarted", "its gateway is stopped").await;
     until_ready(&world, "orphan", "False", "GatewayNotFound", "").await;
     world.until_phase("timed-out", Phase::Stopped, State::Stopped).await;
@@ -194,11 +194,11 @@ async fn objects_of_a_cluster_are_judged_as_the_table_says() {
         record(objects);
     }
     assert_judged(objects);
-    // Nobody else takes it away, and the namespace could not go.
+    // Nothing else removes the finalizer, and the namespace could not be deleted.
     world.patch("deleting", json!({ "metadata": { "finalizers": null } })).await;
 }
 
-/// Keeps objects for the test that needs no cluster.
+/// Records objects for the test that needs no cluster.
 fn record(objects: &[Value]) {
     for object in objects {
         let mut object = object.clone();

@@ -1,4 +1,4 @@
-//! The operator says over HTTP how it is doing, and that is true.
+//! The operator's HTTP endpoints report its health, readiness and metrics correctly.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ async fn a_reconcile_that_hangs_is_not_alive_and_is_named() {
     assert!(!said.contains("reconcile"), "{said}");
 }
 
-/// Changes something about every object, so that every watch that lives has something to say.
+/// Changes every object, so that every live watch receives an event.
 async fn poke(world: &World, number: usize) {
     let patch = json!({ "metadata": { "annotations": { "example.com/poked": number.to_string() } } });
     let namespaces: Api<Namespace> = Api::all(world.client.clone());
@@ -77,7 +77,7 @@ async fn a_watch_that_falls_silent_is_not_alive_and_is_named() {
         silence.caught(1).await;
         drop(silence);
         health.until_only_wrong("/livez", &["the watch of services"]).await;
-        // The connection is given up by itself, and the next one lives.
+        // The silent watch times out without help, and the next watch is alive.
         health.until("/livez", 200, &[]).await;
     };
 
@@ -96,7 +96,7 @@ async fn an_operator_that_could_not_list_everything_is_not_ready_and_says_what_i
     let _operator = world.operator_as(proxy.kubeconfig(), &["--http-bind", &health.address()]);
     failing.caught(1).await;
 
-    health.until_only_wrong("/readyz", &["pods"]).await;
+    health.until_only_wrong("/readyz", &["failed to watch pods"]).await;
     health.until("/livez", 200, &[]).await;
 
     drop(failing);
@@ -119,15 +119,15 @@ async fn an_operator_that_cannot_reach_the_api_server_is_not_ready_and_alive() {
     health.until("/readyz", 200, &["ok"]).await;
 }
 
-/// A connection to an operator's port that sends this and then nothing more.
+/// Opens a connection to an operator's port that sends these bytes and nothing more.
 async fn silent(health: &Health, sent: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(health.address()).await.unwrap();
-    // It may have been closed already.
+    // The operator may have closed the connection already.
     let _ = stream.write_all(sent).await;
     stream
 }
 
-/// Whether the other side closes a connection in time.
+/// Whether the operator closes a connection in time.
 async fn is_closed(stream: &mut TcpStream, within: Duration) -> bool {
     let mut answer = Vec::new();
     tokio::time::timeout(within, stream.read_to_end(&mut answer)).await.is_ok()
@@ -151,12 +151,12 @@ async fn connections_that_ask_nothing_silence_nobody_and_take_no_room() {
     let (status, _) = health.get("/livez").await.unwrap();
     assert_eq!(status, 200);
     assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
-    // Each of these needs a connection or a turn of its own.
+    // Each of these steps needs another connection or another slot.
     world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
     world.until_started("shop").await;
     health.until("/metrics", 200, &["phasegate_gateways"]).await;
 
-    // The oldest had to go at once, the last ones go when their header does not come.
+    // The operator closed the oldest connections at once. It closes the last ones when their header times out.
     for stream in &mut held {
         assert!(is_closed(stream, Duration::from_secs(15)).await);
     }
@@ -196,7 +196,7 @@ async fn the_metrics_agree_with_the_api_server_and_name_no_tenant() {
     let good = world.until_started("tenant-good").await;
     world.until_phase("tenant-off", Phase::Stopped, State::Stopped).await;
     let bad = world.until_phase("tenant-bad", Phase::Stopped, State::Stopped).await;
-    // They come after the status.
+    // Events are written after the status.
     for (name, last) in [("tenant-good", "Started"), ("tenant-bad", "Stopped")] {
         world.until_event(name, last).await;
     }
@@ -230,7 +230,7 @@ async fn the_metrics_agree_with_the_api_server_and_name_no_tenant() {
     let cause = bad.status.unwrap().last_failure.unwrap().reason.to_string();
     assert_eq!(sum(&samples, "phasegate_start_timeouts_total", &[("reason", &cause)]), 1.0, "{text}");
     assert_eq!(sum(&samples, "phasegate_start_timeouts_total", &[]), 1.0, "{text}");
-    // The proxy has counted, too.
+    // The proxy counts the same requests.
     for resource in ["deployments", "services", "ingresses", "events"] {
         assert_eq!(counted(&samples, resource), created(resource), "{resource}: {text}");
     }

@@ -1,5 +1,5 @@
-//! A host is had by one at a time, gateway or environment, and only where the operator and the
-//! namespace allow it.
+//! Only one gateway or environment holds a host at a time, and only where the operator and the namespace allow the
+//! host.
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Namespace;
@@ -76,7 +76,7 @@ async fn an_environment_on_a_gateways_host_waits_until_the_gateway_drops_it() {
 
     let dev = until_refused(&world, "dev", "HostTaken").await;
     assert_eq!(dev.status.unwrap().hosts, []);
-    // It holds nobody up, and nothing is routed for it.
+    // The refused environment does not block its gateway, and its host is not routed.
     world.until_started("bank").await;
     assert_eq!(routed(&world, "bank").await, Vec::<String>::new());
 
@@ -116,11 +116,11 @@ async fn a_stopped_gateway_keeps_its_host_until_its_spec_drops_it() {
     world.apply(&gateway("second", on("one.keeps.example.com"))).await;
     until_held(&world, "second").await;
 
-    // Another host is another claim, also where nothing runs.
+    // A change of the host releases the old claim, even if the gateway does not run.
     world.patch("first", json!({ "spec": { "host": "two.keeps.example.com" } })).await;
     world.until_started("second").await;
 
-    // And the one that left has to wait when it wants to come back.
+    // The gateway that released the host must wait to claim it again.
     world.patch("first", json!({ "spec": { "host": "one.keeps.example.com", "state": "Running" } })).await;
     let first = until_held(&world, "first").await;
     assert_eq!(first.status.as_ref().unwrap().phase, Some(Phase::Stopped));
@@ -146,7 +146,7 @@ async fn a_gateway_edited_onto_a_taken_host_while_it_starts_is_held_without_a_cl
     let second = until_held(&world, "second").await;
     let status = second.status.unwrap();
     assert_eq!((status.phase, status.state), (Some(Phase::Starting), Some(State::Running)));
-    // Another gateway comes and goes in more time than the deadline has.
+    // Another gateway starts and times out meanwhile, which takes longer than the deadline.
     world.apply(&gateway("third", json!({ "image": "acme/unpullable:1", "startDeadline": "16s" }))).await;
     world.until_phase("third", Phase::Stopped, State::Stopped).await;
     world.delete("first").await;
@@ -219,7 +219,7 @@ async fn a_gateway_names_only_ingress_classes_that_the_operator_allows() {
     let children = world.children().await;
     assert!(!children.iter().any(|child| child.ends_with(" internal")), "{children:?}");
 
-    // A running gateway that names another class keeps the one that it has.
+    // A running gateway whose spec requests another class keeps its current class.
     world.patch("nginx", json!({ "spec": { "ingressClassName": "internal" } })).await;
     let kept = world.until_condition("nginx", condition::STALLED, "True", "IngressClassNotAllowed").await;
     assert!(is_true(&kept, condition::AVAILABLE));
@@ -227,13 +227,27 @@ async fn a_gateway_names_only_ingress_classes_that_the_operator_allows() {
     assert_eq!(ingress.spec.unwrap().ingress_class_name.as_deref(), Some("nginx"));
 
     operator.kill();
-    let _operator = world.operator_with(&["--ingress-classes", "nginx,internal"]);
+    let mut operator = world.operator_with(&["--ingress-classes", "nginx,internal"]);
     world.until_started("internal").await;
-    world
-        .until("nginx", "the class that is allowed now", |ingress: &Ingress| {
-            ingress.spec.as_ref().unwrap().ingress_class_name.as_deref() == Some("internal")
-        })
-        .await;
+    let is_of = |class: Option<&'static str>| {
+        move |ingress: &Ingress| ingress.spec.as_ref().unwrap().ingress_class_name.as_deref() == class
+    };
+    world.until("nginx", "the class that is allowed now", is_of(Some("internal"))).await;
+    let allowed = |gateway: &ApiGateway| is_true(gateway, condition::READY);
+    world.until("nginx", "allowed", allowed).await;
+
+    // A class that is no longer allowed is removed once the spec does not name it.
+    operator.kill();
+    let _operator = world.operator_with(&["--ingress-classes", "nginx"]);
+    world.until_condition("nginx", condition::STALLED, "True", "IngressClassNotAllowed").await;
+    world.patch("nginx", json!({ "spec": { "ingressClassName": null } })).await;
+    world.until("nginx", "the cluster's own class", is_of(None)).await;
+    let settled = |gateway: &ApiGateway| {
+        is_true(gateway, condition::READY)
+            && gateway.status.as_ref().unwrap().accepted.as_ref().unwrap().ingress_class_named.is_none()
+    };
+    let after = world.until("nginx", "settled", settled).await;
+    assert_eq!(path(&after), ["Starting/Running StartRequested", "Started/Running Started"]);
 }
 
 #[tokio::test]
@@ -252,7 +266,7 @@ async fn every_ingress_has_the_operators_annotations_and_the_specs_certificate()
     assert_eq!(tls.secret_name.as_deref(), Some("certificate"));
     assert_eq!(tls.hosts, Some(vec!["annotated.example.com".to_owned()]));
 
-    // An environment's host is on the certificate too.
+    // The certificate also covers an environment's host.
     environment(&world, "dev", "shop", "dev.annotated.example.com").await;
     until_active(&world, "dev").await;
     let ingress: Ingress = world.api().get("shop").await.unwrap();
@@ -261,14 +275,14 @@ async fn every_ingress_has_the_operators_annotations_and_the_specs_certificate()
         Some(vec!["annotated.example.com".to_owned(), "dev.annotated.example.com".to_owned()])
     );
 
-    // Other flags reach the Ingresses that are there.
+    // A change of flags reaches existing Ingresses.
     operator.kill();
     let _operator = world.operator_with(&["--ingress-annotation", "example.com/a=c"]);
     world.until("shop", "the new annotation", |ingress: &Ingress| ingress.annotations()["example.com/a"] == "c").await;
 }
 
-/// One operator watches both namespaces. Half of the pairs are there when it starts, so that it meets
-/// both at once; of the others both are created at once.
+/// One operator watches both namespaces. Half of the pairs exist when it starts, so that it lists both gateways at
+/// once. The gateways of each other pair are created concurrently.
 #[tokio::test]
 async fn of_two_gateways_racing_for_a_host_one_wins_and_the_other_starts_when_it_goes() {
     const PAIRS: usize = 50;

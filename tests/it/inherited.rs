@@ -1,4 +1,4 @@
-//! What a cluster asks of every object, a gateway's children and pods have from the gateway.
+//! A gateway's children and pods inherit the labels and annotations that a cluster requires of every object.
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -20,7 +20,7 @@ fn shop(metadata: &Value) -> Value {
     shop
 }
 
-/// The value of a label on each child and on the pods' template.
+/// The value of a label on each child and on the pod template.
 async fn labels(world: &World, key: &str) -> [Option<String>; 5] {
     macro_rules! label {
         ($kind:ty) => {
@@ -32,7 +32,7 @@ async fn labels(world: &World, key: &str) -> [Option<String>; 5] {
     [label!(Deployment), label!(Service), label!(Ingress), label!(PodDisruptionBudget), pods]
 }
 
-/// Waits until a label has a value on every child and on the pods' template.
+/// Waits until a label has a value on every child and on the pod template.
 async fn until_labels(world: &World, key: &str, value: Option<&str>) {
     let as_wanted = async || {
         let found = labels(world, key).await;
@@ -63,7 +63,8 @@ async fn children_and_pods_have_the_gateways_labels_and_lose_them_with_it() {
     assert!(pods.iter().all(|pod| pod.labels()["team"] == "a" && pod.annotations()["cost.example.com/owner"] == "me"));
     assert_eq!(replica_sets(&world).await, 1);
 
-    // One that nobody inherits rolls nothing; what is written next shows that the operator has looked.
+    // A label that is not inherited causes no rollout. The next patch shows that the operator has reconciled the
+    // gateway.
     world.patch("shop", json!({ "metadata": { "labels": { "other": "changed" } } })).await;
     world.patch("shop", json!({ "metadata": { "labels": { "team": "b" } } })).await;
     until_labels(&world, "team", Some("b")).await;
@@ -76,7 +77,7 @@ async fn children_and_pods_have_the_gateways_labels_and_lose_them_with_it() {
     world.until("shop", "ready", |shop: &ApiGateway| is_true(shop, condition::READY)).await;
     assert_eq!(replica_sets(&world).await, 2, "the pods carry it, and roll once");
 
-    // What others put beside it stays, and what the gateway drops goes.
+    // Labels of other clients stay. Labels that the gateway drops are removed.
     world.patch_object::<Service>("shop", json!({ "metadata": { "labels": { "theirs": "x" } } })).await;
     let dropped = json!({ "metadata": { "labels": { "team": null, "cost.example.com/centre": null } } });
     world.patch("shop", dropped).await;

@@ -1,4 +1,4 @@
-//! Of several operators one writes, and another takes over.
+//! Of several operators only the leader writes, and a standby takes over.
 
 use std::time::{Duration, Instant};
 
@@ -9,11 +9,11 @@ use serde_json::json;
 
 use crate::harness::cluster::Cluster;
 use crate::harness::{
-    Fault, Fleet, Health, Noted, Operator, Proxy, World, gateway, noted, path, private_world_on, until,
+    AuditEntry, Fault, Fleet, Health, Operator, Proxy, World, audit_entries, gateway, path, private_world_on, until,
 };
 
 fn candidate(world: &World) -> Operator {
-    // A busy machine may keep a leader from renewing for a while.
+    // A busy machine can delay a leader's renewals.
     world.candidate(&["--lease-duration", "6s"])
 }
 
@@ -58,7 +58,7 @@ async fn a_leader_that_is_told_to_end_lets_go_at_once() {
     assert_eq!(holder(&lease), None);
 }
 
-/// Somebody else's Lease, held for as long as it is renewed.
+/// Another client holds the Lease for as long as it renews it.
 #[tokio::test]
 async fn an_operator_that_does_not_lead_writes_nothing() {
     let world = World::new("standby").await;
@@ -71,7 +71,7 @@ async fn an_operator_that_does_not_lead_writes_nothing() {
 
     let _operator = candidate(&world);
 
-    // Not renewed any more, the Lease is free after its six seconds, and not before.
+    // Without renewals the Lease expires after its six seconds, and not earlier.
     let another = |lease: &Lease| holder(lease).as_deref() != Some("somebody");
     let lease = until(world.leases(), &world.namespace, "another leader", another).await;
     let waited = lease.spec.unwrap().acquire_time.unwrap().0 - gateway.metadata.creation_timestamp.unwrap().0;
@@ -114,14 +114,14 @@ async fn a_leader_that_is_told_to_end_while_a_write_hangs_lets_go_and_does_not_w
     operator.signal("TERM");
 
     assert_eq!(operator.ended(), Some(0));
-    // It takes nine seconds at most, of a processor that has time for it.
+    // It takes nine seconds at most, if the processor is not overloaded.
     assert!(told.elapsed() < Duration::from_secs(30), "{:?}", told.elapsed());
     let lease = world.leases().get(&world.namespace).await.unwrap();
     assert_eq!(holder(&lease), None);
 }
 
-/// The writes that the API server received from somebody while the Lease said that another leads.
-fn writes_beside_the_leader(log: &[Noted]) -> Vec<&Noted> {
+/// The writes that the API server received from one operator while another held the Lease.
+fn writes_beside_the_leader(log: &[AuditEntry]) -> Vec<&AuditEntry> {
     let mut leader = "";
     let mut beside = Vec::new();
     for entry in log.iter().filter(|entry| entry.is_write()) {
@@ -136,9 +136,8 @@ fn writes_beside_the_leader(log: &[Noted]) -> Vec<&Noted> {
     beside
 }
 
-/// Five times the leader is frozen in the middle of a burst, for longer than its claim lasts, and
-/// thaws when the other leads. What it had sent, or was sending at that moment, may arrive; it
-/// begins nothing.
+/// Five times the leader is frozen in the middle of a burst, for longer than its Lease lasts, and thaws when the other
+/// operator leads. Requests that it had sent, or was sending at that moment, may arrive. It begins no new ones.
 #[tokio::test]
 async fn a_leader_that_was_frozen_past_its_claim_writes_nothing_when_it_thaws() {
     const ROUNDS: usize = 5;
@@ -176,9 +175,9 @@ async fn a_leader_that_was_frozen_past_its_claim_writes_nothing_when_it_thaws() 
         fleet.assert_children_are_theirs().await;
     }
 
-    let log = noted(&world.cluster, "\"userAgent\":\"phasegate/");
+    let log = audit_entries(&world.cluster, "\"userAgent\":\"phasegate/");
     for (leader, frozen, thaw) in &thawed {
-        let by_leader = |entry: &&Noted| entry.operator == *leader;
+        let by_leader = |entry: &&AuditEntry| entry.operator == *leader;
         let before = log.iter().filter(by_leader).any(|entry| entry.is_write() && entry.at < *frozen);
         assert!(before, "{leader} wrote nothing before it was frozen");
         assert!(log.iter().filter(by_leader).any(|entry| entry.at > *thaw), "{leader} did not thaw");
@@ -188,9 +187,9 @@ async fn a_leader_that_was_frozen_past_its_claim_writes_nothing_when_it_thaws() 
     for (round, (leader, _, thaw)) in thawed.iter().enumerate() {
         let until = thawed.get(round + 1).map_or(Timestamp::MAX, |(.., thaw)| *thaw);
         let then: Vec<_> = beside.iter().filter(|write| (*thaw..until).contains(&write.at)).collect();
-        // At most the one request that was being sent at the moment of the freeze.
+        // At most the one request that was in flight at the moment of the freeze.
         assert!(then.len() <= 1, "{then:?}");
-        let soon = |write: &Noted| write.at.duration_since(*thaw) < SignedDuration::from_secs(5);
+        let soon = |write: &AuditEntry| write.at.duration_since(*thaw) < SignedDuration::from_secs(5);
         assert!(then.iter().all(|write| write.operator == *leader && soon(write)), "{then:?}");
     }
     let first = thawed[0].2;

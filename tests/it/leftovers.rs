@@ -1,4 +1,4 @@
-//! What is left of an earlier gateway: with no owner it is taken over, and the host that it routes is nobody else's.
+//! Leftover children without an owner are adopted, and no other gateway claims a host that they still route.
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -24,7 +24,7 @@ async fn pods(world: &World) -> Vec<String> {
     pods
 }
 
-/// Leaves the children behind without an owner, as a backup restores them.
+/// Deletes the gateway and orphans its children. A restored backup has such children, too.
 async fn orphan(world: &World) {
     let deleted = world.kubectl(&["delete", "agw", "shop", "--cascade=orphan", "--wait=true"]);
     assert!(deleted.status.success(), "{deleted:?}");
@@ -47,7 +47,8 @@ async fn children_without_an_owner_are_adopted_and_their_pods_live_on() {
 
     orphan(&world).await;
     world.apply(&shop("adopt.example.com")).await;
-    // It finds all as it is: one that was there might see the gateway before it sees that its children have no owner.
+    // A new operator lists the current state. A running operator might see the gateway before it sees that the children
+    // have no owner.
     let _operator = world.operator();
 
     let new = world.until_started("shop").await;
@@ -93,7 +94,7 @@ async fn the_host_that_a_restored_gateway_routes_is_not_given_to_another_tenant(
     let running = pods(&world).await;
 
     orphan(&world).await;
-    // Backups are restored paused, and have no status.
+    // A restored backup is suspended and has no status.
     let mut paused = shop("restored.example.com");
     paused["spec"]["suspend"] = json!(true);
     world.apply(&paused).await;
@@ -123,7 +124,7 @@ async fn what_an_orphaned_ingress_routes_is_no_other_tenants_until_it_is_deleted
     world.apply(&shop("orphan.example.com")).await;
     world.until_started("shop").await;
     orphan(&world).await;
-    // Also by one that begins, and never saw the gateway.
+    // A new operator, which never saw the gateway, must keep the host from others, too.
     operator.end();
     let _operator = world.operator_with(&flags);
     other.apply(&gateway("blog", json!({ "image": "acme/gateway:1", "host": "orphan.example.com" }))).await;
@@ -131,7 +132,7 @@ async fn what_an_orphaned_ingress_routes_is_no_other_tenants_until_it_is_deleted
     let blog = other.until_condition("blog", condition::STALLED, "True", "HostTaken").await;
     let words = message(&blog, condition::STALLED);
     assert!(words.contains(&format!("Ingress {}/shop", world.namespace)), "{words}");
-    assert!(words.contains("delete the Ingress"), "{words}");
+    assert!(words.contains("without a gateway (delete it"), "{words}");
     assert!(other.api::<Ingress>().get_opt("blog").await.unwrap().is_none());
 
     world.api::<Ingress>().delete("shop", &DeleteParams::default()).await.unwrap();
@@ -157,14 +158,14 @@ async fn a_gateway_whose_predecessor_is_not_collected_is_stalled_and_keeps_its_h
     other.apply(&gateway("blog", json!({ "image": "acme/gateway:1", "host": "leftovers.example.com" }))).await;
     other.until_condition("blog", condition::STALLED, "True", "HostTaken").await;
 
-    // What garbage collection can take is gone. It needs a moment, and is late with the rest.
+    // The garbage collector deletes the children without a finalizer. It may take a moment for each.
     world.until_gone::<Deployment>("shop").await;
     world.until_gone::<Service>("shop").await;
     let shop = world
         .until("shop", "stalled by the Ingress", |shop: &ApiGateway| {
             let words = message(shop, condition::STALLED);
             is_true(shop, condition::STALLED)
-                && words.contains("Ingress \"shop\" of an earlier gateway")
+                && words.contains("Ingress \"shop\" of a deleted gateway")
                 && words.contains("finalizers")
         })
         .await;
@@ -196,7 +197,7 @@ async fn a_pod_that_nobody_owns_holds_up_neither_a_stop_nor_a_start_and_is_named
     world.patch("shop", json!({ "spec": { "state": "Stopped" } })).await;
     let shop = world.until_condition("shop", condition::READY, "True", "Stopped").await;
     let last = shop.status.as_ref().unwrap().history.last().unwrap().message.clone();
-    assert!(last.contains(&format!("pod {pod} carries its label and nobody owns it any more")), "{last}");
+    assert!(last.contains(&format!("pod {pod} has the gateway's label but no owner reference")), "{last}");
     assert!(!is_true(&shop, condition::CLEANUP_STUCK));
     world.patch("shop", json!({ "spec": { "state": "Running" } })).await;
     let shop = world.until_condition("shop", condition::READY, "True", "Started").await;

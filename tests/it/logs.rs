@@ -1,4 +1,4 @@
-//! Log lines are for machines too, and carry no tenant's secrets.
+//! Log lines are machine-readable and contain no secrets of tenants.
 
 use phasegate::api::condition;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ async fn json_lines_name_gateway_phase_and_attempt_as_fields_and_no_value_of_the
     world.apply(&gateway("late", spec)).await;
     world.until_condition("late", condition::READY, "False", "QuotaExceeded").await;
 
-    // What it does, it logs before it ends.
+    // The operator logs its actions before it exits.
     operator.end();
     let log = world.operator_log();
 

@@ -1,7 +1,7 @@
-//! Integration tests: one module per promise, on one real control plane that they share.
+//! Integration tests: one module per promise, on one shared real control plane.
 //!
-//! Each test has a namespace and an operator of its own, runs beside the others, and forms
-//! its verdict from objects read through the API server.
+//! Each test has its own namespace and operator, runs in parallel with the others, and asserts on
+//! objects read through the API server.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -9,13 +9,16 @@ use phasegate_harness as harness;
 
 mod admission;
 mod amplification;
+mod bad_objects;
 mod bounds;
+mod chart;
 mod cli;
 mod contract;
 mod deletion;
 mod deploy;
 mod diagnosis;
 mod diagram;
+mod docs;
 mod drift;
 mod environments;
 mod fairness;
@@ -42,15 +45,16 @@ mod quiet;
 mod random;
 mod refusals;
 mod registry;
+mod release;
 mod resilience;
 mod restarting;
 mod rollouts;
+mod routes;
 mod rows;
 mod scaling;
 mod stamping;
 mod starting;
 mod stopping;
-mod strangers;
 mod stuck;
 mod suspending;
 mod tenants;
@@ -58,3 +62,4 @@ mod timeout;
 mod upgrade;
 mod versions;
 mod webhooks;
+mod wording;

@@ -1,5 +1,4 @@
-//! The wire server speaks what the driver needs, a real one does so in the same tests, and what
-//! stands on the way to it fails as it is told to.
+//! The tests' wire server behaves as the driver expects and as a real server does, and its proxy fails as configured.
 
 use std::time::{Duration, Instant};
 
@@ -11,18 +10,18 @@ use mongodb::options::{ClientOptions, IndexOptions, ReturnDocument};
 use mongodb::{Client, Collection, IndexModel};
 use tokio::io::AsyncReadExt;
 
-use crate::harness::{Changes, Database, Storage, TcpProxy, Way, change_stream};
+use crate::harness::{Changes, DEADLINE, Database, Storage, TcpMode, TcpProxy, change_stream};
 
-/// What a server says of a second document with a unique key.
+/// The error code for a second document with the same unique key.
 const DUPLICATE_KEY: i32 = 11000;
-/// What a server without change streams says.
+/// The error code of a server without change streams.
 const NO_REPLICA_SET: i32 = 40573;
-/// What FerretDB says of what it has not.
+/// FerretDB's error code for a missing feature.
 const NOT_IMPLEMENTED: i32 = 238;
-/// What a server says of a resume token that is too old.
+/// The error code for a resume token that is too old.
 const HISTORY_LOST: i32 = 286;
 
-/// The code of what a server has refused.
+/// The code of a server's error.
 fn code(error: &Error) -> Option<i32> {
     match error.kind.as_ref() {
         ErrorKind::Command(error) => Some(error.code),
@@ -38,8 +37,7 @@ async fn make_unique(gateways: &Collection<Document>) {
 }
 
 async fn next(stream: &mut ChangeStream<ChangeStreamEvent<Document>>) -> ChangeStreamEvent<Document> {
-    const PATIENCE: Duration = Duration::from_secs(60);
-    let waited = tokio::time::timeout(PATIENCE, async {
+    let waited = tokio::time::timeout(DEADLINE, async {
         loop {
             if let Some(event) = stream.next_if_any().await.unwrap() {
                 return event;
@@ -49,7 +47,7 @@ async fn next(stream: &mut ChangeStream<ChangeStreamEvent<Document>>) -> ChangeS
     waited.await.expect("a change is seen")
 }
 
-/// What a change stream shows of a document.
+/// The operation and the document's state in an event of a change stream.
 fn shown(event: &ChangeStreamEvent<Document>) -> (&OperationType, Option<&str>) {
     (&event.operation_type, event.full_document.as_ref().map(|document| document.get_str("state").unwrap()))
 }
@@ -59,7 +57,7 @@ async fn of_two_documents_with_a_unique_key_the_second_is_refused() {
     let database = Database::new("unique").await;
     let gateways = database.collection("ApiGateway");
     make_unique(&gateways).await;
-    // As every start of an operator does.
+    // Every start of an operator does this.
     make_unique(&gateways).await;
 
     gateways.insert_one(doc! { "gatewayId": "shop" }).await.unwrap();
@@ -139,7 +137,7 @@ async fn an_upsert_inserts_once_and_then_updates() {
     let found = gateways.find_one(filter.clone()).await.unwrap().unwrap();
     assert_eq!((found.get_str("state").unwrap(), found.get_i64("seq").unwrap()), ("Running", 1));
 
-    // A fence that misses is no reason for a second document.
+    // An upsert whose fence does not match must not insert a second document.
     let fenced = doc! { "gatewayId": "shop", "seq": { "$lt": 1_i64 } };
     let refused = gateways.update_one(fenced, update(1)).upsert(true).await.unwrap_err();
     assert_eq!(code(&refused), Some(DUPLICATE_KEY), "{refused}");
@@ -163,7 +161,7 @@ async fn find_one_and_update_returns_the_document_and_nothing_where_the_fence_ho
     assert_eq!(modify().await.unwrap(), None);
 }
 
-/// Whoever asks for a part of a document that it changes is refused before it is changed.
+/// An update that requests a projection of the document is refused before it changes the document.
 #[tokio::test]
 async fn a_projection_of_what_is_changed_is_refused_as_ferretdb_does() {
     let database = Database::local("ferret", Storage::Memory, Changes::Polled).await;
@@ -194,7 +192,7 @@ async fn a_change_stream_goes_on_where_its_resume_token_says() {
     let token = stream.resume_token();
     drop(stream);
 
-    // Nobody watches.
+    // No change stream is open.
     gateways.update_one(doc! { "_id": &id }, doc! { "$set": { "state": "Stopped" } }).await.unwrap();
     gateways.delete_one(doc! { "gatewayId": "before" }).await.unwrap();
 
@@ -247,7 +245,7 @@ async fn a_change_stream_that_is_watched_again_shows_what_happens_from_then_on()
     let id = gateways.insert_one(doc! { "gatewayId": "shop", "state": "Running" }).await.unwrap().inserted_id;
     let mut stream = change_stream(&gateways, None).await.unwrap();
 
-    // And with what happens from now on.
+    // The stream shows only later changes, and only of its own collection.
     database.collection("Environment").insert_one(doc! { "gatewayId": "shop" }).await.unwrap();
     gateways.update_one(doc! { "_id": &id }, doc! { "$set": { "state": "Restarting" } }).await.unwrap();
     assert_eq!(shown(&next(&mut stream).await), (&OperationType::Update, Some("Restarting")));
@@ -318,7 +316,7 @@ async fn what_a_server_with_a_file_has_answered_survives_its_death() {
     let refused = gateways.insert_one(doc! { "gatewayId": "gw-1" }).await.unwrap_err();
     assert_eq!(code(&refused), Some(DUPLICATE_KEY), "{refused}");
 
-    // The changes of before the death are shown, and then those of after it.
+    // The stream shows the changes from before the kill, then those from after it.
     gateways.update_one(doc! { "gatewayId": "gw-7" }, doc! { "$set": { "state": "Stopped" } }).await.unwrap();
     let mut stream = change_stream(&gateways, token).await.unwrap();
     for _ in 1..DOCUMENTS {
@@ -349,7 +347,7 @@ async fn a_resume_token_that_is_too_old_is_refused_as_by_a_real_server() {
     change_stream(&gateways, stream.resume_token()).await.unwrap();
 }
 
-/// How long a ping by way of a proxy took, and whether it was answered.
+/// How long a ping through a proxy took, and whether it was answered.
 async fn ping(client: &Client, database: &Database) -> (Duration, bool) {
     let began = Instant::now();
     let asked = client.database(database.name());
@@ -377,30 +375,30 @@ async fn the_way_to_a_database_fails_as_it_is_told_to_and_is_good_again() {
     let client = Client::with_options(options).unwrap();
     until_answered(&client, &database).await;
 
-    proxy.set(Way::Slow(DELAY)).await;
+    proxy.set(TcpMode::Slow(DELAY)).await;
     let (took, answered) = ping(&client, &database).await;
     assert!(answered && took >= DELAY, "{took:?}");
 
-    // Connections that are open hang, and so do new ones.
-    proxy.set(Way::Hang).await;
+    // Open connections hang, and so do new ones.
+    proxy.set(TcpMode::Hang).await;
     let ((took, answered), connected) =
         tokio::join!(ping(&client, &database), tokio::net::TcpStream::connect(proxy.address()));
     assert!(!answered && took >= Duration::from_secs(1), "{took:?}");
     connected.unwrap();
-    proxy.set(Way::Pass).await;
+    proxy.set(TcpMode::Pass).await;
     until_answered(&client, &database).await;
 
-    proxy.set(Way::Refuse).await;
+    proxy.set(TcpMode::Refuse).await;
     let (_, answered) = ping(&client, &database).await;
     assert!(!answered);
     assert!(tokio::net::TcpStream::connect(proxy.address()).await.is_err());
-    proxy.set(Way::Pass).await;
+    proxy.set(TcpMode::Pass).await;
     until_answered(&client, &database).await;
 
     let mut open = tokio::net::TcpStream::connect(proxy.address()).await.unwrap();
     let closed = tokio::time::timeout(Duration::from_secs(10), async {
         loop {
-            // Connected is not accepted: that may come a moment after the first cut.
+            // The proxy may accept the connection only after the first cut, so the loop cuts again.
             proxy.cut();
             if let Ok(end) = tokio::time::timeout(Duration::from_millis(100), open.read(&mut [0])).await {
                 return end;
@@ -410,6 +408,6 @@ async fn the_way_to_a_database_fails_as_it_is_told_to_and_is_good_again() {
     assert!(matches!(closed.await.unwrap(), Ok(0) | Err(_)));
     until_answered(&client, &database).await;
 
-    // By its own way, the database was there all the time.
+    // Without the proxy, the database was reachable all the time.
     assert!(database.uri().contains(&database.address().to_string()));
 }

@@ -1,5 +1,5 @@
-//! What watches the operator: its metrics are those of the README, the alerts fire when they should, and
-//! alerts, runbook and dashboard speak of what there is.
+//! The metrics match the book, the alerts fire when they should, and alerts, runbook and dashboard refer only to
+//! existing metrics and alerts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -9,16 +9,19 @@ use kube::api::{Patch, PatchParams};
 use phasegate::api::{Phase, State};
 use serde_json::{Value, json};
 
+use crate::contract::generates;
 use crate::harness::cluster::kustomized;
 use crate::harness::{self, Health, World, file, gateway, root, run, scratch};
 
-/// What a scrape says of one metric.
+/// One metric of a scrape.
 #[derive(Default)]
 struct Metric {
     kind: String,
     help: String,
     labels: BTreeMap<String, BTreeSet<String>>,
 }
+
+const RUNBOOK: &str = "docs/src/operations/runbook.md";
 
 type Metrics = BTreeMap<String, Metric>;
 
@@ -46,26 +49,28 @@ fn scraped(text: &str) -> Metrics {
     metrics
 }
 
-/// The metric that a series of a histogram belongs to; no other metric's name ends like this.
+/// The metric's name without a histogram's suffix. No other metric's name has such a suffix.
 fn family(series: &str) -> &str {
     let suffix = ["_bucket", "_sum", "_count"].into_iter().find_map(|suffix| series.strip_suffix(suffix));
     suffix.unwrap_or(series)
 }
 
-/// A row of README.md's table. A label without values has an open set of them.
+const PAGE: &str = "docs/src/reference/metrics.md";
+
+/// A row of the page's table. A label without listed values may have any value.
 struct Row {
     kind: String,
     labels: BTreeMap<String, BTreeSet<String>>,
-    says: String,
+    help: String,
 }
 
 fn documented() -> BTreeMap<String, Row> {
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let table = readme.lines().skip_while(|line| !line.starts_with("| metric |")).skip(2);
+    let page = std::fs::read_to_string(root().join(PAGE)).unwrap();
+    let table = page.lines().skip_while(|line| !line.starts_with("| metric |")).skip(2);
     let rows = table.take_while(|line| line.starts_with('|')).map(|line| {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-        let [name, kind, labels, says] = cells[..] else { panic!("{line}") };
-        // In parentheses is what is no label and no value.
+        let [name, kind, labels, help, _note] = cells[..] else { panic!("{line}") };
+        // Text in parentheses is neither a label nor a value.
         let labels = labels.split(['(', ')']).step_by(2).collect::<String>();
         let mut all = BTreeMap::new();
         for label in labels.split(';').flat_map(|part| match part.split_once(':') {
@@ -81,17 +86,17 @@ fn documented() -> BTreeMap<String, Row> {
             let names: BTreeSet<String> = words(label.0);
             all.extend(names.into_iter().map(|name| (name, words(label.1))));
         }
-        (name.trim_matches('`').to_owned(), Row { kind: kind.to_owned(), labels: all, says: says.to_owned() })
+        (name.trim_matches('`').to_owned(), Row { kind: kind.to_owned(), labels: all, help: help.to_owned() })
     });
     rows.collect()
 }
 
 #[tokio::test]
-async fn every_metric_is_in_the_readmes_table_and_every_row_of_it_in_a_scrape() {
+async fn every_metric_is_in_the_books_table_and_every_row_of_it_in_a_scrape() {
     let world = World::new("scrape").await;
     let (leader, standby) = (Health::reserve(), Health::reserve());
     let address = leader.address();
-    // Nobody listens there: a registry that is away has metrics, too.
+    // The registry's address has no listener: an unreachable registry has metrics, too.
     let registry = ["--registry", "mongodb", "--mongodb-database", "platform", "--gateway-namespace", &world.namespace];
     let nobody = Health::reserve();
     let uri = format!("mongodb://{}/?serverSelectionTimeoutMS=500", nobody.address());
@@ -111,7 +116,7 @@ async fn every_metric_is_in_the_readmes_table_and_every_row_of_it_in_a_scrape() 
     let text = leader.until("/metrics", 200, &[away, one]).await;
 
     the_table_agrees_with(&text);
-    // A failure that happens for the first time is an increase.
+    // Every series begins at 0, so that the first failure is an increase.
     for series in [
         "phasegate_gateways{state=\"Running\",phase=\"Started\"} 0",
         "phasegate_gateways{state=\"Stopped\",phase=\"Started\"} 0",
@@ -140,7 +145,7 @@ async fn every_metric_is_in_the_readmes_table_and_every_row_of_it_in_a_scrape() 
     assert!(told.is_empty(), "one that stands by knows {told:?}");
     check_metrics(&text);
 
-    // What a leader knew it does not tell any more once it leads no more.
+    // A replica that loses the Lease no longer exposes the leader's metrics.
     let theirs = json!({ "spec": { "holderIdentity": "somebody" } });
     world.leases().patch(&world.namespace, &PatchParams::default(), &Patch::Merge(&theirs)).await.unwrap();
     let text = leader.until("/metrics", 200, &["phasegate_leader 0"]).await;
@@ -149,25 +154,29 @@ async fn every_metric_is_in_the_readmes_table_and_every_row_of_it_in_a_scrape() 
     }
 }
 
-/// README.md's table has what is scraped, and nothing else.
+/// Asserts that the page's table has exactly the scraped metrics.
 fn the_table_agrees_with(text: &str) {
+    if generates() {
+        write_helps(&scraped(text));
+    }
     let (metrics, rows) = (scraped(text), documented());
     let names = |names: Vec<&String>| names.into_iter().cloned().collect::<BTreeSet<_>>();
-    assert_eq!(names(metrics.keys().collect()), names(rows.keys().collect()), "scraped, and in README.md's table");
+    assert_eq!(names(metrics.keys().collect()), names(rows.keys().collect()), "scraped, and in {PAGE}");
     for (name, metric) in &metrics {
         let row = &rows[name];
         assert_eq!(metric.kind, row.kind, "{name}");
         let help = metric.help.trim_end_matches('.');
-        assert!(row.says.starts_with(help), "README.md says of {name}: {}; its HELP: {help}", row.says);
+        crate::wording::assert_in_style(name, help);
+        assert_eq!(help, row.help, "{PAGE} has another help of {name}: run make generate");
         assert_eq!(names(metric.labels.keys().collect()), names(row.labels.keys().collect()), "labels of {name}");
         for (label, values) in &row.labels {
             let unknown: Vec<_> = metric.labels[label].difference(values).collect();
-            assert!(values.is_empty() || unknown.is_empty(), "README.md does not name {label} of {name}: {unknown:?}");
+            assert!(values.is_empty() || unknown.is_empty(), "{PAGE} does not name {label} of {name}: {unknown:?}");
         }
     }
 }
 
-/// promtool's lints of names, units, HELP and TYPE.
+/// Runs promtool's lints of names, units, HELP and TYPE.
 fn check_metrics(text: &str) {
     let mut command = promtool(&["check", "metrics"]);
     let mut checking = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -177,13 +186,27 @@ fn check_metrics(text: &str) {
     assert!(checked.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
 }
 
+/// Writes the help of each metric into its row.
+fn write_helps(metrics: &Metrics) {
+    let page = std::fs::read_to_string(root().join(PAGE)).unwrap();
+    let lines = page.lines().map(|line| {
+        let mut cells: Vec<&str> = line.split('|').collect();
+        let metric = cells.get(1).and_then(|name| metrics.get(name.trim().trim_matches('`')));
+        let Some(metric) = metric else { return format!("{line}\n") };
+        let help = format!(" {} ", metric.help.trim_end_matches('.'));
+        cells[4] = &help;
+        format!("{}\n", cells.join("|"))
+    });
+    std::fs::write(root().join(PAGE), lines.collect::<String>()).unwrap();
+}
+
 fn promtool(arguments: &[&str]) -> Command {
     let mut command = Command::new(harness::promtool().unwrap());
     command.args(arguments);
     command
 }
 
-/// The objects of a folder of deploy, by kind; of none that is asked for are there two.
+/// The objects of a folder of deploy/, by kind. Every kind that the tests read has only one object.
 fn manifests(folder: &str) -> BTreeMap<String, Value> {
     let objects: Vec<Value> = serde_saphyr::from_multiple(&kustomized(folder).unwrap()).unwrap();
     objects.into_iter().map(|object| (object["kind"].as_str().unwrap().to_owned(), object)).collect()
@@ -194,7 +217,7 @@ fn alerts(rules: &Value) -> Vec<&Value> {
     groups.iter().flat_map(|group| group["rules"].as_array().unwrap()).collect()
 }
 
-/// Writes files for promtool, into a folder of their own.
+/// Writes files for promtool into a separate folder.
 fn written(test: &str, files: &[(&str, &str)]) -> PathBuf {
     for (name, text) in files {
         file(test, name, text).unwrap();
@@ -206,7 +229,7 @@ fn written(test: &str, files: &[(&str, &str)]) -> PathBuf {
 fn each_alert_fires_in_its_case_and_in_no_other() {
     let rules = &manifests("deploy/monitoring")["PrometheusRule"];
     let cases = std::fs::read_to_string(root().join("tests/monitoring/alerts.yaml")).unwrap();
-    // JSON is YAML.
+    // JSON is valid YAML.
     let folder = written("alerts", &[("rules.yaml", &rules["spec"].to_string()), ("alerts.yaml", &cases)]);
     run(promtool(&["check", "rules", "rules.yaml"]).current_dir(&folder)).unwrap();
     run(promtool(&["test", "rules", "alerts.yaml"]).current_dir(&folder)).unwrap();
@@ -229,18 +252,17 @@ fn each_alert_fires_in_its_case_and_in_no_other() {
 
 #[test]
 fn each_alert_has_a_paragraph_of_the_runbook_and_says_what_to_do() {
-    let runbook = std::fs::read_to_string(root().join("docs/runbook.md")).unwrap();
+    let runbook = std::fs::read_to_string(root().join(RUNBOOK)).unwrap();
     let paragraphs: BTreeMap<&str, &str> =
         runbook.split("\n## ").skip(1).map(|paragraph| paragraph.split_once('\n').unwrap()).collect();
     let rules = &manifests("deploy/monitoring")["PrometheusRule"];
     let named: BTreeSet<&str> = alerts(rules).iter().map(|alert| alert["alert"].as_str().unwrap()).collect();
-    assert_eq!(named, paragraphs.keys().copied().collect(), "alerts, and paragraphs of docs/runbook.md");
+    assert_eq!(named, paragraphs.keys().copied().collect(), "alerts, and sections of {RUNBOOK}");
     for alert in alerts(rules) {
         let name = alert["alert"].as_str().unwrap();
         let said = |what: &str| alert["annotations"][what].as_str().unwrap_or_default();
-        let anchor =
-            said("runbook_url").strip_prefix("https://github.com/phasegate/phasegate/blob/main/docs/runbook.md#");
-        assert_eq!(anchor, Some(name.to_lowercase().as_str()));
+        let url = format!("{}{RUNBOOK}#{}", crate::docs::REPOSITORY, name.to_lowercase());
+        assert_eq!(said("runbook_url"), url);
         assert!(matches!(alert["labels"]["severity"].as_str(), Some("critical" | "warning")), "{alert}");
         assert!(said("summary").ends_with('.') && said("description").ends_with('.'), "{alert}");
         let paragraph = paragraphs[name];
@@ -252,7 +274,7 @@ fn each_alert_has_a_paragraph_of_the_runbook_and_says_what_to_do() {
     }
 }
 
-/// The metrics that an expression names.
+/// The metrics in an expression.
 fn metrics_in(expr: &str) -> Vec<&str> {
     let words = expr.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     words.filter(|word| word.starts_with("phasegate_") || word.starts_with("process_")).collect()
@@ -275,7 +297,7 @@ fn rules_and_dashboard_name_only_metrics_that_there_are() {
     }
 }
 
-/// The panels of the dashboard, but for the titles of its rows.
+/// The panels of the dashboard, without the titles of its rows.
 fn panels(manifests: &BTreeMap<String, Value>) -> Vec<Value> {
     let map = &manifests["ConfigMap"];
     assert_eq!(map["metadata"]["labels"]["grafana_dashboard"], "1");
@@ -301,7 +323,7 @@ fn each_panel_says_what_it_shows_and_asks_what_prometheus_understands() {
         assert!(told(&panel["fieldConfig"]["defaults"]["unit"]), "{panel}");
         assert_eq!(panel["datasource"]["uid"], "${datasource}", "{panel}");
     }
-    // As recording rules they are parsed.
+    // promtool parses the expressions as recording rules.
     let rules: Vec<Value> = panels
         .iter()
         .flat_map(exprs_of)

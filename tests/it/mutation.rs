@@ -1,5 +1,5 @@
-//! Other people's clusters change what is written on its way in. A gateway starts all the same, says once what was changed, and
-//! what was stored is what counts from then on.
+//! A gateway starts although admission changes its children, reports each change once, and detects drift from what was
+//! stored.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,18 +9,19 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch, PatchParams};
-use phasegate::api::{ApiGateway, condition};
+use phasegate::api::{ApiGateway, Phase, State, condition};
 use phasegate::decide::conditions::find;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    CHILDREN, Does, Fleet, Noted, Policies, Policy, Requests, SETTLED, World, gateway, is_true, noted, private_world,
+    AuditEntry, CHILDREN, Fleet, Policies, Policy, PolicyEffect, Requests, SETTLED, World, audit_entries, gateway,
+    is_true, private_world,
 };
 use crate::plugin::said;
 
 const ANY: &[&str] = &["CREATE", "UPDATE"];
 
-/// Where children of a kind are.
+/// The resource of children of a kind.
 fn resource(kind: &str) -> &'static str {
     match kind {
         "Deployment" => "apps/deployments",
@@ -30,9 +31,9 @@ fn resource(kind: &str) -> &'static str {
     }
 }
 
-/// A policy that makes these changes to children of a kind, of the gateways whose names begin so.
+/// A policy that makes these changes to children of a kind, for gateways whose names have this prefix.
 fn changes<'a>(of: &'a str, kind: &str, operations: &'a [&'a str], patches: &'a str) -> Policy<'a> {
-    Policy { of, resource: resource(kind), operations, does: Does::Changes(patches) }
+    Policy { of, resource: resource(kind), operations, does: PolicyEffect::Changes(patches) }
 }
 
 const LIMITS: &str = r#"[JSONPatch{op: "add", path: "/spec/template/spec/containers/0/resources",
@@ -45,10 +46,10 @@ const SIDECAR: &str = r#"object.spec.template.spec.containers.exists(c, c.name =
     "securityContext": dyn({"allowPrivilegeEscalation": dyn(false), "capabilities": dyn({"drop": ["ALL"]}),
     "runAsNonRoot": dyn(true), "seccompProfile": dyn({"type": "RuntimeDefault"})})}}]"#;
 
-/// What happens to the gateway of a name, and what is told of it: child, path, and what is stored.
+/// A change by admission, as the status reports it: child, path, and stored value.
 type Told = (&'static str, &'static str, &'static str);
 
-/// Each way in which a child is changed on its way in.
+/// Each way in which admission changes a child.
 fn every_change() -> Vec<(Policy<'static>, Vec<Told>)> {
     let change = |name, kind, patch, path, stored| (changes(name, kind, ANY, patch), vec![(kind, path, stored)]);
     let limits = r#"{"cpu":"500m","memory":"2Gi"}"#;
@@ -138,7 +139,7 @@ fn every_change() -> Vec<(Policy<'static>, Vec<Told>)> {
     ]
 }
 
-/// With every child, and a class that nothing but a policy changes.
+/// A gateway with every child, and with an Ingress class that only a policy changes.
 fn whole(name: &str, namespace: &str) -> Value {
     let host = format!("{name}.{namespace}.example.com");
     gateway(
@@ -149,7 +150,7 @@ fn whole(name: &str, namespace: &str) -> Value {
 
 fn told(gateway: &ApiGateway) -> Vec<(String, String, String)> {
     let changed = gateway.status.iter().flat_map(|status| &status.changed);
-    // Another number each time.
+    // The API server allocates another port each time.
     changed
         .filter(|change| !change.path.ends_with("/nodePort"))
         .map(|change| (change.child.clone(), change.path.clone(), change.stored.clone()))
@@ -165,12 +166,12 @@ async fn events_of(world: &World, name: &str, reason: &str) -> Vec<String> {
     events.iter().filter(about).map(|event| event.note.clone().unwrap_or_default()).collect()
 }
 
-/// The versions of all children of a gateway: each write of one shows.
+/// The versions of all children of a gateway. Each write of a child changes its version.
 async fn generations(world: &World, name: &str) -> BTreeMap<&'static str, (Option<String>, Option<i64>)> {
     let mut all = BTreeMap::new();
     for kind in CHILDREN {
         let child = world.of_kind(kind).get_opt(name).await.unwrap();
-        // A Deployment's and a budget's version changes with its status.
+        // A status update changes the resourceVersion of a Deployment and of a PodDisruptionBudget.
         let spec = child.map(|child| {
             let by_version = matches!(kind, "Service" | "Ingress");
             (child.resource_version().filter(|_| by_version), child.metadata.generation)
@@ -204,7 +205,7 @@ async fn whatever_admission_makes_of_a_child_the_gateway_starts_and_says_once_wh
         assert!(status.contains(&told(&ready)[0].1), "{status}");
     }
 
-    // Neither a second look nor another operator writes what it would not get.
+    // Neither another reconcile nor another operator repeats a write that admission would change again.
     let mut before = BTreeMap::new();
     for name in &names {
         before.insert(*name, generations(&world, name).await);
@@ -218,7 +219,7 @@ async fn whatever_admission_makes_of_a_child_the_gateway_starts_and_says_once_wh
         assert_eq!(events_of(&world, name, "ChangedOnWrite").await.len(), 1, "{name}");
     }
 
-    // A change is rolled out, and is ready.
+    // A change of the spec is rolled out, and the gateway is ready.
     for name in &names {
         let patch = json!({ "spec": { "env": [{ "name": "A", "value": "b" }] } });
         let changed = world.patch(name, patch).await;
@@ -262,7 +263,7 @@ async fn what_was_added_to_a_child_when_it_was_created_stays_and_costs_no_second
     let deployment: Deployment = world.api().get("shop").await.unwrap();
     assert_eq!((deployment.metadata.generation, limits(&deployment).len()), (Some(1), 2));
 
-    // A repair brings back what is stored, and not what was sent.
+    // A repair restores the stored value, not the sent one.
     let edit = json!({ "spec": { "template": { "spec": { "hostNetwork": true } } } });
     world.patch_object::<Deployment>("shop", edit).await;
     let repaired = world
@@ -275,7 +276,7 @@ async fn what_was_added_to_a_child_when_it_was_created_stays_and_costs_no_second
         world.until_event("shop", "DriftRepaired").await;
         events_of(&world, "shop", "DriftRepaired").await
     };
-    assert!(notes[0].contains("/spec/template/spec/hostNetwork is put back"), "{notes:?}");
+    assert!(notes[0].contains("/spec/template/spec/hostNetwork was changed"), "{notes:?}");
 }
 
 #[tokio::test]
@@ -287,7 +288,7 @@ async fn a_policy_that_comes_under_a_running_fleet_lets_changes_restarts_and_sta
     world.until_ready_again(&started).await;
     let _policies = Policies::new(&world, &[changes("shop", "Deployment", &["UPDATE"], LIMITS)]).await;
 
-    // Whoever writes the child brings the policy to it. That is nobody's edit, and nothing is put right.
+    // A write by any client triggers the policy. That is not an edit by the client, so nothing is reverted.
     world.patch_object::<Deployment>("shop", json!({ "metadata": { "annotations": { "note": "mine" } } })).await;
     world.until_event("shop", "ChangedOnWrite").await;
     world.until_condition("shop", condition::READY, "True", "Started").await;
@@ -315,7 +316,7 @@ async fn a_policy_that_comes_under_a_running_fleet_lets_changes_restarts_and_sta
 const SELECTOR: &str = r#"[JSONPatch{op: "add", path: "/spec/selector/matchLabels/team", value: "shop"},
     JSONPatch{op: "add", path: "/spec/template/metadata/labels/team", value: "shop"}]"#;
 
-/// A selector cannot be changed: a Deployment of another is deleted to be made anew.
+/// A selector is immutable: to change it, the operator would delete and recreate the Deployment.
 #[tokio::test]
 async fn a_label_that_admission_adds_to_a_selector_costs_no_deployment_that_serves() {
     let world = World::new("selected").await;
@@ -339,6 +340,40 @@ async fn a_label_that_admission_adds_to_a_selector_costs_no_deployment_that_serv
     assert_eq!(uid(&after), uid(&before));
     let pod = after.spec.unwrap().template.spec.unwrap();
     assert_eq!(pod.containers[0].image.as_deref(), Some("acme/gateway:3"));
+}
+
+/// Garbage collection deletes only objects with an owner reference.
+#[tokio::test]
+async fn a_child_whose_owner_admission_removes_is_warned_of_and_goes_with_a_stop() {
+    const DISOWNED: &str = r#"has(object.metadata.ownerReferences)
+        ? [JSONPatch{op: "remove", path: "/metadata/ownerReferences"}] : []"#;
+    let world = World::new("disowned").await;
+    let _policies = Policies::new(&world, &[changes("shop", "Service", &["CREATE"], DISOWNED)]).await;
+    let _operator = world.operator();
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
+    world.until_started("shop").await;
+    let told = events_of(&world, "shop", "ChangedOnWrite").await;
+    let warned = "Without the owner reference the Service outlives the gateway";
+    assert!(told.iter().any(|told| told.contains(warned)), "{told:?}");
+    world.patch("shop", json!({ "spec": { "state": "Stopped" } })).await;
+    world.until_phase("shop", Phase::Stopped, State::Stopped).await;
+    world.until_nothing_is_left().await;
+}
+
+/// There are no pods, so no pod is the cause.
+#[tokio::test]
+async fn a_deployment_that_admission_pauses_is_told_as_that_and_one_that_is_made_anew_is_not_paused() {
+    const PAUSED: &str = r#"[JSONPatch{op: "add", path: "/spec/paused", value: true}]"#;
+    let world = World::new("paused").await;
+    let policies = Policies::new(&world, &[changes("shop", "Deployment", ANY, PAUSED)]).await;
+    let _operator = world.operator();
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "60s" }))).await;
+    world.until_condition("shop", condition::RECONCILING, "True", "DeploymentPaused").await;
+    policies.lift().await;
+    world.patch("shop", json!({ "spec": { "state": "Stopped" } })).await;
+    world.until_phase("shop", Phase::Stopped, State::Stopped).await;
+    world.patch("shop", json!({ "spec": { "state": "Running" } })).await;
+    world.until_started("shop").await;
 }
 
 #[tokio::test]
@@ -368,7 +403,7 @@ async fn fifty_gateways_whose_children_admission_changes_are_quiet_and_a_restart
     operator.end();
     let before = Requests::read(&world.client).await;
     let _operator = world.operator();
-    // The newest comes last, and has no child.
+    // The newest gateway is listed last, and has no children.
     world.apply(&gateway("later", json!({ "image": "acme/gateway:1", "state": "Stopped" }))).await;
     world.until_condition("later", condition::READY, "True", "Stopped").await;
     let counted = Requests::settle(&world.client).await.since(&before);
@@ -379,7 +414,7 @@ async fn fifty_gateways_whose_children_admission_changes_are_quiet_and_a_restart
     }
 }
 
-/// Another controller that wants something else, and answers each repair.
+/// Another controller wants another value and responds to each repair.
 #[tokio::test]
 async fn a_child_that_another_controller_changes_each_time_is_written_ever_more_seldom_and_named() {
     let world = World::audited("contested").await;
@@ -387,8 +422,9 @@ async fn a_child_that_another_controller_changes_each_time_is_written_ever_more_
     world.apply(&whole("shop", &world.namespace)).await;
     let started = world.until_started("shop").await;
     world.until_ready_again(&started).await;
-    let is_repair = |noted: &&Noted| !noted.operator.is_empty() && noted.is_write() && noted.resource == "services";
-    let repairs = || noted(&world.cluster, &world.namespace).iter().filter(is_repair).count();
+    let is_repair =
+        |noted: &&AuditEntry| !noted.operator.is_empty() && noted.is_write() && noted.resource == "services";
+    let repairs = || audit_entries(&world.cluster, &world.namespace).iter().filter(is_repair).count();
     let before = repairs();
     let rival = rival(&world);
 
@@ -396,7 +432,7 @@ async fn a_child_that_another_controller_changes_each_time_is_written_ever_more_
     let status = contested.status.as_ref().unwrap();
     let said_of = find(&status.conditions, condition::READY).unwrap();
     assert_eq!(said_of.status, "False");
-    let words = "the Service is changed again each time it is put right, last by rival: /spec/sessionAffinity. ";
+    let words = "another client (rival) changes the Service each time the operator reverts it: /spec/sessionAffinity. ";
     assert!(said_of.message.starts_with(words), "{}", said_of.message);
     assert!(is_true(&contested, condition::AVAILABLE), "what serves goes on");
     let field = &status.contested[0];
@@ -408,7 +444,7 @@ async fn a_child_that_another_controller_changes_each_time_is_written_ever_more_
     let stuck = said(&world, &["get", "--stuck"]).await.stdout;
     assert!(stuck.contains("shop") && stuck.contains("Contested"), "{stuck}");
 
-    // A change that is asked does not wait for the contest.
+    // A requested change does not wait for the backoff of the repairs.
     let changed = world.patch("shop", json!({ "spec": { "image": "acme/gateway:2" } })).await;
     world
         .until("shop", "the change rolled out", |now: &Deployment| {
@@ -418,12 +454,12 @@ async fn a_child_that_another_controller_changes_each_time_is_written_ever_more_
         .await;
     assert!(repairs() - before <= 10, "{} writes", repairs() - before);
 
-    // Once it is left alone it is put right, and is ready.
+    // Once the other controller ends, its change is reverted, and the gateway is ready.
     rival.abort();
     world.until_ready_again(&changed).await;
 }
 
-/// Sets what it wants each time it is put right.
+/// Sets its own value after each repair.
 fn rival(world: &World) -> tokio::task::JoinHandle<()> {
     let services: Api<Service> = world.api();
     tokio::spawn(async move {

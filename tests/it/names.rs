@@ -1,4 +1,4 @@
-//! A name or a host that somebody else has is never taken from them.
+//! The operator never takes a name or a host from another owner.
 
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
@@ -8,10 +8,10 @@ use serde_json::json;
 use crate::harness::{World, gateway, is_true, path};
 
 #[tokio::test]
-async fn a_strangers_object_is_left_alone_and_the_gateway_starts_when_it_goes() {
+async fn a_foreign_object_is_left_alone_and_the_gateway_starts_when_it_goes() {
     let world = World::new("name").await;
-    let stranger = json!({ "metadata": { "name": "shop" }, "spec": { "ports": [{ "port": 9999 }] } });
-    let theirs: Service = world.create(stranger).await;
+    let foreign = json!({ "metadata": { "name": "shop" }, "spec": { "ports": [{ "port": 9999 }] } });
+    let theirs: Service = world.create(foreign).await;
     let _operator = world.operator();
     world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
 
@@ -32,10 +32,10 @@ async fn a_strangers_object_is_left_alone_and_the_gateway_starts_when_it_goes() 
 }
 
 #[tokio::test]
-async fn deleting_a_gateway_that_never_began_leaves_the_stranger_in_peace() {
+async fn deleting_a_gateway_that_never_began_leaves_the_foreign_object_alone() {
     let world = World::new("peace").await;
-    let stranger = json!({ "metadata": { "name": "shop" }, "spec": { "ports": [{ "port": 9999 }] } });
-    let theirs: Service = world.create(stranger).await;
+    let foreign = json!({ "metadata": { "name": "shop" }, "spec": { "ports": [{ "port": 9999 }] } });
+    let theirs: Service = world.create(foreign).await;
     let _operator = world.operator();
     world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
     world.until_condition("shop", condition::STALLED, "True", "NameTaken").await;
@@ -111,7 +111,7 @@ async fn an_operator_of_a_shard_works_on_its_own_gateways_and_respects_the_other
 
     world.until_condition("mine", condition::STALLED, "True", "HostTaken").await;
     world.patch("theirs", json!({ "spec": { "state": "Stopped", "host": null } })).await;
-    // Nobody works on the other shard now, so its claim stands and its gateway is left as it is.
+    // No operator reconciles the other shard now, so its claim stays and its gateway does not change.
     world.patch("mine", json!({ "spec": { "host": "mine.shard.example.com" } })).await;
     world.until_started("mine").await;
     assert_eq!(world.gateway("theirs").await.status.unwrap().phase, Some(Phase::Started));

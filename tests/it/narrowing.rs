@@ -1,5 +1,5 @@
-//! Whoever runs the operator narrows what gateways may ask for, and a namespace narrows it further: what is not allowed does not
-//! begin, and what serves already is left as it is.
+//! The operator restricts gateways, and a namespace restricts them further: a gateway that is not allowed does not
+//! start, and running pods stay unchanged.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
@@ -27,7 +27,7 @@ async fn until_not_allowed(world: &World, name: &str) -> ApiGateway {
     world.until_condition(name, condition::STALLED, "True", "NotAllowed").await
 }
 
-/// Changes the gateway `shop`, and waits until the operator has looked at that.
+/// Changes the gateway `shop`, and waits until the operator has observed the change.
 async fn until_seen(world: &World, patch: Value) -> ApiGateway {
     let generation = world.patch("shop", patch).await.metadata.generation;
     let seen = |shop: &ApiGateway| shop.status.as_ref().unwrap().observed_generation == generation;
@@ -58,7 +58,7 @@ async fn what_operator_or_namespace_do_not_allow_begins_no_attempt_and_starts_on
             "label",
             json!({ "image": image, "nodeSelector": { "node-role.kubernetes.io/control-plane": "" } }),
             "spec.nodeSelector \"node-role.kubernetes.io/control-plane=\"",
-            "the operator's flag --allowed-node-labels allows none",
+            "the operator flag --allowed-node-labels allows none",
         ),
         (
             "spread",
@@ -67,11 +67,11 @@ async fn what_operator_or_namespace_do_not_allow_begins_no_attempt_and_starts_on
             "--allowed-node-labels",
         ),
         (
-            // The namespace allows what the operator does not.
+            // The namespace allows what the operator does not allow.
             "taint",
             json!({ "image": image, "tolerations": [{ "key": "node-role.kubernetes.io/control-plane", "operator": "Exists" }] }),
             "spec.tolerations[0] \"node-role.kubernetes.io/control-plane\"",
-            "the operator's flag --allowed-tolerations allows only pool",
+            "the operator flag --allowed-tolerations allows only pool",
         ),
         (
             "all",
@@ -95,12 +95,15 @@ async fn what_operator_or_namespace_do_not_allow_begins_no_attempt_and_starts_on
 
     let fits = world.until_started("fits").await;
     let begins = &fits.status.unwrap().history[0];
-    assert!(begins.message.contains("it may take 2m"), "the default is no longer than what is allowed: {begins:?}");
+    assert!(begins.message.contains("its deadline is 2m"), "the default is no longer than what is allowed: {begins:?}");
     for (name, _, asked, allowed) in &cases {
         let held = until_not_allowed(&world, name).await;
         assert_eq!(path(&held), ["Created/Running NotAllowed"], "{name}");
         let told = message(&held, condition::STALLED);
-        assert!(told.contains(asked) && told.contains(allowed) && told.contains("ask who runs the cluster"), "{told}");
+        assert!(
+            told.contains(asked) && told.contains(allowed) && told.contains("ask the cluster administrator"),
+            "{told}"
+        );
         assert_eq!(held.status.unwrap().attempt, None, "{name}");
     }
     let class = world.until_condition("class", condition::STALLED, "True", "IngressClassNotAllowed").await;
@@ -113,11 +116,11 @@ async fn what_operator_or_namespace_do_not_allow_begins_no_attempt_and_starts_on
     for name in ["image", "class"] {
         assert_eq!(path(&world.until_started(name).await)[1..], STARTED[..], "{name}");
     }
-    // What cannot be read allows nothing; what is corrected goes on.
+    // An invalid annotation allows nothing. A corrected one takes effect.
     annotate(&world, json!({ "max-replicas": "three" })).await;
     let told = world
         .until("many", "the annotation's fault", |many: &ApiGateway| {
-            message(many, condition::STALLED).contains("is not valid")
+            message(many, condition::STALLED).contains("is invalid")
         })
         .await;
     assert!(message(&told, condition::STALLED).contains("phasegate.dev/max-replicas"));
@@ -142,9 +145,10 @@ async fn a_gateway_that_serves_keeps_its_pods_when_its_namespace_narrows_and_goe
     annotate(&world, json!({ "allowed-image-prefixes": "ghcr.io/acme" })).await;
     let told = until_not_allowed(&world, "shop").await;
     assert!(is_true(&told, condition::AVAILABLE));
-    assert!(message(&told, condition::READY).contains("the pods are left as they are"));
+    assert!(message(&told, condition::READY).contains("the running pods are unchanged"));
 
-    // Another image, more replicas and a restart are asked, and wait. What is repaired then shows that they were looked at.
+    // A new image, more replicas and a restart are requested, and wait. The repaired Service shows that they were
+    // observed.
     world.patch("shop", restart("now")).await;
     until_seen(&world, json!({ "spec": { "image": "acme/gateway:2", "replicas": 2 } })).await;
     world.patch_object::<Service>("shop", json!({ "spec": { "sessionAffinity": "ClientIP" } })).await;
@@ -168,7 +172,7 @@ async fn a_gateway_that_serves_keeps_its_pods_when_its_namespace_narrows_and_goe
     let image = spec.template.spec.unwrap().containers[0].image.clone();
     assert_eq!((spec.replicas, image.as_deref()), (Some(2), Some("acme/gateway:2")));
 
-    // It is stopped as ever, whatever is allowed.
+    // A stop always works, whatever is allowed.
     annotate(&world, json!({ "allowed-image-prefixes": "none" })).await;
     until_not_allowed(&world, "shop").await;
     world.patch("shop", json!({ "spec": { "state": "Stopped" } })).await;

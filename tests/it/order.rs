@@ -1,5 +1,5 @@
-//! The rooms stand in one order: a folder imports only what stands before it, and no files of one import each other in
-//! a circle.
+//! The source folders have an order: a folder imports only folders before it, and the files of a folder have no import
+//! cycle.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use syn::{Attribute, ItemMod, ItemUse, UseTree};
 use crate::contract::sources;
 use crate::harness::root;
 
-/// The pure ones are folders of core/src, the others of src.
-const ORDER: [&str; 12] = [
-    "parse", "shown", "api", "children", "decide", "queue", "metrics", "cluster", "cache", "registry", "control",
-    "service",
+/// Folders of core/src come first, folders of src follow.
+const ORDER: [&str; 13] = [
+    "parse", "secrets", "shown", "api", "children", "decide", "queue", "metrics", "cluster", "cache", "registry",
+    "control", "service",
 ];
 
-/// A module's path from its crate on: `control::watch::wake`.
+/// A module's path in its crate: `control::watch::requeue`.
 type Module = Vec<String>;
 type Imports = BTreeMap<Module, BTreeSet<Module>>;
 
@@ -44,7 +44,7 @@ fn files_of(base: &str) -> Vec<(Module, PathBuf)> {
     found.into_iter().map(|file| (module(file.strip_prefix(&base).unwrap()), file)).collect()
 }
 
-/// What each module imports. One that lies in both crates imports what its two files do.
+/// The imports of each module. A module of both crates has the imports of both files.
 fn imports_of(files: &[(Module, PathBuf)]) -> Imports {
     let modules: BTreeSet<Module> = files.iter().map(|(module, _)| module.clone()).collect();
     let mut imports = Imports::new();
@@ -89,12 +89,12 @@ fn module(file: &Path) -> Module {
     names.into_iter().filter(|name| name != "mod").collect()
 }
 
-/// A module and what is in it are one thing.
+/// Whether neither module contains the other. A module and its content count as one.
 fn apart(a: &Module, b: &Module) -> bool {
     !a.starts_with(b) && !b.starts_with(a)
 }
 
-/// Whether imports lead from a module to another.
+/// Whether a chain of imports leads from one module to another.
 fn leads_to(imports: &Imports, from: &Module, goal: &Module) -> bool {
     let (mut seen, mut todo) = (BTreeSet::new(), vec![from]);
     while let Some(module) = todo.pop() {
@@ -120,7 +120,7 @@ fn offences(imports: &Imports, order: &[&str]) -> Vec<String> {
     found
 }
 
-/// The modules that a source imports, tests left out.
+/// The modules that a source imports, without tests.
 fn imported(module: &Module, source: &str, modules: &BTreeSet<Module>) -> BTreeSet<Module> {
     let mut paths = Paths::default();
     paths.visit_file(&syn::parse_file(source).unwrap());
@@ -133,7 +133,7 @@ fn imported(module: &Module, source: &str, modules: &BTreeSet<Module>) -> BTreeS
             _ => [module, names.as_slice()].concat(),
         }
     });
-    // What is not a module of its own is in the longest one that is named.
+    // An item belongs to the module with the longest matching path.
     let named = |names: Module| modules.iter().filter(|other| names.starts_with(other)).max_by_key(|one| one.len());
     absolute.filter_map(named).filter(|other| *other != module).cloned().collect()
 }

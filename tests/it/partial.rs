@@ -1,4 +1,4 @@
-//! A start of which only a part comes up in time: whoever serves is not stopped.
+//! The pods that serve are not stopped when a start is only partly available at its deadline.
 
 use k8s_openapi::api::core::v1::ResourceQuota;
 use phasegate::api::{ApiGateway, Environment, Phase, Reason, State, condition};
@@ -15,7 +15,7 @@ const TIMED_OUT: [&str; 4] = [
     "Stopped/Stopped Stopped",
 ];
 
-/// Four pods are asked for, and the namespace has room for three.
+/// The gateway requests four pods, and the namespace's quota allows three.
 async fn three_of_four(world: &World) {
     world.quota("room", json!({ "pods": "3" })).await;
     world.create::<Environment>(environment("dev", "shop", Some("dev.partial.example.com"))).await;
@@ -41,7 +41,7 @@ async fn a_start_with_pods_that_serve_is_not_stopped_at_its_deadline_and_complet
     let failure = status.last_failure.unwrap();
     assert_eq!((failure.reason, failure.attempt), (Reason::QuotaExceeded, 1));
     let words = message(&shop, condition::READY);
-    assert!(words.contains("the pods that are available go on serving") && words.contains("exceeded quota"), "{words}");
+    assert!(words.contains("the available pods keep serving") && words.contains("exceeded quota"), "{words}");
     assert_eq!(status.url.as_deref(), Some("http://partial.example.com/"));
     world.until::<Environment>("dev", "active", is_active).await;
     let events = world.until_event("shop", "StartDeadlineExceeded").await;
@@ -52,7 +52,7 @@ async fn a_start_with_pods_that_serve_is_not_stopped_at_its_deadline_and_complet
     let waited = said(&world, &["wait", "shop", "--for", "available", "--timeout", "5s"]).await;
     let words = waited.failed(2);
     assert!(
-        words.contains("serves, but its start was not complete within its deadline: the namespace's quota"),
+        words.contains("serves, but its start did not complete within its deadline: the namespace's quota"),
         "{words}"
     );
     let stuck = said(&world, &["get", "--stuck"]).await.ok();

@@ -1,4 +1,4 @@
-//! The roles of deploy/rbac: every verb in them is used, and nothing dangerous is in them.
+//! The operator uses every verb of the roles in deploy/rbac, and the roles grant nothing dangerous.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -17,11 +17,12 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Ro
 use kube::Api;
 use kube::api::{ListParams, PostParams};
 use phasegate::api::{Environment, Phase, State, condition};
+use phasegate::children::{self, HttpRoute};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::harness::cluster::{REGISTRY_ACCOUNT_LABEL, RUN_LABEL, operator_account, operator_namespace, run_id};
-use crate::harness::{STARTED, World, environment, gateway, message, path};
+use crate::harness::{STARTED, World, environment, gateway, gateway_api, message, path};
 
 /// API group, resource (with its subresource) and verb.
 pub type Permission = (String, String, String);
@@ -30,7 +31,7 @@ fn permission(group: &str, resource: &str, verb: &str) -> Permission {
     (group.to_owned(), resource.to_owned(), verb.to_owned())
 }
 
-/// The rules that deploy/rbac has given to the operator of this run.
+/// The rules that deploy/rbac grants to the operator of this run.
 async fn rules(world: &World) -> Vec<PolicyRule> {
     rules_of(world, &format!("{RUN_LABEL}={},!{REGISTRY_ACCOUNT_LABEL}", run_id())).await
 }
@@ -58,18 +59,19 @@ pub fn permissions(rules: &[PolicyRule]) -> Vec<Permission> {
     all
 }
 
-/// One rule for each permission but the one that is taken away.
+/// One rule for each permission except the removed one.
 pub fn without(all: &[Permission], taken: Option<&Permission>) -> Vec<Value> {
     let kept = all.iter().filter(|permission| Some(*permission) != taken);
     kept.map(|(group, resource, verb)| json!({ "apiGroups": [group], "resources": [resource], "verbs": [verb] }))
         .collect()
 }
 
-/// A ServiceAccount with these rules, in its own namespace and, for Namespaces, in the cluster.
+/// A ServiceAccount with these rules: in its own namespace and, for Namespaces, in the cluster.
 pub async fn account(world: &World, rules: Vec<Value>) -> PathBuf {
     let name = world.namespace.as_str();
-    let (cluster, own): (Vec<Value>, Vec<Value>) =
-        rules.into_iter().partition(|rule| rule["resources"] == json!(["namespaces"]));
+    let (cluster, own): (Vec<Value>, Vec<Value>) = rules
+        .into_iter()
+        .partition(|rule| [json!(["namespaces"]), json!(["customresourcedefinitions"])].contains(&rule["resources"]));
     let subjects = json!([{ "kind": "ServiceAccount", "name": "operator", "namespace": name }]);
     let metadata = json!({ "metadata": { "name": name, "labels": { RUN_LABEL: run_id() } } });
     let with = |more: Value| {
@@ -108,7 +110,7 @@ pub async fn account(world: &World, rules: Vec<Value>) -> PathBuf {
     path
 }
 
-/// What the API server refused, as its audit log says. A request is in the log before it is answered.
+/// The requests that the API server denied, from its audit log. A request is in the log before its response is sent.
 #[derive(Clone)]
 pub struct Denials {
     log: PathBuf,
@@ -134,7 +136,7 @@ impl Denials {
         Self { log, users }
     }
 
-    /// All that a user was refused until now.
+    /// All permissions that a user has been denied so far.
     pub fn of(&self, user: &str) -> BTreeSet<Permission> {
         let lines = BufReader::new(File::open(&self.log).unwrap()).lines();
         let denials = lines.filter_map(|line| denial(&line.unwrap()));
@@ -146,8 +148,8 @@ impl Denials {
     }
 }
 
-/// Who lacked what, if a request was refused for that. Owner references are judged by an admission
-/// plugin, which asks for a permission other than that for the request itself.
+/// The user and the missing permission, if that is why a request was denied. An admission plugin checks owner
+/// references, and requires another permission than the request itself.
 fn denial(line: &str) -> Option<(String, Permission)> {
     if !line.contains("\"code\":403") {
         return None;
@@ -161,7 +163,7 @@ fn denial(line: &str) -> Option<(String, Permission)> {
     } else if message.contains("cannot set an ownerRef on a resource you can't delete") {
         (group, resource, "delete".to_owned())
     } else if text("/verb") == "patch" && message.contains("cannot create resource") {
-        // What is not there is created by applying it.
+        // Server-side apply creates an object that does not exist.
         (group, resource, "create".to_owned())
     } else {
         if let Some(subresource) = entry.pointer("/objectRef/subresource").and_then(Value::as_str) {
@@ -172,14 +174,18 @@ fn denial(line: &str) -> Option<(String, Permission)> {
     Some((text("/user/username"), missing))
 }
 
-/// Everything that an operator does: start, repair, report what it cannot read, stop.
+/// Does everything that an operator does: start, repair, report an unreadable object, stop.
 async fn everything(world: &World) {
-    // Its pod's status does not say what is wrong, so its Events are read, a while later.
+    // The pod's status does not have the cause, so the operator reads the pod's Events, a while later.
     let unready = json!({ "image": "acme/never-ready-probe:1", "startDeadline": "12s" });
     world.apply(&gateway("unready", unready)).await;
     let host = format!("{}.example.com", world.namespace);
     world.create::<Environment>(environment("dev", "shop", Some(&format!("dev.{host}")))).await;
-    let spec = json!({ "image": "acme/gateway:1", "replicas": 2, "host": host, "tls": { "secretName": "shop-tls" } });
+    let spec = json!({
+        "image": "acme/gateway:1", "replicas": 2, "host": host, "tls": { "secretName": "shop-tls" },
+        "exposure": "Both", "parentRefs": [{ "name": "public" }],
+    });
+    let _controller = world.accepts_routes();
     world.apply(&gateway("shop", spec)).await;
     world.until_started("shop").await;
 
@@ -187,17 +193,20 @@ async fn everything(world: &World) {
     world.patch_object::<Service>("shop", json!({ "metadata": { "ownerReferences": null } })).await;
     world.patch_object::<Ingress>("shop", json!({ "spec": { "tls": null } })).await;
     world.patch_object::<PodDisruptionBudget>("shop", json!({ "spec": { "maxUnavailable": "50%" } })).await;
+    world.patch_object::<HttpRoute>("shop", json!({ "spec": { "hostnames": ["theirs.example.com"] } })).await;
     let repaired = "what is desired";
     world.until("shop", repaired, |object: &Deployment| object.spec.as_ref().unwrap().replicas == Some(2)).await;
     world.until("shop", repaired, |object: &Service| object.metadata.owner_references.is_some()).await;
     world.until("shop", repaired, |object: &Ingress| object.spec.as_ref().unwrap().tls.is_some()).await;
+    let routes = |route: &HttpRoute| children::hostnames(route).any(|other| other == host);
+    world.until("shop", repaired, routes).await;
     let budget = |object: &PodDisruptionBudget| {
         let spec = serde_json::to_value(&object.spec).unwrap();
         spec["maxUnavailable"] == json!(1)
     };
     world.until("shop", repaired, budget).await;
 
-    // A time that the API server's date format allows and no clock knows.
+    // A time that is valid in the API server's date format, but out of range.
     let never = "9999-12-31T23:59:59.000000-23:59";
     world.apply(&gateway("garbled", json!({ "image": "acme/gateway:1", "state": "Stopped" }))).await;
     world.until_phase("garbled", Phase::Stopped, State::Stopped).await;
@@ -215,7 +224,7 @@ async fn everything(world: &World) {
     world.until_phase("shop", Phase::Stopped, State::Stopped).await;
 }
 
-/// Runs an operator that may do `all` but what is taken away, and returns what it was refused.
+/// Runs an operator with `all` permissions except the removed one, and returns the permissions that it was denied.
 async fn refused(all: &[Permission], taken: Option<&Permission>, mut denials: Denials) -> BTreeSet<Permission> {
     let world = World::audited("verbs").await;
     let account = account(&world, without(all, taken)).await;
@@ -225,12 +234,13 @@ async fn refused(all: &[Permission], taken: Option<&Permission>, mut denials: De
         () = everything(&world) => {}
         () = denials.first_of(&user) => {}
     }
-    // It gives up its Lease, which is a permission, too.
+    // The operator releases its Lease when it ends, which needs a permission too.
     operator.end();
     denials.of(&user)
 }
 
-/// Takes nothing away, and then each of these permissions in turn, so many at once: what was refused is what was taken.
+/// Removes no permission, then each of these in turn, `at_once` in parallel. The denied permission must be the removed
+/// one.
 pub async fn assert_each_is_missed<'a, F>(
     permissions: &[&'a Permission],
     at_once: usize,
@@ -250,12 +260,14 @@ pub async fn assert_each_is_missed<'a, F>(
 
 #[tokio::test]
 async fn every_permission_is_used_and_no_other_is_missed() {
+    let _held = gateway_api::of_audited_cluster().await;
     let world = World::audited("roles").await;
+    world.install_gateway_api().await;
     let all = permissions(&rules(&world).await);
     assert!(all.len() > 40, "{all:?}");
     let denials = Denials::follow(world.cluster.audit_log());
 
-    // As many at once as two cores bear.
+    // As many in parallel as two cores can run.
     assert_each_is_missed(&all.iter().collect::<Vec<_>>(), 6, |taken| refused(&all, taken, denials.clone())).await;
 }
 
@@ -286,7 +298,24 @@ async fn a_permission_that_a_write_lacks_is_named_and_holds_the_clock_until_it_i
     assert_eq!(path(&world.until_started("shop").await), STARTED);
 }
 
-/// What an operator could use to become somebody else, or to read what is not its business.
+#[tokio::test]
+async fn an_operator_that_may_not_look_for_routes_says_so_to_who_asks_for_one_and_works_for_all_others() {
+    let world = World::audited("no-routes").await;
+    let all = permissions(&rules(&world).await);
+    let taken = permission("apiextensions.k8s.io", "customresourcedefinitions", "list");
+    let kubeconfig = account(&world, without(&all, Some(&taken))).await;
+    let shop = json!({ "image": "acme/gateway:1", "host": "a.no-routes.example.com", "exposure": "HTTPRoute" });
+    world.apply(&gateway("shop", shop)).await;
+    let _operator = world.operator_as(&kubeconfig, &[]);
+    world.apply(&gateway("plain", json!({ "image": "acme/gateway:1", "host": "b.no-routes.example.com" }))).await;
+
+    let told = world.until_condition("shop", condition::STALLED, "True", "ExposureUnsupported").await;
+    let words = message(&told, condition::READY);
+    assert!(words.contains("the operator may not read them") && words.contains("deploy/rbac"), "{words}");
+    world.until_started("plain").await;
+}
+
+/// Permissions that would let an operator impersonate other users or read unrelated data.
 const DANGEROUS: [(&str, &str); 18] = [
     ("", "secrets"),
     ("", "configmaps"),
@@ -315,7 +344,8 @@ async fn no_role_has_a_wildcard_or_says_anything_of_what_is_dangerous() {
     for (group, resource, verb) in permissions(&rules) {
         let named = format!("{verb} {group}/{resource}");
         assert!(![&group, &resource, &verb].contains(&&"*".to_owned()), "{named}");
-        assert!(!DANGEROUS.contains(&(group.as_str(), resource.as_str())), "{named}");
+        let is_of_routes = resource == "customresourcedefinitions" && ["list", "watch"].contains(&verb.as_str());
+        assert!(is_of_routes || !DANGEROUS.contains(&(group.as_str(), resource.as_str())), "{named}");
         assert!(
             !["escalate", "bind", "impersonate", "patch", "deletecollection"].contains(&verb.as_str())
                 || resource.ends_with("/status"),
@@ -323,6 +353,11 @@ async fn no_role_has_a_wildcard_or_says_anything_of_what_is_dangerous() {
         );
     }
     assert!(rules.iter().all(|rule| rule.non_resource_urls.is_none()));
+    let of_definitions =
+        |rule: &&PolicyRule| rule.resources.iter().flatten().any(|of| of == "customresourcedefinitions");
+    let named: Vec<_> =
+        rules.iter().filter(of_definitions).flat_map(|rule| rule.resource_names.iter().flatten()).collect();
+    assert_eq!(named, ["httproutes.gateway.networking.k8s.io"], "no definition but that of HTTPRoutes");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What is in the pod: what others add to it, what its node does to it, and what a probe did.
+//! The status reports what admission adds to a pod, what its node does to it, and which probes fail.
 
 use futures::future::join_all;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -8,10 +8,10 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use phasegate::api::{ApiGateway, Phase, Reason, State, condition};
 use serde_json::{Value, json};
 
-use crate::harness::{Does, Health, Policies, Policy, World, eventually, gateway, message, restart};
+use crate::harness::{Health, Policies, Policy, PolicyEffect, World, eventually, gateway, message, restart};
 use crate::plugin::said;
 
-/// A value as CEL writes it. Maps and lists of values of several types want each marked.
+/// A value in CEL syntax. In maps and lists with values of several types, each value needs `dyn()`.
 fn cel(value: &Value) -> String {
     match value {
         Value::Object(fields) => {
@@ -29,11 +29,11 @@ fn cel(value: &Value) -> String {
 /// A policy that adds a value to the pods of one gateway.
 async fn adds<'a>(world: &'a World, of_gateway: &str, path: &str, value: &Value) -> Policies<'a> {
     let patches = format!("[JSONPatch{{op: \"add\", path: {path:?}, value: {}}}]", cel(value));
-    let does = Does::Changes(&patches);
+    let does = PolicyEffect::Changes(&patches);
     Policies::new(world, &[Policy { of: of_gateway, resource: "/pods", operations: &["CREATE"], does }]).await
 }
 
-/// A container that somebody's webhook adds.
+/// A container that a webhook injects.
 fn injected(name: &str, restart_policy: Option<&str>) -> Value {
     let security = json!({ "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] }, "runAsNonRoot": true,
         "seccompProfile": { "type": "RuntimeDefault" } });
@@ -44,7 +44,7 @@ fn injected(name: &str, restart_policy: Option<&str>) -> Value {
     container
 }
 
-/// The pods of a gateway with this image, once there are so many that its node has looked at.
+/// The pods of a gateway with this image, once there are `count` whose node has reported a status.
 async fn pods(world: &World, gateway: &str, image: &str, count: usize) -> Vec<Pod> {
     let of_gateway = ListParams::default().labels(&format!("phasegate.dev/gateway={gateway}"));
     let is_wanted = |pod: &Pod| {
@@ -66,13 +66,13 @@ pub async fn pod_of(world: &World, gateway: &str, image: &str) -> String {
 const SERVES: &str = "acme/gateway:1";
 pub const NEVER_READY: &str = "acme/never-ready:1";
 
-/// Writes what a kubelet would into a pod's status.
+/// Writes a pod's status as a kubelet does.
 pub async fn says(world: &World, pod: &str, status: Value) {
     let patch = Patch::Strategic(json!({ "status": status }));
     world.api::<Pod>().patch_status(pod, &PatchParams::default(), &patch).await.unwrap();
 }
 
-/// What a kubelet tells of a container.
+/// Creates a kubelet's Event for a container.
 pub async fn tells(world: &World, pod: &str, path: &str, reason: &str, words: &str) {
     let type_ = if reason == "Killing" { "Normal" } else { "Warning" };
     let object = json!({ "kind": "Pod", "namespace": world.namespace, "name": pod, "fieldPath": path });
@@ -100,7 +100,7 @@ fn unready(reason: &str) -> Value {
     json!([{ "type": "Ready", "status": "False", "reason": reason, "lastTransitionTime": THEN }])
 }
 
-/// What somebody adds to the pods of a gateway, and what is told of it.
+/// What admission adds to the pods of a gateway, and what the operator reports.
 struct Added {
     name: &'static str,
     path: &'static str,
@@ -134,7 +134,7 @@ fn added() -> Vec<Added> {
             words: &[
                 "pod gated-",
                 "scheduling gate \"example.com/hold\", not in the spec, is removed",
-                "who runs the cluster",
+                "the cluster administrator",
             ],
         },
         Added {
@@ -143,7 +143,7 @@ fn added() -> Vec<Added> {
             value: json!("nobody"),
             status: None,
             reason: Reason::Unschedulable,
-            words: &["pod unclaimed-", "its scheduler \"nobody\", not in the spec, has not looked at it"],
+            words: &["pod unclaimed-", "scheduler \"nobody\", not in the spec, has not processed it"],
         },
         Added {
             name: "detached",
@@ -151,7 +151,7 @@ fn added() -> Vec<Added> {
             value: json!([{ "conditionType": "example.com/attached" }]),
             status: Some(json!({ "conditions": gated, "containerStatuses": [running("gateway", true, LATER)] })),
             reason: Reason::ReadinessGatesNotReady,
-            words: &["pod detached-", "its readiness gate \"example.com/attached\" is not: Draining: 1 target left"],
+            words: &["pod detached-", "readiness gate \"example.com/attached\" is not: Draining: 1 target left"],
         },
         Added {
             name: "waiting",
@@ -161,7 +161,8 @@ fn added() -> Vec<Added> {
             reason: Reason::ContainersNotInitialized,
             words: &[
                 "pod waiting-",
-                "container wait-for-db, which is not in the spec: it has been running since 2026-01-02T03:04:51Z and does not finish",
+                "container wait-for-db, which is not in the spec: it has run since 2026-01-02T03:04:51Z and does not \
+                 finish",
             ],
         },
         Added {
@@ -211,7 +212,7 @@ async fn what_others_add_to_a_pod_and_that_holds_it_up_is_named_before_the_deadl
     join_all(added().iter().map(|added| is_told(&world, added))).await;
 }
 
-/// Its containers end with exit codes of their own, and the pod is there for as long as its Deployment is.
+/// Its containers end with exit codes of their own, and the pod exists for as long as its Deployment.
 #[tokio::test]
 async fn a_pod_that_its_node_shut_down_is_no_crash_and_beside_a_gateway_that_serves_it_is_nothing() {
     let world = World::new("shut-down").await;
@@ -230,7 +231,7 @@ async fn a_pod_that_its_node_shut_down_is_no_crash_and_beside_a_gateway_that_ser
     says(&world, &litter, ended()).await;
     let all = pods(&world, "shop", SERVES, 3).await;
     world.until_condition("shop", condition::READY, "True", "Started").await;
-    // It is there while the others go and come.
+    // It remains while the others are deleted and recreated.
     for pod in all.iter().map(ResourceExt::name_any).filter(|pod| *pod != litter) {
         world.api::<Pod>().delete(&pod, &DeleteParams::default()).await.unwrap();
         world.until_gone::<Pod>(&pod).await;
@@ -250,10 +251,10 @@ async fn a_pod_that_its_node_shut_down_is_no_crash_and_beside_a_gateway_that_ser
     let late = world.until_condition("late", condition::RECONCILING, "True", "NodeFailed").await;
     let told = message(&late, condition::RECONCILING);
     let node = world.api::<Pod>().get(&pod).await.unwrap().spec.unwrap().node_name.unwrap();
-    assert!(told.starts_with(&format!("pod {pod}: its node {node} gave it up: Terminated: {words}")), "{told}");
+    assert!(told.starts_with(&format!("pod {pod}: its node {node} terminated it: Terminated: {words}")), "{told}");
 }
 
-/// As a real kubelet leaves it: the program ended itself when it was told to.
+/// The state that a real kubelet leaves: the program handled the signal and ended with its own exit code.
 async fn is_killed_by_its_liveness_probe(world: &World, pod: &str, code: i32) {
     let refused = "Liveness probe failed: dial tcp 10.244.0.9:9999: connect: connection refused";
     tells(world, pod, GATEWAY, "Unhealthy", refused).await;
@@ -280,14 +281,14 @@ async fn what_a_probe_ended_is_told_by_the_probe_in_a_start_and_in_a_rollout() {
         let told = world.until_condition(name, condition::RECONCILING, "True", "ReadinessFailing").await;
         let told = message(&told, condition::RECONCILING);
         let expected =
-            format!("pod {pod}: its node ended it since its probe failed: nothing listens on spec.port 9999: ");
+            format!("pod {pod}: the kubelet killed it because its probe failed: nothing listens on spec.port 9999: ");
         assert!(told.starts_with(&expected), "{told}");
         let events = world.until_event(name, "ReadinessFailing").await;
         assert!(!events.contains(&"Warning CrashLoop".to_owned()), "{events:?}");
     }
 }
 
-/// The simulated program listens after 20 seconds.
+/// The simulated program begins to listen after 20 seconds.
 #[tokio::test]
 async fn a_healthy_start_within_its_usual_time_is_no_failure_and_says_what_it_waits_for() {
     let world = World::new("slow").await;
@@ -315,12 +316,13 @@ async fn a_node_that_dies_in_a_rollout_is_named_where_no_pod_serves() {
     world.patch("shop", json!({ "spec": { "image": NEVER_READY } })).await;
     pods(&world, "shop", NEVER_READY, 1).await;
     let old = pods(&world, "shop", SERVES, 1).await.swap_remove(0);
-    // The containers are ready as far as their node could say; who watches over nodes says that the pod is not.
+    // The containers are ready in the kubelet's last report. The node controller sets the pod's Ready condition to
+    // False.
     says(&world, &old.name_any(), json!({ "conditions": [{ "type": "Ready", "status": "False" }] })).await;
     let told = world.until_condition("shop", condition::RECONCILING, "True", "NodeFailed").await;
     let told = message(&told, condition::RECONCILING);
     let node = old.spec.as_ref().unwrap().node_name.as_ref().unwrap();
-    let expected = format!("pod {}: its node {node} does not answer; no pod serves.", old.name_any());
+    let expected = format!("pod {}: its node {node} does not respond; no pod serves.", old.name_any());
     assert!(told.starts_with(&expected), "{told}");
 }
 
@@ -334,14 +336,14 @@ async fn a_quota_that_counts_what_the_spec_does_not_say_asks_for_it() {
     let told = message(&told, condition::RECONCILING);
     assert!(told.contains("failed quota: small: must specify"), "{told}");
     let hint =
-        "Set spec.resources.limits.memory and spec.resources.requests.cpu: the namespace's ResourceQuota counts that.";
+        "Set spec.resources.limits.memory and spec.resources.requests.cpu: the namespace's ResourceQuota requires it.";
     assert!(told.ends_with(hint), "{told}");
     let resources = json!({ "limits": { "memory": "64Mi" }, "requests": { "cpu": "10m" } });
     world.patch("shop", json!({ "spec": { "resources": resources } })).await;
     world.until_started("shop").await;
 }
 
-/// Between a Deployment and its pods is a ReplicaSet, which others count and refuse as well.
+/// Between a Deployment and its pods is a ReplicaSet. Quotas count it, and admission can deny it.
 #[tokio::test]
 async fn a_replica_set_that_is_refused_is_told_as_pods_are_and_the_start_goes_on() {
     let world = World::new("replicasets").await;
@@ -350,7 +352,7 @@ async fn a_replica_set_that_is_refused_is_told_as_pods_are_and_the_start_goes_on
         of: "refused",
         resource: "apps/replicasets",
         operations: &["CREATE"],
-        does: Does::Refuses("false", "no replica sets on Fridays"),
+        does: PolicyEffect::Refuses("false", "no replica sets on Fridays"),
     };
     let _policy = Policies::new(&world, &[of_refused]).await;
     let _operator = world.operator();
@@ -371,7 +373,7 @@ async fn a_replica_set_that_is_refused_is_told_as_pods_are_and_the_start_goes_on
     world.until_started("counted").await;
 }
 
-/// As a scheduler binds it in the moment in which a node dies.
+/// The state after a scheduler binds a pod at the moment at which the node dies.
 #[tokio::test]
 async fn a_pod_that_its_node_does_not_take_up_names_the_node() {
     let world = World::new("untaken").await;
@@ -380,7 +382,7 @@ async fn a_pod_that_its_node_does_not_take_up_names_the_node() {
     world.apply(&gateway("shop", json!({ "image": SERVES, "startDeadline": "20s" }))).await;
     let told = world.until_condition("shop", condition::RECONCILING, "True", "NodeFailed").await;
     let words = message(&told, condition::RECONCILING);
-    assert!(words.starts_with("pod shop-") && words.contains("its node ghost has not taken it up"), "{words}");
+    assert!(words.starts_with("pod shop-") && words.contains("its node ghost has not started it"), "{words}");
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! deploy/policy: an ApiGateway names only Secrets and ConfigMaps that its author may read, and nobody forges what the operator
-//! writes into metadata.
+//! The policies of deploy/policy allow an ApiGateway only Secrets and ConfigMaps that its author may read, and protect
+//! the operator's metadata from forgery.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{World, eventually, gateway, root, run};
 
-/// A namespace of a cluster that has the policies, and people who may write gateways there.
+/// A namespace of a cluster with the policies, and users who may write gateways in it.
 struct Tenancy {
     world: World,
 }
@@ -53,7 +53,7 @@ impl Tenancy {
         self.allow(name, &[user], rule).await;
     }
 
-    /// The gateways as this person sees them.
+    /// A client for gateways as this user.
     async fn of(&self, user: &str) -> Api<ApiGateway> {
         let kubeconfig = kube::config::Kubeconfig::read_from(&self.world.cluster.kubeconfig).unwrap();
         let mut config = Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.unwrap();
@@ -61,7 +61,7 @@ impl Tenancy {
         Api::namespaced(Client::try_from(config).unwrap(), &self.world.namespace)
     }
 
-    /// Whether this person may create such a gateway: nothing, or the API server's words.
+    /// Creates a gateway as this user, as a dry run. Returns the API server's message if it refuses.
     async fn create(&self, user: &str, spec: &Value) -> Result<(), String> {
         let object = serde_json::from_value(gateway("shop", spec.clone())).unwrap();
         let dry = PostParams { dry_run: true, ..PostParams::default() };
@@ -72,7 +72,7 @@ impl Tenancy {
         }
     }
 
-    /// Whether this person may change the spec of a gateway so: nothing, or the API server's words. Nothing is changed.
+    /// Patches the spec of a gateway as this user, as a dry run. Returns the API server's message if it refuses.
     async fn patched(&self, user: &str, name: &str, spec: &Value) -> Result<(), String> {
         let dry = PatchParams { dry_run: true, ..PatchParams::default() };
         match self.of(user).await.patch(name, &dry, &Patch::Merge(json!({ "spec": spec }))).await {
@@ -82,7 +82,7 @@ impl Tenancy {
         }
     }
 
-    /// The same, where fields that `to` does not have go.
+    /// Like `patched`, and removes the fields of `from` that `to` does not have.
     async fn moved(&self, user: &str, name: &str, from: &Value, to: &Value) -> Result<(), String> {
         let mut spec = to.clone();
         for field in from.as_object().unwrap().keys() {
@@ -92,7 +92,7 @@ impl Tenancy {
         self.patched(user, name, &spec).await
     }
 
-    /// Policies and roles take effect a moment after they were written.
+    /// Waits until the policies are enforced: policies and roles take effect with a delay.
     async fn until_refused(&self) {
         for place in [places().remove(0), places().pop().unwrap()] {
             self.eventually("refused", async || {
@@ -108,7 +108,7 @@ impl Tenancy {
     }
 }
 
-/// A place where a gateway can name a Secret or ConfigMap called `inner`.
+/// A place where a gateway can reference the Secret or ConfigMap `inner`.
 struct Place {
     resource: &'static str,
     kind: &'static str,
@@ -164,8 +164,8 @@ async fn a_name_is_refused_wherever_it_stands_unless_its_author_may_get_that_one
         let namespace = &tenancy.world.namespace;
         let said = tenancy.create("tina", &spec).await.unwrap_err();
         let sentence = format!(
-            "{field}: you may not get {kind} inner in namespace {namespace}; name one that you may read, or have \
-             somebody who may read it name it"
+            "{field}: you may not get {kind} inner in namespace {namespace}; use a {kind} that you may read, or ask \
+             an author who may read it"
         );
         assert!(said.ends_with(&sentence), "{field}: {said}");
         tenancy
@@ -185,7 +185,7 @@ async fn who_changes_something_else_needs_no_secret_and_who_adds_a_name_does() {
     let world = &tenancy.world;
     let _operator = world.operator();
     world.apply(&gateway("shop", with_secrets(2))).await;
-    // The operator's writes of the status are not hindered.
+    // The policies do not refuse the operator's writes of the status.
     world.until_started("shop").await;
 
     let theirs = tenancy.of("colleague").await;
@@ -193,27 +193,34 @@ async fn who_changes_something_else_needs_no_secret_and_who_adds_a_name_does() {
     let params = PatchParams::default();
     theirs.patch("shop", &params, &merge(json!({ "spec": { "replicas": 2 } }))).await.unwrap();
     theirs.patch_scale("shop", &params, &merge(json!({ "spec": { "replicas": 1 } }))).await.unwrap();
-    let moved = json!({ "spec": { "env": with_secrets(1)["env"], "envFrom": [{ "secretRef": { "name": "s1" } }] } });
+    let mut again = with_secrets(1)["env"].clone();
+    again[0]["name"] = json!("AGAIN");
+    let moved = json!({ "spec": { "env": again } });
     theirs.patch("shop", &params, &merge(moved)).await.unwrap();
     let added = json!({ "spec": { "envFrom": [{ "secretRef": { "name": "another" } }] } });
     let error = theirs.patch("shop", &params, &merge(added)).await.unwrap_err();
     assert!(error.to_string().contains("spec.envFrom.secretRef: you may not get Secret another"), "{error}");
 }
 
-/// The names of [`places`] for Secrets, in their order.
-const MOVES: [&str; 5] = ["env", "envFrom", "volume", "pull", "tls"];
+/// The names of [`places`], in their order.
+const MOVES: [&str; 8] = ["env", "envFrom", "volume", "pull", "tls", "configEnv", "configEnvFrom", "configVolume"];
 
-/// What somebody may do who may not read the Secret: where it is named, and where it may be named instead.
-const MAY_MOVE: [(&str, &[&str]); 5] = [
-    ("env", &["env", "envFrom", "volume"]),
+/// Where a user without read access may move a reference to a Secret or ConfigMap: the old place, and the allowed new
+/// ones.
+const MAY_MOVE: [(&str, &[&str]); 8] = [
+    // A reference to one key gives no access to the other keys.
+    ("env", &["env"]),
     ("envFrom", &["env", "envFrom", "volume"]),
     ("volume", &["env", "envFrom", "volume"]),
     ("pull", &["pull", "tls"]),
     ("tls", &["pull", "tls"]),
+    ("configEnv", &["configEnv"]),
+    ("configEnvFrom", &["configEnv", "configEnvFrom", "configVolume"]),
+    ("configVolume", &["configEnv", "configEnvFrom", "configVolume"]),
 ];
 
 #[tokio::test]
-async fn a_secret_moves_only_between_places_that_the_same_eyes_see() {
+async fn a_secret_or_config_map_moves_only_between_places_that_the_same_eyes_see() {
     let tenancy = Tenancy::new("moves").await;
     let places = places();
     let place = |name: &str| &places[MOVES.iter().position(|known| *known == name).unwrap()];
@@ -225,12 +232,22 @@ async fn a_secret_moves_only_between_places_that_the_same_eyes_see() {
             if allowed.contains(&to) {
                 assert_eq!(said, Ok(()), "{from} to {to}");
             } else {
-                let sentence = format!("{}: you may not get Secret inner in namespace", place(to).field);
+                let sentence = format!("{}: you may not get {} inner in namespace", place(to).field, place(to).kind);
                 assert!(said.as_ref().is_err_and(|said| said.contains(&sentence)), "{from} to {to}: {said:?}");
             }
         }
     }
-    // A name that stays where it was hides no second mention of it.
+    for (reference, kind, one, all) in
+        [("secretKeyRef", "Secret", "env", "volume"), ("configMapKeyRef", "ConfigMap", "configenv", "configvolume")]
+    {
+        let key = json!({ reference: { "name": "inner", "key": "admin" } });
+        let another = json!({ "env": [{ "name": "DB", "valueFrom": key }] });
+        let said = tenancy.patched("colleague", one, &another).await.unwrap_err();
+        let sentence = format!("spec.env[DB].valueFrom.{reference}: you may not get {kind} inner");
+        assert!(said.contains(&sentence), "{said}");
+        assert_eq!(tenancy.patched("colleague", all, &another).await, Ok(()), "it is seen there");
+    }
+    // An unchanged reference does not hide a second reference to the same Secret.
     let both = json!({ "envFrom": [{ "secretRef": { "name": "inner" } }] });
     let said = tenancy.patched("colleague", "pull", &both).await.unwrap_err();
     assert!(said.contains("spec.envFrom.secretRef: you may not get Secret inner"), "{said}");
@@ -249,7 +266,10 @@ async fn ten_new_names_are_checked_at_a_time_and_any_number_for_who_may_get_all(
     tenancy.eventually("ten allowed", async || tenancy.create("reader", &with_secrets(10)).await.is_ok()).await;
     let said = tenancy.create("reader", &with_secrets(11)).await.unwrap_err();
     assert!(said.contains("spec names 11 Secrets that it did not name before"), "{said}");
-    // Ten that are allowed do not hide one that is not.
+    let keys = |i| json!({ "name": format!("E{i}"), "valueFrom": { "secretKeyRef": { "name": "s0", "key": format!("k{i}") } } });
+    let one = json!({ "image": "acme/gateway:1", "env": (0..20).map(keys).collect::<Vec<_>>() });
+    assert_eq!(tenancy.create("reader", &one).await, Ok(()), "twenty keys of one");
+    // Allowed references do not hide one that is not allowed.
     let mut nine = with_secrets(9);
     nine["imagePullSecrets"] = json!([{ "name": "another" }]);
     let said = tenancy.create("reader", &nine).await.unwrap_err();
@@ -259,7 +279,7 @@ async fn ten_new_names_are_checked_at_a_time_and_any_number_for_who_may_get_all(
         .await;
 }
 
-/// What the operator writes into metadata, as a tenant would forge it, and where the refusal says it stands.
+/// The operator's metadata as a tenant would forge it, and the field that the refusal names.
 fn forged() -> [(Value, &'static str); 4] {
     [
         (
@@ -298,7 +318,7 @@ async fn what_the_operator_writes_into_metadata_nobody_else_does() {
         let mut made = with(&metadata);
         made.metadata.name = Some("other".to_owned());
         let refused = theirs.create(&dry, &made).await.unwrap_err().to_string();
-        assert!(refused.contains(field) && refused.contains("leave it as it is"), "{refused}");
+        assert!(refused.contains(field) && refused.contains("do not change it"), "{refused}");
         let patch = Patch::Merge(json!({ "metadata": metadata }));
         let refused = theirs.patch("shop", &params, &patch).await.unwrap_err().to_string();
         assert!(refused.contains(field), "{refused}");
@@ -308,7 +328,8 @@ async fn what_the_operator_writes_into_metadata_nobody_else_does() {
             })
             .await;
     }
-    // What is there already stays, but for the finalizer; and what is others' is theirs.
+    // Tenants cannot change or remove the operator's existing metadata, except the finalizer. They can write the
+    // metadata of other clients.
     for (metadata, _) in forged() {
         world.patch(&shop.metadata.name.clone().unwrap(), json!({ "metadata": metadata })).await;
     }
@@ -339,4 +360,38 @@ async fn what_the_operator_writes_into_metadata_nobody_else_does() {
             theirs.create(&dry, &environment).await.is_err_and(|error| error.to_string().contains("metadata.labels"))
         })
         .await;
+}
+
+#[tokio::test]
+async fn lists_of_the_metadata_have_an_end() {
+    let tenancy = Tenancy::new("lists").await;
+    let theirs = tenancy.of("tina").await;
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    let labels = |count: usize| -> Value {
+        (0..count).map(|number| (format!("example.com/{number}"), json!("x"))).collect::<serde_json::Map<_, _>>().into()
+    };
+    let finalizers = |count: usize| json!((0..count).map(|number| format!("example.com/{number}")).collect::<Vec<_>>());
+    let owners = |count: usize| {
+        let owner =
+            |number| json!({ "apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": format!("{number}") });
+        json!((0..count).map(owner).collect::<Vec<_>>())
+    };
+    let made = |field: &str, list: Value| -> ApiGateway {
+        let mut object = gateway("shop", json!({ "image": "acme/gateway:1", "state": "Stopped" }));
+        object["metadata"][field] = list;
+        serde_json::from_value(object).unwrap()
+    };
+    for (field, fits, too_many, sentence) in [
+        ("labels", labels(64), labels(65), "metadata.labels: an object may have at most 64 labels"),
+        ("finalizers", finalizers(16), finalizers(17), "metadata.finalizers: an object may have at most 16 finalizers"),
+        ("ownerReferences", owners(16), owners(17), "metadata.ownerReferences: an object may have at most 16 owners"),
+    ] {
+        tenancy
+            .eventually("refused with the field's name", async || {
+                let refused = theirs.create(&dry, &made(field, too_many.clone())).await;
+                refused.is_err_and(|error| error.to_string().contains(sentence))
+            })
+            .await;
+        theirs.create(&dry, &made(field, fits)).await.unwrap();
+    }
 }

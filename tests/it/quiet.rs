@@ -1,4 +1,4 @@
-//! A fleet to which nothing happens causes no request but watches.
+//! An idle fleet causes no requests except watches.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -37,7 +37,7 @@ async fn fifty_quiet_gateways_cause_no_read_and_no_write_for_a_minute() {
     assert_eq!(after.since(&before), BTreeMap::new());
 }
 
-/// Other components write too, but only the operator creates these kinds here, and only it puts ApiGateways.
+/// Other components write too, but only the operator creates these kinds here, and only it sends PUTs for ApiGateways.
 #[tokio::test]
 async fn a_start_costs_five_writes_one_event_and_no_read() {
     const GATEWAYS: u64 = 20;
@@ -47,7 +47,7 @@ async fn a_start_costs_five_writes_one_event_and_no_read() {
         let spec = json!({ "image": "acme/gateway:1", "host": format!("{name}.example.com") });
         world.apply(&gateway(name, spec)).await;
     };
-    // What the first of all costs is no part of a start: lists, and what other components have to get to know.
+    // Costs of the first gateway are not part of a start: lists, and what other components must discover.
     apply("first").await;
     world.until_event("first", "Started").await;
     let before = Requests::read(&world.client).await;
@@ -58,7 +58,7 @@ async fn a_start_costs_five_writes_one_event_and_no_read() {
         world.until_started(&format!("gw-{number}")).await;
     }
 
-    // Before this test itself asks for Events.
+    // Read the counts before this test itself requests Events.
     let counted = Requests::read(&world.client).await.since(&before);
 
     let count = |verb: &str, resource: &str| counted.get(&(verb.to_owned(), resource.to_owned())).copied().unwrap_or(0);
@@ -66,7 +66,7 @@ async fn a_start_costs_five_writes_one_event_and_no_read() {
     assert_eq!(count("POST", "deployments"), GATEWAYS);
     assert_eq!(count("POST", "services"), GATEWAYS);
     assert_eq!(count("POST", "ingresses"), GATEWAYS);
-    // The garbage collector asks once for each owner that it meets, and controllers for their own accounts.
+    // The garbage collector gets each new owner once, and controllers get their own ServiceAccounts.
     assert!(count("GET", "apigateways") <= GATEWAYS, "{counted:?}");
     let is_others =
         |verb: &str, resource: &str| verb == "GET" && ["apigateways", "serviceaccounts"].contains(&resource);

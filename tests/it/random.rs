@@ -1,5 +1,5 @@
-//! Whatever is done in whatever order, and whenever the operator is killed: in the end every
-//! gateway is as its last operations ask, nothing is left over, and every step on the way was legal.
+//! After random operations and operator kills, every gateway reaches the state that its last operations request,
+//! nothing is left over, and every transition was legal.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,13 +17,13 @@ use serde_json::{Value, json};
 
 use crate::harness::{Random, World, gateway, is_true};
 
-/// Gateways of a sequence, and what is done to each of them.
+/// The number of gateways in a sequence, and of operations on each of them.
 const GATEWAYS: usize = 10;
 const OPERATIONS: usize = 30;
-/// Hosts that they take from each other.
+/// The number of hosts that the gateways compete for.
 const HOSTS: usize = 4;
 
-/// Every legal step, written by hand: phase and state before, phase and state after.
+/// Every legal transition, written by hand: phase and state before, phase and state after.
 const LEGAL: &[(&str, &str)] = &[
     ("", "Created/Running"),
     ("", "Starting/Running"),
@@ -35,7 +35,7 @@ const LEGAL: &[(&str, &str)] = &[
     ("Starting/Restarting", "Starting/Restarting"),
     ("Starting/Running", "Started/Running"),
     ("Starting/Restarting", "Started/Running"),
-    // The deadline passed.
+    // The attempt timed out.
     ("Starting/Running", "Started/Stopped"),
     ("Starting/Restarting", "Started/Stopped"),
     // Cancelled.
@@ -49,13 +49,13 @@ const LEGAL: &[(&str, &str)] = &[
     ("Stopped/Stopped", "Starting/Running"),
 ];
 
-/// What the user last asked of one gateway.
+/// What the user last requested of one gateway.
 #[derive(Clone, Debug)]
 struct Asked {
     name: String,
     exists: bool,
     state: &'static str,
-    /// A version of an image that runs, or none: one that cannot be pulled.
+    /// The version of an image that runs. Without a version, the image cannot be pulled.
     version: Option<usize>,
     replicas: usize,
     host: Option<String>,
@@ -91,7 +91,7 @@ impl Asked {
                 "image": self.image(),
                 "replicas": self.replicas,
                 "suspend": self.suspend,
-                // What runs has all the time of a busy machine; what cannot run is given up soon.
+                // An image that runs has time to start on a busy machine. An image that cannot run times out soon.
                 "startDeadline": if self.version.is_some() { "3m" } else { "1s" },
             }),
         );
@@ -118,7 +118,7 @@ async fn delete(world: &World, asked: &mut Asked) {
     }
 }
 
-/// Deletes one of a gateway's children, if it is there.
+/// Deletes one of a gateway's children, if it exists.
 async fn delete_a_child(world: &World, name: &str, which: usize) {
     let params = DeleteParams::background();
     let deleted = match which {
@@ -133,7 +133,7 @@ async fn delete_a_child(world: &World, name: &str, which: usize) {
     }
 }
 
-/// One operation on one gateway; its name.
+/// Applies one random operation to one gateway. Returns the operation's name.
 async fn operate(world: &World, random: &mut Random, asked: &mut Asked, hosts: &str) -> &'static str {
     let done = match random.below(20) {
         0 => "apply the same",
@@ -202,7 +202,7 @@ async fn operate(world: &World, random: &mut Random, asked: &mut Asked, hosts: &
     done
 }
 
-/// How a gateway is to end.
+/// The final state of a gateway.
 #[derive(Clone, Copy, Debug)]
 enum End {
     Serving,
@@ -211,7 +211,7 @@ enum End {
     Deleted,
 }
 
-/// The last operations on one gateway: after them there is only one way that it can be.
+/// Applies the last operations to one gateway. After them, only one final state is possible.
 async fn finish(world: &World, asked: &mut Asked, end: End, hosts: &str) {
     asked.suspend = false;
     asked.host = Some(format!("{}.{hosts}", asked.name));
@@ -219,7 +219,7 @@ async fn finish(world: &World, asked: &mut Asked, end: End, hosts: &str) {
         End::Serving => {
             asked.state = "Running";
             asked.version = Some(1_000);
-            // For one that is held where it runs already.
+            // A gateway whose spec.state is already Running may have timed out. The retry starts it again.
             asked.retry += 1;
             apply(world, asked).await;
         }
@@ -228,7 +228,7 @@ async fn finish(world: &World, asked: &mut Asked, end: End, hosts: &str) {
             apply(world, asked).await;
         }
         End::GivenUp => {
-            // One that serves would go on with the pods that it has.
+            // A gateway that serves would keep its existing pods.
             asked.state = "Stopped";
             apply(world, asked).await;
             world.until_condition(&asked.name, condition::READY, "True", "Stopped").await;
@@ -240,7 +240,7 @@ async fn finish(world: &World, asked: &mut Asked, end: End, hosts: &str) {
     }
 }
 
-/// Waits until a gateway is as it is to end, and looks at what there is of it.
+/// Waits until a gateway reaches its final state, and checks its children.
 async fn judge(world: &World, asked: &Asked, end: End) {
     let name = asked.name.as_str();
     match end {
@@ -281,7 +281,7 @@ async fn judge(world: &World, asked: &Asked, end: End) {
     }
 }
 
-/// Waits until everything that is there belongs to a gateway that is to have it.
+/// Waits until every existing child belongs to a gateway that should have it.
 async fn until_no_orphan(world: &World, serving: &[&Asked]) {
     let params = ListParams::default();
     let pods: usize = serving.iter().map(|asked| asked.replicas).sum();
@@ -318,7 +318,7 @@ async fn until_no_orphan(world: &World, serving: &[&Asked]) {
     panic!("{}: orphans: {strays:?}", world.namespace);
 }
 
-/// The steps of a history that are not legal.
+/// The transitions of a history that are not legal.
 fn illegal(gateway: &ApiGateway) -> Vec<String> {
     let history = gateway.status.iter().flat_map(|status| &status.history);
     let mut before: Option<String> = None;
@@ -328,7 +328,7 @@ fn illegal(gateway: &ApiGateway) -> Vec<String> {
         let from = match (&before, &step.from) {
             (Some(before), _) => Some(before.as_str()),
             (None, None) => Some(""),
-            // The history is cut off before this step.
+            // The history is truncated before this transition.
             (None, Some(_)) => None,
         };
         let phase = from.map(|from| from.split('/').next().unwrap_or_default());
@@ -341,7 +341,7 @@ fn illegal(gateway: &ApiGateway) -> Vec<String> {
     illegal
 }
 
-/// Looks at every version of every gateway for as long as it runs; never ends.
+/// Checks every version of every gateway. Never returns.
 async fn watch_steps(world: &World) {
     let mut versions = Box::pin(watcher(world.api::<ApiGateway>(), watcher::Config::default()).touched_objects());
     while let Some(version) = versions.next().await {
@@ -375,7 +375,7 @@ async fn drive(world: &World, seed: u64) {
             operator.kill();
             operator = world.operator();
         }
-        // So that operations meet gateways at all points of their way.
+        // The pauses let operations hit gateways at every point of their lifecycle.
         let pause = u64::try_from(random.below(150)).unwrap();
         tokio::time::sleep(Duration::from_millis(pause)).await;
     }
@@ -394,7 +394,7 @@ async fn drive(world: &World, seed: u64) {
     let serving = |(asked, end)| matches!(end, &End::Serving).then_some(asked);
     let serving: Vec<&Asked> = fleet.iter().zip(&last).filter_map(serving).collect();
     until_no_orphan(world, &serving).await;
-    // Nobody names a shared host any more, so nobody holds one.
+    // No gateway requests a shared host any more, so no gateway holds one.
     for number in 0..HOSTS {
         let spec = json!({ "image": "acme/gateway:1", "host": format!("host-{number}.{hosts}") });
         world.apply(&gateway(&format!("heir-{number}"), spec)).await;
@@ -408,7 +408,7 @@ async fn drive(world: &World, seed: u64) {
     drop(operator);
 }
 
-/// `PHASEGATE_SEEDS=20` runs twenty, from `PHASEGATE_SEED` on.
+/// `PHASEGATE_SEEDS=20` runs twenty seeds, beginning with `PHASEGATE_SEED`.
 #[tokio::test]
 async fn random_operations_end_where_the_last_of_them_ask() {
     const AT_ONCE: usize = 4;

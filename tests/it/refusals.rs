@@ -1,4 +1,4 @@
-//! What the API server refuses before the operator ever sees it: the field and the sentence.
+//! The API server rejects invalid objects before the operator sees them, and names the field and the fault.
 
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::response::Status;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::harness::{World, gateway};
 use crate::plugin;
 
-/// A faulty object, what is said about it, and the same object without the fault.
+/// A faulty object, its field and message, and the same object without the fault.
 struct Row {
     fault: Value,
     field: &'static str,
@@ -21,7 +21,7 @@ fn row(fault: Value, field: &'static str, sentence: &'static str, mended: Value)
     Row { fault, field, sentence, mended }
 }
 
-/// A gateway whose spec is an image and these fields.
+/// A gateway with an image and these fields in its spec.
 fn with(fields: Value) -> Value {
     let mut spec = json!({ "image": "acme/gateway:1" });
     spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
@@ -45,7 +45,7 @@ fn variables(count: usize) -> Value {
     (0..count).map(|number| json!({ "name": format!("VARIABLE_{number}") })).collect()
 }
 
-/// Creates an object without keeping it, as `kubectl create --dry-run=server` does.
+/// Creates an object without storing it, as `kubectl create --dry-run=server` does.
 async fn create(world: &World, object: &Value) -> Result<DynamicObject, Error> {
     let resource = match object["kind"].as_str().unwrap() {
         "Environment" => ApiResource::erase::<Environment>(&()),
@@ -56,7 +56,7 @@ async fn create(world: &World, object: &Value) -> Result<DynamicObject, Error> {
     api.create(&params, &serde_json::from_value(object.clone()).unwrap()).await
 }
 
-/// The refusal of an object, as `field: sentence`, one for each cause.
+/// The causes of an object's rejection, each as `field: sentence`.
 fn causes<K: std::fmt::Debug>(answer: Result<K, Error>, object: &Value) -> Vec<String> {
     let status: Box<Status> = match answer {
         Err(Error::Api(status)) => status,
@@ -67,7 +67,7 @@ fn causes<K: std::fmt::Debug>(answer: Result<K, Error>, object: &Value) -> Vec<S
     causes.into_iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect()
 }
 
-/// What `kubectl phasegate validate` has against each object of a file, as `field: sentence`.
+/// The errors of `kubectl phasegate validate` for each object of a file, as `field: sentence`.
 fn offline_causes(test: &str, objects: &[&Value]) -> Vec<Vec<String>> {
     let documents: String = objects.iter().map(|object| format!("---\n{object}\n")).collect();
     let file = plugin::file(&format!("refused-{test}.yaml"), &documents);
@@ -82,14 +82,14 @@ fn offline_causes(test: &str, objects: &[&Value]) -> Vec<Vec<String>> {
     told.iter().map(causes).collect()
 }
 
-/// Asserts that each object is refused for the reason given, by the API server as by the plugin without it, which says the
-/// same; and that both accept it without the fault.
+/// Asserts that the API server and the offline plugin reject each object with the same message, and that both accept it
+/// without the fault.
 async fn each_is_refused(test: &str, rows: Vec<Row>) {
     let world = World::new(test).await;
     let offline = offline_causes(test, &rows.iter().flat_map(|row| [&row.fault, &row.mended]).collect::<Vec<_>>());
     for (Row { fault, field, sentence, mended }, offline) in rows.into_iter().zip(offline.chunks(2)) {
         let mut causes = causes(create(&world, &fault).await, &fault);
-        // That its rules were not asked, and what the scale subresource says of the same field.
+        // Drops the notice that the rules were not evaluated, and the scale subresource's error for the same field.
         causes.retain(|cause| !cause.starts_with("<nil>: ") && !cause.starts_with('.'));
         causes.sort();
         let mut said = offline[0].clone();
@@ -106,7 +106,7 @@ async fn each_is_refused(test: &str, rows: Vec<Row>) {
 #[tokio::test]
 async fn an_image_that_no_registry_can_have_is_refused() {
     const NO_REFERENCE: &str =
-        "image must be an image reference such as ghcr.io/acme/gateway:1.4, its registry and repository in lower case";
+        "image must be an image reference such as ghcr.io/acme/gateway:1.4, with registry and repository in lower case";
     let image = |image: &str| gateway("shop", json!({ "image": image }));
     each_is_refused(
         "images",
@@ -123,12 +123,14 @@ async fn an_image_that_no_registry_can_have_is_refused() {
 
 #[tokio::test]
 async fn a_host_that_is_more_or_less_than_a_name_is_refused() {
-    const NO_HOST: &str =
-        "host must be a lower-case DNS name such as shop.example.com: no IP address, and no scheme, port or path";
+    const NO_HOST: &str = "host must be a lower-case DNS name such as shop.example.com, without scheme, port or path, \
+                           and not an IP address";
+    const NUMBERED: &str = "host must not end with a number: clients parse such a name as an IP address";
     const RESERVED: &str =
-        "host must not be localhost or svc, or below one of them: machines and clusters use those names themselves";
+        "host must not be localhost or svc, or a subdomain of them: these names are for local and cluster use";
     let host = |host: &str| with(json!({ "host": host }));
     let refused = |fault: &str| row(host(fault), "spec.host", NO_HOST, host("shop.example.com"));
+    let numbered = |fault: &str| row(host(fault), "spec.host", NUMBERED, host("1.example.com"));
     let reserved = |fault: &str| row(host(fault), "spec.host", RESERVED, host("shop.example.com"));
     let of_environment = |host: &str| environment("dev", json!({ "gatewayRef": { "name": "shop" }, "host": host }));
     each_is_refused(
@@ -141,14 +143,19 @@ async fn a_host_that_is_more_or_less_than_a_name_is_refused() {
             refused("192.0.2.7"),
             refused("2001:db8::7"),
             refused("shop.*.example.com"),
+            refused("127.1"),
+            numbered("0x7f000001"),
+            numbered("*.1.2.3.4"),
+            numbered("shop.0x7f"),
             reserved("localhost"),
             reserved("*.localhost"),
             reserved("kubernetes.default.svc"),
+            row(of_environment("*.1.2.3.4"), "spec.host", NUMBERED, of_environment("dev.example.com")),
             row(of_environment("a.localhost"), "spec.host", RESERVED, of_environment("dev.example.com")),
             row(
                 environment("dev", json!({ "gatewayRef": { "name": "shop" }, "host": "https://dev.example.com" })),
                 "spec.host",
-                "host must be a lower-case DNS name such as dev.shop.example.com: no IP address, and no scheme, port or path",
+                "host must be a lower-case DNS name such as dev.shop.example.com, without scheme, port or path, and not an IP address",
                 environment("dev", json!({ "gatewayRef": { "name": "shop" }, "host": "dev.example.com" })),
             ),
         ],
@@ -191,7 +198,7 @@ async fn a_time_that_is_no_duration_is_refused() {
             late("-5m", NO_DEADLINE),
             late("300", NO_DEADLINE),
             late("", NO_DEADLINE),
-            // More than the API server can reckon with: it must not be its arithmetic that complains.
+            // More than the API server can calculate with: the error must not come from its arithmetic.
             late("9999999h", NO_DEADLINE),
             late("999999h999999h999999h", "Too long: may not be more than 20 bytes"),
             slow("0s", "backoff must be at least 1s"),
@@ -283,7 +290,8 @@ async fn too_many_or_equal_environment_variables_are_refused() {
     .await;
 }
 
-/// What keeps an API server computing for minutes is refused by its text alone, wherever a quantity stands.
+/// A quantity that would take the API server minutes to compute is rejected by its text alone, in every field with a
+/// quantity.
 #[tokio::test]
 async fn a_quantity_without_bounds_is_refused_wherever_it_stands() {
     const PATTERN: &str = "in body should match '^[+]?([0-9]{1,19}([.][0-9]{0,18})?|[.][0-9]{1,18})([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?$'";
@@ -344,11 +352,11 @@ async fn more_bytes_than_a_gateway_needs_are_refused_and_those_fit_that_people_u
         let limit = |number| (format!("{number:0>key$}"), json!(1));
         with(json!({ "resources": { "limits": (0..count).map(limit).collect::<serde_json::Map<_, _>>() } }))
     };
-    // A character may be four bytes.
+    // A character can have four bytes.
     let wide = |field: &str, count: usize| with(json!({ field: vec!["\u{1f980}".repeat(4096); count] }));
     let all_of_env =
-        "the values of env have at most 262144 bytes in all: keep what is larger in a ConfigMap or a Secret";
-    let all_of_args = "args have at most 65536 bytes in all";
+        "the values of env must have at most 262144 bytes in total: move larger values to a ConfigMap or a Secret";
+    let all_of_args = "args must have at most 65536 bytes in total";
     each_is_refused(
         "bytes",
         vec![
@@ -366,11 +374,11 @@ async fn more_bytes_than_a_gateway_needs_are_refused_and_those_fit_that_people_u
             row(
                 texts("command", 9, 8192),
                 "spec.command",
-                "command has at most 65536 bytes in all",
+                "command must have at most 65536 bytes in total",
                 texts("command", 64, 1024),
             ),
             row(labels(33, 5, 1), "spec.nodeSelector", "Too many: 33: must have at most 32 items", labels(32, 317, 63)),
-            row(labels(1, 318, 1), "spec.nodeSelector", "a key has at most 317 characters", labels(1, 317, 1)),
+            row(labels(1, 318, 1), "spec.nodeSelector", "a key must have at most 317 characters", labels(1, 317, 1)),
             row(labels(1, 1, 64), "spec.nodeSelector.0", "Too long: may not be more than 63 bytes", labels(1, 1, 63)),
             row(
                 toleration(318),
@@ -383,7 +391,7 @@ async fn more_bytes_than_a_gateway_needs_are_refused_and_those_fit_that_people_u
             row(
                 limits(1, 318),
                 "spec.resources.limits",
-                "the name of a resource has at most 317 characters",
+                "a resource name must have at most 317 characters",
                 limits(1, 317),
             ),
         ],
@@ -393,8 +401,8 @@ async fn more_bytes_than_a_gateway_needs_are_refused_and_those_fit_that_people_u
 
 #[tokio::test]
 async fn a_name_that_a_service_cannot_have_is_refused() {
-    const NO_LABEL: &str = "metadata.name must start with a lower-case letter, end with a letter or digit and hold only lower-case letters, digits and '-': the Service carries the same name";
-    const NO_LABEL_EITHER: &str = "metadata.name must start with a lower-case letter, end with a letter or digit and hold only lower-case letters, digits and '-'";
+    const NO_LABEL: &str = "metadata.name must start with a lower-case letter, end with a letter or digit and contain only lower-case letters, digits and '-': the Service has the same name";
+    const NO_LABEL_EITHER: &str = "metadata.name must start with a lower-case letter, end with a letter or digit and contain only lower-case letters, digits and '-'";
     let env = |name: &str| environment(name, json!({ "gatewayRef": { "name": "shop" } }));
     let long = "a".repeat(51);
     let fits = "a".repeat(50);
@@ -439,7 +447,7 @@ async fn a_path_that_leads_astray_or_nowhere_is_refused() {
             row(
                 with(json!({ "path": "/api" })),
                 "spec.host",
-                "path needs a host: without one no Ingress is made",
+                "path needs a host: without a host there is no Ingress",
                 path("/api"),
             ),
             row(tls(json!({})), "spec.host", "tls needs a host", tls(json!({ "host": "shop.example.com" }))),
@@ -450,7 +458,7 @@ async fn a_path_that_leads_astray_or_nowhere_is_refused() {
 
 #[tokio::test]
 async fn a_volume_that_is_not_exactly_one_thing_is_refused() {
-    const NOT_ONE: &str = "a volume is exactly one of configMap, secret and emptyDir";
+    const NOT_ONE: &str = "a volume must have exactly one of configMap, secret and emptyDir";
     const NO_NAME: &str = "a volume's name must be a DNS label other than tmp";
     const NO_MOUNT: &str = "mountPath must be an absolute path other than /tmp, without ':' or '..'";
     let volumes = |volumes: Value| with(json!({ "volumes": volumes }));

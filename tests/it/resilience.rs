@@ -1,4 +1,4 @@
-//! The operator can be away, or be killed at any moment.
+//! The operator recovers if it is down, or is killed at any moment.
 
 use std::time::Duration;
 
@@ -25,12 +25,12 @@ async fn fifty_gateways_created_while_the_operator_is_down_all_start_when_it_is_
     }
 }
 
-/// What is stored is what an operator leaves that is killed right after it wrote Starting:
-/// the phase, and no child. The deadline passes before it is back.
+/// The stored state is that of an operator that was killed right after it wrote Starting: the phase, and no child. The
+/// deadline passes before the operator is back.
 #[tokio::test]
 async fn a_start_interrupted_by_a_kill_gets_its_time_when_the_operator_is_back_after_the_deadline() {
     let world = World::new("resume").await;
-    // Nothing can be created here, so the operator is killed before any child exists.
+    // The quota denies Deployments, so the operator is killed before any child exists.
     world.quota("shut", json!({ "count/deployments.apps": "0" })).await;
     let mut operator = world.operator();
     world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "30s" }))).await;
@@ -38,7 +38,7 @@ async fn a_start_interrupted_by_a_kill_gets_its_time_when_the_operator_is_back_a
     operator.kill();
     assert_eq!(world.children().await, Vec::<String>::new());
     world.api::<k8s_openapi::api::core::v1::ResourceQuota>().delete("shut", &Default::default()).await.unwrap();
-    // The deadline is moved into the past instead of waited for.
+    // The test moves the deadline into the past and does not wait for it.
     let long_ago = starting.status.unwrap().attempt.unwrap().started_at.0 - Duration::from_secs(60);
     world.patch_status("shop", json!({ "status": { "attempt": { "startedAt": long_ago } } })).await;
 
@@ -51,8 +51,8 @@ async fn a_start_interrupted_by_a_kill_gets_its_time_when_the_operator_is_back_a
     assert!(events.contains(&"Normal Resumed".to_owned()), "{events:?}");
 }
 
-/// What is stored is what an operator leaves that is killed right after it gave an attempt up, before
-/// it began to remove anything. Meanwhile the user corrects the image.
+/// The stored state is that of an operator that was killed right after an attempt timed out, before it began to remove
+/// anything. Meanwhile the user corrects the image.
 #[tokio::test]
 async fn a_request_that_meets_a_timeout_starts_again_with_the_children_that_are_there() {
     let world = World::new("meets").await;
@@ -76,12 +76,12 @@ async fn a_request_that_meets_a_timeout_starts_again_with_the_children_that_are_
     assert_eq!(after.metadata.uid, before.metadata.uid);
 }
 
-/// `PHASEGATE_KILLS` and `PHASEGATE_BURST` ask for more than a sample.
+/// `PHASEGATE_KILLS` and `PHASEGATE_BURST` request more than a sample.
 fn asked_for(variable: &str, otherwise: usize) -> usize {
     std::env::var(variable).map_or(otherwise, |number| number.parse().unwrap())
 }
 
-/// A moment is random as a number of transitions that have happened when it comes. `PHASEGATE_SEED` repeats a run.
+/// A random moment is a random number of transitions before it. `PHASEGATE_SEED` repeats a run.
 #[tokio::test]
 async fn an_operator_killed_at_random_moments_of_a_burst_starts_every_gateway_once() {
     let (kills, gateways) = (asked_for("PHASEGATE_KILLS", 3), asked_for("PHASEGATE_BURST", 60));
@@ -100,7 +100,7 @@ async fn an_operator_killed_at_random_moments_of_a_burst_starts_every_gateway_on
 
     fleet.until_all_started_once().await;
     fleet.assert_children_are_theirs().await;
-    // Neither a child without a gateway nor a pod of a second ReplicaSet.
+    // There is no child without a gateway, and no pod of a second ReplicaSet.
     let children = world.children().await;
     for kind in ["Deployment", "Service", "Ingress", "ReplicaSet", "Pod"] {
         let found = children.iter().filter(|child| child.starts_with(&format!("{kind} "))).count();

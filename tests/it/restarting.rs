@@ -54,7 +54,8 @@ async fn the_state_restarts_once_when_it_turns_and_never_again_while_it_stays() 
     assert!(available.iter().all(|available| *available >= 1), "{available:?}");
     assert!(!pods(&world).await.iter().any(|pod| before.contains(pod)));
 
-    // A leftover is no request: not with another change, and not for another process.
+    // A spec.state that stays Restarting is not a new request, neither with another change nor for a new operator
+    // process.
     let changed = world.patch("shop", json!({ "spec": { "image": "acme/gateway:2" } })).await;
     world.until_ready_again(&changed).await;
     operator.kill();
@@ -63,7 +64,7 @@ async fn the_state_restarts_once_when_it_turns_and_never_again_while_it_stays() 
     let shop = world.until_ready_again(&changed).await;
     assert_eq!(path(&shop), [STARTED, RESTARTED].concat());
 
-    // Turning away and back is one.
+    // Setting spec.state to Running and back to Restarting is a new request.
     let changed = world.patch("shop", json!({ "spec": { "state": "Running" } })).await;
     let shop = world.until_ready_again(&changed).await;
     assert_eq!(path(&shop), [STARTED, RESTARTED].concat());
@@ -83,7 +84,7 @@ async fn a_gateway_created_as_restarting_is_started_and_not_restarted() {
 
     let shop = world.until_ready_again(&changed).await;
     assert_eq!(path(&shop), STARTED);
-    // Stopped and Restarting again is a start, too.
+    // Setting spec.state to Stopped and back to Restarting is a start, too.
     world.patch("shop", json!({ "spec": { "state": "Stopped" } })).await;
     world.until_phase("shop", Phase::Stopped, State::Stopped).await;
     world.patch("shop", json!({ "spec": { "state": "Restarting" } })).await;
@@ -114,7 +115,7 @@ async fn two_restarts_in_a_row_are_two_and_the_same_annotation_again_is_none() {
     assert_eq!((number(&first), number(&second), number(&shop)), (2, 3, 3));
 }
 
-/// The new pods need 20 seconds, so the second request comes while the first is at work.
+/// The new pods need 20 seconds, so the second request comes while the first restart is in progress.
 #[tokio::test]
 async fn a_restart_during_a_restart_is_another_attempt_and_the_pods_are_those_of_the_last_one() {
     let world = World::new("restart-again").await;
@@ -164,7 +165,7 @@ async fn a_restart_request_during_a_start_is_another_attempt_with_the_whole_dead
 async fn a_restart_of_a_timed_out_gateway_is_a_start() {
     let world = World::new("restart-timeout").await;
     let _operator = world.operator();
-    // The same spec: what it waits for comes from elsewhere.
+    // The spec does not change: the cause of the timeout is the quota.
     world.quota("shut", json!({ "count/services": "0" })).await;
     world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "10s" }))).await;
     let timed_out = world.until_phase("shop", Phase::Stopped, State::Stopped).await;
@@ -204,12 +205,12 @@ async fn a_restart_with_a_broken_image_leaves_the_old_pods_serving_until_the_ima
     assert!(events.contains(&"Warning RestartDeadlineExceeded".to_owned()), "{events:?}");
     let restarted = "phasegate_start_attempts_total{reason=\"RestartRequested\"} 1";
     let timed_out = "phasegate_start_timeouts_total{reason=\"ImagePullFailed\"} 1";
-    // It serves: nobody has to ask for it again.
+    // The gateway serves, so it needs no retry and is not counted.
     health.until("/metrics", 200, &[restarted, timed_out, "phasegate_gateways_given_up 0"]).await;
     let now = pods(&world).await;
     assert!(before.iter().all(|pod| now.contains(pod)), "{before:?} {now:?}");
 
-    // A retry is for those that do not serve.
+    // A retry affects only gateways that do not serve.
     world.patch("shop", json!({ "metadata": { "annotations": { "phasegate.dev/retry-requested-at": "now" } } })).await;
     let fixed = world.patch("shop", json!({ "spec": { "image": "acme/gateway:2" } })).await;
     let shop = world.until_ready_again(&fixed).await;
@@ -293,7 +294,7 @@ async fn a_retry_request_does_nothing_to_a_gateway_that_serves() {
 
     let retry = |value: &str| json!({ "metadata": { "annotations": { "phasegate.dev/retry-requested-at": value } } });
     world.patch("shop", retry("one")).await;
-    // What the operator does next has the annotation before its eyes.
+    // The reconcile of this change sees the annotation, too.
     let changed = world.patch("shop", json!({ "spec": { "replicas": 2 } })).await;
 
     let shop = world.until_ready_again(&changed).await;
@@ -302,7 +303,7 @@ async fn a_retry_request_does_nothing_to_a_gateway_that_serves() {
     assert!(before.iter().all(|pod| now.contains(pod)), "{before:?} {now:?}");
 }
 
-/// Waits until a gateway has been restarted so often, and serves.
+/// Waits until a gateway has this number of restarts, and is Ready.
 async fn until_restarted(world: &World, times: i64) -> ApiGateway {
     world
         .until("shop", &format!("restarted {times} times"), |shop: &ApiGateway| {
@@ -312,7 +313,7 @@ async fn until_restarted(world: &World, times: i64) -> ApiGateway {
         .await
 }
 
-/// The names of the pods that are not going away.
+/// The names of the pods that are not terminating.
 async fn pods(world: &World) -> Vec<String> {
     let pods = world.api::<Pod>().list(&ListParams::default()).await.unwrap();
     pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).map(ResourceExt::name_any).collect()

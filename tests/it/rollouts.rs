@@ -1,4 +1,4 @@
-//! A started gateway is changed by rolling its pods; it serves all the while.
+//! A change of a started gateway rolls its pods while it serves.
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{PodTemplateSpec, Service};
@@ -111,7 +111,7 @@ async fn the_deployments_progress_deadline_is_the_start_deadline_and_follows_it_
     world.until_ready_again(&changed).await;
     let second: Deployment = world.api().get("shop").await.unwrap();
     assert_eq!(progress(&second), Some(120));
-    // Absent: the operator's own.
+    // Without a value, the operator's default applies.
     let changed = world.patch("shop", json!({ "spec": { "startDeadline": null } })).await;
     let shop = world.until_ready_again(&changed).await;
     let third: Deployment = world.api().get("shop").await.unwrap();
@@ -135,7 +135,7 @@ async fn a_started_gateway_whose_pods_all_fail_is_unavailable_and_never_trips_th
     let lost = world.until_condition("shop", condition::AVAILABLE, "False", "Unavailable").await;
     assert!(!is_true(&lost, condition::READY));
     assert_eq!(lost.status.unwrap().ready_replicas, Some(0));
-    // Well past the deadline of the start, and for a process that never saw it serve.
+    // Well past the start deadline, also for a process that never saw the gateway serve.
     let began = started.status.unwrap().attempt.unwrap().started_at.0;
     let past = began + std::time::Duration::from_secs(8);
     let wait = std::time::Duration::try_from(past.duration_since(k8s_openapi::jiff::Timestamp::now()));
@@ -154,7 +154,7 @@ async fn a_started_gateway_whose_pods_all_fail_is_unavailable_and_never_trips_th
     world.until_condition("shop", condition::READY, "True", "Started").await;
 }
 
-/// The Deployment is made to look like one of an older operator, which rendered another template.
+/// The Deployment looks like one of an older operator, which rendered another template.
 #[tokio::test]
 async fn pods_of_an_older_renderer_are_left_alone_until_the_spec_changes() {
     let world = World::new("roll-older").await;
@@ -178,14 +178,14 @@ async fn pods_of_an_older_renderer_are_left_alone_until_the_spec_changes() {
 
     let _operator = world.operator();
 
-    // The Service that comes back shows that the operator has looked at this gateway.
+    // The recreated Service shows that the operator has reconciled this gateway.
     world.api::<Service>().delete("shop", &Default::default()).await.unwrap();
     world.until("shop", "a new Service", |new: &Service| new.metadata.uid != service.metadata.uid).await;
     world.until_condition("shop", condition::READY, "True", "Started").await;
     let kept: Deployment = world.api().get("shop").await.unwrap();
     assert_eq!((template(&kept), renderer(&kept)), (template(&older), Some("0")));
     assert_eq!(kept.metadata.generation, older.metadata.generation);
-    // Drift of such a Deployment is repaired all the same.
+    // Drift of such a Deployment is still reverted.
     world.patch_object::<Deployment>("shop", json!({ "spec": { "revisionHistoryLimit": 9 } })).await;
     let repaired = |deployment: &Deployment| deployment.spec.as_ref().unwrap().revision_history_limit == Some(3);
     let kept = world.until("shop", "repaired", repaired).await;
@@ -229,7 +229,7 @@ async fn pods_of_an_older_renderer_are_renewed_by_a_restart() {
     assert_eq!(renderer(&new), renderer(&current));
 }
 
-/// The ReplicaSets' names, and how many of their pods are available.
+/// The ReplicaSets' names, each with the number of its available pods.
 async fn replica_sets(world: &World) -> Vec<(String, i32)> {
     let sets = world.api::<ReplicaSet>().list(&ListParams::default()).await.unwrap();
     sets.into_iter()

@@ -1,10 +1,8 @@
-//! Every row of ARCHITECTURE.md's table of the machine is lived through by a test on a real
-//! control plane.
+//! Every row of the state machine's table in ARCHITECTURE.md has a test on a real control plane.
 
 use crate::harness::root;
 
-/// The rows' first two columns, in their order, each with the tests that live through it, as
-/// `module::function`.
+/// The first two columns of each row, in order, with the row's tests as `module::function`.
 const ROWS: &[(&str, &[&str])] = &[
     (
         "any | deletionTimestamp",
@@ -48,9 +46,9 @@ const ROWS: &[(&str, &[&str])] = &[
         &["narrowing::what_operator_or_namespace_do_not_allow_begins_no_attempt_and_starts_once_it_is_allowed"],
     ),
     (
-        "none, Created | host or name taken, registry away",
+        "none, Created | host or name taken, no HTTPRoute can be made, registry away",
         &[
-            "names::a_strangers_object_is_left_alone_and_the_gateway_starts_when_it_goes",
+            "names::a_foreign_object_is_left_alone_and_the_gateway_starts_when_it_goes",
             "names::the_second_gateway_on_a_host_waits_without_a_clock_until_the_first_goes",
             "hosts::of_two_gateways_racing_for_a_host_one_wins_and_the_other_starts_when_it_goes",
             "leftovers::a_gateway_whose_predecessor_is_not_collected_is_stalled_and_keeps_its_host",
@@ -66,7 +64,7 @@ const ROWS: &[(&str, &[&str])] = &[
     ),
     ("Starting | new start or restart request", &["timeout::a_request_during_a_start_gets_the_whole_deadline"]),
     (
-        "Starting | host or name taken",
+        "Starting | host or name taken, no HTTPRoute can be made",
         &["hosts::a_gateway_edited_onto_a_taken_host_while_it_starts_is_held_without_a_clock"],
     ),
     (
@@ -154,10 +152,10 @@ const ROWS: &[(&str, &[&str])] = &[
             "hosts::a_stopped_gateway_keeps_its_host_until_its_spec_drops_it",
         ],
     ),
-    ("unknown | any", &["strangers::an_unknown_phase_is_reported_and_nothing_is_done"]),
+    ("unknown | any", &["bad_objects::an_unknown_phase_is_reported_and_nothing_is_done"]),
 ];
 
-/// The rows of the table, header and rule left out.
+/// The rows of the table, without its header and rule.
 fn rows() -> Vec<String> {
     let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let (_, machine) = text.split_once("## The machine\n").expect("a chapter about the machine");
@@ -192,10 +190,10 @@ fn every_row_names_a_test_that_exists_and_runs() {
     }
 }
 
-/// Whether a function of a source is a test that runs whenever the tests do.
+/// Whether a function of a source is a test that always runs.
 fn runs(source: &str, function: &str) -> Result<(), &'static str> {
     let at = source.find(&format!("\nasync fn {function}(")).ok_or("there is no such function")?;
-    // A function's attributes and comments stand above it without an empty line.
+    // A function's attributes and comments are above it, without an empty line.
     let above: Vec<&str> = source[..=at].lines().rev().take_while(|line| !line.is_empty() && *line != "}").collect();
     let attributes: Vec<&str> = above.into_iter().filter(|line| !line.starts_with("//")).collect();
     if !attributes.iter().any(|line| line.starts_with("#[tokio::test")) {

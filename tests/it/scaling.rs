@@ -1,4 +1,4 @@
-//! Whoever scales a gateway does so on the gateway, from its first moment on.
+//! Users and autoscalers scale the ApiGateway instead of its Deployment, from its creation on.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -51,7 +51,7 @@ async fn an_autoscaler_on_the_gateway_scales_one_that_names_no_count() {
     let world = World::new("autoscaled").await;
     let _operator = world.operator();
     world.apply(&shop()).await;
-    // It needs no metrics to go up to its own minimum.
+    // The autoscaler needs no metrics to scale up to its minReplicas.
     let target = json!({ "apiVersion": "phasegate.dev/v1alpha1", "kind": "ApiGateway", "name": "shop" });
     let spec = json!({ "scaleTargetRef": target, "minReplicas": 2, "maxReplicas": 4 });
     world.create::<HorizontalPodAutoscaler>(json!({ "metadata": { "name": "shop" }, "spec": spec })).await;
@@ -65,7 +65,7 @@ async fn an_autoscaler_on_the_gateway_scales_one_that_names_no_count() {
         conditions.into_iter().any(|condition| condition.type_ == "AbleToScale" && condition.status == "True")
     };
     world.until("shop", "able to scale", able).await;
-    // Applied again from Git, where no count is, it keeps the autoscaler's.
+    // A gateway without replicas in Git keeps the autoscaler's value when it is applied again.
     world.apply(&shop_again()).await;
     assert_eq!(world.gateway("shop").await.spec.replicas, Some(2));
 }
@@ -98,7 +98,7 @@ async fn a_gateway_that_is_scaled_to_zero_says_so_and_wakes_up_when_it_is_scaled
 
     let shop = world.until_condition("shop", condition::AVAILABLE, "False", "ScaledToZero").await;
     for type_ in [condition::AVAILABLE, condition::READY] {
-        assert!(message(&shop, type_).starts_with("spec.replicas is 0, and no pod runs"), "{type_}: {shop:?}");
+        assert!(message(&shop, type_).starts_with("spec.replicas is 0, so no pod runs"), "{type_}: {shop:?}");
     }
     assert!(is_true(&shop, condition::READY) && !is_true(&shop, condition::STALLED));
     let status = said(&world, &["status", "shop"]).await.ok();
@@ -109,7 +109,7 @@ async fn a_gateway_that_is_scaled_to_zero_says_so_and_wakes_up_when_it_is_scaled
     assert_eq!(path(&shop), STARTED);
 }
 
-/// The Deployment is made to look like the last release's, whose count an autoscaler sets.
+/// The test changes the Deployment to that of the last release, with replicas that an autoscaler sets.
 #[tokio::test]
 async fn an_upgrade_neither_scales_nor_rolls_what_an_autoscaler_scales_on_the_deployment() {
     let world = World::new("scale-upgrade").await;
@@ -126,7 +126,7 @@ async fn an_upgrade_neither_scales_nor_rolls_what_an_autoscaler_scales_on_the_de
         deployments.patch("shop", &PatchParams::default(), &Patch::Merge(&released)).await.unwrap();
 
     let _operator = world.operator();
-    // What the operator tells of its children shows that it has looked.
+    // The gateway's status shows that the operator has reconciled its children.
     let four = |shop: &ApiGateway| is_true(shop, condition::READY);
     world.until("shop", "ready", four).await;
     let changed = world.patch("shop", json!({ "spec": { "image": "acme/gateway:2" } })).await;
@@ -135,14 +135,14 @@ async fn an_upgrade_neither_scales_nor_rolls_what_an_autoscaler_scales_on_the_de
     assert_eq!((rolled.spec.as_ref().unwrap().replicas, released.spec.unwrap().replicas), (Some(4), Some(4)));
     assert_eq!(rolled.metadata.generation, released.metadata.generation.map(|generation| generation + 1));
 
-    // The same autoscaler to zero, and its words.
+    // The same autoscaler scales to zero, and the message reports that.
     scale(&world, "deployment", "0");
     let shop = world.until_condition("shop", condition::AVAILABLE, "False", "ScaledToZero").await;
-    assert!(message(&shop, condition::READY).starts_with("somebody scaled the Deployment to 0"), "{shop:?}");
+    assert!(message(&shop, condition::READY).starts_with("the Deployment was scaled to 0"), "{shop:?}");
     scale(&world, "deployment", "3");
     world.until_condition("shop", condition::AVAILABLE, "True", "Started").await;
 
-    // The gateway's own count ends that.
+    // A count on the gateway overrides the one on the Deployment.
     scale(&world, "agw", "2");
     let deployment = until_count(&world, 2).await;
     assert!(deployment.annotations().contains_key(MARK));

@@ -1,4 +1,4 @@
-//! A cluster that stamps each write makes another object of it each time: what is written is never what is stored.
+//! A policy that stamps each write causes few writes, although the stored object always differs from the sent one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,15 +8,15 @@ use kube::api::{Patch, PatchParams};
 use phasegate::api::ApiGateway;
 use serde_json::json;
 
-use crate::harness::{Does, Policies, Policy, World, gateway, noted};
+use crate::harness::{Policies, Policy, PolicyEffect, World, audit_entries, gateway};
 
 const GATEWAYS: usize = 10;
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
-/// How many writes a child may cost in the first minute, and in the third.
+/// The maximum number of writes of a child in the first minute, and in the third.
 const FIRST: usize = 20;
 const THIRD: usize = 2;
 
-/// The version that a write met, in an annotation and in a field of the specification.
+/// The version before the write, in an annotation and in a field of the spec.
 const STAMP: &str = r#"[JSONPatch{op: "add", path: "/metadata/annotations/" + jsonpatch.escapeKey("field.example/seen"),
     value: has(object.metadata.resourceVersion) ? object.metadata.resourceVersion : "0"}]"#;
 const TOLERATION: &str = r#"[JSONPatch{op: "add", path: "/spec/template/spec/tolerations", value: [{"key": "seen",
@@ -25,10 +25,10 @@ const TYPE: &str = r#"[JSONPatch{op: "replace", path: "/spec/type", value: "Node
 const TLS: &str = r#"[JSONPatch{op: "add", path: "/spec/tls", value: [{"secretName":
     has(object.metadata.resourceVersion) ? "seen-" + object.metadata.resourceVersion : "seen"}]}]"#;
 
-/// When children were written by the operator, each by its resource and name, as the API server has noted it.
+/// The times at which the operator wrote children, by resource and name, from the API server's audit log.
 fn writes(world: &World) -> BTreeMap<(String, String), Vec<Timestamp>> {
     let mut writes = BTreeMap::<_, Vec<Timestamp>>::new();
-    for noted in noted(&world.cluster, &world.namespace) {
+    for noted in audit_entries(&world.cluster, &world.namespace) {
         if !noted.operator.is_empty() && noted.is_write() && noted.is_of_child() {
             writes.entry((noted.resource, noted.object)).or_default().push(noted.at);
         }
@@ -36,13 +36,13 @@ fn writes(world: &World) -> BTreeMap<(String, String), Vec<Timestamp>> {
     writes
 }
 
-/// How long a gateway took from its creation until it had started.
+/// The time from a gateway's creation until it had started.
 fn took(gateway: &ApiGateway) -> SignedDuration {
     let started = gateway.status.as_ref().unwrap().history.last().unwrap().at.0;
     started.duration_since(gateway.metadata.creation_timestamp.as_ref().unwrap().0)
 }
 
-/// `PHASEGATE_STAMPED` makes it last longer, in seconds: of three minutes the third has a bound of its own.
+/// `PHASEGATE_STAMPED` sets the duration in seconds. With three minutes, the third has its own limit.
 #[tokio::test]
 async fn a_policy_that_stamps_every_write_costs_few_writes_and_nobody_else_a_thing() {
     let seconds = std::env::var("PHASEGATE_STAMPED").map_or(20, |seconds| seconds.parse().unwrap());
@@ -54,7 +54,7 @@ async fn a_policy_that_stamps_every_write_costs_few_writes_and_nobody_else_a_thi
         of: "gw-",
         resource,
         operations: &["CREATE", "UPDATE"],
-        does: Does::Changes(patches),
+        does: PolicyEffect::Changes(patches),
     });
     let _policies = Policies::new(&world, &policies).await;
     let _operator = world.operator_with(&["--namespaces", &neighbour.namespace]);
@@ -72,7 +72,8 @@ async fn a_policy_that_stamps_every_write_costs_few_writes_and_nobody_else_a_thi
     for name in &names {
         let started = world.until_started(name).await;
         world.until_ready_again(&started).await;
-        // A foreign label is nobody's business, but the write is stamped, and so is what puts it right.
+        // The operator ignores a foreign label, but the policy stamps the write, and also the write that reverts the
+        // stamp.
         let label = Patch::Merge(json!({ "metadata": { "labels": { "theirs": "yes" } } }));
         for kind in ["Deployment", "Service", "Ingress"] {
             world.of_kind(kind).patch(name, &PatchParams::default(), &label).await.unwrap();
@@ -100,6 +101,6 @@ async fn a_policy_that_stamps_every_write_costs_few_writes_and_nobody_else_a_thi
     println!(
         "at most {most:?} writes of a child in each minute; another tenant's start took {beside}, before it {usual}"
     );
-    // A creation is noted in whole seconds.
+    // A creationTimestamp is in whole seconds.
     assert!(beside <= usual * 3 + SignedDuration::from_secs(3), "{beside} beside them, {usual} without them");
 }

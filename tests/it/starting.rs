@@ -1,4 +1,4 @@
-//! A gateway starts: what is created, what is written, what is said.
+//! A start creates the gateway's children and writes its status.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
@@ -54,7 +54,7 @@ async fn children_belong_to_the_gateway_and_run_restricted() {
         assert_eq!((owner.controller, owner.block_owner_deletion), (Some(true), Some(true)));
         assert_eq!(meta.labels.as_ref().unwrap()["phasegate.dev/gateway-uid"], bank.metadata.uid.clone().unwrap());
     }
-    // The namespace enforces the restricted standard, so pods that exist obey it; the rest is ours.
+    // The namespace enforces the restricted Pod Security Standard, so existing pods comply. The rest is asserted here.
     let pod = deployment.spec.as_ref().unwrap().template.spec.as_ref().unwrap();
     assert_eq!(pod.automount_service_account_token, Some(false));
     assert!(pod.containers[0].readiness_probe.is_some() && pod.containers[0].lifecycle.is_some());
@@ -133,7 +133,7 @@ async fn a_deleted_or_edited_child_comes_back() {
         .await;
 }
 
-/// Pods take longest, and the controllers behind us do more at once the more there is for them to do.
+/// Pods take longest to start. The more Deployments exist, the more the cluster's controllers do in parallel.
 #[tokio::test]
 async fn in_a_mass_start_every_deployment_is_there_before_the_first_service() {
     let world = World::new("mass").await;

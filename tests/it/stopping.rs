@@ -1,4 +1,4 @@
-//! A gateway is stopped, in order and completely, and started again.
+//! A gateway is stopped in order and completely, and can be started again.
 
 use k8s_openapi::api::networking::v1::Ingress;
 use phasegate::api::{Phase, State, condition};
@@ -55,7 +55,7 @@ async fn a_start_that_is_cancelled_is_stopped_at_once() {
     assert_eq!(world.children().await, Vec::<String>::new());
 }
 
-/// The Ingress has a finalizer, as a load balancer's controller sets one to drain.
+/// The Ingress has a finalizer, like one that a load balancer's controller sets to drain connections.
 #[tokio::test]
 async fn pods_serve_until_the_ingress_is_gone() {
     let world = World::new("drain").await;

@@ -1,4 +1,4 @@
-//! A stop that does not end says what it waits for, and does not hold up a retry for ever.
+//! A stop that does not end reports what it waits for, and does not block a retry forever.
 
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::networking::v1::Ingress;
@@ -29,7 +29,7 @@ async fn an_ingress_that_does_not_go_away_is_named_and_the_stop_ends_when_it_goe
     assert!(is_true(&shop, condition::STALLED) && !is_true(&shop, condition::READY));
     let events = world.until_event("shop", "CleanupStuck").await;
     assert!(events.contains(&"Warning CleanupStuck".to_owned()), "{events:?}");
-    // Pods are still there, but asking for a start does not leave the Ingress behind.
+    // Pods still exist. Even so, a requested start does not leave the Ingress behind.
     world.patch("shop", json!({ "spec": { "state": "Running" } })).await;
     let asked = world.gateway("shop").await;
     let shop = world
@@ -61,7 +61,7 @@ async fn pods_that_do_not_end_are_named_and_do_not_hold_up_a_start() {
     let said = message(&shop, condition::CLEANUP_STUCK);
     let dying: Pod = world.api().get(&pod).await.unwrap();
     let node = dying.spec.unwrap().node_name.unwrap();
-    let words = format!("its last pods to end: pod {pod} on node {node}, kept by finalizers (example.com/node)");
+    let words = format!("its last pods: pod {pod} on node {node}, held by finalizers (example.com/node)");
     assert!(said.contains(&words), "{said}");
     assert!(is_true(&shop, condition::STALLED));
 
@@ -86,12 +86,12 @@ async fn pods_that_do_not_end_are_named_and_do_not_hold_up_a_start() {
     assert!(is_true(&shop, condition::READY));
 }
 
-/// Asked before the stop is stuck: time alone must end the wait.
+/// The retry is requested before the stop is stuck, so only a timeout can end the wait.
 #[tokio::test]
 async fn a_retry_of_a_timed_out_gateway_waits_for_a_dying_pod_only_so_long() {
     let world = World::new("stuck-retry").await;
     let _operator = world.operator_with(&FLAGS);
-    // Long enough to put the finalizer on in time.
+    // The deadline leaves enough time to add the finalizer.
     world.apply(&gateway("shop", json!({ "image": "acme/unpullable:1", "startDeadline": "15s" }))).await;
     world.until_condition("shop", condition::READY, "False", "ImagePullFailed").await;
     let pod = hold_pod(&world).await;
@@ -139,7 +139,7 @@ async fn a_gateway_that_is_to_stay_stopped_waits_for_its_last_pod() {
     assert_eq!(world.children().await, Vec::<String>::new());
 }
 
-/// Puts a finalizer on the gateway's only pod, so that it stays Terminating as on a dead node.
+/// Adds a finalizer to the gateway's only pod, so that it stays Terminating as on a dead node.
 async fn hold_pod(world: &World) -> String {
     let of_shop = ListParams::default().labels("phasegate.dev/gateway=shop");
     let pods = world.api::<Pod>().list(&of_shop).await.unwrap();
@@ -154,7 +154,7 @@ async fn free_pod(world: &World, name: &str) {
     world.until_gone::<Pod>(name).await;
 }
 
-/// A load balancer's finalizer, say, whose controller is gone.
+/// For example, the child has a load balancer's finalizer, and its controller no longer exists.
 #[tokio::test]
 async fn a_child_of_a_gateway_that_serves_which_is_deleted_and_does_not_go_is_named() {
     let world = World::new("child-going").await;
@@ -169,7 +169,7 @@ async fn a_child_of_a_gateway_that_serves_which_is_deleted_and_does_not_go_is_na
     let stalled = world.until_condition("shop", condition::STALLED, "True", "WaitingForDeletion").await;
     let conditions = &stalled.status.as_ref().unwrap().conditions;
     let ready = conditions.iter().find(|condition| condition.type_ == condition::READY).unwrap();
-    let words = "Service \"shop\" was deleted and is not gone, held by example.com/balancer. ";
+    let words = "Service \"shop\" is still terminating, held by example.com/balancer. ";
     assert!(ready.message.starts_with(words), "{}", ready.message);
 
     let released = json!({ "metadata": { "finalizers": null } });

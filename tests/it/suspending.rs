@@ -1,4 +1,4 @@
-//! A suspended gateway is left as it is, its clock included, until it is resumed or deleted.
+//! A suspended gateway is unchanged, and its start deadline is paused, until it is resumed or deleted.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ async fn a_gateway_suspended_from_the_beginning_has_no_child_and_no_phase_until_
     let status = shop.status.unwrap();
     assert_eq!((status.phase, status.attempt, status.transitions), (None, None, 0));
     assert!(status.history.is_empty() && status.hosts.is_empty());
-    // Another gateway's start shows that the operator is at work.
+    // Another gateway's start shows that the operator is running.
     world.apply(&gateway("other", json!({ "image": "acme/gateway:1" }))).await;
     world.until_started("other").await;
     let children = world.children().await;
@@ -46,7 +46,7 @@ async fn a_start_that_is_suspended_does_not_time_out_and_is_judged_when_it_is_re
 
     let held = world.until_condition("shop", condition::RECONCILING, "False", "Suspended").await;
     assert!(held.status.unwrap().attempt.unwrap().held_since.is_some());
-    // The clock is held while the operator is away, too.
+    // The deadline is paused while the operator is down, too.
     operator.kill();
     let _operator = world.operator();
     world
@@ -75,7 +75,7 @@ async fn a_resumed_start_has_the_rest_of_its_time_and_then_times_out() {
     let held = world.until_condition("shop", condition::RECONCILING, "False", "Suspended").await;
     let began = held.status.unwrap().attempt.unwrap().started_at.0;
 
-    // Only time can show that a clock stands still.
+    // Only elapsed time can show that the deadline is paused.
     let past = began + Duration::from_secs(10);
     let wait = Duration::try_from(past.duration_since(Timestamp::now())).unwrap_or_default();
     tokio::time::sleep(wait).await;
@@ -89,7 +89,7 @@ async fn a_resumed_start_has_the_rest_of_its_time_and_then_times_out() {
     assert_eq!(path(&shop)[1], "Started/Stopped StartDeadlineExceeded");
     let held = status.attempt.as_ref().unwrap().held_seconds;
     assert!(held >= 3, "{held}");
-    // What was held is rounded up, to the gateway's favour.
+    // Paused time is rounded up, in the gateway's favour.
     let lasted = status.history[1].seconds;
     assert!(lasted >= 6 + held - 1, "{lasted} s, {held} s of them held");
     assert_eq!(status.attempt.unwrap().number, 1);
@@ -111,7 +111,7 @@ async fn a_suspended_gateway_is_neither_repaired_nor_changed_until_it_is_resumed
     world.patch("shop", json!({ "spec": { "image": "acme/gateway:2", "replicas": 1 } })).await;
     let asked = world.patch("shop", restart("one")).await;
     world.create::<Environment>(environment("dev", "shop", Some("dev.suspend-drift.example.com"))).await;
-    // By when another gateway has started, all this has been seen, and also by another process.
+    // When another gateway has started, the operator has seen all this. The second start shows it for another process.
     for name in ["other", "third"] {
         world.apply(&gateway(name, json!({ "image": "acme/gateway:1" }))).await;
         world.until_started(name).await;
@@ -133,7 +133,7 @@ async fn a_suspended_gateway_is_neither_repaired_nor_changed_until_it_is_resumed
     let dev: Environment = world.api().get("dev").await.unwrap();
     assert!(dev.status.is_none_or(|status| status.state == EnvironmentState::Inactive));
 
-    // On resuming, the restart that was asked meanwhile is taken up, with all the rest.
+    // After a resume, the operator performs the restart that was requested meanwhile, and all the rest.
     world.patch("shop", suspend(false)).await;
     let shop = world
         .until("shop", "restarted and ready", |shop: &ApiGateway| {

@@ -1,4 +1,6 @@
-//! What tenants could take from each other by hosts: one operator, two namespaces, and what each may not have of the other's.
+//! Two tenants of one operator, in two namespaces, cannot take hosts from each other.
+
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::networking::v1::Ingress;
@@ -7,7 +9,10 @@ use kube::{Resource, ResourceExt};
 use phasegate::api::{ApiGateway, Environment, Phase, State, condition};
 use serde_json::{Value, json};
 
-use crate::harness::{Operator, World, environment, gateway, is_active, is_true, message, path};
+use crate::harness::{
+    Operator, World, environment, eventually, file, gateway, is_active, is_true, message, path, root,
+};
+use crate::plugin::said;
 
 /// Two tenants, and one operator for both.
 async fn two(test: &str, flags: &[&str]) -> (World, World, Operator) {
@@ -103,7 +108,7 @@ async fn what_an_admin_forbids_a_namespace_is_not_routed_and_is_others_to_have()
         assert_eq!(claims.status.unwrap().hosts, []);
     }
 
-    // Whoever has it by now keeps it, however old the claim was that is allowed again.
+    // The current holder keeps the host, even if an older claim is allowed again.
     allow(&one, None).await;
     until_stalled(&one, "runs", "HostTaken").await;
     until_environment(&one, "dev", "HostTaken").await;
@@ -143,7 +148,7 @@ async fn a_wildcard_over_what_another_namespace_has_and_what_is_below_anothers_a
     until_environment(&other, "below", "HostTaken").await;
     assert!(other.api::<Environment>().get("below").await.unwrap().status.unwrap().hosts.is_empty());
 
-    // Another operator comes to the same end.
+    // A new operator reaches the same result.
     operator.end();
     let _operator = serves_both(&one, &other, &["--keep-released-hosts", "1s"]);
     other.patch("all", json!({ "metadata": { "labels": { "seen": "again" } } })).await;
@@ -167,14 +172,14 @@ async fn a_gateway_that_is_deleted_and_applied_again_does_not_lose_its_host_to_w
     one.until_started("shop").await;
     assert_eq!(path(&other.gateway("lurker").await), ["Created/Running HostTaken"]);
 
-    // Nobody remembers who had it while no operator ran: whoever was told to wait comes last.
+    // No record shows the earlier holder after a restart of the operator. A gateway with HostTaken comes last.
     operator.end();
     one.delete("shop").await;
     let _operator = serves_both(&one, &other, &["--keep-released-hosts", "8s"]);
     one.apply(&on("shop", host)).await;
     one.until_started("shop").await;
 
-    // And who waits has it in the end, by itself.
+    // The waiting gateway finally claims the host without another change.
     let deleted_at = k8s_openapi::jiff::Timestamp::now();
     one.delete("shop").await;
     let lurker = other.until_started("lurker").await;
@@ -194,12 +199,12 @@ async fn a_namespace_holds_so_many_hosts_and_no_more_stopped_and_scaled_down_one
     one.apply(&on("third", "third.limited.example.com")).await;
 
     let third = until_stalled(&one, "third", "HostLimitReached").await;
-    assert!(message(&third, condition::STALLED).contains("holds 2 already"), "{third:?}");
+    assert!(message(&third, condition::STALLED).contains("already holds 2"), "{third:?}");
     assert_eq!(path(&third), ["Created/Running HostLimitReached"]);
     assert_eq!(one.until_event("third", "HostLimitReached").await, ["Warning HostLimitReached"]);
     other.apply(&on("third", "third.limited.example.com")).await;
     other.until_started("third").await;
-    // One that moves to another host has no more than before.
+    // A gateway that moves to another host claims no more hosts than before.
     one.patch("first", json!({ "spec": { "state": "Running", "host": "moved.limited.example.com" } })).await;
     one.until("first", "moved", |first: &ApiGateway| {
         first.status.as_ref().unwrap().hosts.iter().any(|claim| claim.host == "moved.limited.example.com")
@@ -233,6 +238,31 @@ async fn names_that_the_cluster_uses_itself_are_nobodys_to_have() {
 }
 
 #[tokio::test]
+async fn a_wildcard_over_a_single_label_waits_until_the_annotation_names_it() {
+    let world = World::new("zone").await;
+    let zone = world.namespace.clone();
+    let _operator = world.operator();
+    world.apply(&on("wide", &format!("*.{zone}"))).await;
+    world.create::<Environment>(environment("dev", "shop", Some(&format!("*.x{zone}")))).await;
+    world.apply(&on("shop", &format!("shop.{zone}"))).await;
+    world.until_started("shop").await;
+    let refused = until_stalled(&world, "wide", "HostNotAllowed").await;
+    assert!(message(&refused, condition::STALLED).contains("top-level domain"), "{refused:?}");
+    assert_eq!(refused.status.unwrap().hosts, []);
+    let refused = until_environment(&world, "dev", "HostNotAllowed").await;
+    assert_eq!(refused.status.unwrap().hosts, []);
+
+    // An entry that is not a host name allows nothing, and the message reports that.
+    allow(&world, Some(&format!("*.*, shop.{zone}"))).await;
+    let told = |gateway: &ApiGateway| {
+        message(gateway, condition::STALLED).contains("the entry \"*.*\" is invalid and allows nothing")
+    };
+    world.until("wide", "told of the entry", told).await;
+    allow(&world, Some(&zone)).await;
+    world.until_started("wide").await;
+}
+
+#[tokio::test]
 async fn where_hosts_need_permission_a_namespace_has_those_that_it_was_given() {
     let world = World::new("permission").await;
     let _operator = world.operator_with(&["--hosts-need-permission"]);
@@ -242,7 +272,7 @@ async fn where_hosts_need_permission_a_namespace_has_those_that_it_was_given() {
     world.until_started("hostless").await;
     let refused = until_stalled(&world, "shop", "HostNotAllowed").await;
     let words = message(&refused, condition::STALLED);
-    assert!(words.contains("may have none") && words.contains("phasegate.dev/allowed-hosts"), "{words}");
+    assert!(words.contains("may claim no hosts") && words.contains("phasegate.dev/allowed-hosts"), "{words}");
     until_environment(&world, "dev", "HostNotAllowed").await;
 
     allow(&world, Some("permission.example.com")).await;
@@ -273,7 +303,9 @@ async fn a_gateway_that_somebodys_finalizer_holds_is_stopped_and_gives_up_its_ho
     other.until_started("gateways").await;
     other.until_started("environments").await;
     assert_eq!(routed(&one, "keeps").await, ["keeps.held.example.com"]);
-    let waits = |held: &ApiGateway| message(held, condition::READY).contains("finalizers of others: example.com/hold");
+    let waits = |held: &ApiGateway| {
+        message(held, condition::READY).contains("finalizers of other controllers: example.com/hold")
+    };
     let held = one.until("held", "that it waits for others", waits).await;
     let status = held.status.unwrap();
     assert_eq!((status.phase, status.hosts), (Some(Phase::Deleting), vec![]));
@@ -285,4 +317,46 @@ async fn a_gateway_that_somebodys_finalizer_holds_is_stopped_and_gives_up_its_ho
     one.until_gone::<ApiGateway>("held").await;
     let free: Environment = one.patch_object("dev", json!({ "metadata": { "finalizers": null } })).await;
     one.until_gone::<Environment>(&free.name_any()).await;
+}
+
+#[tokio::test]
+async fn the_samples_role_lets_the_people_of_a_tenant_run_gateways_and_nothing_else() {
+    let world = World::new("role").await;
+    let _operator = world.operator();
+    let sample = std::fs::read_to_string(root().join("deploy/samples/tenant/role.yaml")).unwrap();
+    let to_group = "kind: Group\n    name: phasegate-demo-developers";
+    assert!(sample.contains(to_group), "{sample}");
+    let to_person = sample.replace(to_group, "kind: User\n    name: tina").replace("phasegate-demo", &world.namespace);
+    let role = file("tenants", "role.yaml", &to_person).unwrap();
+    let applied = world.kubectl(&["apply", "--validate=strict", "-f", role.to_str().unwrap()]);
+    assert!(applied.status.success(), "{applied:?}");
+    let person = ["--as=tina"];
+    let may = |what: &[&str]| world.kubectl(&[&["auth", "can-i"], what, &person].concat()).status.success();
+    let granted = async || may(&["create", "apigateways"]).then_some(());
+    assert!(eventually(Duration::from_millis(200), granted).await.is_some(), "the role takes no effect");
+
+    let shop = gateway("shop", json!({ "image": "acme/gateway:1" })).to_string();
+    let shop = file("tenants", "shop.json", &shop).unwrap();
+    let created = world.kubectl(&[&["create", "-f", shop.to_str().unwrap()], &person[..]].concat());
+    assert!(created.status.success(), "{created:?}");
+    for arguments in [&["wait", "shop", "--for", "available"][..], &["restart", "shop", "--wait"]] {
+        said(&world, &[arguments, &person].concat()).await.ok();
+    }
+    let status = said(&world, &[&["status", "shop"], &person[..]].concat()).await.ok();
+    assert!(status.contains("Deployment shop") && !status.contains("may not"), "{status}");
+    let scaled = world.kubectl(&[&["scale", "agw", "shop", "--replicas=2"], &person[..]].concat());
+    assert!(scaled.status.success(), "{scaled:?}");
+    said(&world, &[&["stop", "shop", "--wait"], &person[..]].concat()).await.ok();
+
+    for refused in [
+        &["get", "secrets"][..],
+        &["create", "pods"],
+        &["get", "pods", "--subresource=log"],
+        &["create", "pods", "--subresource=exec"],
+        &["delete", "deployments"],
+        &["update", "apigateways", "--subresource=status"],
+        &["update", "ingresses"],
+    ] {
+        assert!(!may(refused), "{refused:?} is granted");
+    }
 }

@@ -1,4 +1,4 @@
-//! A gateway that does not start in time is stopped, says why, and waits for its user.
+//! A gateway that does not start before its deadline is stopped with a reason, and waits for its user.
 
 use std::time::Duration;
 
@@ -102,7 +102,7 @@ async fn a_request_during_a_start_gets_the_whole_deadline() {
     assert!(attempt(&typo).started_at.0 > attempt(&first).started_at.0);
 }
 
-/// A GitOps tool writes the same object again and again under its own name.
+/// A GitOps tool applies the same object again and again with its own field manager.
 #[tokio::test]
 async fn the_same_spec_applied_every_second_by_another_manager_neither_restarts_nor_writes() {
     let world = World::new("gitops").await;
@@ -111,7 +111,7 @@ async fn the_same_spec_applied_every_second_by_another_manager_neither_restarts_
     wanted["spec"]["state"] = json!("Running");
     world.apply_as("gitops", &wanted).await.unwrap();
     world.until_phase("typo", Phase::Stopped, State::Stopped).await;
-    // The Event is told after the status is written; with it, everything has been said.
+    // The operator creates the Event after it writes the status, so the Event shows that the report is complete.
     world.until_event("typo", "Stopped").await;
     let before = world.gateway("typo").await;
 
@@ -162,7 +162,7 @@ async fn a_used_up_quota_is_told_in_the_api_servers_words() {
     assert!(failure.message.contains("exceeded quota: few"), "{}", failure.message);
 }
 
-/// The quota counts Services here, so the operator's own POST is refused.
+/// The quota counts Services, so the operator's own POST is denied.
 #[tokio::test]
 async fn a_child_that_a_quota_refuses_is_named() {
     let world = World::new("quota-child").await;
@@ -178,7 +178,7 @@ async fn a_child_that_a_quota_refuses_is_named() {
     assert_eq!(path(&shop), TIMED_OUT);
 }
 
-/// The API server will not have a port name that is used twice; only it knows that.
+/// The API server rejects a duplicate port name. Only the API server checks this.
 #[tokio::test]
 async fn what_the_api_server_refuses_is_told_in_its_words() {
     let world = World::new("admission").await;

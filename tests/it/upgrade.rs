@@ -1,4 +1,4 @@
-//! What an upgrade does to gateways that run: nothing, until something is asked of them.
+//! An upgrade of the operator does not change running gateways until their spec changes.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::harness::{World, gateway};
 
-/// A gateway that has started and whose Deployment the controllers have finished with.
+/// Starts a gateway, and waits until the controllers have finished with its Deployment.
 async fn running(world: &World) -> Deployment {
     let spec = json!({ "image": "acme/gateway:1", "replicas": 2, "host": format!("{}.example.com", world.namespace) });
     world.apply(&gateway("shop", spec)).await;
@@ -21,7 +21,7 @@ async fn running(world: &World) -> Deployment {
 }
 
 async fn settled(world: &World) -> Deployment {
-    // Its controller writes a status as well.
+    // The PodDisruptionBudget's controller writes a status, too.
     world
         .until("shop", "counted", |budget: &PodDisruptionBudget| {
             let status = budget.status.as_ref();
@@ -40,8 +40,8 @@ async fn settled(world: &World) -> Deployment {
         .await
 }
 
-/// Waits until an operator that was started anew has looked at every gateway: it lists them all
-/// before it works on any, and the older one is woken first.
+/// Waits until a new operator has reconciled every gateway. It lists all gateways before it reconciles any, and the
+/// older gateway is queued first.
 async fn all_seen(world: &World) {
     world.apply(&gateway("later", json!({ "image": "acme/gateway:1" }))).await;
     world.until_started("later").await;
@@ -72,7 +72,7 @@ async fn definitions_applied_again_and_a_restarted_operator_write_no_child() {
     assert_eq!(versions(&world).await, before);
 }
 
-/// An older operator rendered another grace period, and another version of the rendering.
+/// An older operator rendered another grace period and another renderer version.
 #[tokio::test]
 async fn pods_of_an_older_renderer_live_on_until_the_next_change_of_the_spec() {
     let world = World::new("renderer").await;

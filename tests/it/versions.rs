@@ -1,5 +1,5 @@
-//! Other versions of ourselves: what the last release left behind, definitions that are older or newer than the operator,
-//! and statuses of a version that is not there yet.
+//! The operator works with objects of the last release, with older and newer definitions, and with statuses of a newer
+//! version.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ use crate::harness::{
 
 const LAST_RELEASE: &str = "tests/last-release/crds";
 
-/// Changes the definition of ApiGateways that is installed.
+/// Changes the installed definition of ApiGateways.
 async fn redefine(world: &World, edit: impl Fn(&mut Value)) {
     let definitions: Api<CustomResourceDefinition> = Api::all(world.client.clone());
     let name = "apigateways.phasegate.dev";
@@ -36,8 +36,8 @@ async fn pods(world: &World, name: &str) -> BTreeSet<String> {
     world.api::<Pod>().list(&of_gateway).await.unwrap().into_iter().map(|pod| pod.uid().unwrap()).collect()
 }
 
-/// What may not change of a gateway that nobody asked anything of: its history, its attempt, its hosts, its pods, and the
-/// specifications of its children.
+/// What must not change in a gateway without a request: its history, its attempt, its hosts, its pods, and the specs of
+/// its children.
 #[derive(Debug, PartialEq)]
 struct Untouched {
     path: Vec<String>,
@@ -77,14 +77,14 @@ async fn all_untouched(world: &World, names: &[&str]) -> Vec<Untouched> {
     all
 }
 
-/// Waits until an operator has looked at every gateway that was there: it lists them all before it works on any, and the
+/// Waits until an operator has reconciled every existing gateway: it lists them all before it reconciles any, and the
 /// newest comes last.
 async fn all_seen(world: &World, name: &str) {
     world.apply(&gateway(name, json!({ "image": "acme/gateway:1" }))).await;
     world.until_started(name).await;
 }
 
-/// Waits until a Deployment's controller is done with it.
+/// Waits until the Deployment controller has finished.
 async fn until_settled(world: &World, name: &str) {
     world
         .until(name, "settled", |object: &Deployment| {
@@ -138,7 +138,7 @@ async fn a_new_default_in_the_definition_starts_nothing_and_rolls_nothing_until_
     all_seen(&world, "latest").await;
     assert_eq!(all_untouched(&world, &ALL).await, before, "one that begins");
 
-    // Neither scaling nor resuming is a change of what the pods are.
+    // Neither scaling nor resuming changes the pod template.
     let scaled = pods(&world, "scaled").await;
     world.patch("scaled", json!({ "spec": { "replicas": 3 } })).await;
     world.until("scaled", "scaled", |object: &Deployment| object.spec.as_ref().unwrap().replicas == Some(3)).await;
@@ -157,7 +157,7 @@ async fn a_new_default_in_the_definition_starts_nothing_and_rolls_nothing_until_
     world.until_started("timed-out").await;
 }
 
-/// What the last release's operator left behind, put into a world. Hosts are those that were recorded.
+/// Recreates the objects that the last release's operator left behind. The hosts are the recorded ones.
 async fn left_behind(world: &World) {
     let text = std::fs::read_to_string(root().join("tests/last-release/objects.json")).unwrap();
     let objects: Vec<Value> = serde_json::from_str(&text).unwrap();
@@ -170,7 +170,7 @@ async fn left_behind(world: &World) {
                 let earlier = object["metadata"].as_object_mut().unwrap().remove("uid").unwrap();
                 let generation = object["metadata"]["generation"].as_i64().unwrap();
                 let suspended = object["spec"]["suspend"] == json!(true);
-                // Its second generation is that in which it was suspended.
+                // The suspension caused its second generation.
                 assert_eq!(generation, 1 + i64::from(suspended));
                 object["spec"]["suspend"] = json!(false);
                 let made: ApiGateway = world.create(object).await;
@@ -203,7 +203,7 @@ async fn left_behind(world: &World) {
 
 const RECORDED: [&str; 6] = ["serving", "scaled", "timed-out", "stopped", "suspended", "starting"];
 
-/// Another tenant asks for each host that the gateways hold.
+/// Another tenant requests each host that the gateways hold.
 async fn asks_for_their_hosts(world: &World, domain: &str) {
     for name in ["serving", "suspended", "dev"] {
         let host = format!("{name}.{domain}");
@@ -230,7 +230,7 @@ async fn gateways_of_the_last_release_go_on_as_they_are() {
     let environment: Environment = world.api().get("serving-dev").await.unwrap();
     assert!(is_active(&environment));
 
-    // What is asked from now on is done.
+    // New requests take effect.
     world.patch("serving", json!({ "spec": { "image": "acme/gateway:2" } })).await;
     let newer = |object: &Deployment| {
         let pod = object.spec.as_ref().unwrap().template.spec.as_ref().unwrap();
@@ -253,7 +253,7 @@ async fn under_the_last_releases_definitions_gateways_go_on_the_deadline_holds_a
     .await;
     left_behind(&world).await;
     let before = all_untouched(&world, &RECORDED).await;
-    // As if this version had a reason that they do not know.
+    // Simulates a reason of this version that the installed definition does not have.
     redefine(&world, |properties| {
         for record in ["/lastFailure/properties", "/history/items/properties"] {
             let reason = properties["status"]["properties"].pointer_mut(&format!("{record}/reason/enum"));
@@ -288,9 +288,9 @@ async fn under_the_last_releases_definitions_gateways_go_on_the_deadline_holds_a
     assert_eq!(all_untouched(&world, &RECORDED).await, before, "the definitions that are applied roll nothing");
 }
 
-/// Whoever goes back is told how to find the gateways that the last release cannot read.
+/// The book tells users who downgrade how to find the gateways that the last release cannot read.
 #[test]
-fn the_readme_names_the_reasons_that_the_last_release_does_not_know() {
+fn the_book_names_the_reasons_that_the_last_release_does_not_know() {
     let text = std::fs::read_to_string(root().join(LAST_RELEASE).join("apigateways.yaml")).unwrap();
     let definition: Value = serde_saphyr::from_str(&text).unwrap();
     let status =
@@ -300,13 +300,13 @@ fn the_readme_names_the_reasons_that_the_last_release_does_not_know() {
     let newer: BTreeSet<&str> =
         Reason::ALL.iter().map(|reason| reason.as_str()).filter(|reason| !known.contains(reason)).collect();
 
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let (_, below) = readme.split_once("\n  grep -wE '").expect("README.md lists them");
+    let page = std::fs::read_to_string(root().join("docs/src/how-to/upgrade.md")).unwrap();
+    let (_, below) = page.split_once("\n  grep -wE '").expect("the page lists them");
     let named: BTreeSet<&str> = below.split('\'').next().unwrap().split('|').collect();
-    assert_eq!(named, newer, "named in README.md, and newer than the last release");
+    assert_eq!(named, newer, "named in docs/src/how-to/upgrade.md, and newer than the last release");
 }
 
-/// Everything that an upgrade which is taken back may leave behind.
+/// Creates everything that an upgrade can leave behind if it is reverted.
 async fn leave_behind(world: &World, domain: &str) {
     let host = |name: &str| format!("{name}.{domain}");
     let _operator = world.operator();
@@ -314,7 +314,7 @@ async fn leave_behind(world: &World, domain: &str) {
     serves(world, "scaled", json!({ "image": "acme/gateway:1" })).await;
     serves(world, "restarted", json!({ "image": "acme/gateway:1" })).await;
     serves(world, "suspended", json!({ "image": "acme/gateway:1", "host": host("suspended") })).await;
-    // The API server rounds it, which the status tells.
+    // The API server rounds this quantity, and the status reports it.
     let resources = json!({ "requests": { "cpu": "1.5m" } });
     serves(world, "rounded", json!({ "image": "acme/gateway:1", "resources": resources })).await;
     serves(world, "unread", json!({ "image": "acme/gateway:1" })).await;
@@ -338,9 +338,11 @@ async fn leave_behind(world: &World, domain: &str) {
     }
 }
 
-/// Back under an operator that knows neither all words nor all fields, and forward again. `PHASEGATE_OLDER` names its program.
+/// A downgrade to an operator without some of the values and fields, and an upgrade again. `PHASEGATE_OLDER` names its
+/// program.
 ///
-/// What the last release cannot read, it does not work on: it leaves the pods, and forgets the hosts (README.md, Upgrade).
+/// The last release does not reconcile what it cannot read: it keeps the pods, and forgets the hosts
+/// (docs/src/how-to/upgrade.md).
 #[tokio::test]
 async fn an_upgrade_that_is_taken_back_and_made_again_rolls_nothing_begins_nothing_and_frees_no_host() {
     const ALL: [&str; 9] =
@@ -350,7 +352,7 @@ async fn an_upgrade_that_is_taken_back_and_made_again_rolls_nothing_begins_nothi
     let dev = environment("serving-dev", "serving", Some(&format!("dev.{domain}")));
     world.create::<Environment>(dev).await;
     leave_behind(&world, &domain).await;
-    // A pod that waited for somebody's gate in an earlier attempt.
+    // A pod that waited for a scheduling gate in an earlier attempt.
     let failure = json!({
         "reason": "SchedulingGated", "message": "newer", "hint": "newer", "at": "2026-01-01T00:00:00.000000Z", "attempt": 1,
     });
@@ -371,7 +373,7 @@ async fn an_upgrade_that_is_taken_back_and_made_again_rolls_nothing_begins_nothi
     for name in ["wants-serving", "wants-suspended", "wants-dev"] {
         world.until_condition(name, condition::STALLED, "True", "HostTaken").await;
     }
-    // What is asked from now on is done.
+    // New requests take effect.
     for name in ["serving", "rounded", "unread"] {
         let changed = world.patch(name, json!({ "spec": { "image": "acme/gateway:2" } })).await;
         world.until_ready_again(&changed).await;
@@ -418,7 +420,7 @@ async fn a_status_of_a_newer_version_is_read_and_kept_and_its_gateway_is_worked_
     world.delete("shop").await;
 }
 
-/// A newer definition lets a spec ask what this version does not know.
+/// With a newer definition, a spec can request what this version does not support.
 #[tokio::test]
 async fn a_spec_of_a_newer_version_keeps_its_host_and_its_pods_and_can_be_corrected_or_deleted() {
     let world = private_world("paused").await;
@@ -438,7 +440,7 @@ async fn a_spec_of_a_newer_version_keeps_its_host_and_its_pods_and_can_be_correc
         let paused = json!({ "spec": { "state": "Paused" } });
         world.until_patched(name, paused).await;
         let asked = world.until_condition(name, condition::STALLED, "True", "UnknownWord").await;
-        assert!(message(&asked, condition::STALLED).contains("spec.state is \"Paused\""));
+        assert!(message(&asked, condition::STALLED).contains("spec.state \"Paused\" is unknown"));
     }
     world.apply(&gateway("thief", json!({ "image": spec["image"], "host": "shop.example.com" }))).await;
     world.until_condition("thief", condition::STALLED, "True", "HostTaken").await;
@@ -498,7 +500,7 @@ async fn a_standby_of_another_task_says_whose_lease_it_waits_for() {
     let _second = world.candidate(&["--selector", "shard=b", "--http-bind", &health.address()]);
 
     let said = health.until("/readyz", 200, &["ok", "held by the-first since 20", "--lease-name"]).await;
-    assert!(said.contains("which works on gateways with shard=a of"), "{said}");
+    assert!(said.contains("which reconciles gateways with shard=a of"), "{said}");
     assert!(world.operator_log().contains("is held by the-first"), "{}", world.operator_log());
 }
 
@@ -515,7 +517,7 @@ async fn a_standby_without_definitions_is_not_ready_and_says_what_to_apply() {
     let _operator = world.candidate(&["--http-bind", &health.address()]);
 
     health
-        .until("/readyz", 503, &["does not know phasegate.dev/v1alpha1", "kubectl apply --server-side -f crds"])
+        .until("/readyz", 503, &["does not serve phasegate.dev/v1alpha1", "kubectl apply --server-side -f crds"])
         .await;
     world.cluster.install_definitions(LAST_RELEASE).unwrap();
     health.until("/readyz", 503, &["older than this operator"]).await;

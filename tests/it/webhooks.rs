@@ -1,5 +1,5 @@
-//! Webhooks of other people, which deny in many ways, hang, or are away: whose word an answer is, who is to blame for none,
-//! and that a deadline holds whatever a write answers.
+//! The operator reports the right cause when an admission webhook denies, hangs or is unavailable, and enforces start
+//! deadlines whatever the result of a write.
 
 use std::time::Duration;
 
@@ -15,15 +15,15 @@ use crate::harness::{
     Admission, STARTED, Webhook, World, environment, eventually, gateway, is_active, is_true, message, path,
 };
 
-/// How much later than its deadline an attempt may be judged, on a machine with other work. What would hold it up here would take
-/// longer.
+/// How much later than its deadline an attempt may time out on a machine with other load. A write that blocked the
+/// timeout would delay it longer.
 const LATE: Duration = Duration::from_secs(5);
 
 fn transitions(gateway: &ApiGateway) -> Vec<(Timestamp, Reason)> {
     gateway.status.as_ref().unwrap().history.iter().map(|transition| (transition.at.0, transition.reason)).collect()
 }
 
-/// Asserts that the first attempt was given up after its deadline, within a moment.
+/// Asserts that the first attempt timed out after its deadline, and at most `LATE` after it.
 fn assert_judged_in_time(gateway: &ApiGateway, deadline: Duration) {
     let history = transitions(gateway);
     let [(began, Reason::StartRequested), (ended, Reason::StartDeadlineExceeded), ..] = history.as_slice() else {
@@ -44,7 +44,7 @@ async fn until_given_up(world: &World, name: &str) -> ApiGateway {
 
 #[tokio::test]
 async fn a_webhook_that_denies_with_any_code_is_a_refusal_with_its_words_and_the_deadline_holds() {
-    // Between two tries of a backoff that knows no deadline.
+    // This deadline is between two retries of a backoff that ignores the deadline.
     const DEADLINE: Duration = Duration::from_secs(20);
     let world = World::audited("denies").await;
     let webhook = Webhook::start(&world, &["apps/deployments"], 5).await;
@@ -95,7 +95,7 @@ async fn a_webhook_that_denies_a_deletion_is_told_at_once_and_the_stop_goes_on_w
 
     let told = world.until_condition("shop", condition::RECONCILING, "True", "AdmissionRefused").await;
     let words = message(&told, condition::READY);
-    assert!(words.starts_with("the stop does not go on: the API server refuses the Deployment: "), "{words}");
+    assert!(words.starts_with("the stop is blocked: the API server refuses the Deployment: "), "{words}");
     assert!(words.contains("not on Fridays") && !words.contains("hange the field"), "{words}");
     webhook.answers(Admission::Allows);
     let stopped = world.until_phase("shop", Phase::Stopped, State::Stopped).await;
@@ -120,13 +120,13 @@ async fn a_webhook_that_is_away_holds_the_clock_names_itself_and_the_start_goes_
     let held = |gateway: &ApiGateway| gateway.status.as_ref().unwrap().attempt.as_ref().unwrap().held_since.clone();
     let since = held(&told);
     assert!(since.is_some(), "the clock is held");
-    // What does not need the webhook is there.
+    // Children that the webhook does not match are created.
     world.until::<Service>("shop", "created", |_| true).await;
     let mut stuck = crate::plugin::bare(&["get", "--stuck", "-n", &world.namespace]);
     let stuck = stuck.env("KUBECONFIG", &world.cluster.kubeconfig).output().unwrap();
     assert!(String::from_utf8_lossy(&stuck.stdout).contains("shop"), "{stuck:?}");
 
-    // An operator that is started anew, later than the deadline, holds the same clock.
+    // A new operator that starts after the deadline keeps the deadline paused since the same time.
     operator.kill();
     tokio::time::sleep(Duration::from_secs(8)).await;
     let _operator = world.operator();
@@ -181,7 +181,7 @@ async fn a_webhook_that_is_away_for_one_tenant_holds_nobody_elses_clock() {
     assert_eq!(path(&world.gateway("shop").await), ["Starting/Running StartRequested"]);
 }
 
-/// Ten seconds, which are longer than a leader's claim lasts without being renewed.
+/// The webhook's timeout is ten seconds, longer than a leader may write without a renewal of its Lease.
 #[tokio::test]
 async fn a_webhook_that_takes_all_its_usual_time_is_named_by_a_leader_too() {
     let world = World::audited("usual-time").await;
@@ -203,7 +203,7 @@ async fn a_webhook_that_hangs_longer_than_a_call_may_take_is_told_and_the_deadli
     world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "startDeadline": "11s" }))).await;
 
     let told = world.until_condition("shop", condition::RECONCILING, "True", "WriteUnanswered").await;
-    assert!(message(&told, condition::READY).contains("did not answer within 4s"), "{told:?}");
+    assert!(message(&told, condition::READY).contains("did not respond within 4s"), "{told:?}");
 
     let given_up = until_given_up(&world, "shop").await;
     assert_judged_in_time(&given_up, DEADLINE);
@@ -324,7 +324,7 @@ async fn a_start_is_not_timed_out_by_a_webhook_of_its_own_status_that_is_away_fo
     world.apply(&gateway("shop", json!({ "image": "acme/never-ready:1", "startDeadline": "8s" }))).await;
     world.until_phase("shop", Phase::Starting, State::Running).await;
     webhook.answers(Admission::Hangs);
-    // It is no request, and its generation is recorded.
+    // This change is not a request for a start, and the operator records its generation.
     world.patch("shop", json!({ "spec": { "replicas": 2 } })).await;
     world.until_event("shop", "WebhookUnavailable").await;
     tokio::time::sleep(Duration::from_secs(7)).await;
@@ -357,7 +357,7 @@ async fn while_an_update_of_the_deployment_is_refused_the_pods_that_stand_say_wh
         let words = message(gateway, condition::READY);
         words.starts_with("the API server refuses the Deployment: ")
             && words.contains("not on Fridays")
-            && words.contains("besides, ")
+            && words.contains("; also, ")
             && words.contains("acme/unpullable:1")
     };
     let told = world.until("shop", "told of both", both).await;

@@ -1,12 +1,12 @@
-# Sourced: a docker engine. One that answers is used as it is. Else, as root on Debian, one is installed and
-# started for this run, with its images in the cache, and stopped by engine_stop, which leaves the machine's
-# network as it was.
+# Sourced: a docker engine. A running engine is used unchanged. Otherwise root on Debian installs one and starts it
+# for this run, with its images in the cache. engine_stop stops it and restores the machine's network
+# configuration.
 
 engine=
 engine_pid=
 engine_saved=
 
-# Installs those of these programs that are missing, each written as program:package. It is not interrupted half-way.
+# Installs missing programs, each written as program:package. Signals do not interrupt the installation.
 packages() { # log, program:package…
   local log=$1 missing= tool
   shift
@@ -31,13 +31,13 @@ engine_start() { # the cache
     return 1
   fi
   packages "$1/apt.log" dockerd:docker.io iptables:iptables || return 1
-  # Where services run, the package has started it.
+  # The package starts the engine on a machine with a service manager.
   ! docker info >/dev/null 2>&1 || return 0
   local log=$1/engine/log
   mkdir -p "$1/engine"
-  echo "{}" >"$1/engine/none.json" # not the configuration of another engine on this machine
+  echo "{}" >"$1/engine/none.json" # instead of the configuration of another engine on this machine
   local runtime=()
-  # "Privileged" means every capability. Where the machine lacks one, it means every other.
+  # A privileged container requests every capability. A capability that the machine lacks is removed from the request.
   if ! capsh_has_sys_resource; then
     cat >"$1/engine/runc" <<'RUNC'
 #!/bin/sh
@@ -52,7 +52,7 @@ RUNC
     chmod +x "$1/engine/runc"
     runtime=(--add-runtime "bounded=$1/engine/runc" --default-runtime bounded)
   fi
-  # Complete before anything refers to it: what is put back is what was there.
+  # The saved state is complete before engine_saved refers to it, so that engine_stop restores the original state.
   local saved
   saved=$(mktemp -d)
   iptables-save >"$saved/iptables"
@@ -64,7 +64,7 @@ RUNC
   export DOCKER_HOST=unix://$1/engine/docker.sock
   engine=$1/engine
   engine_saved=$saved
-  # 7, 8, 9: what those who use this file wait for or hold locks by.
+  # The engine must not inherit 7, 8 and 9, because the scripts that source this file use them for locks and pipes.
   setsid dockerd --host "$DOCKER_HOST" --data-root "$1/engine-data" --exec-root "$engine/exec" --pidfile "$engine/pid" \
     --config-file "$engine/none.json" "${runtime[@]}" </dev/null >"$log" 2>&1 7>&- 8>&- 9>&- &
   engine_pid=$!
@@ -87,7 +87,7 @@ capsh_has_sys_resource() { # bit 24 of the bounding set
 engine_stop() {
   [ -n "$engine_saved" ] || return 0
   if [ -n "$engine_pid" ]; then
-    # It is nobody else's: what is in it was made here.
+    # This run started the engine, so that all its containers belong to this run.
     timeout 60 docker ps -aq 2>/dev/null | xargs -r timeout 120 docker rm -f -v >/dev/null 2>&1 || true
     timeout 20 docker network rm kind >/dev/null 2>&1 || true
     kill "$engine_pid" 2>/dev/null || true
@@ -105,7 +105,7 @@ engine_stop() {
     grep -qw "$bridge" "$engine_saved/bridges" || ip link delete "$bridge" || true
   done
   for family in iptables ip6tables; do
-    # A table that was not there before is not in what was saved: it is emptied.
+    # The saved state lacks tables that are new, so that they are emptied here.
     for table in $("$family-save" 2>/dev/null | sed -n 's/^\*//p'); do
       grep -qx "\*$table" "$engine_saved/$family" && continue
       for chain in $("$family" -t "$table" -S | sed -n 's/^-P \([A-Z]*\) .*/\1/p'); do "$family" -t "$table" -P "$chain" ACCEPT; done

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# An image of a program that was built here, with the libraries that it is linked to and nothing else:
+# Builds an image with a locally built program and the libraries that it is linked to, and nothing else:
 #   tests/kind/operator-image.sh PROGRAM IMAGE
-# A release has a static program (deploy/Dockerfile), which takes a build of its own; what is in the image is the same.
+# A release contains a static program (deploy/Dockerfile), which needs a separate build. The rest of the image is equal.
 set -euo pipefail
 program=$1 image=$2
 folder=$(mktemp -d)

@@ -1,21 +1,21 @@
-# Sourced: steps that end together with the script. A shell acts upon a signal only once the command that it waits for
-# has ended; a step that takes long is run in the background therefore, in a process group of its own, and waited for.
+# Sourced: steps that end together with the script. A shell handles a signal only after its foreground command has
+# ended. A long step therefore runs in the background, in its own process group, and the shell waits for it.
 
 steps_group=
 
-step() { # a command or a function, which gets no input
+step() { # a command or a function, without stdin
   local status=0
   set -m
   "$@" </dev/null &
   steps_group=$!
   set +m
   wait "$steps_group" || status=$?
-  # What a step leaves running, nobody waits for.
+  # Processes that the step left running are ended.
   end_step
   return "$status"
 }
 
-# Ends what is under way, all of it.
+# Ends all processes of the current step.
 end_step() {
   [ -n "$steps_group" ] || return 0
   local signal
@@ -30,7 +30,7 @@ end_step() {
   steps_group=
 }
 
-# Whatever happens: what was made is removed, by the function that is named, which is not interrupted.
+# Calls the named clean-up function at every exit of the script. Signals do not interrupt it.
 clean_with() {
   # shellcheck disable=SC2064
   trap "steps_status=\$?; trap - EXIT; trap '' INT TERM HUP; end_step; $1; exit \"\$steps_status\"" EXIT

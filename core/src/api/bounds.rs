@@ -1,17 +1,20 @@
-//! How long texts, and how many entries, may be that a schema takes from Kubernetes' own types, which have no bounds. Whatever a
-//! tenant writes is read by others: the API server, the operator, kubelets.
+//! Bounds on texts, lists and maps in the schemas that come from Kubernetes' own types, which have none.
+//! Tenants write these values; the API server, the operator and kubelets read them.
 //!
-//! Lengths count characters. What they are in bytes together is bounded by rules on `command`, `args` and `env`.
+//! Lengths count characters. CEL rules on `command`, `args` and `env` bound their total bytes.
+//!
+//! **Architecture invariant:** an entry whose path leads nowhere is an error, so a renamed field cannot lose
+//! its bound.
 
 use serde_json::{Value, json};
 
 use crate::parse::quantity;
 
-/// The longest names that Kubernetes has: of an object, and of a key with a prefix.
+/// The longest names in Kubernetes: of an object, and of a key with a prefix.
 const NAME: u32 = 253;
 const KEY: u32 = 317;
 
-/// The bounds of a gateway's spec: a path, the keyword, and its value.
+/// The bounds of a gateway's spec: path, schema keyword, value.
 const OF_GATEWAY: &[(&str, &str, u32)] = &[
     ("imagePullSecrets[].name", "maxLength", NAME),
     ("command[]", "maxLength", 8 * 1024),
@@ -40,10 +43,10 @@ const OF_GATEWAY: &[(&str, &str, u32)] = &[
     ("tolerations[].value", "maxLength", 63),
 ];
 
-/// Writes the bounds into the definition of a kind.
+/// Writes the bounds into a CRD.
 ///
 /// # Errors
-/// Where a path leads nowhere; this would be a fault of this file.
+/// If a path matches no field, which would be a defect of this table.
 pub(super) fn bound(crd: &mut Value) -> anyhow::Result<()> {
     let is_gateway = crd["spec"]["names"]["kind"] == "ApiGateway";
     let spec = &mut crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
@@ -57,7 +60,7 @@ pub(super) fn bound(crd: &mut Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A field at a path: `[]` is a list's item, `[*]` a map's value.
+/// The schema at a path. `[]` is the item of a list, `[*]` the value of a map.
 fn at<'a>(schema: &'a mut Value, path: &str) -> Option<&'a mut Value> {
     let steps = path.split('.').flat_map(|name| {
         let (field, inner) = match (name.strip_suffix("[]"), name.strip_suffix("[*]")) {
@@ -70,7 +73,7 @@ fn at<'a>(schema: &'a mut Value, path: &str) -> Option<&'a mut Value> {
     steps.into_iter().try_fold(schema, |schema, key| schema.get_mut(key))
 }
 
-/// Wherever a quantity stands, it has bounds: Kubernetes computes with as many digits as it has.
+/// Bounds every quantity, since Kubernetes computes with every digit.
 fn bound_quantities(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {

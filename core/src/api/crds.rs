@@ -1,4 +1,4 @@
-//! The custom resource definitions as they are published.
+//! The published custom resource definitions.
 
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use super::bounds::bound;
 use super::{ApiGateway, Environment};
 
-/// The custom resource definitions, by plural, in the order to install them.
+/// The CRDs as JSON, by plural, in installation order.
 ///
 /// # Errors
-/// When a definition cannot be written as JSON, or has not the fields that are bounded; this would be a fault of this crate.
+/// If a CRD cannot be written as JSON or lacks a bounded field, which would be a defect of this crate.
 pub fn crds() -> anyhow::Result<Vec<(String, Value)>> {
     [ApiGateway::crd(), Environment::crd()]
         .into_iter()
@@ -23,13 +23,16 @@ pub fn crds() -> anyhow::Result<Vec<(String, Value)>> {
         .collect()
 }
 
-/// An optional field is left out, never null: with `nullable` a null would pass the schema
-/// and fail in the rules behind it.
+/// Optional fields are omitted, never null. With `nullable`, a null would pass the schema and fail in the CEL
+/// rules after it.
 fn forbid_nulls(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
             if map.get("nullable") == Some(&Value::Bool(true)) {
                 map.remove("nullable");
+            }
+            if let Some(Value::Array(words)) = map.get_mut("enum") {
+                words.retain(|word| !word.is_null());
             }
             map.values_mut().for_each(forbid_nulls);
         }
@@ -38,16 +41,16 @@ fn forbid_nulls(schema: &mut Value) {
     }
 }
 
-/// A rule can only point at a field that the schema names, and the root's leaves out `metadata`.
+/// CEL rules can only name fields that the schema names, and the generated root schema omits `metadata`.
 fn name_the_name(crd: &mut Value) {
     let name = json!({ "type": "object", "properties": { "name": { "type": "string" } } });
     crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["metadata"] = name;
 }
 
-/// The custom resource definitions as YAML, by plural.
+/// The CRDs as YAML, by plural.
 ///
 /// # Errors
-/// When a definition cannot be written as YAML; this would be a fault of this crate.
+/// If a CRD cannot be written as YAML, which would be a defect of this crate.
 pub fn crds_yaml() -> anyhow::Result<Vec<(String, String)>> {
     crds()?.into_iter().map(|(plural, crd)| Ok((plural, serde_saphyr::to_string(&crd)?))).collect()
 }

@@ -6,8 +6,8 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use super::key::ObjectKey;
-use super::status::{HostClaim, Others};
-use super::words::{any_word, words};
+use super::open_enum::{any_word, words};
+use super::status::{HostClaim, UnknownFields};
 
 /// How many environments of one gateway count: the oldest. The others are told, and cost nobody anything.
 pub const MOST_ENVIRONMENTS: usize = 200;
@@ -26,7 +26,7 @@ pub const MOST_ENVIRONMENTS: usize = 200;
     derive = "PartialEq",
     doc = "An environment of an ApiGateway, such as dev, staging or prod. It is Active while its gateway serves.",
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message(
-        "metadata.name must start with a lower-case letter, end with a letter or digit and hold only lower-case letters, digits and '-'"
+        "metadata.name must start with a lower-case letter, end with a letter or digit and contain only lower-case letters, digits and '-'"
     ).field_path(".metadata.name"),
     validation = Rule::new("self.metadata.name.size() <= 50").message("metadata.name must have at most 50 characters").field_path(".metadata.name"),
     printcolumn(name = "Gateway", type_ = "string", json_path = ".spec.gatewayRef.name"),
@@ -36,17 +36,18 @@ pub const MOST_ENVIRONMENTS: usize = 200;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct EnvironmentSpec {
-    /// The gateway that this environment belongs to. It cannot be changed.
+    /// The gateway that this environment belongs to. Immutable.
     #[x_kube(validation = Rule::new("self == oldSelf").message("gatewayRef cannot be changed: delete the Environment and create another"))]
     pub gateway_ref: GatewayRef,
 
-    /// A host name of the environment's own, routed to the gateway.
+    /// A host name of this environment, routed to its gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new(
         r"self.matches('^([*][.])?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$') && !self.matches('^[0-9.]+$')"
-    ).message("host must be a lower-case DNS name such as dev.shop.example.com: no IP address, and no scheme, port or path"))]
-    #[x_kube(validation = Rule::new("!self.matches('(^|[.])(localhost|svc)$')").message("host must not be localhost or svc, or below one of them: machines and clusters use those names themselves"))]
+    ).message("host must be a lower-case DNS name such as dev.shop.example.com, without scheme, port or path, and not an IP address"))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9.]+$') || !self.matches('(^|[.])([0-9]+|0x[0-9a-f]*)$')").message("host must not end with a number: clients parse such a name as an IP address"))]
+    #[x_kube(validation = Rule::new("!self.matches('(^|[.])(localhost|svc)$')").message("host must not be localhost or svc, or a subdomain of them: these names are for local and cluster use"))]
     pub host: Option<String>,
 }
 
@@ -58,19 +59,19 @@ pub struct GatewayRef {
     pub name: String,
 }
 
-/// What the operator reports about an environment.
+/// The observed state of an environment.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct EnvironmentStatus {
-    /// Whether requests to the environment are served.
+    /// `Active` while its gateway serves it, otherwise `Inactive`.
     #[serde(default)]
     pub state: EnvironmentState,
 
-    /// Since when it is Active.
+    /// When it became Active.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activated_at: Option<MicroTime>,
 
-    /// The generation of the spec that this status speaks of.
+    /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
@@ -84,10 +85,10 @@ pub struct EnvironmentStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 
-    /// Fields that another version wrote and this one keeps.
+    /// Fields of another version, kept unchanged.
     #[serde(flatten)]
     #[schemars(skip)]
-    pub others: Others,
+    pub others: UnknownFields,
 }
 
 words! {

@@ -1,11 +1,11 @@
-//! What an object is called.
+//! Namespace and name as the key of an object.
 
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 
-/// Namespace and name of an object. Objects of the cluster's own scope have an empty namespace.
+/// Namespace and name of an object. The namespace of a cluster-scoped object is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectKey {
     /// The namespace.
@@ -15,7 +15,7 @@ pub struct ObjectKey {
 }
 
 impl ObjectKey {
-    /// The key of this namespace and name.
+    /// A key from a namespace and a name.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
     }
@@ -25,16 +25,16 @@ impl ObjectKey {
         Self::of_meta(object.meta())
     }
 
-    /// The key in an object's metadata.
+    /// The key of an object's metadata.
     pub fn of_meta(meta: &ObjectMeta) -> Self {
-        // The caches let in nothing without a name.
+        // The caches admit no object without a name.
         Self::new(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
     }
 }
 
-/// The uid in an object's metadata, which tells it from an earlier one of its name.
+/// The uid in an object's metadata. It differs from the uid of an earlier object of the same name.
 pub fn uid_of(meta: &ObjectMeta) -> &str {
-    // The caches let in nothing without one.
+    // The caches admit no object without a uid.
     meta.uid.as_deref().unwrap_or_default()
 }
 

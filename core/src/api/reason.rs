@@ -1,20 +1,20 @@
 //! The reasons, each documented once, here. Another version may have others: they are read and kept.
 
-use super::words::{any_word, words};
+use super::open_enum::{any_word, words};
 
 words! {
     /// Why a condition, a transition or a failure is as it is.
     Reason:
 
-    /// The gateway waits to be begun.
+    /// The start is pending.
     Pending,
-    /// A start is on its way and nothing is known to be wrong.
+    /// A start is in progress, without a known problem.
     Starting,
-    /// A restart is on its way and nothing is known to be wrong.
+    /// A restart is in progress, without a known problem.
     Restarting,
-    /// The gateway serves what was asked.
+    /// The gateway matches its spec and serves.
     Started,
-    /// The gateway serves; a change is being rolled out or repaired.
+    /// The gateway serves; a rollout or repair is in progress.
     RollingOut,
     /// The gateway is being stopped.
     Stopping,
@@ -22,107 +22,117 @@ words! {
     Stopped,
     /// The gateway is being deleted.
     Deleting,
-    /// The gateway is suspended: nothing is written, the clock is held.
+    /// Reconciliation is suspended, and the start deadline is paused.
     Suspended,
-    /// Pods are there but none is available.
+    /// Pods exist, but none is available.
     Unavailable,
-    /// The gateway was asked to run with no replicas.
+    /// The gateway has no replicas.
     ScaledToZero,
 
-    /// The user asked for a start: a new object, a changed spec or a retry.
+    /// The user requested a start: a new object, a changed spec or a retry.
     StartRequested,
-    /// The user asked for a restart.
+    /// The user requested a restart.
     RestartRequested,
-    /// The user asked for a stop.
+    /// The user requested a stop.
     StopRequested,
-    /// The operator tries again by itself after a timeout.
+    /// The operator retries automatically after a timeout.
     RetryScheduled,
-    /// The operator was away when the deadline passed: the gateway gets its time.
+    /// The operator was not running at the deadline: the attempt gets a new one.
     Resumed,
 
-    /// The start took longer than its deadline; the cause is in `status.lastFailure`. What serves goes on serving.
+    /// The start missed its deadline; `status.lastFailure` has the cause. Pods that serve keep serving.
     StartDeadlineExceeded,
-    /// The restart took longer than its deadline; the old pods go on serving.
+    /// The restart missed its deadline; the old pods keep serving.
     RestartDeadlineExceeded,
-    /// A rollout of a started gateway makes no progress; the old pods go on serving.
+    /// A rollout of a started gateway is stuck; the old pods keep serving.
     ProgressDeadlineExceeded,
 
     /// Another gateway or environment holds the host.
     HostTaken,
-    /// The namespace is not allowed to have the host.
+    /// The namespace may not claim the host.
     HostNotAllowed,
-    /// The namespace holds as many hosts as it may.
+    /// The namespace holds its maximum of hosts.
     HostLimitReached,
-    /// The gateway may not name this ingress class.
+    /// The gateway may not use this ingress class.
     IngressClassNotAllowed,
-    /// The pods ask for what the operator or the namespace does not allow: an image, nodes, replicas, a deadline.
+    /// The gateway may not attach its HTTPRoute to this Gateway.
+    ParentRefNotAllowed,
+    /// The gateway needs an HTTPRoute, but the cluster has no Gateway API, or no Gateway is named.
+    ExposureUnsupported,
+    /// The operator or the namespace does not allow an image, nodes, replicas or a deadline of the spec.
     NotAllowed,
-    /// A field of the spec has a value that nobody could compute, and that is sent to nobody.
+    /// A field of the spec has an invalid value; the operator does not send it to the API server.
     InvalidSpec,
     /// The environment's gateway does not exist.
     GatewayNotFound,
     /// The environment's gateway does not serve.
     GatewayNotStarted,
-    /// The environment's gateway has as many as it may have without it.
+    /// The environment's gateway already has its maximum of environments.
     TooManyEnvironments,
-    /// An object of the gateway's name belongs to somebody else.
+    /// An object with the gateway's name has another owner.
     NameTaken,
-    /// An object of an earlier gateway of this name is still to be collected, or one that was deleted does not go.
+    /// An object of a deleted gateway with this name is not garbage-collected yet, or a deleted child is stuck.
     WaitingForDeletion,
-    /// The registry does not answer.
+    /// The registry is unavailable.
     RegistryUnavailable,
-    /// An edit of what the platform's documents say was undone.
+    /// An edit was reverted, because the platform's document decides the field.
     EditReverted,
-    /// A child was stored as something else than what was asked.
+    /// A child was stored differently from what was requested, by admission or by rounding.
     ChangedOnWrite,
-    /// What somebody changed of a child was put right.
+    /// Drift of a child was reverted.
     DriftRepaired,
-    /// Somebody changes a child again each time it is put right.
+    /// Another client changes a child each time the operator reverts it.
     Contested,
-    /// The object is so large that there is no room for its status.
+    /// The object is too large to store its status.
     TooLarge,
-    /// The stored phase is of another version of the operator.
+    /// The stored phase is unknown to this version of the operator.
     UnknownPhase,
-    /// The spec holds a word of another version of the operator.
+    /// A value of the spec is unknown to this version of the operator.
     UnknownWord,
-    /// The stored object cannot be read by this version of the operator.
+    /// This version of the operator cannot read the stored object.
     Undecodable,
-    /// Something of a stopped gateway does not go away.
+    /// The cleanup of a stopped gateway is stuck.
     CleanupStuck,
 
-    /// The container ends, or cannot be started.
+    /// The container terminates, or cannot start.
     CrashLoop,
-    /// The image runs as root, or may, and is not started.
+    /// The image runs as root, or may, and is not allowed to.
     RunsAsRoot,
-    /// A Secret, a ConfigMap, or a key in one is not there.
+    /// A Secret, a ConfigMap, or a key in one is missing.
     ConfigMissing,
     /// The image cannot be pulled.
     ImagePullFailed,
-    /// A pod runs, and a probe of it fails.
+    /// A pod runs, but its probe fails.
     ReadinessFailing,
-    /// The containers of a pod are ready, and a readiness gate that somebody adds is not.
+    /// The containers of a pod are ready, but an injected readiness gate is not.
     ReadinessGatesNotReady,
-    /// A container that somebody adds to the pods, and that the others wait for, does not finish or is not started.
+    /// An injected init container does not finish, or an injected sidecar does not start.
     ContainersNotInitialized,
-    /// A node gave a pod up, cannot set it up, or does not answer.
+    /// A node terminated a pod, cannot create it, or does not respond.
     NodeFailed,
-    /// No node has room for a pod, or no scheduler looks at it.
+    /// No node fits a pod, or no scheduler processes it.
     Unschedulable,
-    /// A pod is not to be scheduled before a gate that somebody adds is removed.
+    /// A pod has an injected scheduling gate.
     SchedulingGated,
-    /// A quota of the namespace is used up, or asks for values that the spec does not have.
+    /// Admission pauses the Deployment, so no rollout happens.
+    DeploymentPaused,
+    /// A ResourceQuota is exceeded, or requires values that the spec does not have.
     QuotaExceeded,
+    /// The controller of a Gateway rejects the HTTPRoute, or cannot resolve its references.
+    RouteNotAccepted,
+    /// No controller reports whether a Gateway accepts the HTTPRoute.
+    RouteNotAnswered,
     /// The API server or an admission rule refused an object.
     AdmissionRefused,
-    /// A webhook that the API server has to ask is away.
+    /// An admission webhook is unavailable.
     WebhookUnavailable,
-    /// The API server, or its storage, is away.
+    /// The API server or etcd is unavailable.
     ClusterUnavailable,
     /// The operator lacks a permission.
     OperatorNotPermitted,
-    /// The API server did not answer a write in time, and answers others.
+    /// A write timed out, while the API server answers other requests.
     WriteUnanswered,
-    /// Nothing is known to be wrong; it took too long.
+    /// No known cause; the attempt took too long.
     SlowStart,
 }
 

@@ -6,19 +6,19 @@ use std::fmt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::words::{any_word, known_words, words};
+use super::open_enum::{any_word, known_words, words};
 
 words! {
-    /// What the user asks the gateway to do.
+    /// The desired state of a gateway.
     #[derive(Default)]
     DesiredState:
 
     /// Serve.
     #[default]
     Running,
-    /// Do not serve; nothing of the gateway runs.
+    /// Do not serve: no pod runs and no route exists.
     Stopped,
-    /// Serve, and restart once, without downtime, on the change to this value.
+    /// Serve, with one restart without downtime on the change to this value.
     Restarting,
 }
 
@@ -33,36 +33,36 @@ impl DesiredState {
 }
 
 words! {
-    /// What the operator holds a gateway to.
+    /// The state that the operator maintains.
     State:
 
-    /// It serves, or is being started.
+    /// It serves or is starting.
     Running,
-    /// It does not serve: the user asked so, or its start timed out.
+    /// It does not serve: the user stopped it, or its start timed out.
     Stopped,
-    /// It serves and is being restarted.
+    /// It serves while it restarts.
     Restarting,
 }
 
 any_word!(State);
 
-/// What the operator is doing with a gateway.
+/// The phase of a gateway's lifecycle.
 ///
 /// The schema leaves the set open, so that an object written by another version can be
 /// stored and met; such a phase is [`Phase::Unknown`] and nothing is done to it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// Seen, and not yet begun: something must be free or answer first.
+    /// Seen, and not yet started: a host, a name or the registry must become available first.
     Created,
-    /// Being started, with a deadline.
+    /// Starting, with a deadline.
     Starting,
     /// Started; with `status.state: Stopped`, timed out and about to be stopped.
     Started,
     /// Being stopped.
     Stopping,
-    /// Nothing of it runs.
+    /// No pod runs and no route exists.
     Stopped,
-    /// A finalizer works.
+    /// Deletion was requested; a finalizer is in progress.
     Deleting,
     /// A phase of another version.
     Unknown(String),

@@ -8,58 +8,56 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::open_enum::Word;
 use super::reason::Reason;
 use super::state::{DesiredState, Phase, State};
-use super::words::Word;
 
 /// How many transitions `status.history` keeps.
 pub const HISTORY_LENGTH: usize = 20;
 
 /// Fields that another version wrote. They are kept and written back, for as long as what they are part of is: a
 /// rollback does not lose what the newer version knew.
-pub type Others = BTreeMap<String, Value>;
+pub type UnknownFields = BTreeMap<String, Value>;
 
-/// What the operator reports about a gateway.
+/// The observed state of a gateway.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiGatewayStatus {
-    /// What the operator holds the gateway to. After a timeout this is `Stopped` while
-    /// `spec.state` still says what the user asked.
+    /// The state that the operator maintains: `Running`, `Stopped` or `Restarting`. After a timeout it is `Stopped`, while `spec.state` still has what the
+    /// user requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
 
-    /// What the operator is doing: `Created`, `Starting`, `Started`, `Stopping`, `Stopped`
-    /// or `Deleting`. `Started` alone does not mean that the gateway serves: wait for the
-    /// condition `Available`.
+    /// The phase of the lifecycle: `Created`, `Starting`, `Started`, `Stopping`, `Stopped` or `Deleting`. `Started`
+    /// alone does not mean that the gateway serves: wait for the condition `Available`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
 
-    /// The generation of the spec that this status speaks of.
+    /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// The user's last request that was taken up.
+    /// For the operator: the last request of the user that it took up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handled: Option<Handled>,
 
-    /// The current or last try to start or restart.
+    /// The current or last attempt to start or restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
 
-    /// How many transitions there have been. It only grows.
+    /// The number of phase transitions so far. It only grows.
     #[serde(default)]
     pub transitions: i64,
 
-    /// How many restarts were asked for and taken up. Pods carry it, so that a restart
-    /// is an ordinary rolling update.
+    /// The number of restarts so far. The pod template contains it, so a restart is an ordinary rolling update.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub restarts: i64,
 
-    /// Pods that the Deployment has, as of the last transition or change of `Available`.
+    /// Pods of the Deployment, as of the last transition or change of `Available`. The Deployment has the current count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,
 
-    /// Pods that are ready, as of the last transition or change of `Available`.
+    /// Ready pods, as of the last transition or change of `Available`. The Deployment has the current count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_replicas: Option<i32>,
 
@@ -67,7 +65,7 @@ pub struct ApiGatewayStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
 
-    /// Where the gateway answers, once it has an Ingress.
+    /// The URL of the gateway, once it has an Ingress or an HTTPRoute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 
@@ -76,34 +74,33 @@ pub struct ApiGatewayStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["host".into()]))]
     pub hosts: Vec<HostClaim>,
 
-    /// How many of the gateway's environments are active.
+    /// How many environments of the gateway are active.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environments: Option<EnvironmentCount>,
 
-    /// `Ready`, `Available`, `Reconciling` and `Stalled`, as kstatus and `kubectl wait` read them.
+    /// `Ready`, `Available`, `Reconciling` and `Stalled`, in the sense of kstatus and `kubectl wait`, and `CleanupStuck`
+    /// while something of a stopped gateway does not go.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 
-    /// What the API server made of the children that were written, as hashes: by them an operator that begins knows that they
-    /// are as it left them.
+    /// For the operator: hashes of the children as the API server stored them. A new leader compares with them to find drift.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<Accepted>,
 
-    /// Where a child was stored as something else than what was asked: by admission, or rounded.
+    /// Fields of children that were stored differently from what was requested, by admission or by rounding.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<StoredChange>,
 
-    /// Children that somebody changes again each time they are put right.
+    /// Children that another client changes each time the operator reverts them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub contested: Vec<ContestedField>,
 
-    /// What the messages of the conditions are about, so that they are rewritten only when that changes.
+    /// For the operator: what the messages of the conditions are about. A message is rewritten only when this changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Subject>,
 
-    /// Why the last start or restart failed. It outlives the clean-up and goes with the
-    /// next successful start.
+    /// Why the last start or restart failed. It is kept after the cleanup and removed by the next successful start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<Failure>,
 
@@ -111,68 +108,70 @@ pub struct ApiGatewayStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<Transition>,
 
-    /// Fields that another version wrote and this one keeps.
+    /// Fields of another version, kept unchanged.
     #[serde(flatten)]
     #[schemars(skip)]
-    pub others: Others,
+    pub others: UnknownFields,
 }
 
 fn is_zero(number: &i64) -> bool {
     *number == 0
 }
 
-/// The tokens of the last request that was taken up.
+/// The tokens of the last request that the operator took up.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Handled {
-    /// Hash of the spec without `state`, `suspend` and `replicas`, after the version of the hash.
+    /// Hash of the spec without `state`, `suspend` and `replicas`, prefixed with the version of the hash.
     pub spec_hash: String,
     /// The `spec.state` that was taken up.
     #[schemars(with = "Word")]
     pub state: DesiredState,
-    /// The generation of the spec that was taken up: until it changes nobody has asked for anything else, whatever
-    /// newer definitions make of the fields that are absent.
+    /// The generation of the spec that was taken up. While it is unchanged there is no new request, whatever defaults
+    /// newer definitions add.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<i64>,
-    /// Hash of the same spec as newer definitions read it, where they have defaults that it was taken up without.
+    /// Hash of the same spec as newer definitions read it, if their defaults change the hash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_as: Option<String>,
     /// The `spec.replicas` that was taken up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,
-    /// The value of the annotation `phasegate.dev/retry-requested-at` that was taken up; of a long one its hash.
+    /// The value of the annotation `phasegate.dev/retry-requested-at` that was taken up, or the hash of a long value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<String>,
-    /// The value of the annotation `phasegate.dev/restart-requested-at` that was taken up; of a long one its hash.
+    /// The value of the annotation `phasegate.dev/restart-requested-at` that was taken up, or the hash of a long
+    /// value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<String>,
-    /// Fields that another version wrote and this one keeps.
+    /// Fields of another version, kept unchanged.
     #[serde(flatten)]
     #[schemars(skip)]
-    pub others: Others,
+    pub others: UnknownFields,
 }
 
-/// One try to start or restart, with its own clock.
+/// One attempt to start or restart, with its own deadline.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Attempt {
-    /// Its number, from 1.
+    /// The number of the attempt, from 1.
     pub number: i64,
-    /// When it began.
+    /// When the attempt began.
     pub started_at: MicroTime,
-    /// Seconds during which the clock was held: suspended, or waiting for a host or a name.
+    /// Seconds for which the deadline was paused: while suspended, or while it waits for a host, a name or an
+    /// unavailable component.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub held_seconds: i64,
-    /// Since when the clock is held, while it is.
+    /// Since when the deadline is paused, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_since: Option<MicroTime>,
-    /// How many of the operator's own retries are left after this attempt.
+    /// The number of automatic retries left after this attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries_left: Option<i32>,
-    /// Fields that another version wrote and this one keeps.
+    /// Fields of another version, kept unchanged.
     #[serde(flatten)]
     #[schemars(skip)]
-    pub others: Others,
+    pub others: UnknownFields,
 }
 
 /// A host that a gateway holds.
@@ -180,79 +179,87 @@ pub struct Attempt {
 pub struct HostClaim {
     /// The host name.
     pub host: String,
-    /// Since when it is held.
+    /// Since when the host is held.
     pub since: MicroTime,
 }
 
-/// How many of a gateway's environments are active.
+/// How many environments of a gateway are active.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 pub struct EnvironmentCount {
     /// Active environments.
     pub active: i32,
-    /// All environments that name this gateway.
+    /// All environments that reference this gateway.
     pub total: i32,
 }
 
-/// What the API server made of the children that were written: hashes, and what it filled in that may differ between clusters.
+/// Hashes of the children as the API server stored them, and fields that clusters default differently.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Accepted {
-    /// Of the Deployment.
+    /// Hash of the Deployment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployment: Option<String>,
-    /// Of the Service.
+    /// Hash of the Service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
-    /// Of the Ingress.
+    /// Hash of the Ingress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ingress: Option<String>,
-    /// Of the PodDisruptionBudget.
+    /// Hash of the HTTPRoute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_route: Option<String>,
+    /// Hash of the PodDisruptionBudget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_disruption_budget: Option<String>,
-    /// The class with which the Ingress was stored; empty where it has none.
+    /// The ingress class as stored; empty if the Ingress has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ingress_class_name: Option<String>,
-    /// The policy with which the Service was stored: addresses of one family, or of both.
+    /// The ingress class from the spec. Absent: the spec has none and the class is the cluster's default; earlier
+    /// versions never set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingress_class_named: Option<String>,
+    /// The IP family policy of the Service as stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip_family_policy: Option<String>,
 }
 
-/// A place where a child was stored as something else than what was asked.
+/// A field of a child that was stored differently from what was requested.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 pub struct StoredChange {
     /// The kind of the child.
     pub child: String,
-    /// The path in it.
+    /// The path of the field.
     pub path: String,
-    /// What was asked, in short.
+    /// The requested value, shortened.
     pub asked: String,
-    /// What is stored, in short.
+    /// The stored value, shortened.
     pub stored: String,
 }
 
-/// A place in a child that somebody changes again each time it is put right.
+/// A field of a child that another client changes each time the operator reverts it.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 pub struct ContestedField {
     /// The kind of the child.
     pub child: String,
-    /// The path in it.
+    /// The path of the field.
     pub path: String,
-    /// Who wrote it last, as the API server records it.
+    /// The field manager that wrote it last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manager: Option<String>,
 }
 
-/// What messages are about that quote others, who say the same thing in changing words.
+/// What the messages of the conditions are about, if they quote other components.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subject {
     /// The image that cannot be pulled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// Who serves meanwhile: `OldPods`, `OtherPods` or `NoPod`. Absent during a first start.
+    /// Which pods serve during a rollout: `OldPods`, `OtherPods` or `NoPod`. Absent during a first start.
     // An open word, so that a version that does not know it can read the status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serving: Option<String>,
-    /// What is told beside the reason: the reason of a second cause, or what a stop waits for.
+    /// A further cause in the message: the reason of a second cause, the object that a stop waits for, or the answer
+    /// of a Gateway's controller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beside: Option<String>,
 }
@@ -282,20 +289,20 @@ impl Serving {
 /// Why a start or restart failed.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 pub struct Failure {
-    /// The cause, as one word.
+    /// The reason of the failure.
     pub reason: Reason,
-    /// The cause, as a sentence that names the object and what it said.
+    /// The cause: the object and what is wrong with it.
     pub message: String,
     /// What to do about it.
     pub hint: String,
-    /// When the attempt was given up.
+    /// When the attempt failed.
     pub at: MicroTime,
     /// The number of the attempt that failed.
     pub attempt: i64,
-    /// Fields that another version wrote and this one keeps.
+    /// Fields of another version, kept unchanged.
     #[serde(flatten)]
     #[schemars(skip)]
-    pub others: Others,
+    pub others: UnknownFields,
 }
 
 /// One transition of the state machine.
@@ -303,21 +310,21 @@ pub struct Failure {
 pub struct Transition {
     /// When it happened.
     pub at: MicroTime,
-    /// The phase before; absent for the first.
+    /// The previous phase; absent for the first transition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Phase>,
-    /// The phase after.
+    /// The new phase.
     pub to: Phase,
-    /// `status.state` after.
+    /// The new `status.state`.
     pub state: State,
-    /// Why, as one word.
+    /// The reason of the transition.
     pub reason: Reason,
-    /// Why, as a sentence.
+    /// Details of the transition.
     pub message: String,
-    /// How many seconds the phase before lasted.
+    /// Duration of the previous phase, in seconds.
     pub seconds: i64,
-    /// Fields that another version wrote and this one keeps.
+    /// Fields of another version, kept unchanged.
     #[serde(flatten)]
     #[schemars(skip)]
-    pub others: Others,
+    pub others: UnknownFields,
 }

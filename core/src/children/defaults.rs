@@ -1,26 +1,26 @@
-//! What the API server fills in where nobody says anything. A value of this table is nobody's edit; any other that is not desired is.
+//! Defaults that the API server fills in. A value of this table is no drift; any other undesired value is.
 //!
-//! Admission fills in more, and what it does is learned from the answer to a write.
+//! Admission may fill in more. The operator learns that from the answer to a write.
 
 use serde_json::{Value, json};
 
 /// A default, or several of which the API server picks one.
 enum Default {
-    /// This value.
+    /// Exactly this text.
     Is(&'static str),
-    /// This number.
+    /// Exactly this number.
     Number(i64),
-    /// Whatever the cluster has: an address, a class, a count.
+    /// Any value: the cluster chooses an address, a class, a count.
     Any,
-    /// What follows from the image's tag.
+    /// The pull policy that follows from the image's tag.
     PullPolicy,
 }
 
-/// By kind and path; `*` is any index or name.
+/// By kind and path; `*` matches any index or name.
 const DEFAULTS: &[(&str, &str, Default)] = {
     use Default::{Any, Is, Number, PullPolicy};
     &[
-        // What the spec leaves out is an autoscaler's.
+        // An autoscaler owns what the spec omits.
         ("Deployment", "/spec/replicas", Any),
         ("Deployment", "/spec/template/spec/dnsPolicy", Is("ClusterFirst")),
         ("Deployment", "/spec/template/spec/restartPolicy", Is("Always")),
@@ -43,12 +43,12 @@ const DEFAULTS: &[(&str, &str, Default)] = {
         ("Service", "/spec/ipFamilyPolicy", Is("SingleStack")),
         ("Service", "/spec/internalTrafficPolicy", Is("Cluster")),
         ("Service", "/spec/sessionAffinity", Is("None")),
-        // Where a cluster has a default class.
+        // A cluster may have a default class.
         ("Ingress", "/spec/ingressClassName", Any),
     ]
 };
 
-/// Whether the API server fills in `value` at a place of which nothing is desired.
+/// Whether `value` is what the API server fills in at a path with no desired value.
 pub(super) fn is_default(desired: &Value, path: &str, value: &Value) -> bool {
     let kind = desired.get("kind").and_then(Value::as_str).unwrap_or_default();
     let mut defaults = DEFAULTS.iter().filter(|(of, pattern, _)| *of == kind && matches(pattern, path));

@@ -1,4 +1,7 @@
-//! The Deployment: pods as the `restricted` Pod Security standard demands.
+//! Renders the Deployment. Its pods satisfy the `restricted` Pod Security standard.
+//!
+//! **Architecture invariant:** the same gateway and context render the same Deployment. The stored one decides
+//! only whether its startup probe's threshold is kept.
 
 use std::time::Duration;
 
@@ -16,14 +19,14 @@ use super::{
 };
 use crate::api::ApiGateway;
 
-/// The name of the gateway's container, which is the only one that is rendered.
+/// The name of the gateway's container, the only one that is rendered.
 pub const CONTAINER: &str = "gateway";
 /// The name of the container's port.
 pub(super) const PORT: &str = "http";
-/// How long a pod goes on serving after it was told to stop, so that endpoints leave first.
+/// How long a pod serves after it was told to stop, so that its endpoint is removed first.
 const PRE_STOP_SECONDS: i64 = 5;
 const DEFAULT_GRACE_SECONDS: i64 = 30;
-/// Annotation of the pod template whose change is a restart.
+/// Annotation of the pod template. A new value restarts the pods.
 const RESTART_ANNOTATION: &str = "phasegate.dev/restart";
 
 pub(super) fn render(gateway: &ApiGateway, start_deadline: Duration) -> Deployment {
@@ -56,7 +59,7 @@ pub(super) fn render(gateway: &ApiGateway, start_deadline: Duration) -> Deployme
     }
 }
 
-/// Kubernetes wants it above `minReadySeconds`, which is 0 here.
+/// Kubernetes requires more than `minReadySeconds`, which is 0 here.
 fn progress_deadline(start_deadline: Duration) -> i32 {
     i32::try_from(start_deadline.as_secs().max(1)).unwrap_or(i32::MAX)
 }
@@ -130,23 +133,23 @@ fn container(gateway: &ApiGateway, start_deadline: Duration) -> Container {
             claims: None,
         }),
         readiness_probe: Some(Probe { period_seconds: Some(2), failure_threshold: Some(3), ..probe(gateway) }),
-        // Only once it accepts connections the other probes are asked. A container that is started again later gets
-        // the same time: it is the same program.
+        // The other probes begin once the container accepts connections. A restarted container gets the same
+        // time, since it is the same program.
         startup_probe: Some(Probe {
             period_seconds: Some(STARTUP_PERIOD_SECONDS),
             failure_threshold: Some(startup_failures(start_deadline)),
             tcp_socket: Some(port_is_open()),
             ..Probe::default()
         }),
-        // A started pod that stops accepting connections for half a minute is replaced; a
-        // failing path alone only takes it out of the Service.
+        // Replaces a started pod that accepts no connections for half a minute. A failing path alone only
+        // removes the pod from the Service.
         liveness_probe: Some(Probe {
             period_seconds: Some(10),
             failure_threshold: Some(3),
             tcp_socket: Some(port_is_open()),
             ..Probe::default()
         }),
-        // What ends without a message of its own is told by the end of its log.
+        // Without a termination message, the end of the container's log explains why it ended.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         lifecycle: Some(Lifecycle {
             pre_stop: Some(LifecycleHandler {
@@ -167,30 +170,30 @@ fn container(gateway: &ApiGateway, start_deadline: Duration) -> Container {
     }
 }
 
-/// As often as readiness is asked: so a pod is ready no later than without the question.
+/// The period of the readiness probe, so that the startup probe does not delay readiness.
 const STARTUP_PERIOD_SECONDS: i32 = 2;
 
-/// What a container has at least until it accepts connections. A deadline that is shorter ends the attempt; that a
-/// container which was started again later needs longer on a busy node is no reason to end it.
+/// The least time for a container to accept connections. A shorter deadline ends the attempt, but a container
+/// that restarts on a busy node may need longer and must not be killed.
 const SHORTEST_STARTUP: Duration = Duration::from_secs(40);
 
-/// Notes from what the pods are rendered, once they are as they will be.
+/// Annotates the Deployment with what its pods were rendered from. Called last, once the template is complete.
 pub(super) fn note_startup(deployment: &mut Deployment, start_deadline: Duration) {
     let Some(spec) = &deployment.spec else { return };
     let startup = startup(startup_failures(start_deadline), &spec.template);
     deployment.metadata.annotations.get_or_insert_default().insert(STARTUP_ANNOTATION.to_owned(), startup);
 }
 
-/// By then the deadline has been judged, which began before the container did.
+/// A margin after the deadline: the operator judges the attempt, whose clock began before the container did.
 const JUDGED: Duration = Duration::from_secs(10);
 
-/// How often a container may be found not to accept connections: for as long as a start may take, and a little longer.
+/// The failure threshold of the startup probe: slightly longer than a start may take.
 fn startup_failures(start_deadline: Duration) -> i32 {
     let seconds = start_deadline.max(SHORTEST_STARTUP).saturating_add(JUDGED).as_secs();
     i32::try_from(seconds.div_ceil(STARTUP_PERIOD_SECONDS.unsigned_abs().into())).unwrap_or(i32::MAX)
 }
 
-/// A threshold of the startup probe, and the hash of everything else that pods are rendered from.
+/// The threshold of the startup probe, and the hash of everything else that pods are rendered from.
 fn startup(failures: i32, template: &PodTemplateSpec) -> String {
     let mut rest = template.clone();
     startup_probes(&mut rest).for_each(|probe| probe.failure_threshold = None);
@@ -202,8 +205,8 @@ fn startup_probes(template: &mut PodTemplateSpec) -> impl Iterator<Item = &mut P
     containers.filter_map(|container| container.startup_probe.as_mut())
 }
 
-/// Keeps the threshold of the startup probe that the pods have, where everything else that they are rendered from is the
-/// same. What somebody edited in them is not kept.
+/// Keeps the startup probe's current threshold if everything else in the template is the same, so that a new
+/// deadline alone rolls no pods. Edits of the template are not kept.
 pub(super) fn keep_startup(desired: &mut Deployment, found: &Deployment) {
     let written = found.metadata.annotations.as_ref().and_then(|annotations| annotations.get(STARTUP_ANNOTATION));
     let (Some(written), Some(spec)) = (written, desired.spec.as_mut()) else { return };

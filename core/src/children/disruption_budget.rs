@@ -1,4 +1,7 @@
-//! The PodDisruptionBudget: where there are several pods, a drain takes one at a time.
+//! Renders the PodDisruptionBudget: a drain evicts one pod of several at a time.
+//!
+//! **Architecture invariant:** this module does not read the stored PodDisruptionBudget. The same gateway
+//! renders the same PodDisruptionBudget.
 
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -6,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::{label_selector, metadata};
 use crate::api::ApiGateway;
 
-/// Whether a gateway is to have a PodDisruptionBudget.
+/// Whether a gateway gets a PodDisruptionBudget.
 pub fn wants_disruption_budget(gateway: &ApiGateway) -> bool {
     super::taken_up::replicas(gateway).is_some_and(|replicas| replicas > 1)
 }
@@ -17,7 +20,8 @@ pub(super) fn render(gateway: &ApiGateway) -> Option<PodDisruptionBudget> {
         spec: Some(PodDisruptionBudgetSpec {
             selector: Some(label_selector(gateway)),
             max_unavailable: Some(IntOrString::Int(1)),
-            // Or the pods of a gateway that never gets ready would keep a node from being drained, for ever.
+            // Otherwise the pods of a gateway that never becomes ready would block the drain of a node for
+            // ever.
             unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
             ..PodDisruptionBudgetSpec::default()
         }),

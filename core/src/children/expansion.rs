@@ -1,28 +1,62 @@
-//! How long variables and arguments become once a kubelet has put in what they refer to: `$(NAME)`. A reference to a variable
-//! that is made of references multiplies, and ten variables can become more than a node has memory.
+//! Bounds the length of variables and arguments after the kubelet expands references such as `$(NAME)`. A
+//! variable made of references multiplies: ten variables can outgrow a node's memory.
+//!
+//! **Architecture invariant:** this module expands no text. It adds lengths, so its own memory does not grow
+//! with the references.
 
 use std::collections::HashMap;
 
 use crate::api::ApiGatewaySpec;
 
-/// The longest argument or variable with which Linux starts a program.
-const LONGEST: usize = 128 * 1024;
-/// The most that all of them together may have.
-const MOST: usize = 2 * 1024 * 1024;
-/// What a reference counts whose value is in a Secret, a ConfigMap or the pod's status.
-const NOT_KNOWN_HERE: usize = 4 * 1024;
+/// A limit on expanded texts.
+struct Measure {
+    /// The assumed length of a value that only a Secret, a ConfigMap or the pod's status knows.
+    not_known_here: usize,
+    /// The longest single argument or variable.
+    longest: usize,
+    /// The total of all of them.
+    most: usize,
+    /// Why a longer one is invalid.
+    why: &'static str,
+}
 
-/// The first variable or argument that a kubelet would make longer than a program can be started with.
-pub(super) fn too_long(spec: &ApiGatewaySpec) -> Option<String> {
+/// Two limits, for two purposes. First, the program must start: Linux refuses longer arguments. A password in
+/// an address refers to little, so an unknown value counts little here. Second, the kubelet must have the
+/// memory for the expansion: here an unknown value counts as much as a Secret or ConfigMap can hold, and the
+/// total is about what the variables of a pod can come to without any reference.
+const MEASURES: [Measure; 2] = [
+    Measure {
+        not_known_here: 4 * 1024,
+        longest: 128 * 1024,
+        most: 2 * 1024 * 1024,
+        why: "its value with expanded references exceeds what a process can start with: 128 KiB, or 2 MiB for all \
+              variables",
+    },
+    Measure {
+        not_known_here: 1024 * 1024,
+        longest: usize::MAX,
+        most: 128 * 1024 * 1024,
+        why: "all variables together refer to values of Secrets, ConfigMaps or the pod more than 128 times, each up \
+              to 1 MiB",
+    },
+];
+
+/// The first variable or argument that expands beyond a limit, and the reason.
+pub(super) fn too_long(spec: &ApiGatewaySpec) -> Option<(String, &'static str)> {
     let values = spec.env.iter().filter_map(|variable| variable.value.as_ref());
-    // What is as it was written is as long as it is: nobody computes anything.
+    // Without references nothing expands.
     if !values.chain(&spec.command).chain(&spec.args).any(|text| text.contains("$(")) {
         return None;
     }
-    let mut lengths = Lengths { known: HashMap::new(), of_others: !spec.env_from.is_empty(), all: 0, refer: false };
+    MEASURES.iter().find_map(|measure| Some((first_beyond(spec, measure)?, measure.why)))
+}
+
+fn first_beyond(spec: &ApiGatewaySpec, measure: &Measure) -> Option<String> {
+    let of_others = !spec.env_from.is_empty();
+    let mut lengths = Lengths { measure, known: HashMap::new(), of_others, all: 0, refer: false };
     for (index, variable) in spec.env.iter().enumerate() {
         let Some(value) = variable.value.as_deref().filter(|_| variable.value_from.is_none()) else {
-            lengths.known.insert(&variable.name, NOT_KNOWN_HERE);
+            lengths.known.insert(&variable.name, measure.not_known_here);
             continue;
         };
         let long = lengths.add(value);
@@ -37,28 +71,31 @@ pub(super) fn too_long(spec: &ApiGatewaySpec) -> Option<String> {
     })
 }
 
-/// How long the variables are that were met, and all texts together.
+/// The lengths of the variables seen so far, and the total.
 struct Lengths<'a> {
+    measure: &'a Measure,
     known: HashMap<&'a str, usize>,
-    /// Whether a name that was not met may be a variable of a Secret or a ConfigMap.
+    /// Whether an unseen name may be a variable from a Secret or a ConfigMap.
     of_others: bool,
     all: usize,
     refer: bool,
 }
 
 impl Lengths<'_> {
-    /// How long a text becomes; `None`: too long.
+    /// The expanded length of a text; `None` if a limit is exceeded.
     fn add(&mut self, text: &str) -> Option<usize> {
-        let not_met = self.of_others.then_some(NOT_KNOWN_HERE);
+        let Measure { not_known_here, longest, most, why: _ } = *self.measure;
+        let not_met = self.of_others.then_some(not_known_here);
         let (long, refers) = expanded(text, |name| self.known.get(name).copied().or(not_met));
         self.all = self.all.saturating_add(long);
         self.refer |= refers;
-        let too_long = (refers && long > LONGEST) || (self.refer && self.all > MOST);
+        let too_long = (refers && long > longest) || (self.refer && self.all > most);
         (!too_long).then_some(long)
     }
 }
 
-/// How long a text becomes, and whether anything was put in. `size`: how long a variable is, where there is one.
+/// The expanded length of a text, and whether it contains a reference. `size` returns the length of a variable,
+/// if it exists.
 fn expanded(text: &str, size: impl Fn(&str) -> Option<usize>) -> (usize, bool) {
     let (mut long, mut grows, mut rest) = (0_usize, false, text);
     while let Some(at) = rest.find('$') {
@@ -96,6 +133,10 @@ mod tests {
         let mut spec = json!({ "image": "acme/gateway:1" });
         spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         serde_json::from_value(spec).unwrap()
+    }
+
+    fn field(more: Value) -> Option<String> {
+        too_long(&spec(more)).map(|(field, _)| field)
     }
 
     #[test]
@@ -164,14 +205,34 @@ mod tests {
             ),
         ];
         for (what, env, expected) in rows {
-            assert_eq!(too_long(&spec(json!({ "env": env }))).as_deref(), expected, "{what}");
+            assert_eq!(field(json!({ "env": env })).as_deref(), expected, "{what}");
         }
         let env = || json!([value("A", &kilobyte)]);
         for (field, expected) in [("command", "spec.command[1]"), ("args", "spec.args[1]")] {
-            let asked = spec(json!({ "env": env(), field: ["run", "$(A)".repeat(200)] }));
-            assert_eq!(too_long(&asked).as_deref(), Some(expected));
+            let asked = json!({ "env": env(), field: ["run", "$(A)".repeat(200)] });
+            assert_eq!(self::field(asked).as_deref(), Some(expected));
         }
         let all = json!({ "envFrom": [{ "configMapRef": { "name": "c" } }], "args": ["$(WHO)".repeat(33)] });
-        assert_eq!(too_long(&spec(all)).as_deref(), Some("spec.args[0]"));
+        assert_eq!(field(all).as_deref(), Some("spec.args[0]"));
+    }
+
+    #[test]
+    fn what_others_have_may_be_a_megabyte_each_time_and_is_referred_to_so_often_at_most() {
+        let from = json!({ "name": "A", "valueFrom": { "configMapKeyRef": { "name": "c", "key": "k" } } });
+        let refers = |times: usize| {
+            let variables = (0..times).map(|n| json!({ "name": format!("B{n}"), "value": "$(A)" }));
+            json!({ "env": std::iter::once(from.clone()).chain(variables).collect::<Vec<_>>() })
+        };
+        assert_eq!(too_long(&spec(refers(99))), None, "what people write");
+        let (field, why) = too_long(&spec(refers(200))).unwrap();
+        assert_eq!((field.as_str(), why.contains("more than 128 times")), ("spec.env[129].value", true));
+        // Through others, too.
+        let value = |name: &str, value: String| json!({ "name": name, "value": value });
+        let chain =
+            [from, value("B", "$(A)".repeat(25)), value("C", "$(B)".to_owned()), value("D", "$(C)$(A)".to_owned())];
+        let mut env = chain.to_vec();
+        assert_eq!(too_long(&spec(json!({ "env": env }))), None);
+        env.extend((0..3).map(|n| value(&format!("E{n}"), "$(D)".to_owned())));
+        assert_eq!(self::field(json!({ "env": env })).as_deref(), Some("spec.env[6].value"));
     }
 }

@@ -1,39 +1,39 @@
-//! What the API server made of a child that was written: its accepted form.
+//! The accepted form of a child: what the API server stored in answer to a write.
 //!
-//! Admission, defaulting and rounding may store something else than what was sent. That is no drift, or it would be written again
-//! and again; but whatever differs from it is.
+//! Admission, defaulting and rounding may store something else than what was sent. That is no drift, or the
+//! operator would write it again and again. Every later difference from the accepted form is drift.
 
 use serde_json::{Map, Value};
 
 use super::compare::{Difference, difference, difference_from_stored, differences};
-use super::places::{FILLED_IN, NEVER_RESTORED, OWNERS};
+use super::paths::{FILLED_IN, NEVER_RESTORED, OWNERS};
 use super::{DESIRED_ANNOTATION, hash, merge};
 use crate::api::StoredChange;
 use crate::shown::{cut, piece};
 
-/// How many changes are told of one child, and how long a value may be.
+/// The most changes reported per child, and the longest value.
 const CHANGES: usize = 5;
 const VALUE: usize = 160;
 
 /// The accepted form of a child.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Form {
-    /// Hash of what was desired and of all that is ours in what was stored.
+    /// Hash of the desired state and of everything in the stored object that the operator owns.
     pub hash: String,
-    /// Where the two differ.
+    /// Where the stored object differs from the desired one.
     pub changes: Vec<StoredChange>,
-    /// What stands where a cluster may fill in something, and nothing where it did not: a later edit is told from it by nothing
-    /// else.
+    /// The value that the cluster filled in, empty if it filled in nothing. Only this record distinguishes a
+    /// later edit from it.
     pub filled_in: Option<String>,
 }
 
 impl Form {
-    /// The form of a child of a kind that was stored as an answer to `desired`.
+    /// The form of a child of a kind that was stored in answer to `desired`.
     pub fn of(kind: &str, desired: &Value, stored: &Value) -> Self {
         Self::hashed(form_hash(desired, stored), kind, desired, stored)
     }
 
-    /// The same, where the [`form_hash`] of the two is known.
+    /// The same, with the [`form_hash`] already computed.
     pub fn hashed(hash: String, kind: &str, desired: &Value, stored: &Value) -> Self {
         let changes = differences(desired, stored).into_iter().take(CHANGES);
         let filled_in =
@@ -46,17 +46,17 @@ impl Form {
     }
 }
 
-/// Where a cluster may fill something in, in a child of a kind.
+/// The path that a cluster may fill in, by kind.
 fn place_filled_in(kind: &str) -> Option<&'static str> {
     FILLED_IN.iter().find(|(of, _)| *of == kind).map(|(_, path)| *path)
 }
 
-/// Where somebody put something that is not desired, in a place in which the cluster filled in nothing.
+/// The path of an undesired value where the cluster had filled in nothing.
 pub fn put_where_nothing_was(kind: &str, desired: &Value, found: &Value) -> Option<&'static str> {
     place_filled_in(kind).filter(|path| desired.pointer(path).is_none() && found.pointer(path).is_some())
 }
 
-/// An object in which nothing is filled in either.
+/// The object without the value that a cluster may fill in.
 pub fn with_nothing_filled_in(kind: &str, desired: &Value, mut object: Value) -> Value {
     let place = put_where_nothing_was(kind, desired, &object).and_then(|path| path.strip_prefix("/spec/"));
     if let (Some(key), Some(Value::Object(spec))) = (place, object.get_mut("spec")) {
@@ -65,16 +65,17 @@ pub fn with_nothing_filled_in(kind: &str, desired: &Value, mut object: Value) ->
     object
 }
 
-/// Where an object differs from the form that was accepted of it, as far as that is known: the path of the first difference.
+/// The path of the first difference between an object and its accepted form; if the form is unknown, its
+/// desired state.
 pub fn drift(desired: &Value, accepted: Option<&Value>, found: &Value) -> Option<String> {
     match accepted {
-        // Others' metadata are not in what is desired.
+        // The desired state does not contain metadata of others.
         Some(accepted) => difference_from_stored(&merge(desired, desired, Some(accepted)), found),
         None => difference(desired, found),
     }
 }
 
-/// Hash of what is desired and of all that is ours in what is stored.
+/// Hash of the desired state and of everything in the stored object that the operator owns.
 pub fn form_hash(desired: &Value, stored: &Value) -> String {
     let wanted = desired.pointer("/metadata/annotations").and_then(|annotations| annotations.get(DESIRED_ANNOTATION));
     let ours = |pointer: &str| keys_of(desired.pointer(pointer), stored.pointer(pointer));
@@ -98,7 +99,7 @@ pub fn form_hash(desired: &Value, stored: &Value) -> String {
     hash(&(wanted, ours("/metadata/labels"), ours("/metadata/annotations"), owners, spec))
 }
 
-/// Of a map that others write to as well, the keys that are desired.
+/// Of a map with other writers, only the desired keys.
 fn keys_of(desired: Option<&Value>, stored: Option<&Value>) -> Value {
     let ours = desired.and_then(Value::as_object).into_iter().flat_map(Map::keys);
     let pairs = ours.filter_map(|key| Some((key.clone(), stored?.get(key)?.clone())));
@@ -114,20 +115,20 @@ fn change(kind: &str, difference: &Difference<'_>) -> StoredChange {
     }
 }
 
-/// A value in few words, without what a terminal obeys. Those of variables and arguments may be secrets.
+/// A value, shortened and sanitized. Values of variables and arguments may be secrets and are left out.
 fn shown(path: &str, value: Option<&Value>) -> String {
     let may_be_secret = path.split('/').any(|part| ["env", "args", "command"].contains(&part));
     let text = match value {
         None => "nothing".to_owned(),
         Some(Value::Array(list)) if list.iter().any(Value::is_object) => entries(list),
-        Some(_) if may_be_secret => "a value that is not shown".to_owned(),
+        Some(_) if may_be_secret => "(hidden)".to_owned(),
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
     };
     cut(&piece(&text), VALUE).into_owned()
 }
 
-/// The names of a list's entries, or how many there are.
+/// The names of a list's entries, or their number.
 fn entries(list: &[Value]) -> String {
     let names: Option<Vec<&str>> = list.iter().map(|entry| entry.get("name")?.as_str()).collect();
     match names {

@@ -1,5 +1,8 @@
-//! The Ingress: the rules of the gateway's host and of its environments'. No host, no Ingress: a
-//! rule without one catches everybody's traffic.
+//! Renders the Ingress: one rule for each host of the gateway and of its environments. A gateway without hosts
+//! gets none, since a rule without a host matches all traffic.
+//!
+//! **Architecture invariant:** `render` does not read the stored Ingress. The same gateway and context render
+//! the same Ingress.
 
 use k8s_openapi::api::networking::v1::{
     HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend, IngressSpec,
@@ -7,21 +10,21 @@ use k8s_openapi::api::networking::v1::{
 };
 
 use super::deployment::PORT;
-use super::{Surroundings, metadata, stamped};
+use super::{RenderContext, metadata, stamped};
 use crate::api::{ApiGateway, MOST_ENVIRONMENTS};
 
-/// Whether a gateway is to have an Ingress.
-pub fn wants_ingress(gateway: &ApiGateway, around: &Surroundings) -> bool {
-    gateway.spec.host.is_some() || !around.environment_hosts.is_empty()
+/// Whether a gateway gets an Ingress.
+pub fn wants_ingress(gateway: &ApiGateway, context: &RenderContext) -> bool {
+    gateway.spec.exposure().by_ingress() && (gateway.spec.host().is_some() || !context.environment_hosts.is_empty())
 }
 
-pub(super) fn render(gateway: &ApiGateway, around: &Surroundings) -> Option<Ingress> {
-    if !wants_ingress(gateway, around) {
+pub(super) fn render(gateway: &ApiGateway, context: &RenderContext) -> Option<Ingress> {
+    if !wants_ingress(gateway, context) {
         return None;
     }
-    let hosts: Vec<&String> = gateway.spec.host.iter().chain(&around.environment_hosts).collect();
+    let hosts: Vec<&String> = gateway.spec.host().into_iter().chain(&context.environment_hosts).collect();
     let mut metadata = metadata(gateway);
-    metadata.annotations.get_or_insert_default().extend(around.ingress_annotations.clone());
+    metadata.annotations.get_or_insert_default().extend(context.ingress_annotations.clone());
     Some(Ingress {
         metadata,
         spec: Some(IngressSpec {
@@ -52,8 +55,8 @@ fn rule(gateway: &ApiGateway, host: &str) -> IngressRule {
     IngressRule { host: Some(host.to_owned()), http: Some(HTTPIngressRuleValue { paths: vec![path] }) }
 }
 
-/// An Ingress as it was found, with the rules of `hosts` and of no others: its own, or as they
-/// are rendered. `None` where no rule is left.
+/// The found Ingress, reduced to the rules of `hosts`; a rule is taken from `rendered` if it is there. `None`
+/// if no rule remains.
 pub fn keep_routes(found: &Ingress, rendered: Option<&Ingress>, hosts: &[String]) -> Option<Ingress> {
     let rule_of = |ingress: &Ingress, host: &String| {
         let rules = ingress.spec.as_ref()?.rules.as_ref()?;
@@ -78,10 +81,10 @@ pub fn keep_routes(found: &Ingress, rendered: Option<&Ingress>, hosts: &[String]
     Some(if kept.spec == found.spec { kept } else { stamped(kept) })
 }
 
-/// How many hosts an Ingress of ours routes at most: the gateway's own and those of its environments.
+/// The most hosts of an Ingress that the operator writes: the gateway's own and those of its environments.
 pub const MOST_HOSTS: usize = 1 + MOST_ENVIRONMENTS;
 
-/// The hosts for which an Ingress has rules.
+/// The hosts with a rule in an Ingress.
 pub fn routed_hosts(ingress: &Ingress) -> Vec<String> {
     let rules = ingress.spec.iter().flat_map(|spec| spec.rules.iter().flatten());
     rules.filter_map(|rule| rule.host.clone()).collect()

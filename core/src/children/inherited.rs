@@ -1,6 +1,10 @@
-//! Labels and annotations of the ApiGateway that its children and pods carry, as far as whoever runs the operator says so.
+//! Labels and annotations that children and pods inherit from the ApiGateway, as the operator's flags allow.
 //!
-//! Which keys a child has from the gateway is written on the child: one that the gateway drops is told by it from others'.
+//! Each child lists the keys that it inherited. The list distinguishes a key that the gateway dropped from a
+//! key that somebody else added.
+//!
+//! **Architecture invariant:** this module removes only keys that the child itself lists and that are not
+//! desired.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,56 +12,58 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
-/// Annotation of a child with the keys of the labels that it has from the gateway.
+/// Annotation of a child: the keys of its inherited labels.
 pub const INHERITED_LABELS: &str = "phasegate.dev/inherited-labels";
-/// Annotation of a child with the keys of the annotations that it has from the gateway.
+/// Annotation of a child: the keys of its inherited annotations.
 pub const INHERITED_ANNOTATIONS: &str = "phasegate.dev/inherited-annotations";
 
-/// Keys by which others tell their own objects, or prefixes of such: a child that carried them would be taken for one.
+/// Keys, or prefixes, by which other tools recognize their own objects. They are never inherited, since those
+/// tools would take the child for theirs.
 const NEVER: &[&str] = &["argocd.argoproj.io/", "meta.helm.sh/", "phasegate.dev/"];
 
-/// Which keys are inherited.
+/// Which keys children inherit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inheritance {
-    /// Of labels.
+    /// Patterns of label keys.
     pub labels: Vec<KeyPattern>,
-    /// Of annotations.
+    /// Patterns of annotation keys.
     pub annotations: Vec<KeyPattern>,
 }
 
-/// A key, or a prefix and its `/`.
+/// A key, or a prefix with its `/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyPattern {
-    /// This key.
+    /// Exactly this key.
     Key(String),
-    /// Every key that begins so.
+    /// Every key with this prefix.
     Prefix(String),
 }
 
 impl KeyPattern {
-    /// `key`, `prefix/key` or `prefix/*`. An empty text is no key: a variable that is empty is not set.
+    /// Parses `key`, `prefix/key` or `prefix/*`. An empty text is no key: an empty environment variable counts
+    /// as unset.
     ///
     /// # Errors
-    /// What is wrong with the text.
+    /// A message that says what is wrong with the text.
     pub fn parse(text: &str) -> Result<Self, String> {
         let pattern = match text.strip_suffix('*') {
             Some(prefix) if prefix.len() > 1 && prefix.ends_with('/') => Self::Prefix(prefix.to_owned()),
             None => Self::Key(text.to_owned()),
-            Some(_) => return Err("it is neither a key nor prefix/*".to_owned()),
+            Some(_) => return Err("must be a key or prefix/*".to_owned()),
         };
         let key = pattern.text();
         if !key.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c)) || key.matches('/').count() > 1 {
-            return Err("it is neither a key nor prefix/*".to_owned());
+            return Err("must be a key or prefix/*".to_owned());
         }
         let prefix = key.split_once('/').map_or("", |(prefix, _)| prefix);
         let kubernetes = ["kubernetes.io", "k8s.io"]
             .iter()
             .any(|domain| prefix == *domain || prefix.strip_suffix(domain).is_some_and(|below| below.ends_with('.')));
         if kubernetes && prefix != "app.kubernetes.io" {
-            return Err("keys of Kubernetes and its controllers are not inherited".to_owned());
+            return Err("keys of Kubernetes and its controllers cannot be inherited".to_owned());
         }
         if key == "pod-template-hash" || NEVER.iter().any(|never| key.starts_with(never)) {
-            return Err("others tell their own objects by it".to_owned());
+            return Err("other controllers select their objects by it".to_owned());
         }
         Ok(pattern)
     }
@@ -76,7 +82,7 @@ impl KeyPattern {
     }
 }
 
-/// What children have from their gateway.
+/// What children inherit from one gateway.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Inherited {
     /// Labels.
@@ -86,7 +92,7 @@ pub struct Inherited {
 }
 
 impl Inheritance {
-    /// What children have from a gateway with this metadata.
+    /// What children inherit from a gateway with this metadata.
     pub fn of(&self, gateway: &ObjectMeta) -> Inherited {
         let some = |map: &Option<BTreeMap<String, String>>, patterns: &[KeyPattern]| {
             let wanted = |key: &str| patterns.iter().any(|pattern| pattern.matches(key));
@@ -103,7 +109,7 @@ impl Inheritance {
     }
 }
 
-/// Adds to a child what it has from its gateway, and which keys those are. Its own keys stay as they are.
+/// Adds inherited labels and annotations to a child, and lists their keys. The child's own keys win.
 pub(super) fn add(child: &mut ObjectMeta, inherited: &Inherited) {
     let labels = add_to(&mut child.labels, &inherited.labels);
     let annotations = add_to(&mut child.annotations, &inherited.annotations);
@@ -114,10 +120,10 @@ pub(super) fn add(child: &mut ObjectMeta, inherited: &Inherited) {
     }
 }
 
-/// The same for the pods, whose keys the Deployment names.
+/// The same for the pods. The Deployment lists the keys.
 pub(super) fn add_to_pods(deployment: &mut Deployment, inherited: &Inherited) {
     let Some(spec) = &mut deployment.spec else { return };
-    // What the Deployment has of its own is not in the list of what it inherits, and could not be taken back from the pods.
+    // A key of the Deployment's own is not in its list and could later not be removed from the pods.
     let others = |own: &Option<BTreeMap<String, String>>, inherited: &BTreeMap<String, String>| {
         let own = own.clone().unwrap_or_default();
         inherited
@@ -145,7 +151,8 @@ fn add_to(map: &mut Option<BTreeMap<String, String>>, inherited: &BTreeMap<Strin
     added
 }
 
-/// A child that had something from its gateway and has nothing any more says so: by that it differs, and is written.
+/// Lists a dropped inheritance on the desired child, so that the child differs from what was found and is
+/// written.
 pub fn notice_what_is_not_inherited_any_more(desired: &mut ObjectMeta, found: &ObjectMeta) {
     for name in [INHERITED_LABELS, INHERITED_ANNOTATIONS] {
         if found.annotations.iter().flatten().any(|(key, _)| key == name) {
@@ -154,7 +161,7 @@ pub fn notice_what_is_not_inherited_any_more(desired: &mut ObjectMeta, found: &O
     }
 }
 
-/// Takes out of an update what the child had from its gateway and is not to have any more.
+/// Removes from an update what the child inherited before and does not inherit any more.
 pub(super) fn take_back(merged: &mut Value, fresh: &Value, desired: &Value) {
     for (name, field) in [(INHERITED_LABELS, "labels"), (INHERITED_ANNOTATIONS, "annotations")] {
         let listed = fresh.pointer("/metadata/annotations").and_then(|annotations| annotations.get(name));

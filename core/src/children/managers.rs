@@ -1,9 +1,12 @@
-//! Who wrote a field last, as the API server records it in `metadata.managedFields`.
+//! Who last wrote a field, from `metadata.managedFields`.
+//!
+//! **Architecture invariant:** the answer is for messages only. No decision depends on it.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use serde_json::Value;
 
-/// The manager, other than `ours`, who wrote what is nearest to a path, and the latest of several. Who removed a field left no trace.
+/// The latest manager, other than `ours`, of the fields nearest to a path. A manager that removed a field
+/// leaves no trace.
 pub fn last_manager(meta: &ObjectMeta, path: &str, ours: &str) -> Option<String> {
     let near = |entry: &ManagedFieldsEntry| -> usize {
         entry.fields_v1.as_ref().map_or(0, |fields| depth(&fields.0, &path.split('/').skip(1).collect::<Vec<_>>()))
@@ -14,7 +17,8 @@ pub fn last_manager(meta: &ObjectMeta, path: &str, ours: &str) -> Option<String>
     last.and_then(|(_, entry)| entry.manager.clone())
 }
 
-/// How many parts of a path a set of fields knows. An entry of a list is known by its key, and its index says nothing.
+/// How many segments of a path a set of fields contains. List entries are known by key, so an index matches
+/// nothing.
 fn depth(fields: &Value, path: &[&str]) -> usize {
     let (Some((part, rest)), Some(map)) = (path.split_first(), fields.as_object()) else { return 0 };
     if let Some(below) = map.get(&format!("f:{part}")) {

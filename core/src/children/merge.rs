@@ -1,14 +1,17 @@
-//! Putting what is desired into the object that is there: the body of an update.
+//! Merges the desired state into the current object: the body of an update.
+//!
+//! **Architecture invariant:** this module does not judge differences. It keeps what the API server and others
+//! may own, and replaces everything else.
 
 use serde_json::{Map, Value};
 
 use super::compare::{must_be_made_anew, unchangeable};
 use super::inherited;
-use super::places::{KEPT_UNLESS_DESIRED, NEVER_RESTORED, OWNERS};
+use super::paths::{KEPT_UNLESS_DESIRED, NEVER_RESTORED, OWNERS};
 
-/// The object that is to be written over `fresh`: others' metadata is kept, and the specification is ours as a whole. It is the one
-/// that is desired; or, where it is known what the API server made of that, the accepted one: what admission added when the
-/// object was created, and would not add to an update, is not lost by a repair.
+/// The object to write over `fresh`. It keeps the metadata of others; the operator owns the whole spec. The
+/// spec is the accepted one if it is known, else the desired one: admission may have added fields on creation
+/// that it would not add to an update, and a repair must not lose those.
 pub fn merge(fresh: &Value, desired: &Value, accepted: Option<&Value>) -> Value {
     let mut object = fresh.as_object().cloned().unwrap_or_default();
     if let (Some(before), Some(ours)) = (fresh.get("metadata"), desired.get("metadata")) {
@@ -27,7 +30,7 @@ pub fn merge(fresh: &Value, desired: &Value, accepted: Option<&Value>) -> Value 
     merged
 }
 
-/// A specification that is ours as a whole, but for others' metadata of the pods and the fields that are `kept`.
+/// A spec that the operator owns, except for the pods' metadata of others and the fields in `kept`.
 fn merge_spec(fresh: &Value, desired: &Value, mut spec: Value, kept: &[&str]) -> Value {
     if let (Some(ours), Some(Value::Object(template))) =
         (desired.pointer("/spec/template/metadata"), spec.get_mut("template"))
@@ -46,7 +49,7 @@ fn merge_spec(fresh: &Value, desired: &Value, mut spec: Value, kept: &[&str]) ->
     spec
 }
 
-/// Where the object need not be made anew, its fields that cannot be changed are as they were created.
+/// If the object need not be recreated, its immutable fields stay as created.
 fn keep_what_cannot_change(fresh: &Value, desired: &Value, merged: &mut Value) {
     let kind = desired.get("kind").and_then(Value::as_str).unwrap_or_default();
     if must_be_made_anew(kind, desired, fresh) {
@@ -59,7 +62,7 @@ fn keep_what_cannot_change(fresh: &Value, desired: &Value, merged: &mut Value) {
     }
 }
 
-/// Others' owners are kept, but there is one controller, and what is written here is ours.
+/// Keeps owners of others. There is one controller, and the operator is it.
 fn merge_owners(fresh: &Value, merged: &mut Value) {
     let (Some(Value::Array(before)), Some(Value::Array(ours))) = (fresh.pointer(OWNERS), merged.pointer_mut(OWNERS))
     else {
@@ -72,7 +75,7 @@ fn merge_owners(fresh: &Value, merged: &mut Value) {
     ours.extend(others);
 }
 
-/// Maps keep what is not desired of them; lists and scalars are ours as a whole.
+/// Maps keep undesired keys; lists and scalars are replaced.
 fn overlay(fresh: &Value, desired: &Value) -> Value {
     let Value::Object(desired) = desired else { return desired.clone() };
     let mut merged = fresh.as_object().cloned().unwrap_or_else(Map::new);

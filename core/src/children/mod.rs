@@ -1,8 +1,8 @@
-//! The children that a gateway is to have, rendered from it; whose an object is; and how what is desired is compared
-//! with what is there and merged into it.
+//! The children of a gateway: rendering, ownership, comparison and merging.
 //!
-//! May import `api`. Invariants: pure, the same gateway renders the same children; and what is rendered changes only
-//! with [`RENDERER`], or an upgrade of the operator would roll every pod.
+//! **Architecture invariant:** this module is pure and imports only `api`. The same gateway renders the same
+//! children, and the output changes only together with [`RENDERER`]; otherwise an upgrade of the operator would
+//! roll every pod of the fleet.
 
 mod compare;
 mod defaults;
@@ -10,16 +10,17 @@ mod deployment;
 mod disruption_budget;
 mod expansion;
 mod form;
+mod http_route;
 mod ingress;
 mod inherited;
+mod invalid_field;
 mod managers;
 mod merge;
 mod ownership;
-mod places;
+mod paths;
 mod quantity;
 mod service;
 pub mod taken_up;
-mod unfit;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,46 +33,51 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, 
 use kube::Resource;
 use sha2::{Digest, Sha256};
 
-use crate::api::{ApiGateway, ApiGatewaySpec, DesiredState, Phase};
+use crate::api::{ApiGateway, ApiGatewaySpec, DesiredState, ParentRef, Phase};
 pub use compare::{difference, must_be_made_anew};
 pub use deployment::CONTAINER;
 pub use disruption_budget::wants_disruption_budget;
 pub use form::{Form, drift, form_hash, put_where_nothing_was, with_nothing_filled_in};
+pub use http_route::{
+    GATEWAY_API, HttpRoute, MOST_HOSTNAMES, Parent, RouteStatus, Verdict, accepted_by_all, concerns_routes, hostnames,
+    keep_hostnames, parent_refs, parents, served_by_all, wants_http_route,
+};
 pub use ingress::{MOST_HOSTS, keep_routes, routed_hosts, routes, wants_ingress};
 pub use inherited::{
     INHERITED_ANNOTATIONS, INHERITED_LABELS, Inheritance, Inherited, KeyPattern, notice_what_is_not_inherited_any_more,
 };
+pub use invalid_field::{InvalidField, invalid_field};
 pub use managers::last_manager;
 pub use merge::merge;
 pub use ownership::{Owner, is_gateway, is_marked, owner_of};
+pub use paths::OWNERS;
 pub use quantity::{more, rounded};
-pub use unfit::{Unfit, unfit};
 
-/// The version of the rendering. It grows with every change of what is rendered, so that an
-/// upgrade of the operator does not roll the fleet's pods.
+/// The version of the renderer. It increases with every change of the output. Pods of another renderer are left
+/// alone, so that an upgrade of the operator does not roll them.
 pub const RENDERER: &str = "2";
 
-/// Label that carries the gateway's uid, on every child.
+/// Label of every child: the uid of its gateway.
 pub const UID_LABEL: &str = "phasegate.dev/gateway-uid";
-/// Label that carries the gateway's name, on every child and pod.
+/// Label of every child and pod: the name of the gateway.
 pub const NAME_LABEL: &str = "phasegate.dev/gateway";
-/// Label by which everything that phasegate made is found.
+/// Label of everything that phasegate creates.
 pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "phasegate");
-/// Annotation with the version of the rendering that wrote the child.
+/// Annotation of a child: the [`RENDERER`] that wrote it.
 pub const RENDERER_ANNOTATION: &str = "phasegate.dev/renderer";
-/// Annotation with the hash of what the pods were rendered from: the spec and its restarts.
+/// Annotation of a Deployment: the hash of the spec and restarts that its pods were rendered from.
 pub const INPUTS_ANNOTATION: &str = "phasegate.dev/inputs";
-/// Annotation with the threshold of the startup probe that the pods were rendered with, and the hash of everything else that
-/// they were: so it is known whether a deadline alone is another one.
+/// Annotation of a Deployment: the startup probe's threshold and the hash of the rest of the template. It shows
+/// whether only the deadline changed.
 pub const STARTUP_ANNOTATION: &str = "phasegate.dev/startup";
-/// Annotation with the hash of what was desired when the child was written: it shows that
-/// something was dropped, which a comparison of values cannot.
+/// Annotation of a child: the hash of its desired state at the last write. It reveals a field that was dropped,
+/// which a comparison of values cannot.
 pub const DESIRED_ANNOTATION: &str = "phasegate.dev/desired";
 
-/// Annotation of a Deployment whose count is the spec's. One that the last release made has none: its count may be an
-/// autoscaler's, since the spec could leave it out.
+/// Annotation of a Deployment whose replica count follows the spec. The last release did not set it; the count
+/// of its Deployments may belong to an autoscaler.
 pub const COUNT_ANNOTATION: &str = "phasegate.dev/replicas";
-/// What the API server fills in where the spec leaves the count out.
+/// The API server's default of a spec without a count.
 const DEFAULT_COUNT: i32 = 1;
 
 /// The children of one gateway.
@@ -79,35 +85,49 @@ const DEFAULT_COUNT: i32 = 1;
 pub struct Children {
     /// Runs the pods.
     pub deployment: Deployment,
-    /// Gives them an address in the cluster.
+    /// Gives the pods an address in the cluster.
     pub service: Service,
-    /// Gives them a host name, where the spec has one.
+    /// Routes the gateway's hosts, if it has any.
     pub ingress: Option<Ingress>,
-    /// Keeps a pod during voluntary disruptions, where there are several.
+    /// Routes the gateway's hosts through the Gateway API, if the spec asks for it.
+    pub http_route: Option<HttpRoute>,
+    /// Keeps pods during voluntary disruptions, if there are several.
     pub disruption_budget: Option<PodDisruptionBudget>,
 }
 
-/// What children are rendered from beside the gateway itself.
+/// Inputs of rendering besides the gateway itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Surroundings {
-    /// How long a start may take.
+pub struct RenderContext {
+    /// The start deadline.
     pub start_deadline: Duration,
-    /// The hosts of the environments that are allowed, in order.
+    /// The hosts of the allowed environments, sorted.
     pub environment_hosts: Vec<String>,
-    /// Annotations that whoever runs the operator wants on every Ingress.
+    /// The hosts among them that do not fit into the HTTPRoute.
+    pub without_room: Vec<String>,
+    /// The parents of HTTPRoutes whose gateway names none.
+    pub default_parent_refs: Vec<ParentRef>,
+    /// Annotations for every Ingress, from the operator's flags.
     pub ingress_annotations: BTreeMap<String, String>,
-    /// What they have from the gateway's own metadata.
+    /// What the children inherit from the gateway's metadata.
     pub inherited: Inherited,
 }
 
-/// Renders the children of a gateway whose Deployment and Ingress are as they were `found`.
+impl RenderContext {
+    /// The hosts of a gateway's HTTPRoute.
+    pub fn route_hosts<'a>(&'a self, gateway: &'a ApiGateway) -> impl Iterator<Item = &'a String> {
+        let of_environments = self.environment_hosts.iter().filter(|host| !self.without_room.contains(host));
+        gateway.spec.host().into_iter().chain(of_environments).take(MOST_HOSTNAMES)
+    }
+}
+
+/// Renders the children, given the Deployment and the Ingress that were `found`.
 pub fn desired(
     gateway: &ApiGateway,
-    around: &Surroundings,
+    context: &RenderContext,
     found: (Option<&Deployment>, Option<&Ingress>),
 ) -> Children {
     let (deployment, ingress) = found;
-    let mut children = render(&taken_up::gateway(gateway, ingress), around);
+    let mut children = render(&taken_up::gateway(gateway, ingress), context);
     if let Some(found) = deployment {
         keep_count_of_last_release(&mut children.deployment, found);
         keep_pods(gateway, &mut children.deployment, found);
@@ -115,22 +135,22 @@ pub fn desired(
     children
 }
 
-/// Renders the children of a gateway.
-pub fn render(gateway: &ApiGateway, around: &Surroundings) -> Children {
-    let mut deployment = deployment::render(gateway, around.start_deadline);
-    inherited::add_to_pods(&mut deployment, &around.inherited);
-    deployment::note_startup(&mut deployment, around.start_deadline);
+/// Renders the children of a gateway that has none.
+pub fn render(gateway: &ApiGateway, context: &RenderContext) -> Children {
+    let mut deployment = deployment::render(gateway, context.start_deadline);
+    inherited::add_to_pods(&mut deployment, &context.inherited);
+    deployment::note_startup(&mut deployment, context.start_deadline);
     Children {
-        deployment: finished(deployment, around),
-        service: finished(service::render(gateway), around),
-        ingress: ingress::render(gateway, around).map(|ingress| finished(ingress, around)),
-        disruption_budget: disruption_budget::render(gateway).map(|budget| finished(budget, around)),
+        deployment: finished(deployment, context),
+        service: finished(service::render(gateway), context),
+        ingress: ingress::render(gateway, context).map(|ingress| finished(ingress, context)),
+        http_route: http_route::render(gateway, context).map(|route| finished(route, context)),
+        disruption_budget: disruption_budget::render(gateway).map(|budget| finished(budget, context)),
     }
 }
 
-/// Neither an upgrade of the operator, nor newer definitions, nor another default of its deadline may roll the fleet: pods
-/// that were rendered from what was taken up are what is desired, whatever would be rendered now. Nor does a deadline roll
-/// alone what serves.
+/// Keeps the pods as they are if only the renderer, a CRD default or the operator's default deadline changed:
+/// none of these may roll the fleet. Nor does a new deadline alone roll a gateway that serves.
 fn keep_pods(gateway: &ApiGateway, desired: &mut Deployment, found: &Deployment) {
     let annotation = |object: &Deployment, name: &str| object.metadata.annotations.as_ref()?.get(name).cloned();
     let version = |object: &Deployment| annotation(object, RENDERER_ANNOTATION)?.parse::<u32>().ok();
@@ -155,8 +175,8 @@ fn keep_pods(gateway: &ApiGateway, desired: &mut Deployment, found: &Deployment)
             None => annotations.remove(name),
         };
     }
-    // Where nothing else is to change either, it is the object that was written. Of another, by its replicas say, another
-    // form was accepted.
+    // If nothing else changes, the desired hash is that of the stored object. If something does, such as the
+    // replicas, another form was accepted.
     let kept = annotation(found, DESIRED_ANNOTATION).or(stamp).unwrap_or_else(|| hash(desired));
     let mut as_written = desired.clone();
     as_written.metadata.annotations.get_or_insert_default().insert(DESIRED_ANNOTATION.to_owned(), kept);
@@ -165,15 +185,16 @@ fn keep_pods(gateway: &ApiGateway, desired: &mut Deployment, found: &Deployment)
     *desired = if changed { stamped(desired.clone()) } else { as_written };
 }
 
-/// A default in the definition asks for nothing. A Deployment of the last release keeps its count, and whoever scales it
-/// goes on doing so, until the gateway's spec has a count of its own; one that is created anew has the spec's.
+/// A default in the CRD is no request. A Deployment of the last release keeps its count, and whoever scales it
+/// continues to, until the spec has a count of its own. A Deployment that is recreated gets the count of the
+/// spec.
 fn keep_count_of_last_release(desired: &mut Deployment, found: &Deployment) {
     let annotated =
         |object: &Deployment| object.metadata.annotations.iter().flatten().any(|(key, _)| key == COUNT_ANNOTATION);
     let count = |object: &Deployment| object.spec.as_ref().and_then(|spec| spec.replicas);
     let asked = count(desired);
     let has_its_own = asked != Some(DEFAULT_COUNT) && asked != count(found);
-    // One whose annotations somebody took away is nobody's.
+    // A Deployment without our annotations is not one that the operator rendered.
     let is_rendered = found.metadata.annotations.iter().flatten().any(|(key, _)| key == RENDERER_ANNOTATION);
     if annotated(found) || has_its_own || !is_rendered {
         return;
@@ -186,14 +207,13 @@ fn keep_count_of_last_release(desired: &mut Deployment, found: &Deployment) {
     }
 }
 
-/// Adds what an object has from the gateway's metadata, and writes the hash of all of it into its annotation.
-fn finished<K: Resource + serde::Serialize>(mut object: K, around: &Surroundings) -> K {
-    inherited::add(object.meta_mut(), &around.inherited);
+/// Adds the inherited metadata, then the hash of the desired state.
+fn finished<K: Resource + serde::Serialize>(mut object: K, context: &RenderContext) -> K {
+    inherited::add(object.meta_mut(), &context.inherited);
     stamped(object)
 }
 
-/// Writes the hash of an object into its annotation. By it what is desired is told from what was written, and accepted,
-/// before.
+/// Adds the hash of the desired state as an annotation, which tells this desired state from earlier ones.
 fn stamped<K: Resource + serde::Serialize>(mut object: K) -> K {
     object.meta_mut().annotations.get_or_insert_default().remove(DESIRED_ANNOTATION);
     let hex = hash(&object);
@@ -201,20 +221,26 @@ fn stamped<K: Resource + serde::Serialize>(mut object: K) -> K {
     object
 }
 
+/// Whether the last write of an object had this desired state.
+pub fn is_written_as<K: Resource>(found: &K, desired: &K) -> bool {
+    let stamp = |object: &K| object.meta().annotations.as_ref()?.get(DESIRED_ANNOTATION).cloned();
+    stamp(found) == stamp(desired)
+}
+
 /// The first 16 hexadecimal digits of the SHA-256 of an object's JSON.
 pub fn hash(object: &impl serde::Serialize) -> String {
-    // What was read from JSON can always be written as JSON.
+    // Data that was read as JSON can be written as JSON.
     let json = serde_json::to_vec(object).unwrap_or_default();
     Sha256::digest(&json).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Hash of the part of a spec whose change is a new request: all of it but `state` (which is
-/// a request of its own), `suspend` and `replicas`.
+/// The hash of the fields whose change is a new request: all except `state` (a request of its own), `suspend`
+/// and `replicas`.
 pub fn spec_hash(spec: &ApiGatewaySpec) -> String {
     hash(&ApiGatewaySpec { state: DesiredState::Running, suspend: false, replicas: None, ..spec.clone() })
 }
 
-/// The metadata that every child shares.
+/// The common metadata of all children.
 fn metadata(gateway: &ApiGateway) -> ObjectMeta {
     ObjectMeta {
         name: gateway.metadata.name.clone(),
@@ -244,8 +270,8 @@ fn labels(gateway: &ApiGateway) -> BTreeMap<String, String> {
     labels
 }
 
-/// The pods' labels. They say nothing of the gateway's uid: a gateway that adopts the children
-/// of an earlier one of its name does not roll its pods.
+/// The labels of the pods. They omit the gateway's uid, so that a gateway can adopt the children of an earlier
+/// one without rolling pods.
 fn pod_labels(gateway: &ApiGateway) -> BTreeMap<String, String> {
     [
         ("app.kubernetes.io/name", "api-gateway"),
@@ -258,7 +284,7 @@ fn pod_labels(gateway: &ApiGateway) -> BTreeMap<String, String> {
     .collect()
 }
 
-/// What selects a gateway's pods. It never changes for a name: a selector cannot be edited.
+/// The labels that select a gateway's pods. They are constant for a name, since a selector is immutable.
 fn selected(gateway: &ApiGateway) -> BTreeMap<String, String> {
     BTreeMap::from([(NAME_LABEL.to_owned(), gateway.name_or_empty().to_owned())])
 }
@@ -267,14 +293,14 @@ fn label_selector(gateway: &ApiGateway) -> LabelSelector {
     LabelSelector { match_labels: Some(selected(gateway)), ..LabelSelector::default() }
 }
 
-/// The selector of a gateway's pods, as text.
+/// The label selector of a gateway's pods, as text.
 pub fn selector(gateway: &ApiGateway) -> String {
     selected(gateway).into_iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }
 
-/// Where a gateway with a host answers.
+/// The URL of a gateway with a host.
 pub fn url(gateway: &ApiGateway) -> Option<String> {
-    let host = gateway.spec.host.as_ref()?;
+    let host = gateway.spec.host()?;
     let scheme = if gateway.spec.tls.is_some() { "https" } else { "http" };
     Some(format!("{scheme}://{host}{}", gateway.spec.path.as_deref().unwrap_or("/")))
 }

@@ -1,4 +1,7 @@
-//! Whose an object is. What is not ours is never touched.
+//! Ownership: whose object a child is. The operator never touches an object of others.
+//!
+//! **Architecture invariant:** this module does not compare contents: ownership follows from owner references
+//! and labels alone.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Resource;
@@ -6,24 +9,24 @@ use kube::Resource;
 use super::{NAME_LABEL, UID_LABEL};
 use crate::api::ApiGateway;
 
-/// Whose an object of the gateway's name is.
+/// The owner of an object with the gateway's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// This gateway's, or left by an earlier one of its name with no owner at all.
+    /// This gateway, or an earlier gateway of its name that left the object without any controller.
     Ours,
-    /// That of an earlier gateway of the same name, which garbage collection takes.
+    /// An earlier gateway of the same name. Garbage collection takes the object.
     Predecessor,
-    /// Somebody else's: who.
-    Stranger(String),
+    /// Somebody else; the text names them.
+    Foreign(String),
 }
 
-/// Whether an owner is an `ApiGateway` of ours, and not one of another API group.
+/// Whether an owner reference names an `ApiGateway` of this API group.
 pub fn is_gateway(owner: &OwnerReference) -> bool {
     let group = owner.api_version.split_once('/').map(|(group, _)| group);
     owner.kind == ApiGateway::kind(&()) && group == Some(&*ApiGateway::group(&()))
 }
 
-/// Whether an object says that it is a gateway's of its own name, whether there is one or not.
+/// Whether an object claims to belong to a gateway of its own name, existing or not.
 pub fn is_marked(meta: &ObjectMeta) -> bool {
     match meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true)) {
         Some(owner) => is_gateway(owner),
@@ -35,22 +38,23 @@ pub fn is_marked(meta: &ObjectMeta) -> bool {
     }
 }
 
-/// Tells whose an object is: by its controller, and without a controller by our labels. What carries those of an
-/// earlier gateway of this name and has no controller is nobody's any more (`kubectl delete --cascade=orphan`, a namespace
-/// that was restored without owner references): garbage collection never takes it, so the gateway does. Who could forge
-/// the labels writes such objects in this namespace, and gives away only its own.
+/// Returns the owner of an object: by its controller's uid, and without a controller by our labels. An object
+/// with labels of an earlier gateway and no controller (`kubectl delete --cascade=orphan`, or a namespace
+/// restored without owner references) belongs to nobody: garbage collection never takes it, so the gateway
+/// adopts it. Whoever can forge the labels can write in this namespace anyway, and gives away only their own
+/// object.
 pub fn owner_of(meta: &ObjectMeta, gateway: &ApiGateway) -> Owner {
     let controller = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
     match controller {
         Some(owner) if owner.uid == gateway.uid() => Owner::Ours,
         Some(owner) if is_gateway(owner) && owner.name == gateway.name_or_empty() => Owner::Predecessor,
-        Some(owner) => Owner::Stranger(format!("{} {:?}", owner.kind, owner.name)),
+        Some(owner) => Owner::Foreign(format!("{} {:?}", owner.kind, owner.name)),
         None => {
             let label = |name: &str| meta.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
             match (label(UID_LABEL), label(NAME_LABEL)) {
                 (Some(uid), _) if uid == gateway.uid() => Owner::Ours,
                 (Some(_), Some(name)) if name == gateway.name_or_empty() => Owner::Ours,
-                _ => Owner::Stranger("nobody that phasegate knows".to_owned()),
+                _ => Owner::Foreign("an unknown owner".to_owned()),
             }
         }
     }

@@ -1,19 +1,19 @@
-//! Quantities, as far as two spellings of one have to be told from two quantities.
+//! Compares quantities by value: `1000m` and `1` are equal.
 
 use serde_json::Value;
 
 use crate::parse::quantity::quantity;
 
-/// Whether a quantity stands at a path.
+/// Whether the field at a path is a quantity.
 pub(super) fn is_quantity(path: &str) -> bool {
-    // The name of an extended resource has a slash.
+    // Names of extended resources contain a slash.
     path.contains("/limits/")
         || path.contains("/requests/")
         || path.ends_with("/sizeLimit")
         || path.ends_with("/divisor")
 }
 
-/// Whether two quantities are the same number: the API server rewrites `1000m` as `1`.
+/// Whether two quantities are the same number. The API server rewrites `1000m` as `1`.
 pub(super) fn same_quantity(a: &Value, b: &Value) -> bool {
     match (a.as_str().and_then(quantity), b.as_str().and_then(quantity)) {
         (Some(a), Some(b)) => same(a, b),
@@ -21,8 +21,7 @@ pub(super) fn same_quantity(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// The quantity of a resource that the API server stores for this one, where that is another: it knows no smaller part than a
-/// thousandth, and rounds up.
+/// The quantity that the API server stores for this one, if it differs: it rounds up to thousandths.
 pub fn rounded(text: &str) -> Option<String> {
     let thousandths = quantity(text)? * 1000.0;
     let whole = thousandths.round();
@@ -38,7 +37,7 @@ pub fn more(one: &str, other: &str) -> bool {
     matches!((quantity(one), quantity(other)), (Some(one), Some(other)) if one > other && !same(one, other))
 }
 
-/// Whether two numbers are one, computed on different ways: `3n` and `0.003u`.
+/// Whether two numbers are equal except for rounding: `3n` and `0.003u`.
 fn same(a: f64, b: f64) -> bool {
     (a - b).abs() <= 4.0 * f64::EPSILON * a.abs().max(b.abs())
 }

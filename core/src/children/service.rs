@@ -1,4 +1,7 @@
-//! The Service: port 80 in front of the pods.
+//! Renders the Service: port 80 in front of the pods.
+//!
+//! **Architecture invariant:** this module does not look at the stored Service: the same gateway renders the
+//! same Service.
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -7,7 +10,7 @@ use super::deployment::PORT;
 use super::{metadata, selected};
 use crate::api::ApiGateway;
 
-/// The port on which every gateway's Service answers.
+/// The port of every gateway's Service.
 pub(super) const SERVICE_PORT: i32 = 80;
 
 pub(super) fn render(gateway: &ApiGateway) -> Service {

@@ -1,6 +1,9 @@
-//! What was taken up of a spec that reads differently since, although nobody has changed it: definitions that were
-//! applied later have defaults, which are filled in when an object is read, and the generation stays. What nobody asked
-//! for neither starts nor rolls anything; it comes with the next change of the spec, or restart.
+//! The spec that was taken up (`status.handled`), where the current spec only reads differently. CRDs that are
+//! applied later bring new defaults, which the API server fills in on read without a new generation. Nobody
+//! asked for such a change, so it starts and rolls nothing; it takes effect with the next edit of the spec or
+//! the next restart.
+//!
+//! **Architecture invariant:** the spec of the recorded generation never counts as changed, whatever its hash is.
 
 use std::borrow::Cow;
 
@@ -10,15 +13,15 @@ use super::spec_hash;
 use crate::api::{ApiGateway, ApiGatewaySpec, ApiGatewayStatus, Handled, Reason, Tls, condition};
 use crate::children::{Owner, owner_of};
 
-/// The version of the spec's hash. A hash of another version is recorded anew and is no request.
+/// The version of the spec hash. A hash of another version is recorded anew and is no request.
 const HASH_VERSION: &str = "v1";
 
-/// The hash of a spec, after the version of the hash.
+/// The spec hash, prefixed with its version.
 pub fn hash_of(spec: &ApiGatewaySpec) -> String {
     format!("{HASH_VERSION}:{}", spec_hash(spec))
 }
 
-/// Whether the spec is another than the one that was taken up, by somebody's hand.
+/// Whether somebody edited the spec since it was taken up.
 pub fn spec_changed(gateway: &ApiGateway, handled: &Handled) -> bool {
     if !is_of_this_version(&handled.spec_hash) || is_generation_taken_up(gateway, handled) {
         return false;
@@ -42,9 +45,9 @@ fn is_generation_taken_up(gateway: &ApiGateway, handled: &Handled) -> bool {
     }
 }
 
-/// Whether a version that did not record the generation had taken up all that it saw. A gateway that it did not stop
-/// takes up a change at once; of one that its deadline stopped it says whether an attempt is due. While one was
-/// suspended, requests waited without a word.
+/// Whether a version that recorded no generation had taken up everything it saw. It took up changes of a
+/// running gateway at once; for a gateway stopped by its deadline, the conditions say whether an attempt is
+/// due. Requests of a suspended gateway waited without a record.
 fn nothing_waits(status: &ApiGatewayStatus, handled: &Handled) -> bool {
     let says = |type_: &str, reason: Reason| {
         let mut conditions = status.conditions.iter();
@@ -60,7 +63,7 @@ fn nothing_waits(status: &ApiGatewayStatus, handled: &Handled) -> bool {
     !was_suspended && (!was_stopped || nothing_due)
 }
 
-/// Whether the spec reads differently from how it was taken up, without anybody's doing.
+/// Whether the spec reads differently from what was taken up, without an edit.
 fn reads_differently(gateway: &ApiGateway) -> bool {
     let handled = gateway.status.as_ref().and_then(|status| status.handled.as_ref());
     handled.is_some_and(|handled| {
@@ -70,7 +73,8 @@ fn reads_differently(gateway: &ApiGateway) -> bool {
     })
 }
 
-/// What the annotation of a Deployment says whose pods were rendered from what was taken up.
+/// The [`INPUTS_ANNOTATION`](super::INPUTS_ANNOTATION) of a Deployment whose pods were rendered from what was
+/// taken up.
 pub(super) fn inputs(gateway: &ApiGateway) -> String {
     let restarts = gateway.status.as_ref().map_or(0, |status| status.restarts);
     let handled = gateway.status.as_ref().and_then(|status| status.handled.as_ref());
@@ -79,8 +83,8 @@ pub(super) fn inputs(gateway: &ApiGateway) -> String {
     format!("{hash}-{restarts}")
 }
 
-/// The replicas that were asked for. Of a spec that nobody has changed they are those that were taken up: a default that
-/// came later takes no pods away from a gateway that others have scaled.
+/// The requested replicas. For an unedited spec, the count that was taken up: a later CRD default must not take
+/// pods away from a gateway that others scaled.
 pub fn replicas(gateway: &ApiGateway) -> Option<i32> {
     match gateway.status.as_ref().and_then(|status| status.handled.as_ref()) {
         Some(handled) if handled.generation.is_some() && handled.generation == gateway.metadata.generation => {
@@ -90,8 +94,8 @@ pub fn replicas(gateway: &ApiGateway) -> Option<i32> {
     }
 }
 
-/// The gateway as it was taken up, as far as its children beside the pods depend on it. What is not known any more of
-/// the fields that make its Ingress is as in the Ingress that is there.
+/// The gateway as it was taken up, as far as its children other than the pods depend on it. Ingress fields that
+/// are not recorded are read from the current Ingress.
 pub(super) fn gateway<'a>(gateway: &'a ApiGateway, ingress: Option<&Ingress>) -> Cow<'a, ApiGateway> {
     let replicas = replicas(gateway);
     let routed =
@@ -112,7 +116,7 @@ pub(super) fn gateway<'a>(gateway: &'a ApiGateway, ingress: Option<&Ingress>) ->
     Cow::Owned(asked)
 }
 
-/// The tokens of what is asked as it is now.
+/// The request tokens of the current spec.
 pub fn as_asked(gateway: &ApiGateway, retry: Option<String>, restart: Option<String>) -> Handled {
     Handled {
         spec_hash: hash_of(&gateway.spec),
@@ -122,12 +126,12 @@ pub fn as_asked(gateway: &ApiGateway, retry: Option<String>, restart: Option<Str
         replicas: gateway.spec.replicas,
         retry,
         restart,
-        others: crate::api::Others::new(),
+        others: crate::api::UnknownFields::new(),
     }
 }
 
-/// The same request, of which only what is no part of it may have changed: `state`, `suspend`, `replicas`, the
-/// definitions.
+/// The same request with its mutable parts updated: `state`, `suspend`, `replicas`, and what the CRDs filled
+/// in.
 pub fn is_still(gateway: &ApiGateway, handled: &Handled) -> Handled {
     let hash = hash_of(&gateway.spec);
     let kept = if is_of_this_version(&handled.spec_hash) { handled.spec_hash.clone() } else { hash.clone() };

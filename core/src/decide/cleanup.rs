@@ -1,25 +1,28 @@
-//! What a stop waits for, and what it leaves alone, in words.
+//! What a stop waits for and what it leaves alone, as messages.
+//!
+//! **Architecture invariant:** this module only reports what remains. The steps of a stop come from `phase`.
 
 use super::diagnosis::{self, Cause};
-use super::observed::{Child, EnvironmentFacts, Leaving, Observed, PodLeft, Presence, Target};
+use super::observed::{Child, EnvironmentFacts, Observed, PodTermination, Presence, RemainingPod, Target};
 use super::situation::Situation;
 use crate::api::Reason;
 use crate::children::NAME_LABEL;
 
 /// What a stop waits for.
 pub(super) struct Remaining {
-    /// In words.
+    /// The message.
     pub(super) message: String,
-    /// Who or what keeps it: of other pods that are kept alike the words say the same.
+    /// What keeps it. Other pods that are kept by the same yield the same text, so the message need not change.
     pub(super) kept_by: String,
 }
 
-/// What a stop waits for: the first in the order in which things are taken away.
+/// What a stop waits for: the first in the order of teardown.
 pub(super) fn remaining(s: &Situation<'_>) -> Remaining {
     let name = s.gateway.name_or_empty();
     let observed = s.observed;
     let child = [
         (Child::Ingress, &observed.ingress),
+        (Child::HttpRoute, &observed.http_route),
         (Child::PodDisruptionBudget, &observed.disruption_budget),
         (Child::Service, &observed.service),
         (Child::Deployment, &observed.deployment),
@@ -29,25 +32,25 @@ pub(super) fn remaining(s: &Situation<'_>) -> Remaining {
     let active = observed.environments.iter().find(|environment| environment.active);
     match (child, active) {
         (Some((child, Presence::Terminating)), _) => {
-            let message = format!("{} {name:?}, which is being deleted: look at its finalizers", child.kind());
+            let message = format!("the deletion of {} {name:?}: check its finalizers", child.kind());
             Remaining { message, kept_by: format!("the finalizers of the {}", child.kind()) }
         }
         (Some((child, _)), _) => {
-            to_be_written(observed, format!("{} {name:?} to be deleted", child.kind()), &Target::Child(child))
+            to_be_written(observed, format!("the deletion of {} {name:?}", child.kind()), &Target::Child(child))
         }
         (None, Some(EnvironmentFacts { name, .. })) => {
-            let what = format!("Environment {name:?} to be switched off");
+            let what = format!("the deactivation of Environment {name:?}");
             to_be_written(observed, what, &Target::Environment(name.clone()))
         }
         (None, None) => {
             let pods = &observed.pods;
-            let kept_by = pods.left.first().map_or_else(String::new, what_keeps);
-            Remaining { message: last_pods(&pods.left, pods.total), kept_by }
+            let kept_by = pods.remaining.first().map_or_else(String::new, what_keeps);
+            Remaining { message: last_pods(&pods.remaining, pods.total), kept_by }
         }
     }
 }
 
-/// What is to be written, and why it is not, where that is known.
+/// The pending write, and why it fails, if known.
 fn to_be_written(observed: &Observed, what: String, target: &Target) -> Remaining {
     match diagnosis::cause_of(observed, |other| other == target) {
         Some(cause) => {
@@ -57,8 +60,8 @@ fn to_be_written(observed: &Observed, what: String, target: &Target) -> Remainin
     }
 }
 
-/// What keeps a stop from being carried out, where that is known. It is told at once: it does not pass by itself.
-pub(super) fn hindrance(s: &Situation<'_>) -> Option<Cause> {
+/// What blocks a stop, if known. It is reported at once, since it does not pass by itself.
+pub(super) fn blocking_cause(s: &Situation<'_>) -> Option<Cause> {
     let observed = s.observed;
     let cause = diagnosis::cause_of(observed, |what| match what {
         Target::Child(child) => observed.child(*child).is_ours(),
@@ -66,42 +69,42 @@ pub(super) fn hindrance(s: &Situation<'_>) -> Option<Cause> {
         Target::Finalizers | Target::Status => false,
     })?;
     let hint = match cause.reason {
-        Reason::AdmissionRefused => "Ask who runs the cluster about the rule.".to_owned(),
+        Reason::AdmissionRefused => "Ask the cluster administrator about the admission rule.".to_owned(),
         _ => cause.hint,
     };
-    Some(Cause { message: format!("the stop does not go on: {}", cause.message), hint, ..cause })
+    Some(Cause { message: format!("the stop is blocked: {}", cause.message), hint, ..cause })
 }
 
-/// The first pods by name, and what is to be done about each. No numbers: they would be a write per pod.
-fn last_pods(left: &[PodLeft], total: usize) -> String {
+/// The first pods by name, and what keeps each. Without counts, which would cost a status write per pod.
+fn last_pods(left: &[RemainingPod], total: usize) -> String {
     let mut told: Vec<String> = left.iter().map(|pod| format!("pod {}{}", pod.pod, what_keeps(pod))).collect();
     if total > left.len() {
         told.push("others".to_owned());
     }
-    format!("its last pods to end: {}", told.join("; "))
+    format!("its last pods: {}", told.join("; "))
 }
 
-fn what_keeps(pod: &PodLeft) -> String {
-    let Some(Leaving { node, finalizers }) = &pod.leaving else {
-        return ", which nobody deletes: delete it".to_owned();
+fn what_keeps(pod: &RemainingPod) -> String {
+    let Some(PodTermination { node, finalizers }) = &pod.termination else {
+        return ", which has no deletion timestamp: delete it".to_owned();
     };
     let node = node.as_ref().map_or_else(String::new, |node| format!(" on node {node}"));
     match finalizers.as_slice() {
-        [] if node.is_empty() => ", which is being deleted".to_owned(),
-        [] => format!("{node}: look at the node; where that is gone for good, delete the pod with --force"),
+        [] if node.is_empty() => ", terminating".to_owned(),
+        [] => format!("{node}: check the node; if it is gone for good, delete the pod with --force"),
         several => {
             let names = diagnosis::first_of(several);
-            format!("{node}, kept by finalizers ({names}): have their owner finish, or remove them")
+            format!("{node}, held by finalizers ({names}): check their controllers, or remove them")
         }
     }
 }
 
-/// What is left alone although it carries the gateway's label, where there is any.
+/// Pods that are left alone although they carry the gateway's label.
 pub(super) fn left_alone(s: &Situation<'_>) -> Option<String> {
     let first = s.observed.pods.unowned.first()?;
     let others = if s.observed.pods.unowned.len() > 1 { " and others" } else { "" };
     Some(format!(
-        "pod {first}{others} carries its label and nobody owns it any more: it is left alone. Delete it, or take the label \
-         {NAME_LABEL} from it"
+        "pod {first}{others} has the gateway's label but no owner reference and is left running. Delete it, or remove \
+         its label {NAME_LABEL}"
     ))
 }

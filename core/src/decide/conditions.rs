@@ -1,9 +1,11 @@
-//! The conditions that a decision leads to, in the sense of kstatus.
+//! The conditions of a gateway, following kstatus.
+//!
+//! **Architecture invariant:** this module finds no cause of a failure: `diagnosis` and `cleanup` do.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
-use super::allowance::Breaches;
+use super::allowance::Violations;
 use super::cleanup::Remaining;
 use super::diagnosis::{self, Cause};
 use super::observed::{Child, Presence, Target};
@@ -13,30 +15,30 @@ use super::words::{ended, human, plain, say};
 use super::{cleanup, deadline, readiness};
 use crate::api::{ApiGatewayStatus, Reason, Serving, StoredChange, Subject, condition};
 
-/// One condition's new status, reason and message.
+/// The status, reason and message of one condition.
 #[derive(Clone, Debug, PartialEq)]
-struct Claim {
+struct ConditionDraft {
     is: bool,
     reason: Reason,
     message: String,
-    // What may be added to the message, and stays there once it was: whether it is known is lost with a pod.
+    // An addition to the message. Once it was there it stays: what is known about a pod is lost with the pod.
     detail: Option<String>,
 }
 
-/// What is said of a gateway, before it is written as conditions.
-pub(super) struct Outlook {
-    ready: Claim,
-    available: Claim,
-    reconciling: Claim,
-    stalled: Claim,
-    cleanup_stuck: Option<Claim>,
-    /// What the messages are about that quote others.
+/// The conditions of a gateway before they are rendered.
+pub(super) struct ConditionSet {
+    ready: ConditionDraft,
+    available: ConditionDraft,
+    reconciling: ConditionDraft,
+    stalled: ConditionDraft,
+    cleanup_stuck: Option<ConditionDraft>,
+    /// What quoted messages are about.
     pub(super) subject: Option<Subject>,
 }
 
-impl Outlook {
-    /// The conditions, keeping the times of those that do not turn; and the words of those that say the same,
-    /// where `keeps_words`.
+impl ConditionSet {
+    /// Renders the conditions. A condition that does not change keeps its transition time, and with
+    /// `keeps_words` also its message if it means the same.
     pub(super) fn conditions(&self, s: &Situation<'_>, before: &[Condition], keeps_words: bool) -> Vec<Condition> {
         let quotes_more = self.subject.as_ref().is_some_and(|subject| subject.beside.is_some());
         let keeps = |reason| {
@@ -51,15 +53,15 @@ impl Outlook {
             (condition::CLEANUP_STUCK, self.cleanup_stuck.as_ref()),
         ]
         .into_iter()
-        .filter_map(|(type_, claim)| Some((type_, claim?)))
-        .map(|(type_, claim)| claim.render(s, type_, find(before, type_), keeps(claim.reason)))
+        .filter_map(|(type_, draft)| Some((type_, draft?)))
+        .map(|(type_, draft)| draft.render(s, type_, find(before, type_), keeps(draft.reason)))
         .chain(of_other_versions(before).cloned())
         .collect()
     }
 }
 
-impl Claim {
-    /// Whether it says that something is on its way with which nothing is known to be wrong.
+impl ConditionDraft {
+    /// Whether it reports progress without a known problem.
     fn is_on_its_way(&self) -> bool {
         matches!(self.reason, Reason::Starting | Reason::Restarting | Reason::RollingOut)
     }
@@ -67,8 +69,8 @@ impl Claim {
     fn render(&self, s: &Situation<'_>, type_: &str, before: Option<&Condition>, keeps_words: bool) -> Condition {
         let generation = s.gateway.metadata.generation;
         let unturned = before.filter(|before| (before.status == "True") == self.is);
-        // The same cause seen through another pod, or in newer words, is not news: rewriting
-        // it would be a write per pod. Of another spec it is.
+        // The same cause seen in another pod or worded anew is no news; an update would cost a status write per
+        // pod. For another spec it is news.
         let same = unturned.filter(|before| keeps_words && says_still(before, self.reason, generation));
         let had_detail = unturned.filter(|before| {
             self.is_on_its_way()
@@ -90,20 +92,20 @@ impl Claim {
     }
 }
 
-/// What stands between a message and its detail.
+/// The separator between a message and its detail.
 const BEFORE_DETAIL: &str = "; not ready yet: ";
 
-/// What a gateway waits for that is on its way, as far as its condition says.
+/// What a gateway in progress waits for, from the detail of its condition.
 pub fn waits_for(condition: &Condition) -> Option<&str> {
     condition.message.split_once(BEFORE_DETAIL).map(|(_, what)| what)
 }
 
-/// Conditions of types that this version does not know: they are kept for the version that does.
+/// Condition types that this version does not know. They are kept for the version that does.
 pub(super) fn of_other_versions(before: &[Condition]) -> impl Iterator<Item = &Condition> {
     before.iter().filter(|found| !condition::ALL.contains(&found.type_.as_str()))
 }
 
-/// A moment as conditions carry it: in whole seconds.
+/// Truncates a timestamp to whole seconds, as conditions store it.
 pub fn seconds(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
@@ -113,12 +115,12 @@ pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Conditio
     conditions.iter().find(|condition| condition.type_ == type_)
 }
 
-/// Whether a condition was said for the same reason of the same spec.
+/// Whether a condition already has this reason for this generation.
 pub(super) fn says_still(before: &Condition, reason: Reason, generation: Option<i64>) -> bool {
     before.reason == reason.as_str() && before.observed_generation == generation
 }
 
-/// Whether a reason was found by diagnosis.
+/// Whether diagnosis yields this reason.
 pub fn is_cause(reason: Reason) -> bool {
     matches!(
         reason,
@@ -132,8 +134,11 @@ pub fn is_cause(reason: Reason) -> bool {
             | Reason::NodeFailed
             | Reason::Unschedulable
             | Reason::SchedulingGated
+            | Reason::DeploymentPaused
             | Reason::QuotaExceeded
             | Reason::AdmissionRefused
+            | Reason::RouteNotAccepted
+            | Reason::RouteNotAnswered
             | Reason::Contested
             | Reason::WebhookUnavailable
             | Reason::ClusterUnavailable
@@ -142,16 +147,16 @@ pub fn is_cause(reason: Reason) -> bool {
     )
 }
 
-/// What a condition of a type says is wrong, where it is one that somebody is told of.
+/// The reason and message of a condition that reports trouble.
 pub fn trouble<'a>(status: &'a ApiGatewayStatus, type_: &str) -> Option<(Reason, &'a str)> {
     let found = find(&status.conditions, type_).filter(|found| found.status == "True")?;
     let reason = *Reason::ALL.iter().find(|reason| reason.as_str() == found.reason)?;
-    // A registry that is away heals by waiting, but not by itself.
+    // A registry outage passes by waiting, but not by itself.
     let told = type_ == condition::STALLED || is_cause(reason) || reason == Reason::RegistryUnavailable;
     told.then_some((reason, found.message.as_str()))
 }
 
-/// Why a gateway is not as asked, where that is known: of one that was given up, the cause and not that it was.
+/// Why a gateway differs from its spec, if known. For a failed attempt it is the cause, not the timeout.
 pub fn failing(status: &ApiGatewayStatus) -> Option<Reason> {
     let ready = find(&status.conditions, condition::READY)?;
     let given_up = [Reason::StartDeadlineExceeded, Reason::RestartDeadlineExceeded];
@@ -164,12 +169,12 @@ pub fn failing(status: &ApiGatewayStatus) -> Option<Reason> {
     }
 }
 
-/// Who serves while pods do not come up.
+/// Who serves while new pods do not become ready.
 fn serving(s: &Situation<'_>) -> Serving {
     let rollout = &s.observed.rollout;
     match rollout.available {
         ..=0 => Serving::NoPod,
-        // No ReplicaSet of the newest template was made.
+        // No ReplicaSet of the newest template was created.
         _ if rollout.replicas > rollout.updated || rollout.behind => Serving::OldPods,
         _ => Serving::OtherPods,
     }
@@ -177,31 +182,30 @@ fn serving(s: &Situation<'_>) -> Serving {
 
 fn who_serves(serving: Serving) -> &'static str {
     match serving {
-        Serving::OldPods => "the last good pods go on serving",
-        Serving::OtherPods => "other pods go on serving",
+        Serving::OldPods => "the old pods keep serving",
+        Serving::OtherPods => "other pods keep serving",
         Serving::NoPod => "no pod serves",
     }
 }
 
-/// Whether the message of a reason quotes the kubelet, the scheduler or a Deployment, who say the
-/// Whether the message of a reason quotes the kubelet, the scheduler or a Deployment, who say the
-/// same thing in changing words; or names who holds a host, or pods, of which others may be next.
+/// Whether the message of a reason quotes a kubelet, a scheduler or a Deployment, whose wording varies, or
+/// names a host's holder or pods, which may change.
 fn has_others_words(reason: Reason) -> bool {
     is_cause(reason) || matches!(reason, Reason::ProgressDeadlineExceeded | Reason::HostTaken | Reason::CleanupStuck)
 }
 
-fn yes(reason: Reason, message: impl Into<String>) -> Claim {
-    Claim { is: true, reason, message: message.into(), detail: None }
+fn yes(reason: Reason, message: impl Into<String>) -> ConditionDraft {
+    ConditionDraft { is: true, reason, message: message.into(), detail: None }
 }
 
-fn no(reason: Reason, message: impl Into<String>) -> Claim {
-    Claim { is: false, reason, message: message.into(), detail: None }
+fn no(reason: Reason, message: impl Into<String>) -> ConditionDraft {
+    ConditionDraft { is: false, reason, message: message.into(), detail: None }
 }
 
-/// What is said of a gateway whose status will be `status`.
-pub(super) fn outlook(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
+/// The conditions for a gateway whose status will be `status`.
+pub(super) fn condition_set(s: &Situation<'_>, status: &ApiGatewayStatus) -> ConditionSet {
     let place = Place::of_status(status);
-    let mut outlook = match place {
+    let mut condition_set = match place {
         None => unknown_phase(status),
         Some(Place::New | Place::Created) => pending(s),
         Some(Place::Starting) => starting(s, status, Reason::Starting),
@@ -212,55 +216,58 @@ pub(super) fn outlook(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
     };
     if let Some(words) = registry_away(s, place) {
         let message = registry_does_not_answer(words);
-        if !outlook.stalled.is {
-            outlook.reconciling = yes(Reason::RegistryUnavailable, &message);
+        if !condition_set.stalled.is {
+            condition_set.reconciling = yes(Reason::RegistryUnavailable, &message);
         }
-        // What is known to be wrong is told all the same.
-        let nothing_wrong = matches!(outlook.ready.reason, Reason::Starting | Reason::Restarting | Reason::Stopping);
-        if outlook.ready.is || nothing_wrong {
-            outlook.ready = no(Reason::RegistryUnavailable, message);
+        // A known problem is reported all the same.
+        let nothing_wrong =
+            matches!(condition_set.ready.reason, Reason::Starting | Reason::Restarting | Reason::Stopping);
+        if condition_set.ready.is || nothing_wrong {
+            condition_set.ready = no(Reason::RegistryUnavailable, message);
         }
     }
     if s.gateway.spec.suspend && !matches!(place, None | Some(Place::Deleting)) {
-        let message = "suspended: nothing is written and the clock is held until spec.suspend is false";
-        outlook.reconciling = no(Reason::Suspended, message);
-        outlook.stalled = match obstacle(s).filter(|cause| cause.reason == Reason::HostNotAllowed) {
-            // Its route goes all the same.
+        let message = "reconciliation is suspended and the start deadline is paused; set spec.suspend to false to \
+                       resume";
+        condition_set.reconciling = no(Reason::Suspended, message);
+        condition_set.stalled = match blocker(s).filter(|cause| cause.reason == Reason::HostNotAllowed) {
+            // Its route is withdrawn all the same.
             Some(cause) => yes(cause.reason, sentence(&cause)),
             None => no(Reason::Suspended, message),
         };
-        outlook.subject = None;
-        outlook.ready = Claim { is: outlook.ready.is, ..no(Reason::Suspended, message) };
+        condition_set.subject = None;
+        condition_set.ready = ConditionDraft { is: condition_set.ready.is, ..no(Reason::Suspended, message) };
     }
     if let (Some((field, word)), false) = (s.gateway.spec.unknown_word(), matches!(place, None | Some(Place::Deleting)))
     {
-        return Outlook { available: outlook.available, ..unknown_word(field, word) };
+        return ConditionSet { available: condition_set.available, ..unknown_word(field, word) };
     }
-    outlook
+    condition_set
 }
 
-/// What a registry said that does not answer, where something of a gateway waits for it.
+/// The registry's error, if something of the gateway waits for the registry.
 fn registry_away<'a>(s: &Situation<'a>, place: Option<Place>) -> Option<&'a String> {
     let registry = &s.observed.registry;
     let waits = match place {
         None | Some(Place::New | Place::Created | Place::Deleting) => false,
-        Some(Place::Starting | Place::Restarting) => s.obstacle().is_none(),
+        Some(Place::Starting | Place::Restarting) => s.blocker().is_none(),
         Some(Place::Started | Place::TimedOut | Place::Stopping | Place::Stopped) => registry.owes(),
     };
     registry.unavailable.as_ref().filter(|_| waits)
 }
 
 fn registry_does_not_answer(words: &str) -> String {
-    format!("the registry does not answer: {}", say(words))
+    format!("the registry is unavailable: {}", say(words))
 }
 
-fn deleting(s: &Situation<'_>) -> Outlook {
+fn deleting(s: &Situation<'_>) -> ConditionSet {
     let left = s.observed.children().iter().any(|(_, presence)| presence.is_ours()) || s.observed.pods.total > 0;
-    let mut outlook = match &s.observed.registry.unavailable {
+    let mut condition_set = match &s.observed.registry.unavailable {
         Some(words) if !left => {
             let limit = human(s.settings.registry_deletion_timeout);
             let message = format!(
-                "{}. The gateway is gone but for its record; it goes without it {limit} after its deletion",
+                "{}. Only the gateway's registry record is left; deletion completes without it {limit} after it was \
+                 requested",
                 registry_does_not_answer(words)
             );
             heals_by_waiting(Reason::RegistryUnavailable, &message)
@@ -271,53 +278,53 @@ fn deleting(s: &Situation<'_>) -> Outlook {
         },
     };
     let others = s.others_finalizers().join(", ");
-    let held =
-        (!left && !s.has_finalizer() && !others.is_empty()).then(|| format!("finalizers of others: {}", say(&others)));
+    let held = (!left && !s.has_finalizer() && !others.is_empty())
+        .then(|| format!("finalizers of other controllers: {}", say(&others)));
     if let Some(held) = &held {
-        let message = format!("nothing of the gateway runs any more; it waits for {held}");
-        outlook = heals_by_waiting(Reason::Deleting, &message);
+        let message = format!("all children and their pods are gone; deletion waits for {held}");
+        condition_set = heals_by_waiting(Reason::Deleting, &message);
     }
     if (left || held.is_some()) && s.is_stuck() {
         let remaining = match held {
             Some(message) => Remaining { kept_by: message.clone(), message },
             None => cleanup::remaining(s),
         };
-        stuck(&mut outlook, "deletion", remaining);
+        stuck(&mut condition_set, "deletion", remaining);
     }
-    outlook
+    condition_set
 }
 
-/// A stop or a deletion takes longer than it should.
-fn stuck(outlook: &mut Outlook, what: &str, remaining: Remaining) {
+/// A stop or a deletion takes too long.
+fn stuck(condition_set: &mut ConditionSet, what: &str, remaining: Remaining) {
     let message = format!("the {what} waits for {}", remaining.message);
-    outlook.cleanup_stuck = Some(yes(Reason::CleanupStuck, message.clone()));
-    outlook.stalled = yes(Reason::CleanupStuck, message);
-    outlook.subject = Some(Subject { beside: Some(plain(&remaining.kept_by)), ..Subject::default() });
+    condition_set.cleanup_stuck = Some(yes(Reason::CleanupStuck, message.clone()));
+    condition_set.stalled = yes(Reason::CleanupStuck, message);
+    condition_set.subject = Some(Subject { beside: Some(plain(&remaining.kept_by)), ..Subject::default() });
 }
 
-fn unknown_phase(status: &ApiGatewayStatus) -> Outlook {
+fn unknown_phase(status: &ApiGatewayStatus) -> ConditionSet {
     let phase = status.phase.as_ref().map(ToString::to_string).unwrap_or_default();
     let what = match status.state.filter(|state| !state.is_known()) {
         Some(state) => format!("status.state {:?}", state.as_str()),
         None => format!("phase {phase:?}"),
     };
     let message = format!(
-        "{what} is not known to this version of the operator: nothing is done. \
-         Run the version that wrote it, or delete the gateway."
+        "{what} is unknown to this version of the operator; reconciliation is paused. Run the version that wrote it, \
+         or delete the gateway."
     );
     waits_for_somebody(Reason::UnknownPhase, &message)
 }
 
-fn unknown_word(field: &str, word: &str) -> Outlook {
+fn unknown_word(field: &str, word: &str) -> ConditionSet {
     let message = format!(
-        "{field} is {word:?}, which this version of the operator does not know: nothing is started, stopped or changed, \
-         and the clock is held. Run the version that knows it, or change the field."
+        "{field} {word:?} is unknown to this version of the operator; reconciliation and the start deadline are \
+         paused. Change the field, or run the version that knows it."
     );
     waits_for_somebody(Reason::UnknownWord, &message)
 }
 
-fn waits_for_somebody(reason: Reason, message: &str) -> Outlook {
-    Outlook {
+fn waits_for_somebody(reason: Reason, message: &str) -> ConditionSet {
+    ConditionSet {
         ready: no(reason, message),
         available: no(reason, message),
         reconciling: no(reason, message),
@@ -327,8 +334,8 @@ fn waits_for_somebody(reason: Reason, message: &str) -> Outlook {
     }
 }
 
-fn heals_by_waiting(reason: Reason, message: &str) -> Outlook {
-    Outlook {
+fn heals_by_waiting(reason: Reason, message: &str) -> ConditionSet {
+    ConditionSet {
         ready: no(reason, message),
         available: no(reason, message),
         reconciling: yes(reason, message),
@@ -338,16 +345,16 @@ fn heals_by_waiting(reason: Reason, message: &str) -> Outlook {
     }
 }
 
-/// Nothing is known to be wrong, and it may be known what is waited for.
-fn on_its_way(s: &Situation<'_>, reason: Reason, message: &str) -> Outlook {
-    let mut outlook = heals_by_waiting(reason, message);
+/// Progress without a known problem; the detail says what is awaited.
+fn on_its_way(s: &Situation<'_>, reason: Reason, message: &str) -> ConditionSet {
+    let mut condition_set = heals_by_waiting(reason, message);
     let detail = diagnosis::not_ready_yet(s);
-    outlook.reconciling.detail.clone_from(&detail);
-    outlook.ready.detail = detail;
-    outlook
+    condition_set.reconciling.detail.clone_from(&detail);
+    condition_set.ready.detail = detail;
+    condition_set
 }
 
-fn obstructed(s: &Situation<'_>, cause: &Cause) -> Outlook {
+fn blocked(s: &Situation<'_>, cause: &Cause) -> ConditionSet {
     let message = sentence(cause);
     match s.collection_is_late_in() {
         Some(left) if !left.is_zero() => heals_by_waiting(cause.reason, &message),
@@ -355,21 +362,23 @@ fn obstructed(s: &Situation<'_>, cause: &Cause) -> Outlook {
     }
 }
 
-/// A visible cause, and who serves meanwhile. What somebody has to end does not pass by itself.
-fn visible(cause: Cause, serving: Option<Serving>) -> Outlook {
-    let serving = serving.filter(|_| cause.reason != Reason::WaitingForDeletion);
+/// A visible cause, and who serves meanwhile. A cause that somebody must fix does not pass by itself.
+fn visible(cause: Cause, serving: Option<Serving>) -> ConditionSet {
+    let is_of_pods =
+        !matches!(cause.reason, Reason::WaitingForDeletion | Reason::RouteNotAccepted | Reason::RouteNotAnswered);
+    let serving = serving.filter(|_| is_of_pods);
     let meanwhile = serving.map_or_else(String::new, |serving| format!("; {}", who_serves(serving)));
     let message = format!("{}{meanwhile}. {}", cause.message.trim_end_matches('.'), cause.hint);
-    let outlook = match cause.reason {
+    let condition_set = match cause.reason {
         Reason::WaitingForDeletion => waits_for_somebody(cause.reason, &message),
         _ => heals_by_waiting(cause.reason, &message),
     };
-    Outlook { subject: subject(cause, serving), ..outlook }
+    ConditionSet { subject: subject(cause, serving), ..condition_set }
 }
 
 fn subject(cause: Cause, serving: Option<Serving>) -> Option<Subject> {
     let serving = serving.map(|serving| serving.as_str().to_owned());
-    let beside = cause.beside.map(|reason| reason.to_string());
+    let beside = cause.beside.map(|reason| reason.to_string()).or(cause.word);
     let subject = Subject { image: cause.image.map(|image| say(&image)), serving, beside };
     (subject != Subject::default()).then_some(subject)
 }
@@ -378,40 +387,39 @@ pub(super) fn sentence(cause: &Cause) -> String {
     format!("{}. {}", cause.message.trim_end_matches('.'), cause.hint)
 }
 
-fn obstacle(s: &Situation<'_>) -> Option<Cause> {
-    s.obstacle().map(|obstacle| diagnosis::obstacle_cause(s, &obstacle))
+fn blocker(s: &Situation<'_>) -> Option<Cause> {
+    s.blocker().map(|blocker| diagnosis::blocker_cause(s, &blocker))
 }
 
-fn pending(s: &Situation<'_>) -> Outlook {
-    if let Some(cause) = obstacle(s) {
-        return obstructed(s, &cause);
+fn pending(s: &Situation<'_>) -> ConditionSet {
+    if let Some(cause) = blocker(s) {
+        return blocked(s, &cause);
     }
     if let Some(cause) = diagnosis::cause_of(s.observed, |what| *what == Target::Finalizers) {
         return visible(cause, None);
     }
     match &s.observed.registry.unavailable {
         Some(words) => heals_by_waiting(Reason::RegistryUnavailable, &registry_does_not_answer(words)),
-        None => heals_by_waiting(Reason::Pending, "about to be started"),
+        None => heals_by_waiting(Reason::Pending, "the start is pending"),
     }
 }
 
-fn starting(s: &Situation<'_>, status: &ApiGatewayStatus, reason: Reason) -> Outlook {
-    let mut outlook = if let Some(cause) = obstacle(s) {
-        obstructed(s, &cause)
+fn starting(s: &Situation<'_>, status: &ApiGatewayStatus, reason: Reason) -> ConditionSet {
+    let mut condition_set = if let Some(cause) = blocker(s) {
+        blocked(s, &cause)
     } else if let Some(cause) = diagnosis::visible_cause(s) {
         visible(cause, (reason == Reason::Restarting).then(|| serving(s)))
     } else {
         let limit = deadline::limit(s.gateway, s.settings);
         let number = status.attempt.as_ref().map_or(1, |attempt| attempt.number);
-        on_its_way(s, reason, &format!("attempt {number} is on its way; it may take {}", human(limit)))
+        on_its_way(s, reason, &format!("attempt {number} is in progress; its deadline is {}", human(limit)))
     };
-    // The first pods of a start are not announced one by one; a gateway that is being
-    // restarted serves all the while.
-    outlook.available = if reason == Reason::Restarting { available(s) } else { no(reason, "not started yet") };
-    outlook
+    // The first pods of a start are not reported one by one. A gateway that restarts serves all the while.
+    condition_set.available = if reason == Reason::Restarting { available(s) } else { no(reason, "not started yet") };
+    condition_set
 }
 
-fn available(s: &Situation<'_>) -> Claim {
+fn available(s: &Situation<'_>) -> ConditionDraft {
     if readiness::serves(s.observed) {
         yes(Reason::Started, "at least one pod is available")
     } else if let Some(why) = scaled_to_zero(s) {
@@ -421,7 +429,7 @@ fn available(s: &Situation<'_>) -> Claim {
     }
 }
 
-/// Who scaled a gateway to zero, and who is to be asked.
+/// Who scaled a gateway to zero, and what to do.
 fn scaled_to_zero(s: &Situation<'_>) -> Option<&'static str> {
     let observed = s.observed;
     let asked = s.gateway.spec.replicas == Some(0);
@@ -430,17 +438,17 @@ fn scaled_to_zero(s: &Situation<'_>) -> Option<&'static str> {
     }
     Some(match observed.deployment {
         _ if asked => {
-            "spec.replicas is 0, and no pod runs. Whoever scales the ApiGateway (kubectl scale, an autoscaler) is to be asked"
+            "spec.replicas is 0, so no pod runs. To serve, scale the ApiGateway up (kubectl scale, or its autoscaler)"
         }
         Presence::Equal if observed.writes.changed.iter().any(is_of_count) => {
-            "what is written of the Deployment is changed on the way in, and /spec/replicas is stored as 0: ask who runs the \
-             cluster what does that"
+            "admission changes /spec/replicas of the Deployment to 0. Ask the cluster administrator which webhook or \
+             policy does that"
         }
         Presence::Equal => {
-            "somebody scaled the Deployment to 0, whose count is not the spec's: ask who scales it (an autoscaler on the \
-             Deployment, which belongs on the ApiGateway), or scale it up"
+            "the Deployment was scaled to 0, which the operator keeps while spec.replicas has its default. Point its \
+             autoscaler at the ApiGateway, or scale the Deployment up"
         }
-        _ => "somebody scaled the Deployment to 0: it is put back to spec.replicas",
+        _ => "the Deployment was scaled to 0; the operator reverts it to spec.replicas",
     })
 }
 
@@ -448,16 +456,16 @@ fn is_of_count(change: &StoredChange) -> bool {
     change.child == Child::Deployment.kind() && change.path == "/spec/replicas"
 }
 
-fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
+fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> ConditionSet {
     let available = available(s);
     let contested = diagnosis::visible_cause(s).filter(|cause| cause.reason == Reason::Contested);
-    let is_allowed = s.observed.breaches == Breaches::default();
+    let is_allowed = s.observed.violations == Violations::default();
     if readiness::workload_ready(s.observed) && contested.is_none() && is_allowed {
         if let Some(cause) = diagnosis::cause_beside(s) {
-            return Outlook { available, ..visible(cause, None) };
+            return ConditionSet { available, ..visible(cause, None) };
         }
-        return Outlook {
-            ready: yes(Reason::Started, scaled_to_zero(s).unwrap_or("the gateway is as asked")),
+        return ConditionSet {
+            ready: yes(Reason::Started, scaled_to_zero(s).unwrap_or("the gateway matches its spec")),
             reconciling: no(Reason::Started, ""),
             stalled: no(Reason::Started, ""),
             cleanup_stuck: None,
@@ -465,8 +473,8 @@ fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
             available,
         };
     }
-    let outlook = if let Some(cause) = obstacle(s) {
-        obstructed(s, &cause)
+    let condition_set = if let Some(cause) = blocker(s) {
+        blocked(s, &cause)
     } else if let Some(incomplete) = incomplete(s, status) {
         incomplete
     } else if let Some(words) = &s.observed.rollout.progress_deadline_exceeded {
@@ -476,62 +484,62 @@ fn started(s: &Situation<'_>, status: &ApiGatewayStatus) -> Outlook {
     } else if let Some(cause) = diagnosis::visible_cause(s) {
         visible(cause, Some(serving(s)))
     } else {
-        on_its_way(s, Reason::RollingOut, "a change is being rolled out or repaired")
+        on_its_way(s, Reason::RollingOut, "a rollout or repair is in progress")
     };
-    Outlook { available, ..outlook }
+    ConditionSet { available, ..condition_set }
 }
 
-/// An attempt was given up at its deadline, and what serves was left serving. It stays so until the workload is ready
-/// or the user asks for something new: either clears the failure.
-fn incomplete(s: &Situation<'_>, status: &ApiGatewayStatus) -> Option<Outlook> {
+/// An attempt ended at its deadline with some pods serving, which go on serving. This lasts until the workload
+/// is ready or the user makes a new request; either clears the failure.
+fn incomplete(s: &Situation<'_>, status: &ApiGatewayStatus) -> Option<ConditionSet> {
     let (failure, last) = (status.last_failure.as_ref()?, status.history.last()?);
     let serves = readiness::serves(s.observed);
     let (what, meanwhile) = match last.reason {
-        Reason::RestartDeadlineExceeded if serves => ("restart", "the old pods go on serving"),
-        Reason::StartDeadlineExceeded if serves => ("start", "the pods that are available go on serving"),
-        Reason::RestartDeadlineExceeded => ("restart", "no pod serves any more"),
-        Reason::StartDeadlineExceeded => ("start", "no pod serves any more"),
+        Reason::RestartDeadlineExceeded if serves => ("restart", "the old pods keep serving"),
+        Reason::StartDeadlineExceeded if serves => ("start", "the available pods keep serving"),
+        Reason::RestartDeadlineExceeded => ("restart", "no pod serves"),
+        Reason::StartDeadlineExceeded => ("start", "no pod serves"),
         _ => return None,
     };
     let hint = match last.reason {
         Reason::StartDeadlineExceeded => {
-            format!(". {} It goes on by itself once that is mended.", ended(&failure.hint))
+            format!(". {} It completes automatically once this is fixed.", ended(&failure.hint))
         }
         _ => String::new(),
     };
     let cause = failure.message.trim_end_matches('.');
-    let message = format!("the {what} did not finish in time and {meanwhile}: {cause}{hint}");
+    let message = format!("the {what} missed its deadline; {meanwhile}: {cause}{hint}");
     Some(waits_for_somebody(last.reason, &message))
 }
 
-/// The Deployment gave up its rollout, in its own words unless a cause is visible.
-fn no_progress(s: &Situation<'_>, words: &str) -> Outlook {
+/// The Deployment gave up its rollout. A visible cause replaces the Deployment's message.
+fn no_progress(s: &Situation<'_>, words: &str) -> ConditionSet {
     let (cause, serving) = (diagnosis::known_cause(s), serving(s));
-    let why = cause.as_ref().map_or_else(|| words.to_owned(), sentence);
-    let message = format!("the rollout makes no progress; {}: {why}", who_serves(serving));
+    let why = cause.as_ref().map_or_else(|| say(words), sentence);
+    let message = format!("the rollout is stuck; {}: {why}", who_serves(serving));
     let subject = match cause {
         Some(cause) => subject(cause, Some(serving)),
         None => Some(Subject { serving: Some(serving.as_str().to_owned()), ..Subject::default() }),
     };
-    Outlook { subject, ..waits_for_somebody(Reason::ProgressDeadlineExceeded, &message) }
+    ConditionSet { subject, ..waits_for_somebody(Reason::ProgressDeadlineExceeded, &message) }
 }
 
-fn stopping_or_stopped(s: &Situation<'_>, status: &ApiGatewayStatus, place: Option<Place>) -> Outlook {
+fn stopping_or_stopped(s: &Situation<'_>, status: &ApiGatewayStatus, place: Option<Place>) -> ConditionSet {
     let stopped = place == Some(Place::Stopped);
     let due = stopped && s.due_start().is_some();
     let late = stopped && s.observed.children().iter().any(|(_, presence)| presence.is_ours());
-    let mut outlook = if let (true, Some(cause)) = (due, obstacle(s)) {
-        obstructed(s, &cause)
-    } else if let (true, Some(cause)) = (late, diagnosis::child_going(s)) {
+    let mut condition_set = if let (true, Some(cause)) = (due, blocker(s)) {
+        blocked(s, &cause)
+    } else if let (true, Some(cause)) = (late, diagnosis::child_terminating(s)) {
         waits_for_somebody(cause.reason, &sentence(&cause))
     } else if s.asked_to_run() && s.was_asked_to_run() {
         timed_out(s, status, stopped)
-    } else if let (Some(Place::Stopping), Some(cause)) = (s.place(), cleanup::hindrance(s)) {
+    } else if let (Some(Place::Stopping), Some(cause)) = (s.place(), cleanup::blocking_cause(s)) {
         visible(cause, None)
     } else if stopped && !late && !s.asked_to_run() {
-        Outlook {
-            ready: yes(Reason::Stopped, "stopped, as asked"),
-            available: no(Reason::Stopped, "stopped, as asked"),
+        ConditionSet {
+            ready: yes(Reason::Stopped, "stopped as requested"),
+            available: no(Reason::Stopped, "stopped as requested"),
             reconciling: no(Reason::Stopped, ""),
             stalled: no(Reason::Stopped, ""),
             cleanup_stuck: None,
@@ -541,12 +549,12 @@ fn stopping_or_stopped(s: &Situation<'_>, status: &ApiGatewayStatus, place: Opti
         heals_by_waiting(if stopped { Reason::Pending } else { Reason::Stopping }, "the gateway is being stopped")
     };
     if !stopped && s.is_stuck() {
-        stuck(&mut outlook, "stop", cleanup::remaining(s));
+        stuck(&mut condition_set, "stop", cleanup::remaining(s));
     }
-    outlook
+    condition_set
 }
 
-fn timed_out(s: &Situation<'_>, status: &ApiGatewayStatus, stopped: bool) -> Outlook {
+fn timed_out(s: &Situation<'_>, status: &ApiGatewayStatus, stopped: bool) -> ConditionSet {
     let limit = human(deadline::limit(s.gateway, s.settings));
     let cause = status
         .last_failure
@@ -555,20 +563,20 @@ fn timed_out(s: &Situation<'_>, status: &ApiGatewayStatus, stopped: bool) -> Out
     let failed = format!("the gateway did not start within {limit}{cause}");
     let due = s.due_start();
     let next = match due {
-        Some(DueStart::Retry { .. }) => "The operator tries again by itself.".to_owned(),
-        Some(DueStart::Asked) => "The next attempt begins once this is cleaned up.".to_owned(),
+        Some(DueStart::Retry { .. }) => "The operator retries automatically.".to_owned(),
+        Some(DueStart::Asked) => "The next attempt begins after the cleanup.".to_owned(),
         None => diagnosis::how_to_retry(),
     };
     let message = format!("{} {next}", ended(&failed));
-    Outlook {
+    ConditionSet {
         ready: no(Reason::StartDeadlineExceeded, message.clone()),
         available: no(Reason::StartDeadlineExceeded, "stopped after a timeout"),
         reconciling: match (stopped, due) {
-            (false, _) => yes(Reason::Stopping, "what was created is being removed"),
-            (true, Some(_)) => yes(Reason::RetryScheduled, "the operator tries again by itself"),
+            (false, _) => yes(Reason::Stopping, "the children of the failed attempt are being deleted"),
+            (true, Some(_)) => yes(Reason::RetryScheduled, "the operator retries automatically"),
             (true, None) => no(Reason::Stopped, ""),
         },
-        stalled: Claim { is: due.is_none(), ..no(Reason::StartDeadlineExceeded, message) },
+        stalled: ConditionDraft { is: due.is_none(), ..no(Reason::StartDeadlineExceeded, message) },
         cleanup_stuck: None,
         subject: None,
     }

@@ -1,64 +1,74 @@
-//! Why a gateway does not start: two ordered lists of small policies, one of what the pods say and one of what became of our
-//! writes. Where both have a cause both are told. `pods` holds those that ask the pods, `patience` says how long a trouble may
-//! last that may pass by itself, and `kubelets` reads the words of node, runtime and registry.
+//! Diagnosis: why a gateway does not start. Two ordered lists of small policies, one for pods and one for the
+//! operator's writes. If both find a cause, both are reported. `pods` holds the policies about pods,
+//! `grace_period` says how long a trouble that may pass is tolerated, and `kubelet_messages` parses messages of
+//! nodes, runtimes and registries.
 //!
-//! May import `api`, `children`, and of `decide` the facts and what follows from them: `observed`, `situation`,
-//! `outage`, `readiness`, `deadline` and `words`. Invariants: pure; the order of a list alone says which of its causes is told;
-//! and a cause says only what was observed.
+//! **Architecture invariant:** this module is pure. It imports `api`, `children`, and of `decide` only the
+//! facts and what follows from them: `observed`, `situation`, `outage`, `readiness`, `deadline` and `words`.
+//! The order of each list alone determines which cause is reported. A cause states only what was observed.
 
-mod kubelets;
-mod patience;
+mod grace_period;
+mod kubelet_messages;
 mod pods;
+mod route;
+
+use std::time::Duration;
 
 use super::allowance::NotAllowed;
-use super::observed::{Absent, Child, Going, Observed, Presence, Refusal, Repair, Target, Unanswered};
-use super::outage::{self, Outage, What};
+use super::observed::{
+    Child, MissingDependency, Observed, Presence, Refusal, Repair, Rollout, Target, TerminatingChild, Unanswered,
+    Unsupported,
+};
+use super::outage::{self, BlockedWrite, Outage};
 use super::place::Place;
-use super::situation::{Obstacle, Situation};
+use super::situation::{Blocker, Situation};
 use super::words::{ended, plain, say};
 use super::{deadline, readiness};
 use crate::api::{ADOPT_ANNOTATION, RETRY_ANNOTATION, Reason, State};
-use crate::children::Unfit;
+use crate::children::{GATEWAY_API, InvalidField};
 
-/// A cause, in words for the user.
+/// A cause, worded for the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
     /// The cause as one word.
     pub reason: Reason,
-    /// The cause as a sentence that names the object.
+    /// A sentence that names the object.
     pub message: String,
     /// What to do.
     pub hint: String,
-    /// The image that it is about, if it is about one.
+    /// The image that it concerns, if any.
     pub image: Option<String>,
-    /// The reason of the cause that is told with it.
+    /// The reason of the second cause that is reported with it.
     pub beside: Option<Reason>,
+    /// A word in the message that somebody else chose. With another word the message is rewritten.
+    pub word: Option<String>,
 }
 
 impl Cause {
     fn new(reason: Reason, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { reason, message: plain(&message.into()), hint: plain(&hint.into()), image: None, beside: None }
+        Self { reason, message: plain(&message.into()), hint: hint.into(), image: None, beside: None, word: None }
     }
 
-    /// This cause, and another that is there as well.
+    /// Combines this cause with a second one.
     fn and(self, other: Self) -> Self {
         Self {
             reason: self.reason,
-            message: format!("{}; besides, {}", self.message.trim_end_matches('.'), other.message),
+            message: format!("{}; also, {}", self.message.trim_end_matches('.'), other.message),
             hint: format!("{} {}", ended(&self.hint), other.hint),
             image: self.image.or(other.image),
             beside: Some(other.reason),
+            word: self.word.or(other.word),
         }
     }
 }
 
-pub use patience::{Patience, events_are_due_in, patience_ends_in};
+pub use grace_period::{GracePeriod, events_are_due_in};
 pub use pods::not_ready_yet;
 
-/// What the pods say: first match wins. What a pod says is deeper than what its Deployment says. Of pods, that one is asked
-/// first which came furthest: whatever keeps the others, its own trouble would be theirs next. Only what may pass by itself
-/// comes after all that is sure to be wrong: a probe may fail because the gateway takes its time.
-const OF_PODS: &[fn(&Situation<'_>, Patience) -> Option<Cause>] = &[
+/// Policies about pods; the first match wins. A pod's trouble is deeper than its Deployment's. Among pods, the
+/// one that came furthest counts, since the others would hit its trouble next. Troubles that may pass come
+/// last: a failing probe may only mean that the gateway is slow.
+const OF_PODS: &[fn(&Situation<'_>, GracePeriod) -> Option<Cause>] = &[
     pods::crash_loop,
     pods::killed_by_its_probe,
     |s, _| pods::runs_as_root(s.observed),
@@ -69,54 +79,59 @@ const OF_PODS: &[fn(&Situation<'_>, Patience) -> Option<Cause>] = &[
     pods::unschedulable,
     pods::not_scheduled,
     |s, _| pods_refused(s.observed),
+    |s, grace| held_back(&s.observed.rollout, grace),
 ];
 
-/// What became of our writes: first match wins.
+/// Policies about the operator's writes; the first match wins.
 const OF_WRITES: &[fn(&Situation<'_>) -> Option<Cause>] =
-    &[waits_for_others, needed_child_going, write_refused, write_unanswered, |s| contested(s.observed)];
+    &[waits_for_others, needed_child_terminating, write_refused, write_unanswered, |s| contested(s.observed)];
+
+/// The time until a tolerated trouble becomes a cause.
+pub fn grace_ends_in(s: &Situation<'_>) -> Option<Duration> {
+    grace_period::with_pods_ends_in(s).into_iter().chain(route::grace_ends_in(s)).min()
+}
 
 /// The cause that is visible now, if any.
 pub fn visible_cause(s: &Situation<'_>) -> Option<Cause> {
-    cause(s, Patience::Usual).or_else(|| cause_beside(s))
+    cause(s, GracePeriod::Usual).or_else(|| cause_beside(s))
 }
 
-/// What is known to be wrong where there is no time left in which it could pass.
+/// The known cause once no time is left for a trouble to pass.
 pub fn known_cause(s: &Situation<'_>) -> Option<Cause> {
-    cause(s, Patience::Over)
+    cause(s, GracePeriod::Over)
 }
 
-/// What the pods say is deeper than what the API server said to the operator, unless the pods are not those that are asked
-/// for. First of all comes what holds the clock, or nobody would understand why no deadline passes, and what somebody has to
-/// remove before anything can be made.
-fn cause(s: &Situation<'_>, patience: Patience) -> Option<Cause> {
-    let pods = OF_PODS.iter().find_map(|policy| policy(s, patience));
-    let writes = OF_WRITES.iter().find_map(|policy| policy(s));
+/// A cause from the pods is deeper than one from our writes, unless the current pods are not the requested
+/// ones. Before both come causes that hold the clock (or nobody would understand why no deadline passes) and
+/// objects that somebody must remove first.
+fn cause(s: &Situation<'_>, grace: GracePeriod) -> Option<Cause> {
+    let pods = OF_PODS.iter().find_map(|policy| policy(s, grace));
+    let writes = OF_WRITES.iter().find_map(|policy| policy(s)).or_else(|| route::not_accepted(s, grace));
     let (Some(pods), Some(writes)) = (&pods, &writes) else { return pods.or(writes) };
     let (pods, writes) = (pods.clone(), writes.clone());
-    let holds = waits_for_others(s).is_some() || needed_child_going(s).is_some();
-    let is_asked_otherwise = s.observed.is_hindered(&Target::Child(Child::Deployment));
+    let holds = waits_for_others(s).is_some() || needed_child_terminating(s).is_some();
+    let is_asked_otherwise = s.observed.is_blocked(&Target::Child(Child::Deployment));
     Some(if holds || is_asked_otherwise { writes.and(pods) } else { pods.and(writes) })
 }
 
-/// What a gateway that has started does not wait for, and without which it is not as asked: the PodDisruptionBudget, and its
-/// environments.
+/// The cause for parts that a started gateway does not wait for: the PodDisruptionBudget and the environments.
 pub fn cause_beside(s: &Situation<'_>) -> Option<Cause> {
     let budget = &s.observed.disruption_budget;
     let is_there = budget.is_settled() || *budget == Presence::Expected;
     let hindered = cause_of(s.observed, |what| *what == Target::Child(Child::PodDisruptionBudget));
-    let without_budget = || hindered.or_else(|| child_going(s));
+    let without_budget = || hindered.or_else(|| child_terminating(s));
     let environments = || cause_of(s.observed, |what| matches!(what, Target::Environment(_)));
     if is_there { None } else { without_budget() }.or_else(environments)
 }
 
-/// Why something is not written, or deleted, where it was tried.
+/// Why a write or a deletion fails, if it was tried.
 pub fn cause_of(observed: &Observed, is_meant: impl Fn(&Target) -> bool) -> Option<Cause> {
     let refused = observed.refusal.as_ref().filter(|refused| is_meant(&refused.what));
     let unanswered = observed.unanswered.as_ref().filter(|unanswered| is_meant(&unanswered.what));
     refused.map(of_refusal).or_else(|| unanswered.map(of_unanswered))
 }
 
-/// Whether nothing goes on without a write: where the gateway is, and whoever else is to make it.
+/// Whether progress depends on a write: in this phase, and whoever else would make it.
 fn is_needed(s: &Situation<'_>, what: &Target) -> bool {
     match what {
         Target::Child(child) => *child != Child::PodDisruptionBudget,
@@ -125,30 +140,34 @@ fn is_needed(s: &Situation<'_>, what: &Target) -> bool {
     }
 }
 
-/// The cause of a failed attempt, after which the gateway is in a state: the known one, what was in the way, or how far it came.
+/// The cause of a failed attempt that leaves the gateway in `state`: the known cause, the blocker, or how far
+/// the start came.
 pub fn cause_of_failure(s: &Situation<'_>, state: State) -> Cause {
     known_cause(s)
-        .or_else(|| s.obstacle().map(|obstacle| obstacle_cause(s, &obstacle)))
+        .or_else(|| s.blocker().map(|blocker| blocker_cause(s, &blocker)))
         .unwrap_or_else(|| slow_start(s, state))
 }
 
-fn needed_child_going(s: &Situation<'_>) -> Option<Cause> {
-    s.late_child().filter(|going| going.child != Child::PodDisruptionBudget).and_then(|_| child_going(s))
+fn needed_child_terminating(s: &Situation<'_>) -> Option<Cause> {
+    s.late_child()
+        .filter(|terminating| terminating.child != Child::PodDisruptionBudget)
+        .and_then(|_| child_terminating(s))
 }
 
-/// A child that was deleted stays, and nothing can be made in its place.
-pub fn child_going(s: &Situation<'_>) -> Option<Cause> {
-    let Going { child, finalizers, .. } = s.late_child()?;
+/// A deleted child does not go away, so it cannot be recreated.
+pub fn child_terminating(s: &Situation<'_>) -> Option<Cause> {
+    let TerminatingChild { child, finalizers, .. } = s.late_child()?;
     let (kind, name) = (child.kind(), s.gateway.name_or_empty());
     let held_by = match finalizers.as_slice() {
-        [] => "no finalizer holds it".to_owned(),
+        [] => "it has no finalizer".to_owned(),
         some => format!("held by {}", first_of(some)),
     };
     Some(Cause::new(
         Reason::WaitingForDeletion,
-        format!("{kind} {name:?} was deleted and is not gone, {held_by}"),
+        format!("{kind} {name:?} is still terminating, {held_by}"),
         format!(
-            "It is made anew once it is gone: look at its finalizers, and at who is to remove them (kubectl get {kind} {name} -o yaml)."
+            "The operator recreates it once it is gone. Check its finalizers and their controllers (kubectl get \
+             {kind} {name} -o yaml)."
         ),
     ))
 }
@@ -161,26 +180,57 @@ fn pods_refused(observed: &Observed) -> Option<Cause> {
     Some(refusal("the pods of the Deployment", message, is_quota(message)))
 }
 
+/// What stops a rollout although nothing is wrong with its pods.
+fn held_back(rollout: &Rollout, grace: GracePeriod) -> Option<Cause> {
+    if rollout.complete {
+        return None;
+    }
+    if rollout.paused {
+        return Some(Cause::new(
+            Reason::DeploymentPaused,
+            "the Deployment is paused, so no rollout happens; the gateway's spec does not pause it",
+            "Ask the cluster administrator which webhook or policy pauses Deployments. Once that is fixed, set \
+             spec.state to Stopped and then to Running to recreate the Deployment.",
+        ));
+    }
+    let Rollout { desired, ready, available, min_ready_seconds: seconds, .. } = *rollout;
+    let waits = seconds > 0 && ready >= desired && available < desired;
+    (waits && grace == GracePeriod::Over).then(|| {
+        let message = format!(
+            "the pods are ready but not yet available: the Deployment has minReadySeconds {seconds}, which is not in \
+             the gateway's spec"
+        );
+        let hint = format!(
+            "Ask the cluster administrator what sets it, or raise spec.startDeadline by more than {seconds} s."
+        );
+        Cause::new(Reason::ReadinessFailing, message, hint)
+    })
+}
+
 fn write_refused(s: &Situation<'_>) -> Option<Cause> {
     s.observed.refusal.as_ref().filter(|refused| is_needed(s, &refused.what)).map(of_refusal)
 }
 
-/// A write that was refused.
+/// The cause for a refused write.
 pub fn of_refusal(refused: &Refusal) -> Cause {
     let Refusal { what, message, quota } = refused;
     let mut cause = refusal(&what.in_words(), message, *quota);
-    // There is no field in it that a user could change.
+    // The target has no field that a user could change.
     if !matches!(what, Target::Child(_)) {
-        cause.hint = format!("Ask who runs the cluster about the rule: the operator has to write {}.", what.in_words());
+        cause.hint = format!(
+            "Ask the cluster administrator about the admission rule: the operator has to write {}.",
+            what.in_words()
+        );
     }
     cause
 }
 
 fn waits_for_others(s: &Situation<'_>) -> Option<Cause> {
     let is_news = |outage: &Outage<'_>| match outage.what {
-        // What a Deployment says about an API server that was away is read once it is back: it is over, and no news.
-        What::Pods => outage.by != Absent::Cluster,
-        What::Written(what) => is_needed(s, what),
+        // A Deployment's message about an unavailable API server is read once that is back, so the outage is
+        // over.
+        BlockedWrite::Pods => outage.by != MissingDependency::Cluster,
+        BlockedWrite::Written(what) => is_needed(s, what),
     };
     outage::of(s.observed).filter(is_news).map(|outage| absence(&outage))
 }
@@ -189,48 +239,46 @@ fn write_unanswered(s: &Situation<'_>) -> Option<Cause> {
     s.observed.unanswered.as_ref().filter(|unanswered| is_needed(s, &unanswered.what)).map(of_unanswered)
 }
 
-/// A write that was neither carried out nor refused.
+/// The cause for a write that was neither carried out nor refused.
 pub fn of_unanswered(unanswered: &Unanswered) -> Cause {
     match outage::of_write(unanswered) {
         Some(outage) => absence(&outage),
         None => Cause::new(
             Reason::WriteUnanswered,
             format!(
-                "{} cannot be written: {}, although it answers others",
+                "writing {} failed: {}; the API server answers other requests",
                 unanswered.what.in_words(),
                 say(&unanswered.words)
             ),
-            "Ask who runs the cluster. Mostly an admission webhook takes its time: kubectl get \
+            "Ask the cluster administrator. Usually an admission webhook is slow: kubectl get \
              validatingwebhookconfigurations,mutatingwebhookconfigurations.",
         ),
     }
 }
 
-/// Who is away, and that the gateway is not to blame.
+/// The missing dependency, and that the gateway is not at fault.
 fn absence(outage: &Outage<'_>) -> Cause {
-    const GOES_ON: &str = "It goes on by itself, and no deadline runs meanwhile.";
+    const GOES_ON: &str = "The operator retries automatically, and the start deadline is paused.";
     let what = match outage.what {
-        What::Written(what) => what.in_words(),
-        What::Pods => "the pods of the Deployment".to_owned(),
+        BlockedWrite::Written(what) => what.in_words(),
+        BlockedWrite::Pods => "the pods of the Deployment".to_owned(),
     };
     let words = say(outage.words);
     match &outage.by {
-        Absent::Webhook(webhook) => Cause::new(
+        MissingDependency::Webhook(webhook) => Cause::new(
             Reason::WebhookUnavailable,
-            format!(
-                "{what} cannot be written: the webhook {webhook:?}, which the API server has to ask, is away: {words}"
-            ),
-            format!("{GOES_ON} Ask who runs that webhook."),
+            format!("writing {what} failed: admission webhook {:?} is unavailable: {words}", say(webhook)),
+            format!("{GOES_ON} Ask the webhook's owner."),
         ),
-        Absent::Permission => Cause::new(
+        MissingDependency::Permission => Cause::new(
             Reason::OperatorNotPermitted,
             format!("the operator may not write {what}: {words}"),
-            format!("{GOES_ON} Ask who runs the operator to give it the roles of deploy/rbac."),
+            format!("{GOES_ON} Ask the cluster administrator to grant the operator the roles in deploy/rbac."),
         ),
-        Absent::Cluster | Absent::Unknown => Cause::new(
+        MissingDependency::Cluster | MissingDependency::Unknown => Cause::new(
             Reason::ClusterUnavailable,
-            format!("{what} cannot be written: the API server or its storage is away: {words}"),
-            format!("{GOES_ON} Ask who runs the cluster."),
+            format!("writing {what} failed: the API server or etcd is unavailable: {words}"),
+            format!("{GOES_ON} Ask the cluster administrator."),
         ),
     }
 }
@@ -239,18 +287,18 @@ fn contested(observed: &Observed) -> Option<Cause> {
     let repaired = observed.writes.repaired.iter().find(|repaired| repaired.is_contested())?;
     let Repair { child, path, manager } = &repaired.last;
     let kind = child.kind();
-    let by = manager.as_ref().map_or_else(String::new, |manager| format!(", last by {}", say(manager)));
+    let by = manager.as_ref().map_or_else(String::new, |manager| format!(" ({})", say(manager)));
     let what = if path.is_empty() {
-        format!("the {kind} is deleted again each time it is made anew{by}")
+        format!("another client{by} deletes the {kind} each time the operator recreates it")
     } else {
-        format!("the {kind} is changed again each time it is put right{by}: {path}")
+        format!("another client{by} changes the {kind} each time the operator reverts it: {path}")
     };
-    let hint = "It is put right ever more seldom, and what serves is left alone. Find out who changes it and have that stopped, \
-                or set in the gateway's spec what they want.";
+    let hint = "The operator reverts it with increasing backoff; pods keep serving. Find and stop that client, or set \
+                the value in the gateway's spec.";
     Some(Cause::new(Reason::Contested, what, hint))
 }
 
-/// Whether the API server's words speak of a ResourceQuota. It has no reason of its own for them.
+/// Whether an API server message is about a ResourceQuota. Kubernetes has no reason for it.
 pub fn is_quota(message: &str) -> bool {
     ["exceeded quota", "failed quota", "status unknown for quota", "insufficient quota"]
         .iter()
@@ -259,69 +307,101 @@ pub fn is_quota(message: &str) -> bool {
 
 fn refusal(what: &str, message: &str, quota: bool) -> Cause {
     if quota {
-        let hint = kubelets::values_that_a_quota_wants(message).unwrap_or_else(|| kubelets::room(message).to_owned());
+        let hint = kubelet_messages::values_that_a_quota_wants(message)
+            .unwrap_or_else(|| kubelet_messages::room(message).to_owned());
         Cause::new(Reason::QuotaExceeded, format!("the namespace's quota refuses {what}: {}", say(message)), hint)
     } else {
-        let hint = if kubelets::is_of_limit_range(message) {
-            "Keep spec.resources within the LimitRange of the namespace (kubectl describe limitrange), or ask who runs the cluster."
+        let hint = if kubelet_messages::is_of_limit_range(message) {
+            "Keep spec.resources within the namespace's LimitRange (kubectl describe limitrange), or ask the cluster \
+             administrator."
         } else {
-            "Change the field that the refusal names, or ask who runs the cluster about the rule."
+            "Change the field that the refusal names, or ask the cluster administrator about the rule."
         };
         Cause::new(Reason::AdmissionRefused, format!("the API server refuses {what}: {}", say(message)), hint)
     }
 }
 
-/// What is wrong with a field that is not sent to anybody.
-pub fn say_unfit(unfit: &Unfit) -> String {
-    let value = unfit.value.as_ref().map_or_else(String::new, |value| format!(" is {:?}, which", say(value)));
-    format!("{}{value} is not sent to anybody: {}", say(&unfit.field), unfit.why)
+/// The message about a field with an unusable value.
+pub fn say_invalid_field(invalid_field: &InvalidField) -> String {
+    let value = invalid_field.value.as_ref().map_or_else(String::new, |value| format!(" {:?}", say(value)));
+    format!("{}: invalid value{value}: {}", say(&invalid_field.field), invalid_field.why)
 }
 
-/// What is in the gateway's way, in words.
-pub fn obstacle_cause(s: &Situation<'_>, obstacle: &Obstacle) -> Cause {
+/// The cause for a blocker.
+pub fn blocker_cause(s: &Situation<'_>, blocker: &Blocker) -> Cause {
     let name = s.gateway.name_or_empty();
-    let reason = obstacle.reason();
-    match obstacle {
-        Obstacle::Host(refusal) => Cause::new(reason, &refusal.message, refusal.hint),
-        Obstacle::NotAllowed(breach) => Cause::new(
+    let reason = blocker.reason();
+    match blocker {
+        Blocker::Host(refusal) => Cause::new(reason, &refusal.message, refusal.hint),
+        Blocker::NotAllowed(violation) => Cause::new(
             reason,
-            format!("{}{}", not_allowed(breach), if runs(s) { "; the pods are left as they are" } else { "" }),
-            how_to_be_allowed(breach),
+            format!("{}{}", not_allowed(violation), if runs(s) { "; the running pods are unchanged" } else { "" }),
+            how_to_be_allowed("Change", violation),
         ),
-        Obstacle::IngressClassNotAllowed(breach) => {
-            Cause::new(reason, not_allowed(breach), format!("{} Or leave it out.", how_to_be_allowed(breach)))
+        Blocker::IngressClassNotAllowed(violation) | Blocker::ParentRefNotAllowed(violation) => {
+            Cause::new(reason, not_allowed(violation), how_to_be_allowed("Change or remove", violation))
         }
-        Obstacle::Unfit(unfit) => Cause::new(
+        Blocker::ExposureUnsupported(why) => unsupported(s, why),
+        Blocker::InvalidField(invalid_field) => Cause::new(
             reason,
-            say_unfit(unfit),
-            "Correct the field. Until then no pod is started or changed; a stop works.",
+            say_invalid_field(invalid_field),
+            "Correct the field. Until then operator started and changes no pod; a stop works.",
         ),
-        Obstacle::NameTaken { child, by } => Cause::new(
+        Blocker::NameTaken { child, by } => Cause::new(
             reason,
-            format!("{} {name:?} exists and belongs to {}; it is left alone", child.kind(), say(by)),
-            format!("Delete or rename that {}, or give the gateway another name.", child.kind()),
-        ),
-        Obstacle::WaitingForDeletion { child } => Cause::new(
-            reason,
-            format!("{} {name:?} of an earlier gateway of this name is still there", child.kind()),
             format!(
-                "It goes on by itself once garbage collection has deleted that; where it does not, look at its finalizers. To \
-                 take it over instead, set the annotation {ADOPT_ANNOTATION} to \"true\"."
+                "{} {name:?} already exists and belongs to {}; the operator does not touch it",
+                child.kind(),
+                say(by)
+            ),
+            format!("Delete or rename that {}, or rename the gateway.", child.kind()),
+        ),
+        Blocker::WaitingForDeletion { child } => Cause::new(
+            reason,
+            format!("{} {name:?} of a deleted gateway with this name still exists", child.kind()),
+            format!(
+                "The start continues once garbage collection has deleted it; if it stays, check its finalizers. To \
+                 adopt it instead, set the annotation {ADOPT_ANNOTATION} to \"true\"."
             ),
         ),
     }
 }
 
-fn not_allowed(breach: &NotAllowed) -> String {
-    let NotAllowed { field, asked, by, instead } = breach;
+/// The cause why an HTTPRoute cannot be created.
+fn unsupported(s: &Situation<'_>, why: &Unsupported) -> Cause {
+    let asked = format!("spec.exposure {} needs", s.gateway.spec.exposure());
+    let (message, hint) = match why {
+        Unsupported::NoDefinition => (
+            format!(
+                "{asked} the Gateway API, but the cluster has no CustomResourceDefinition httproutes.{GATEWAY_API} \
+                 with version v1"
+            ),
+            "Ask the cluster administrator to install the Gateway API, or set spec.exposure to Ingress. The start \
+             continues once it is installed.",
+        ),
+        Unsupported::NotPermitted(words) => (
+            format!("{asked} HTTPRoutes, but the operator may not read them: {}", say(words)),
+            "Ask the cluster administrator to grant the operator the roles in deploy/rbac. The start then continues.",
+        ),
+        Unsupported::NoParent => (
+            format!("{asked} a Gateway, but none is named"),
+            "Name one in spec.parentRefs, or ask the cluster administrator for a default (--default-parent-refs).",
+        ),
+    };
+    Cause::new(Reason::ExposureUnsupported, message, hint)
+}
+
+fn not_allowed(violation: &NotAllowed) -> String {
+    let NotAllowed { field, asked, by, instead } = violation;
     format!("{field} {asked} is not allowed: {by} {instead}")
 }
 
-fn how_to_be_allowed(breach: &NotAllowed) -> String {
-    format!("Change {}, or ask who runs the cluster; it goes on by itself once it is allowed.", breach.field)
+fn how_to_be_allowed(what_to_do: &str, violation: &NotAllowed) -> String {
+    let field = &violation.field;
+    format!("{what_to_do} {field}, or ask the cluster administrator. The operator continues once it is allowed.")
 }
 
-/// Whether pods of the gateway may be there.
+/// Whether the gateway may have pods.
 fn runs(s: &Situation<'_>) -> bool {
     s.observed.deployment.is_ours()
 }
@@ -337,16 +417,16 @@ fn slow_start(s: &Situation<'_>, state: State) -> Cause {
         let number = match child {
             Child::Deployment => 2,
             Child::Service => 3,
-            Child::Ingress | Child::PodDisruptionBudget => 4,
+            Child::Ingress | Child::HttpRoute | Child::PodDisruptionBudget => 4,
         };
         let how = match presence {
             Presence::Terminating => "is still being deleted",
             Presence::Missing => "was not created",
-            _ => "is not as desired",
+            _ => "differs from its desired state",
         };
         format!("step {number} of 5: the {} {how}", child.kind())
     } else if rollout.behind {
-        "step 2 of 5: the Deployment was not taken up by its controller".to_owned()
+        "step 2 of 5: the Deployment was not observed by its controller".to_owned()
     } else if !readiness::workload_ready(observed) {
         format!("step 2 of 5: {} of {} replicas are available", rollout.available, rollout.desired)
     } else {
@@ -360,31 +440,31 @@ fn slow_start(s: &Situation<'_>, state: State) -> Cause {
         .and_then(|status| status.attempt.as_ref())
         .map(|attempt| deadline::elapsed(attempt, s.moment).as_secs())
         .unwrap_or_default();
-    let pod = pods::how_far(observed).unwrap_or_else(|| "nothing says why".to_owned());
+    let pod = pods::how_far(observed).unwrap_or_else(|| "no pod reports a cause".to_owned());
     Cause::new(
         Reason::SlowStart,
-        format!("{step} after {elapsed} s, and {pod}"),
+        format!("{step} after {elapsed} s; {pod}"),
         match state {
-            State::Stopped => "Look at the pods' logs; if the gateway is only slow, raise spec.startDeadline.",
-            // What serves is not rolled for a deadline alone.
+            State::Stopped => "Check the pods' logs. If the gateway is only slow, raise spec.startDeadline.",
+            // A new deadline alone does not roll a gateway that serves.
             _ => {
-                "Look at the pods' logs; if the gateway is only slow, raise spec.startDeadline and restart it: its pods keep \
-                 the time that they were made with."
+                "Check the pods' logs. If the gateway is only slow, raise spec.startDeadline and restart it; running \
+                 pods keep the startup probe they were created with."
             }
         },
     )
 }
 
-/// How many of somebody's names are told.
+/// How many names of others a message lists.
 const NAMED: usize = 3;
 
-/// The first of somebody's names, such as finalizers: anybody may write any number of any length.
+/// The first names of others, such as finalizers. Anybody may write any number of them, of any length.
 pub(super) fn first_of(names: &[String]) -> String {
     let others = if names.len() > NAMED { " and others" } else { "" };
     format!("{}{others}", say(&names[..names.len().min(NAMED)].join(", ")))
 }
 
-/// How a timed-out gateway is tried again.
+/// The hint about retrying a gateway that timed out.
 pub fn how_to_retry() -> String {
-    format!("To try again, change the spec, or set the annotation {RETRY_ANNOTATION} to a new value.")
+    format!("To retry, change the spec, or set the annotation {RETRY_ANNOTATION} to a new value.")
 }

@@ -1,4 +1,6 @@
-//! The state machine as a Mermaid diagram, drawn from the edges that it may take.
+//! The state machine as a Mermaid diagram, generated from [`EDGES`].
+//!
+//! **Architecture invariant:** nodes and arrows follow from [`EDGES`] alone, and labels from [`Place`].
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -6,13 +8,13 @@ use std::fmt::Write;
 use super::phase::EDGES;
 use super::place::Place;
 
-/// The diagram. The same edges give the same text, so a test can hold the README to it.
+/// Returns the diagram. The output is deterministic; a test compares the published diagram with it.
 pub fn mermaid() -> String {
     let mut text = "stateDiagram-v2\n".to_owned();
     let places: BTreeSet<Place> = EDGES.iter().flat_map(|(from, to)| [*from, *to]).collect();
     for place in places {
         if let Some(label) = label(place) {
-            // Writing into a String cannot fail.
+            // Writing to a String cannot fail.
             let _ = writeln!(text, "    {place:?}: {label}");
         }
     }
@@ -22,11 +24,11 @@ pub fn mermaid() -> String {
     text
 }
 
-/// What `status.phase` and `status.state` say at a place; nothing before the first transition.
+/// `status.phase` and `status.state` at a node; `None` before the first transition.
 fn label(place: Place) -> Option<String> {
     let (phase, state) = (place.phase()?, place.state()?);
     Some(match place {
-        // A gateway that waits to be begun is not held to anything yet.
+        // A gateway that has not begun has no state yet.
         Place::Created => phase.to_string(),
         _ => format!("{phase}, state {}", state.as_str()),
     })

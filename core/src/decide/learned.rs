@@ -1,48 +1,52 @@
-//! What acting taught, folded into the facts, and the plan in its light.
+//! Feeds the results of the steps back into the facts and updates the plan.
 //!
-//! The decision is made once. What it led to is recorded with what was learned on the way; only the status and
-//! the Events are decided anew, and every change of phase is one that the plan held from the beginning.
+//! The decision is made once. What the steps taught (a refusal, a surprise) goes into the recorded status and
+//! Events, which are decided anew. The change of phase is not: every possible one was part of the plan from the
+//! beginning.
+//!
+//! **Architecture invariant:** this module adds no transition. The only one that it applies is a field of the
+//! plan already.
 
 use super::observed::{Child, Moment, Observed, Presence, Refusal, Settings, Target, Unanswered};
-use super::plan::{Note, Plan};
+use super::plan::{Plan, PlannedEvent};
 use super::situation::Situation;
 use super::{conditions, diagnosis};
 use crate::api::ApiGateway;
 
-/// What a step taught that nobody knew when it was decided.
+/// A result of a step that the facts did not contain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Learned {
-    /// A child was not as the cache had it: what it is.
+    /// A child differs from the cache; its actual state.
     Surprise(Child, Presence),
     /// The API server refused a write.
     Refused(Refusal),
-    /// Something could not be written, and nobody refused it.
+    /// A write failed without a refusal.
     Unanswered(Unanswered),
-    /// The registry could not be written to: why.
+    /// The registry could not be written to; the error.
     RegistryFailed(String),
-    /// Our finalizer stands on a gateway that is recorded nowhere else, and this operator may not remove it.
-    MayNotLetGo,
+    /// Our finalizer is on a gateway that no registry records, and this operator may not remove it.
+    MayNotRemoveFinalizer,
 }
 
 impl Learned {
-    /// What is told of a write that was not carried out, where no status can say it.
-    pub fn note(&self) -> Option<Note> {
+    /// The Event for a failed write that no status can mention.
+    pub fn event(&self) -> Option<PlannedEvent> {
         let cause = match self {
             Self::Refused(refusal) => diagnosis::of_refusal(refusal),
             Self::Unanswered(unanswered) => diagnosis::of_unanswered(unanswered),
-            Self::Surprise(..) | Self::RegistryFailed(_) | Self::MayNotLetGo => return None,
+            Self::Surprise(..) | Self::RegistryFailed(_) | Self::MayNotRemoveFinalizer => return None,
         };
-        Some(Note { warning: true, reason: cause.reason, message: conditions::sentence(&cause) })
+        Some(PlannedEvent { warning: true, reason: cause.reason, message: conditions::sentence(&cause) })
     }
 }
 
 impl Observed {
-    /// Folds what acting taught into the facts.
+    /// Adds the result of a step to the facts.
     pub fn learn(&mut self, learned: Learned) {
         match learned {
             Learned::Surprise(child, presence) => *self.child_mut(child) = presence,
             Learned::Refused(refusal) => {
-                // An environment is written by a pass of its own as well.
+                // An environment also has a reconcile of its own.
                 let is_anothers = |unanswered: &Unanswered| {
                     matches!(unanswered.what, Target::Environment(_)) && unanswered.what != refusal.what
                 };
@@ -51,14 +55,14 @@ impl Observed {
             }
             Learned::Unanswered(unanswered) => self.unanswered = Some(unanswered),
             Learned::RegistryFailed(words) => self.registry.unavailable = Some(words),
-            Learned::MayNotLetGo => self.registry.may_let_go = false,
+            Learned::MayNotRemoveFinalizer => self.registry.may_remove_finalizer = false,
         }
     }
 }
 
 impl Plan {
-    /// The plan that was carried out, as it is recorded: its steps are those that were taken, its status and its
-    /// Events say what is known by now.
+    /// The plan as it is recorded: with the steps that were carried out, and the status and Events that follow
+    /// from the facts by now.
     pub fn in_the_light_of(
         mut self,
         gateway: &ApiGateway,
@@ -66,7 +70,8 @@ impl Plan {
         moment: &Moment,
         settings: &Settings,
     ) -> Self {
-        // A move for this case, and a status that waits for a write, are in those plans only whose registry answered.
+        // Only plans with a registry that answered have a change of phase for this case, or a status that waits
+        // for a write.
         if observed.registry.unavailable.is_some() {
             self.movement = self.movement.or(self.if_registry_fails.take());
             self.moves = self.movement.is_some();

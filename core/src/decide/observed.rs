@@ -1,4 +1,7 @@
-//! What a decision is made from: plain facts. Whoever calls [`decide`](super::decide) gathers them.
+//! The facts that a decision is made from, as plain data. The caller of [`decide`](super::decide) gathers them.
+//!
+//! **Architecture invariant:** this module decides nothing. It has no access to a cluster, a cache
+//! or a clock.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -6,12 +9,12 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::allowance::{Allowance, Breaches};
+use super::allowance::{Allowance, Violations};
 use super::place::Place;
-use crate::api::{Accepted, Phase, StoredChange};
-use crate::children::Inheritance;
+use crate::api::{Accepted, ParentRef, Phase, StoredChange};
+use crate::children::{Inheritance, Parent, accepted_by_all, served_by_all};
 
-/// Everything outside the `ApiGateway` object that a decision looks at.
+/// Everything that a decision reads, other than the `ApiGateway` object itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observed {
     /// The Deployment.
@@ -20,66 +23,104 @@ pub struct Observed {
     pub service: Presence,
     /// The Ingress.
     pub ingress: Presence,
+    /// The HTTPRoute.
+    pub http_route: Presence,
     /// The PodDisruptionBudget.
     pub disruption_budget: Presence,
-    /// How far the Deployment's rollout is.
+    /// Support for HTTPRoutes, and what is reported about this one.
+    pub routing: Routing,
+    /// Progress of the Deployment's rollout.
     pub rollout: Rollout,
-    /// The gateway's pods that are in trouble or going away, and how many there are in all.
+    /// The gateway's pods: how many there are, and which are in trouble or terminating.
     pub pods: Pods,
-    /// The environments that name this gateway.
+    /// The environments that reference this gateway.
     pub environments: Vec<EnvironmentFacts>,
     /// Whether the gateway may have its host.
     pub host: HostVerdict,
-    /// What else it asks for and may not have.
-    pub breaches: Breaches,
-    /// Hosts that it may not have: those of its recorded claims that do not stand, and of a gateway that is left alone also those
-    /// that its Ingress routes and its namespace may not have.
+    /// Policy violations other than the host.
+    pub violations: Violations,
+    /// Hosts that the gateway must give up: recorded claims that are void, and for a gateway that is left alone
+    /// also routed hosts that its namespace may not have.
     pub lost: Vec<String>,
-    /// What the registry has of the gateway.
+    /// What the registry records about the gateway.
     pub registry: RegistryFacts,
-    /// The last write of this attempt that the API server refused, or the last of an environment of its own.
+    /// The last write of this attempt that the API server refused, or the last of one of its environments.
     pub refusal: Option<Refusal>,
-    /// The last write of this attempt, or of an environment, that was not carried out through no fault of the gateway.
+    /// The last write of this attempt, or of an environment, that failed through no fault of the gateway.
     pub unanswered: Option<Unanswered>,
     /// Whether this process has tried the steps of the current attempt.
     pub tried: bool,
-    /// What became of the children that were written.
+    /// The results of earlier writes to children.
     pub writes: Writes,
 }
 
-/// What became of the children that were written.
+/// Support for HTTPRoutes, and the reports of the parents' controllers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Writes {
-    /// What the API server made of those that are as accepted.
-    pub accepted: Accepted,
-    /// Where that is something else than what was asked.
-    pub changed: Vec<StoredChange>,
-    /// The children that were put right of late.
-    pub repaired: Vec<Repaired>,
-    /// Repairs that were not told yet.
-    pub untold: Vec<Repair>,
-    /// Those that somebody deleted and that are not gone yet.
-    pub going: Vec<Going>,
+pub struct Routing {
+    /// Why the requested HTTPRoute cannot be created.
+    pub unsupported: Option<Unsupported>,
+    /// The parents of the existing route.
+    pub parents: Vec<Parent>,
+    /// How long the current route has lacked an answer of a parent, as far as this process saw.
+    pub unanswered: Duration,
 }
 
-/// A child that was deleted and is not gone yet.
+/// Why an HTTPRoute cannot be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Going {
+pub enum Unsupported {
+    /// The cluster has no HTTPRoute CRD.
+    NoDefinition,
+    /// The operator may not read HTTPRoutes or their CRD; the API server's message.
+    NotPermitted(String),
+    /// Neither the gateway nor the operator's flags name a parent Gateway.
+    NoParent,
+}
+
+impl Routing {
+    /// Whether every parent accepts the current route.
+    pub fn is_accepted(&self) -> bool {
+        accepted_by_all(&self.parents)
+    }
+
+    /// Whether every parent accepted the route in its latest report.
+    pub fn serves(&self) -> bool {
+        served_by_all(&self.parents)
+    }
+}
+
+/// The results of earlier writes to children.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Writes {
+    /// The accepted forms of the children.
+    pub accepted: Accepted,
+    /// Where an accepted form differs from what was written.
+    pub changed: Vec<StoredChange>,
+    /// Children that were repaired recently.
+    pub repaired: Vec<Repaired>,
+    /// Repairs without an Event so far.
+    pub untold: Vec<Repair>,
+    /// Children that were deleted and still exist.
+    pub terminating: Vec<TerminatingChild>,
+}
+
+/// A child that was deleted and still exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TerminatingChild {
     /// The child.
     pub child: Child,
-    /// Since when.
+    /// Time since its deletion.
     pub lasted: Duration,
-    /// What has to be removed of it first.
+    /// The finalizers that keep it.
     pub finalizers: Vec<String>,
 }
 
 impl Writes {
-    /// How long a child is left alone that differs, or is gone, again.
+    /// The backoff before a child is repaired again.
     pub fn wait(&self, child: Child) -> Duration {
         self.of(child).map_or(Duration::ZERO, |repaired| repaired.wait)
     }
 
-    /// Whether somebody changes a child again each time it is put right.
+    /// Whether somebody changes a child again after each repair.
     pub fn is_contested(&self, child: Child) -> bool {
         self.of(child).is_some_and(Repaired::is_contested)
     }
@@ -89,65 +130,66 @@ impl Writes {
     }
 }
 
-/// A child that was put right of late.
+/// A child that was repaired recently.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repaired {
     /// The last repair.
     pub last: Repair,
-    /// How often it counts as put right.
+    /// The number of repairs that count.
     pub times: u32,
-    /// How long it is left alone if it differs again.
+    /// The backoff before the next repair.
     pub wait: Duration,
-    /// When the dispute is over if it does not.
+    /// Time until the dispute counts as over, unless the child changes again.
     pub calm_in: Duration,
 }
 
 impl Repaired {
-    /// One edit, or two, is somebody's hand. Whoever comes back each time wants something else than the gateway does.
+    /// One or two repairs are an edit; more are a dispute.
     pub fn is_contested(&self) -> bool {
         self.times > Self::AT_ONCE && !self.calm_in.is_zero()
     }
 
-    /// How many repairs follow each other without a wait.
+    /// How many repairs follow each other without backoff.
     pub const AT_ONCE: u32 = 3;
 }
 
-/// One repair.
+/// A repair of drift.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repair {
     /// The child.
     pub child: Child,
-    /// Where it differed; empty where all of it was gone.
+    /// The path that differed; empty if the whole child was gone.
     pub path: String,
-    /// Who wrote it last, as the API server records it.
+    /// The last writer of that field, from `managedFields`.
     pub manager: Option<String>,
 }
 
-/// What a registry has of a gateway. Where Kubernetes is the registry, the object itself is the record:
-/// everything is settled, and it cannot be away while the object is read.
+/// What a registry records about a gateway. If Kubernetes is the registry, the object itself is the record:
+/// everything is settled and nothing can be unavailable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistryFacts {
-    /// Whether it is outside Kubernetes. A gateway then goes only once it was forgotten there.
+    /// Whether the registry is outside Kubernetes. A deleted gateway then stays until the registry has
+    /// forgotten it.
     pub external: bool,
-    /// Why it cannot be asked. What else is said here is then what was known last.
+    /// Why the registry cannot be asked. The other fields are then the last known facts.
     pub unavailable: Option<String>,
     /// Whether the gateway is recorded.
     pub recorded: bool,
-    /// Whether its last transition was told.
+    /// Whether the last transition was reported.
     pub reported: bool,
-    /// Whether an environment is Active and its document is not.
+    /// Whether an Active environment has an inactive document.
     pub to_activate: bool,
-    /// Whether a document is Active and its environment is not.
+    /// Whether an inactive environment has an Active document.
     pub to_deactivate: bool,
-    /// Whether nothing is left there that goes with the gateway.
+    /// Whether the registry holds nothing about the gateway any more.
     pub forgotten: bool,
-    /// Whether our finalizer can be removed, as far as it is known. Where Kubernetes is the registry nobody but a tenant, or
-    /// an operator that came before, has set it, and this one may lack the permission.
-    pub may_let_go: bool,
+    /// Whether our finalizer can be removed, as far as known. If Kubernetes is the registry, only a tenant or
+    /// an earlier operator has set it, and this operator may lack the permission.
+    pub may_remove_finalizer: bool,
 }
 
 impl RegistryFacts {
-    /// Nothing is to be done.
+    /// Facts of a registry with nothing to do.
     pub const fn settled() -> Self {
         Self {
             external: false,
@@ -157,48 +199,48 @@ impl RegistryFacts {
             to_activate: false,
             to_deactivate: false,
             forgotten: true,
-            may_let_go: true,
+            may_remove_finalizer: true,
         }
     }
 
-    /// Whether something of the gateway is still to be written there.
+    /// Whether something about the gateway is still to be written to the registry.
     pub fn owes(&self) -> bool {
         !self.recorded || !self.reported || self.to_activate || self.to_deactivate
     }
 
-    /// Whether it can be written to.
+    /// Whether the registry accepts writes.
     pub fn answers(&self) -> bool {
         self.external && self.unavailable.is_none()
     }
 }
 
-/// One child object, compared with what is desired.
+/// How one child compares with its desired state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Presence {
-    /// Not desired, and not there.
+    /// Neither desired nor there.
     NotWanted,
-    /// Desired, and not there.
+    /// Desired and not there.
     Missing,
-    /// Created a moment ago; the cache does not have it yet.
+    /// Created just now; the cache does not have it yet.
     Expected,
     /// As desired.
     Equal,
-    /// There, and different: the path of the first difference.
+    /// Differs; the path of the first difference.
     Different(String),
-    /// There, and different in a field that cannot be changed.
+    /// Differs in an immutable field and must be recreated.
     Immutable,
-    /// There, but no longer desired.
+    /// There, but not desired any more.
     Unwanted,
     /// Being deleted.
     Terminating,
-    /// Of an earlier gateway of this name; garbage collection will take it.
+    /// Belongs to an earlier gateway of this name; garbage collection will take it.
     Predecessor,
-    /// Somebody else's: who.
-    Stranger(String),
+    /// Belongs to somebody else; the text names them.
+    Foreign(String),
 }
 
 impl Presence {
-    /// Whether an object of this gateway is there.
+    /// Whether an object of this gateway exists.
     pub fn is_ours(&self) -> bool {
         match self {
             Self::Expected
@@ -207,32 +249,40 @@ impl Presence {
             | Self::Immutable
             | Self::Unwanted
             | Self::Terminating => true,
-            Self::NotWanted | Self::Missing | Self::Predecessor | Self::Stranger(_) => false,
+            Self::NotWanted | Self::Missing | Self::Predecessor | Self::Foreign(_) => false,
         }
     }
 
-    /// Whether the object is as desired, its absence included.
+    /// Whether nothing needs to change.
     pub fn is_settled(&self) -> bool {
         matches!(self, Self::Equal | Self::NotWanted)
     }
 }
 
-/// The kinds of children, in the order in which they are created.
+/// The kinds of children, in creation order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Child {
     /// Runs the pods.
     Deployment,
-    /// Gives them an address in the cluster.
+    /// Gives the pods an address in the cluster.
     Service,
-    /// Gives them a host name.
+    /// Routes hosts to the pods.
     Ingress,
-    /// Keeps some of them during voluntary disruptions.
+    /// Routes hosts to the pods through the Gateway API.
+    HttpRoute,
+    /// Keeps pods during voluntary disruptions.
     PodDisruptionBudget,
 }
 
 impl Child {
-    /// All of them, in that order.
-    pub const ALL: [Self; 4] = [Self::Deployment, Self::Service, Self::Ingress, Self::PodDisruptionBudget];
+    /// All kinds, in creation order.
+    pub const ALL: [Self; 5] =
+        [Self::Deployment, Self::Service, Self::Ingress, Self::HttpRoute, Self::PodDisruptionBudget];
+
+    /// Whether this kind routes hosts.
+    pub fn routes(self) -> bool {
+        matches!(self, Self::Ingress | Self::HttpRoute)
+    }
 
     /// The kind as Kubernetes spells it.
     pub fn kind(self) -> &'static str {
@@ -240,131 +290,169 @@ impl Child {
             Self::Deployment => "Deployment",
             Self::Service => "Service",
             Self::Ingress => "Ingress",
+            Self::HttpRoute => "HTTPRoute",
             Self::PodDisruptionBudget => "PodDisruptionBudget",
         }
     }
 }
 
 impl Observed {
-    /// The children, in the order in which they are created.
-    pub fn children(&self) -> [(Child, &Presence); 4] {
+    /// The facts about a gateway without a host for which nothing was done yet: no child exists, and nothing keeps it from
+    /// starting.
+    pub fn nothing() -> Self {
+        Self {
+            deployment: Presence::Missing,
+            service: Presence::Missing,
+            ingress: Presence::NotWanted,
+            http_route: Presence::NotWanted,
+            disruption_budget: Presence::NotWanted,
+            routing: Routing::default(),
+            rollout: Rollout::default(),
+            pods: Pods::default(),
+            environments: Vec::new(),
+            host: HostVerdict::Free,
+            violations: Violations::NONE,
+            lost: Vec::new(),
+            registry: RegistryFacts::settled(),
+            refusal: None,
+            unanswered: None,
+            tried: false,
+            writes: Writes::default(),
+        }
+    }
+
+    /// The children, in creation order.
+    pub fn children(&self) -> [(Child, &Presence); 5] {
         Child::ALL.map(|child| (child, self.child(child)))
     }
 
-    /// The troubles of pods of the template that is desired, or of the one that stands where the other cannot be written. What
-    /// is wrong with others says nothing about what is asked, nor is it known which these are while the Deployment's controller
-    /// is behind. But where no pod serves, a node that does not answer is a cause whatever its pods were made from.
+    /// The troubles of the pods that count: those of the desired template, or of the current one if the desired
+    /// one cannot be written. Pods of other templates say nothing about the request. While the Deployment
+    /// controller lags behind, the newest template is unknown and no pod counts. If no pod serves, an
+    /// unreachable node counts whatever the template.
     pub fn troubles(&self) -> impl Iterator<Item = &PodTrouble> {
         let template = self.rollout.template.as_ref();
         let told = (self.deployment == Presence::Equal || self.deployment_stays_otherwise()) && !self.rollout.behind;
         let newest = move |pod: &&PodTrouble| {
             let of_newest = template.is_none() || pod.template.is_none() || pod.template.as_ref() == template;
-            told && (of_newest || (self.rollout.available == 0 && pod.trouble == Trouble::NodeIsAway))
+            told && (of_newest || (self.rollout.available == 0 && pod.trouble == Trouble::NodeUnreachable))
         };
         self.pods.troubles.iter().filter(newest)
     }
 
-    /// Whether the Deployment is not as desired and is not about to be: it is contested, it was edited a moment ago, its write is
-    /// refused or not answered, or it is being deleted. What its pods say counts meanwhile.
+    /// Whether the Deployment differs and will stay so for now: it is contested, in backoff, refused,
+    /// unanswered or terminating. Its pods count meanwhile.
     pub(super) fn deployment_stays_otherwise(&self) -> bool {
         let child = Child::Deployment;
         let waits = !self.writes.wait(child).is_zero();
         match self.deployment {
             Presence::Terminating => true,
             Presence::Different(_) | Presence::Immutable => {
-                waits || self.is_left_as_it_is(child) || self.is_hindered(&Target::Child(child))
+                waits || self.is_left_as_it_is(child) || self.is_blocked(&Target::Child(child))
             }
             _ => false,
         }
     }
 
-    /// Whether the last write of something was refused, or not answered.
-    pub(super) fn is_hindered(&self, what: &Target) -> bool {
+    /// Whether the last write of a target was refused or unanswered.
+    pub(super) fn is_blocked(&self, what: &Target) -> bool {
         self.refusal.as_ref().is_some_and(|refusal| refusal.what == *what)
             || self.unanswered.as_ref().is_some_and(|unanswered| unanswered.what == *what)
     }
 
-    /// How a child is.
+    /// Whether a route of the gateway exists, terminating ones included.
+    pub fn is_routed(&self) -> bool {
+        self.ingress.is_ours() || self.http_route.is_ours()
+    }
+
+    /// The state of a child.
     pub fn child(&self, child: Child) -> &Presence {
         match child {
             Child::Deployment => &self.deployment,
             Child::Service => &self.service,
             Child::Ingress => &self.ingress,
+            Child::HttpRoute => &self.http_route,
             Child::PodDisruptionBudget => &self.disruption_budget,
         }
     }
 
-    /// Whether a child differs and is left alone: whoever changed it would do so again. What is stored counts then.
+    /// Whether a child differs and is left alone, since a repair would be undone again. Its stored state
+    /// counts.
     pub fn is_left_as_it_is(&self, child: Child) -> bool {
         matches!(self.child(child), Presence::Different(_)) && self.writes.is_contested(child)
     }
 
-    /// The same child, to be replaced by a newer fact.
+    /// The same, mutable, for a newer fact.
     pub fn child_mut(&mut self, child: Child) -> &mut Presence {
         match child {
             Child::Deployment => &mut self.deployment,
             Child::Service => &mut self.service,
             Child::Ingress => &mut self.ingress,
+            Child::HttpRoute => &mut self.http_route,
             Child::PodDisruptionBudget => &mut self.disruption_budget,
         }
     }
 }
 
-/// How far a Deployment's rollout is.
+/// Progress of a Deployment's rollout.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rollout {
-    /// Every replica is of the current template and available, at the current generation.
+    /// Whether every replica has the current template and is available, at the current generation.
     pub complete: bool,
-    /// Replicas that the Deployment asks for.
+    /// `spec.replicas`.
     pub desired: i32,
-    /// Pods that it has.
+    /// `status.replicas`.
     pub replicas: i32,
-    /// Pods that are ready.
+    /// Ready pods.
     pub ready: i32,
-    /// Pods that are available.
+    /// Available pods.
     pub available: i32,
-    /// What the Deployment says when its progress deadline passed.
+    /// The Deployment's message after its progress deadline passed.
     pub progress_deadline_exceeded: Option<String>,
-    /// What the Deployment says when its pods cannot be created.
+    /// The Deployment's message if its pods cannot be created.
     pub replica_failure: Option<String>,
     /// Pods of the current template.
     pub updated: i32,
-    /// Whether the Deployment controller has yet to look at the current generation.
+    /// Whether the Deployment controller has not observed the current generation yet.
     pub behind: bool,
-    /// The `pod-template-hash` of the current template, as far as the Deployment tells it.
+    /// The `pod-template-hash` of the current template, if the Deployment names it.
     pub template: Option<String>,
+    /// Whether the Deployment is paused. The operator never asks for that, so admission changed it.
+    pub paused: bool,
+    /// `spec.minReadySeconds`. The operator never sets it either.
+    pub min_ready_seconds: i32,
 }
 
-/// The gateway's pods: those of its ReplicaSets.
+/// The pods of the gateway's ReplicaSets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pods {
     /// All of them.
     pub total: usize,
-    /// Those being deleted.
+    /// Those that terminate.
     pub terminating: usize,
-    /// The troubles of those that are not being deleted, ordered by pod name.
+    /// The troubles of those that do not terminate, sorted by pod name.
     pub troubles: Vec<PodTrouble>,
-    /// One of them whose trouble is told only after a while or after its Events were read, and what was heard of it.
-    pub silence: Option<Silence>,
-    /// The first of them by name, as far as a stop that waits for them names them.
-    pub left: Vec<PodLeft>,
-    /// Pods that carry the gateway's label and that nobody owns, by name: taken out of their ReplicaSet, or made by hand. They
-    /// hold up nothing.
+    /// A pod whose trouble its status does not explain, and what its Events say.
+    pub unexplained: Option<UnexplainedWait>,
+    /// The first pods by name, for the message of a stop that waits for them.
+    pub remaining: Vec<RemainingPod>,
+    /// Pods with the gateway's label and without an owner, by name: removed from their ReplicaSet or created by
+    /// hand. They block nothing.
     pub unowned: Vec<String>,
 }
 
 /// A pod that a stop waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PodLeft {
+pub struct RemainingPod {
     /// Its name.
     pub pod: String,
-    /// What may keep it, where it is being deleted.
-    pub leaving: Option<Leaving>,
+    /// What may keep it, if it terminates.
+    pub termination: Option<PodTermination>,
 }
 
-/// What may keep a pod that is being deleted.
+/// What may keep a terminating pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Leaving {
+pub struct PodTermination {
     /// Its node.
     pub node: Option<String>,
     /// Its finalizers.
@@ -372,10 +460,10 @@ pub struct Leaving {
 }
 
 impl Pods {
-    /// The same pods, as far as they say something in a phase. One that its node gave up was replaced, and stays
-    /// as long as its Deployment does: it can explain why a start takes long, but nothing that comes later.
+    /// Drops troubles that mean nothing in this phase. A pod that its node evicted was replaced and stays as
+    /// long as its Deployment: it explains a slow start, but nothing after that.
     pub fn seen_in(mut self, phase: Option<&Phase>) -> Self {
-        // A start and a restart are one phase: the state does not matter.
+        // Starting and Restarting are one phase, so the state does not matter.
         if !Place::of(phase, None).is_some_and(Place::is_attempt) {
             self.troubles.retain(|pod| !matches!(pod.trouble, Trouble::GivenUp { .. }));
         }
@@ -390,9 +478,9 @@ pub struct PodTrouble {
     pub pod: String,
     /// Its `pod-template-hash`.
     pub template: Option<String>,
-    /// The container in trouble, where the pod has more than one.
+    /// The container, if the pod has several.
     pub container: Option<String>,
-    /// The node that it is on, where it has one.
+    /// The node, if it has one.
     pub node: Option<String>,
     /// What is wrong.
     pub trouble: Trouble,
@@ -401,76 +489,76 @@ pub struct PodTrouble {
 /// The scheduler of pods that name none.
 pub const DEFAULT_SCHEDULER: &str = "default-scheduler";
 
-/// What can be wrong with a pod, as its status tells it.
+/// What can be wrong with a pod, from its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// The kubelet cannot pull `image`.
+    /// The kubelet cannot pull the image.
     ImagePull {
         /// The image as the pod names it.
         image: String,
-        /// The kubelet's words.
+        /// The kubelet's message.
         message: String,
     },
-    /// The kubelet cannot put the container's configuration together; its words.
+    /// The kubelet cannot assemble the container's configuration; its message.
     Config(String),
-    /// The kubelet will not start the container, as its image runs as root or may; its words.
+    /// The kubelet refuses an image that runs as root, or may; its message.
     RunsAsRoot(String),
     /// The container ended.
     Ended {
         /// Its exit code.
         code: i32,
-        /// Whether it was ended for want of memory.
+        /// Whether it was killed for lack of memory.
         out_of_memory: bool,
-        /// Its last words; empty where it left none.
+        /// Its termination message; may be empty.
         message: String,
-        /// Whether it ran too short for a probe to have ended it.
+        /// Whether it ran too briefly for a probe to have killed it.
         brief: bool,
     },
-    /// The container cannot be started; the kubelet's words.
+    /// The container cannot be started; the kubelet's message.
     CannotStart(String),
-    /// The node ended the pod for good: an eviction, a shutdown.
+    /// The node ended the pod for good: eviction or shutdown.
     GivenUp {
-        /// In one word; empty where it gave none.
+        /// The reason; may be empty.
         reason: String,
-        /// Its words; empty where it gave none.
+        /// The message; may be empty.
         message: String,
     },
-    /// The node does not answer.
-    NodeIsAway,
-    /// The scheduler found no node; its words.
+    /// The node does not respond.
+    NodeUnreachable,
+    /// The scheduler found no node; its message.
     Unschedulable(String),
-    /// It is not to be scheduled before these gates are removed.
+    /// Scheduling gates keep the pod from being scheduled.
     Gated(Vec<String>),
-    /// The scheduler that it names has not looked at it.
+    /// The scheduler that the pod names has not considered it.
     NoScheduler(String),
-    /// It has a node, which has said nothing about it yet.
+    /// The pod has a node, whose kubelet has not reported about it yet.
     NotTakenUp,
-    /// Its node is setting it up.
+    /// The kubelet is setting the pod up.
     SettingUp,
-    /// A container that others have to wait for runs, and has not come to its end or is not started.
+    /// An init container is running: it has not completed, or a sidecar has not started.
     Initializing {
-        /// Whether it is to run on beside the others.
+        /// Whether it is a sidecar.
         sidecar: bool,
-        /// Since when it runs.
+        /// When it started.
         since: Option<Timestamp>,
     },
-    /// Everything runs, and it is not ready.
+    /// All containers run, and the pod is not ready.
     Unready {
-        /// Whether it has been ready in this run.
+        /// Whether the pod was ready during this run.
         was_ready: bool,
     },
-    /// Its containers are ready, and a readiness gate is not.
+    /// The containers are ready, and a readiness gate is not.
     ReadinessGate {
-        /// The type of the condition.
+        /// The condition type.
         gate: String,
-        /// What the condition says; `None` where it is not set.
+        /// The condition's reason and message; `None` if the condition is not set.
         words: Option<String>,
     },
 }
 
 impl Trouble {
-    /// Whether the status does not say why the pod is not ready, or what it says may pass.
-    pub fn is_silent(&self) -> bool {
+    /// Whether the status does not explain the trouble, or the trouble may pass.
+    pub fn is_unexplained(&self) -> bool {
         match self {
             Self::NotTakenUp
             | Self::SettingUp
@@ -485,24 +573,24 @@ impl Trouble {
             | Self::Ended { .. }
             | Self::CannotStart(_)
             | Self::GivenUp { .. }
-            | Self::NodeIsAway
+            | Self::NodeUnreachable
             | Self::Unschedulable(_) => false,
         }
     }
 
-    /// Whether it may have been a probe that ended the container: the Events of the pod know.
+    /// Whether a probe may have killed the container. Only the pod's Events tell.
     pub fn may_be_a_probes(&self) -> bool {
         matches!(self, Self::Ended { out_of_memory: false, brief: false, .. })
     }
 
-    /// Whether it is told only after a while, or after the Events of the pod were read.
+    /// Whether the trouble is reported only after a while, or after the pod's Events were read.
     pub fn is_followed(&self) -> bool {
-        self.is_silent() || self.may_be_a_probes()
+        self.is_unexplained() || self.may_be_a_probes()
     }
 }
 
 impl PodTrouble {
-    /// Whether this is still the trouble of `earlier`, however it is worded now.
+    /// Whether this is the same trouble as `earlier`, however it is worded now.
     pub fn is_still(&self, earlier: &Self) -> bool {
         let alike = match (&self.trouble, &earlier.trouble) {
             (Trouble::Ended { .. }, _) => self.trouble == earlier.trouble,
@@ -512,38 +600,39 @@ impl PodTrouble {
     }
 }
 
-/// A pod whose trouble is told only after a while, or after its Events were read.
+/// A pod that waits without an explanation in its status. Its trouble is reported after a while, or after its
+/// Events were read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Silence {
-    /// The pod, and what is known of it.
+pub struct UnexplainedWait {
+    /// The pod and its trouble.
     pub about: PodTrouble,
-    /// How long it has been so, as far as this process saw.
+    /// How long it has lasted, as far as this process saw.
     pub lasted: Duration,
-    /// How long it had been so when its Events were last read.
+    /// How long it had lasted when the pod's Events were last read.
     pub read_at: Option<Duration>,
-    /// What they said.
-    pub complaint: Option<Complaint>,
+    /// What the Events said.
+    pub pod_event: Option<PodEvent>,
 }
 
-/// What the Events of a pod say about it.
+/// What a pod's Events say about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Complaint {
+pub enum PodEvent {
     /// Its probe fails.
-    Probe(Answer),
-    /// Its probe failed, and its node ended the container for that.
-    Killed(Answer),
-    /// A Secret or ConfigMap that it mounts is not there; the kubelet's words.
+    Probe(ProbeResult),
+    /// Its probe failed, and the kubelet killed the container for it.
+    Killed(ProbeResult),
+    /// A mounted Secret or ConfigMap does not exist; the kubelet's message.
     MissingVolume(String),
-    /// Its node cannot set it up; the kubelet's words.
+    /// The node cannot set the pod up; the kubelet's message.
     Node(String),
 }
 
-/// What a probe got.
+/// The result of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// The container that was asked, as far as that is known.
+pub struct ProbeResult {
+    /// The probed container, if known.
     pub container: Option<String>,
-    /// The kubelet's words.
+    /// The kubelet's message.
     pub words: String,
 }
 
@@ -554,69 +643,88 @@ pub struct EnvironmentFacts {
     pub name: String,
     /// Whether it is Active.
     pub active: bool,
-    /// Whether its host was refused: it stays Inactive and holds nobody up.
+    /// Whether its host was refused. It stays Inactive and delays nobody.
     pub refused: bool,
-    /// Whether its claim on its host is recorded, or it has none.
+    /// Whether the claim on its host is recorded, or it has no host.
     pub claimed: bool,
 }
 
 impl EnvironmentFacts {
-    /// Whether the last step of a start is to switch it on.
+    /// Whether the last step of a start activates it.
     pub fn is_to_be_activated(&self) -> bool {
         !self.active && !self.refused && self.claimed
     }
 }
 
-/// Whether a gateway may have the host that its spec names.
+/// Whether a claimant may have the host in its spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostVerdict {
-    /// It may, or it names none.
+    /// It may, or its spec has none.
     Free,
-    /// Somebody else holds it.
+    /// Another claimant holds it.
     Taken {
         /// The host.
         host: String,
-        /// Who holds it.
+        /// The holder.
         by: String,
     },
-    /// Its namespace is not allowed to have it.
+    /// The namespace's annotation does not allow it.
     NotAllowed {
         /// The host.
         host: String,
-        /// What the namespace may have.
+        /// What the annotation allows.
         allowed: String,
+        /// An entry of the annotation that is no valid name and allows nothing.
+        no_name: Option<String>,
+    },
+    /// A wildcard over a single label, which no annotation names.
+    TooWide {
+        /// The host.
+        host: String,
+    },
+    /// The host looks like an IP address.
+    Address {
+        /// The host.
+        host: String,
     },
     /// Nobody may have it.
     Reserved {
         /// The host.
         host: String,
-        /// The name that it is, is below, or covers.
+        /// The reserved name that the host equals, is below of, or covers.
         name: String,
     },
-    /// Its namespace has as many as it may.
+    /// The HTTPRoute of its gateway is full.
+    NoRoom {
+        /// The host.
+        host: String,
+        /// The most hosts of an HTTPRoute.
+        limit: usize,
+    },
+    /// The namespace holds as many hosts as it may.
     TooMany {
         /// The host.
         host: String,
-        /// How many that is.
+        /// The limit of the namespace.
         limit: usize,
     },
 }
 
-/// What is written on a gateway's way.
+/// What the operator writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// A child.
     Child(Child),
-    /// The status of an environment: its name.
+    /// The status of the environment of this name.
     Environment(String),
     /// The finalizers of the gateway itself.
     Finalizers,
-    /// The status of the gateway itself. What keeps it from being written, no condition can say.
+    /// The status of the gateway itself. No condition can say what blocks this write.
     Status,
 }
 
 impl Target {
-    /// What it is, in words.
+    /// The target in words, for messages.
     pub fn in_words(&self) -> String {
         match self {
             Self::Child(child) => format!("the {}", child.kind()),
@@ -630,69 +738,78 @@ impl Target {
 /// A write that the API server refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// What was to be written.
+    /// What was written.
     pub what: Target,
-    /// The API server's words.
+    /// The API server's message.
     pub message: String,
-    /// Whether a quota was the cause.
+    /// Whether a quota refused it.
     pub quota: bool,
 }
 
 /// A write that was neither carried out nor refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unanswered {
-    /// What was to be written.
+    /// What was written.
     pub what: Target,
-    /// Who is away, as far as it is known.
-    pub by: Absent,
-    /// What was said about it.
+    /// What was missing, if known.
+    pub by: MissingDependency,
+    /// The message of the failure.
     pub words: String,
-    /// For how long that has been so, as far as this process saw.
+    /// How long it has failed, as far as this process saw.
     pub lasted: Duration,
 }
 
 /// What was missing for a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Absent {
-    /// A webhook that the API server has to ask: its name.
+pub enum MissingDependency {
+    /// An admission webhook; its name.
     Webhook(String),
-    /// The API server, or its storage.
+    /// The API server or its storage.
     Cluster,
     /// A permission of the operator.
     Permission,
-    /// Nobody knows. The API server answers others.
+    /// Unknown; the API server answers other requests.
     Unknown,
 }
 
-impl Absent {
-    /// Whether it is known to be nobody's fault whose clock runs.
+impl MissingDependency {
+    /// Whether the attempt's clock is held: the gateway is known not to be at fault.
     pub fn holds_the_clock(&self) -> bool {
         *self != Self::Unknown
     }
 }
 
-/// When a decision is made: the wall clock for what is written down, and durations that a
-/// step of the wall clock does not change for what is judged.
+/// The moment of a decision: the wall clock for timestamps, and monotonic durations for judgements, which a
+/// step of the wall clock does not affect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     /// The wall clock.
     pub now: Timestamp,
     /// Since `status.attempt.startedAt`.
     pub attempt: Duration,
-    /// Since `status.attempt.heldSince`; zero when the clock is not held.
+    /// Since `status.attempt.heldSince`; zero if the clock is not held.
     pub held: Duration,
     /// Since the last transition.
     pub phase: Duration,
     /// Since `status.lastFailure.at`.
     pub failure: Duration,
-    /// Since somebody asked for the deletion; zero when nobody did.
+    /// Since the deletion was requested; zero if it was not.
     pub deletion: Duration,
-    /// For how long somebody was away without whom the status cannot be written, as far as the status does not say it.
+    /// How long a missing dependency has kept the status from being written, as far as the status does not
+    /// record it.
     pub unrecorded: Duration,
 }
 
+impl Moment {
+    /// A moment at which no clock has run yet.
+    pub const fn at(now: Timestamp) -> Self {
+        const NONE: Duration = Duration::ZERO;
+        Self { now, attempt: NONE, held: NONE, phase: NONE, failure: NONE, deletion: NONE, unrecorded: NONE }
+    }
+}
+
 impl Settings {
-    /// What they are for the gateways of a namespace, which may narrow them.
+    /// The settings for gateways of a namespace, whose annotations may restrict them.
     pub fn narrowed_by(&self, namespace: &Allowance) -> Cow<'_, Self> {
         let start_deadline = namespace.start_deadline(self.start_deadline);
         if start_deadline == self.start_deadline {
@@ -702,21 +819,39 @@ impl Settings {
     }
 }
 
-/// What the operator's flags say about decisions.
+/// The operator's flags that affect decisions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The start deadline of gateways that name none.
+    /// The start deadline of gateways without their own.
     pub start_deadline: Duration,
-    /// Whether a start that is not complete at its deadline is stopped, although some of its pods serve.
+    /// Whether a partial start is stopped at its deadline, although some pods serve.
     pub stop_partial_starts: bool,
-    /// After how long a stop is called stuck.
+    /// When a stop counts as stuck.
     pub cleanup_stuck_after: Duration,
     /// What gateways may ask for.
     pub allowance: Allowance,
-    /// Annotations of every Ingress.
+    /// The parents of HTTPRoutes whose gateway names none.
+    pub default_parent_refs: Vec<ParentRef>,
+    /// Annotations for every Ingress.
     pub ingress_annotations: BTreeMap<String, String>,
-    /// Which labels and annotations of a gateway its children carry.
+    /// Which labels and annotations children inherit.
     pub inheritance: Inheritance,
-    /// How long a gateway that is being deleted waits for a registry that does not answer.
+    /// How long a deleted gateway waits for an unavailable registry.
     pub registry_deletion_timeout: Duration,
+}
+
+/// The settings of an operator that runs without flags.
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            start_deadline: Duration::from_secs(300),
+            stop_partial_starts: false,
+            cleanup_stuck_after: Duration::from_secs(300),
+            allowance: Allowance::ANYTHING,
+            default_parent_refs: Vec::new(),
+            ingress_annotations: BTreeMap::new(),
+            inheritance: Inheritance::default(),
+            registry_deletion_timeout: Duration::from_secs(600),
+        }
+    }
 }

@@ -1,4 +1,7 @@
-//! The state machine: first match wins, from top to bottom, as ARCHITECTURE.md's table has it.
+//! The state machine. The first match wins, from top to bottom, as in the table of ARCHITECTURE.md.
+//!
+//! **Architecture invariant:** this module words nothing. It chooses the transition and the steps;
+//! `conditions`, `events` and `status` turn them into text.
 
 use std::time::Duration;
 
@@ -9,7 +12,7 @@ use super::situation::{DueStart, ORPHAN_FINALIZER, Situation};
 use super::{deadline, diagnosis, readiness};
 use crate::api::{Phase, Reason, State};
 
-/// Every transition that there is. Anything else in a history is a fault.
+/// Every possible transition. Any other in a history is a defect.
 pub const EDGES: &[(Place, Place)] = &[
     (Place::New, Place::Created),
     (Place::New, Place::Starting),
@@ -40,7 +43,7 @@ pub const EDGES: &[(Place, Place)] = &[
     (Place::Stopped, Place::Deleting),
 ];
 
-/// Judges one gateway.
+/// The verdict about one gateway.
 pub fn judge(s: &Situation<'_>) -> Verdict {
     if s.gateway.is_being_deleted() {
         return if s.is_left_to_garbage_collection() { rest() } else { deleting(s) };
@@ -55,7 +58,7 @@ pub fn judge(s: &Situation<'_>) -> Verdict {
     let registry = &s.observed.registry;
     match verdict {
         Verdict::Stay(stay) => Verdict::Stay(with_what_is_owed(s, stay)),
-        // The platform is to see that its gateway timed out before it sees it being stopped.
+        // The platform sees the timeout before it sees the stop.
         Verdict::Go(movement) if s.place() == Some(Place::TimedOut) && registry.answers() && !registry.reported => {
             Verdict::Stay(Stay { if_registry_fails: Some(movement), ..at_once(vec![Step::Report]) })
         }
@@ -63,12 +66,12 @@ pub fn judge(s: &Situation<'_>) -> Verdict {
     }
 }
 
-/// What is to be written to the registry comes after the other steps.
+/// Registry writes come after the other steps.
 fn with_what_is_owed(s: &Situation<'_>, mut stay: Stay) -> Stay {
     for step in owed(s) {
-        // What is told unblocks nothing; the rest is looked at again once it is done.
+        // A report unblocks nothing; after any other write the gateway is requeued.
         if step != Step::Report {
-            stay.wake = Some(Duration::ZERO);
+            stay.requeue_after = Some(Duration::ZERO);
         }
         // A new gateway is recorded before its first transition.
         if step == Step::Record && s.place() == Some(Place::New) {
@@ -91,13 +94,13 @@ fn by_phase(s: &Situation<'_>) -> Verdict {
     }
 }
 
-/// Nothing is written, but what others may have by now is not routed any longer.
+/// Writes nothing, except that routes of hosts that belong to others by now are withdrawn.
 fn left_alone(s: &Situation<'_>) -> Verdict {
     stay(withdraw_routes(s), None)
 }
 
-/// What is to be written to the registry of a gateway whose phase stays. Documents follow the objects: a
-/// gateway is recorded first, and told last.
+/// Pending registry writes of a gateway whose phase stays. Documents follow objects: recorded first, reported
+/// last.
 fn owed(s: &Situation<'_>) -> Vec<Step> {
     let registry = &s.observed.registry;
     if !registry.answers() {
@@ -116,18 +119,19 @@ fn owed(s: &Situation<'_>) -> Vec<Step> {
     .collect()
 }
 
-/// The way of a gateway that carries a finalizer: ours, or somebody else's, who does not decide how long it serves.
+/// The deletion of a gateway with a finalizer. A finalizer of others does not decide how long the gateway
+/// serves.
 fn deleting(s: &Situation<'_>) -> Verdict {
     let registry = &s.observed.registry;
     if !registry.external && s.has_finalizer() {
         // Left by an operator with another registry.
-        return let_go(Vec::new());
+        return remove_finalizer(Vec::new());
     }
-    // `kubectl delete --cascade=orphan`: its children stay, and are let go of first.
+    // `kubectl delete --cascade=orphan`: the children stay and are orphaned first.
     if s.has(ORPHAN_FINALIZER) {
         return rest();
     }
-    // Of a phase of another version it is not known what is there; it is only forgotten.
+    // In a phase of another version it is unknown what exists; the registry only forgets the gateway.
     if let Some(place) = s.place() {
         if place != Place::Deleting {
             return go(Phase::Deleting, State::Stopped, Reason::Deleting);
@@ -136,7 +140,7 @@ fn deleting(s: &Situation<'_>) -> Verdict {
         let children_gone = !s.observed.children().iter().any(|(_, presence)| presence.is_ours());
         if !children_gone || (pods.total > 0 && !s.is_stuck()) {
             let mut steps = teardown(s);
-            if !s.observed.ingress.is_ours() {
+            if !s.observed.is_routed() {
                 steps.extend(owed(s).into_iter().filter(|step| *step != Step::Record));
             }
             return stay(steps, until_stuck(s));
@@ -147,10 +151,10 @@ fn deleting(s: &Situation<'_>) -> Verdict {
     }
     let left = s.settings.registry_deletion_timeout.saturating_sub(s.moment.deletion);
     match (&registry.unavailable, registry.forgotten) {
-        (None, true) => let_go(Vec::new()),
-        // What is left behind is removed by intake later.
-        (Some(_), _) if left.is_zero() => let_go(Vec::new()),
-        (None, false) if left.is_zero() => let_go(vec![Step::Forget]),
+        (None, true) => remove_finalizer(Vec::new()),
+        // Intake removes the leftovers later.
+        (Some(_), _) if left.is_zero() => remove_finalizer(Vec::new()),
+        (None, false) if left.is_zero() => remove_finalizer(vec![Step::Forget]),
         (Some(_), _) => stay(Vec::new(), Some(left)),
         (None, false) => Verdict::Stay(at_once(vec![Step::Forget])),
     }
@@ -160,15 +164,16 @@ fn begin(s: &Situation<'_>) -> Verdict {
     if !s.asked_to_run() {
         return go(Phase::Stopped, State::Stopped, Reason::StopRequested);
     }
-    let held_by = match s.obstacle() {
-        Some(obstacle) => Some(obstacle.reason()),
+    let held_by = match s.blocker() {
+        Some(blocker) => Some(blocker.reason()),
         None => s.observed.registry.unavailable.as_ref().map(|_| Reason::RegistryUnavailable),
     };
     let is_new = s.place() == Some(Place::New);
     match held_by {
         Some(reason) if is_new => go(Phase::Created, State::Running, reason),
         Some(_) => held(s),
-        // It is recorded first. Where that fails, the gateway waits for the registry like one that found it away.
+        // The gateway is recorded first. If that fails, it waits for the registry as if that had been
+        // unavailable.
         None if !s.observed.registry.recorded => {
             let waits = Move::to(Phase::Created, State::Running, Reason::RegistryUnavailable);
             let if_registry_fails = is_new.then_some(waits);
@@ -186,7 +191,7 @@ fn starting(s: &Situation<'_>) -> Verdict {
     if s.ready() {
         return go(Phase::Started, State::Running, Reason::Started);
     }
-    // What is asked meanwhile begins once it is allowed.
+    // Requests wait until the spec is allowed.
     if s.keeps_pods() {
         return held(s);
     }
@@ -195,7 +200,7 @@ fn starting(s: &Situation<'_>) -> Verdict {
         let begins = Move::to(Phase::Starting, state, reason);
         return Verdict::Go(Move { attempt: NextAttempt::Asked, restarts_pods: s.requests.restart, ..begins });
     }
-    if s.obstacle().is_some() {
+    if s.blocker().is_some() {
         return held(s);
     }
     if s.waits_for_others() {
@@ -209,7 +214,7 @@ fn starting(s: &Situation<'_>) -> Verdict {
         if s.place() == Some(Place::Restarting) && s.observed.rollout.available >= 1 {
             return give_up(State::Running, Reason::RestartDeadlineExceeded);
         }
-        // Who serves is worth more than what is still missing, which comes by itself.
+        // What serves is worth more than what is still missing, which comes by itself.
         if readiness::serves(s.observed) && !s.settings.stop_partial_starts {
             return give_up(State::Running, Reason::StartDeadlineExceeded);
         }
@@ -236,16 +241,16 @@ fn started(s: &Situation<'_>) -> Verdict {
     listening(s, None)
 }
 
-/// The children are written where they differ, and a pod is listened to that does not say why it is not ready, or why it
-/// ended.
-fn listening(s: &Situation<'_>, wake: Option<Duration>) -> Verdict {
+/// Writes children that differ, and reads the Events of a pod whose status does not explain why it is not ready
+/// or ended.
+fn listening(s: &Situation<'_>, requeue_after: Option<Duration>) -> Verdict {
     let mut stay = apply(s);
     let events = diagnosis::events_are_due_in(s);
     if events == Some(Duration::ZERO) {
         stay.steps.push(Step::ReadEvents);
     }
-    let looks = [wake, events, diagnosis::patience_ends_in(s), stay.wake];
-    Verdict::Stay(Stay { wake: looks.into_iter().flatten().min(), ..stay })
+    let looks = [requeue_after, events, diagnosis::grace_ends_in(s), stay.requeue_after];
+    Verdict::Stay(Stay { requeue_after: looks.into_iter().flatten().min(), ..stay })
 }
 
 fn stopping(s: &Situation<'_>) -> Verdict {
@@ -261,7 +266,7 @@ fn stopping(s: &Situation<'_>) -> Verdict {
     stay(teardown(s), until_stuck(s))
 }
 
-/// In how long a stop is to be called stuck.
+/// The time until a stop counts as stuck.
 fn until_stuck(s: &Situation<'_>) -> Option<Duration> {
     let left = s.settings.cleanup_stuck_after.saturating_sub(s.moment.phase);
     (!left.is_zero()).then_some(left)
@@ -275,7 +280,7 @@ fn stopped(s: &Situation<'_>) -> Verdict {
         Some(due) => due,
         None => return rest(),
     };
-    if s.obstacle().is_some() {
+    if s.blocker().is_some() {
         return stay(Vec::new(), until_stalled(s));
     }
     match due {
@@ -285,20 +290,20 @@ fn stopped(s: &Situation<'_>) -> Verdict {
     }
 }
 
-/// What has to be written so that the children are as desired.
+/// The steps that bring the children to their desired state.
 fn apply(s: &Situation<'_>) -> Stay {
     let mut steps = Vec::new();
     let mut yields_after = None;
     let writes = &s.observed.writes;
     for (child, presence) in s.observed.children() {
-        let may_route = child != Child::Ingress || s.may_route();
+        let may_route = !child.routes() || s.may_route_by(child);
         match presence {
-            // What runs is left as it is, and a budget for it.
+            // Running pods and their PodDisruptionBudget are left as they are.
             _ if s.keeps_pods() && matches!(child, Child::Deployment | Child::PodDisruptionBudget) => {}
-            // Whoever changed it would change it again.
+            // In backoff: whoever changed it would change it again.
             Presence::Missing | Presence::Different(_) if !writes.wait(child).is_zero() => {}
             Presence::Missing if may_route => {
-                // The pods start while others have their turn; what remains can wait a moment.
+                // The pods start while other gateways have their turn; the rest can wait a moment.
                 if steps.first() == Some(&Step::Create(Child::Deployment)) {
                     yields_after = Some(Step::Create(Child::Deployment));
                 }
@@ -310,18 +315,18 @@ fn apply(s: &Situation<'_>) -> Stay {
             _ => {}
         }
     }
-    // Those of a started gateway are switched on by their own decision.
+    // A started gateway's environments are activated by their own decision.
     if s.place().is_some_and(Place::is_attempt)
         && readiness::workload_ready(s.observed)
         && s.observed.environments.iter().any(EnvironmentFacts::is_to_be_activated)
     {
         steps.push(Step::ActivateEnvironments);
     }
-    let wake = contests(s).into_iter().chain(s.child_is_late_in()).min();
-    Stay { steps, yields_after, wake, ..Stay::default() }
+    let requeue_after = contests(s).into_iter().chain(s.child_is_late_in()).min();
+    Stay { steps, yields_after, requeue_after, ..Stay::default() }
 }
 
-/// When a child that somebody changes again and again may be put right, or is forgotten to be one.
+/// When a contested child may be repaired again, or its dispute is over.
 fn contests(s: &Situation<'_>) -> Option<Duration> {
     let repaired = s.observed.writes.repaired.iter();
     let dues = repaired.filter_map(|repaired| {
@@ -332,36 +337,37 @@ fn contests(s: &Situation<'_>) -> Option<Duration> {
     dues.min()
 }
 
-/// Somebody or something is in the way. What is routed meanwhile is only what the gateway may have.
+/// The gateway is blocked. Only hosts that it may have stay routed.
 fn held(s: &Situation<'_>) -> Verdict {
     stay(withdraw_routes(s), until_stalled(s))
 }
 
-/// When it is to be said that what is in the way does not go by itself.
+/// When the blocker counts as stalled.
 fn until_stalled(s: &Situation<'_>) -> Option<Duration> {
     s.collection_is_late_in().filter(|left| !left.is_zero())
 }
 
-/// What has to be written so that a gateway that may not have what its spec asks routes nothing
-/// that is another's by now.
+/// The steps that withdraw routes of hosts that belong to others by now.
 fn withdraw_routes(s: &Situation<'_>) -> Vec<Step> {
-    match &s.observed.ingress {
-        Presence::Different(_) if s.keeps_routes() => vec![Step::Update(Child::Ingress)],
-        Presence::Unwanted if s.keeps_routes() => vec![Step::Delete(Child::Ingress)],
-        _ => Vec::new(),
-    }
+    let of = |child| match s.observed.child(child) {
+        Presence::Different(_) if s.keeps_routes() => Some(Step::Update(child)),
+        Presence::Unwanted if s.keeps_routes() => Some(Step::Delete(child)),
+        _ => None,
+    };
+    [Child::Ingress, Child::HttpRoute].into_iter().filter_map(of).collect()
 }
 
-/// What has to be deleted next. Traffic is taken away first, and the rest waits until the
-/// Ingress is gone.
+/// The next deletions of a teardown. Traffic is removed first; the rest waits until Ingress and HTTPRoute are
+/// gone.
 fn teardown(s: &Situation<'_>) -> Vec<Step> {
     let deletable =
         |presence: &Presence| presence.is_ours() && !matches!(presence, Presence::Terminating | Presence::Expected);
-    if s.observed.ingress.is_ours() {
-        return if deletable(&s.observed.ingress) { vec![Step::Delete(Child::Ingress)] } else { Vec::new() };
+    if s.observed.is_routed() {
+        let routes = [Child::Ingress, Child::HttpRoute].into_iter();
+        return routes.filter(|child| deletable(s.observed.child(*child))).map(Step::Delete).collect();
     }
     let mut steps = Vec::new();
-    // Those of a gateway that goes are switched off by their own decision.
+    // A deleted gateway's environments are deactivated by their own decision.
     if s.place() != Some(Place::Deleting) && s.observed.environments.iter().any(|environment| environment.active) {
         steps.push(Step::DeactivateEnvironments);
     }
@@ -381,19 +387,19 @@ fn rest() -> Verdict {
     Verdict::Stay(Stay::default())
 }
 
-fn stay(steps: Vec<Step>, wake: Option<Duration>) -> Verdict {
-    Verdict::Stay(Stay { steps, wake, ..Stay::default() })
+fn stay(steps: Vec<Step>, requeue_after: Option<Duration>) -> Verdict {
+    Verdict::Stay(Stay { steps, requeue_after, ..Stay::default() })
 }
 
-/// The last step of a gateway, after which there is nothing to look at and nothing to be written.
-fn let_go(mut steps: Vec<Step>) -> Verdict {
+/// The last step of a gateway's life. Nothing is observed or written after it.
+fn remove_finalizer(mut steps: Vec<Step>) -> Verdict {
     steps.push(Step::RemoveFinalizer);
     Verdict::Stay(Stay { steps, status_after: Some(Step::RemoveFinalizer), ..Stay::default() })
 }
 
-/// These steps, and another look once they are done.
+/// Steps after which the gateway is requeued at once.
 fn at_once(steps: Vec<Step>) -> Stay {
-    Stay { steps, wake: Some(Duration::ZERO), ..Stay::default() }
+    Stay { steps, requeue_after: Some(Duration::ZERO), ..Stay::default() }
 }
 
 fn go(phase: Phase, state: State, reason: Reason) -> Verdict {
@@ -404,7 +410,7 @@ fn start(state: State, reason: Reason, attempt: NextAttempt) -> Verdict {
     Verdict::Go(Move { attempt, ..Move::to(Phase::Starting, state, reason) })
 }
 
-/// The attempt is over, and failed.
+/// The attempt is over and failed.
 fn give_up(state: State, reason: Reason) -> Verdict {
     Verdict::Go(Move { gives_up: true, ..Move::to(Phase::Started, state, reason) })
 }

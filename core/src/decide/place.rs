@@ -1,21 +1,24 @@
-//! Where a gateway is in the state machine.
+//! The nodes of the state diagram.
+//!
+//! **Architecture invariant:** a phase or a state of another version has no node, so no transition starts from
+//! it.
 
 use crate::api::{ApiGateway, ApiGatewayStatus, Phase, State};
 
-/// A place in the state machine, as the diagram names it.
+/// A node of the state diagram: a phase together with a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Place {
-    /// Not yet met.
+    /// Without a status.
     New,
-    /// Seen, not begun.
+    /// Seen, not started yet.
     Created,
-    /// Starting, state Running.
+    /// Phase Starting, state Running.
     Starting,
-    /// Starting, state Restarting.
+    /// Phase Starting, state Restarting.
     Restarting,
-    /// Started, state Running.
+    /// Phase Started, state Running.
     Started,
-    /// Started, state Stopped.
+    /// Phase Started, state Stopped: about to be stopped after a timeout.
     TimedOut,
     /// Stopping.
     Stopping,
@@ -26,7 +29,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// All of them, in the order of a gateway's life.
+    /// All nodes, in the order of a gateway's life.
     pub const ALL: [Self; 9] = [
         Self::New,
         Self::Created,
@@ -39,7 +42,7 @@ impl Place {
         Self::Deleting,
     ];
 
-    /// Where a phase and a state are on the diagram; `None` for a phase or a state of another version.
+    /// The node of a phase and a state; `None` for values of another version.
     pub fn of(phase: Option<&Phase>, state: Option<State>) -> Option<Self> {
         match (phase, state) {
             (_, Some(State::Unknown(_))) => None,
@@ -56,17 +59,17 @@ impl Place {
         }
     }
 
-    /// Where a status is on the diagram.
+    /// The node of a status.
     pub fn of_status(status: &ApiGatewayStatus) -> Option<Self> {
         Self::of(status.phase.as_ref(), status.state)
     }
 
-    /// Where a gateway is on the diagram.
+    /// The node of a gateway.
     pub fn of_gateway(gateway: &ApiGateway) -> Option<Self> {
         gateway.status.as_ref().map_or(Some(Self::New), Self::of_status)
     }
 
-    /// What `status.phase` says there; nothing before the first transition.
+    /// `status.phase` at this node; `None` before the first transition.
     pub fn phase(self) -> Option<Phase> {
         match self {
             Self::New => None,
@@ -79,7 +82,7 @@ impl Place {
         }
     }
 
-    /// What `status.state` says there; nothing before the first transition.
+    /// `status.state` at this node; `None` before the first transition.
     pub fn state(self) -> Option<State> {
         match self {
             Self::New => None,
@@ -89,7 +92,7 @@ impl Place {
         }
     }
 
-    /// Whether an attempt is on its way, with a clock of its own.
+    /// Whether an attempt runs, with a clock of its own.
     pub fn is_attempt(self) -> bool {
         matches!(self, Self::Starting | Self::Restarting)
     }

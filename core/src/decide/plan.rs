@@ -1,43 +1,45 @@
-//! What a decision says: the steps, the change of phase, the status and the Events.
+//! The plan: steps, change of phase, status and Events.
+//!
+//! **Architecture invariant:** a plan is plain data and carries out nothing: the operator's `act` does.
 
 use std::time::Duration;
 
 use super::observed::Child;
 use crate::api::{ApiGatewayStatus, Phase, Reason, State};
 
-/// One act: on a child, on the environments, on the gateway's finalizers, in the registry, or a question.
+/// A single action. The shell carries it out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// POST it.
+    /// Create the child (POST).
     Create(Child),
-    /// PUT it over what is there.
+    /// Update the child (PUT).
     Update(Child),
-    /// DELETE it.
+    /// Delete the child.
     Delete(Child),
-    /// Make every allowed environment Active.
+    /// Activate every allowed environment.
     ActivateEnvironments,
-    /// Make every environment Inactive.
+    /// Deactivate every environment.
     DeactivateEnvironments,
-    /// Keep the gateway until it was forgotten in the registry.
+    /// Add our finalizer, so that the gateway stays until the registry has forgotten it.
     AddFinalizer,
-    /// Let the gateway go.
+    /// Remove our finalizer.
     RemoveFinalizer,
     /// Record the gateway in the registry.
     Record,
-    /// Make the documents of Active environments Active.
+    /// Activate the documents of Active environments.
     ActivateDocuments,
-    /// Make the documents of other environments Inactive.
+    /// Deactivate the documents of other environments.
     DeactivateDocuments,
-    /// Tell the registry the last transition.
+    /// Report the last transition to the registry.
     Report,
-    /// Remove from the registry what goes with the gateway.
+    /// Remove the gateway's documents from the registry.
     Forget,
-    /// Read the Events of a pod that is not ready and whose status does not say why.
+    /// Read the Events of a pod whose status does not explain why it is not ready.
     ReadEvents,
 }
 
 impl Step {
-    /// The child that it writes or deletes.
+    /// The child that the step writes or deletes.
     pub fn child(self) -> Option<Child> {
         match self {
             Self::Create(child) | Self::Update(child) | Self::Delete(child) => Some(child),
@@ -54,12 +56,12 @@ impl Step {
         }
     }
 
-    /// Whether it writes the finalizers of the gateway.
+    /// Whether the step writes the gateway's finalizers.
     pub(super) fn is_of_finalizers(self) -> bool {
         matches!(self, Self::AddFinalizer | Self::RemoveFinalizer)
     }
 
-    /// Whether it is a write to the registry. What fails there keeps nothing else from being done.
+    /// Whether the step writes to the registry. Its failure does not keep other steps from running.
     pub fn is_registrys(self) -> bool {
         match self {
             Self::Record | Self::ActivateDocuments | Self::DeactivateDocuments | Self::Report | Self::Forget => true,
@@ -75,107 +77,107 @@ impl Step {
     }
 }
 
-/// What the state machine says.
+/// The verdict of the state machine.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     /// The phase stays.
     Stay(Stay),
-    /// The phase changes; nothing else is done in the same plan.
+    /// The phase changes; the plan does nothing else.
     Go(Move),
 }
 
-/// What is done while the phase stays.
+/// What to do while the phase stays.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stay {
-    /// Acts, in this order.
+    /// Steps, in order.
     pub steps: Vec<Step>,
     /// When time alone changes the verdict.
-    pub wake: Option<Duration>,
-    /// The step after which others have their turn, where more is to be done.
+    pub requeue_after: Option<Duration>,
+    /// The step after which the gateway yields its slot, with more still to do.
     pub yields_after: Option<Step>,
-    /// The step that the status waits for: it changes the object itself, or comes before its first transition.
+    /// The step that the status waits for, since it changes the object itself or comes before its first
+    /// transition.
     pub status_after: Option<Step>,
-    /// The change of phase that is made where these steps' writes to the registry fail.
+    /// The change of phase if these steps fail to write to the registry.
     pub if_registry_fails: Option<Move>,
 }
 
-/// A change of phase, of state, or of attempt.
+/// A change of phase, state or attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Move {
-    /// The phase after.
+    /// The new phase.
     pub phase: Phase,
-    /// `status.state` after.
+    /// The new `status.state`.
     pub state: State,
     /// Why.
     pub reason: Reason,
     /// Whether a new attempt begins.
     pub attempt: NextAttempt,
-    /// Whether the pods are to be replaced by new ones.
+    /// Whether the pods are replaced.
     pub restarts_pods: bool,
-    /// Whether it gives up an attempt.
+    /// Whether an attempt is given up.
     pub gives_up: bool,
 }
 
 impl Move {
-    /// A move to a phase and a state, and nothing more.
+    /// A change of phase and state, and nothing else.
     pub(super) fn to(phase: Phase, state: State, reason: Reason) -> Self {
         Self { phase, state, reason, attempt: NextAttempt::None, restarts_pods: false, gives_up: false }
     }
 }
 
-/// Whether a move begins a new attempt.
+/// Whether a change of phase begins a new attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextAttempt {
-    /// It does not.
+    /// No.
     None,
-    /// It does, with the retries that the spec grants.
+    /// Yes, with the retries that the spec grants.
     Asked,
-    /// It does, and retries left are as they were.
+    /// Yes, with the retries that were left.
     Resumed,
-    /// It does, and is one of the retries.
+    /// Yes, and it uses up one retry.
     Retry,
 }
 
-/// What is to be done now. A plan that changes the phase has no steps: the transition is
-/// recorded first, and the next decision acts on it.
+/// What to do now. A plan that changes the phase has no steps: the transition is recorded first, and the next
+/// decision acts on it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// Acts, in this order. One that the API server refuses, or that the registry does not take, does not keep
-    /// the others from being done; any other failure ends them.
+    /// Steps, in order. A step that the API server or the registry refuses does not keep the others from
+    /// running; any other failure ends the plan.
     pub steps: Vec<Step>,
-    /// The status to be recorded, if it says anything new.
+    /// The status to record, if it says anything new.
     pub status: Option<ApiGatewayStatus>,
-    /// Events to be told once the status is recorded.
-    pub notes: Vec<Note>,
-    /// When to look again although nothing happened.
-    pub wake: Option<Duration>,
+    /// Events to record once the status is written.
+    pub events: Vec<PlannedEvent>,
+    /// When to decide again if nothing changes.
+    pub requeue_after: Option<Duration>,
     /// Whether the phase, the state or the attempt changes.
     pub moves: bool,
-    /// Whether it gives up an attempt. Such a plan is decided again on a live read before it is carried out: a
-    /// cache may be behind.
+    /// Whether the plan gives up an attempt. Such a plan is decided again on a live read first, since a cache
+    /// may be behind.
     pub confirm: bool,
-    /// The step after whose success the gateway gives its place in the queue to others, with the rest still to
-    /// be done.
+    /// The step after whose success the gateway yields its slot in the queue, with the rest still to do.
     pub yields_after: Option<Step>,
-    /// The step that the status waits for: it is decided in the pass after.
+    /// The step that the status waits for. The next pass decides the status.
     pub(super) status_after: Option<Step>,
-    /// The change of phase, which the status records.
+    /// The change of phase, as the status records it.
     pub(super) movement: Option<Move>,
-    /// The change of phase that the status records instead of none, where the registry fails.
+    /// The change of phase that is recorded if the registry fails.
     pub(super) if_registry_fails: Option<Move>,
 }
 
 impl Plan {
-    /// Whether the gateway is to be stopped from now on.
+    /// Whether the plan begins a stop.
     pub fn begins_a_stop(&self) -> bool {
         self.movement.as_ref().is_some_and(|movement| movement.phase == Phase::Stopping)
     }
 
-    /// The plan of a verdict, before anything is said about it.
+    /// The plan of a verdict, without status and Events.
     pub(super) fn of(verdict: Verdict) -> Self {
         match verdict {
-            Verdict::Stay(Stay { steps, wake, yields_after, status_after, if_registry_fails }) => {
-                Self { steps, wake, yields_after, status_after, if_registry_fails, ..Self::default() }
+            Verdict::Stay(Stay { steps, requeue_after, yields_after, status_after, if_registry_fails }) => {
+                Self { steps, requeue_after, yields_after, status_after, if_registry_fails, ..Self::default() }
             }
             Verdict::Go(movement) => {
                 Self { moves: true, confirm: movement.gives_up, movement: Some(movement), ..Self::default() }
@@ -184,10 +186,10 @@ impl Plan {
     }
 }
 
-/// An Event.
+/// An Event to record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
-    /// Whether something is wrong.
+pub struct PlannedEvent {
+    /// Whether its type is Warning.
     pub warning: bool,
     /// Why.
     pub reason: Reason,

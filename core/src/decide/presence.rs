@@ -1,4 +1,7 @@
-//! How one child compares with what is desired of it.
+//! Compares one child with its desired state.
+//!
+//! **Architecture invariant:** this module does not decide what happens to a child: it reports what it found,
+//! and `phase` plans the step.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
@@ -8,45 +11,45 @@ use super::observed::Presence;
 use crate::api::{ADOPT_ANNOTATION, ApiGateway};
 use crate::children::{self, Form, Owner};
 
-/// A child compared with what is desired of it, and its form where it is as desired.
-pub type Looked = (Presence, Option<Form>);
+/// The result of a comparison, and the child's form if it is as desired.
+pub type Comparison = (Presence, Option<Form>);
 
-/// What is known of the form in which a child was accepted.
-pub struct Accepted<'a, K> {
+/// What is known about the accepted form of a child.
+pub struct AcceptedForm<'a, K> {
     /// Its hash.
     pub hash: &'a str,
-    /// The object itself, where this process has seen it.
+    /// The stored object, if this process has seen it.
     pub stored: &'a dyn Fn() -> Option<K>,
     /// Whether the cluster filled in nothing where it may.
     pub nothing_filled_in: bool,
 }
 
-/// Compares one child with what is desired of it. What has the accepted form, that of the answer to a write, is as desired,
-/// whatever admission made of it; and nothing else is.
+/// Compares one child with its desired state. A child in its accepted form (that of the answer to a write) is
+/// as desired, whatever admission changed. Nothing else is.
 pub fn of<K: Resource<DynamicType = ()> + Serialize>(
     gateway: &ApiGateway,
     desired: Option<&K>,
     found: Option<&K>,
-    accepted: Option<Accepted<'_, K>>,
-) -> Looked {
+    accepted: Option<AcceptedForm<'_, K>>,
+) -> Comparison {
     let (Some(wanted), Some(there)) = (desired, found) else { return (owned(gateway, desired, found), None) };
     match owned(gateway, desired, found) {
         Presence::Equal => compared(wanted, there, accepted),
-        // A Deployment with another selector cannot be taken over.
+        // A Deployment with another selector cannot be adopted.
         Presence::Different(_) if compared(wanted, there, None).0 == Presence::Immutable => (Presence::Immutable, None),
         other => (other, None),
     }
 }
 
-/// Whose a child is. One of ours counts as equal here.
+/// Checks ownership only: a child of ours counts as equal here.
 fn owned<K: Resource<DynamicType = ()>>(gateway: &ApiGateway, desired: Option<&K>, found: Option<&K>) -> Presence {
     let Some(found) = found else {
         return if desired.is_some() { Presence::Missing } else { Presence::NotWanted };
     };
     match (children::owner_of(found.meta(), gateway), desired) {
-        // What nobody desires is in nobody's way.
-        (Owner::Stranger(_) | Owner::Predecessor, None) => Presence::NotWanted,
-        (Owner::Stranger(who), Some(_)) => Presence::Stranger(who),
+        // An object that nobody desires blocks nobody.
+        (Owner::Foreign(_) | Owner::Predecessor, None) => Presence::NotWanted,
+        (Owner::Foreign(who), Some(_)) => Presence::Foreign(who),
         (Owner::Predecessor, Some(_)) if adopts(gateway) && found.meta().deletion_timestamp.is_none() => {
             Presence::Different("/metadata/ownerReferences".to_owned())
         }
@@ -64,17 +67,17 @@ fn owned<K: Resource<DynamicType = ()>>(gateway: &ApiGateway, desired: Option<&K
 fn compared<K: Resource<DynamicType = ()> + Serialize>(
     desired: &K,
     found: &K,
-    accepted: Option<Accepted<'_, K>>,
-) -> Looked {
+    accepted: Option<AcceptedForm<'_, K>>,
+) -> Comparison {
     let (Ok(desired), Ok(found)) = (serde_json::to_value(desired), serde_json::to_value(found)) else {
-        // An object that came as JSON can be written as JSON.
+        // Data that was read as JSON can be written as JSON.
         return (Presence::Different("/".to_owned()), None);
     };
     let kind = K::kind(&());
     let hash = children::form_hash(&desired, &found);
     let path = match &accepted {
         Some(accepted) if accepted.hash == hash => None,
-        // Of one that this process has not seen it is not known what another value was: what is desired counts.
+        // Another process accepted the form, so its values are unknown: compare with the desired state.
         Some(accepted) => {
             let stored = (accepted.stored)().and_then(|stored| serde_json::to_value(stored).ok());
             let put = || children::put_where_nothing_was(&kind, &desired, &found).map(str::to_owned);
@@ -89,12 +92,12 @@ fn compared<K: Resource<DynamicType = ()> + Serialize>(
     }
 }
 
-/// Whether a child names the gateway as an owner.
+/// Whether a child has an owner reference to the gateway.
 pub fn names_its_owner(child: &ObjectMeta, gateway: &ApiGateway) -> bool {
     child.owner_references.iter().flatten().any(|owner| owner.uid == gateway.uid())
 }
 
-/// Whether a gateway takes over the children of an earlier one of its name.
+/// Whether a gateway adopts the children of an earlier gateway of its name.
 fn adopts(gateway: &ApiGateway) -> bool {
     gateway.annotation(ADOPT_ANNOTATION) == Some("true")
 }

@@ -1,19 +1,21 @@
-//! How often a child is put right that somebody changes again and again.
+//! The backoff of repairs, for a child that somebody changes again and again.
 //!
-//! The first repairs follow each edit at once: a person edits now and then. Whoever comes back to the same field each time is
-//! another controller, and a repair only makes it write again; so the waits grow, per child, whatever the calls answer. They grow
-//! as well, a third as fast, where each edit is of another field.
+//! The first repairs follow each edit at once: a person edits now and then. An edit of the same field after
+//! each repair comes from another controller, and a further repair only makes it write again. So the backoff
+//! grows, per child, whatever the API calls answer. It grows a third as fast if each edit is of another field.
+//!
+//! **Architecture invariant:** this module decides when a child may be repaired, not how.
 
 use std::time::Duration;
 
 use super::observed::Repaired;
 
-/// The longest wait between two repairs of a child.
+/// The longest backoff between two repairs of a child.
 const LONGEST: Duration = Duration::from_secs(300);
-/// For how long a child is at least to be left alone by others before its repairs are forgotten.
+/// The least time without a change before repairs of a child are forgotten.
 const CALM: Duration = Duration::from_secs(60);
 
-/// How long a child is left alone after so many repairs, `here` of them of the same field.
+/// The backoff after `total` repairs, `here` of them of the same field.
 pub fn wait(total: u32, here: u32) -> Duration {
     match level(total, here).checked_sub(Repaired::AT_ONCE) {
         None => Duration::ZERO,
@@ -21,20 +23,21 @@ pub fn wait(total: u32, here: u32) -> Duration {
     }
 }
 
-/// How often in a row a child counts as put right, after so many repairs, `here` of them of the same field.
+/// The number of repairs in a row that count, after `total` repairs, `here` of them of the same field.
 pub fn level(total: u32, here: u32) -> u32 {
     here.max(total.div_ceil(3))
 }
 
-/// For how long repairs are counted at least: whoever comes back every few minutes is named as well.
+/// The least time for which repairs count, so that a controller that returns every few minutes is reported as
+/// well.
 const COUNTED: Duration = Duration::from_secs(600);
 
-/// How long after the last of so many repairs they count for nothing any more.
+/// The time after the last of `total` repairs when they do not count any more.
 pub fn forgotten(total: u32, here: u32) -> Duration {
     COUNTED.max(calm(total, here))
 }
 
-/// How long after the last of so many repairs the child is in nobody's dispute.
+/// The time after the last of `total` repairs when the dispute counts as over.
 pub fn calm(total: u32, here: u32) -> Duration {
     CALM.max(2 * wait(total, here))
 }
@@ -66,7 +69,7 @@ mod tests {
                 .map(|(from, to)| written.iter().filter(|at| (from..to).contains(*at)).count())
         };
         assert_eq!(written(|times| wait(times, times)), [7, 1, 1, 6]);
-        assert_eq!(written(|times| wait(times, 1)), [17, 2, 2, 6], "of another field each time");
+        assert_eq!(written(|times| wait(times, 1)), [17, 2, 2, 6], "a different field each time");
     }
 
     #[test]

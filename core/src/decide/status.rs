@@ -1,4 +1,7 @@
-//! The status after a decision: what is recorded of the move, the requests, the clock, the host and the workload.
+//! The status after a decision: transition, requests, clock, hosts and workload.
+//!
+//! **Architecture invariant:** this module does not choose the transition: `phase` has chosen it, and the
+//! status follows from it and the facts.
 
 use std::time::Duration;
 
@@ -7,20 +10,20 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use super::observed::{self, HostVerdict};
 use super::place::Place;
 use super::plan::{Move, NextAttempt};
-use super::situation::{Obstacle, Situation};
+use super::situation::{Blocker, Situation};
 use super::{cleanup, conditions, deadline, diagnosis, outage, readiness, requests, words};
 use crate::api::{
-    Accepted, ApiGatewayStatus, Attempt, ContestedField, EnvironmentCount, Failure, HISTORY_LENGTH, HostClaim, Others,
-    Phase, Reason, State, StoredChange, Transition,
+    Accepted, ApiGatewayStatus, Attempt, ContestedField, EnvironmentCount, Failure, HISTORY_LENGTH, HostClaim, Phase,
+    Reason, State, StoredChange, Transition, UnknownFields,
 };
 use crate::children::{self, taken_up};
 
-/// The status after a decision, which may move.
+/// Returns the status after a decision, with its change of phase if there is one.
 pub(super) fn fold(s: &Situation<'_>, movement: Option<&Move>, before: &ApiGatewayStatus) -> ApiGatewayStatus {
     let mut status = before.clone();
     if Place::of_status(before).is_none() {
-        // Whatever else it says is for the version that wrote it.
-        status.conditions = conditions::outlook(s, &status).conditions(s, &before.conditions, true);
+        // The rest belongs to the version that wrote it.
+        status.conditions = conditions::condition_set(s, &status).conditions(s, &before.conditions, true);
         return status;
     }
     if let Some(movement) = movement {
@@ -37,22 +40,22 @@ pub(super) fn fold(s: &Situation<'_>, movement: Option<&Move>, before: &ApiGatew
     status
 }
 
-/// Says how the gateway is. Others' words are kept as long as they are about the same.
+/// Sets the conditions. Quoted messages stay as long as their subject does.
 fn tell(s: &Situation<'_>, before: &ApiGatewayStatus, status: &mut ApiGatewayStatus) {
-    let outlook = conditions::outlook(s, status);
-    // Whose messages say one thing alone.
-    let says_one_thing = outlook.subject.as_ref().is_none_or(|subject| subject.beside.is_none());
+    let condition_set = conditions::condition_set(s, status);
+    // The messages are about one cause only.
+    let says_one_thing = condition_set.subject.as_ref().is_none_or(|subject| subject.beside.is_none());
     let unknown = before.subject.is_none() && says_one_thing;
-    let conditions = |keeps_words| outlook.conditions(s, &before.conditions, keeps_words);
-    status.conditions = conditions(unknown || before.subject == outlook.subject);
-    if unknown && outlook.subject.is_some() {
-        // The last release did not record what its messages are about. That alone is no write.
+    let conditions = |keeps_words| condition_set.conditions(s, &before.conditions, keeps_words);
+    status.conditions = conditions(unknown || before.subject == condition_set.subject);
+    if unknown && condition_set.subject.is_some() {
+        // The last release recorded no subject. A subject alone is worth no write.
         if !says_something_new(before, status) {
             return;
         }
         status.conditions = conditions(false);
     }
-    status.subject = outlook.subject;
+    status.subject = condition_set.subject;
 }
 
 fn transition(s: &Situation<'_>, movement: &Move, status: &mut ApiGatewayStatus) {
@@ -60,12 +63,12 @@ fn transition(s: &Situation<'_>, movement: &Move, status: &mut ApiGatewayStatus)
     match movement.reason {
         Reason::Started => status.last_failure = None,
         Reason::StartDeadlineExceeded | Reason::RestartDeadlineExceeded if movement.phase == Phase::Started => {
-            let diagnosis::Cause { reason, message, hint, image: _, beside: _ } =
+            let diagnosis::Cause { reason, message, hint, image: _, beside: _, word: _ } =
                 diagnosis::cause_of_failure(s, movement.state);
             let attempt = status.attempt.as_ref().map_or(0, |attempt| attempt.number);
             let [message, hint] = [message, hint].map(|words| words::plain(&words));
             status.last_failure =
-                Some(Failure { reason, message, hint, at: now.clone(), attempt, others: Others::new() });
+                Some(Failure { reason, message, hint, at: now.clone(), attempt, others: UnknownFields::new() });
         }
         _ => {}
     }
@@ -82,7 +85,7 @@ fn transition(s: &Situation<'_>, movement: &Move, status: &mut ApiGatewayStatus)
                 NextAttempt::Retry => left.map(|left| left.saturating_sub(1)),
                 NextAttempt::Resumed | NextAttempt::None => left,
             },
-            others: Others::new(),
+            others: UnknownFields::new(),
         });
     }
     if movement.restarts_pods {
@@ -96,7 +99,7 @@ fn transition(s: &Situation<'_>, movement: &Move, status: &mut ApiGatewayStatus)
         reason: movement.reason,
         message: words::plain(&story(s, movement, status)),
         seconds: i64::try_from(s.moment.phase.as_secs()).unwrap_or(i64::MAX),
-        others: Others::new(),
+        others: UnknownFields::new(),
     });
     let surplus = status.history.len().saturating_sub(HISTORY_LENGTH);
     status.history.drain(..surplus);
@@ -105,57 +108,57 @@ fn transition(s: &Situation<'_>, movement: &Move, status: &mut ApiGatewayStatus)
     status.transitions = status.transitions.saturating_add(1);
 }
 
-/// A transition in words, for the history.
+/// The message of a transition, for the history.
 fn story(s: &Situation<'_>, movement: &Move, status: &ApiGatewayStatus) -> String {
     let number = status.attempt.as_ref().map_or(0, |attempt| attempt.number);
     let limit = words::human(deadline::limit(s.gateway, s.settings));
     match (movement.reason, &movement.phase) {
-        (Reason::StartRequested, _) => format!("attempt {number} begins; it may take {limit}"),
-        (Reason::RestartRequested, _) => format!("restart as attempt {number}; it may take {limit}"),
-        (Reason::RetryScheduled, _) => format!("the operator tries again: attempt {number}"),
+        (Reason::StartRequested, _) => format!("attempt {number} begins; its deadline is {limit}"),
+        (Reason::RestartRequested, _) => format!("restart begins as attempt {number}; its deadline is {limit}"),
+        (Reason::RetryScheduled, _) => format!("automatic retry: attempt {number} begins"),
         (Reason::Resumed, _) => {
-            format!("the operator was away when the deadline passed: attempt {number} gets its {limit}")
+            format!("the operator was not running at the deadline: attempt {number} begins; its deadline is {limit}")
         }
         (Reason::Started, _) => format!("attempt {number} succeeded"),
         (Reason::StartDeadlineExceeded, Phase::Started) => {
             let cause = status.last_failure.as_ref().map_or("", |failure| failure.message.as_str());
             let meanwhile = match movement.state {
                 State::Stopped => "",
-                _ => "; the pods that are available go on serving",
+                _ => "; the available pods keep serving",
             };
             format!("attempt {number} did not finish within {limit}{meanwhile}: {cause}")
         }
-        (Reason::StartDeadlineExceeded, _) => "what the failed attempt created is removed".to_owned(),
+        (Reason::StartDeadlineExceeded, _) => "the children of the failed attempt are deleted".to_owned(),
         (Reason::RestartDeadlineExceeded, _) => {
-            format!("the restart did not finish within {limit}; the old pods go on serving")
+            format!("the restart did not finish within {limit}; the old pods keep serving")
         }
         (Reason::StopRequested, _) => "spec.state is Stopped".to_owned(),
         (Reason::Stopped, _) => {
-            let nothing = "nothing of the gateway runs any more";
+            let nothing = "all children and their pods are gone";
             cleanup::left_alone(s).map_or_else(|| nothing.to_owned(), |pods| format!("{nothing}; {pods}"))
         }
-        (Reason::Deleting, _) => "somebody deleted it".to_owned(),
+        (Reason::Deleting, _) => "deletion was requested".to_owned(),
         (Reason::RegistryUnavailable, _) => {
-            let words = s.observed.registry.unavailable.as_deref().unwrap_or_default();
-            format!("the registry does not answer: {words}")
+            let unavailable = s.observed.registry.unavailable.as_deref().unwrap_or_default();
+            format!("the registry is unavailable: {}", words::say(unavailable))
         }
-        (reason, _) => match s.obstacle() {
-            Some(obstacle) => diagnosis::obstacle_cause(s, &obstacle).message,
+        (reason, _) => match s.blocker() {
+            Some(blocker) => diagnosis::blocker_cause(s, &blocker).message,
             None => reason.to_string(),
         },
     }
 }
 
-/// The failure of an attempt whose gateway serves on is over when the workload is ready, or when the user asks for
-/// something new. That of a start that was stopped is over with the next successful one.
+/// Clears the failure: of a gateway that serves on when its workload is ready or the user makes a new request;
+/// of a start that was stopped with the next successful start.
 fn forget_failure(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
     if s.place() == Some(Place::Started) && (readiness::workload_ready(s.observed) || s.requests.start) {
         status.last_failure = None;
     }
 }
 
-/// Tokens are taken up on every entry into Starting, on every spec change while the gateway
-/// serves, and always while the user asks for a stop; else they wait.
+/// Takes up requests: on every transition into Starting, on every spec change while the gateway serves, and
+/// always while the user asks for a stop. Otherwise they wait.
 fn take_up_requests(s: &Situation<'_>, movement: Option<&Move>, status: &mut ApiGatewayStatus) {
     if s.gateway.spec.unknown_word().is_some() {
         return;
@@ -171,7 +174,7 @@ fn take_up_requests(s: &Situation<'_>, movement: Option<&Move>, status: &mut Api
     let asked_anew = begins && movement.is_some_and(|movement| movement.attempt != NextAttempt::Resumed);
     let changed = taken_up::spec_changed(s.gateway, handled);
     let turned = changed || handled.state != s.gateway.spec.state;
-    // A stop that was asked is taken up whatever else holds; nothing else is while the gateway is suspended.
+    // A request to stop is taken up whatever else holds. While suspended, nothing else is.
     if asked_anew || !s.asked_to_run() {
         *handled = requests::tokens(s.gateway);
     } else if !s.gateway.spec.suspend && (begins || (serves && turned && !s.requests.restart)) {
@@ -189,12 +192,12 @@ fn hold_clock(s: &Situation<'_>, movement: Option<&Move>, status: &mut ApiGatewa
         (true, None) => {
             let since = if begins { Duration::ZERO } else { in_microseconds(unrecorded(s)) };
             let now = s.moment.now;
-            // Not from before the attempt, whatever a clock that was set says.
+            // Never before the attempt, even if the wall clock was set back.
             let began = attempt.started_at.0.min(now);
             attempt.held_since = Some(MicroTime(now.checked_sub(since).map_or(now, |since| since.max(began))));
         }
         (false, held_since) if held_since.is_some() || (starting && !begins) => {
-            // Rounded up: a clock that was held never runs faster for it.
+            // Rounded up, so that a held clock never runs ahead.
             let held = s.moment.held.max(s.moment.unrecorded).as_millis().div_ceil(1000);
             attempt.held_seconds = attempt.held_seconds.saturating_add(i64::try_from(held).unwrap_or(i64::MAX));
             attempt.held_since = None;
@@ -203,45 +206,47 @@ fn hold_clock(s: &Situation<'_>, movement: Option<&Move>, status: &mut ApiGatewa
     }
 }
 
-/// As exactly as a moment is written.
+/// The precision of stored timestamps.
 fn in_microseconds(duration: Duration) -> Duration {
     Duration::from_micros(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
 }
 
-/// For how long the clock of an attempt should have been held and the status does not say so: that could not be written either.
+/// How long the attempt's clock should have been held without the status saying so, since the status could not
+/// be written.
 fn unrecorded(s: &Situation<'_>) -> Duration {
     let unanswered = s.observed.unanswered.as_ref().filter(|unanswered| outage::of_write(unanswered).is_some());
     let lasted = unanswered.map_or(Duration::ZERO, |unanswered| unanswered.lasted);
     lasted.max(s.moment.unrecorded).min(s.moment.attempt)
 }
 
-/// A claim is recorded with the start, or when the spec names another free host. It lasts
-/// until the spec drops the host, while the gateway is stopped too. One that does not stand is dropped, or it would come back
-/// with its age and take the host from whoever had it meanwhile.
+/// Claims the host: with the start, or when the spec names another free host. The claim lasts until the spec
+/// drops the host, while the gateway is stopped too. A void claim is dropped; otherwise it would return with
+/// its age and take the host from its new holder.
 fn claim_host(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
     status.hosts.retain(|claim| !s.observed.lost.contains(&claim.host));
     if s.gateway.is_being_deleted() {
-        if !s.observed.ingress.is_ours() {
+        if !s.observed.is_routed() {
             status.hosts.clear();
         }
         return;
     }
-    // Left alone, its Ingress goes on routing what it routes.
+    // While the gateway is left alone, its Ingress keeps its routes.
     if s.gateway.spec.is_left_alone() {
         return;
     }
-    let Some(host) = &s.gateway.spec.host else {
+    let Some(host) = s.gateway.spec.host() else {
         status.hosts.clear();
         return;
     };
     let place = Place::of_status(status);
     if place == Some(Place::Stopped) {
-        // Nothing routes the host that it had.
+        // Nothing routes the earlier host.
         status.hosts.retain(|claim| claim.host == *host);
     }
-    // One that waits for garbage collection is about to begin, and its predecessor's Ingress may go on routing the host.
+    // A gateway that waits for garbage collection is about to begin, and its predecessor's Ingress may still
+    // route the host.
     let about_to_begin =
-        place == Some(Place::Created) && matches!(s.obstacle(), Some(Obstacle::WaitingForDeletion { .. }));
+        place == Some(Place::Created) && matches!(s.blocker(), Some(Blocker::WaitingForDeletion { .. }));
     let begun = about_to_begin || matches!(place, Some(Place::Starting | Place::Restarting | Place::Started));
     let held = status.hosts.iter().any(|claim| claim.host == *host);
     if begun && !held && s.observed.host == HostVerdict::Free {
@@ -256,7 +261,7 @@ fn report_workload(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
     let running = matches!(place, Some(Place::Restarting | Place::Started));
     let stopped = place == Some(Place::Stopped);
     if running {
-        let is_routed = observed.ingress.is_ours() && !status.hosts.is_empty();
+        let is_routed = observed.is_routed() && !status.hosts.is_empty();
         status.url = is_routed.then(|| children::url(s.gateway)).flatten();
         status.replicas = Some(observed.rollout.replicas);
         status.ready_replicas = Some(observed.rollout.ready);
@@ -277,7 +282,7 @@ fn report_workload(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
     }
 }
 
-/// What became of the children that were written.
+/// Records the results of writes to children.
 fn report_writes(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
     let writes = &s.observed.writes;
     status.accepted = (writes.accepted != Accepted::default()).then(|| writes.accepted.clone());
@@ -298,8 +303,8 @@ fn report_writes(s: &Situation<'_>, status: &mut ApiGatewayStatus) {
         .collect();
 }
 
-/// Whether a status is worth a write: all of it but the replica counts and the accepted forms, which go along with
-/// something else, and the generation where the last release or older definitions left it out.
+/// Whether a status is worth a write. Replica counts and accepted forms are not: they are written along with
+/// something else. Neither is a generation that the last release or older CRDs left out.
 pub(super) fn says_something_new(before: &ApiGatewayStatus, after: &ApiGatewayStatus) -> bool {
     let mut same = after.clone();
     same.replicas = before.replicas;

@@ -1,17 +1,21 @@
-//! How things are worded, for conditions, Events and the plugin.
+//! Wording helpers for conditions, Events and the plugin.
+//!
+//! **Architecture invariant:** `say`, `plain` and `say_last` return one line of bounded length without hidden
+//! characters, whatever they quote.
 
 use std::time::Duration;
 
+use crate::secrets;
 use crate::shown::{line, on_one_line};
 
-/// How much is told of somebody else's words: a condition's message and an Event's note have limits.
+/// The most characters of a foreign message that are quoted, since conditions and Events have limits.
 const LONGEST: usize = 300;
 
-/// How many bytes a message has at most: a status of as many as there can be is to have room in its object. It is met where
-/// others have long names, or a list of theirs has no end.
+/// The most bytes of a message, so that a status with the maximum number of messages fits into its object. Long
+/// names and unbounded lists of others reach it.
 pub(super) const LONGEST_MESSAGE: usize = 2_048;
 
-/// What a text begins with, in so many bytes at most.
+/// The beginning of a text, at most `bytes` long.
 pub(super) fn beginning(text: &str, bytes: usize) -> &str {
     let mut end = bytes.min(text.len());
     while !text.is_char_boundary(end) {
@@ -20,12 +24,12 @@ pub(super) fn beginning(text: &str, bytes: usize) -> &str {
     &text[..end]
 }
 
-/// Somebody else's words, on one line, without what a terminal would obey, and at most 300 characters long.
+/// A foreign message, sanitized, on one line, at most 300 characters long.
 pub fn say(words: &str) -> String {
     line(words, LONGEST)
 }
 
-/// A sentence of ours, as it goes into a status or an Event: whatever it quotes, it is a line, and no longer than there is room for.
+/// A message of our own for a status or an Event: on one line, within the limit, whatever it quotes.
 pub(super) fn plain(words: &str) -> String {
     const CUT: &str = "…";
     let line = on_one_line(words);
@@ -35,8 +39,9 @@ pub(super) fn plain(words: &str) -> String {
     format!("{}{CUT}", beginning(&line, LONGEST_MESSAGE - CUT.len()))
 }
 
-/// What a container said last. It may come from its log: its end counts, and what is a secret by its name or its place
-/// in an address is left out. That is no promise; a program that logs a secret in other ways tells it.
+/// A container's termination message. It may be the end of a log, so its last part counts, and secrets are
+/// redacted by their name or their place in a URL. This is best effort: a program may log a secret in other
+/// ways.
 pub(super) fn say_last(words: &str) -> String {
     let line = without_secrets(&on_one_line(words));
     let surplus = line.chars().count().saturating_sub(LONGEST);
@@ -46,23 +51,38 @@ pub(super) fn say_last(words: &str) -> String {
     }
 }
 
-/// What stands where a secret was.
+/// The replacement for a secret.
 const LEFT_OUT: &str = "***";
 
 fn without_secrets(line: &str) -> String {
     let mut hides_next = false;
+    // The last two words that are not a lone sign.
+    let mut before = ["", ""];
     let words = line.split(' ').map(|word| {
         let hidden = std::mem::take(&mut hides_next);
-        let lower = word.to_lowercase();
-        hides_next = ["bearer", "basic"].contains(&lower.as_str())
-            || (word.ends_with([':', '=']) && is_secrets_name(&lower))
-            || (hidden && matches!(lower.as_str(), "=" | ":"));
-        if hidden && !hides_next { LEFT_OUT.to_owned() } else { without_value(&without_credentials(word)) }
+        let is_sign = matches!(word, "=" | ":");
+        hides_next = names_secret(before, word) || (hidden && is_sign);
+        if !is_sign {
+            before = [before[1], word];
+        }
+        if hidden && !hides_next { LEFT_OUT.to_owned() } else { without_values(&without_credentials(word)) }
     });
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// `scheme://user:password@host` without the user.
+/// Whether the next word is a secret: after `password:`, `API key =`, or `password` and a lone `=`.
+fn names_secret(before: [&str; 2], word: &str) -> bool {
+    if ["bearer", "basic"].contains(&word.to_lowercase().as_str()) {
+        return true;
+    }
+    [':', '='].into_iter().any(|sign| match word.strip_suffix(sign) {
+        Some("") => secrets::is_before(before[1], sign) || secrets::is_of_words(before[0], before[1]),
+        Some(name) => secrets::is_before(name, sign) || secrets::is_of_words(before[1], name),
+        None => false,
+    })
+}
+
+/// `scheme://user:password@host` without the credentials.
 fn without_credentials(word: &str) -> String {
     let parts = word.split_once("://").and_then(|(scheme, rest)| {
         let authority = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -72,27 +92,20 @@ fn without_credentials(word: &str) -> String {
     parts.unwrap_or_else(|| word.to_owned())
 }
 
-/// `password=…`, `token:…` and the like without what follows.
-fn without_value(word: &str) -> String {
-    let parts = word.split_once(['=', ':']).filter(|(name, value)| !value.is_empty() && is_secrets_name(name));
-    parts.map_or_else(|| word.to_owned(), |(name, _)| format!("{name}={LEFT_OUT}"))
-}
-
-fn is_secrets_name(name: &str) -> bool {
-    const NAMES: &[&str] = &[
-        "password",
-        "passwd",
-        "passphrase",
-        "secret",
-        "token",
-        "credential",
-        "apikey",
-        "api_key",
-        "api-key",
-        "private_key",
-    ];
-    let name = name.to_lowercase();
-    NAMES.iter().any(|part| name.contains(part))
+/// `password=…`, `token:…` and the like without their values; a word may contain several.
+fn without_values(word: &str) -> String {
+    let mut hides = false;
+    let parts = word.split_inclusive([',', ';', '&', '?']).map(|part| {
+        let (text, end) = part.split_at(part.trim_end_matches([',', ';', '&', '?']).len());
+        let Some(at) = text.find(['=', ':']) else {
+            // A part without a sign continues the value before it.
+            return if hides { String::new() } else { part.to_owned() };
+        };
+        let (name, sign) = (&text[..at], text[at..].chars().next().unwrap_or_default());
+        hides = at + 1 < text.len() && secrets::is_before(name, sign);
+        if hides { format!("{name}={LEFT_OUT}{end}") } else { part.to_owned() }
+    });
+    parts.collect()
 }
 
 /// A duration as a user would write it.
@@ -108,7 +121,7 @@ pub fn human(duration: Duration) -> String {
     }
 }
 
-/// A text with one full stop at its end.
+/// The text with exactly one full stop at its end.
 pub(super) fn ended(text: &str) -> String {
     format!("{}.", text.trim_end_matches('.'))
 }

@@ -1,12 +1,15 @@
-//! Quantities, within bounds. Kubernetes computes with as many digits as one has: `1e9999999` keeps its API server busy for
-//! minutes, and no timeout ends that. So what is longer than a quantity needs to be is none here.
+//! Bounded Kubernetes quantities. Kubernetes computes with every digit of a quantity: `1e9999999` keeps the API
+//! server busy for minutes, and no timeout ends it. This module therefore rejects quantities that are longer
+//! than any real one.
+//!
+//! **Architecture invariant:** no number is computed before its length is checked.
 
-/// What a quantity looks like that Kubernetes can compute at once: 19 digits, 18 decimals, and a suffix or an exponent of two
-/// digits.
+/// A quantity that Kubernetes computes at once: up to 19 digits, 18 decimals, and a suffix or an exponent of
+/// two digits.
 pub const PATTERN: &str =
     "^[+]?([0-9]{1,19}([.][0-9]{0,18})?|[.][0-9]{1,18})([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?$";
 
-/// How many characters the longest has.
+/// The longest such quantity, in characters.
 pub const LONGEST: usize = 43;
 
 const DIGITS: usize = 19;
@@ -32,7 +35,7 @@ const SUFFIXES: &[(&str, f64)] = &[
     ("E", 1e18),
 ];
 
-/// The number that a quantity is, roughly; `None` where it is none, or none that everybody can compute at once.
+/// Returns the approximate value of a quantity; `None` if the text is no quantity or is outside the bounds.
 pub fn quantity(text: &str) -> Option<f64> {
     if text.len() > LONGEST {
         return None;

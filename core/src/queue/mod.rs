@@ -1,42 +1,42 @@
-//! Which object is worked on next: plain data, with the time as an argument.
+//! The work queue: which object is reconciled next. Plain data; the time is an argument.
 //!
-//! An object waits at most once and is worked on at most once at a time; whoever is woken
-//! meanwhile is worked on once more. Namespaces take turns, and none may take all the places:
-//! five thousand gateways of one tenant, or hanging calls for one tenant's gateways, do not keep
-//! another tenant waiting.
+//! Each key waits at most once and runs at most once at a time. A key that is added while it runs is requeued
+//! when it is done. Namespaces take turns, and none may occupy all the slots: neither five thousand gateways of
+//! one tenant nor hanging calls for one tenant's gateways delay another tenant.
 //!
-//! May import `api`. Invariants: pure; what is woken is worked on, and nothing is worked on twice at the same time.
+//! **Architecture invariant:** the queue is pure and imports only `api`. Every key that is added is eventually
+//! taken, and no key runs twice at the same time.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::api::ObjectKey;
 
-/// An object to work on.
+/// The key of an object to reconcile.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
-    /// Its namespace and name. Documents are in no namespace: their name is their gateway's id.
+    /// Namespace and name. Documents have no namespace; their name is the id of their gateway.
     pub object: ObjectKey,
-    /// What it is.
+    /// The kind of the object.
     pub kind: Kind,
 }
 
-/// What is worked on.
+/// The kinds of objects that the operator reconciles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// An `ApiGateway`.
     Gateway,
     /// An `Environment`.
     Environment,
-    /// The documents of a gateway in a registry, by the gateway's id there.
+    /// The documents of one gateway in a registry, by the gateway's id there.
     Document,
 }
 
 impl Kind {
-    /// Every kind.
+    /// All kinds.
     pub const ALL: [Self; 3] = [Self::Gateway, Self::Environment, Self::Document];
 
-    /// The kind as the API spells it.
+    /// The kind as the API spells it. Metrics use it as a label.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Gateway => "ApiGateway",
@@ -46,75 +46,79 @@ impl Kind {
     }
 }
 
-/// How far the work on an object has come.
+/// How far the work on an object has come. The stage is the priority within a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Somebody asks for something about which nothing has been done yet.
+    /// New: a request that nobody has worked on yet. Taken first.
     New,
-    /// What takes others longest was begun, and our own part is not done.
+    /// Half-way: the slow part was started elsewhere (the Deployment exists), and the operator still has work
+    /// to do.
     HalfWay,
-    /// Our own part was done, and something came of it.
+    /// Under way: the operator has done its part and reacts to what came of it.
     UnderWay,
 }
 
-/// When an object is worked on again.
+/// When to reconcile an object again; like `Action` in kube or `Result` in controller-runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// At once: a transition was recorded, and its clock runs.
-    AtOnce,
-    /// When others have had their turn, at this stage.
+pub enum Requeue {
+    /// Immediately: a transition was recorded, and the clock of the attempt runs.
+    Now,
+    /// After the others in line, at this stage.
     InTurn(Stage),
-    /// After a time, if nothing happens before.
+    /// After a duration, unless a change comes first.
     After(Duration),
-    /// Soon: the cache is behind the API server, which the next look finds. How soon, and that it is later every time,
-    /// says the worker, who counts.
-    Behind,
-    /// When something happens.
-    WhenWoken,
+    /// Soon: the cache is behind the API server. The worker chooses the delay and lengthens it with each
+    /// attempt.
+    CacheBehind,
+    /// On the next change only.
+    OnChange,
 }
 
-impl From<Option<Duration>> for Next {
+impl From<Option<Duration>> for Requeue {
     fn from(later: Option<Duration>) -> Self {
         match later {
-            None => Self::WhenWoken,
+            None => Self::OnChange,
             Some(Duration::ZERO) => Self::InTurn(Stage::UnderWay),
             Some(later) => Self::After(later),
         }
     }
 }
 
-/// How long what is half-way waits behind the new at most. What is new comes first: the earlier all Deployments of a
-/// mass start are there, the more the controllers behind us can do at once. But a clock runs for what is half-way.
+/// The longest time that half-way keys wait behind new ones. New keys come first: the earlier all Deployments
+/// of a mass start exist, the more the built-in controllers do in parallel. A half-way key must not wait long,
+/// since the clock of its attempt runs.
 const HALF_WAY_WAITS: Duration = Duration::from_secs(4);
 
-/// How long what is under way waits behind all else at most. It is in no danger: readiness is judged before the deadline.
+/// The longest time that keys under way wait behind all others. The wait is harmless: readiness is judged
+/// before the deadline.
 const UNDER_WAY_WAITS: Duration = Duration::from_secs(120);
 
-/// Of so many turns of a namespace one is for the new, and another for what is under way, however much is overdue.
+/// Of this many turns of a namespace, one goes to new keys and one to keys under way, however much else is
+/// overdue.
 const TURNS: usize = 4;
 
-/// A namespace may take up to this many times as many places as are free. So one alone leaves a
-/// quarter of them to whoever comes next, and the more are busy the less each of them has.
+/// A namespace may occupy at most this many times the number of free slots. A single namespace thus leaves a
+/// quarter of the slots free, and the share shrinks as the operator gets busier.
 const SHARE_OF_FREE: usize = 3;
 
-/// What waits, what is being worked on, and what is due later.
+/// The work queue: keys that wait, keys that run, and keys with a timer.
 pub struct Queue {
-    places: usize,
-    lanes: HashMap<String, Lane>,
-    /// The namespaces in which something waits, the next one first.
+    slots: usize,
+    namespaces: HashMap<String, NamespaceQueue>,
+    /// Namespaces with waiting keys, in the order of their turns.
     turns: VecDeque<String>,
     waiting: HashMap<Key, Instant>,
     running: HashMap<Key, Instant>,
-    /// Woken while it was worked on.
+    /// Keys that were added while they run.
     again: HashSet<Key>,
     timers: BTreeSet<(Instant, Key)>,
     due: HashMap<Key, Instant>,
-    /// When something was last begun or ended.
+    /// When a key was last taken or done.
     moved: Instant,
 }
 
 #[derive(Default)]
-struct Lane {
+struct NamespaceQueue {
     new: VecDeque<Key>,
     half_way: VecDeque<Key>,
     under_way: VecDeque<Key>,
@@ -122,7 +126,7 @@ struct Lane {
     turns: usize,
 }
 
-impl Lane {
+impl NamespaceQueue {
     fn is_empty(&self) -> bool {
         self.new.is_empty() && self.half_way.is_empty() && self.under_way.is_empty()
     }
@@ -153,27 +157,27 @@ impl Lane {
     }
 }
 
-/// How the queue is doing.
+/// A snapshot of the queue, for health checks and metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Load {
-    /// How many objects wait for a place.
+    /// Number of keys that wait for a slot.
     pub waiting: usize,
-    /// How many objects are being worked on.
+    /// Number of keys that run.
     pub running: usize,
-    /// How long the one that waits longest has been waiting.
+    /// Age of the oldest waiting key.
     pub oldest_wait: Duration,
-    /// What has been worked on for longest, and for how long.
+    /// The key that has been running for longest, and for how long.
     pub longest_run: Option<(Key, Duration)>,
-    /// How long ago something was begun or ended.
+    /// Time since a key was last taken or done.
     pub still: Duration,
 }
 
 impl Queue {
-    /// A queue with room for `places` objects to be worked on at once.
-    pub fn new(places: usize, now: Instant) -> Self {
+    /// An empty queue with `slots` concurrent reconciles.
+    pub fn new(slots: usize, now: Instant) -> Self {
         Self {
-            places,
-            lanes: HashMap::new(),
+            slots,
+            namespaces: HashMap::new(),
             turns: VecDeque::new(),
             waiting: HashMap::new(),
             running: HashMap::new(),
@@ -184,9 +188,9 @@ impl Queue {
         }
     }
 
-    /// Something happened that concerns an object: it is worked on as soon as it can be.
-    pub fn wake(&mut self, key: Key, stage: Stage, now: Instant) {
-        // What was due later is done with it.
+    /// Adds a key: it is taken as soon as its turn comes. A pending timer of the key is cancelled.
+    pub fn add(&mut self, key: Key, stage: Stage, now: Instant) {
+        // The new event replaces the timer.
         self.unset(&key);
         if self.running.contains_key(&key) {
             self.again.insert(key);
@@ -195,24 +199,24 @@ impl Queue {
         }
     }
 
-    /// The next object to work on, if there is one and a place for it.
-    pub fn begin(&mut self, now: Instant) -> Option<Key> {
-        self.wake_due(now);
-        let free = self.places.saturating_sub(self.running.len());
+    /// Takes the next key, if one waits and a slot is free.
+    pub fn take(&mut self, now: Instant) -> Option<Key> {
+        self.add_due(now);
+        let free = self.slots.saturating_sub(self.running.len());
         if free == 0 {
             return None;
         }
-        // Each namespace that has its share already is passed over once.
+        // A namespace that has used up its share is skipped once.
         for _ in 0..self.turns.len() {
             let namespace = self.turns.pop_front()?;
-            let lane = self.lanes.get_mut(&namespace)?;
-            if lane.running >= SHARE_OF_FREE * free {
+            let namespace_queue = self.namespaces.get_mut(&namespace)?;
+            if namespace_queue.running >= SHARE_OF_FREE * free {
                 self.turns.push_back(namespace);
                 continue;
             }
-            let key = lane.next(&self.waiting, now)?;
-            lane.running += 1;
-            if !lane.is_empty() {
+            let key = namespace_queue.next(&self.waiting, now)?;
+            namespace_queue.running += 1;
+            if !namespace_queue.is_empty() {
                 self.turns.push_back(namespace);
             }
             self.waiting.remove(&key);
@@ -223,38 +227,38 @@ impl Queue {
         None
     }
 
-    /// Work on an object has ended. It is worked on again as `next` says.
-    pub fn end(&mut self, key: &Key, next: Next, now: Instant) {
+    /// Marks a key as done and requeues it as `next` says.
+    pub fn done(&mut self, key: &Key, next: Requeue, now: Instant) {
         self.running.remove(key);
         self.moved = now;
-        if let Some(lane) = self.lanes.get_mut(&key.object.namespace) {
-            lane.running = lane.running.saturating_sub(1);
-            if lane.running == 0 && lane.is_empty() {
-                self.lanes.remove(&key.object.namespace);
+        if let Some(namespace_queue) = self.namespaces.get_mut(&key.object.namespace) {
+            namespace_queue.running = namespace_queue.running.saturating_sub(1);
+            if namespace_queue.running == 0 && namespace_queue.is_empty() {
+                self.namespaces.remove(&key.object.namespace);
             }
         }
         let again = self.again.remove(key);
         match next {
-            Next::InTurn(stage) => self.enqueue(key.clone(), stage, now),
+            Requeue::InTurn(stage) => self.enqueue(key.clone(), stage, now),
             _ if again => self.enqueue(key.clone(), Stage::UnderWay, now),
-            Next::AtOnce | Next::Behind => self.enqueue(key.clone(), Stage::UnderWay, now),
-            Next::After(later) => {
+            Requeue::Now | Requeue::CacheBehind => self.enqueue(key.clone(), Stage::UnderWay, now),
+            Requeue::After(later) => {
                 if let Some(at) = now.checked_add(later) {
                     self.unset(key);
                     self.timers.insert((at, key.clone()));
                     self.due.insert(key.clone(), at);
                 }
             }
-            Next::WhenWoken => {}
+            Requeue::OnChange => {}
         }
     }
 
-    /// When [`Self::begin`] has something to do although nothing happens before.
+    /// When the next timer is due: [`Self::take`] may then return a key without a new event.
     pub fn next_due(&self) -> Option<Instant> {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// How the queue is doing.
+    /// A snapshot at `now`.
     pub fn load(&self, now: Instant) -> Load {
         let age = |since: &Instant| now.saturating_duration_since(*since);
         let longest = self.running.iter().min_by_key(|(_, since)| **since);
@@ -268,19 +272,19 @@ impl Queue {
     }
 
     fn enqueue(&mut self, key: Key, stage: Stage, now: Instant) {
-        let lane = self.lanes.entry(key.object.namespace.clone()).or_default();
-        if lane.is_empty() {
+        let namespace_queue = self.namespaces.entry(key.object.namespace.clone()).or_default();
+        if namespace_queue.is_empty() {
             self.turns.push_back(key.object.namespace.clone());
         }
-        lane.of(stage).push_back(key.clone());
+        namespace_queue.of(stage).push_back(key.clone());
         self.waiting.insert(key, now);
     }
 
-    fn wake_due(&mut self, now: Instant) {
+    fn add_due(&mut self, now: Instant) {
         while let Some((at, key)) = self.timers.first().cloned()
             && at <= now
         {
-            self.wake(key, Stage::UnderWay, now);
+            self.add(key, Stage::UnderWay, now);
         }
     }
 
@@ -306,11 +310,11 @@ mod tests {
         Key { object: ObjectKey::new(namespace, name), kind: Kind::Gateway }
     }
 
-    fn filled(places: usize, now: Instant, namespaces: &[(&str, usize)]) -> Queue {
-        let mut queue = Queue::new(places, now);
+    fn filled(slots: usize, now: Instant, namespaces: &[(&str, usize)]) -> Queue {
+        let mut queue = Queue::new(slots, now);
         for (namespace, count) in namespaces {
             for number in 0..*count {
-                queue.wake(key(namespace, &number.to_string()), Stage::New, now);
+                queue.add(key(namespace, &number.to_string()), Stage::New, now);
             }
         }
         queue
@@ -319,7 +323,7 @@ mod tests {
     /// How many of each namespace are begun until nothing more can be.
     fn begun(queue: &mut Queue, now: Instant) -> HashMap<String, usize> {
         let mut counts = HashMap::new();
-        while let Some(key) = queue.begin(now) {
+        while let Some(key) = queue.take(now) {
             *counts.entry(key.object.namespace).or_default() += 1;
         }
         counts
@@ -330,45 +334,45 @@ mod tests {
         let now = Instant::now();
         let mut queue = Queue::new(4, now);
         for _ in 0..3 {
-            queue.wake(key("a", "shop"), Stage::New, now);
+            queue.add(key("a", "shop"), Stage::New, now);
         }
-        assert_eq!(queue.begin(now), Some(key("a", "shop")));
-        assert_eq!(queue.begin(now), None);
+        assert_eq!(queue.take(now), Some(key("a", "shop")));
+        assert_eq!(queue.take(now), None);
     }
 
     #[test]
     fn an_object_that_is_woken_while_it_is_worked_on_is_worked_on_once_more_and_not_at_once() {
         let now = Instant::now();
         let mut queue = filled(4, now, &[("a", 1)]);
-        let shop = queue.begin(now).unwrap();
-        queue.wake(shop.clone(), Stage::New, now);
-        queue.wake(shop.clone(), Stage::New, now);
-        assert_eq!(queue.begin(now), None);
-        queue.end(&shop, Next::WhenWoken, now);
-        assert_eq!(queue.begin(now), Some(shop.clone()));
-        queue.end(&shop, Next::WhenWoken, now);
-        assert_eq!(queue.begin(now), None);
+        let shop = queue.take(now).unwrap();
+        queue.add(shop.clone(), Stage::New, now);
+        queue.add(shop.clone(), Stage::New, now);
+        assert_eq!(queue.take(now), None);
+        queue.done(&shop, Requeue::OnChange, now);
+        assert_eq!(queue.take(now), Some(shop.clone()));
+        queue.done(&shop, Requeue::OnChange, now);
+        assert_eq!(queue.take(now), None);
     }
 
     #[test]
     fn the_kinds_of_one_name_are_different_objects() {
         let now = Instant::now();
         let mut queue = filled(4, now, &[("a", 1)]);
-        let gateway = queue.begin(now).unwrap();
+        let gateway = queue.take(now).unwrap();
         let environment = Key { kind: Kind::Environment, ..gateway };
-        queue.wake(environment.clone(), Stage::New, now);
-        assert_eq!(queue.begin(now), Some(environment));
+        queue.add(environment.clone(), Stage::New, now);
+        assert_eq!(queue.take(now), Some(environment));
     }
 
     #[test]
     fn what_is_due_later_comes_when_it_is_due_and_not_before() {
         let now = Instant::now();
         let mut queue = filled(4, now, &[("a", 1)]);
-        let shop = queue.begin(now).unwrap();
-        queue.end(&shop, Next::After(5 * SECOND), now);
+        let shop = queue.take(now).unwrap();
+        queue.done(&shop, Requeue::After(5 * SECOND), now);
         assert_eq!(queue.next_due(), Some(now + 5 * SECOND));
-        assert_eq!(queue.begin(now + 4 * SECOND), None);
-        assert_eq!(queue.begin(now + 5 * SECOND), Some(shop));
+        assert_eq!(queue.take(now + 4 * SECOND), None);
+        assert_eq!(queue.take(now + 5 * SECOND), Some(shop));
         assert_eq!(queue.next_due(), None);
     }
 
@@ -376,27 +380,27 @@ mod tests {
     fn an_event_takes_the_place_of_what_was_due_later() {
         let now = Instant::now();
         let mut queue = filled(4, now, &[("a", 1)]);
-        let shop = queue.begin(now).unwrap();
-        queue.end(&shop, Next::After(5 * SECOND), now);
-        queue.wake(shop.clone(), Stage::New, now + SECOND);
+        let shop = queue.take(now).unwrap();
+        queue.done(&shop, Requeue::After(5 * SECOND), now);
+        queue.add(shop.clone(), Stage::New, now + SECOND);
         assert_eq!(queue.next_due(), None);
-        assert_eq!(queue.begin(now + SECOND), Some(shop.clone()));
-        queue.end(&shop, Next::WhenWoken, now + SECOND);
-        assert_eq!(queue.begin(now + 9 * SECOND), None);
+        assert_eq!(queue.take(now + SECOND), Some(shop.clone()));
+        queue.done(&shop, Requeue::OnChange, now + SECOND);
+        assert_eq!(queue.take(now + 9 * SECOND), None);
     }
 
     #[test]
     fn what_is_to_be_done_again_at_once_goes_behind_what_waits() {
         let now = Instant::now();
         let mut queue = Queue::new(1, now);
-        queue.wake(key("a", "shop"), Stage::UnderWay, now);
-        queue.wake(key("a", "bank"), Stage::UnderWay, now);
-        let first = queue.begin(now).unwrap();
-        queue.end(&first, Next::AtOnce, now);
-        let second = queue.begin(now).unwrap();
+        queue.add(key("a", "shop"), Stage::UnderWay, now);
+        queue.add(key("a", "bank"), Stage::UnderWay, now);
+        let first = queue.take(now).unwrap();
+        queue.done(&first, Requeue::Now, now);
+        let second = queue.take(now).unwrap();
         assert_ne!(second, first);
-        queue.end(&second, Next::WhenWoken, now);
-        assert_eq!(queue.begin(now), Some(first));
+        queue.done(&second, Requeue::OnChange, now);
+        assert_eq!(queue.take(now), Some(first));
     }
 
     #[test]
@@ -404,8 +408,8 @@ mod tests {
         let now = Instant::now();
         let mut queue = filled(64, now, &[("flood", 5_000)]);
         assert_eq!(begun(&mut queue, now), HashMap::from([("flood".to_owned(), 48)]));
-        queue.wake(key("other", "shop"), Stage::New, now);
-        assert_eq!(queue.begin(now), Some(key("other", "shop")));
+        queue.add(key("other", "shop"), Stage::New, now);
+        assert_eq!(queue.take(now), Some(key("other", "shop")));
     }
 
     #[test]
@@ -414,8 +418,8 @@ mod tests {
         let mut queue = filled(64, now, &[("a", 500), ("b", 500), ("c", 500)]);
         let counts = begun(&mut queue, now);
         assert!(counts.values().all(|count| (18..=21).contains(count)), "{counts:?}");
-        queue.wake(key("other", "shop"), Stage::New, now);
-        assert_eq!(queue.begin(now), Some(key("other", "shop")));
+        queue.add(key("other", "shop"), Stage::New, now);
+        assert_eq!(queue.take(now), Some(key("other", "shop")));
     }
 
     #[test]
@@ -423,8 +427,8 @@ mod tests {
         let now = Instant::now();
         let mut queue = filled(1, now, &[("a", 3), ("b", 1), ("c", 2)]);
         let mut order = Vec::new();
-        while let Some(key) = queue.begin(now) {
-            queue.end(&key, Next::WhenWoken, now);
+        while let Some(key) = queue.take(now) {
+            queue.done(&key, Requeue::OnChange, now);
             order.push(key.object.namespace);
         }
         assert_eq!(order, ["a", "b", "c", "a", "c", "a"]);
@@ -434,30 +438,30 @@ mod tests {
     fn what_is_new_comes_before_what_is_under_way_and_has_waited_for_less_than_two_minutes() {
         let now = Instant::now();
         let mut queue = filled(1, now, &[("a", 3)]);
-        queue.wake(key("a", "going"), Stage::UnderWay, now);
-        assert_eq!(queue.begin(now + 119 * SECOND), Some(key("a", "0")));
-        queue.end(&key("a", "0"), Next::WhenWoken, now + 119 * SECOND);
-        assert_eq!(queue.begin(now + 120 * SECOND), Some(key("a", "going")));
-        queue.end(&key("a", "going"), Next::WhenWoken, now + 120 * SECOND);
-        assert_eq!(queue.begin(now + 120 * SECOND), Some(key("a", "1")));
+        queue.add(key("a", "going"), Stage::UnderWay, now);
+        assert_eq!(queue.take(now + 119 * SECOND), Some(key("a", "0")));
+        queue.done(&key("a", "0"), Requeue::OnChange, now + 119 * SECOND);
+        assert_eq!(queue.take(now + 120 * SECOND), Some(key("a", "going")));
+        queue.done(&key("a", "going"), Requeue::OnChange, now + 120 * SECOND);
+        assert_eq!(queue.take(now + 120 * SECOND), Some(key("a", "1")));
     }
 
     #[test]
     fn what_is_half_way_waits_for_four_seconds_behind_what_is_new_and_never_behind_what_is_under_way() {
         let now = Instant::now();
         let mut queue = filled(1, now, &[("a", 3)]);
-        let half_way = queue.begin(now).unwrap();
+        let half_way = queue.take(now).unwrap();
         // Woken by its own first child.
-        queue.wake(half_way.clone(), Stage::New, now);
-        queue.end(&half_way, Next::InTurn(Stage::HalfWay), now);
-        queue.wake(key("a", "going"), Stage::UnderWay, now);
-        assert_eq!(queue.begin(now + 3 * SECOND), Some(key("a", "1")));
-        queue.end(&key("a", "1"), Next::WhenWoken, now + 3 * SECOND);
-        assert_eq!(queue.begin(now + 4 * SECOND), Some(half_way.clone()));
-        queue.end(&half_way, Next::InTurn(Stage::HalfWay), now + 4 * SECOND);
-        assert_eq!(queue.begin(now + 4 * SECOND), Some(key("a", "2")));
-        queue.end(&key("a", "2"), Next::WhenWoken, now + 4 * SECOND);
-        assert_eq!(queue.begin(now + 4 * SECOND), Some(half_way));
+        queue.add(half_way.clone(), Stage::New, now);
+        queue.done(&half_way, Requeue::InTurn(Stage::HalfWay), now);
+        queue.add(key("a", "going"), Stage::UnderWay, now);
+        assert_eq!(queue.take(now + 3 * SECOND), Some(key("a", "1")));
+        queue.done(&key("a", "1"), Requeue::OnChange, now + 3 * SECOND);
+        assert_eq!(queue.take(now + 4 * SECOND), Some(half_way.clone()));
+        queue.done(&half_way, Requeue::InTurn(Stage::HalfWay), now + 4 * SECOND);
+        assert_eq!(queue.take(now + 4 * SECOND), Some(key("a", "2")));
+        queue.done(&key("a", "2"), Requeue::OnChange, now + 4 * SECOND);
+        assert_eq!(queue.take(now + 4 * SECOND), Some(half_way));
     }
 
     #[test]
@@ -466,20 +470,20 @@ mod tests {
         let mut queue = Queue::new(1, now);
         for number in 0..2 {
             let half_way = key("a", &format!("half-way-{number}"));
-            queue.wake(half_way.clone(), Stage::New, now);
-            queue.begin(now);
-            queue.end(&half_way, Next::InTurn(Stage::HalfWay), now);
+            queue.add(half_way.clone(), Stage::New, now);
+            queue.take(now);
+            queue.done(&half_way, Requeue::InTurn(Stage::HalfWay), now);
         }
         for name in ["new-0", "new-1"] {
-            queue.wake(key("a", name), Stage::New, now);
+            queue.add(key("a", name), Stage::New, now);
         }
         for name in ["going-0", "going-1"] {
-            queue.wake(key("a", name), Stage::UnderWay, now);
+            queue.add(key("a", name), Stage::UnderWay, now);
         }
         let later = now + 120 * SECOND;
         let mut begun = Vec::new();
-        while let Some(key) = queue.begin(later) {
-            queue.end(&key, Next::WhenWoken, later);
+        while let Some(key) = queue.take(later) {
+            queue.done(&key, Requeue::OnChange, later);
             begun.push(key.object.name);
         }
         assert_eq!(begun, ["half-way-0", "half-way-1", "new-0", "going-0", "going-1", "new-1"]);
@@ -490,12 +494,12 @@ mod tests {
         let now = Instant::now();
         let mut queue = filled(1, now, &[("a", 3)]);
         for number in 0..20 {
-            queue.wake(key("a", &format!("going-{number:02}")), Stage::UnderWay, now);
+            queue.add(key("a", &format!("going-{number:02}")), Stage::UnderWay, now);
         }
         let later = now + 120 * SECOND;
         let mut begun = Vec::new();
-        while let Some(key) = queue.begin(later) {
-            queue.end(&key, Next::WhenWoken, later);
+        while let Some(key) = queue.take(later) {
+            queue.done(&key, Requeue::OnChange, later);
             begun.push(key.object.name);
         }
         let new: Vec<usize> = (0..begun.len()).filter(|turn| !begun[*turn].starts_with("going")).collect();
@@ -508,11 +512,11 @@ mod tests {
         let now = Instant::now();
         let mut queue = filled(1, now, &[("a", 3)]);
         for _ in 0..3 {
-            let key = queue.begin(now).unwrap();
-            assert_eq!(queue.begin(now), None);
-            queue.end(&key, Next::WhenWoken, now);
+            let key = queue.take(now).unwrap();
+            assert_eq!(queue.take(now), None);
+            queue.done(&key, Requeue::OnChange, now);
         }
-        assert_eq!(queue.begin(now), None);
+        assert_eq!(queue.take(now), None);
     }
 
     #[test]
@@ -520,15 +524,15 @@ mod tests {
         let now = Instant::now();
         let mut queue = filled(4, now, &[("a", 10)]);
         assert_eq!(begun(&mut queue, now).values().sum::<usize>(), 3);
-        queue.end(&key("a", "0"), Next::WhenWoken, now);
-        assert_eq!(queue.begin(now), Some(key("a", "3")));
+        queue.done(&key("a", "0"), Requeue::OnChange, now);
+        assert_eq!(queue.take(now), Some(key("a", "3")));
     }
 
     #[test]
     fn the_load_tells_what_waits_and_what_runs_and_for_how_long() {
         let now = Instant::now();
         let mut queue = filled(1, now, &[("a", 3)]);
-        queue.begin(now + SECOND);
+        queue.take(now + SECOND);
         assert_eq!(
             queue.load(now + 10 * SECOND),
             Load {

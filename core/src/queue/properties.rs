@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::RngSeed;
 
-use super::{Key, Kind, Next, Queue, Stage};
+use super::{Key, Kind, Queue, Requeue, Stage};
 use crate::api::ObjectKey;
 
 const NAMESPACES: usize = 3;
@@ -24,10 +24,10 @@ fn config() -> ProptestConfig {
 
 #[derive(Clone, Debug)]
 enum Event {
-    Wake(Key, Stage),
-    Begin,
-    /// The work on one of those ends that are worked on.
-    End(usize, Next),
+    Add(Key, Stage),
+    Take,
+    /// The work on one of the running keys ends.
+    Done(usize, Requeue),
     Pass(Duration),
 }
 
@@ -42,16 +42,22 @@ fn stage() -> impl Strategy<Value = Stage> {
     select(&[Stage::New, Stage::HalfWay, Stage::UnderWay][..])
 }
 
-fn next() -> impl Strategy<Value = Next> {
-    let later = select(&[0, 1, 60, u64::MAX][..]).prop_map(|seconds| Next::After(Duration::from_secs(seconds)));
-    prop_oneof![Just(Next::AtOnce), stage().prop_map(Next::InTurn), later, Just(Next::Behind), Just(Next::WhenWoken)]
+fn next() -> impl Strategy<Value = Requeue> {
+    let later = select(&[0, 1, 60, u64::MAX][..]).prop_map(|seconds| Requeue::After(Duration::from_secs(seconds)));
+    prop_oneof![
+        Just(Requeue::Now),
+        stage().prop_map(Requeue::InTurn),
+        later,
+        Just(Requeue::CacheBehind),
+        Just(Requeue::OnChange)
+    ]
 }
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        3 => (key(), stage()).prop_map(|(key, stage)| Event::Wake(key, stage)),
-        3 => Just(Event::Begin),
-        2 => (any::<usize>(), next()).prop_map(|(which, next)| Event::End(which, next)),
+        3 => (key(), stage()).prop_map(|(key, stage)| Event::Add(key, stage)),
+        3 => Just(Event::Take),
+        2 => (any::<usize>(), next()).prop_map(|(which, next)| Event::Done(which, next)),
         1 => (0..100_u64).prop_map(|seconds| Event::Pass(Duration::from_secs(seconds))),
     ]
 }
@@ -68,42 +74,42 @@ struct World {
 }
 
 impl World {
-    fn new(places: usize) -> Self {
+    fn new(slots: usize) -> Self {
         let now = Instant::now();
-        let queue = Queue::new(places, now);
+        let queue = Queue::new(slots, now);
         Self { queue, now, running: Vec::new(), owed: HashSet::new(), timed: HashSet::new() }
     }
 
     fn meet(&mut self, event: Event) {
         match event {
-            Event::Wake(key, stage) => {
-                self.queue.wake(key.clone(), stage, self.now);
+            Event::Add(key, stage) => {
+                self.queue.add(key.clone(), stage, self.now);
                 self.owed.insert(key);
             }
-            Event::Begin => drop(self.begin()),
-            Event::End(which, next) if !self.running.is_empty() => {
+            Event::Take => drop(self.take()),
+            Event::Done(which, next) if !self.running.is_empty() => {
                 let key = self.running.swap_remove(which % self.running.len());
-                self.end(&key, next);
+                self.done(&key, next);
             }
-            Event::End(..) => {}
+            Event::Done(..) => {}
             Event::Pass(time) => self.now += time,
         }
     }
 
-    fn begin(&mut self) -> Option<Key> {
-        let key = self.queue.begin(self.now)?;
+    fn take(&mut self) -> Option<Key> {
+        let key = self.queue.take(self.now)?;
         assert!(!self.running.contains(&key), "{key:?} is worked on twice at a time");
         assert!(self.owed.remove(&key) || self.timed.remove(&key), "{key:?} is worked on, and nobody asked for it");
         self.running.push(key.clone());
         Some(key)
     }
 
-    fn end(&mut self, key: &Key, next: Next) {
-        self.queue.end(key, next, self.now);
+    fn done(&mut self, key: &Key, next: Requeue) {
+        self.queue.done(key, next, self.now);
         match next {
-            Next::AtOnce | Next::InTurn(_) | Next::Behind => drop(self.owed.insert(key.clone())),
-            Next::After(_) => drop(self.timed.insert(key.clone())),
-            Next::WhenWoken => {}
+            Requeue::Now | Requeue::InTurn(_) | Requeue::CacheBehind => drop(self.owed.insert(key.clone())),
+            Requeue::After(_) => drop(self.timed.insert(key.clone())),
+            Requeue::OnChange => {}
         }
     }
 }
@@ -113,22 +119,22 @@ proptest! {
 
     #[test]
     fn an_object_is_worked_on_once_at_a_time_and_whoever_was_woken_is(
-        places in 1..6_usize,
+        slots in 1..6_usize,
         events in vec(event(), 0..200),
     ) {
-        let mut world = World::new(places);
+        let mut world = World::new(slots);
         events.into_iter().for_each(|event| world.meet(event));
         for key in std::mem::take(&mut world.running) {
-            world.end(&key, Next::WhenWoken);
+            world.done(&key, Requeue::OnChange);
         }
-        while let Some(key) = world.begin() {
+        while let Some(key) = world.take() {
             world.running.clear();
-            world.end(&key, Next::WhenWoken);
+            world.done(&key, Requeue::OnChange);
         }
         prop_assert_eq!(&world.owed, &HashSet::new());
         let load = world.queue.load(world.now);
         prop_assert_eq!((load.waiting, load.running), (0, 0));
-        prop_assert_eq!(&world.queue.lanes.len(), &0);
+        prop_assert_eq!(&world.queue.namespaces.len(), &0);
     }
 
     /// Whoever waits is overdue after two minutes, which are as many turns here at most; then one of four turns of its namespace
@@ -142,14 +148,14 @@ proptest! {
         let mut waits: HashMap<Key, usize> = HashMap::new();
         for (woken, seconds, next) in turns {
             for (key, stage) in woken {
-                world.meet(Event::Wake(key.clone(), stage));
+                world.meet(Event::Add(key.clone(), stage));
                 waits.entry(key).or_default();
             }
             world.meet(Event::Pass(Duration::from_secs(seconds)));
-            let Some(key) = world.begin() else { continue };
+            let Some(key) = world.take() else { continue };
             world.running.clear();
             waits.remove(&key);
-            world.end(&key, next);
+            world.done(&key, next);
             if world.owed.contains(&key) {
                 waits.insert(key, 0);
             }

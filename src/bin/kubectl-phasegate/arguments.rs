@@ -1,11 +1,11 @@
-//! The command line as a whole. The arguments of a command are in the command's file.
+//! The command line as a whole. The arguments of each command are in the file of the command.
 
 use clap::{Parser, Subcommand};
 
 use crate::cluster::ClusterArguments;
 use crate::{change, completion, get, history, render, report, status, validate, wait};
 
-/// Starts, stops, follows and explains tenant API gateways.
+/// Start, stop, watch and explain tenant API gateways.
 #[derive(Debug, Parser)]
 #[command(
     name = "kubectl-phasegate",
@@ -16,7 +16,7 @@ use crate::{change, completion, get, history, render, report, status, validate, 
     after_help = "Why is a gateway not up?  kubectl phasegate status NAME"
 )]
 pub struct Arguments {
-    /// Which cluster, and which namespace of it.
+    /// The cluster and namespace.
     #[command(flatten)]
     pub cluster: ClusterArguments,
 
@@ -31,7 +31,7 @@ pub enum Command {
     /// Explain a gateway: what is wrong, its phases, time left, children and Events
     #[command(after_help = status::EXAMPLES)]
     Status(status::Status),
-    /// List gateways, once or live
+    /// List or watch gateways
     #[command(after_help = get::EXAMPLES)]
     Get(get::Get),
     /// Wait until a gateway is available, stopped or gone
@@ -40,34 +40,34 @@ pub enum Command {
     /// Show the transitions of a gateway and how long each phase lasted
     #[command(after_help = history::EXAMPLES)]
     History(history::History),
-    /// Ask gateways to serve
+    /// Start gateways (spec.state: Running)
     #[command(after_help = change::START)]
-    Start(change::Wave),
-    /// Ask gateways to stop
+    Start(change::BatchArguments),
+    /// Stop gateways (spec.state: Stopped)
     #[command(after_help = change::STOP)]
-    Stop(change::Wave),
+    Stop(change::BatchArguments),
     /// Restart gateways without downtime
     #[command(after_help = change::RESTART)]
-    Restart(change::Wave),
-    /// Try gateways once more that timed out
+    Restart(change::BatchArguments),
+    /// Retry gateways that timed out
     #[command(after_help = change::RETRY)]
-    Retry(change::Wave),
-    /// Hold the operator's hand: nothing is written for these gateways
+    Retry(change::BatchArguments),
+    /// Suspend reconciliation of gateways
     #[command(after_help = change::SUSPEND)]
     Suspend(change::Change),
-    /// End a suspension
+    /// Resume reconciliation of gateways
     #[command(after_help = change::RESUME)]
     Resume(change::Change),
-    /// Print the children that the operator would create for the gateways of files
+    /// Print the children that the operator would create for gateways in files
     #[command(after_help = render::EXAMPLES)]
     Render(render::Render),
-    /// Check gateways and environments of files without a cluster
+    /// Validate gateways and environments in files, without a cluster
     #[command(after_help = validate::EXAMPLES)]
     Validate(validate::Validate),
-    /// Write what support needs to know to a zip file, secrets left out
+    /// Write a support bundle (zip), without secrets
     #[command(after_help = report::EXAMPLES)]
     Report(report::Report),
-    /// Print a script that lets a shell complete what is typed
+    /// Print a shell completion script
     #[command(after_help = completion::EXAMPLES)]
     Completion(completion::Completion),
 }

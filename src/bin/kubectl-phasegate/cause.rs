@@ -1,4 +1,6 @@
-//! Why a gateway is not as asked, in a sentence, and what to do: read from its status alone.
+//! Why a gateway is not in its desired state, as a sentence, and what to do.
+//!
+//! **Architecture invariant**: this module reads the status and nothing else. It adds no diagnosis of its own.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -7,24 +9,24 @@ use phasegate::decide::Place;
 use phasegate::decide::conditions::{find, is_cause};
 use serde::Serialize;
 
-/// After how long without a status somebody should look at the operator.
+/// How long a gateway may lack a status before somebody should look at the operator.
 pub const UNSEEN: SignedDuration = SignedDuration::from_secs(30);
 
-/// On its way, and nothing is known to be wrong.
+/// The reasons of progress without a known failure.
 const ON_ITS_WAY: [Reason; 6] =
     [Reason::Pending, Reason::Starting, Reason::Restarting, Reason::RollingOut, Reason::Stopping, Reason::Deleting];
 
-/// An attempt was given up at its deadline.
+/// The reasons of an attempt that was given up at its deadline.
 const GIVEN_UP: [Reason; 2] = [Reason::StartDeadlineExceeded, Reason::RestartDeadlineExceeded];
 
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Cause {
-    /// In one word of the closed set.
+    /// The reason, from the closed set.
     pub reason: String,
-    /// In a sentence that names the object and what it said.
+    /// A sentence that names the object and its error.
     pub message: String,
-    /// What to do about it, where that is not part of the message.
+    /// What to do about it, if the message does not say it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
@@ -39,30 +41,31 @@ pub fn is(gateway: &ApiGateway, type_: &str) -> bool {
     condition_of(gateway, type_).is_some_and(|condition| condition.status == "True")
 }
 
-/// The reason of `Ready`, in one word.
+/// The reason of `Ready`.
 pub fn reason_of(gateway: &ApiGateway) -> &str {
     condition_of(gateway, condition::READY).map_or("", |ready| ready.reason.as_str())
 }
 
-/// Whether an attempt was given up at its deadline, and nothing was asked or is tried since.
+/// Whether an attempt was given up at its deadline and nothing was requested or retried since.
 pub fn gave_up(gateway: &ApiGateway) -> bool {
     condition_of(gateway, condition::STALLED)
         .is_some_and(|stalled| stalled.status == "True" && is_one_of(&GIVEN_UP, &stalled.reason))
 }
 
-/// Whether somebody is away without whom the operator cannot write: it goes on by itself, once somebody has seen to that.
+/// Whether the operator cannot write because something else is unavailable. It continues by itself when that is
+/// repaired.
 pub fn waits_for_others(gateway: &ApiGateway) -> bool {
     const AWAY: [Reason; 4] =
         [Reason::WebhookUnavailable, Reason::ClusterUnavailable, Reason::OperatorNotPermitted, Reason::WriteUnanswered];
     is_one_of(&AWAY, reason_of(gateway))
 }
 
-/// Whether it is a restart that was given up: the old pods were left serving.
+/// Whether a restart was given up. The old pods were kept.
 pub fn restart_failed(gateway: &ApiGateway) -> bool {
     gave_up(gateway) && reason_of(gateway) == Reason::RestartDeadlineExceeded.as_str()
 }
 
-/// Whether its start was given up before it was complete, and the pods that served were left serving.
+/// Whether a start was given up before it was complete. The pods that served were kept.
 pub fn start_is_incomplete(gateway: &ApiGateway) -> bool {
     let place = gateway.status.as_ref().and_then(Place::of_status);
     gave_up(gateway) && place == Some(Place::Started) && !restart_failed(gateway)
@@ -72,13 +75,13 @@ fn is_one_of(reasons: &[Reason], word: &str) -> bool {
     reasons.iter().any(|reason| reason.as_str() == word)
 }
 
-/// Whether something is known to be wrong by which an attempt that is under way will fail, or a change will not come through.
+/// Whether the current attempt or change will fail for a known cause.
 pub fn is_failing(gateway: &ApiGateway) -> bool {
     let reason = reason_of(gateway);
     !is(gateway, condition::READY) && Reason::ALL.iter().any(|cause| is_cause(*cause) && cause.as_str() == reason)
 }
 
-/// What is wrong with a gateway, if anything is known to be.
+/// What is wrong with a gateway, if anything is known.
 pub fn of(gateway: &ApiGateway, now: Timestamp) -> Option<Cause> {
     let Some(ready) = condition_of(gateway, condition::READY) else { return unseen(gateway, now) };
     if ready.status == "True" && ready.reason != Reason::Suspended.as_str() {
@@ -89,10 +92,12 @@ pub fn of(gateway: &ApiGateway, now: Timestamp) -> Option<Cause> {
         _ if is_one_of(&ON_ITS_WAY, &ready.reason) => None,
         Some(failure) if is_one_of(&GIVEN_UP, &ready.reason) => {
             let next = match () {
-                () if !gave_up(gateway) => "The operator tries again by itself.".to_owned(),
-                () if restart_failed(gateway) => format!("Then change the spec, or: {}", command("restart", gateway)),
-                () if start_is_incomplete(gateway) => "It goes on by itself once that is mended.".to_owned(),
-                () => format!("Then change the spec, or: {}", command("retry", gateway)),
+                () if !gave_up(gateway) => "The operator retries automatically.".to_owned(),
+                () if restart_failed(gateway) => {
+                    format!("Then change the spec, or run: {}", command("restart", gateway))
+                }
+                () if start_is_incomplete(gateway) => "It completes automatically once this is fixed.".to_owned(),
+                () => format!("Then change the spec, or run: {}", command("retry", gateway)),
             };
             Some(Cause {
                 reason: failure.reason.to_string(),
@@ -104,7 +109,7 @@ pub fn of(gateway: &ApiGateway, now: Timestamp) -> Option<Cause> {
     }
 }
 
-/// It is as asked, and nobody is served: by whose wish.
+/// The gateway is in its desired state and serves nobody. The cause says who scaled it to zero.
 fn scaled_to_zero(gateway: &ApiGateway) -> Option<Cause> {
     let available = condition_of(gateway, condition::AVAILABLE)?;
     (available.reason == Reason::ScaledToZero.as_str()).then(|| Cause {
@@ -114,7 +119,7 @@ fn scaled_to_zero(gateway: &ApiGateway) -> Option<Cause> {
     })
 }
 
-/// A command of this plugin about a gateway, to be copied.
+/// A command of this plugin for a gateway, ready to copy.
 pub fn command(verb: &str, gateway: &ApiGateway) -> String {
     format!("kubectl phasegate {verb} {} -n {}", gateway.name_or_empty(), gateway.namespace_or_empty())
 }
@@ -123,9 +128,10 @@ fn unseen(gateway: &ApiGateway, now: Timestamp) -> Option<Cause> {
     let created = gateway.metadata.creation_timestamp.as_ref()?.0;
     (now.duration_since(created) > UNSEEN).then(|| Cause {
         reason: "Unseen".to_owned(),
-        message: "no operator has looked at it since it was created".to_owned(),
+        message: "the ApiGateway has not been reconciled since its creation".to_owned(),
         hint: Some(
-            "See that the operator runs (kubectl get pods -n phasegate-system) and watches this namespace.".to_owned(),
+            "Check that the operator runs (kubectl get pods -n phasegate-system) and watches this namespace."
+                .to_owned(),
         ),
     })
 }

@@ -1,4 +1,7 @@
-//! The way to the cluster, found as kubectl finds it, and what is read there in the same way by several commands.
+//! The connection to the cluster, configured as kubectl's is, and the reads that several commands share.
+//!
+//! **Architecture invariant**: every command connects here, with the rights of its user. The client's own
+//! retries are off.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,47 +20,47 @@ use crate::failure::{self, Failure};
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Cluster")]
 pub struct ClusterArguments {
-    /// The namespace. None: that of the context
+    /// Namespace. Default: the namespace of the context
     #[arg(short, long, global = true)]
     pub namespace: Option<String>,
 
-    /// The kubeconfig. None: KUBECONFIG, or ~/.kube/config, or in a pod its service account
+    /// Path of the kubeconfig. Default: KUBECONFIG, then ~/.kube/config, then the pod's service account
     #[arg(long, global = true, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 
-    /// The context of the kubeconfig. None: the current one
+    /// Context of the kubeconfig. Default: the current context
     #[arg(long, global = true)]
     pub context: Option<String>,
 
-    /// The cluster of the kubeconfig. None: the context's
+    /// Cluster of the kubeconfig. Default: the cluster of the context
     #[arg(long, global = true)]
     pub cluster: Option<String>,
 
-    /// The user of the kubeconfig. None: the context's
+    /// User of the kubeconfig. Default: the user of the context
     #[arg(long, global = true)]
     pub user: Option<String>,
 
-    /// Ask as somebody else, who you may impersonate
+    /// User to impersonate
     #[arg(long = "as", global = true, value_name = "USER")]
     pub impersonate: Option<String>,
 }
 
-/// A cluster that can be asked.
+/// A connection to a cluster.
 #[derive(Clone)]
 pub struct Cluster {
-    /// Asks the API server.
+    /// The client for the API server.
     pub client: Client,
-    /// The namespace that was named, or the context's.
+    /// The namespace from the arguments, or the context's.
     pub namespace: String,
-    /// The API server's address, for sentences.
+    /// The API server's address, for messages.
     pub server: String,
 }
 
 impl Cluster {
-    /// Finds the way to the API server, without asking it anything.
+    /// Configures the connection without a request.
     ///
     /// # Errors
-    /// When no kubeconfig or context can be used.
+    /// No usable kubeconfig or context was found.
     pub async fn find(arguments: &ClusterArguments) -> Result<Self, Failure> {
         let options = KubeConfigOptions {
             context: arguments.context.clone(),
@@ -69,7 +72,7 @@ impl Cluster {
             .map_err(|error| failure::no_kubeconfig(&error))?;
         config.default_retry = false;
         config.connect_timeout = Some(Duration::from_secs(10));
-        // Longer than a watch is silent, so that only a connection that is dead ends by it.
+        // The timeout is longer than the silence of a healthy watch, so that it ends dead connections only.
         config.read_timeout = Some(Duration::from_secs(90));
         if arguments.impersonate.is_some() {
             config.auth_info.impersonate = arguments.impersonate.clone();
@@ -96,25 +99,25 @@ impl Cluster {
     /// Reads a gateway of the namespace.
     ///
     /// # Errors
-    /// When it does not exist or cannot be read.
+    /// The gateway does not exist or cannot be read.
     pub async fn gateway(&self, name: &str) -> Result<ApiGateway, Failure> {
         match self.api::<ApiGateway>().get_opt(name).await {
             Ok(Some(gateway)) => Ok(gateway),
             Ok(None) => Err(failure::not_found(&self.key(name))),
-            Err(error) => Err(self.refused(&format!("ApiGateway {} cannot be read", self.key(name)), &error)),
+            Err(error) => Err(self.refused(&format!("failed to read ApiGateway {}", self.key(name)), &error)),
         }
     }
 
-    /// Words a request that went wrong.
+    /// The failure for a request that was refused or not answered.
     pub fn refused(&self, what: &str, error: &kube::Error) -> Failure {
         failure::of_request(what, &self.server, error)
     }
 }
 
-/// All objects of a list, which is read page by page.
+/// All objects of a list, read page by page.
 ///
 /// # Errors
-/// When a page cannot be read.
+/// A page cannot be read.
 pub async fn listed<K>(api: &Api<K>, which: ListParams) -> kube::Result<Vec<K>>
 where
     K: Clone + DeserializeOwned + std::fmt::Debug,

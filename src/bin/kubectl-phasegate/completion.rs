@@ -1,4 +1,4 @@
-//! `completion`: scripts that let shells complete what is typed.
+//! `completion`: scripts for the completion of shells.
 
 use clap::ValueEnum;
 use clap_complete::generate;
@@ -8,11 +8,11 @@ use crate::failure::Failure;
 use crate::output;
 use crate::terminal::Shown;
 
-/// The program's own name, which kubectl finds the plugin by.
+/// The program's own name, by which kubectl finds the plugin.
 const PROGRAM: &str = "kubectl-phasegate";
 
-/// What kubectl asks when `kubectl phasegate …` is completed, in whichever shell: it prints a candidate a line, and
-/// then whether files may follow (`:0`) or not (`:4`).
+/// The script that kubectl runs to complete `kubectl phasegate …`, in every shell. It prints one candidate on
+/// each line, and then whether files may follow (`:0`) or not (`:4`).
 const KUBECTL: &str = r#"#!/usr/bin/env bash
 source <(kubectl-phasegate completion bash)
 COMP_WORDS=(kubectl-phasegate "$@")
@@ -28,11 +28,11 @@ fi
 
 /// Examples for the help.
 pub const EXAMPLES: &str = "Examples:
-  # kubectl phasegate …, in every shell that completes kubectl: a file in PATH that kubectl asks (it needs bash)
+  # for kubectl phasegate, in every shell with kubectl completion (needs bash in PATH)
   kubectl phasegate completion kubectl > ~/.local/bin/kubectl_complete-phasegate
   chmod +x ~/.local/bin/kubectl_complete-phasegate
 
-  # kubectl-phasegate …, in one shell
+  # for kubectl-phasegate, in one shell
   source <(kubectl-phasegate completion bash)
   kubectl-phasegate completion zsh > \"${fpath[1]}/_kubectl-phasegate\"
   kubectl-phasegate completion fish > ~/.config/fish/completions/kubectl-phasegate.fish";
@@ -40,7 +40,7 @@ pub const EXAMPLES: &str = "Examples:
 /// The arguments of `completion`.
 #[derive(Debug, clap::Args)]
 pub struct Completion {
-    /// For whom
+    /// The shell; kubectl completes the plugin in every shell
     shell: Shell,
 }
 
@@ -55,8 +55,8 @@ enum Shell {
     Zsh,
 }
 
-/// clap_complete calls the commands of a program with a dash in its name by two names, and then finds none of them. So the
-/// script is made for a name without one, and serves the real one.
+/// clap_complete uses two names for the commands of a program with a dash in its name, and then finds none of
+/// them. The script is therefore generated for a name without a dash and registered for the real one.
 fn for_bash(command: &mut clap::Command) -> String {
     const WITHOUT_DASH: &str = "kubectl_phasegate";
     let mut script = Vec::new();
@@ -68,7 +68,7 @@ fn for_bash(command: &mut clap::Command) -> String {
 /// Prints a script that completes `command`, the whole command line.
 ///
 /// # Errors
-/// When it cannot be written.
+/// The script cannot be written.
 pub fn run(arguments: &Completion, mut command: clap::Command) -> Result<(), Failure> {
     let mut script = Vec::new();
     match arguments.shell {

@@ -1,4 +1,4 @@
-//! What went wrong, in a sentence, what to do about it, and the exit code.
+//! Failures: a sentence that says what is wrong, advice, and the exit code.
 
 use std::process::ExitCode;
 
@@ -8,23 +8,23 @@ use phasegate::api::ObjectKey;
 
 use crate::terminal::{self, Shown};
 
-/// Anything that has no code of its own.
+/// The exit code of every failure without a code of its own.
 pub const FAILED: u8 = 1;
-/// A gateway did not start within its deadline.
+/// The exit code if a gateway did not start within its deadline.
 pub const TIMED_OUT: u8 = 2;
-/// A gateway is stopped, or asked to stop, where it was to serve.
+/// The exit code if a gateway is stopped, or asked to stop, although the command waits for it to serve.
 pub const STOPPED: u8 = 3;
-/// There is no such gateway.
+/// The exit code if the gateway does not exist.
 pub const NOT_FOUND: u8 = 4;
-/// The command's own timeout passed, as `timeout` of coreutils says it.
+/// The exit code if the command's own timeout passed, as for coreutils' `timeout`.
 pub const TOO_LATE: u8 = 124;
 
-/// Why a command did not do what it was asked.
+/// The reason why a command failed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Failure {
     /// The exit code.
     pub code: u8,
-    /// What is wrong, with the name of what it is about. Empty: nothing is to be said.
+    /// What is wrong, with the name of the object. If it is empty, nothing is printed.
     pub sentence: String,
     /// What to do about it.
     pub advice: String,
@@ -36,7 +36,7 @@ impl Failure {
         Self { code, sentence: sentence.into(), advice: advice.into() }
     }
 
-    /// Tells it on stderr.
+    /// Prints the failure on stderr.
     pub fn tell(&self) -> ExitCode {
         if !self.sentence.is_empty() {
             terminal::tell(&Shown::sentence(&format!("error: {}", self.sentence)));
@@ -48,47 +48,46 @@ impl Failure {
     }
 }
 
-/// Nobody reads on (`| head`): the command ends, and nothing is wrong.
+/// The reader of stdout is gone (`| head`): the command ends without an error.
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
             return Self::new(0, "", "");
         }
-        Self::new(FAILED, format!("the output cannot be written: {error}"), "Look at where it is sent.")
+        Self::new(FAILED, format!("failed to write the output: {error}"), "Check where the output goes.")
     }
 }
 
-/// There is no gateway of this key.
+/// The gateway of this key does not exist.
 pub fn not_found(key: &ObjectKey) -> Failure {
     Failure::new(
         NOT_FOUND,
-        format!("there is no ApiGateway {} in namespace {}", key.name, key.namespace),
-        "Look for it with kubectl phasegate get -A; another namespace is chosen with -n.",
+        format!("ApiGateway {} not found in namespace {}", key.name, key.namespace),
+        "List gateways with kubectl phasegate get -A; set the namespace with -n.",
     )
 }
 
-/// The way to the API server is not known.
+/// No kubeconfig was found.
 pub fn no_kubeconfig(error: &anyhow::Error) -> Failure {
     Failure::new(
         FAILED,
-        format!("no way to a cluster: {error:#}"),
-        "Name a kubeconfig with --kubeconfig or KUBECONFIG, and a context of it with --context; \
-         kubectl config get-contexts lists them.",
+        format!("cannot connect to a cluster: {error:#}"),
+        "Set --kubeconfig or KUBECONFIG, and --context (kubectl config get-contexts lists contexts).",
     )
 }
 
-/// A request that was refused or not answered. `what` is said first: what could not be done.
+/// A request that was refused or not answered. The sentence begins with `what`: what could not be done.
 pub fn of_request(what: &str, server: &str, error: &kube::Error) -> Failure {
     match error {
         kube::Error::Api(status) => of_status(what, status),
         kube::Error::SerdeError(error) => Failure::new(
             FAILED,
-            format!("{what}: this version of kubectl-phasegate does not understand it: {error}"),
+            format!("{what}: this version of kubectl-phasegate cannot parse it: {error}"),
             "Use the kubectl-phasegate of the operator's version.",
         ),
         kube::Error::Auth(error) => Failure::new(
             FAILED,
-            format!("{what}: the credentials of the kubeconfig cannot be had: {}", chain(error)),
+            format!("{what}: failed to load the kubeconfig's credentials: {}", chain(error)),
             "Log in again, or choose another user with --context or --user.",
         ),
         kube::Error::Service(error) => unreachable(what, server, error.as_ref()),
@@ -99,8 +98,8 @@ pub fn of_request(what: &str, server: &str, error: &kube::Error) -> Failure {
 fn unreachable(what: &str, server: &str, error: &dyn std::error::Error) -> Failure {
     Failure::new(
         FAILED,
-        format!("{what}: the API server {server} cannot be reached: {}", chain(error)),
-        "Check the network or VPN to it, or choose another cluster with --context.",
+        format!("{what}: the API server {server} is unreachable: {}", chain(error)),
+        "Check the network or VPN, or choose another cluster with --context.",
     )
 }
 
@@ -109,21 +108,21 @@ fn of_status(what: &str, status: &Status) -> Failure {
     let named = status.details.as_ref().is_some_and(|details| !details.name.is_empty());
     let (sentence, advice) = match status.code {
         401 => (
-            format!("{what}: the API server does not accept the credentials of the kubeconfig"),
+            format!("{what}: the API server rejects the kubeconfig's credentials"),
             "Log in again, or choose another user with --context or --user.".to_owned(),
         ),
         403 => (
             format!("{what}: {words}"),
-            "Ask who runs the cluster for a Role that allows it, or choose another user with --context or --user."
+            "Ask the cluster administrator for a Role that allows it, or choose another user with --context or --user."
                 .to_owned(),
         ),
         404 if !named => (
-            format!("{what}: the cluster does not know the kind"),
-            "Install the definitions (kubectl apply --server-side -f crds), or choose the cluster that has them with \
-             --context."
+            format!("{what}: the cluster has no such kind"),
+            "Install the CustomResourceDefinitions (kubectl apply --server-side -f crds), or choose another cluster \
+             with --context."
                 .to_owned(),
         ),
-        _ => (format!("{what}: {words}"), "Change what the API server names, and try again.".to_owned()),
+        _ => (format!("{what}: {words}"), "Correct the named field and try again.".to_owned()),
     };
     Failure::new(FAILED, sentence, advice)
 }
@@ -142,7 +141,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     sentence.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
-/// clap's answer to `--help` and `--version` is printed whole, its complaints as a sentence.
+/// The output of `--help` and `--version` is printed whole. An error of clap becomes one sentence.
 pub fn of_usage(error: &clap::Error) -> Failure {
     let rendered = error.to_string();
     match error.kind() {
@@ -151,13 +150,13 @@ pub fn of_usage(error: &clap::Error) -> Failure {
             Err(error) => error.into(),
         },
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-            Failure::new(FAILED, "no command was given", "kubectl phasegate --help lists them.")
+            Failure::new(FAILED, "no command given", "List commands with kubectl phasegate --help.")
         }
         _ => {
             // Usage and tips follow after an empty line.
             let complaint = rendered.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
             let words: Vec<&str> = complaint.split_whitespace().collect();
-            Failure::new(FAILED, words.join(" "), "Add --help to see what the command takes.")
+            Failure::new(FAILED, words.join(" "), "Add --help to see the command's arguments.")
         }
     }
 }

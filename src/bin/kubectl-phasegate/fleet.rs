@@ -1,22 +1,25 @@
-//! A gateway as a row of a table: all that is kept of it.
+//! A gateway as a row of a table.
+//!
+//! **Architecture invariant**: a row holds everything that `get` keeps of a gateway; the object itself is
+//! dropped.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use phasegate::api::{ApiGateway, ApiGatewayStatus, Guarded, ObjectKey, Phase, Reason, Unreadable, condition};
+use phasegate::api::{ApiGateway, ApiGatewayStatus, Guarded, ObjectKey, Phase, Reason, State, Unreadable, condition};
 use phasegate::decide::Place;
 use serde::Serialize;
 
 use crate::cause::{self, Cause};
-use crate::output::{Piece, Tone, piece, plain};
+use crate::output::{Piece, Style, piece, plain};
 use crate::times;
 
-/// How long after its deadline a start that nobody ended is called stuck.
+/// How long after its deadline an unfinished start counts as stuck.
 const GRACE: SignedDuration = SignedDuration::from_secs(30);
-/// How long a start may take where the spec does not say, at the most that is likely: the operator's default is not
-/// known here, and a gateway must not be called stuck that is not.
+/// The longest likely start deadline if the spec has none. The operator's default is unknown here, and a
+/// gateway must not be reported as stuck too early.
 const LONGEST_DEFAULT: SignedDuration = SignedDuration::from_mins(30);
 
-/// What `get` shows of a gateway, and `get -o json` prints in `items`.
+/// A row of `get`, and an entry of `items` in `get -o json`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Row {
@@ -24,34 +27,34 @@ pub struct Row {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// What the user asks (`spec.state`).
+    /// The desired state (`spec.state`).
     pub asked: String,
-    /// What the operator holds it to.
+    /// The operator's state for the gateway (`status.state`).
     pub state: String,
-    /// What the operator is doing.
+    /// The phase (`status.phase`).
     pub phase: String,
-    /// Whether what is observed matches what is asked.
+    /// Whether the observed state matches the desired one.
     pub ready: bool,
-    /// Why it is, or is not, ready, in one word.
+    /// The reason of the condition Ready.
     pub reason: String,
-    /// What is wrong, if anything is known to be.
+    /// The known failure, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
-    /// Whether nothing moves until somebody acts.
+    /// Whether nothing changes until a user acts.
     pub stuck: bool,
-    /// Whether a cause is known by which it is going to fail.
+    /// Whether the attempt will fail for a known cause.
     pub failing: bool,
     /// The number of the current or last attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<i64>,
-    /// The host that is asked for.
+    /// The host in the spec.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// The image that is asked for.
+    /// The image in the spec.
     pub image: String,
     /// Ready pods, as of the last transition.
     pub ready_replicas: i32,
-    /// Pods, as of the last transition.
+    /// Pods that the gateway should have: those of the spec, and those that are left while it is stopped.
     pub replicas: i32,
     /// Active environments.
     pub active_environments: i32,
@@ -60,29 +63,29 @@ pub struct Row {
     /// When it was created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<Timestamp>,
-    /// When the current start should have ended.
+    /// When the current start was due to end.
     #[serde(skip)]
     due: Option<Timestamp>,
 }
 
 /// The titles of the columns.
 pub const TITLES: [&str; 8] = ["NAME", "STATE", "PHASE", "READY", "REASON", "ATTEMPT", "HOST", "AGE"];
-/// The titles of those that `-o wide` adds.
+/// The titles of the columns that `-o wide` adds.
 pub const WIDE_TITLES: [&str; 3] = ["REPLICAS", "ENVIRONMENTS", "IMAGE"];
-/// The title of the one that `-o wide` and `--stuck` add.
+/// The title of the column that `-o wide` and `--stuck` add.
 pub const CAUSE_TITLE: &str = "CAUSE";
 
-/// Which columns are shown beside those of every table.
+/// The optional columns of a table.
 #[derive(Clone, Copy, Debug)]
 pub struct Columns {
-    /// Those of `-o wide`.
+    /// The columns of `-o wide`.
     pub wide: bool,
-    /// What is wrong.
+    /// The column with the cause.
     pub cause: bool,
 }
 
 impl Row {
-    /// What is kept of a gateway.
+    /// The row of a gateway.
     pub fn of(gateway: &Guarded<ApiGateway>, now: Timestamp) -> Self {
         match &gateway.0 {
             Ok(gateway) => Self::readable(gateway, now),
@@ -140,7 +143,7 @@ impl Row {
             host: gateway.spec.host.clone(),
             image: gateway.spec.image.clone(),
             ready_replicas: status.and_then(|status| status.ready_replicas).unwrap_or_default(),
-            replicas: status.and_then(|status| status.replicas).unwrap_or_default(),
+            replicas: replicas(gateway),
             active_environments: environments.map_or(0, |count| count.active),
             environments: environments.map_or(0, |count| count.total),
             created: gateway.metadata.creation_timestamp.as_ref().map(|at| at.0),
@@ -150,7 +153,7 @@ impl Row {
         row
     }
 
-    /// What time alone changes.
+    /// Updates the values that depend on the current time.
     pub fn tick(&mut self, now: Timestamp) {
         self.stuck = !self.ready && (self.stuck || self.due.is_some_and(|due| due < now));
     }
@@ -158,14 +161,14 @@ impl Row {
     /// The columns, without the namespace.
     pub fn cells(&self, columns: Columns, now: Timestamp) -> Vec<Piece> {
         let dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
-        let tone = self.tone();
+        let style = self.style();
         let age = self.created.map_or_else(|| "-".to_owned(), |at| times::age(times::since(at, now)));
         let mut cells = vec![
             plain(&self.name),
             plain(dash(&self.state)),
-            piece(dash(&self.phase), tone),
-            piece(if self.ready { "True" } else { "False" }, tone),
-            piece(dash(&self.reason), tone),
+            piece(dash(&self.phase), style),
+            piece(if self.ready { "True" } else { "False" }, style),
+            piece(dash(&self.reason), style),
             plain(self.attempt.map_or_else(|| "-".to_owned(), |number| number.to_string())),
             plain(dash(self.host.as_deref().unwrap_or_default())),
             plain(age),
@@ -183,7 +186,7 @@ impl Row {
         cells
     }
 
-    /// What is wrong, in a sentence; its word goes before it where the column REASON has another.
+    /// What is wrong, as a sentence. Its reason precedes it if the column REASON shows another one.
     fn why(&self) -> String {
         match &self.cause {
             None => "-".to_owned(),
@@ -192,27 +195,34 @@ impl Row {
         }
     }
 
-    /// Whether somebody has to do something about it: nothing moves, or it is going to fail.
+    /// Whether a user has to act: the gateway is stuck, or its attempt will fail.
     pub fn needs_somebody(&self) -> bool {
         self.stuck || self.failing
     }
 
-    fn tone(&self) -> Tone {
+    fn style(&self) -> Style {
         match (self.ready, self.stuck, self.cause.is_some()) {
-            (true, _, _) => Tone::Good,
-            (false, true, _) | (false, _, true) => Tone::Bad,
-            (false, false, false) => Tone::Busy,
+            (true, _, _) => Style::Good,
+            (false, true, _) | (false, _, true) => Style::Bad,
+            (false, false, false) => Style::Busy,
         }
     }
 
-    /// What is looked at first where not all have room: trouble, then what moves.
+    /// The order if not all rows fit: rows in trouble come first, then rows in transition.
     pub fn urgency(&self) -> u8 {
-        match self.tone() {
-            Tone::Bad => 0,
-            Tone::Busy => 1,
+        match self.style() {
+            Style::Bad => 0,
+            Style::Busy => 1,
             _ => 2,
         }
     }
+}
+
+fn replicas(gateway: &ApiGateway) -> i32 {
+    let status = gateway.status.as_ref();
+    let left = status.and_then(|status| status.replicas).unwrap_or_default();
+    let is_stopped = status.and_then(|status| status.state) == Some(State::Stopped);
+    gateway.spec.replicas.filter(|_| !is_stopped).unwrap_or(left)
 }
 
 fn phase(gateway: &ApiGateway) -> String {
@@ -223,7 +233,7 @@ fn phase(gateway: &ApiGateway) -> String {
     phase.map(ToString::to_string).unwrap_or_default()
 }
 
-/// When somebody should have done something: looked at a new gateway, or ended a start whose clock runs.
+/// When somebody should have acted: the operator on a new gateway, or on a start whose clock runs.
 fn due(gateway: &ApiGateway) -> Option<Timestamp> {
     if cause::condition_of(gateway, condition::READY).is_none() {
         let created = gateway.metadata.creation_timestamp.as_ref()?.0;
@@ -238,7 +248,7 @@ fn due(gateway: &ApiGateway) -> Option<Timestamp> {
     attempt.started_at.0.checked_add(limit).ok()?.checked_add(held).ok()?.checked_add(GRACE).ok()
 }
 
-/// How many there are, in words.
+/// The number of rows, in words.
 pub fn summary<'a>(rows: impl IntoIterator<Item = &'a Row>) -> String {
     let (mut all, mut ready, mut stuck) = (0_usize, 0, 0);
     for row in rows {
@@ -246,7 +256,7 @@ pub fn summary<'a>(rows: impl IntoIterator<Item = &'a Row>) -> String {
         ready += usize::from(row.ready);
         stuck += usize::from(row.stuck);
     }
-    format!("{all} gateways: {ready} ready, {} on their way, {stuck} stuck", all - ready - stuck)
+    format!("{all} gateways: {ready} ready, {} in progress, {stuck} stuck", all - ready - stuck)
 }
 
 #[cfg(test)]
@@ -340,6 +350,6 @@ mod tests {
     #[test]
     fn a_fleet_is_counted_in_three_groups() {
         let rows = [samples::started(), samples::starting(), samples::failing(), samples::timed_out()].map(row);
-        assert_eq!(summary(&rows), "4 gateways: 1 ready, 2 on their way, 1 stuck");
+        assert_eq!(summary(&rows), "4 gateways: 1 ready, 2 in progress, 1 stuck");
     }
 }

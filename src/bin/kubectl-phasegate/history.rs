@@ -1,4 +1,6 @@
-//! `history`: every transition that the gateway remembers.
+//! `history`: the transitions in the status of a gateway.
+//!
+//! **Architecture invariant**: the durations follow from the recorded transitions and the current time alone.
 
 use k8s_openapi::jiff::Timestamp;
 use phasegate::api::{ApiGateway, Phase, State, Transition};
@@ -7,7 +9,7 @@ use serde::Serialize;
 
 use crate::cluster::{Cluster, ClusterArguments};
 use crate::failure::Failure;
-use crate::output::{self, Data, Line, Tone, piece, plain};
+use crate::output::{self, Data, Line, Style, piece, plain};
 use crate::selection;
 use crate::times;
 
@@ -19,22 +21,22 @@ pub const EXAMPLES: &str = "Examples:
 /// The arguments of `history`.
 #[derive(Debug, clap::Args)]
 pub struct History {
-    /// The gateway
+    /// Name of the gateway
     #[arg(value_parser = selection::name)]
     name: String,
 
-    /// Print it for a program
+    /// Output format
     #[arg(short, long)]
     output: Option<Data>,
 }
 
-/// What `-o json` prints.
+/// The output of `-o json`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Told {
+pub struct HistoryOutput {
     namespace: String,
     name: String,
-    /// Oldest first; the API keeps the last 20.
+    /// Oldest first. The status keeps the last 20.
     transitions: Vec<Step>,
 }
 
@@ -42,25 +44,25 @@ pub struct Told {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Step {
-    /// Its place among all transitions that there ever were, from 1.
+    /// Its number among all transitions of the gateway, from 1.
     pub number: i64,
     /// When it began.
     pub at: Timestamp,
     /// The phase.
     pub phase: Phase,
-    /// What the operator held the gateway to.
+    /// The operator's state for the gateway (`status.state`).
     pub state: State,
-    /// Why, in one word.
+    /// The reason, in one word.
     pub reason: String,
-    /// Why, in a sentence.
+    /// The reason, as a sentence.
     pub message: String,
-    /// How long it lasted; for the last one, until now.
+    /// How long it lasted, in seconds. The last one lasts until now.
     pub seconds: i64,
-    /// Whether the gateway is still in it.
+    /// Whether the gateway is still in this phase.
     pub current: bool,
 }
 
-/// The phases that a gateway remembers, oldest first.
+/// The recorded phases of a gateway, oldest first.
 pub fn steps(gateway: &ApiGateway, now: Timestamp) -> Vec<Step> {
     let Some(status) = &gateway.status else { return Vec::new() };
     let count = i64::try_from(status.history.len()).unwrap_or_default();
@@ -84,18 +86,18 @@ fn whole_seconds(at: Timestamp, now: Timestamp) -> i64 {
 }
 
 impl Step {
-    /// Where the gateway was; `None` in a phase of another version.
+    /// The place in the state diagram. `None` for a phase of another version.
     pub fn place(&self) -> Option<Place> {
         Place::of(Some(&self.phase), Some(self.state))
     }
 
-    /// How that was.
-    pub fn tone(&self) -> Tone {
+    /// The style of the phase.
+    pub fn style(&self) -> Style {
         match self.place() {
-            Some(Place::Started) if self.state == State::Running => Tone::Good,
-            Some(Place::Started | Place::TimedOut) => Tone::Bad,
-            Some(Place::Stopped) => Tone::Plain,
-            _ => Tone::Busy,
+            Some(Place::Started) if self.state == State::Running => Style::Good,
+            Some(Place::Started | Place::TimedOut) => Style::Bad,
+            Some(Place::Stopped) => Style::Plain,
+            _ => Style::Busy,
         }
     }
 }
@@ -109,11 +111,11 @@ pub fn lines(steps: &[Step], now: Timestamp) -> Vec<Line> {
             vec![
                 plain(step.number.to_string()),
                 plain(times::age(times::since(step.at, now))),
-                piece(step.phase.as_str(), step.tone()),
+                piece(step.phase.as_str(), step.style()),
                 plain(step.state.to_string()),
                 plain(if step.current { format!("{lasted} so far") } else { lasted }),
                 plain(&step.reason),
-                piece(&step.message, Tone::Faint),
+                piece(&step.message, Style::Faint),
             ]
         })
         .collect();
@@ -123,7 +125,7 @@ pub fn lines(steps: &[Step], now: Timestamp) -> Vec<Line> {
 /// Reads and prints.
 ///
 /// # Errors
-/// When the gateway cannot be read.
+/// The gateway cannot be read.
 pub async fn run(arguments: &History, cluster: &ClusterArguments) -> Result<(), Failure> {
     let cluster = Cluster::find(cluster).await?;
     let gateway = cluster.gateway(&arguments.name).await?;
@@ -132,8 +134,8 @@ pub async fn run(arguments: &History, cluster: &ClusterArguments) -> Result<(), 
     match arguments.output {
         Some(data) => {
             let (namespace, name) = (cluster.namespace, arguments.name.clone());
-            output::print(&data.text(&Told { namespace, name, transitions })?)
+            output::print(&data.text(&HistoryOutput { namespace, name, transitions })?)
         }
-        None => output::print(&output::text(&lines(&transitions, now), output::colours())),
+        None => output::print(&output::for_stdout(&lines(&transitions, now))),
     }
 }

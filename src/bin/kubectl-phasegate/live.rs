@@ -1,4 +1,7 @@
-//! Follows gateways by a watch, over outages of the API server.
+//! Follows gateways by a watch that survives outages of the API server.
+//!
+//! **Architecture invariant**: after the first list, no failure ends the watch. Each one becomes
+//! [`LiveEvent::Away`], followed by [`LiveEvent::Back`].
 
 use std::collections::BTreeSet;
 use std::future::pending;
@@ -16,49 +19,49 @@ use phasegate::cluster::backoff::WatchBackoff;
 use crate::cluster::Cluster;
 use crate::failure::{self, Failure};
 
-/// After how long without any event a watch is begun anew. A connection that is silently dead is noticed a little later.
+/// The server-side timeout of a watch without events. A dead connection is noticed a little later.
 const WATCH_SECONDS: u32 = 60;
 
-/// What a watch told.
-pub enum News {
-    /// A gateway as it is now.
+/// An event of the watch.
+pub enum LiveEvent {
+    /// A gateway's current state.
     Is(Box<Guarded<ApiGateway>>),
-    /// A gateway is gone.
+    /// A gateway was deleted.
     Gone(ObjectKey),
-    /// All that there are were told.
+    /// The list is complete.
     Listed,
-    /// The API server does not answer, in what words; it is asked again and again.
+    /// The API server does not answer, with the error. The request is repeated.
     Away(String),
-    /// It answers again, after so long.
+    /// The API server answers again, after this outage.
     Back(Duration),
 }
 
-type Told = watcher::Result<Event<Guarded<ApiGateway>>>;
+type WatchResult = watcher::Result<Event<Guarded<ApiGateway>>>;
 
-/// A watch that goes on whatever becomes of the API server.
+/// A watch that continues through outages of the API server.
 pub struct Live {
-    events: Pin<Box<dyn Stream<Item = Told>>>,
+    events: Pin<Box<dyn Stream<Item = WatchResult>>>,
     backoff: WatchBackoff,
     client: Client,
     server: String,
-    /// Those that were told last.
+    /// The gateways of the last list.
     known: BTreeSet<ObjectKey>,
-    /// Those of the list that is being told.
+    /// The gateways of the list in progress.
     listing: BTreeSet<ObjectKey>,
-    /// Whether there was a whole list.
+    /// Whether a whole list was received.
     listed: bool,
-    /// What was learned in one go, and not told yet.
-    news: Vec<News>,
+    /// Events that were received together and are not yet returned.
+    news: Vec<LiveEvent>,
     trouble: Option<Trouble>,
 }
 
-/// Since when nothing is heard.
+/// An outage, since its beginning.
 struct Trouble {
     since: Instant,
     /// When the watch is polled again.
     until: Instant,
-    /// Ends when the API server answers. One broken connection is no news; after a second failure it is told and the
-    /// server is asked, since a watch may be silent for long after it was begun anew.
+    /// Resolves when the API server answers. One broken connection is not reported. After a second failure the
+    /// outage is reported and the server is polled, because a new watch may be silent for a long time.
     answer: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
@@ -82,7 +85,7 @@ async fn answers(client: Client) {
 }
 
 impl Live {
-    /// Follows the gateways of `api` that `config` asks for.
+    /// Follows the gateways of `api` that `config` selects.
     pub fn follow(cluster: &Cluster, api: Api<Guarded<ApiGateway>>, config: watcher::Config) -> Self {
         Self {
             events: Box::pin(watcher(api, config.timeout(WATCH_SECONDS).page_size(PAGE))),
@@ -97,12 +100,12 @@ impl Live {
         }
     }
 
-    /// The next piece of news. Nothing is lost when the future is dropped.
+    /// The next event. This method is cancel-safe.
     ///
     /// # Errors
-    /// When the first list cannot be had. Later every failure is an outage: an API server that comes back may for a
-    /// moment not know its users or its definitions.
-    pub async fn next(&mut self) -> Result<News, Failure> {
+    /// The first list fails. Later failures are outages: an API server that restarts may briefly not know its
+    /// users or its definitions.
+    pub async fn next(&mut self) -> Result<LiveEvent, Failure> {
         loop {
             if let Some(news) = self.news.pop() {
                 return Ok(news);
@@ -119,7 +122,7 @@ impl Live {
                 event = event => match event {
                     Some(Ok(event)) => self.heard(event),
                     Some(Err(error)) => self.failed(&error)?,
-                    None => return Err(Failure::new(failure::FAILED, "the watch ended", "Start the command again.")),
+                    None => return Err(Failure::new(failure::FAILED, "the watch ended", "Run the command again.")),
                 },
                 () = Trouble::is_over(trouble.as_mut()) => self.answered(),
             }
@@ -128,30 +131,30 @@ impl Live {
 
     fn heard(&mut self, event: Event<Guarded<ApiGateway>>) {
         match event {
-            // It is yielded before anything was asked.
+            // The watcher yields it before its first request.
             Event::Init => {
                 self.listing.clear();
                 return;
             }
             Event::InitApply(gateway) => {
                 self.listing.insert(ObjectKey::of(&gateway));
-                self.news.push(News::Is(Box::new(gateway)));
+                self.news.push(LiveEvent::Is(Box::new(gateway)));
             }
             Event::InitDone => {
                 let listed = std::mem::take(&mut self.listing);
-                self.news.push(News::Listed);
-                self.news.extend(self.known.difference(&listed).cloned().map(News::Gone));
+                self.news.push(LiveEvent::Listed);
+                self.news.extend(self.known.difference(&listed).cloned().map(LiveEvent::Gone));
                 self.known = listed;
                 self.listed = true;
             }
             Event::Apply(gateway) => {
                 self.known.insert(ObjectKey::of(&gateway));
-                self.news.push(News::Is(Box::new(gateway)));
+                self.news.push(LiveEvent::Is(Box::new(gateway)));
             }
             Event::Delete(gateway) => {
                 let key = ObjectKey::of(&gateway);
                 self.known.remove(&key);
-                self.news.push(News::Gone(key));
+                self.news.push(LiveEvent::Gone(key));
             }
         }
         self.answered();
@@ -160,8 +163,8 @@ impl Live {
     fn answered(&mut self) {
         self.backoff.reset();
         if let Some(Trouble { since, answer: Some(_), .. }) = self.trouble.take() {
-            // Taken from the end, so told first.
-            self.news.push(News::Back(since.elapsed()));
+            // The vector is read from its end, so that this event comes first.
+            self.news.push(LiveEvent::Back(since.elapsed()));
         }
     }
 
@@ -170,13 +173,13 @@ impl Live {
             watcher::Error::InitialListFailed(error)
             | watcher::Error::WatchStartFailed(error)
             | watcher::Error::WatchFailed(error) => {
-                failure::of_request("the ApiGateways cannot be watched", &self.server, error)
+                failure::of_request("failed to watch ApiGateways", &self.server, error)
             }
             watcher::Error::WatchError(status) => {
                 let error = kube::Error::Api(status.clone());
-                failure::of_request("the ApiGateways cannot be watched", &self.server, &error)
+                failure::of_request("failed to watch ApiGateways", &self.server, &error)
             }
-            error => Failure::new(failure::FAILED, error.to_string(), "Start the command again."),
+            error => Failure::new(failure::FAILED, error.to_string(), "Run the command again."),
         };
         if !self.listed {
             return Err(failure);
@@ -189,7 +192,7 @@ impl Live {
                 trouble.until = until;
                 if trouble.answer.is_none() {
                     trouble.answer = Some(Box::pin(answers(self.client.clone())));
-                    self.news.push(News::Away(failure.sentence));
+                    self.news.push(LiveEvent::Away(failure.sentence));
                 }
             }
         }

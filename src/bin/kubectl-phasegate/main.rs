@@ -1,36 +1,39 @@
-//! `kubectl phasegate`: what a user of gateways asks and tells every day.
+//! `kubectl phasegate`: the everyday commands for users of gateways.
 //!
-//! Each command has a file or folder of its own. What decides and words are functions of plain data and a
-//! moment; what reads, writes and prints comes after them.
+//! Each command has a file or folder of its own. Functions of plain data and a moment decide and word the
+//! output; the code that reads, writes and prints comes after them.
 //!
-//! May import the core, and of the operator's crate the way to the API server (`phasegate::cluster`). A module
-//! imports only its own group below and those before it, and no two import each other. Invariant: the API server sees
-//! a user like any other, and nothing is diagnosed here that a status or a child does not say.
+//! The plugin may import the core, and of the operator's crate the connection to the API server
+//! (`phasegate::cluster`). A module imports only its own group below and the groups before it, and no two
+//! modules import each other.
+//!
+//! **Architecture invariant**: the plugin has no access beyond the user's own, and diagnoses nothing that no
+//! status or child says.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
-// What is printed is printed in `terminal`.
+// All output goes through `terminal`.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
-// What is said, and how.
+// Output and its wording.
 mod failure;
+mod live_display;
 mod output;
 mod progress;
-mod screen;
 mod terminal;
 mod times;
 
-// What the API server is asked.
+// Requests to the API server.
 mod cluster;
 mod live;
 mod selection;
 
-// What a gateway says of itself.
+// The status of a gateway.
 mod cause;
 mod fleet;
 #[cfg(test)]
 mod samples;
 
-// What files say.
+// The contents of files.
 mod offline;
 
 // The commands.
@@ -44,7 +47,7 @@ mod status;
 mod validate;
 mod wait;
 
-// All of them, as one command line.
+// The command line with all of them.
 mod arguments;
 
 use std::process::ExitCode;
@@ -57,6 +60,7 @@ use failure::Failure;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
+    terminal::report_panics();
     let outcome = match Arguments::try_parse() {
         Ok(arguments) => carry_out(arguments).await,
         Err(error) => Err(failure::of_usage(&error)),
@@ -74,10 +78,10 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
         Command::Get(arguments) => get::run(&arguments, &cluster).await,
         Command::Wait(arguments) => wait::run(&arguments, &cluster).await,
         Command::History(arguments) => history::run(&arguments, &cluster).await,
-        Command::Start(arguments) => change::wave(Verb::Start, &arguments, &cluster).await,
-        Command::Stop(arguments) => change::wave(Verb::Stop, &arguments, &cluster).await,
-        Command::Restart(arguments) => change::wave(Verb::Restart, &arguments, &cluster).await,
-        Command::Retry(arguments) => change::wave(Verb::Retry, &arguments, &cluster).await,
+        Command::Start(arguments) => change::batch(Verb::Start, &arguments, &cluster).await,
+        Command::Stop(arguments) => change::batch(Verb::Stop, &arguments, &cluster).await,
+        Command::Restart(arguments) => change::batch(Verb::Restart, &arguments, &cluster).await,
+        Command::Retry(arguments) => change::batch(Verb::Retry, &arguments, &cluster).await,
         Command::Suspend(arguments) => change::at_once(Verb::Suspend, &arguments, &cluster).await,
         Command::Resume(arguments) => change::at_once(Verb::Resume, &arguments, &cluster).await,
         Command::Render(arguments) => render::run(&arguments, &cluster),

@@ -1,4 +1,6 @@
-//! One line on stderr that says what is waited for, on a terminal only.
+//! One line on stderr that says what the command waits for, on a terminal only.
+//!
+//! **Architecture invariant**: nothing is written unless stderr is a terminal.
 
 use std::cell::Cell;
 use std::io::{IsTerminal, stderr};
@@ -6,7 +8,7 @@ use std::io::{IsTerminal, stderr};
 use crate::output::{Line, plain};
 use crate::terminal::{self, Shown};
 
-/// The line, which goes when this is dropped.
+/// The progress line. It disappears when this value is dropped.
 pub struct Progress {
     on: bool,
     turn: Cell<usize>,
@@ -15,12 +17,12 @@ pub struct Progress {
 impl Progress {
     const WHEEL: [char; 4] = ['|', '/', '-', '\\'];
 
-    /// A line where stderr is a terminal.
+    /// A progress line, if stderr is a terminal.
     pub fn new() -> Self {
         Self { on: stderr().is_terminal(), turn: Cell::new(0) }
     }
 
-    /// Shows what is waited for.
+    /// Shows what the command waits for.
     pub fn show(&self, words: &str) {
         if self.on {
             self.turn.set((self.turn.get() + 1) % Self::WHEEL.len());
@@ -30,7 +32,7 @@ impl Progress {
         }
     }
 
-    /// Takes the line away, before something else is printed.
+    /// Erases the line before other output.
     pub fn clear(&self) {
         if self.on {
             terminal::tell(&Shown::sequence("\r\u{1b}[2K".to_owned()));

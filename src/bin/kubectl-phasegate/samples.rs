@@ -1,17 +1,17 @@
-//! Gateways in the states that the tests ask about, at one moment.
+//! Sample gateways for the tests, in each state that matters, at one moment.
 
 use k8s_openapi::jiff::Timestamp;
 use phasegate::api::ApiGateway;
 use phasegate::decide::requests;
 use serde_json::{Value, json};
 
-/// 2026-01-01T10:01:00Z, a minute after the gateways began to start.
+/// 2026-01-01T10:01:00Z, one minute after the gateways began to start.
 pub const NOW: Timestamp = Timestamp::constant(1_767_261_660, 0);
 
 const BEGAN: &str = "2026-01-01T10:00:00.000000Z";
 const CAUSE: &str = "pod shop-1: image \"acme/gateway:1\" cannot be pulled";
 
-/// A gateway whose status, if it has one, is of its spec as it is.
+/// A gateway. Its status, if any, belongs to its current spec.
 pub fn shop(spec: Value, status: Value) -> ApiGateway {
     let mut all = json!({ "image": "acme/gateway:1", "startDeadline": "3m" });
     all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
@@ -37,7 +37,7 @@ pub fn shop(spec: Value, status: Value) -> ApiGateway {
     gateway
 }
 
-/// The conditions Ready, Available and Stalled, each with its status and reason, and a message of the first.
+/// The conditions Ready, Available and Stalled, each with its status and reason, and the message of the first.
 fn conditions(ready: (&str, &str), available: &str, stalled: (&str, &str), message: &str) -> Value {
     let condition = |type_: &str, status: &str, reason: &str, message: &str| {
         let since = "2026-01-01T10:00:00Z";
@@ -64,12 +64,12 @@ fn failure(reason: &str) -> Value {
     json!({ "reason": reason, "message": CAUSE, "hint": hint, "at": "2026-01-01T10:00:40.000000Z", "attempt": 1 })
 }
 
-/// On its way, and nothing is known to be wrong.
+/// A start in progress without a known failure.
 pub fn starting() -> ApiGateway {
-    shop(json!({}), under_way(("False", "Starting"), "attempt 1 is on its way; it may take 3m"))
+    shop(json!({}), under_way(("False", "Starting"), "attempt 1 is in progress; its deadline is 3m"))
 }
 
-/// On its way, and the image cannot be pulled.
+/// A start in progress whose image cannot be pulled.
 pub fn failing() -> ApiGateway {
     shop(json!({}), under_way(("False", "ImagePullFailed"), &format!("{CAUSE}. Check spec.image.")))
 }
@@ -85,7 +85,7 @@ fn under_way(ready: (&str, &str), message: &str) -> Value {
     })
 }
 
-/// It serves.
+/// A gateway that serves.
 pub fn started() -> ApiGateway {
     shop(
         json!({}),
@@ -94,7 +94,7 @@ pub fn started() -> ApiGateway {
             "state": "Running",
             "transitions": 2,
             "attempt": attempt(),
-            "conditions": conditions(("True", "Started"), "True", ("False", "Started"), "the gateway is as asked"),
+            "conditions": conditions(("True", "Started"), "True", ("False", "Started"), "the gateway matches its spec"),
             "history": [
                 step(0, "Starting", "Running", "StartRequested", 0),
                 step(12, "Started", "Running", "Started", 12),
@@ -103,7 +103,7 @@ pub fn started() -> ApiGateway {
     )
 }
 
-/// It is as asked, with no pod.
+/// A gateway in its desired state, with no pod.
 pub fn scaled_to_zero() -> ApiGateway {
     let mut gateway = started();
     let conditions = &mut gateway.status.as_mut().unwrap().conditions;
@@ -114,7 +114,7 @@ pub fn scaled_to_zero() -> ApiGateway {
     gateway
 }
 
-/// It serves while its pods are replaced.
+/// A gateway that serves while its pods are replaced.
 pub fn restarting() -> ApiGateway {
     shop(
         json!({}),
@@ -127,17 +127,17 @@ pub fn restarting() -> ApiGateway {
     )
 }
 
-/// It serves with its old pods.
+/// A gateway that serves with its old pods.
 pub fn restart_failed() -> ApiGateway {
     serves_on("RestartDeadlineExceeded")
 }
 
-/// It serves with some of its pods.
+/// A gateway that serves with some of its pods.
 pub fn start_incomplete() -> ApiGateway {
     serves_on("StartDeadlineExceeded")
 }
 
-/// Its attempt was given up, and what serves was left serving.
+/// A gateway whose attempt was given up and whose serving pods were kept.
 fn serves_on(reason: &str) -> ApiGateway {
     shop(
         json!({}),
@@ -172,29 +172,29 @@ fn given_up(phase: &str, stalled: &str) -> ApiGateway {
     )
 }
 
-/// Its deadline has passed, and what was created is gone.
+/// A gateway whose deadline has passed and whose children are removed.
 pub fn timed_out() -> ApiGateway {
     given_up("Stopped", "True")
 }
 
-/// Its deadline has passed, and what was created is being removed.
+/// A gateway whose deadline has passed and whose children are being removed.
 pub fn stopping_after_a_timeout() -> ApiGateway {
     given_up("Stopping", "True")
 }
 
-/// Its deadline has passed, and the operator will try again by itself.
+/// A gateway whose deadline has passed and which the operator will retry.
 pub fn retry_scheduled() -> ApiGateway {
     given_up("Stopped", "False")
 }
 
-/// Stopped, as asked.
+/// A gateway that was stopped as requested.
 pub fn stopped() -> ApiGateway {
     shop(
         json!({ "state": "Stopped" }),
         json!({
             "phase": "Stopped",
             "state": "Stopped",
-            "conditions": conditions(("True", "Stopped"), "False", ("False", "Stopped"), "stopped, as asked"),
+            "conditions": conditions(("True", "Stopped"), "False", ("False", "Stopped"), "stopped as requested"),
         }),
     )
 }

@@ -1,4 +1,4 @@
-//! Which gateways a command is about.
+//! The gateways that a command applies to.
 
 use std::collections::BTreeSet;
 
@@ -14,37 +14,38 @@ use crate::failure::{self, FAILED, Failure, NOT_FOUND};
 /// Names, labels and namespaces.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Selection {
-    /// The gateways
+    /// Names of gateways
     #[arg(value_name = "NAME", value_parser = name)]
     pub names: Vec<String>,
 
-    /// Those with these labels (`tier=test`, `shard!=a`, `owner`, separated by commas)
+    /// Label selector (`tier=test`, `shard!=a`, `owner`, comma-separated)
     #[arg(short = 'l', long, conflicts_with = "names", value_name = "LABELS")]
     pub selector: Option<String>,
 
-    /// In all namespaces
+    /// All namespaces
     #[arg(short = 'A', long, conflicts_with = "names")]
     pub all_namespaces: bool,
 }
 
 impl Selection {
-    /// Whether a gateway is meant, which has the labels and is in the namespace.
+    /// Whether the arguments select the gateway of this name, among those that the labels and the namespace
+    /// select.
     pub fn names(&self, name: &str) -> bool {
         self.names.is_empty() || self.names.iter().any(|named| named == name)
     }
 
-    /// Where the gateways are, in words.
+    /// The namespace or namespaces, in words.
     pub fn place(&self, cluster: &Cluster) -> String {
         if self.all_namespaces { "any namespace".to_owned() } else { format!("namespace {}", cluster.namespace) }
     }
 
-    /// The gateways of the namespace or of all.
+    /// The gateways of the namespace or of all namespaces.
     pub fn api(&self, cluster: &Cluster) -> Api<Guarded<ApiGateway>> {
         let client = cluster.client.clone();
         if self.all_namespaces { Api::all(client) } else { Api::namespaced(client, &cluster.namespace) }
     }
 
-    /// What a watch has to ask for.
+    /// The configuration of a watch for them.
     pub fn watch(&self) -> watcher::Config {
         watcher::Config { label_selector: self.selector.clone(), field_selector: self.field(), ..Default::default() }
     }
@@ -56,16 +57,16 @@ impl Selection {
         }
     }
 
-    /// Reads them, by namespace and name, and says which of those that were named are not there. One that cannot be
-    /// read hides no other.
+    /// Reads them, ordered by namespace and name, and reports the named ones that do not exist. A gateway that
+    /// cannot be read does not hide the others.
     ///
     /// # Errors
-    /// When they cannot be listed.
+    /// The gateways cannot be listed.
     pub async fn read(&self, cluster: &Cluster) -> Result<(Vec<Guarded<ApiGateway>>, Vec<Failure>), Failure> {
         let list =
             ListParams { label_selector: self.selector.clone(), field_selector: self.field(), ..Default::default() };
         let listed = listed(&self.api(cluster), list).await;
-        let what = format!("the ApiGateways of {} cannot be listed", self.place(cluster));
+        let what = format!("failed to list the ApiGateways of {}", self.place(cluster));
         let mut found = listed.map_err(|error| cluster.refused(&what, &error))?;
         found.retain(|gateway| self.names(&ObjectKey::of(gateway).name));
         found.sort_by_cached_key(ObjectKey::of);
@@ -76,34 +77,34 @@ impl Selection {
     }
 }
 
-/// The name of a gateway, alone or after its kind as `-o name` prints it and kubectl takes it.
+/// The name of a gateway, alone or after its kind, as `-o name` prints it and kubectl accepts it.
 ///
 /// # Errors
-/// When another kind is named.
+/// The text names another kind.
 pub fn name(text: &str) -> Result<String, String> {
     const KINDS: [&str; 5] =
         ["agw", "apigateway", "apigateways", "apigateway.phasegate.dev", "apigateways.phasegate.dev"];
     match text.split_once('/') {
         None => Ok(text.to_owned()),
         Some((kind, name)) if KINDS.contains(&kind) => Ok(name.to_owned()),
-        Some((kind, _)) => Err(format!("{kind:?} is not the kind ApiGateway, the only one that is meant here")),
+        Some((kind, _)) => Err(format!("{kind:?} is not an ApiGateway; only ApiGateways are supported")),
     }
 }
 
-/// A gateway cannot be read by this version.
+/// The failure for a gateway that this version cannot read.
 pub fn unreadable(key: &ObjectKey, error: &Unreadable) -> Failure {
     Failure::new(
         FAILED,
-        format!("ApiGateway {key} was written by another version: {}", error.error),
+        format!("ApiGateway {key} has a format of another version: {}", error.error),
         "Use the kubectl-phasegate of the operator's version.",
     )
 }
 
-/// Tells failures and returns the one that says how the command ends: the first, but that a gateway that does not
-/// exist counts less than one that something is wrong with.
+/// Prints the failures and returns the one that determines the exit code: the first. A gateway that does not
+/// exist counts less than one with a failure.
 ///
 /// # Errors
-/// When there is any.
+/// The list is not empty.
 pub fn tell_all(failures: &[Failure]) -> Result<(), Failure> {
     for failure in failures {
         failure.tell();

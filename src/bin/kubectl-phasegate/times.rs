@@ -5,17 +5,17 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use phasegate::decide::human;
 
-/// How long ago a moment is; zero for one in the future.
+/// The time since a moment. It is zero for a moment in the future.
 pub fn since(at: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(at)).unwrap_or_default()
 }
 
-/// A duration of seconds, as users write them (`2m18s`).
+/// A duration in seconds, as users write it (`2m18s`).
 pub fn seconds(seconds: i64) -> String {
     human(Duration::from_secs(seconds.max(0).unsigned_abs()))
 }
 
-/// An age in at most two units, as kubectl has it: `42s`, `5m10s`, `3h`, `2d4h`, `90d`.
+/// An age in at most two units, as kubectl prints it: `42s`, `5m10s`, `3h`, `2d4h`, `90d`.
 pub fn age(age: Duration) -> String {
     let seconds = age.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);

@@ -1,4 +1,4 @@
-//! `validate`: the rules of the definitions, applied to files without a cluster.
+//! `validate`: applies the rules of the custom resource definitions to files, without a cluster.
 
 use std::collections::BTreeSet;
 
@@ -6,18 +6,18 @@ use serde::Serialize;
 
 use crate::failure::{FAILED, Failure};
 use crate::offline::{self, Advice, Checked, Definitions, Files, Verdict};
-use crate::output::{self, Data, Line, Tone, piece, plain};
+use crate::output::{self, Data, Line, Style, piece, plain};
 
 /// Examples for the help.
 pub const EXAMPLES: &str = "Examples:
   kubectl phasegate validate -f shop.yaml
-  kubectl phasegate validate -f deploy/ -R        # in a pipeline: ends with 1 where an object is not valid
+  kubectl phasegate validate -f deploy/ -R        # in a pipeline: exit code 1 if an object is invalid
   helm template . | kubectl phasegate validate -f -
 
-It says what the API server would say to `kubectl create`: types, bounds, missing and unknown fields, and the rules of \
-the definitions that this plugin was built with; and what the operator would not start. Objects of other kinds are left out. What it cannot know is what the \
-cluster's own policies and quotas say, whether a host is taken, and what is compared with the stored object. It notes what is \
-valid and will not come out as it is written: quantities that are rounded, requests above limits.";
+Checks what the API server checks on `kubectl create`: types, bounds, missing and unknown fields, and the CEL rules of \
+this plugin's CustomResourceDefinitions; also checks values that the operator rejects. Skips objects of other kinds. \
+Does not check the cluster's policies and quotas, host claims, and rules that compare with the stored object. Notes valid \
+values that are rounded or will fail later, such as requests above limits.";
 
 /// The arguments of `validate`.
 #[derive(Debug, clap::Args)]
@@ -26,23 +26,23 @@ pub struct Validate {
     #[command(flatten)]
     files: Files,
 
-    /// Print it for a program
+    /// Output format
     #[arg(short, long)]
     output: Option<Data>,
 }
 
-/// What `-o json` prints of an object.
+/// The output of `-o json` for an object.
 #[derive(Debug, Serialize)]
-struct Told {
+struct ValidateOutput {
     place: String,
     object: String,
     valid: bool,
-    faults: Vec<ToldFault>,
+    faults: Vec<FaultOutput>,
     notes: Vec<Advice>,
 }
 
 #[derive(Debug, Serialize)]
-struct ToldFault {
+struct FaultOutput {
     field: String,
     message: String,
 }
@@ -53,17 +53,17 @@ pub fn lines(checked: &Checked) -> Vec<Line> {
     let title = plain(checked.title());
     match &checked.verdict {
         Verdict::NotOurs { kind } => {
-            vec![Line(vec![place, piece(format!("{kind} is left out"), Tone::Faint)])]
+            vec![Line(vec![place, piece(format!("{kind} is skipped"), Style::Faint)])]
         }
         Verdict::Checked { faults, .. } if faults.is_empty() => {
-            vec![Line(vec![place, title, piece(" is valid", Tone::Good)])]
+            vec![Line(vec![place, title, piece(" is valid", Style::Good)])]
         }
         Verdict::Checked { faults, rules_left_out, .. } => {
             let told =
                 faults.iter().map(|fault| Line(vec![plain(format!("  {}: ", fault.field)), plain(&fault.message)]));
             let left_out = rules_left_out
-                .then(|| Line(vec![piece("  Its rules could not be asked: correct these first.", Tone::Faint)]));
-            std::iter::once(Line(vec![place, title, piece(" is not valid", Tone::Bad)]))
+                .then(|| Line(vec![piece("  CEL rules were not evaluated: correct these first.", Style::Faint)]));
+            std::iter::once(Line(vec![place, title, piece(" is not valid", Style::Bad)]))
                 .chain(told)
                 .chain(left_out)
                 .collect()
@@ -71,10 +71,10 @@ pub fn lines(checked: &Checked) -> Vec<Line> {
     }
 }
 
-/// Nothing where every object is valid, and otherwise how many are not.
+/// Succeeds if every object is valid.
 ///
 /// # Errors
-/// How many objects are not valid.
+/// The number of invalid objects.
 pub fn judge(checked: &[Checked]) -> Result<(), Failure> {
     let ours = checked.iter().filter(|checked| matches!(checked.verdict, Verdict::Checked { .. })).count();
     let wrong = checked.iter().filter(|checked| !checked.faults().is_empty()).count();
@@ -82,14 +82,10 @@ pub fn judge(checked: &[Checked]) -> Result<(), Failure> {
         return Ok(());
     }
     let are = if wrong == 1 { "is" } else { "are" };
-    Err(Failure::new(
-        FAILED,
-        format!("{wrong} of {ours} objects {are} not valid"),
-        "Correct the fields that are named.",
-    ))
+    Err(Failure::new(FAILED, format!("{wrong} of {ours} objects {are} not valid"), "Correct the named fields."))
 }
 
-/// What will not come out as it is written.
+/// Fields of valid objects that will be stored or rendered differently.
 pub fn advice(checked: &[Checked]) -> Vec<String> {
     let told = |checked: &Checked| {
         let (place, title) = (checked.place.to_string(), checked.title());
@@ -101,20 +97,18 @@ pub fn advice(checked: &[Checked]) -> Vec<String> {
     checked.iter().flat_map(told).collect()
 }
 
-/// What is not asked of these objects, since it needs the stored ones to compare with.
+/// The rules that cannot be checked, because they compare with the stored object.
 fn notes(definitions: &Definitions, checked: &[Checked]) -> Vec<String> {
     let kinds: BTreeSet<&str> = checked.iter().filter_map(|checked| checked.object["kind"].as_str()).collect();
     let rules =
         kinds.iter().flat_map(|kind| definitions.rules_about_changes(kind).into_iter().map(move |rule| (kind, rule)));
-    rules
-        .map(|(kind, rule)| format!("of {kind} objects that exist already, the API server also asks: {rule}"))
-        .collect()
+    rules.map(|(kind, rule)| format!("on updates of {kind} objects, the API server also checks: {rule}")).collect()
 }
 
 /// Reads, checks and prints.
 ///
 /// # Errors
-/// When a file cannot be read, or an object is not valid.
+/// A file cannot be read, or an object is invalid.
 pub fn run(arguments: &Validate) -> Result<(), Failure> {
     let definitions = offline::definitions()?;
     let checked = arguments.files.checked(&definitions)?;
@@ -122,17 +116,17 @@ pub fn run(arguments: &Validate) -> Result<(), Failure> {
         Some(data) => output::print(&data.text(&checked.iter().filter_map(told).collect::<Vec<_>>())?)?,
         None => {
             let lines: Vec<Line> = checked.iter().flat_map(lines).collect();
-            output::print(&output::text(&lines, output::colours()))?;
+            output::print(&output::for_stdout(&lines))?;
             advice(&checked).iter().chain(&notes(&definitions, &checked)).for_each(|note| offline::note(note));
         }
     }
     judge(&checked)
 }
 
-fn told(checked: &Checked) -> Option<Told> {
+fn told(checked: &Checked) -> Option<ValidateOutput> {
     let Verdict::Checked { faults, .. } = &checked.verdict else { return None };
-    let told = |fault: &offline::Fault| ToldFault { field: fault.field.clone(), message: fault.message.clone() };
-    Some(Told {
+    let told = |fault: &offline::Fault| FaultOutput { field: fault.field.clone(), message: fault.message.clone() };
+    Some(ValidateOutput {
         place: checked.place.to_string(),
         object: checked.title(),
         valid: faults.is_empty(),

@@ -27,9 +27,10 @@ fn list(all: &[(&str, &str, &str)]) -> Vec<Event<Guarded<Environment>>> {
 }
 
 fn absorbed(cache: &Cache<Environment>, events: Vec<Event<Guarded<Environment>>>) -> Vec<String> {
-    let mut concerned: Vec<_> = events.into_iter().flat_map(|event| cache.absorb(event)).map(|key| key.name).collect();
-    concerned.sort();
-    concerned
+    let mut affected: Vec<_> =
+        events.into_iter().flat_map(|event| cache.apply_event(event)).map(|key| key.name).collect();
+    affected.sort();
+    affected
 }
 
 fn of(cache: &Cache<Environment>, gateway: &str) -> Vec<String> {

@@ -207,7 +207,7 @@ fn a_run_is_brief_where_no_probe_can_have_ended_it() {
 fn a_pod_whose_containers_are_ready_and_that_is_not_is_on_a_lost_node_or_waits_for_a_gate() {
     let ready = with(container("gateway", running(THEN)), "ready", json!(true));
     let lost = of(&unready(LATER, json!([ready.clone()]))).unwrap();
-    assert_eq!((lost.trouble, lost.node.as_deref()), (Trouble::NodeIsAway, Some("worker-1")));
+    assert_eq!((lost.trouble, lost.node.as_deref()), (Trouble::NodeUnreachable, Some("worker-1")));
 
     let spec = json!({ "nodeName": "worker-1", "readinessGates": [
         { "conditionType": "example.com/first" },

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::*;
-use crate::cluster::pulse::Pulses;
-use crate::cluster::reachability::{LastHeard, Outages};
+use crate::cluster::heartbeat::Heartbeats;
+use crate::cluster::reachability::{LastContact, Outages};
 use crate::cluster::tests::server::{Exchange, Server, get, miss, post, put};
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/ops/leases";
@@ -173,7 +173,7 @@ const TABLE: &[Row] = &[
         script: || vec![free(), renewed().hangs()],
         ends: None,
         claim: 0,
-        trouble: Some("the API server did not answer within 1.5s"),
+        trouble: Some("the API server did not respond within 1.5s"),
     },
     Row {
         name: "a claim that is renewed lasts",
@@ -270,8 +270,8 @@ async fn play(row: &Row) -> Result<Ended, String> {
     let script = (row.script)();
     let looks = script.iter().filter(|exchange| exchange.reads()).count();
     server.expect(script);
-    let (claim, standing) = (Claim::none(), LeaseStanding::default());
-    let (outages, _) = Outages::new(server.client(), LastHeard::default(), Pulses::default(), String::new());
+    let (claim, health) = (Claim::none(), LeaseHealth::default());
+    let (outages, _) = Outages::new(server.client(), LastContact::default(), Heartbeats::default(), String::new());
     let calls = Calls::new(server.client(), RENEW_DEADLINE / 2, Claim::unconditional(), outages);
     let election = Election {
         lease: ObjectKey::new("ops", "phasegate"),
@@ -281,7 +281,7 @@ async fn play(row: &Row) -> Result<Ended, String> {
         renew_deadline: RENEW_DEADLINE,
         retry_period: RETRY_PERIOD,
     };
-    let mut candidate = Candidate::new(calls, election, claim.clone(), standing.clone());
+    let mut candidate = Candidate::new(calls, election, claim.clone(), health.clone());
     let began = Instant::now();
     if !matches!(row.act, Win) {
         claim.extend(began + RENEW_DEADLINE);
@@ -297,7 +297,7 @@ async fn play(row: &Row) -> Result<Ended, String> {
     });
     let at = done.await.ok().map(|()| began.elapsed());
     server.finish()?;
-    Ok(Ended { at, claim: claim.remaining().unwrap(), trouble: standing.trouble() })
+    Ok(Ended { at, claim: claim.remaining().unwrap(), trouble: health.trouble() })
 }
 
 #[tokio::test(start_paused = true)]
@@ -318,8 +318,8 @@ async fn leadership_is_won_kept_and_released_as_the_table_says() {
 async fn said_of(leases: &[Value]) -> Vec<Option<String>> {
     let server = Server::default();
     server.expect(leases.iter().map(|lease| get(LEASE, lease.clone())).collect());
-    let standing = LeaseStanding::default();
-    let (outages, _) = Outages::new(server.client(), LastHeard::default(), Pulses::default(), String::new());
+    let health = LeaseHealth::default();
+    let (outages, _) = Outages::new(server.client(), LastContact::default(), Heartbeats::default(), String::new());
     let calls = Calls::new(server.client(), RENEW_DEADLINE / 2, Claim::unconditional(), outages);
     let election = Election {
         lease: ObjectKey::new("ops", "phasegate"),
@@ -329,11 +329,11 @@ async fn said_of(leases: &[Value]) -> Vec<Option<String>> {
         renew_deadline: RENEW_DEADLINE,
         retry_period: RETRY_PERIOD,
     };
-    let mut candidate = Candidate::new(calls, election, Claim::none(), standing.clone());
+    let mut candidate = Candidate::new(calls, election, Claim::none(), health.clone());
     let mut said = Vec::new();
     for _ in leases {
         assert!(!candidate.attempt(Candidate::may_take).await.unwrap());
-        said.push(standing.waits_for());
+        said.push(health.waits_for());
     }
     server.finish().unwrap();
     said
@@ -347,9 +347,9 @@ async fn a_standby_says_whose_lease_it_waits_for_and_what_that_one_works_on() {
     same["metadata"]["annotations"] = json!({ WORKS_ON_ANNOTATION: "gateways with shard=b of every namespace" });
     let mut another = plain.clone();
     another["metadata"]["annotations"] = json!({ WORKS_ON_ANNOTATION: "gateways with shard=a of every namespace" });
-    let held = "stands by: the Lease ops/phasegate is held by other since 2026-01-02T03:04:05Z";
-    let task = ", which works on gateways with shard=a of every namespace, and this operator on gateways with shard=b of \
-                every namespace: give it a Lease of its own (--lease-name)";
+    let held = "standby: Lease ops/phasegate is held by other since 2026-01-02T03:04:05Z";
+    let task = ", which reconciles gateways with shard=a of every namespace; this operator reconciles gateways with \
+                shard=b of every namespace and needs its own Lease (--lease-name)";
     let expected = [held.to_owned(), held.to_owned(), format!("{held}{task}")];
     assert_eq!(said_of(&[plain, same, another]).await, expected.map(Some));
 }

@@ -31,7 +31,7 @@ enum Answer {
     /// A refusal: a Status.
     Status(Value),
     /// None, ever.
-    Silence,
+    UnexplainedWait,
     /// The connection breaks.
     Broken,
 }
@@ -48,7 +48,7 @@ pub(crate) fn get(path: &str, object: impl Into<Value>) -> Exchange {
 
 /// A GET, which finds nothing unless it fails otherwise.
 pub(crate) fn miss(path: &str) -> Exchange {
-    exchange("GET", path, Answer::Silence).refused(404, "NotFound", "not found")
+    exchange("GET", path, Answer::UnexplainedWait).refused(404, "NotFound", "not found")
 }
 
 /// A POST, which succeeds unless it is said otherwise.
@@ -96,7 +96,7 @@ impl Exchange {
 
     /// It is never answered.
     pub(crate) fn hangs(self) -> Self {
-        Self { answer: Answer::Silence, ..self }
+        Self { answer: Answer::UnexplainedWait, ..self }
     }
 
     /// The connection breaks.
@@ -263,7 +263,7 @@ impl Server {
             Answer::Status(status) => {
                 (status["code"].as_u64().and_then(|code| u16::try_from(code).ok()).unwrap(), status)
             }
-            Answer::Silence => pending().await,
+            Answer::UnexplainedWait => pending().await,
             Answer::Broken => return Err("connection refused".into()),
         };
         Ok(Response::builder().status(code).body(Body::from(answer.to_string().into_bytes()))?)

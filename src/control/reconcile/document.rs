@@ -1,75 +1,84 @@
-//! What the documents of one gateway id ask for: gather, decide, carry out.
+//! The pass over the documents of one gateway id: gather, decide, carry out.
+//!
+//! **Architecture invariant:** `registry/intent` decides; this module only reads objects and carries out the
+//! actions.
 
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
-use mongodb::bson::{Bson, Document, doc};
+use mongodb::bson::{Bson, doc};
 
-use crate::api::{ApiGateway, Environment, Extent, ObjectKey, Reason, uid_of};
+use crate::api::{ApiGateway, Completeness, Environment, ObjectKey, Reason, uid_of};
 use crate::cluster::calls::{CallError, Object};
 use crate::control::context::Context;
 use crate::control::error::Error;
-use crate::decide::{Note, say};
+use crate::decide::{PlannedEvent, say};
 use crate::metrics::labels::Operation;
-use crate::queue::{Next, Stage};
-use crate::registry::document::{Answer, Collection, Documents, EnvironmentDocument, GatewayDocument};
+use crate::queue::{Requeue, Stage};
+use crate::registry::document::{Collection, DocumentError, Documents, EnvironmentDocument, GatewayDocument};
 use crate::registry::identity::{self, platforms_id};
-use crate::registry::intent::{self, Act, AnswerIn, Apply, Objects, REFUSED};
+use crate::registry::intent::{self, Action, Apply, ErrorUpdate, Objects, REFUSED, Source};
 use crate::registry::mongo::{Mongo, document_key};
 use crate::registry::store::RegistryError;
 
-/// The field manager of what documents ask for.
+/// The field manager of fields that documents determine.
 const FIELD_MANAGER: &str = "phasegate-registry";
 
-/// For how long a refusal that may not be the document's fault stands: a quota, a policy.
+/// How long to wait after a refusal that may not be the document's fault: a quota or a policy.
 const FORBIDDEN_FOR: Duration = Duration::from_secs(300);
 
-/// Does what the documents of one gateway id ask for. Returns when to look again.
+/// Does what the documents of one gateway id ask for. Returns when to requeue them.
 ///
 /// # Errors
-/// When it has to be done again.
-pub async fn reconcile(ctx: &Context, mongo: &Mongo, gateway_id: &str) -> Result<Next, Error> {
-    if !mongo.known.is_complete() {
+/// If the pass must be repeated.
+pub async fn reconcile(ctx: &Context, mongo: &Mongo, gateway_id: &str) -> Result<Requeue, Error> {
+    if !mongo.cache.is_complete() {
         mongo.wait(document_key(gateway_id));
-        return Ok(Next::WhenWoken);
+        return Ok(Requeue::OnChange);
     }
-    match several_looks(mongo, gateway_id, ctx).await {
-        // Who cannot write to a registry that is away waits for it. Any other failure is tried again.
+    match several_passes(mongo, gateway_id, ctx).await {
+        // Documents wait for an unavailable registry. Any other failure is retried.
         Err(Error::Registry(words)) if mongo.breaker.words().is_some() => {
-            tracing::debug!(gateway_id, "its documents wait for the registry: {words}");
+            tracing::debug!(gateway_id, "writing its documents failed, retrying: {words}");
             mongo.wait(document_key(gateway_id));
-            Ok(Next::WhenWoken)
+            Ok(Requeue::OnChange)
         }
         Err(Error::Call(error)) => Error::again(error),
         outcome => outcome,
     }
 }
 
-/// An object that was applied is looked at once more: its environments follow.
-async fn several_looks(mongo: &Mongo, gateway_id: &str, ctx: &Context) -> Result<Next, Error> {
-    const LOOKS: usize = 3;
+/// Repeats the pass after an object was applied, since its environments follow.
+async fn several_passes(mongo: &Mongo, gateway_id: &str, ctx: &Context) -> Result<Requeue, Error> {
+    const PASSES: usize = 3;
     let mut later = None;
-    let mut turn = Turn::default();
-    for _ in 0..LOOKS {
-        let documents = mongo.known.of(gateway_id);
+    let mut budget = CallBudget::default();
+    if mongo.cache.of(gateway_id).wait_for_room() {
+        if mongo.cache.has_room() {
+            mongo.read_again(gateway_id).await.map_err(write_error)?;
+        }
+        later = Some(FORBIDDEN_FOR);
+    }
+    for _ in 0..PASSES {
+        let documents = mongo.cache.of(gateway_id);
         let objects = gather(mongo, ctx, gateway_id, &documents).await?;
-        wait_for_strangers(mongo, gateway_id, &objects);
-        let acts = intent::decide(gateway_id, &documents, &objects, &mongo.defaults);
+        wait_for_foreign_objects(mongo, gateway_id, &objects);
+        let actions = intent::decide(gateway_id, &documents, &objects, &mongo.defaults);
         let mut applied = false;
-        for act in acts {
-            match carry_out(mongo, ctx, gateway_id, &objects, act).await? {
-                Done::Applied => applied = true,
-                Done::Refused(again) => later = again.or(later),
-                Done::Behind => return Ok(Next::Behind),
-                Done::Known(again) => {
+        for action in actions {
+            match carry_out(mongo, ctx, gateway_id, &objects, action).await? {
+                ActionResult::Applied => applied = true,
+                ActionResult::Refused(again) => later = again.or(later),
+                ActionResult::CacheBehind => return Ok(Requeue::CacheBehind),
+                ActionResult::Known(again) => {
                     later = again.into_iter().chain(later).min();
                     continue;
                 }
-                Done::Else => {}
+                ActionResult::Other => {}
             }
-            if turn.is_over_after_one_more() {
-                return Ok(Next::InTurn(Stage::UnderWay));
+            if budget.is_spent_after_one_more() {
+                return Ok(Requeue::InTurn(Stage::UnderWay));
             }
         }
         if !applied {
@@ -79,46 +88,47 @@ async fn several_looks(mongo: &Mongo, gateway_id: &str, ctx: &Context) -> Result
     Ok(later.into())
 }
 
-/// How much one pass may ask for. One gateway may have any number of documents of environments, and others wait.
+/// Bounds the calls of one pass. A gateway may have any number of environment documents, and others wait.
 #[derive(Default)]
-struct Turn {
+struct CallBudget {
     calls: usize,
 }
 
-impl Turn {
+impl CallBudget {
     const CALLS: usize = 200;
 
-    fn is_over_after_one_more(&mut self) -> bool {
+    fn is_spent_after_one_more(&mut self) -> bool {
         self.calls += 1;
         self.calls >= Self::CALLS
     }
 }
 
-/// What came of an act.
-enum Done {
+/// The result of an action.
+enum ActionResult {
     /// An object was applied.
     Applied,
-    /// An object was refused; perhaps it is not after so long.
+    /// An object was refused, and may be accepted after this time.
     Refused(Option<Duration>),
-    /// It is known to be refused, and nobody was asked; perhaps it is not after so long.
+    /// An object is known to be refused, so nothing was sent; it may be accepted after this time.
     Known(Option<Duration>),
     /// The cache is behind the API server.
-    Behind,
-    /// Something else.
-    Else,
+    CacheBehind,
+    /// Anything else.
+    Other,
 }
 
-/// The objects that have to do with a gateway id.
+/// The objects related to a gateway id.
 async fn gather(mongo: &Mongo, ctx: &Context, gateway_id: &str, documents: &Documents) -> Result<Objects, CallError> {
     let documented: Vec<&GatewayDocument> = documents.gateways.iter().filter_map(|read| read.as_ref().ok()).collect();
     let mut keys: Vec<ObjectKey> =
         documented.iter().map(|document| identity::place(document, &mongo.defaults)).collect();
-    // Anybody may write the id into an object of theirs. Elsewhere only the one that a document records has to do with it.
+    // Anybody may write the id into an object. Outside its own place, an object counts only if a document
+    // records its uid.
     let is_recorded = |place: &ObjectKey| {
         let uid = uid_at(mongo, ctx, place);
         uid.is_some() && documented.iter().any(|document| document.uid == uid)
     };
-    keys.extend(mongo.made.places_of(gateway_id).into_iter().filter(is_recorded));
+    keys.extend(mongo.applied.places_of(gateway_id).into_iter().filter(is_recorded));
     keys.extend(identity::mirrored(gateway_id));
     keys.sort();
     keys.dedup();
@@ -140,7 +150,7 @@ async fn gather(mongo: &Mongo, ctx: &Context, gateway_id: &str, documents: &Docu
 fn uid_at(mongo: &Mongo, ctx: &Context, place: &ObjectKey) -> Option<String> {
     match ctx.scopes.of(&place.namespace)?.guarded_gateway(place) {
         Some(cached) => cached.meta().uid.clone(),
-        None => mongo.made.fresh_gateway(place)?.metadata.uid,
+        None => mongo.applied.fresh_gateway(place)?.metadata.uid,
     }
 }
 
@@ -149,82 +159,87 @@ async fn gateway_at(mongo: &Mongo, ctx: &Context, place: &ObjectKey) -> Result<O
     let guarded = caches.guarded_gateway(place);
     match guarded.as_ref().and_then(|guarded| Some((guarded.0.as_ref().ok()?, guarded.1))) {
         // All of it is compared with what its document asks for.
-        Some((_, Extent::InPart)) => ctx.calls.get(place).await,
-        Some((cached, Extent::Whole)) => {
+        Some((_, Completeness::InPart)) => ctx.calls.get(place).await,
+        Some((cached, Completeness::Whole)) => {
             let newer = ctx.memory.newer_than(cached);
             Ok(Some(ApiGateway::clone(newer.as_deref().unwrap_or(cached))))
         }
-        None => Ok(mongo.made.fresh_gateway(place)),
+        None => Ok(mongo.applied.fresh_gateway(place)),
     }
 }
 
 fn environment_at(mongo: &Mongo, ctx: &Context, place: &ObjectKey) -> Option<Environment> {
     let cached = ctx.scopes.of(&place.namespace)?.environment(place);
-    cached.or_else(|| mongo.made.fresh_environment(place))
+    cached.or_else(|| mongo.applied.fresh_environment(place))
 }
 
-/// Whoever is in an object's place is waited for.
-fn wait_for_strangers(mongo: &Mongo, gateway_id: &str, objects: &Objects) {
+/// Waits for foreign objects to leave the places of the documents' objects.
+fn wait_for_foreign_objects(mongo: &Mongo, gateway_id: &str, objects: &Objects) {
     if gateway_id.contains('.') {
-        // That of a mirror is its own.
+        // A mirror's place is its own.
         return;
     }
     for gateway in objects.gateways.iter().filter(|gateway| platforms_id(gateway) != Some(gateway_id)) {
-        mongo.made.block(Collection::Gateways, ObjectKey::of(gateway), gateway_id);
+        mongo.applied.block(Collection::Gateways, ObjectKey::of(gateway), gateway_id);
     }
-    let strangers =
-        objects.environments.iter().filter(|environment| !identity::carries(environment.meta(), gateway_id));
-    for environment in strangers {
-        mongo.made.block(Collection::Environments, ObjectKey::of(environment), gateway_id);
+    let foreign = objects.environments.iter().filter(|environment| !identity::carries(environment.meta(), gateway_id));
+    for environment in foreign {
+        mongo.applied.block(Collection::Environments, ObjectKey::of(environment), gateway_id);
     }
 }
 
-async fn carry_out(mongo: &Mongo, ctx: &Context, gateway_id: &str, objects: &Objects, act: Act) -> Result<Done, Error> {
-    match act {
-        Act::Apply(apply) => match apply.collection {
+async fn carry_out(
+    mongo: &Mongo,
+    ctx: &Context,
+    gateway_id: &str,
+    objects: &Objects,
+    action: Action,
+) -> Result<ActionResult, Error> {
+    match action {
+        Action::Apply(apply) => match apply.collection {
             Collection::Gateways => self::apply::<ApiGateway>(mongo, ctx, gateway_id, apply).await,
             Collection::Environments => self::apply::<Environment>(mongo, ctx, gateway_id, apply).await,
         },
-        Act::DeleteGateway(place) => {
+        Action::DeleteGateway(place) => {
             if let Some(gateway) = objects.gateways.iter().find(|gateway| ObjectKey::of(*gateway) == place) {
                 ctx.calls.delete::<ApiGateway>(&place, gateway.uid()).await?;
-                tracing::info!(gateway_id, gateway = gateway.key(), "deleted, as its document asks");
+                tracing::info!(gateway_id, gateway = gateway.key(), "deleted as its document requests");
             }
-            Ok(Done::Else)
+            Ok(ActionResult::Other)
         }
-        Act::DeleteEnvironment(place) => {
+        Action::DeleteEnvironment(place) => {
             let is_this = |environment: &&Environment| ObjectKey::of(*environment) == place;
             if let Some(environment) = objects.environments.iter().find(is_this) {
                 let uid = uid_of(&environment.metadata);
                 ctx.calls.delete::<Environment>(&place, uid).await?;
             }
-            Ok(Done::Else)
+            Ok(ActionResult::Other)
         }
-        Act::Answer(answer) => self::answer(mongo, gateway_id, answer).await,
-        Act::Remove(collection, filter) => {
+        Action::SetError(answer) => self::answer(mongo, gateway_id, answer).await,
+        Action::Remove(collection, filter) => {
             let filters = match collection {
                 Collection::Gateways => (Some(filter), None),
                 Collection::Environments => (None, Some(filter)),
             };
-            mongo.remove(gateway_id, filters.0, filters.1).await.map_err(unwritten)?;
-            Ok(Done::Else)
+            mongo.remove(gateway_id, filters.0, filters.1).await.map_err(write_error)?;
+            Ok(ActionResult::Other)
         }
-        Act::Look(place) => {
-            mongo.wake_gateway(&place);
-            Ok(Done::Else)
+        Action::Requeue(place) => {
+            mongo.requeue_gateway(&place);
+            Ok(ActionResult::Other)
         }
     }
 }
 
-fn unwritten(error: RegistryError) -> Error {
+fn write_error(error: RegistryError) -> Error {
     Error::Registry(error.to_string())
 }
 
-async fn answer(mongo: &Mongo, gateway_id: &str, answer: AnswerIn) -> Result<Done, Error> {
-    let AnswerIn { collection, filter, answer } = answer;
+async fn answer(mongo: &Mongo, gateway_id: &str, answer: ErrorUpdate) -> Result<ActionResult, Error> {
+    let ErrorUpdate { collection, filter, answer } = answer;
     let asked = filter.to_string();
-    if let Some(left) = mongo.made.answer_waits(&asked, Instant::now()) {
-        return Ok(Done::Known(Some(left)));
+    if let Some(left) = mongo.applied.answer_waits(&asked, Instant::now()) {
+        return Ok(ActionResult::Known(Some(left)));
     }
     let update = match &answer {
         Some(answer) => doc! { "$set": { "error": Bson::from(answer) } },
@@ -236,88 +251,98 @@ async fn answer(mongo: &Mongo, gateway_id: &str, answer: AnswerIn) -> Result<Don
     };
     let read = match missed {
         Ok(true) => {
-            if let Some(Answer { reason, message }) = answer {
-                tracing::warn!(gateway_id, reason, "a document was refused: {message}");
+            if let Some(DocumentError { reason, message }) = answer {
+                tracing::warn!(gateway_id, reason, "rejected a document: {message}");
             }
-            return Ok(Done::Else);
+            return Ok(ActionResult::Other);
         }
-        // One document has no room for an answer, or the platform's rules and indexes have none: others are answered.
+        // This document has no room for an error, or the platform's rules refuse one. Others are handled.
         Err(RegistryError::Refused(words) | RegistryError::Duplicate(words)) => {
             tracing::error!(
                 gateway_id,
-                "a document cannot be answered: {}; correct or remove it: {asked}",
+                "failed to write the answer to a document: {}. Correct or remove the document: {asked}",
                 say(&words)
             );
             let now = Instant::now();
-            mongo.made.cannot_answer(asked, now, now + FORBIDDEN_FOR);
-            return Ok(Done::Refused(Some(FORBIDDEN_FOR)));
+            mongo.applied.cannot_answer(asked, now, now + FORBIDDEN_FOR);
+            return Ok(ActionResult::Refused(Some(FORBIDDEN_FOR)));
         }
-        // The platform wrote meanwhile: what it says now is looked at.
+        // The platform wrote meanwhile: read what it says now.
         Ok(false) => mongo.read_again(gateway_id).await,
         Err(error) => Err(error),
     };
-    read.map(|()| Done::Else).map_err(unwritten)
+    read.map(|()| ActionResult::Other).map_err(write_error)
 }
 
-/// An object that documents may ask for.
-trait Asked: Object {
+/// A kind of object that documents may ask for.
+trait DocumentedObject: Object {
     fn keep(ctx: &Context, mongo: &Mongo, place: &ObjectKey, object: Self);
 }
 
-impl Asked for ApiGateway {
+impl DocumentedObject for ApiGateway {
     fn keep(ctx: &Context, mongo: &Mongo, place: &ObjectKey, object: Self) {
         // Its place is known from now on, whatever the cache says.
         let is_cached = ctx.scopes.of(&place.namespace).is_some_and(|caches| caches.gateway(place).is_some());
-        mongo.made.applied_gateway(place, object, is_cached);
+        mongo.applied.applied_gateway(place, object, is_cached);
     }
 }
 
-impl Asked for Environment {
+impl DocumentedObject for Environment {
     fn keep(ctx: &Context, mongo: &Mongo, place: &ObjectKey, object: Self) {
-        // One of a namespace that is not watched is never in a cache that would take its place.
+        // An environment in an unwatched namespace never appears in a cache.
         let is_cached = ctx.scopes.of(&place.namespace).is_none_or(|caches| caches.environment(place).is_some());
-        mongo.made.applied_environment(place, object, is_cached);
+        mongo.applied.applied_environment(place, object, is_cached);
     }
 }
 
-async fn apply<K: Asked>(mongo: &Mongo, ctx: &Context, gateway_id: &str, apply: Apply) -> Result<Done, Error> {
-    let Apply { collection, place, object, exists, reverts, document } = apply;
-    if let Some((refusal, again)) = mongo.made.refusal(collection, &place, &object, Instant::now()) {
-        return refuse(mongo, gateway_id, collection, document, refusal, again).await.map(|_| Done::Known(again));
+async fn apply<K: DocumentedObject>(
+    mongo: &Mongo,
+    ctx: &Context,
+    gateway_id: &str,
+    apply: Apply,
+) -> Result<ActionResult, Error> {
+    let Apply { collection, place, object, exists, reverts, source } = apply;
+    if let Some((refusal, again)) = mongo.applied.refusal(collection, &place, &object, Instant::now()) {
+        return refuse(mongo, gateway_id, collection, source, refusal, again).await.map(|_| ActionResult::Known(again));
     }
-    // The cache may not have yet what somebody else made a moment ago.
+    let _guard = match (exists, mongo.applied.begin(collection, &place)) {
+        (false, None) => return Ok(ActionResult::CacheBehind),
+        (_, guard) => guard,
+    };
+    // The cache may not show yet what somebody else just created.
     if !exists
         && let Some(found) = ctx.calls.get::<K>(&place).await?
         && !identity::carries(found.meta(), gateway_id)
     {
-        return Ok(Done::Behind);
+        return Ok(ActionResult::CacheBehind);
     }
     match ctx.calls.apply::<K>(FIELD_MANAGER, &place, &object).await {
         Ok(applied) => {
             if let Some(path) = reverts {
-                tell_reverted(ctx, gateway_id, &path, applied.object_ref(&()));
+                record_reverted_edit(ctx, gateway_id, &path, applied.object_ref(&()));
             }
             K::keep(ctx, mongo, &place, applied);
-            Ok(Done::Applied)
+            Ok(ActionResult::Applied)
         }
         Err(error) if is_refusal(&error) => {
-            let refusal = Answer { reason: REFUSED.to_owned(), message: say(&error.to_string()) };
+            let refusal = DocumentError { reason: REFUSED.to_owned(), message: say(&error.to_string()) };
             let again = (error.is_denial() || error.code() == Some(403)).then_some(FORBIDDEN_FOR);
             let until = again.map(|time| Instant::now() + time);
-            mongo.made.refuse(collection, &place, &object, refusal.clone(), until);
-            refuse(mongo, gateway_id, collection, document, refusal, again).await
+            mongo.applied.refuse(collection, &place, &object, refusal.clone(), until);
+            refuse(mongo, gateway_id, collection, source, refusal, again).await
         }
         Err(error) => Err(error.into()),
     }
 }
 
-fn tell_reverted(ctx: &Context, gateway_id: &str, path: &str, about: ObjectReference) {
-    let message = format!("{path} is the platform's: an edit was undone. Change the document {gateway_id:?}");
-    ctx.herald.tell(&Note { warning: true, reason: Reason::EditReverted, message }, about);
+fn record_reverted_edit(ctx: &Context, gateway_id: &str, path: &str, about: ObjectReference) {
+    let message =
+        format!("reverted an edit of {path}: the platform's document decides it. Change document {gateway_id:?}");
+    ctx.recorder.record(&PlannedEvent { warning: true, reason: Reason::EditReverted, message }, about);
 }
 
-/// Whether the API server will not have an object, in words that are for the document. A namespace that is
-/// missing or going is no fault of the document.
+/// Whether the API server refuses an object for a reason that the document can fix. A missing or terminating
+/// namespace is none.
 fn is_refusal(error: &CallError) -> bool {
     if error.is_in_a_namespace_that_goes() {
         return false;
@@ -325,35 +350,26 @@ fn is_refusal(error: &CallError) -> bool {
     match error.code() {
         _ if error.is_denial() => true,
         Some(400 | 403 | 422) => true,
-        // What server-side apply cannot type: a field that is not in the schema, or a value of another type.
+        // Server-side apply cannot type the object: an unknown field, or a value of the wrong type.
         Some(500) => error.to_string().contains("failed to create typed patch object"),
         _ => false,
     }
 }
 
+/// Writes the refusal into the document, unless it is there already.
 async fn refuse(
     mongo: &Mongo,
     gateway_id: &str,
     collection: Collection,
-    filter: Document,
-    refusal: Answer,
+    source: Source,
+    refusal: DocumentError,
     again: Option<Duration>,
-) -> Result<Done, Error> {
-    let documents = mongo.known.of(gateway_id);
-    let id = filter.get("_id").cloned().unwrap_or(Bson::Null);
-    let said = match collection {
-        Collection::Gateways => {
-            let mut readable = documents.gateways.iter().filter_map(|read| read.as_ref().ok());
-            readable.find(|document| document.id == id).and_then(|document| document.error.clone())
-        }
-        Collection::Environments => {
-            documents.environments().find(|document| document.id == id).and_then(|document| document.error.clone())
-        }
-    };
-    if said.as_ref() != Some(&refusal) {
-        answer(mongo, gateway_id, AnswerIn { collection, filter, answer: Some(refusal) }).await?;
+) -> Result<ActionResult, Error> {
+    let Source { filter, current_error } = source;
+    if current_error.as_ref() != Some(&refusal) {
+        answer(mongo, gateway_id, ErrorUpdate { collection, filter, answer: Some(refusal) }).await?;
     }
-    Ok(Done::Refused(again))
+    Ok(ActionResult::Refused(again))
 }
 
 #[cfg(test)]
@@ -362,8 +378,8 @@ mod tests {
 
     #[test]
     fn a_pass_over_documents_without_number_gives_others_their_turn() {
-        let mut turn = Turn::default();
-        let calls = (1..).find(|_| turn.is_over_after_one_more());
+        let mut budget = CallBudget::default();
+        let calls = (1..).find(|_| budget.is_spent_after_one_more());
         assert_eq!(calls, Some(200));
     }
 }

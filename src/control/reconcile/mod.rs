@@ -1,4 +1,4 @@
-//! What is done about one object when its turn comes: a gateway, an environment, or the documents of a gateway.
+//! The reconcilers: of a gateway, of an environment, and of the documents of a gateway.
 
 mod document;
 mod environment;

@@ -1,42 +1,48 @@
-//! Objects that this version cannot read: they are reported as conditions, which any version can read, and as an Event.
-//! The rest of the object is left alone.
+//! The pass over unreadable objects: reports them through conditions, which any version can read, and an Event.
+//!
+//! **Architecture invariant:** the rest of an unreadable object is never written.
 
 use serde_json::json;
 
-use crate::api::{ApiGateway, Environment, ObjectKey, REGISTRY_FINALIZER, Reason, Unreadable, condition, uid_of};
+use crate::api::{
+    ApiGateway, Completeness, Environment, ObjectKey, REGISTRY_FINALIZER, Reason, Unreadable, condition, uid_of,
+};
 use crate::cluster::calls::{CallError, Object};
 use crate::cluster::events;
 use crate::control::act::{self, Outcome};
 use crate::control::context::Context;
 use crate::control::error::Error;
-use crate::decide::{Learned, Note, say};
-use crate::queue::Next;
+use crate::decide::{Learned, PlannedEvent, say};
+use crate::queue::Requeue;
 
-/// Reports a gateway. One that is being deleted is let go; what is in the registry is left to intake.
-pub(super) async fn gateway(ctx: &Context, object: &Unreadable) -> Result<Next, Error> {
+/// Reports an unreadable gateway. If it is terminating, our finalizer is removed, and intake cleans up the
+/// registry. An object of which only a part is in memory keeps its finalizers until somebody makes it smaller,
+/// since finalizers are written as a whole.
+pub(super) async fn gateway(ctx: &Context, object: &Unreadable, completeness: Completeness) -> Result<Requeue, Error> {
     let meta = &object.metadata;
-    let kept = meta.finalizers.iter().flatten().any(|finalizer| finalizer == REGISTRY_FINALIZER);
-    if meta.deletion_timestamp.is_some() && kept && ctx.memory.may_let_go(meta) {
-        match act::let_go(ctx, meta).await {
-            Outcome::Failed(error) | Outcome::Unwritten(_, error) | Outcome::Unanswered(_, error) => {
+    let has_ours = meta.finalizers.iter().flatten().any(|finalizer| finalizer == REGISTRY_FINALIZER);
+    let kept = has_ours && completeness == Completeness::Whole;
+    if meta.deletion_timestamp.is_some() && kept && ctx.memory.may_remove_finalizer(meta) {
+        match act::remove_finalizer(ctx, meta).await {
+            Outcome::Failed(error) | Outcome::WriteFailed(_, error) | Outcome::Unanswered(_, error) => {
                 return Error::again(error);
             }
             Outcome::Learned(Learned::Refused(refusal)) => return Err(refusal.into()),
-            Outcome::Behind => return Ok(Next::Behind),
+            Outcome::CacheBehind => return Ok(Requeue::CacheBehind),
             Outcome::Done | Outcome::HalfWay | Outcome::Learned(_) => {}
         }
     }
     reported(report::<ApiGateway>(ctx, object).await)
 }
 
-/// Reports an environment.
-pub(super) async fn environment(ctx: &Context, object: &Unreadable) -> Result<Next, Error> {
+/// Reports an unreadable environment.
+pub(super) async fn environment(ctx: &Context, object: &Unreadable) -> Result<Requeue, Error> {
     reported(report::<Environment>(ctx, object).await)
 }
 
-fn reported(outcome: Result<(), CallError>) -> Result<Next, Error> {
+fn reported(outcome: Result<(), CallError>) -> Result<Requeue, Error> {
     match outcome {
-        Ok(()) => Ok(Next::WhenWoken),
+        Ok(()) => Ok(Requeue::OnChange),
         Err(error) => Error::again(error),
     }
 }
@@ -50,8 +56,8 @@ async fn report<K: Object>(ctx: &Context, object: &Unreadable) -> Result<(), Cal
         return Ok(());
     }
     let message = format!(
-        "this version of the operator cannot read the object: {}. Nothing is done. \
-         Correct it, run the version that wrote it, or delete it.",
+        "this version of the operator cannot read the object: {}. Reconciliation is paused. Correct it, run the \
+         version that wrote it, or delete it.",
         say(&object.error)
     );
     tracing::error!(kind = %K::kind(&()), object = %key, "{message}");
@@ -63,7 +69,7 @@ async fn report<K: Object>(ctx: &Context, object: &Unreadable) -> Result<(), Cal
             "reason": reason,
             "message": message,
             "observedGeneration": meta.generation,
-            // The moment of its creation, so that reporting the same fault again is no write.
+            // The creation time, so that reporting the same fault again is no write.
             "lastTransitionTime": meta.creation_timestamp,
         })
     };
@@ -71,6 +77,6 @@ async fn report<K: Object>(ctx: &Context, object: &Unreadable) -> Result<(), Cal
     let patch = json!({ "status": { "conditions": conditions } });
     ctx.calls.merge_status::<K>(&key, &patch).await?;
     ctx.memory.reported(uid, fault);
-    ctx.herald.tell(&Note { warning: true, reason, message }, events::about::<K>(meta));
+    ctx.recorder.record(&PlannedEvent { warning: true, reason, message }, events::about::<K>(meta));
     Ok(())
 }

@@ -25,10 +25,11 @@ const REFUSED: &[Row] = &[
         given: deadline_has_passed,
         script: |_| {
             let refused = put(STATUS).invalid_in(&["status.history[1].reason"]);
-            let plainer = put(STATUS).with("/status/history/1/reason", "SlowStart").with("/status/phase", "Started");
-            live_reads().into_iter().chain([refused, plainer.with("/status/state", "Stopped")]).collect()
+            let for_older_crds =
+                put(STATUS).with("/status/history/1/reason", "SlowStart").with("/status/phase", "Started");
+            live_reads().into_iter().chain([refused, for_older_crds.with("/status/state", "Stopped")]).collect()
         },
-        ends: "AtOnce",
+        ends: "Now",
         writes: &[
             "Started Stopped, Ready False StartDeadlineExceeded",
             "Started Stopped, Ready False StartDeadlineExceeded",
@@ -44,7 +45,7 @@ const REFUSED: &[Row] = &[
             let barest = put(STATUS).with("/status/lastFailure", Value::Null).with("/status/state", "Stopped");
             live_reads().into_iter().chain([refused(), refused(), barest]).collect()
         },
-        ends: "AtOnce",
+        ends: "Now",
         writes: &[
             "Started Stopped, Ready False StartDeadlineExceeded",
             "Started Stopped, Ready False StartDeadlineExceeded",

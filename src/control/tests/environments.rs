@@ -2,16 +2,20 @@
 
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::objects::{
-    ENVIRONMENT, SERVICE, STATUS, but, children_with, complete, deletes, environment, finalizer, json_of, named,
-    recorded, set, started, starting, strangers,
+    ENVIRONMENT, SERVICE, STATUS, but, children_with, complete, deletes, environment, finalizer, foreign_object,
+    json_of, named, recorded, set, started, starting,
 };
 use super::world::{Passed, Row, World, play, shop, watched};
-use crate::api::{ApiGateway, Environment, EnvironmentState, Guarded, Phase, State};
+use crate::api::{ApiGateway, Environment, EnvironmentState, Exposure, Guarded, Phase, State};
 use crate::cluster::tests::server::{Exchange, delete, patch, put};
-use crate::queue::{Key, Kind, Next};
+use crate::control::gather;
+use crate::decide::observed::HostVerdict;
+use crate::queue::{Key, Kind, Requeue};
 
 const ACTIVE: EnvironmentState = EnvironmentState::Active;
 const INACTIVE: EnvironmentState = EnvironmentState::Inactive;
@@ -62,7 +66,7 @@ const SWITCHED: &[Row] = &[
         name: "an environment that somebody else wrote meanwhile is looked at again",
         given: |w| served(w, starting(), INACTIVE),
         script: |_| vec![activated().conflicts()],
-        ends: "Behind",
+        ends: "CacheBehind",
         writes: &["- Active, Ready True Started"],
         tells: &[],
         remembers: &["tried"],
@@ -108,7 +112,7 @@ const SWITCHED: &[Row] = &[
             w.is_due_in(Duration::from_secs(3));
         },
         script: |_| vec![activated().hangs(), put(STATUS)],
-        ends: "Failed: the API server did not answer within 3s",
+        ends: "Failed: the API server did not respond within 3s",
         writes: &["- Active, Ready True Started", "Starting Running, Ready False WriteUnanswered"],
         tells: &["Warning WriteUnanswered"],
         remembers: &["tried", "our write"],
@@ -130,7 +134,7 @@ const SWITCHED: &[Row] = &[
         name: "once its environments are active the gateway has started",
         given: |w| served(w, starting(), ACTIVE),
         script: |_| vec![put(STATUS).with("/status/environments", json!({ "active": 1, "total": 1 }))],
-        ends: "AtOnce",
+        ends: "Now",
         writes: &["Started Running, Ready True Started"],
         tells: &["Normal Started"],
         remembers: &["our write"],
@@ -253,7 +257,7 @@ const ALONE: &[Alone] = &[
         name: "the environment of a started gateway that routes it becomes Active",
         given: |w| served(w, started(), INACTIVE),
         script: || vec![activated()],
-        ends: "WhenWoken",
+        ends: "OnChange",
         writes: &["- Active, Ready True Started"],
         tells: &[],
     },
@@ -264,20 +268,20 @@ const ALONE: &[Alone] = &[
             let children = children_with(&started(), &[]);
             w.has(started(), [complete(children.deployment), children.service, children.ingress]);
         },
-        script: || vec![put(ENVIRONMENT).with("/status/conditions/0/message", "its host is about to be routed")],
-        ends: "WhenWoken",
+        script: || vec![put(ENVIRONMENT).with("/status/conditions/0/message", "its host is not routed yet")],
+        ends: "OnChange",
         writes: &["- Inactive, Ready False GatewayNotStarted"],
         tells: &[],
     },
     Alone {
-        name: "a rule in a stranger's Ingress routes nothing of ours",
+        name: "a rule in a foreign Ingress routes nothing of ours",
         given: |w| {
             w.environment(&environment(INACTIVE));
             let children = children_with(&started(), &["dev.example.com"]);
-            w.has(started(), [strangers(children.ingress)]);
+            w.has(started(), [foreign_object(children.ingress)]);
         },
-        script: || vec![put(ENVIRONMENT).with("/status/conditions/0/message", "its host is about to be routed")],
-        ends: "WhenWoken",
+        script: || vec![put(ENVIRONMENT).with("/status/conditions/0/message", "its host is not routed yet")],
+        ends: "OnChange",
         writes: &["- Inactive, Ready False GatewayNotStarted"],
         tells: &[],
     },
@@ -289,7 +293,7 @@ const ALONE: &[Alone] = &[
             assert!(w.caches.claims().reserve(&other()));
         },
         script: || vec![],
-        ends: "Behind",
+        ends: "CacheBehind",
         writes: &[],
         tells: &[],
     },
@@ -300,7 +304,7 @@ const ALONE: &[Alone] = &[
             w.environment(&unclaimed());
         },
         script: || vec![put(ENVIRONMENT).with("/status/hosts/0/host", "dev.example.com").conflicts()],
-        ends: "Behind",
+        ends: "CacheBehind",
         writes: &["- Inactive, Ready False GatewayNotStarted"],
         tells: &[],
     },
@@ -308,7 +312,7 @@ const ALONE: &[Alone] = &[
         name: "one without a gateway claims nothing",
         given: |w| w.environment(&unclaimed()),
         script: || vec![put(ENVIRONMENT).with("/status/hosts", Value::Null)],
-        ends: "WhenWoken",
+        ends: "OnChange",
         writes: &["- Inactive, Ready False GatewayNotFound"],
         tells: &[],
     },
@@ -319,7 +323,7 @@ const ALONE: &[Alone] = &[
             w.environment(&environment(ACTIVE));
         },
         script: || vec![put(ENVIRONMENT)],
-        ends: "WhenWoken",
+        ends: "OnChange",
         writes: &["- Inactive, Ready False GatewayNotFound"],
         tells: &[],
     },
@@ -331,7 +335,7 @@ const ALONE: &[Alone] = &[
             w.environment(&environment(ACTIVE));
         },
         script: || vec![],
-        ends: "WhenWoken",
+        ends: "OnChange",
         writes: &[],
         tells: &[],
     },
@@ -342,7 +346,7 @@ const ALONE: &[Alone] = &[
             w.is_anothers();
         },
         script: || vec![],
-        ends: "WhenWoken",
+        ends: "OnChange",
         writes: &[],
         tells: &[],
     },
@@ -353,7 +357,7 @@ const ALONE: &[Alone] = &[
             w.namespace_is_unknown();
         },
         script: || vec![],
-        ends: "WhenWoken",
+        ends: "OnChange",
         writes: &[],
         tells: &[],
     },
@@ -364,7 +368,7 @@ const ALONE: &[Alone] = &[
             w.guarded_environment(environment);
         },
         script: || vec![patch(ENVIRONMENT, unreadable())],
-        ends: "WhenWoken",
+        ends: "OnChange",
         writes: &["- -, Ready False Undecodable"],
         tells: &["Warning Undecodable"],
     },
@@ -418,20 +422,51 @@ async fn a_start_says_what_keeps_an_environment_from_its_claim_and_goes_on_once_
     {
         let own = w.environment_pass(vec![fails(put(ENVIRONMENT))]).await.unwrap();
         assert_eq!(own.tells, [format!("Warning {reason}")]);
-        assert_eq!(w.queue.begin(), Some(gateway()), "its gateway is woken");
-        w.queue.end(&gateway(), Next::WhenWoken);
+        assert_eq!(w.queue.take(), Some(gateway()), "its gateway is woken");
+        w.queue.done(&gateway(), Requeue::OnChange);
         let told = w.pass(vec![put(STATUS)]).await.unwrap();
         assert_eq!(told.writes, [format!("Starting Running, Ready False {reason}")]);
         // The next try fails alike, and is told to nobody.
         let own = w.environment_pass(vec![fails(put(ENVIRONMENT))]).await.unwrap();
-        assert_eq!((own.tells.len(), w.queue.begin()), (0, None));
+        assert_eq!((own.tells.len(), w.queue.take()), (0, None));
         let told = w.pass(vec![]).await.unwrap();
         assert_eq!(told.tells, [""; 0]);
     }
 
     w.environment_pass(vec![put(ENVIRONMENT)]).await.unwrap();
 
-    assert_eq!(w.queue.begin(), Some(gateway()));
+    assert_eq!(w.queue.take(), Some(gateway()));
     let goes_on = w.pass(vec![put(STATUS)]).await.unwrap();
     assert_eq!(goes_on.writes, ["Starting Running, Ready False Starting"]);
+}
+
+/// A gateway whose hosts an HTTPRoute alone routes has its own host and seventeen of environments, the first of which are older.
+#[tokio::test]
+async fn the_oldest_environments_have_their_hosts_in_an_http_route_and_the_youngest_are_told_that_it_has_no_room() {
+    let mut w = World::new();
+    let shop_by = |exposure| but(started(), |g: &mut ApiGateway| g.spec.exposure = Some(exposure));
+    let numbered = |number: i64| {
+        but(unclaimed(), move |e: &mut Environment| {
+            // Names in the other order: age counts.
+            e.metadata.name = Some(format!("e{:02}", 50 - number));
+            e.metadata.uid = Some(format!("uid-{number}"));
+            e.metadata.creation_timestamp = Some(Time(Timestamp::from_second(1_000_000 + number).unwrap()));
+            e.spec.host = Some(format!("e{number:02}.example.com"));
+        })
+    };
+    (0..17).for_each(|number| w.environment(&numbered(number)));
+    let verdicts = |exposure| -> Vec<bool> {
+        let refused = |number| {
+            let context = gather::environment_context(&w.caches, &numbered(number), Some(shop_by(exposure)));
+            match context.host {
+                HostVerdict::Free => false,
+                HostVerdict::NoRoom { limit: 16, .. } => true,
+                other => panic!("{other:?}"),
+            }
+        };
+        (0..17).map(refused).collect()
+    };
+    assert_eq!(verdicts(Exposure::HTTPRoute), [vec![false; 15], vec![true; 2]].concat());
+    assert_eq!(verdicts(Exposure::Both), [false; 17], "an Ingress has room for all");
+    assert_eq!(verdicts(Exposure::Ingress), [false; 17]);
 }

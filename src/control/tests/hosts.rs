@@ -4,11 +4,11 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 
-use super::objects::{STATUS, but, children_of, fresh, named, orphaned, predecessors, set, starting, strangers};
+use super::objects::{STATUS, but, children_of, foreign_object, fresh, named, orphaned, predecessors, set, starting};
 use super::world::{Row, World, namespace, play};
 use crate::api::{ALLOWED_HOSTS_ANNOTATION, ObjectKey};
 use crate::cluster::tests::server::put;
-use crate::decide::hosts::Stake;
+use crate::decide::hosts::HostRequest;
 use crate::decide::observed::HostVerdict;
 
 /// Another gateway that found the same host free, and is about to write its claim.
@@ -24,7 +24,7 @@ const TABLE: &[Row] = &[
             other_writes(w);
         },
         script: |_| vec![],
-        ends: "Behind",
+        ends: "CacheBehind",
         writes: &[],
         tells: &[],
         remembers: &[],
@@ -34,10 +34,10 @@ const TABLE: &[Row] = &[
         given: |w| {
             w.gateway(&fresh());
             other_writes(w);
-            w.caches.space().release(&Stake::from(&named("other")).claimant);
+            w.caches.space().release(&HostRequest::from(&named("other")).claimant);
         },
         script: |_| vec![put(STATUS).with("/status/hosts/0/host", "shop.example.com")],
-        ends: "AtOnce",
+        ends: "Now",
         writes: &["Starting Running, Ready False Starting"],
         tells: &[],
         remembers: &["our write"],
@@ -51,7 +51,7 @@ const TABLE: &[Row] = &[
             w.caches.claims().learn(&other, std::time::Instant::now());
         },
         script: |_| vec![put(STATUS).with("/status/hosts", serde_json::Value::Null)],
-        ends: "AtOnce",
+        ends: "Now",
         writes: &["Created Running, Ready False HostTaken"],
         tells: &["Warning HostTaken"],
         remembers: &["our write"],
@@ -89,14 +89,14 @@ async fn the_host_that_a_gateways_ingress_routes_is_not_anothers_to_have() {
         ("one without an owner", restored(children_of(&fresh()).ingress), namespace(), false),
         ("one that is collected", predecessors(children_of(&fresh()).ingress), namespace(), false),
         ("one that routes another host", elsewhere(children_of(&fresh()).ingress), namespace(), true),
-        ("a stranger's", strangers(children_of(&fresh()).ingress), namespace(), true),
+        ("a foreign object", foreign_object(children_of(&fresh()).ingress), namespace(), true),
         ("one whose namespace may not have the host", children_of(&fresh()).ingress, forbidding(), true),
     ] {
         let w = World::new();
-        w.caches.allowed_hosts.absorb(Event::Apply(allows));
+        w.caches.allowed_hosts.apply_event(Event::Apply(allows));
         w.children([ingress]);
-        let stake = w.caches.stake_of_gateway(&fresh());
-        w.caches.claims().learn(stake, std::time::Instant::now());
+        let request = w.caches.host_request_of_gateway(&fresh());
+        w.caches.claims().learn(request, std::time::Instant::now());
         let verdict = w.caches.claims().verdict(&named("other"));
         assert_eq!(verdict == HostVerdict::Free, is_free, "{what}: {verdict:?}");
     }
@@ -120,7 +120,7 @@ async fn what_an_ingress_of_ours_routes_is_its_namespaces_where_that_may_have_it
             namespace(),
             false,
         ),
-        ("a stranger's", strangers(ingress()), namespace(), false),
+        ("a foreign object", foreign_object(ingress()), namespace(), false),
         (
             "one whose namespace may not have the host",
             orphaned(ingress()),
@@ -129,12 +129,12 @@ async fn what_an_ingress_of_ours_routes_is_its_namespaces_where_that_may_have_it
         ),
     ] {
         let w = World::new();
-        w.caches.allowed_hosts.absorb(Event::Apply(allows));
+        w.caches.allowed_hosts.apply_event(Event::Apply(allows));
         let name = ingress["metadata"]["name"].as_str().unwrap().to_owned();
         w.children([ingress]);
-        let stake = w.caches.stake_of_ingress(&ObjectKey::new("tenants", name));
-        if let Some(stake) = stake {
-            w.caches.claims().learn(stake, std::time::Instant::now());
+        let request = w.caches.host_request_of_ingress(&ObjectKey::new("tenants", name));
+        if let Some(request) = request {
+            w.caches.claims().learn(request, std::time::Instant::now());
         }
         let elsewhere = but(named("other"), |g| g.metadata.namespace = Some("elsewhere".to_owned()));
         let verdict = w.caches.claims().verdict(&elsewhere);

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::objects::{GATEWAY, STATUS, but, json_of, named, starting};
 use super::world::{Row, World, play};
-use crate::api::{ApiGateway, Extent, Guarded};
+use crate::api::{ApiGateway, Completeness, Guarded};
 use crate::cluster::tests::server::{Exchange, get, miss, put};
 
 /// The gateway as it is: it asks to be stopped since the cache saw it.
@@ -17,7 +17,7 @@ fn whole() -> ApiGateway {
 }
 
 fn kept_in_part(w: &mut World) {
-    w.guarded_gateway(Guarded(Ok(starting()), Extent::InPart));
+    w.guarded_gateway(Guarded(Ok(starting()), Completeness::InPart));
 }
 
 fn read() -> Exchange {
@@ -29,7 +29,7 @@ const LARGE: &[Row] = &[
         name: "what is decided is decided of all of it as it is now",
         given: kept_in_part,
         script: |_| vec![read(), put(STATUS).with("/metadata/resourceVersion", "7").with("/spec/env/0/name", "A")],
-        ends: "AtOnce",
+        ends: "Now",
         writes: &["Stopping Stopped, Ready False Stopping"],
         tells: &[],
         remembers: &[],
@@ -47,7 +47,7 @@ const LARGE: &[Row] = &[
         name: "nor where it is gone",
         given: kept_in_part,
         script: |_| vec![miss(GATEWAY)],
-        ends: "WhenWoken",
+        ends: "OnChange",
         writes: &[],
         tells: &[],
         remembers: &[],
@@ -56,7 +56,7 @@ const LARGE: &[Row] = &[
         name: "nor where it is another one by now",
         given: kept_in_part,
         script: |_| vec![get(GATEWAY, json_of(&but(named("shop"), |g| g.metadata.uid = Some("another".to_owned()))))],
-        ends: "Behind",
+        ends: "CacheBehind",
         writes: &[],
         tells: &[],
         remembers: &[],

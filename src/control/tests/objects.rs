@@ -13,7 +13,7 @@ use crate::api::{
     ApiGateway, ApiGatewayStatus, Attempt, Environment, EnvironmentState, EnvironmentStatus, HostClaim, Phase,
     REGISTRY_FINALIZER, Reason, State, Transition,
 };
-use crate::children::{self, Surroundings};
+use crate::children::{self, RenderContext};
 use crate::decide::requests;
 
 pub(crate) const HOST: &str = "shop.example.com";
@@ -86,7 +86,7 @@ pub(crate) fn recorded(phase: Phase, state: State, seconds: i64) -> ApiGateway {
                 held_seconds: 0,
                 held_since: None,
                 retries_left: None,
-                others: crate::api::Others::new(),
+                others: crate::api::UnknownFields::new(),
             }),
             transitions: 1,
             hosts: vec![HostClaim { host: HOST.to_owned(), since: at.clone() }],
@@ -98,7 +98,7 @@ pub(crate) fn recorded(phase: Phase, state: State, seconds: i64) -> ApiGateway {
                 reason: Reason::StartRequested,
                 message: "so far".to_owned(),
                 seconds: 0,
-                others: crate::api::Others::new(),
+                others: crate::api::UnknownFields::new(),
             }],
             ..ApiGatewayStatus::default()
         });
@@ -166,12 +166,12 @@ pub(crate) fn children_of(gateway: &ApiGateway) -> Rendered {
 
 /// The children that are desired of a gateway whose environments have these hosts.
 pub(crate) fn children_with(gateway: &ApiGateway, hosts: &[&str]) -> Rendered {
-    let around = Surroundings {
+    let context = RenderContext {
         start_deadline: Duration::from_secs(300),
         environment_hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
-        ..Surroundings::default()
+        ..RenderContext::default()
     };
-    let children = children::render(gateway, &around);
+    let children = children::render(gateway, &context);
     let stored = |mut object: Value, uid: &str| {
         object["metadata"]["uid"] = json!(uid);
         object["metadata"]["resourceVersion"] = json!("1");
@@ -210,7 +210,7 @@ pub(crate) fn of_another_selector(object: Value) -> Value {
 }
 
 /// The same object, of a Helm release.
-pub(crate) fn strangers(mut object: Value) -> Value {
+pub(crate) fn foreign_object(mut object: Value) -> Value {
     object["metadata"]["ownerReferences"] = json!([]);
     object["metadata"]["labels"] = json!({ "app.kubernetes.io/managed-by": "Helm" });
     object

@@ -9,10 +9,10 @@ use crate::cluster::tests::server::{patch, post, put};
 use crate::decide::observed::Child;
 use crate::queue::{Key, Kind};
 use crate::registry::Registry;
-use crate::registry::document::{GatewayDocument, Kept};
-use crate::registry::known::Shelved;
+use crate::registry::cache::CachedDocument;
+use crate::registry::document::{GatewayDocument, StoredDocument};
 
-const AWAY: &str = "Registry: mongo.example.com was not reached yet";
+const AWAY: &str = "Registry: mongo.example.com has not been reached yet";
 
 /// The gateway's own document, which was told its transition of this number.
 fn document(w: &mut World, seq: i64) {
@@ -21,7 +21,7 @@ fn document(w: &mut World, seq: i64) {
         "_id": "tenants.shop", "gatewayId": "tenants.shop", "namespace": "tenants", "name": "shop",
         "uid": "uid-of-shop", "seq": seq, "state": "Running", "phase": "Starting",
     };
-    GatewayDocument::shelf(&mongo.known).put(GatewayDocument::read(document));
+    GatewayDocument::collection_cache(&mongo.cache).put(GatewayDocument::read(document));
 }
 
 /// The registry was found away.
@@ -59,7 +59,7 @@ const TABLE: &[Row] = &[
             w.gateway(&fresh());
         },
         script: |_| vec![patch(GATEWAY, json_of(&fresh())).conflicts()],
-        ends: "Behind",
+        ends: "CacheBehind",
         writes: &[],
         tells: &[],
         remembers: &[],
@@ -83,7 +83,7 @@ const TABLE: &[Row] = &[
             w.gateway(&but(fresh(), finalizer));
         },
         script: |_| vec![put(STATUS).conflicts()],
-        ends: "Behind",
+        ends: "CacheBehind",
         writes: &["Created Running, Ready False RegistryUnavailable"],
         tells: &[],
         remembers: &[],
@@ -120,7 +120,7 @@ const TABLE: &[Row] = &[
             w.gateway(&but(fresh(), finalizer));
         },
         script: |_| vec![put(STATUS)],
-        ends: "AtOnce",
+        ends: "Now",
         writes: &["Created Running, Ready False RegistryUnavailable"],
         tells: &["Warning RegistryUnavailable"],
         remembers: &["our write"],
@@ -133,7 +133,7 @@ const TABLE: &[Row] = &[
             w.claim.give_up();
         },
         script: |_| vec![],
-        ends: "Failed: this operator is not leader",
+        ends: "Failed: this replica is not leader",
         writes: &[],
         tells: &[],
         remembers: &[],
@@ -146,7 +146,7 @@ const TABLE: &[Row] = &[
             w.has(going, []);
         },
         script: |_| vec![patch(GATEWAY, json_of(&starting())).with("/metadata/finalizers", serde_json::json!([]))],
-        ends: "WhenWoken",
+        ends: "OnChange",
         writes: &[],
         tells: &[],
         remembers: &[],
@@ -176,10 +176,10 @@ async fn a_forged_finalizer_is_told_once_and_asked_about_no_more() {
         let first = w.pass(vec![refused]).await.unwrap();
         assert_eq!(
             (first.ends.as_str(), first.tells.as_slice()),
-            ("WhenWoken", &["Warning OperatorNotPermitted".to_owned()][..])
+            ("OnChange", &["Warning OperatorNotPermitted".to_owned()][..])
         );
         let again = w.pass(vec![]).await.unwrap();
-        assert_eq!((again.ends.as_str(), again.tells.len()), ("WhenWoken", 0));
+        assert_eq!((again.ends.as_str(), again.tells.len()), ("OnChange", 0));
     }
 }
 
@@ -189,10 +189,10 @@ async fn a_gateway_that_waits_for_the_registry_is_woken_when_it_is_back() {
     is_away(&mut w);
     w.gateway(&but(fresh(), finalizer));
     w.pass(vec![put(STATUS)]).await.unwrap();
-    assert_eq!(w.queue.begin(), None);
+    assert_eq!(w.queue.take(), None);
 
     let Registry::MongoDb(mongo) = &w.ctx.registry else { panic!("none") };
     mongo.breaker.reset();
-    mongo.wake_waiting();
-    assert_eq!(w.queue.begin(), Some(Key { object: shop(), kind: Kind::Gateway }));
+    mongo.requeue_waiting();
+    assert_eq!(w.queue.take(), Some(Key { object: shop(), kind: Kind::Gateway }));
 }

@@ -12,7 +12,7 @@ async fn the_pass_after_a_transition_starts_from_what_was_written_although_the_c
     let mut w = World::new();
     w.gateway(&fresh());
     let first = w.pass(vec![put(STATUS).with("/status/attempt/number", 1)]).await.unwrap();
-    assert_eq!((first.ends.as_str(), first.remembers.as_slice()), ("AtOnce", ["our write".to_owned()].as_slice()));
+    assert_eq!((first.ends.as_str(), first.remembers.as_slice()), ("Now", ["our write".to_owned()].as_slice()));
 
     // The cache still has a gateway without a status, of which a pass would record the same transition.
     let second = w.pass(vec![post(DEPLOYMENTS)]).await.unwrap();
@@ -49,12 +49,12 @@ async fn a_lost_race_is_decided_again_from_the_cache() {
     let second = w.pass(vec![refused, post(SERVICES), post(INGRESSES), lost]).await.unwrap();
     assert_eq!(
         (second.ends.as_str(), second.remembers),
-        ("Behind", vec!["created Service".to_owned(), "created Ingress".to_owned(),])
+        ("CacheBehind", vec!["created Service".to_owned(), "created Ingress".to_owned(),])
     );
 
     // Nothing of our own stands any more: this is the cache's version.
     let third = w.pass(vec![put(STATUS).with("/metadata/resourceVersion", "1")]).await.unwrap();
-    assert_eq!(third.ends, "AtOnce");
+    assert_eq!(third.ends, "Now");
 }
 
 #[tokio::test(start_paused = true)]
@@ -107,7 +107,7 @@ async fn of_a_gateway_that_went_meanwhile_nothing_is_kept() {
     let memory = std::sync::Arc::clone(&w.ctx.memory);
     let gone = put(STATUS).then(move || memory.forget("uid-of-shop"));
     let ended = w.pass(vec![gone]).await.unwrap();
-    assert_eq!((ended.ends.as_str(), ended.remembers), ("AtOnce", vec![]));
+    assert_eq!((ended.ends.as_str(), ended.remembers), ("Now", vec![]));
 }
 
 #[tokio::test(start_paused = true)]

@@ -33,7 +33,7 @@ fn reported() -> Exchange {
     patch.with("/status/conditions/1/type", "Stalled").with("/spec", Value::Null)
 }
 
-fn let_go() -> Exchange {
+fn remove_finalizer() -> Exchange {
     let patch = patch(GATEWAY, json_of(&starting())).with("/metadata/finalizers", json!(["another.dev/its-own"]));
     patch.with("/metadata/resourceVersion", "1")
 }
@@ -45,7 +45,7 @@ const UNREADABLE: &[Row] = &[
         name: "it is reported as conditions and an Event",
         given: |w| has(w, &unreadable()),
         script: |_| vec![reported()],
-        ends: "WhenWoken",
+        ends: "OnChange",
         writes: &["- -, Ready False Undecodable"],
         tells: &["Warning Undecodable"],
         remembers: &[],
@@ -62,8 +62,8 @@ const UNREADABLE: &[Row] = &[
     Row {
         name: "one that is being deleted is let go of, and nothing is said of it",
         given: |w| has(w, &deleted(KEPT())),
-        script: |_| vec![let_go()],
-        ends: "WhenWoken",
+        script: |_| vec![remove_finalizer()],
+        ends: "OnChange",
         writes: &[],
         tells: &[],
         remembers: &[],
@@ -71,8 +71,8 @@ const UNREADABLE: &[Row] = &[
     Row {
         name: "one that went meanwhile is gone",
         given: |w| has(w, &deleted(KEPT())),
-        script: |_| vec![let_go().gone()],
-        ends: "WhenWoken",
+        script: |_| vec![remove_finalizer().gone()],
+        ends: "OnChange",
         writes: &[],
         tells: &[],
         remembers: &[],
@@ -80,8 +80,8 @@ const UNREADABLE: &[Row] = &[
     Row {
         name: "one whose finalizers somebody else changed is looked at again",
         given: |w| has(w, &deleted(KEPT())),
-        script: |_| vec![let_go().conflicts()],
-        ends: "Behind",
+        script: |_| vec![remove_finalizer().conflicts()],
+        ends: "CacheBehind",
         writes: &[],
         tells: &[],
         remembers: &[],
@@ -89,7 +89,7 @@ const UNREADABLE: &[Row] = &[
     Row {
         name: "one that cannot be let go of is tried again",
         given: |w| has(w, &deleted(KEPT())),
-        script: |_| vec![let_go().unavailable()],
+        script: |_| vec![remove_finalizer().unavailable()],
         ends: "Failed: unavailable",
         writes: &[],
         tells: &[],
@@ -99,7 +99,7 @@ const UNREADABLE: &[Row] = &[
         name: "one that another's finalizer keeps is none of ours",
         given: |w| has(w, &deleted(json!(["another.dev/its-own"]))),
         script: |_| vec![],
-        ends: "WhenWoken",
+        ends: "OnChange",
         writes: &[],
         tells: &[],
         remembers: &[],
@@ -116,10 +116,10 @@ async fn one_that_may_not_be_let_go_of_is_told_once_and_asked_about_no_more() {
     let mut w = World::new();
     has(&mut w, &deleted(KEPT()));
     let words = "apigateways.phasegate.dev \"shop\" is forbidden: User \"me\" cannot patch resource \"apigateways\"";
-    let first = w.pass(vec![let_go().refused(403, "Forbidden", words)]).await.unwrap();
+    let first = w.pass(vec![remove_finalizer().refused(403, "Forbidden", words)]).await.unwrap();
     assert_eq!(
         (first.ends.as_str(), first.tells.as_slice()),
-        ("WhenWoken", &["Warning OperatorNotPermitted".to_owned()][..])
+        ("OnChange", &["Warning OperatorNotPermitted".to_owned()][..])
     );
     assert_eq!(w.pass(vec![]).await.unwrap().tells, Vec::<String>::new());
 }
@@ -133,6 +133,20 @@ async fn an_object_that_cannot_be_read_is_told_once_until_its_fault_is_another()
     assert_eq!(told(w.pass(vec![]).await.unwrap()), 0);
     has(&mut w, &set(unreadable(), "/metadata/generation", 2));
     assert_eq!(told(w.pass(vec![reported()]).await.unwrap()), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_is_quoted_in_part_and_leaves_room_for_what_to_do() {
+    let mut w = World::new();
+    let mut long = json_of(&starting());
+    long["spec"]["replicas"] = json!("a".repeat(5_000));
+    has(&mut w, &long);
+    let told = format!(
+        "this version of the operator cannot read the object: invalid type: string \"{}…. Reconciliation is paused. \
+         Correct it, run the version that wrote it, or delete it.",
+        "a".repeat(278)
+    );
+    w.pass(vec![reported().with("/status/conditions/0/message", told)]).await.unwrap();
 }
 
 /// A started gateway whose Service has no owner reference.
@@ -150,7 +164,7 @@ const ORPHANS: &[Row] = &[
         name: "the cache does not show yet that the gateway is going: its child is not taken back",
         given: service_is_orphaned,
         script: |_| vec![orphan(), get(GATEWAY, json_of(&but(starting(), deletes)))],
-        ends: "Behind",
+        ends: "CacheBehind",
         writes: &[],
         tells: &[],
         remembers: &["tried"],
@@ -159,7 +173,7 @@ const ORPHANS: &[Row] = &[
         name: "nor does it show that the gateway is gone",
         given: service_is_orphaned,
         script: |_| vec![orphan(), miss(GATEWAY)],
-        ends: "Behind",
+        ends: "CacheBehind",
         writes: &[],
         tells: &[],
         remembers: &["tried"],
@@ -171,7 +185,7 @@ const ORPHANS: &[Row] = &[
             let another = but(starting(), |g| g.metadata.uid = Some("uid-of-another".to_owned()));
             vec![orphan(), get(GATEWAY, json_of(&another))]
         },
-        ends: "Behind",
+        ends: "CacheBehind",
         writes: &[],
         tells: &[],
         remembers: &["tried"],
@@ -205,7 +219,7 @@ const ORPHANS: &[Row] = &[
             w.has(gateway, [children.deployment, orphaned(children.service), children.ingress]);
         },
         script: |_| vec![],
-        ends: "WhenWoken",
+        ends: "OnChange",
         writes: &[],
         tells: &[],
         remembers: &[],

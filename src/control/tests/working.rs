@@ -14,7 +14,7 @@ use crate::queue::{Key, Kind, Stage};
 async fn worked(w: World, script: Vec<Exchange>) -> Result<(), String> {
     let World { ctx, queue, server, .. } = w;
     server.expect(script);
-    queue.wake(Key { object: shop(), kind: Kind::Gateway }, Stage::New);
+    queue.add(Key { object: shop(), kind: Kind::Gateway }, Stage::New);
     work(&queue, &Arc::new(ctx), tokio::time::sleep(Duration::from_millis(1_200)), Duration::from_secs(1)).await;
     server.finish().map(drop)
 }

@@ -16,21 +16,20 @@ use crate::cache::caches::{Caches, Writers};
 use crate::cache::scopes::{Scope, Scopes};
 use crate::cluster::calls::Calls;
 use crate::cluster::claim::Claim;
-use crate::cluster::events::Herald;
-use crate::cluster::pod_events::Complaints;
-use crate::cluster::pulse::Pulses;
-use crate::cluster::reachability::{LastHeard, Outages};
+use crate::cluster::events::EventRecorder;
+use crate::cluster::heartbeat::Heartbeats;
+use crate::cluster::pod_events::PodEvents;
+use crate::cluster::reachability::{LastContact, Outages};
 use crate::cluster::tests::server::{Came, Exchange, Server};
 use crate::control::clock::Now;
 use crate::control::context::{Context, LARGE_AT_ONCE};
 use crate::control::error::Error;
 use crate::control::memory::{Expectation, Memory, Remembered};
 use crate::control::{gather, reconcile};
-use crate::decide::allowance::Allowance;
 use crate::decide::conditions;
 use crate::decide::observed::{Child, Settings};
 use crate::metrics::Metrics;
-use crate::queue::{Next, WorkQueue};
+use crate::queue::{Requeue, WorkQueue};
 use crate::registry::Registry;
 use crate::registry::config::{Secret, Settings as RegistrySettings};
 use crate::registry::document::{Defaults, EnvironmentDocument, GatewayDocument};
@@ -69,7 +68,7 @@ impl World {
         let server = Server::default();
         let queue = WorkQueue::new(8);
         let claim = Claim::unconditional();
-        let (outages, _) = Outages::new(server.client(), LastHeard::default(), Pulses::default(), String::new());
+        let (outages, _) = Outages::new(server.client(), LastContact::default(), Heartbeats::default(), String::new());
         let calls = Calls::new(server.client(), CALL_TIMEOUT, claim.clone(), outages.clone());
         let (scopes, mut filled) = Scopes::new(&[Scope::Cluster], Default::default());
         let (_, caches, mut writers) = filled.remove(0);
@@ -79,19 +78,19 @@ impl World {
         for event in [Event::Init, Event::InitDone] {
             writers.environments.apply_watcher_event(&event);
         }
-        caches.allowances.absorb(Event::Apply(namespace()));
-        caches.allowed_hosts.absorb(Event::Apply(namespace()));
-        let (herald, told) = herald(&outages);
+        caches.allowances.apply_event(Event::Apply(namespace()));
+        caches.allowed_hosts.apply_event(Event::Apply(namespace()));
+        let (recorder, told) = recorder(&outages);
         let ctx = Context {
             calls,
             scopes: Arc::new(scopes),
-            complaints: Complaints::default(),
+            pod_events: PodEvents::default(),
             memory: Arc::<Memory>::default(),
             outages,
             settings: settings(),
             selector: Selector::default(),
             large: Semaphore::new(LARGE_AT_ONCE),
-            herald,
+            recorder,
             metrics: Metrics::default(),
             registry: Registry::Kubernetes,
             queue: queue.clone(),
@@ -113,8 +112,8 @@ impl World {
         };
         let metrics = self.ctx.metrics.clone();
         let mongo = Arc::new(Mongo::new(settings, self.claim.clone(), self.queue.clone(), metrics));
-        mongo.known.listed::<GatewayDocument>();
-        mongo.known.listed::<EnvironmentDocument>();
+        mongo.cache.listed::<GatewayDocument>();
+        mongo.cache.listed::<EnvironmentDocument>();
         self.ctx.registry = Registry::MongoDb(Arc::clone(&mongo));
         mongo
     }
@@ -142,16 +141,16 @@ impl World {
     pub(crate) fn guarded_environment(&mut self, environment: Guarded<Environment>) {
         let event = Event::Apply(environment);
         self.writers.environments.apply_watcher_event(&event);
-        self.caches.environments.absorb(event);
+        self.caches.environments.apply_event(event);
     }
 
     /// Children appear or change.
     pub(crate) fn children(&self, children: impl IntoIterator<Item = Value>) {
         for child in children {
             match child["kind"].as_str().unwrap() {
-                "Deployment" => self.caches.deployments.absorb(Event::Apply(watched(&child))),
-                "Service" => self.caches.services.absorb(Event::Apply(watched(&child))),
-                "Ingress" => self.caches.ingresses.absorb(Event::Apply(watched(&child))),
+                "Deployment" => self.caches.deployments.apply_event(Event::Apply(watched(&child))),
+                "Service" => self.caches.services.apply_event(Event::Apply(watched(&child))),
+                "Ingress" => self.caches.ingresses.apply_event(Event::Apply(watched(&child))),
                 other => panic!("{other} is no kind of child here"),
             };
         }
@@ -207,7 +206,7 @@ impl World {
 
     /// It is not known yet what the namespace allows.
     pub(crate) fn namespace_is_unknown(&self) {
-        self.caches.allowed_hosts.absorb(Event::Delete(namespace()));
+        self.caches.allowed_hosts.apply_event(Event::Delete(namespace()));
     }
 
     /// Another operator works on the gateways here.
@@ -239,7 +238,7 @@ impl World {
         self.passed(ended).await
     }
 
-    async fn passed(&self, ended: Result<Next, Error>) -> Result<Passed, String> {
+    async fn passed(&self, ended: Result<Requeue, Error>) -> Result<Passed, String> {
         let mut ends = ends(&ended);
         if let Some(later) = ended.err().and_then(|error| error.retry_after()) {
             ends.push_str(&format!(", not before {later:?}"));
@@ -270,7 +269,7 @@ impl World {
             if let Some(unanswered) = remembered.what_was_unanswered(&gateway) {
                 all.push(format!("unanswered {}", unanswered.what.in_words()));
             }
-            for child in [Child::Deployment, Child::Service, Child::Ingress, Child::PodDisruptionBudget] {
+            for child in Child::ALL {
                 match remembered.expectation(child, now) {
                     Some(Expectation::Created) => all.push(format!("created {}", child.kind())),
                     Some(Expectation::Deleted(_)) => all.push(format!("deleted {}", child.kind())),
@@ -346,18 +345,14 @@ pub(crate) fn watched<T: DeserializeOwned>(object: &Value) -> T {
 
 pub(crate) fn settings() -> Settings {
     Settings {
-        start_deadline: Duration::from_secs(300),
-        stop_partial_starts: false,
         cleanup_stuck_after: Duration::from_secs(600),
-        allowance: Allowance::ANYTHING,
-        ingress_annotations: std::collections::BTreeMap::new(),
-        inheritance: crate::children::Inheritance::default(),
         registry_deletion_timeout: Duration::from_secs(900),
+        ..Settings::default()
     }
 }
 
-/// A herald whose Events are kept by an API server of their own.
-fn herald(outages: &Outages) -> (Herald, Arc<Mutex<Vec<Value>>>) {
+/// An event recorder whose Events are kept by an API server of their own.
+fn recorder(outages: &Outages) -> (EventRecorder, Arc<Mutex<Vec<Value>>>) {
     let told = Arc::<Mutex<Vec<Value>>>::default();
     let keep = Arc::clone(&told);
     let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
@@ -370,15 +365,15 @@ fn herald(outages: &Outages) -> (Herald, Arc<Mutex<Vec<Value>>>) {
     });
     let client = kube::Client::new(service, "tenants");
     let calls = Calls::new(client, CALL_TIMEOUT, Claim::unconditional(), outages.clone());
-    let (herald, telling) = Herald::new(calls, "me");
+    let (recorder, telling) = EventRecorder::new(calls, "me");
     tokio::spawn(telling);
-    (herald, told)
+    (recorder, told)
 }
 
-fn ends(ended: &Result<Next, Error>) -> String {
+fn ends(ended: &Result<Requeue, Error>) -> String {
     match ended {
         // To five seconds: the wall clock goes on while a world is put together.
-        Ok(Next::After(later)) => format!("After {}s", (later.as_secs_f64() / 5.0).round() * 5.0),
+        Ok(Requeue::After(later)) => format!("After {}s", (later.as_secs_f64() / 5.0).round() * 5.0),
         Ok(next) => format!("{next:?}"),
         Err(Error::Refused { what, message }) => format!("Refused {what}: {message}"),
         Err(Error::Registry(words)) => format!("Registry: {words}"),

@@ -1,112 +1,118 @@
-//! What the events of the gateways' and the environments' watches change, and whom they wake.
+//! Handlers of watch events: update caches, claims and memory, then requeue affected objects.
+//!
+//! **Architecture invariant:** a handler decides nothing and sends no request.
 
 use std::sync::Arc;
 
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::Event;
 
-use super::known::{Identity, Known};
-use super::wake::Wake;
+use super::known::{Identity, KnownObjects};
+use super::requeue::ScopeRequeue;
 use crate::api::{ApiGateway, Environment, Guarded, ObjectKey};
 use crate::cache::caches::Caches;
-use crate::cache::index::{Cache, Kept};
+use crate::cache::index::{Cache, Cached};
+use crate::children;
 use crate::control::memory::Memory;
 use crate::decide::hosts::{Claimant, ClaimantKind};
 use crate::registry::Registry;
 
-/// Keeps gateways, what they claim and what is remembered of them in step with those that exist.
+/// Keeps gateways, their claims and what is remembered of them in sync with the cluster.
 pub(super) fn of_gateways(
     mut writer: Writer<Guarded<ApiGateway>>,
     memory: Arc<Memory>,
     registry: Registry,
-    wake: Wake,
+    requeue: ScopeRequeue,
 ) -> impl FnMut(Event<Guarded<ApiGateway>>) + Send + 'static {
-    let mut known = Known::default();
+    let mut known = KnownObjects::default();
     move |event| {
         writer.apply_watcher_event(&event);
         let changes = known.take_in(&event);
         for object in &changes.appeared {
             match &object.0 {
                 Ok(gateway) => {
-                    wake.learn_gateway(gateway);
+                    if children::concerns_routes(gateway) {
+                        requeue.caches.routes().ask();
+                    }
+                    requeue.learn_gateway(gateway);
                     registry.saw_gateway(gateway);
                 }
-                Err(object) => wake.learn_unreadable(ClaimantKind::Gateway, object),
+                Err(object) => requeue.learn_unreadable(ClaimantKind::Gateway, object),
             }
         }
         for Identity { key, uid } in &changes.gone {
             memory.forget(uid);
             if !known.has(key) {
-                wake.forget(&Claimant { object: key.clone(), kind: ClaimantKind::Gateway });
+                requeue.forget(&Claimant { object: key.clone(), kind: ClaimantKind::Gateway });
                 registry.lost_gateway(key);
             }
-            wake.learn_environments_of(key);
-            wake.environments_of(key);
+            requeue.learn_environments_of(key);
+            requeue.environments_of(key);
         }
         for object in &changes.appeared {
             let key = ObjectKey::of(object);
             if !object.0.as_ref().is_ok_and(|gateway| memory.is_echo(gateway)) {
-                wake.gateway(&key);
+                requeue.gateway(&key);
             }
-            wake.environments_of(&key);
+            requeue.environments_of(&key);
         }
     }
 }
 
-/// Keeps environments, and what they claim, in step with those that exist.
+/// Keeps environments and their claims in sync with the cluster.
 pub(super) fn of_environments(
     mut writer: Writer<Guarded<Environment>>,
     memory: Arc<Memory>,
     registry: Registry,
-    wake: Wake,
+    requeue: ScopeRequeue,
 ) -> impl FnMut(Event<Guarded<Environment>>) + Send + 'static {
-    let mut known = Known::default();
+    let mut known = KnownObjects::default();
     move |event| {
         writer.apply_watcher_event(&event);
         let changes = known.take_in(&event);
         let complete = matches!(event, Event::InitDone);
-        let concerned = wake.caches.environments.absorb(event);
+        let affected = requeue.caches.environments.apply_event(event);
         for object in &changes.appeared {
             match &object.0 {
                 Ok(environment) => {
-                    wake.learn_environment(environment);
+                    requeue.learn_environment(environment);
                     registry.saw_environment(environment);
                 }
-                Err(object) => wake.learn_unreadable(ClaimantKind::Environment, object),
+                Err(object) => requeue.learn_unreadable(ClaimantKind::Environment, object),
             }
-            wake.environment(&ObjectKey::of(object));
+            requeue.environment(&ObjectKey::of(object));
         }
         for Identity { key, uid } in &changes.gone {
             memory.forget(uid);
             if !known.has(key) {
-                wake.forget(&Claimant { object: key.clone(), kind: ClaimantKind::Environment });
+                requeue.forget(&Claimant { object: key.clone(), kind: ClaimantKind::Environment });
                 registry.lost_environment(key);
             }
         }
-        concerned.gateways.iter().for_each(|gateway| wake.gateway(gateway));
-        concerned.environment.iter().for_each(|environment| wake.environment(environment));
+        affected.gateways.iter().for_each(|gateway| requeue.gateway(gateway));
+        affected.environment.iter().for_each(|environment| requeue.environment(environment));
         if complete {
-            wake.caches.environments.is_told();
+            requeue.caches.environments.mark_ready();
         }
     }
 }
 
-/// Puts a watch's events into a cache, and wakes whom they concern.
+/// Applies a watch's events to a cache, and requeues the affected objects.
 pub(super) fn fill<T>(
-    wake: &Wake,
+    requeue: &ScopeRequeue,
     cache: fn(&Caches) -> &Cache<T>,
-    concerned: fn(&ObjectKey, &Wake),
+    affected: fn(&ObjectKey, &ScopeRequeue),
 ) -> impl FnMut(Event<T::Object>) + Send + 'static
 where
-    T: Kept + Send + Sync + 'static,
+    T: Cached + Send + Sync + 'static,
 {
-    let wake = wake.clone();
+    let requeue = requeue.clone();
     move |event| {
         let complete = matches!(event, Event::InitDone);
-        let keys = cache(&wake.caches).absorb(event);
-        keys.iter().for_each(|key| concerned(key, &wake));
+        let keys = cache(&requeue.caches).apply_event(event);
+        keys.iter().for_each(|key| affected(key, &requeue));
         if complete {
-            cache(&wake.caches).is_told();
+            cache(&requeue.caches).mark_ready();
         }
     }
 }

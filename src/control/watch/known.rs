@@ -1,4 +1,7 @@
-//! Which objects a watch's events make appear, change and disappear.
+//! Tracks which objects of a watch exist.
+//!
+//! **Architecture invariant:** an object with another uid is another object. A relist reports its predecessor
+//! as gone.
 
 use std::collections::HashMap;
 
@@ -7,9 +10,9 @@ use kube::runtime::watcher::Event;
 
 use crate::api::{ObjectKey, uid_of};
 
-/// Tells which objects a watch's events make appear, change and disappear, those included that
-/// went while the watch was interrupted.
-pub(super) struct Known<K> {
+/// Reports which objects appeared, changed or disappeared, including those that disappeared while the watch was
+/// interrupted.
+pub(super) struct KnownObjects<K> {
     /// The uid by namespace and name.
     present: HashMap<ObjectKey, String>,
     listed: Vec<K>,
@@ -25,13 +28,13 @@ pub(super) struct Changes<K> {
     pub(super) gone: Vec<Identity>,
 }
 
-impl<K> Default for Known<K> {
+impl<K> Default for KnownObjects<K> {
     fn default() -> Self {
         Self { present: HashMap::new(), listed: Vec::new() }
     }
 }
 
-impl<K: Resource + Clone> Known<K> {
+impl<K: Resource + Clone> KnownObjects<K> {
     pub(super) fn take_in(&mut self, event: &Event<K>) -> Changes<K> {
         match event {
             Event::Apply(object) => {
@@ -64,7 +67,7 @@ impl<K: Resource + Clone> Known<K> {
         }
     }
 
-    /// Whether an object of this namespace and name is there, of whatever uid.
+    /// Whether an object of this name exists, with any uid.
     pub(super) fn has(&self, key: &ObjectKey) -> bool {
         self.present.contains_key(key)
     }

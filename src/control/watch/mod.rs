@@ -1,10 +1,13 @@
-//! Which watch feeds which cache, and whom it wakes.
+//! The watches: which one feeds which cache, and which objects its events requeue.
+//!
+//! **Architecture invariant:** a watch only fills caches and adds keys to the queue. It makes no decision.
 
 mod events;
 mod known;
 mod one;
 mod prune;
-mod wake;
+mod requeue;
+mod routes;
 
 use std::sync::Arc;
 
@@ -22,87 +25,87 @@ use crate::cache::watched::Watched;
 use crate::children::MANAGED_BY;
 use crate::cluster::PAGE;
 use crate::cluster::definitions::Definitions;
-use crate::cluster::pulse::Pulses;
-use crate::cluster::reachability::{LastHeard, Outages};
+use crate::cluster::heartbeat::Heartbeats;
+use crate::cluster::reachability::{LastContact, Outages};
 use crate::metrics::Metrics;
 use crate::queue::WorkQueue;
 use crate::registry::Registry;
 use one::Watchers;
-use wake::{Wake, Waker};
+use requeue::{Requeuer, ScopeRequeue};
+pub use routes::follow as follow_routes;
 
-/// After how long without any event a watch is taken for dead. The default of five minutes
-/// would be as long as a start may take.
+/// The timeout of a watch without events. The default of five minutes would be as long as a start may take.
 const WATCH_SECONDS: u32 = 60;
 
 /// What the watches of all scopes share.
 #[derive(Clone)]
 pub struct Shared {
-    /// The client that watches.
+    /// The client of the watches.
     pub client: Client,
     /// The caches of all scopes.
     pub scopes: Arc<Scopes>,
-    /// Forgets the gateways that are gone.
+    /// Forgets objects that are gone.
     pub memory: Arc<Memory>,
-    /// Is told that nobody answers.
+    /// Learns of connection failures.
     pub outages: Outages,
-    /// Is told that somebody does.
-    pub heard: LastHeard,
-    /// Is told what changed.
+    /// Learns of signs of life.
+    pub last_contact: LastContact,
+    /// Receives the keys of affected objects.
     pub queue: WorkQueue,
-    /// Is told that a watch has begun anew: the definitions may be others.
+    /// Learns of restarted watches, since the CRDs may have changed.
     pub definitions: Definitions,
-    /// Shows how each watch is doing.
-    pub pulses: Pulses,
+    /// Receives the heartbeat of each watch.
+    pub heartbeats: Heartbeats,
     /// Counts interruptions.
     pub metrics: Metrics,
-    /// Is told which gateways and environments there are.
+    /// Learns which gateways and environments exist.
     pub registry: Registry,
-    /// Which gateways are this operator's: of a large one the labels are kept that this looks at.
+    /// Selects the gateways of this operator. Labels that it reads are kept, also of a large gateway.
     pub selector: Selector,
 }
 
-/// Everything was listed: from now on it is known who lets go of which host. What is returned wakes those who wait for one when
-/// their turn comes.
-pub fn usher(scopes: Arc<Scopes>, queue: WorkQueue) -> impl Future<Output = ()> + Send + 'static {
+/// Called once everything was listed, when releases of hosts become known. The returned future requeues waiting
+/// claimants when their turn comes.
+pub fn requeue_host_waiters(scopes: Arc<Scopes>, queue: WorkQueue) -> impl Future<Output = ()> + Send + 'static {
     scopes.hosts().begin();
     async move {
         let hosts = Arc::clone(scopes.hosts());
-        let waker = Waker::new(scopes, queue);
+        let requeuer = Requeuer::new(scopes, queue);
         loop {
-            waker.claimants(hosts.due().await);
+            requeuer.claimants(hosts.due().await);
         }
     }
 }
 
-/// Starts the watches of one scope, which end with what is returned. Nothing is listed yet:
-/// [`Caches::wait_until_ready`] waits for that.
+/// Starts the watches of one scope; dropping the result stops them. Nothing is listed yet: see
+/// [`Caches::wait_until_ready`].
 pub fn start(shared: &Shared, scope: &Scope, caches: &Arc<Caches>, writers: Writers) -> JoinSet<()> {
-    let wake = Wake::new(Arc::clone(caches), Arc::clone(&shared.scopes), shared.queue.clone());
+    let requeue = ScopeRequeue::new(Arc::clone(caches), Arc::clone(&shared.scopes), shared.queue.clone());
     let all = watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE);
     let ours = all.clone().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
     let namespaces = match scope {
         Scope::Cluster => all.clone(),
         Scope::Namespace(name) => all.clone().fields(&format!("metadata.name={name}")),
     };
-    // What each fills, and whom its changes concern.
+    // What each watch fills, and what its events affect.
     let gateways =
-        events::of_gateways(writers.gateways, Arc::clone(&shared.memory), shared.registry.clone(), wake.clone());
+        events::of_gateways(writers.gateways, Arc::clone(&shared.memory), shared.registry.clone(), requeue.clone());
     let environments = events::of_environments(
         writers.environments,
         Arc::clone(&shared.memory),
         shared.registry.clone(),
-        wake.clone(),
+        requeue.clone(),
     );
-    let gateway = |key: &ObjectKey, wake: &Wake| wake.gateway(key);
-    let routes = |key: &ObjectKey, wake: &Wake| wake.routes(key);
-    let everything_in = |key: &ObjectKey, wake: &Wake| wake.namespace(&key.name);
-    let deployments = events::fill(&wake, |caches| &caches.deployments, gateway);
-    let services = events::fill(&wake, |caches| &caches.services, gateway);
-    let ingresses = events::fill(&wake, |caches| &caches.ingresses, routes);
-    let budgets = events::fill(&wake, |caches| &caches.disruption_budgets, gateway);
-    let pods = events::fill(&wake, |caches| &caches.pods, gateway);
-    let mut allowances = events::fill(&wake, |caches| &caches.allowances, everything_in);
-    let mut allowed_hosts = events::fill(&wake, |caches| &caches.allowed_hosts, everything_in);
+    let gateway = |key: &ObjectKey, requeue: &ScopeRequeue| requeue.gateway(key);
+    let routes = |key: &ObjectKey, requeue: &ScopeRequeue| requeue.routes(key);
+    let everything_in = |key: &ObjectKey, requeue: &ScopeRequeue| requeue.namespace(&key.name);
+    let deployments = events::fill(&requeue, |caches| &caches.deployments, gateway);
+    let services = events::fill(&requeue, |caches| &caches.services, gateway);
+    let ingresses = events::fill(&requeue, |caches| &caches.ingresses, routes);
+    let budgets = events::fill(&requeue, |caches| &caches.disruption_budgets, gateway);
+    let pods = events::fill(&requeue, |caches| &caches.pods, gateway);
+    let mut allowances = events::fill(&requeue, |caches| &caches.allowances, everything_in);
+    let mut allowed_hosts = events::fill(&requeue, |caches| &caches.allowed_hosts, everything_in);
     let allowed = move |event: Event<Namespace>| {
         allowances(event.clone());
         allowed_hosts(event);

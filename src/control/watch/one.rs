@@ -1,4 +1,7 @@
-//! One watch: its stream, its signs of life, and what it says when it does not go on.
+//! One watch: its stream, its heartbeat, and its error messages.
+//!
+//! **Architecture invariant:** an object without a name or a uid reaches no cache. Every watch of the operator
+//! passes here.
 
 use std::fmt::Debug;
 use std::future::poll_fn;
@@ -20,10 +23,10 @@ use crate::api::ApiGateway;
 use crate::cache::scopes::Scope;
 use crate::cluster::backoff::WatchBackoff;
 use crate::cluster::calls::is_out_of_reach;
-use crate::cluster::pulse::Pulse;
+use crate::cluster::heartbeat::WatchHeartbeat;
 use crate::metrics::labels;
 
-/// After how long without a failure a watch's backoff begins anew.
+/// Time without a failure after which the backoff is reset.
 const STEADY: Duration = Duration::from_secs(60);
 
 /// The watches of one scope.
@@ -34,7 +37,7 @@ pub(super) struct Watchers<'a> {
 }
 
 impl Watchers<'_> {
-    /// Hands every event of a watch to `take_in`, for as long as `running` is kept.
+    /// Adds a watch that hands every event to `take_in`, until `running` is dropped.
     pub(super) fn add<K>(
         &mut self,
         api: Api<K>,
@@ -44,24 +47,44 @@ impl Watchers<'_> {
     ) where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
     {
+        self.add_with(api, config, prune, take_in, |_| {});
+    }
+
+    /// The same; failures go to `fails`.
+    pub(super) fn add_with<K>(
+        &mut self,
+        api: Api<K>,
+        config: watcher::Config,
+        prune: impl Fn(&mut K) + Send + 'static,
+        take_in: impl FnMut(Event<K>) + Send + 'static,
+        fails: impl Fn(&kube::Error) + Send + 'static,
+    ) where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
         let what = match self.scope {
             Scope::Cluster => K::plural(&()).into_owned(),
             Scope::Namespace(namespace) => format!("{} of namespace {namespace}", K::plural(&())),
         };
-        let pulse = Arc::new(Pulse::new(what.clone(), api.resource_url().to_owned()));
+        let heartbeat = Arc::new(WatchHeartbeat::new(what.clone(), api.resource_url().to_owned()));
         let resource = labels::Resource::of(&K::plural(&()));
-        self.shared.pulses.add(Arc::clone(&pulse));
+        self.shared.heartbeats.add(Arc::clone(&heartbeat));
         self.shared.metrics.watches(resource);
-        let watch = Watch { shared: self.shared.clone(), pulse, what, resource };
-        self.running.spawn(watch.follow(api, config, prune, take_in));
+        let watch = Watch { shared: self.shared.clone(), heartbeat, what, resource };
+        self.running.spawn(watch.follow(api, config, prune, take_in, fails));
     }
 }
 
 struct Watch {
     shared: Shared,
-    pulse: Arc<Pulse>,
+    heartbeat: Arc<WatchHeartbeat>,
     what: String,
     resource: labels::Resource,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.shared.heartbeats.remove(&self.heartbeat);
+    }
 }
 
 impl Watch {
@@ -71,16 +94,17 @@ impl Watch {
         config: watcher::Config,
         prune: impl Fn(&mut K) + Send + 'static,
         mut take_in: impl FnMut(Event<K>) + Send + 'static,
+        fails: impl Fn(&kube::Error) + Send + 'static,
     ) where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
     {
         let mut events = pin!(watcher(api, config).backoff(ResetTimerBackoff::new(WatchBackoff::default(), STEADY)));
-        // Bookmarks wake the watch and are no events; they are signs of life all the same.
-        // A failure is none of the API server's: a connection that died in silence ends by a timer.
+        // Bookmarks wake the stream without being events, and count as signs of life. A failure does not: a
+        // dead connection ends by a timer.
         while let Some(event) = poll_fn(|cx| {
             let polled = events.as_mut().poll_next(cx);
-            if self.pulse.beat() && !matches!(polled, Poll::Ready(Some(Err(_)))) {
-                self.shared.heard.now();
+            if self.heartbeat.beat() && !matches!(polled, Poll::Ready(Some(Err(_)))) {
+                self.shared.last_contact.now();
             }
             polled
         })
@@ -88,19 +112,22 @@ impl Watch {
         {
             match event {
                 Ok(event) => {
-                    self.pulse.goes_on();
+                    self.heartbeat.recovered();
                     let complete = matches!(event, Event::InitDone);
                     if is_admitted(&event) {
                         take_in(event.modify(&prune));
                     }
                     if complete {
-                        self.pulse.listed();
+                        self.heartbeat.listed();
                         if K::group(&()) == ApiGateway::group(&()) {
                             self.shared.definitions.look();
                         }
                     }
                 }
-                Err(error) => self.failed::<K>(&error),
+                Err(error) => {
+                    self.failed::<K>(&error);
+                    cause(&error).into_iter().for_each(&fails);
+                }
             }
         }
     }
@@ -112,19 +139,19 @@ impl Watch {
         }
         self.shared.metrics.watch_restarted(self.resource);
         let trouble = trouble::<K>(&self.what, cause, error);
-        if !self.pulse.fails(&trouble) {
-            tracing::warn!("{trouble}; it is tried again");
+        if !self.heartbeat.failed(&trouble) {
+            tracing::warn!("{trouble}; retrying");
         }
     }
 }
 
-/// The caches' door: nothing without a name and a uid comes in, so that whoever reads a cached object need not ask.
+/// Admits only objects with a name and a uid, so that readers of the caches need not check.
 fn is_admitted<K: Resource<DynamicType = ()>>(event: &Event<K>) -> bool {
     let (Event::Apply(object) | Event::Delete(object) | Event::InitApply(object)) = event else { return true };
     let meta = object.meta();
     let named = meta.name.as_ref().is_some_and(|name| !name.is_empty()) && meta.uid.is_some();
     if !named {
-        tracing::error!(kind = %K::kind(&()), name = meta.name, "the API server sent an object without a name or a uid");
+        tracing::error!(kind = %K::kind(&()), name = meta.name, "the API server sent an object without name or uid");
     }
     named
 }
@@ -138,22 +165,22 @@ fn cause(error: &watcher::Error) -> Option<&kube::Error> {
     }
 }
 
-/// Why a watch does not go on, and what to do about it where that is known.
+/// Why a watch failed, and what to do about it if known.
 fn trouble<K: Resource<DynamicType = ()>>(what: &str, cause: Option<&kube::Error>, error: &watcher::Error) -> String {
     let words = match cause {
         Some(kube::Error::Api(status)) if status.code == 404 => {
             return format!(
-                "{what} cannot be watched: the API server does not know {}; apply the custom resource definitions \
+                "failed to watch {what}: the API server does not serve {}: install the CustomResourceDefinitions \
                  (kubectl apply --server-side -f crds)",
                 K::api_version(&())
             );
         }
         Some(kube::Error::Api(status)) if status.code == 403 => {
-            return format!("{what} cannot be watched: {}; see the operator's roles in deploy", status.message);
+            return format!("failed to watch {what}: {}; grant the operator the roles in deploy/rbac", status.message);
         }
         Some(kube::Error::Api(status)) if !status.message.is_empty() => status.message.clone(),
         Some(cause) => cause.to_string(),
         None => error.to_string(),
     };
-    format!("{what} cannot be watched: {words}")
+    format!("failed to watch {what}: {words}")
 }

@@ -1,4 +1,7 @@
-//! What is dropped of a watched object before it is kept.
+//! Prunes watched objects before they are cached.
+//!
+//! **Architecture invariant:** no decision reads a pruned field. A pass over a pruned gateway reads the whole
+//! object first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -7,27 +10,34 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::Resource;
 use kube::core::Selector;
 
-use crate::api::{ApiGateway, ApiGatewaySpec, Environment, Extent, Guarded};
+use crate::api::{
+    ADOPT_ANNOTATION, ApiGateway, ApiGatewaySpec, Completeness, Environment, GATEWAY_ID_ANNOTATION, Guarded,
+    INTENT_ANNOTATION, REGISTRY_LABEL, RESTART_ANNOTATION, RETRY_ANNOTATION,
+};
 use crate::cache::watched::{Watchable, Watched};
 use crate::children::{self, UID_LABEL};
 
-/// How many bytes a gateway may have that is kept as a whole. Most have a tenth.
+/// The largest gateway in bytes that is kept whole. Most have a tenth.
 const LARGE: usize = 16 * 1024;
 
-/// The prefix of what is ours in the metadata of others' objects.
-const OURS: &str = "phasegate.dev/";
+/// The metadata of gateways and environments that decisions read, and the longest value that is kept.
+const OURS: [&str; 6] =
+    [ADOPT_ANNOTATION, GATEWAY_ID_ANNOTATION, INTENT_ANNOTATION, REGISTRY_LABEL, RESTART_ANNOTATION, RETRY_ANNOTATION];
+const LONGEST: usize = 1024;
 
-/// Of a large gateway keeps what others look at, and the queue: a pass over it reads it first. So the bytes of a gateway
-/// are in memory while something is done about it, and not while it is at rest.
+/// Prunes large gateways to what other objects and the queue need, since their own pass reads them first. Their
+/// bytes are thus in memory only while they are reconciled.
 pub(super) fn gateways(selector: Selector) -> impl Fn(&mut Guarded<ApiGateway>) + Send + 'static {
     let selected = keys(selector);
     move |object: &mut Guarded<ApiGateway>| {
-        let Guarded(read, extent) = object;
+        let Guarded(read, completeness) = object;
         match read {
-            Ok(gateway) if size_of(&(&gateway.metadata, &gateway.spec)) > LARGE => {
+            Ok(gateway)
+                if *completeness == Completeness::InPart || size_of(&(&gateway.metadata, &gateway.spec)) > LARGE =>
+            {
                 keep_ours(&mut gateway.metadata, &selected);
                 abridge(&mut gateway.spec);
-                *extent = Extent::InPart;
+                *completeness = Completeness::InPart;
             }
             Ok(_) => {}
             Err(unreadable) => keep_ours(&mut unreadable.metadata, &selected),
@@ -35,17 +45,17 @@ pub(super) fn gateways(selector: Selector) -> impl Fn(&mut Guarded<ApiGateway>) 
     }
 }
 
-/// An environment's other labels and annotations are looked at by nobody.
+/// Drops other labels and annotations of environments, which nothing reads.
 pub(super) fn environment(object: &mut Guarded<Environment>) {
     keep_ours(object.meta_mut(), &BTreeSet::new());
 }
 
-/// Drops what no decision looks at.
+/// Drops managed fields.
 pub(super) fn metadata<K: Resource>(object: &mut K) {
     object.meta_mut().managed_fields = None;
 }
 
-/// A stranger's child is kept only so that it is known to be there.
+/// Reduces a foreign child to the metadata that shows that its name is taken.
 pub(super) fn child<K: Watchable>(object: &mut Watched<K>) {
     let meta = object.meta_mut();
     let ours = meta.labels.as_ref().is_some_and(|labels| labels.contains_key(UID_LABEL))
@@ -62,7 +72,7 @@ pub(super) fn child<K: Watchable>(object: &mut Watched<K>) {
     }
 }
 
-/// The labels that a selector looks at.
+/// The label keys that a selector reads.
 fn keys(selector: Selector) -> BTreeSet<String> {
     let LabelSelector { match_labels, match_expressions } = selector.into();
     let expressions = match_expressions.into_iter().flatten().map(|expression| expression.key);
@@ -72,14 +82,14 @@ fn keys(selector: Selector) -> BTreeSet<String> {
 fn keep_ours(meta: &mut ObjectMeta, selected: &BTreeSet<String>) {
     let keep = |map: &mut Option<BTreeMap<String, String>>| {
         if let Some(map) = map {
-            map.retain(|key, value| selected.contains(key) || (key.starts_with(OURS) && value.len() <= 1024));
+            map.retain(|key, value| selected.contains(key) || (OURS.contains(&key.as_str()) && value.len() <= LONGEST));
         }
     };
     keep(&mut meta.labels);
     keep(&mut meta.annotations);
 }
 
-/// Drops what only the pods are rendered from. Each field is here, so that a new one is not forgotten.
+/// Drops what only pods are rendered from. Lists every field, so that a new one must be considered.
 fn abridge(spec: &mut ApiGatewaySpec) {
     let ApiGatewaySpec {
         image_pull_secrets,
@@ -91,7 +101,7 @@ fn abridge(spec: &mut ApiGatewaySpec) {
         volumes,
         node_selector,
         tolerations,
-        // Bounded by every definition that there was.
+        // Bounded by every CRD version so far.
         state: _,
         image: _,
         port: _,
@@ -103,6 +113,8 @@ fn abridge(spec: &mut ApiGatewaySpec) {
         path: _,
         ingress_class_name: _,
         tls: _,
+        exposure: _,
+        parent_refs: _,
         start_deadline: _,
         start_retries: _,
         suspend: _,
@@ -118,7 +130,7 @@ fn abridge(spec: &mut ApiGatewaySpec) {
     *tolerations = Vec::new();
 }
 
-/// How many bytes of JSON an object has.
+/// The size of an object as JSON, in bytes.
 fn size_of(object: &impl serde::Serialize) -> usize {
     struct Count(usize);
     impl Write for Count {
@@ -132,7 +144,7 @@ fn size_of(object: &impl serde::Serialize) -> usize {
         }
     }
     let mut count = Count(0);
-    // What came as JSON can be written as JSON.
+    // Data that was read as JSON can be written as JSON.
     let written = serde_json::to_writer(&mut count, object);
     written.map_or(usize::MAX, |()| count.0)
 }
@@ -161,8 +173,8 @@ mod tests {
     #[test]
     fn a_small_gateway_is_kept_as_it_is() {
         let spec = json!({ "image": "acme/gateway:1", "env": [{ "name": "A", "value": "x".repeat(8000) }] });
-        let Guarded(gateway, extent) = pruned(json!({ "name": "shop", "labels": { "team": "a" } }), spec);
-        assert_eq!((gateway.unwrap().spec.env.len(), extent), (1, Extent::Whole));
+        let Guarded(gateway, completeness) = pruned(json!({ "name": "shop", "labels": { "team": "a" } }), spec);
+        assert_eq!((gateway.unwrap().spec.env.len(), completeness), (1, Completeness::Whole));
     }
 
     #[test]
@@ -170,7 +182,7 @@ mod tests {
         let metadata = json!({
             "name": "shop", "namespace": "a", "uid": "u",
             "labels": { "team": "a", "shard": "b", "phasegate.dev/registry": "mongodb" },
-            "annotations": { "note": "x", "phasegate.dev/gateway-id": "g", "phasegate.dev/retry-requested-at": "x".repeat(2000) },
+            "annotations": { "note": "x", "phasegate.dev/note": "x", "phasegate.dev/gateway-id": "g", "phasegate.dev/retry-requested-at": "x".repeat(2000) },
         });
         let spec = json!({
             "image": "acme/gateway:1", "host": "a.example.com", "state": "Stopped", "suspend": true, "replicas": 3,
@@ -179,12 +191,12 @@ mod tests {
             "envFrom": [{ "secretRef": { "name": "s" } }], "imagePullSecrets": [{ "name": "s" }],
             "volumes": [{ "name": "a", "mountPath": "/a", "emptyDir": {} }],
         });
-        let Guarded(gateway, extent) = pruned(metadata, spec);
+        let Guarded(gateway, completeness) = pruned(metadata, spec);
         let gateway = gateway.unwrap();
         let kept = json!({
             "image": "acme/gateway:1", "host": "a.example.com", "state": "Stopped", "suspend": true, "replicas": 3, "port": 8080,
         });
-        assert_eq!((serde_json::to_value(&gateway.spec).unwrap(), extent), (kept, Extent::InPart));
+        assert_eq!((serde_json::to_value(&gateway.spec).unwrap(), completeness), (kept, Completeness::InPart));
         assert_eq!(labels(&gateway.metadata), ["phasegate.dev/registry", "shard"]);
         let annotations: Vec<_> = gateway.metadata.annotations.iter().flatten().collect();
         assert_eq!(annotations, [(&"phasegate.dev/gateway-id".to_owned(), &"g".to_owned())]);
@@ -193,8 +205,9 @@ mod tests {
     #[test]
     fn labels_alone_make_a_gateway_large_and_one_that_cannot_be_read_keeps_none() {
         let many: serde_json::Map<_, _> = (0..2000).map(|number| (format!("label-{number}"), json!("x"))).collect();
-        let Guarded(gateway, extent) = pruned(json!({ "name": "shop", "labels": many }), json!({ "image": "a:1" }));
-        assert_eq!((labels(&gateway.unwrap().metadata), extent), (vec![], Extent::InPart));
+        let Guarded(gateway, completeness) =
+            pruned(json!({ "name": "shop", "labels": many }), json!({ "image": "a:1" }));
+        assert_eq!((labels(&gateway.unwrap().metadata), completeness), (vec![], Completeness::InPart));
         let Guarded(unreadable, _) =
             pruned(json!({ "name": "shop", "labels": many }), json!({ "image": "x".repeat(5000), "port": [] }));
         let unreadable = unreadable.unwrap_err();

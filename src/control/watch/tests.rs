@@ -11,7 +11,7 @@ use crate::control::memory::{Expectation, Remembered};
 use crate::control::tests::objects::{but, environment, json_of, named, starting};
 use crate::control::tests::world::watched;
 use crate::decide::observed::Child;
-use crate::queue::Next;
+use crate::queue::Requeue;
 
 type GatewayEvent = Event<Guarded<ApiGateway>>;
 type EnvironmentEvent = Event<Guarded<Environment>>;
@@ -32,12 +32,12 @@ impl Watching {
         let (scopes, mut filled) = Scopes::new(&[Scope::Cluster], Default::default());
         let (_, caches, writers) = filled.remove(0);
         let (memory, queue) = (Arc::<Memory>::default(), WorkQueue::new(100));
-        let wake = Wake::new(Arc::clone(&caches), Arc::new(scopes), queue.clone());
+        let requeue = ScopeRequeue::new(Arc::clone(&caches), Arc::new(scopes), queue.clone());
         let mongo = Registry::Kubernetes;
-        let gateways = events::of_gateways(writers.gateways, Arc::clone(&memory), mongo.clone(), wake.clone());
-        let environments = events::of_environments(writers.environments, Arc::clone(&memory), mongo, wake.clone());
-        let everything_in = |key: &ObjectKey, wake: &Wake| wake.namespace(&key.name);
-        let namespaces = events::fill(&wake, |caches| &caches.allowed_hosts, everything_in);
+        let gateways = events::of_gateways(writers.gateways, Arc::clone(&memory), mongo.clone(), requeue.clone());
+        let environments = events::of_environments(writers.environments, Arc::clone(&memory), mongo, requeue.clone());
+        let everything_in = |key: &ObjectKey, requeue: &ScopeRequeue| requeue.namespace(&key.name);
+        let namespaces = events::fill(&requeue, |caches| &caches.allowed_hosts, everything_in);
         let mut watching = Self {
             caches,
             memory,
@@ -67,8 +67,8 @@ impl Watching {
     /// The names of those that were woken, in order.
     fn woken(&self) -> Vec<String> {
         let mut woken = Vec::new();
-        while let Some(key) = self.queue.begin() {
-            self.queue.end(&key, Next::WhenWoken);
+        while let Some(key) = self.queue.take() {
+            self.queue.done(&key, Requeue::OnChange);
             woken.push(format!("{} {}", key.kind.as_str(), key.object.name));
         }
         woken.sort();

@@ -1,64 +1,67 @@
-//! What documents ask for, checked once: what is in these types, Kubernetes takes as a name.
+//! Validates documents once. The types here contain only names that Kubernetes accepts.
+//!
+//! **Architecture invariant:** only this module constructs a `CheckedGateway` or a `CheckedEnvironment`, after
+//! all checks.
 
-use super::answers::{INVALID_NAME, NAMESPACE_NOT_ALLOWED, UNKNOWN_STATE, refusal};
+use super::errors::{INVALID_NAME, NAMESPACE_NOT_ALLOWED, UNKNOWN_STATE, refusal};
 use crate::api::{ObjectKey, State};
 use crate::decide::say;
 use crate::parse;
-use crate::registry::document::{Answer, DELETED, Defaults, EnvironmentDocument, GatewayDocument, state_of};
+use crate::registry::document::{DELETED, Defaults, DocumentError, EnvironmentDocument, GatewayDocument, state_of};
 use crate::registry::identity;
 
-/// The most characters that the name of a gateway or an environment may have.
+/// The longest name of a gateway or an environment, in characters.
 const LONGEST_NAME: usize = 50;
 
 /// What a document asks for.
-pub(super) enum Asked<T> {
-    /// That its object, which was to be there, be deleted, and it as well.
+pub(super) enum DesiredObject<T> {
+    /// Delete the object at this place, and the document.
     Deletion(ObjectKey),
-    /// That its object be there.
+    /// Create or update the object.
     Object(T),
 }
 
-/// The document of a gateway that is to be there.
+/// A valid document of a gateway.
 pub(super) struct CheckedGateway<'a> {
     /// The document.
     pub document: &'a GatewayDocument,
-    /// Where its object is to be.
+    /// Namespace and name of its object.
     pub place: ObjectKey,
-    /// What it asks for.
+    /// The requested state.
     pub state: State,
 }
 
-/// The document of an environment that is to be there.
+/// A valid document of an environment.
 pub(super) struct CheckedEnvironment<'a> {
     /// The document.
     pub document: &'a EnvironmentDocument,
-    /// Where its object is to be.
+    /// Namespace and name of its object.
     pub place: ObjectKey,
-    /// Its own host, or the one that is made up where hosts are.
+    /// Its own host, or the generated one.
     pub host: Option<String>,
 }
 
-/// Checks the document of a gateway.
+/// Validates the document of a gateway.
 ///
 /// # Errors
-/// The answer, where it cannot be followed.
+/// The error to write into the document.
 pub(super) fn gateway<'a>(
     document: &'a GatewayDocument,
     defaults: &Defaults,
-) -> Result<Asked<CheckedGateway<'a>>, Answer> {
+) -> Result<DesiredObject<CheckedGateway<'a>>, DocumentError> {
     let text = document.state.as_deref().unwrap_or_default();
     if text == DELETED {
-        return Ok(Asked::Deletion(identity::place(document, defaults)));
+        return Ok(DesiredObject::Deletion(identity::place(document, defaults)));
     }
     let Some(state) = state_of(text) else {
-        let message = format!("state {:?} is none of Running, Stopped, Restarting and Deleted", say(text));
+        let message = format!("state {:?} must be Running, Stopped, Restarting or Deleted", say(text));
         return Err(refusal(UNKNOWN_STATE, message));
     };
     let place = identity::place(document, defaults);
     if !is_name(&place.name) {
         let what = match document.name {
             Some(_) => "the name",
-            None => "the gatewayId, which is the name where none is given,",
+            None => "the gatewayId (the default name)",
         };
         let message = format!(
             "{what} {:?} must be at most 50 lower-case letters, digits and '-', begin with a letter and end with a \
@@ -69,26 +72,26 @@ pub(super) fn gateway<'a>(
     }
     if !defaults.allowed.contains(&place.namespace) {
         let message = format!(
-            "the namespace {:?} is none of those that documents may name: {}",
+            "the namespace {:?} is not allowed (--gateway-allowed-namespaces): {}",
             say(&place.namespace),
             defaults.allowed.join(", ")
         );
         return Err(refusal(NAMESPACE_NOT_ALLOWED, message));
     }
-    Ok(Asked::Object(CheckedGateway { document, place, state }))
+    Ok(DesiredObject::Object(CheckedGateway { document, place, state }))
 }
 
-/// Checks the document of an environment, whose object is to be at `place`.
+/// Validates the document of an environment whose object is at `place`.
 ///
 /// # Errors
-/// The answer, where it cannot be followed.
+/// The error to write into the document.
 pub(super) fn environment<'a>(
     document: &'a EnvironmentDocument,
     place: ObjectKey,
     defaults: &Defaults,
-) -> Result<Asked<CheckedEnvironment<'a>>, Answer> {
+) -> Result<DesiredObject<CheckedEnvironment<'a>>, DocumentError> {
     if document.state.as_deref() == Some(DELETED) {
-        return Ok(Asked::Deletion(place));
+        return Ok(DesiredObject::Deletion(place));
     }
     if !is_name(&place.name) {
         let message = format!(
@@ -101,7 +104,7 @@ pub(super) fn environment<'a>(
     let EnvironmentDocument { gateway_id, name, .. } = document;
     let made_up = || defaults.domain.as_ref().map(|domain| format!("{gateway_id}-{name}.{domain}"));
     let host = document.host.clone().or_else(made_up);
-    Ok(Asked::Object(CheckedEnvironment { document, place, host }))
+    Ok(DesiredObject::Object(CheckedEnvironment { document, place, host }))
 }
 
 fn is_name(text: &str) -> bool {

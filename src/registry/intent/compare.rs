@@ -1,9 +1,8 @@
-//! Whether an object is as documents want it.
+//! Compares an object with what its document asks for.
 //!
-//! This is another question than that of `children::difference`. A child is the operator's own: its lists are compared
-//! whole, and there are fields that nobody else may set. An object of documents is applied by server-side apply with the
-//! fields that the platform names, and no others: what anybody sets beside them, an entry of a keyed list or a node
-//! selector, is theirs.
+//! This differs from `children::difference`. The operator owns a whole child: lists are compared whole, and
+//! others may not set further fields. An object from a document is applied by server-side apply with the
+//! platform's fields only; what others add (an entry of a keyed list, a node selector) belongs to them.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
@@ -12,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::render::Rendered;
 
-/// Where an object is not as it is wanted: the path of the first difference.
+/// The path of the first difference between an object and the wanted one.
 pub(super) fn difference<S>(meta: &ObjectMeta, found: &S, wanted: &Rendered) -> Option<String>
 where
     S: Serialize + DeserializeOwned,
@@ -25,7 +24,7 @@ where
         }
     }
     let spec = &wanted.spec;
-    // Both in the form that the type gives them; what does not have it, the API server refuses in its words.
+    // Both in the normalized form of the type. The API server reports a value that does not fit.
     let Ok(typed) = serde_json::from_value::<S>(Value::Object(spec.clone())) else { return Some("/spec".to_owned()) };
     let (Ok(typed), Ok(found)) = (serde_json::to_value(&typed), serde_json::to_value(found)) else {
         return Some("/spec".to_owned());
@@ -34,13 +33,13 @@ where
         Some(wanted) => !covers(found.get(key.as_str()), wanted),
         None => found.get(key.as_str()).is_some_and(|found| !found.is_null()),
     };
-    // A field that the type does not know is the API server's to refuse.
+    // The API server refuses unknown fields.
     let unknown = |key: &&String| typed.get(key.as_str()).is_none() && !is_optional(spec, key);
     let key = spec.keys().find(|key| unknown(key) || differs(key))?;
     Some(format!("/spec/{key}"))
 }
 
-/// Whether a field is one that the types leave out where it says nothing.
+/// Whether the type omits a field without a value.
 fn is_optional(spec: &Map<String, Value>, key: &str) -> bool {
     match spec.get(key) {
         Some(Value::Bool(false) | Value::Null) => true,
@@ -50,7 +49,7 @@ fn is_optional(spec: &Map<String, Value>, key: &str) -> bool {
     }
 }
 
-/// Whether what is wanted is there; what others added beside it is theirs.
+/// Whether the wanted value is there; additions of others are ignored.
 fn covers(found: Option<&Value>, wanted: &Value) -> bool {
     match (found, wanted) {
         (None | Some(Value::Null), wanted) => wanted.is_null(),

@@ -1,15 +1,16 @@
-//! What a platform's documents ask for: which objects are wanted, or why a document is refused. Pure.
+//! Intake: which objects a platform's documents ask for, or why a document is refused. Pure.
 //!
-//! Everything about one gateway id is decided at once: the gateway's document, its environments', and the
-//! objects that are there. A document is checked once (`checked`); the object is rendered from what was checked
-//! (`render`) and compared with the one that is there (`compare`), or its fault is answered (`answers`).
+//! Everything about one gateway id is decided at once: its gateway's document, its environments' documents, and
+//! the existing objects. A document is validated once (`checked`); its object is rendered (`render`) and
+//! compared with the existing one (`compare`), or its fault is written into the document (`errors`).
 //!
-//! May import the core, and of `registry` `document` and `identity`. Invariants: the same documents and objects give the
-//! same acts, and an object is applied only as a document that was checked asks for it.
+//! **Architecture invariant:** this module imports only the core, and of `registry` only `document` and
+//! `identity`. The same documents and objects give the same actions. An object is applied only as a validated
+//! document asks for it.
 
-mod answers;
 mod checked;
 mod compare;
+mod errors;
 mod render;
 
 use std::collections::BTreeSet;
@@ -19,101 +20,104 @@ use mongodb::bson::{Bson, Document, doc};
 use serde_json::Value;
 
 use super::document::{
-    Answer, Collection, DELETED, Defaults, Documents, EnvironmentDocument, GatewayDocument, Read, Unreadable, is,
-    or_null,
+    Collection, DELETED, Defaults, DocumentError, Documents, EnvironmentDocument, GatewayDocument, Read, Unreadable,
+    is, or_null,
 };
 use super::identity::{carries, environment_name, mirrored, platforms_id};
 use crate::api::{ApiGateway, Environment, INTENT_ANNOTATION, ObjectKey};
 use crate::decide::say;
-use answers::{
-    DUPLICATE, INVALID_NAME, OBJECT_TAKEN, answer_environment, answer_gateway, answer_unreadable, environment_as_read,
-    gateway_as_read, refusal,
-};
-pub use answers::{REFUSED, is_answer};
-use checked::{Asked, CheckedEnvironment, CheckedGateway};
+use checked::{CheckedEnvironment, CheckedGateway, DesiredObject};
 use compare::difference;
+use errors::{
+    DUPLICATE, INVALID_NAME, OBJECT_TAKEN, environment_as_read, gateway_as_read, set_environment_error,
+    set_gateway_error, set_unreadable_error,
+};
+pub use errors::{REFUSED, is_intake_error, refusal};
 use render::Rendered;
 
-/// What is to be done about one gateway id.
+/// An action for one gateway id.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Act {
-    /// Apply an object.
+pub enum Action {
+    /// Apply an object (server-side apply).
     Apply(Apply),
     /// Delete a gateway.
     DeleteGateway(ObjectKey),
     /// Delete an environment.
     DeleteEnvironment(ObjectKey),
-    /// Answer in a document, or take an answer back.
-    Answer(AnswerIn),
+    /// Set or clear the error of a document.
+    SetError(ErrorUpdate),
     /// Remove a document.
     Remove(Collection, Document),
-    /// Let the gateway itself be looked at: its mirror may have been edited.
-    Look(ObjectKey),
+    /// Requeue the gateway itself, since its mirror may have been edited.
+    Requeue(ObjectKey),
 }
 
-/// An answer in a document, which is the one that it was read as.
+/// A new error of a document, fenced by what was read.
 #[derive(Clone, Debug, PartialEq)]
-pub struct AnswerIn {
-    /// Which collection.
+pub struct ErrorUpdate {
+    /// The collection of the document.
     pub collection: Collection,
-    /// Which document, as it was read.
+    /// A filter that finds the document as it was read.
     pub filter: Document,
-    /// What is wrong; `None`: nothing any more.
-    pub answer: Option<Answer>,
+    /// The error; `None` clears it.
+    pub answer: Option<DocumentError>,
 }
 
-/// An object to be applied.
+/// An object to apply.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Apply {
     /// `ApiGateway` or `Environment`.
     pub collection: Collection,
     /// Its namespace and name.
     pub place: ObjectKey,
-    /// The object, with no other fields than those that are the platform's.
+    /// The object, with the platform's fields only.
     pub object: Value,
-    /// Whether it is there already.
+    /// Whether it exists already.
     pub exists: bool,
-    /// The field that somebody else had edited, where that is why.
+    /// The field that somebody else edited, if that is the reason.
     pub reverts: Option<String>,
-    /// The document that asks for it, as it was read: to answer there if it is refused.
-    pub document: Document,
+    /// The document that asks for it, for an error if the object is refused.
+    pub source: Source,
 }
 
-/// The objects that have to do with one gateway id.
+/// The document that asks for an object, as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    /// A filter that finds the document while it asks for the same.
+    pub filter: Document,
+    /// Its current error.
+    pub current_error: Option<DocumentError>,
+}
+
+/// The objects related to one gateway id.
 #[derive(Default)]
 pub struct Objects {
-    /// Those that carry the id, and whoever is where its object is to be.
+    /// Gateways with the id, and any gateway in the place of the document's object.
     pub gateways: Vec<ApiGateway>,
-    /// Those of these gateways, and whoever is where one of its environments is to be.
+    /// Environments of these gateways, and any environment in the place of a document's object.
     pub environments: Vec<Environment>,
-    /// The namespaces that are watched; `None`: all. Only there can it be said that an object is gone.
+    /// The watched namespaces; `None`: all. Only there it is known that an object is gone.
     pub watched: Option<Vec<String>>,
 }
 
-/// Decides what is to be done about a gateway id.
-pub fn decide(gateway_id: &str, documents: &Documents, objects: &Objects, defaults: &Defaults) -> Vec<Act> {
+/// Decides about a gateway id.
+pub fn decide(gateway_id: &str, documents: &Documents, objects: &Objects, defaults: &Defaults) -> Vec<Action> {
     let decision = Decision { gateway_id, documents, objects, defaults };
-    let mut acts = decision.faults();
+    let mut actions = decision.faults();
     match documents.gateways.as_slice() {
-        [] => acts.extend(decision.without_document()),
-        [Ok(document)] => acts.extend(decision.about(document)),
+        [] => actions.extend(decision.without_document()),
+        [Ok(document)] => actions.extend(decision.about(document)),
         [Err(_)] => {}
-        _ => {
-            let answer = refusal(
-                DUPLICATE,
-                format!(
-                    "{} documents have the gatewayId {:?}; nothing is done until one is left",
-                    documents.gateways.len(),
-                    say(gateway_id)
-                ),
-            );
-            acts.extend(documents.gateways.iter().filter_map(|document| {
-                let document = document.as_ref().ok()?;
-                answer_gateway(document, Some(&answer))
-            }));
+        several => {
+            let own = decision.own_of(several);
+            actions.extend(own.map(|document| decision.about(document)).into_iter().flatten());
+            let answer = decision.duplicate(several.len(), own.is_some());
+            let others = several.iter().filter_map(|document| document.as_ref().ok());
+            let others = others.filter(|other| own.is_none_or(|own| own.id != other.id));
+            actions.extend(others.filter_map(|document| set_gateway_error(document, Some(&answer))));
         }
     }
-    acts
+    actions
 }
 
 struct Decision<'a> {
@@ -124,26 +128,51 @@ struct Decision<'a> {
 }
 
 impl Decision<'_> {
-    /// Answers in documents that cannot be read.
-    fn faults(&self) -> Vec<Act> {
+    /// Sets errors of unreadable documents.
+    fn faults(&self) -> Vec<Action> {
         let gateways = unreadable(&self.documents.gateways).map(|document| (Collection::Gateways, document));
         let environments =
             unreadable(&self.documents.environments).map(|document| (Collection::Environments, document));
         gateways
             .chain(environments)
-            .filter_map(|(collection, document)| answer_unreadable(collection, document))
+            .filter_map(|(collection, document)| set_unreadable_error(collection, document))
             .collect()
     }
 
-    fn without_document(&self) -> Vec<Act> {
+    /// Of several documents with this id, the one that records the existing object. A second document must not
+    /// disturb the first.
+    fn own_of<'d>(&self, several: &'d [Read<GatewayDocument>]) -> Option<&'d GatewayDocument> {
+        let is_of_this_id = |gateway: &&ApiGateway| match platforms_id(gateway) {
+            Some(id) => id == self.gateway_id,
+            None => self.mirror() == Some(ObjectKey::of(*gateway)),
+        };
+        let is_there = |uid: &str| self.objects.gateways.iter().filter(is_of_this_id).any(|found| found.uid() == uid);
+        let readable = several.iter().filter_map(|document| document.as_ref().ok());
+        let mut own = readable.filter(|document| document.uid.as_deref().is_some_and(is_there));
+        own.next().filter(|_| own.next().is_none())
+    }
+
+    fn duplicate(&self, count: usize, has_own: bool) -> DocumentError {
+        let id = say(self.gateway_id);
+        let message = if has_own {
+            format!(
+                "another document with gatewayId {id:?} owns the ApiGateway: remove this one, or choose another gatewayId"
+            )
+        } else {
+            format!("{count} documents have the gatewayId {id:?}: remove all but one")
+        };
+        refusal(DUPLICATE, message)
+    }
+
+    fn without_document(&self) -> Vec<Action> {
         match self.mirror() {
-            // Who removed the document may have removed it from the mirror of a gateway that is there.
-            Some(place) if self.is_kubectls(&place) => vec![Act::Look(place)],
+            // The removed document may have been the mirror of an existing gateway.
+            Some(place) if self.is_kubectls(&place) => vec![Action::Requeue(place)],
             _ => Vec::new(),
         }
     }
 
-    /// The place of the gateway whose mirror this id would be.
+    /// The gateway that this id would be the mirror of.
     fn mirror(&self) -> Option<ObjectKey> {
         mirrored(self.gateway_id)
     }
@@ -156,25 +185,25 @@ impl Decision<'_> {
         self.gateway_at(place).is_some_and(|gateway| platforms_id(gateway).is_none())
     }
 
-    fn about(&self, document: &GatewayDocument) -> Vec<Act> {
+    fn about(&self, document: &GatewayDocument) -> Vec<Action> {
         if self.gateway_id.contains('.') {
             return self.about_mirror(document);
         }
         let wanted = checked::gateway(document, self.defaults).and_then(|asked| match asked {
-            Asked::Deletion(place) => Ok(self.delete(document, &place)),
-            Asked::Object(asked) => self.wanted(&asked),
+            DesiredObject::Deletion(place) => Ok(self.delete(document, &place)),
+            DesiredObject::Object(asked) => self.wanted(&asked),
         });
-        wanted.unwrap_or_else(|answer| answer_gateway(document, Some(&answer)).into_iter().collect())
+        wanted.unwrap_or_else(|answer| set_gateway_error(document, Some(&answer)).into_iter().collect())
     }
 
-    fn about_mirror(&self, document: &GatewayDocument) -> Vec<Act> {
+    fn about_mirror(&self, document: &GatewayDocument) -> Vec<Action> {
         let mirror = self.mirror();
         if let Some(place) = &mirror {
             if self.is_kubectls(place) {
-                return vec![Act::Look(place.clone())];
+                return vec![Action::Requeue(place.clone())];
             }
             if document.uid.is_some() {
-                // Recorded by an operator once, and its object is gone.
+                // An operator recorded it once, and its object is gone.
                 let watched = self.objects.watched.as_ref().is_none_or(|watched| watched.contains(&place.namespace));
                 let gone = watched && self.gateway_at(place).is_none();
                 return if gone {
@@ -188,13 +217,13 @@ impl Decision<'_> {
             return self.remove(document, doc! { "state": DELETED });
         }
         let message = format!(
-            "the gatewayId {:?} holds a dot: such ids are those of gateways made with kubectl, and there is none",
+            "the gatewayId {:?} contains a dot, which is reserved for gateways created with kubectl",
             say(self.gateway_id)
         );
-        answer_gateway(document, Some(&refusal(INVALID_NAME, message))).into_iter().collect()
+        set_gateway_error(document, Some(&refusal(INVALID_NAME, message))).into_iter().collect()
     }
 
-    /// The objects that are this document's: at its place, or where it was recorded before.
+    /// The objects of this document: at its place, or where it was recorded before.
     fn objects_of(&self, document: &GatewayDocument, place: &ObjectKey) -> impl Iterator<Item = &ApiGateway> {
         let uid = document.uid.as_deref();
         self.objects.gateways.iter().filter(move |gateway| {
@@ -203,49 +232,49 @@ impl Decision<'_> {
         })
     }
 
-    fn delete(&self, document: &GatewayDocument, place: &ObjectKey) -> Vec<Act> {
-        let mut acts = Vec::new();
+    fn delete(&self, document: &GatewayDocument, place: &ObjectKey) -> Vec<Action> {
+        let mut actions = Vec::new();
         let mut left = false;
         for gateway in self.objects_of(document, place) {
             left = true;
             if !gateway.is_being_deleted() {
-                acts.push(Act::DeleteGateway(ObjectKey::of(gateway)));
+                actions.push(Action::DeleteGateway(ObjectKey::of(gateway)));
             }
         }
-        if left { acts } else { self.remove(document, doc! { "state": DELETED }) }
+        if left { actions } else { self.remove(document, doc! { "state": DELETED }) }
     }
 
-    /// Removes all documents of the id; the environments' first, or nothing would find them again.
-    fn remove(&self, document: &GatewayDocument, fence: Document) -> Vec<Act> {
+    /// Removes all documents of the id, environments first; otherwise nothing would find those again.
+    fn remove(&self, document: &GatewayDocument, fence: Document) -> Vec<Action> {
         let ids: Vec<Bson> = self.documents.environments().map(|environment| environment.id.clone()).collect();
-        let mut acts = Vec::new();
+        let mut actions = Vec::new();
         if !ids.is_empty() {
-            acts.push(Act::Remove(Collection::Environments, doc! { "_id": { "$in": ids } }));
+            actions.push(Action::Remove(Collection::Environments, doc! { "_id": { "$in": ids } }));
         }
         let mut filter = doc! { "_id": is(document.id.clone()) };
         filter.extend(fence);
-        acts.push(Act::Remove(Collection::Gateways, filter));
-        acts
+        actions.push(Action::Remove(Collection::Gateways, filter));
+        actions
     }
 
-    /// What is to be done about the gateway that a document wants.
-    fn wanted(&self, asked: &CheckedGateway<'_>) -> Result<Vec<Act>, Answer> {
+    /// The actions for a document that wants a gateway.
+    fn wanted(&self, asked: &CheckedGateway<'_>) -> Result<Vec<Action>, DocumentError> {
         let CheckedGateway { document, place, .. } = asked;
         let elsewhere = self
             .objects_of(document, place)
             .filter(|gateway| ObjectKey::of(*gateway) != *place && !gateway.is_being_deleted())
-            .map(|gateway| Act::DeleteGateway(ObjectKey::of(gateway)));
-        let mut acts: Vec<Act> = elsewhere.collect();
+            .map(|gateway| Action::DeleteGateway(ObjectKey::of(gateway)));
+        let mut actions: Vec<Action> = elsewhere.collect();
         let found = self.gateway_at(place);
         if let Some(found) = found {
             if platforms_id(found) != Some(self.gateway_id) {
                 let owner = platforms_id(found).map_or("kubectl".to_owned(), |id| format!("the gateway {:?}", say(id)));
-                let message = format!("the ApiGateway {place} is there already, and {owner}'s");
+                let message = format!("the ApiGateway {place} already exists and belongs to {owner}");
                 return Err(refusal(OBJECT_TAKEN, message));
             }
             if found.is_being_deleted() {
-                // It comes back once it is gone.
-                return Ok(acts);
+                // The object is recreated once it is gone.
+                return Ok(actions);
             }
         }
         let rendered = render::gateway(asked, found, self.defaults)?;
@@ -255,20 +284,20 @@ impl Decision<'_> {
         };
         if let Some(path) = path {
             let before = found.map(|found| &found.metadata);
-            let document = gateway_as_read(document);
-            acts.push(apply(Collection::Gateways, place, rendered, before, path, document));
-            return Ok(acts);
+            let source = Source { filter: gateway_as_read(document), current_error: document.error.clone() };
+            actions.push(apply(Collection::Gateways, place, rendered, before, path, source));
+            return Ok(actions);
         }
-        if document.error.as_ref().is_some_and(is_answer) {
-            acts.extend(answer_gateway(document, None));
+        if document.error.as_ref().is_some_and(is_intake_error) {
+            actions.extend(set_gateway_error(document, None));
         }
         if let Some(found) = found {
-            acts.extend(self.environments(found));
+            actions.extend(self.environments(found));
         }
-        Ok(acts)
+        Ok(actions)
     }
 
-    fn environments(&self, gateway: &ApiGateway) -> Vec<Act> {
+    fn environments(&self, gateway: &ApiGateway) -> Vec<Action> {
         let mut names = BTreeSet::new();
         let several: BTreeSet<&str> = self
             .documents
@@ -276,84 +305,89 @@ impl Decision<'_> {
             .filter(|document| !names.insert(document.name.as_str()))
             .map(|document| document.name.as_str())
             .collect();
-        let acts = self.documents.environments().filter_map(|document| {
+        let actions = self.documents.environments().filter_map(|document| {
             if several.contains(document.name.as_str()) {
                 let message = format!("several documents of this gateway have the name {:?}", say(&document.name));
-                return answer_environment(document, Some(&refusal(DUPLICATE, message)));
+                return set_environment_error(document, Some(&refusal(DUPLICATE, message)));
             }
             match self.environment(document, gateway) {
-                Ok(act) => act,
-                Err(answer) => answer_environment(document, Some(&answer)),
+                Ok(action) => action,
+                Err(answer) => set_environment_error(document, Some(&answer)),
             }
         });
-        acts.collect()
+        actions.collect()
     }
 
-    fn environment(&self, document: &EnvironmentDocument, gateway: &ApiGateway) -> Result<Option<Act>, Answer> {
+    fn environment(
+        &self,
+        document: &EnvironmentDocument,
+        gateway: &ApiGateway,
+    ) -> Result<Option<Action>, DocumentError> {
         let ObjectKey { namespace, name } = ObjectKey::of(gateway);
         let place = ObjectKey::new(namespace, environment_name(&name, &document.name));
         let found = self.objects.environments.iter().find(|environment| ObjectKey::of(*environment) == place);
         let ours = found.filter(|found| carries(&found.metadata, self.gateway_id));
         let goes = ours.is_some_and(|found| found.metadata.deletion_timestamp.is_some());
         match checked::environment(document, place, self.defaults)? {
-            Asked::Deletion(_) if goes => Ok(None),
-            Asked::Deletion(place) if ours.is_some() => Ok(Some(Act::DeleteEnvironment(place))),
-            Asked::Deletion(_) => {
+            DesiredObject::Deletion(_) if goes => Ok(None),
+            DesiredObject::Deletion(place) if ours.is_some() => Ok(Some(Action::DeleteEnvironment(place))),
+            DesiredObject::Deletion(_) => {
                 let filter = doc! { "_id": is(document.id.clone()), "state": DELETED };
-                Ok(Some(Act::Remove(Collection::Environments, filter)))
+                Ok(Some(Action::Remove(Collection::Environments, filter)))
             }
-            Asked::Object(asked) if found.is_some() && ours.is_none() => {
-                let message = format!("the Environment {} is there already, and somebody else's", asked.place);
+            DesiredObject::Object(asked) if found.is_some() && ours.is_none() => {
+                let message = format!("the Environment {} already exists and has another owner", asked.place);
                 Err(refusal(OBJECT_TAKEN, message))
             }
-            Asked::Object(_) if goes => Ok(None),
-            Asked::Object(asked) => Ok(wanted_environment(&asked, gateway, ours)),
+            DesiredObject::Object(_) if goes => Ok(None),
+            DesiredObject::Object(asked) => Ok(wanted_environment(&asked, gateway, ours)),
         }
     }
 }
 
-/// What is to be done about the environment that a document wants.
+/// The action for a document that wants an environment.
 fn wanted_environment(
     asked: &CheckedEnvironment<'_>,
     gateway: &ApiGateway,
     found: Option<&Environment>,
-) -> Option<Act> {
+) -> Option<Action> {
     let CheckedEnvironment { document, place, .. } = asked;
     let rendered = render::environment(asked, gateway);
     let path = match found {
         None => Some("/".to_owned()),
-        // A host that a document no longer names is no longer wanted.
+        // The document names no host any more.
         Some(found) if found.spec.host.is_some() && asked.host.is_none() => Some("/spec/host".to_owned()),
         Some(found) => difference(&found.metadata, &found.spec, &rendered),
     };
     let Some(path) = path else {
-        let answered = document.error.as_ref().is_some_and(is_answer);
-        return answer_environment(document, None).filter(|_| answered);
+        let answered = document.error.as_ref().is_some_and(is_intake_error);
+        return set_environment_error(document, None).filter(|_| answered);
     };
     let before = found.map(|found| &found.metadata);
-    Some(apply(Collection::Environments, place, rendered, before, path, environment_as_read(document)))
+    let source = Source { filter: environment_as_read(document), current_error: document.error.clone() };
+    Some(apply(Collection::Environments, place, rendered, before, path, source))
 }
 
-/// Applies an object that differs at `path` from the one that is there. Where that one carries the same request,
-/// somebody else has edited it.
+/// Applies an object that differs at `path` from the existing one. If that carries the same request, somebody
+/// else edited it.
 fn apply(
     collection: Collection,
     place: &ObjectKey,
     rendered: Rendered,
     found: Option<&ObjectMeta>,
     path: String,
-    document: Document,
-) -> Act {
+    source: Source,
+) -> Action {
     let Rendered { object, token, spec: _ } = rendered;
     let annotations = found.and_then(|found| found.annotations.as_ref());
     let edited = annotations.and_then(|annotations| annotations.get(INTENT_ANNOTATION)) == Some(&token);
-    Act::Apply(Apply {
+    Action::Apply(Apply {
         collection,
         place: place.clone(),
         object,
         exists: found.is_some(),
         reverts: edited.then_some(path),
-        document,
+        source,
     })
 }
 

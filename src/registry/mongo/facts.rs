@@ -1,4 +1,6 @@
-//! What is known of a gateway. Asks nobody and changes nothing.
+//! Facts about gateways from the document cache.
+//!
+//! **Architecture invariant:** this module makes no call and changes nothing.
 
 use super::Mongo;
 use crate::api::ApiGateway;
@@ -11,16 +13,17 @@ use crate::registry::report::{EnvironmentView, Situation};
 impl Mongo {
     /// Why the registry cannot be asked now.
     pub fn unavailable(&self) -> Option<String> {
-        let unread = || (!self.known.is_complete()).then(|| "its documents have not been read yet".to_owned());
+        let unread = || (!self.cache.is_complete()).then(|| "its documents are not listed yet".to_owned());
         self.breaker.words().or_else(unread)
     }
 
-    /// What is known of a gateway.
+    /// The facts about a gateway.
     pub fn facts(&self, gateway: &ApiGateway, environments: &[EnvironmentView]) -> RegistryFacts {
-        // Asked first: what is complete later is no news, and whoever finds it incomplete has to wait.
+        // Read first: if the cache becomes complete afterwards, nobody is informed, so an object that finds it
+        // incomplete must wait.
         let unavailable = self.unavailable();
-        let facts = if self.known.is_complete() {
-            let documents = self.known.of(&Identity::of(gateway).gateway_id);
+        let facts = if self.cache.is_complete() {
+            let documents = self.cache.of(&Identity::of(gateway).gateway_id);
             self.situation(gateway, environments, &documents).facts()
         } else {
             nothing_known(gateway, environments)
@@ -38,8 +41,8 @@ impl Mongo {
     }
 }
 
-/// What may be said before anything is known: what was recorded once is, and nothing that waits for documents
-/// goes on.
+/// The facts before anything is known: what was recorded once is recorded, and nothing proceeds that waits for
+/// documents.
 fn nothing_known(gateway: &ApiGateway, environments: &[EnvironmentView]) -> RegistryFacts {
     let place = Place::of_gateway(gateway);
     let waits =
@@ -96,8 +99,8 @@ mod tests {
         let queue = WorkQueue::new(4);
         let mongo = nothing_read_yet(&queue);
         assert!(mongo.facts(&shop().0, &[]).unavailable.is_some());
-        mongo.wake_waiting();
-        assert_eq!(queue.begin(), None);
+        mongo.requeue_waiting();
+        assert_eq!(queue.take(), None);
     }
 
     #[test]
@@ -106,16 +109,16 @@ mod tests {
         let mongo = nothing_read_yet(&queue);
         let (gateway, key) = shop();
         mongo.wait(key.clone());
-        mongo.known.listed::<GatewayDocument>();
-        mongo.known.listed::<EnvironmentDocument>();
+        mongo.cache.listed::<GatewayDocument>();
+        mongo.cache.listed::<EnvironmentDocument>();
         mongo.breaker.trip("connection refused");
         mongo.wait(key.clone());
         assert_eq!(mongo.facts(&gateway, &[]).unavailable.as_deref(), Some("connection refused"));
-        assert_eq!(queue.begin(), None);
+        assert_eq!(queue.take(), None);
         mongo.breaker.reset();
         assert_eq!(mongo.facts(&gateway, &[]).unavailable, None);
         // It came back between the pass that found it away and the end of that pass.
         mongo.wait(key.clone());
-        assert_eq!(queue.begin(), Some(key));
+        assert_eq!(queue.take(), Some(key));
     }
 }

@@ -1,24 +1,25 @@
-//! A platform's MongoDB as a registry: what is known of it, the steps of gateways' plans, and whom to wake.
+//! A platform's MongoDB as a registry: facts, writes, and whom to requeue.
 //!
-//! May import what `registry` may, and all of `registry` but `intent` and `follow`. Invariants: `facts` asks nobody and
-//! changes nothing; what `writer` left behind is known before it returns; and nobody waits for a registry that answers.
+//! **Architecture invariant:** this module imports what `registry` may, and all of `registry` except `intent`
+//! and `follow`. `facts` makes no call. The cache reflects each write of `writer` before it returns. Nothing
+//! waits for a registry that answers.
 
+mod applied;
 mod facts;
-mod made;
 mod waiters;
 mod writer;
 
 use super::breaker::Breaker;
+use super::cache::{DocumentCache, GatewayIds};
 use super::config::Settings;
 use super::document::Defaults;
 use super::identity::{mirrored, mirrored_id};
-use super::known::{Concerned, Known};
 use super::store::Store;
 use crate::api::{ApiGateway, Environment, ObjectKey};
 use crate::cluster::claim::Claim;
 use crate::metrics::Metrics;
 use crate::queue::{Key, WorkQueue};
-use made::Made;
+use applied::AppliedObjects;
 use waiters::Waiters;
 pub use waiters::document_key;
 
@@ -26,23 +27,23 @@ pub use waiters::document_key;
 pub struct Mongo {
     /// Bounded calls.
     pub store: Store,
-    /// Whether it answers.
+    /// Whether the database answers.
     pub breaker: Breaker,
-    /// The documents as they were last seen.
-    pub known: Known,
-    /// What documents that say nothing mean.
+    /// The document cache.
+    pub cache: DocumentCache,
+    /// Defaults for documents.
     pub defaults: Defaults,
-    /// How often the collections are read where there are no change streams.
+    /// The interval of scans on a server without change streams.
     pub scan_interval: std::time::Duration,
-    /// What of the documents became objects.
-    pub made: Made,
-    /// Shows whether the database answers.
+    /// The objects that were applied for documents.
+    pub applied: AppliedObjects,
+    /// Metrics of the registry.
     pub metrics: Metrics,
     waiters: Waiters,
 }
 
 impl Mongo {
-    /// A registry of which nothing is known yet.
+    /// A registry with an empty cache.
     pub fn new(settings: Settings, claim: Claim, queue: WorkQueue, metrics: Metrics) -> Self {
         let breaker = Breaker::default();
         Self {
@@ -50,67 +51,67 @@ impl Mongo {
             scan_interval: settings.scan_interval,
             store: Store::new(settings, claim, breaker.clone(), metrics.clone()),
             breaker,
-            known: Known::default(),
-            made: Made::default(),
+            cache: DocumentCache::default(),
+            applied: AppliedObjects::default(),
             metrics,
             waiters: Waiters::new(queue),
         }
     }
 
-    /// An object waits until the registry can be asked. It is woken at once where it can be by now.
+    /// Requeues an object once the registry answers; at once if it does already.
     pub fn wait(&self, key: Key) {
         self.waiters.wait(key, || self.unavailable().is_none());
     }
 
-    /// Wakes whoever waits for the registry.
-    pub fn wake_waiting(&self) {
-        self.waiters.wake_all();
+    /// Requeues everything that waits for the registry.
+    pub fn requeue_waiting(&self) {
+        self.waiters.requeue_all();
     }
 
-    /// Documents are to be looked at.
-    pub fn wake_documents(&self, concerned: &Concerned) {
-        self.waiters.wake_documents(concerned);
+    /// Requeues documents.
+    pub fn requeue_documents(&self, affected: &GatewayIds) {
+        self.waiters.requeue_documents(affected);
     }
 
-    /// A gateway is to be looked at.
-    pub fn wake_gateway(&self, gateway: &ObjectKey) {
-        self.waiters.wake_gateway(gateway);
+    /// Requeues a gateway.
+    pub fn requeue_gateway(&self, gateway: &ObjectKey) {
+        self.waiters.requeue_gateway(gateway);
     }
 
-    /// Documents changed: they are looked at, and their gateways.
-    pub fn changed(&self, concerned: &Concerned) {
-        // Before everything is known, it would be looked at in vain.
-        if !self.known.is_complete() {
+    /// Requeues changed documents and their gateways.
+    pub fn changed(&self, affected: &GatewayIds) {
+        // Before the cache is complete, a pass would be in vain.
+        if !self.cache.is_complete() {
             return;
         }
-        self.wake_documents(concerned);
-        for id in concerned {
-            for gateway in mirrored(id).into_iter().chain(self.made.places_of(id)) {
-                self.wake_gateway(&gateway);
+        self.requeue_documents(affected);
+        for id in affected {
+            for gateway in mirrored(id).into_iter().chain(self.applied.places_of(id)) {
+                self.requeue_gateway(&gateway);
             }
         }
     }
 
-    /// A gateway appeared or changed.
+    /// Called when a gateway appeared or changed.
     pub fn saw_gateway(&self, gateway: &ApiGateway) {
-        self.wake_documents(&self.made.saw_gateway(gateway));
+        self.requeue_documents(&self.applied.saw_gateway(gateway));
     }
 
-    /// A gateway is gone.
+    /// Called when a gateway is gone.
     pub fn lost_gateway(&self, gateway: &ObjectKey) {
-        let mut concerned = self.made.lost_gateway(gateway);
-        // One that was kubectl's may have left its mirror behind.
-        concerned.insert(mirrored_id(gateway));
-        self.wake_documents(&concerned);
+        let mut affected = self.applied.lost_gateway(gateway);
+        // A gateway that was created with kubectl may have left its mirror behind.
+        affected.insert(mirrored_id(gateway));
+        self.requeue_documents(&affected);
     }
 
-    /// An environment appeared or changed.
+    /// Called when an environment appeared or changed.
     pub fn saw_environment(&self, environment: &Environment) {
-        self.wake_documents(&self.made.saw_environment(environment));
+        self.requeue_documents(&self.applied.saw_environment(environment));
     }
 
-    /// An environment is gone.
+    /// Called when an environment is gone.
     pub fn lost_environment(&self, environment: &ObjectKey) {
-        self.wake_documents(&self.made.lost_environment(environment));
+        self.requeue_documents(&self.applied.lost_environment(environment));
     }
 }

@@ -1,52 +1,54 @@
-//! Who waits until the registry can be asked, and the way to the queue.
+//! Objects that wait for the registry, and the way back to the queue.
+//!
+//! **Architecture invariant:** this module only adds keys to the queue. It sends no request.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::api::ObjectKey;
 use crate::queue::{Key, Kind, Stage, WorkQueue};
-use crate::registry::known::Concerned;
+use crate::registry::cache::GatewayIds;
 
-/// Who waits until the registry can be asked.
+/// Objects that wait for the registry.
 pub struct Waiters {
     queue: WorkQueue,
     waiting: Mutex<HashSet<Key>>,
 }
 
 impl Waiters {
-    /// Nobody waits yet.
+    /// An empty set.
     pub fn new(queue: WorkQueue) -> Self {
         Self { queue, waiting: Mutex::default() }
     }
 
-    /// An object waits until the registry can be asked. It is woken at once where the registry can be by now: that it
-    /// came back may have been noticed after the object was looked at and before it came to wait.
+    /// Adds an object that waits for the registry. It is requeued at once if the registry answers by now: the
+    /// recovery may have been noticed between the object's pass and this call.
     pub fn wait(&self, key: Key, is_available: impl FnOnce() -> bool) {
-        // In this order: whoever comes back later wakes what was inserted before.
+        // In this order, so that a later recovery requeues it.
         self.lock().insert(key);
         if is_available() {
-            self.wake_all();
+            self.requeue_all();
         }
     }
 
-    /// Wakes whoever waits.
-    pub fn wake_all(&self) {
+    /// Requeues everything that waits.
+    pub fn requeue_all(&self) {
         let waiting = std::mem::take(&mut *self.lock());
         for key in waiting {
-            self.queue.wake(key, Stage::UnderWay);
+            self.queue.add(key, Stage::UnderWay);
         }
     }
 
-    /// Documents are to be looked at.
-    pub fn wake_documents(&self, concerned: &Concerned) {
-        for id in concerned {
-            self.queue.wake(document_key(id), Stage::New);
+    /// Requeues documents.
+    pub fn requeue_documents(&self, affected: &GatewayIds) {
+        for id in affected {
+            self.queue.add(document_key(id), Stage::New);
         }
     }
 
-    /// A gateway is to be looked at.
-    pub fn wake_gateway(&self, gateway: &ObjectKey) {
-        self.queue.wake(Key { object: gateway.clone(), kind: Kind::Gateway }, Stage::UnderWay);
+    /// Requeues a gateway.
+    pub fn requeue_gateway(&self, gateway: &ObjectKey) {
+        self.queue.add(Key { object: gateway.clone(), kind: Kind::Gateway }, Stage::UnderWay);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashSet<Key>> {
@@ -74,18 +76,18 @@ mod tests {
         let (waiters, queue) = nobody_waits();
         waiters.wait(document_key("g1"), || false);
         waiters.wait(document_key("g1"), || false);
-        assert_eq!(queue.begin(), None);
-        waiters.wake_all();
-        assert_eq!(queue.begin(), Some(document_key("g1")));
-        waiters.wake_all();
-        assert_eq!(queue.begin(), None);
+        assert_eq!(queue.take(), None);
+        waiters.requeue_all();
+        assert_eq!(queue.take(), Some(document_key("g1")));
+        waiters.requeue_all();
+        assert_eq!(queue.take(), None);
     }
 
     #[test]
     fn who_comes_to_wait_for_a_registry_that_is_back_already_is_woken_at_once() {
         let (waiters, queue) = nobody_waits();
         waiters.wait(document_key("g1"), || true);
-        assert_eq!(queue.begin(), Some(document_key("g1")));
+        assert_eq!(queue.take(), Some(document_key("g1")));
     }
 
     #[test]
@@ -93,10 +95,10 @@ mod tests {
         let (waiters, queue) = nobody_waits();
         // It was found away, and whoever waited was woken before the answer is used.
         let away = || {
-            waiters.wake_all();
+            waiters.requeue_all();
             false
         };
         waiters.wait(document_key("g1"), away);
-        assert_eq!(queue.begin(), Some(document_key("g1")));
+        assert_eq!(queue.take(), Some(document_key("g1")));
     }
 }

@@ -1,4 +1,7 @@
-//! What the documents of a gateway's environments are to say.
+//! What the documents of a gateway's environments should say.
+//!
+//! **Architecture invariant:** the filter of a `Switch` is always a fence with the uid and the number of the
+//! transition.
 
 use k8s_openapi::jiff::Timestamp;
 use mongodb::bson::{Document, doc};
@@ -8,7 +11,7 @@ use super::fences::switches;
 use crate::registry::document::{ACTIVE, DELETED, EnvironmentDocument, INACTIVE, moment};
 use crate::registry::identity;
 
-/// An environment as Kubernetes has it.
+/// An environment's object, as far as documents mirror it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvironmentView {
     /// The object's name.
@@ -22,23 +25,23 @@ pub struct EnvironmentView {
 /// One write to documents of environments.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Switch {
-    /// What they must be like, the fence included.
+    /// The filter, including the fence.
     pub filter: Document,
-    /// What is written.
+    /// The update.
     pub update: Document,
-    /// Their names.
+    /// The names of the environments.
     pub names: Vec<String>,
 }
 
 impl Situation<'_> {
-    /// The environments' documents whose state is behind that of their object.
+    /// The documents whose state is behind that of their object.
     pub(super) fn to_switch(&self, active: bool) -> impl Iterator<Item = &EnvironmentDocument> {
         self.documents.environments().filter(move |document| {
             let state = document.state.as_deref();
             let is = state == Some(ACTIVE);
             let newer = document.uid.as_deref() == Some(self.gateway.uid()) && document.seq > Some(self.seq());
             is != active && state != Some(DELETED) && !newer && self.is_active(document) == active
-                // What says nothing is inactive.
+                // A document without a state counts as inactive.
                 && (active || is)
         })
     }
@@ -59,7 +62,7 @@ impl Situation<'_> {
         self.environments.iter().find(of)
     }
 
-    /// Switches the documents of those environments that were switched, in one write. `None`: there are none.
+    /// One write that switches all these documents; `None` if there are none.
     pub fn switch(&self, active: bool) -> Option<Switch> {
         let names: Vec<String> = self.to_switch(active).map(|document| document.name.clone()).collect();
         if names.is_empty() {
@@ -74,8 +77,7 @@ impl Situation<'_> {
         })
     }
 
-    /// The environments of a gateway that is kubectl's whose documents are to be written: the name, the host,
-    /// and the host that the document has, where there is one.
+    /// Environments of a kubectl gateway whose documents are to be written, each with its current document.
     pub fn unrecorded_environments(&self) -> Vec<(&EnvironmentView, Option<&EnvironmentDocument>)> {
         if self.identity().platforms {
             return Vec::new();
@@ -85,7 +87,7 @@ impl Situation<'_> {
         views.filter(|(view, document)| document.is_none_or(|document| document.host != view.host)).collect()
     }
 
-    /// The documents of a gateway that is kubectl's whose environments are gone.
+    /// Documents of a kubectl gateway whose environments are gone.
     pub fn surplus_environments(&self) -> Vec<&EnvironmentDocument> {
         if self.identity().platforms {
             return Vec::new();
@@ -93,7 +95,7 @@ impl Situation<'_> {
         self.documents.environments().filter(|document| self.view_of(document).is_none()).collect()
     }
 
-    /// The first document of an environment of a gateway that is kubectl's.
+    /// The first document of a kubectl gateway's environment.
     pub fn first_environment(&self, view: &EnvironmentView, now: Timestamp) -> Document {
         let mut document = doc! {
             "gatewayId": self.identity().gateway_id,

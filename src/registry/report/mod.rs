@@ -1,10 +1,11 @@
-//! What the documents are to say of a gateway, and the fences of every write. Pure.
+//! What a gateway's documents should say, and the fence of every write. Pure.
 //!
-//! A fence is part of the filter: a write that comes too late, or from an operator that is no longer
-//! leader, finds nothing to write to.
+//! A fence is part of the filter: a write that is late, or from an operator that is no longer leader, finds
+//! nothing to write to.
 //!
-//! May import the core, and of `registry` `document`, `identity` and `intent`. Invariant: what is to be written follows
-//! from the object, its environments, their documents and the flags; whoever writes it says when.
+//! **Architecture invariant:** this module imports only the core, and of `registry` only `document`, `identity`
+//! and `intent`. Each write follows from the object, its environments, their documents and the flags; the
+//! caller decides when to make it.
 
 mod environments;
 mod fences;
@@ -18,33 +19,33 @@ use crate::api::{ApiGateway, ObjectKey};
 use crate::decide::observed::RegistryFacts;
 pub use environments::{EnvironmentView, Switch};
 
-/// A gateway, its environments and what the registry says of them.
+/// A gateway, its environments and their documents.
 pub struct Situation<'a> {
-    /// The object, with the status that was recorded.
+    /// The object with its recorded status.
     pub gateway: &'a ApiGateway,
     /// Its environments.
     pub environments: &'a [EnvironmentView],
-    /// What is known of its id.
+    /// The cached documents of its id.
     pub documents: &'a Documents,
-    /// What the flags say.
+    /// Defaults from the flags.
     pub defaults: &'a Defaults,
 }
 
 /// One write to one document.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Write {
-    /// What it must be like, the fence included.
+    /// The filter, including the fence.
     pub filter: Document,
-    /// What is written.
+    /// The update.
     pub update: Document,
 }
 
-/// The documents that go with a gateway.
+/// Filters of the documents to remove with a gateway.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Forget {
-    /// Its own.
+    /// Its own document.
     pub gateway: Option<Document>,
-    /// Its environments'.
+    /// Its environments' documents.
     pub environments: Option<Document>,
 }
 
@@ -53,13 +54,13 @@ impl Situation<'_> {
         Identity::of(self.gateway)
     }
 
-    /// The gateway's document, unless it speaks of an object elsewhere.
+    /// The gateway's document, unless it is about an object at another place.
     fn document(&self) -> Option<&GatewayDocument> {
         self.documents.gateway(self.gateway.uid())
     }
 
-    /// Whether the registry has nothing to do with this gateway: a platform's document that is gone, or that
-    /// is about an object of another place. Nobody takes a document over by copying its id.
+    /// Whether the registry ignores this gateway: a platform's document that is gone, or that is about an
+    /// object at another place. Copying an id takes no document over.
     fn is_nobodys(&self) -> bool {
         if !self.identity().platforms {
             return false;
@@ -70,13 +71,13 @@ impl Situation<'_> {
         })
     }
 
-    /// Whether somebody deleted the object although the platform did not ask for it.
+    /// Whether somebody deleted the object without the platform's request.
     fn is_deleted_by_others(&self) -> bool {
         let asked = self.document().is_some_and(|document| document.state.as_deref() == Some(DELETED));
         self.identity().platforms && self.gateway.is_being_deleted() && !asked
     }
 
-    /// What a decision needs to know.
+    /// The facts for a decision.
     pub fn facts(&self) -> RegistryFacts {
         let settled = RegistryFacts { external: true, ..RegistryFacts::settled() };
         if self.is_nobodys() || self.is_deleted_by_others() {
@@ -104,7 +105,7 @@ impl Situation<'_> {
             && self.surplus_environments().is_empty()
     }
 
-    /// The gateway's document, where it records this object.
+    /// The gateway's document, if it records this object.
     fn own_document(&self) -> Option<&GatewayDocument> {
         self.document().filter(|document| document.uid.as_deref() == Some(self.gateway.uid()))
     }
@@ -112,14 +113,14 @@ impl Situation<'_> {
     fn is_reported(&self) -> bool {
         let Some(document) = self.own_document() else { return true };
         let told = self.gateway.status.is_none() || document.seq >= Some(self.seq());
-        told && !self.is_to_be_put_back(document) && !self.tells_what_is_over(document)
+        told && !self.is_to_be_put_back(document) && !self.tells_another_failure(document)
     }
 
     fn seq(&self) -> i64 {
         seq(self.gateway)
     }
 
-    /// What goes with the gateway. `None`: it stays, or is gone.
+    /// What to remove with the gateway; `None` if it stays or is gone already.
     pub fn to_forget(&self) -> Option<Forget> {
         if self.is_nobodys() || self.is_deleted_by_others() {
             return None;

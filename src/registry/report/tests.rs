@@ -12,7 +12,7 @@ use crate::api::{
     REGISTRY_FINALIZER, REGISTRY_LABEL, REGISTRY_MONGODB, RETRY_ANNOTATION, Reason, State, Transition,
 };
 use crate::decide::requests;
-use crate::registry::document::{ACTIVE, EnvironmentDocument, INACTIVE, Kept, Read, is, moment, or_null};
+use crate::registry::document::{ACTIVE, EnvironmentDocument, INACTIVE, Read, StoredDocument, is, moment, or_null};
 
 const ID: &str = "g1";
 const UID: &str = "uid-1";
@@ -50,7 +50,7 @@ fn kubectls(phase: Phase, state: State, seq: i64) -> ApiGateway {
             held_seconds: 0,
             held_since: None,
             retries_left: None,
-            others: crate::api::Others::new(),
+            others: crate::api::UnknownFields::new(),
         }),
         history: vec![Transition {
             at: MicroTime(at(1)),
@@ -60,7 +60,7 @@ fn kubectls(phase: Phase, state: State, seq: i64) -> ApiGateway {
             reason: Reason::Started,
             message: "so far".to_owned(),
             seconds: 0,
-            others: crate::api::Others::new(),
+            others: crate::api::UnknownFields::new(),
         }],
         ..ApiGatewayStatus::default()
     });
@@ -155,7 +155,7 @@ fn a_timeout_turns_the_state_where_it_is_still_the_one_that_was_acted_on() {
         hint: "Check spec.image.".to_owned(),
         at: MicroTime(at(2)),
         attempt: 1,
-        others: crate::api::Others::new(),
+        others: crate::api::UnknownFields::new(),
     });
     let write = report(&gateway, told("Running", 1)).unwrap();
     let updated = Bson::from(DateTime::from_millis(7));
@@ -221,9 +221,9 @@ fn an_answer_of_intakes_is_not_cleared_by_a_transition_and_a_failure_is() {
 
 #[test]
 fn a_record_is_of_nobody_or_of_an_object_that_was_not_created_later() {
-    let (created, tomorrow) = (moment(at(0)), moment(at(86_400)));
+    let (created, later) = (moment(at(0)), moment(at(600)));
     assert_eq!(
-        takes_over(ID, UID, created, tomorrow),
+        takes_over(ID, UID, created, later),
         doc! {
             "gatewayId": ID,
             "$or": [
@@ -231,7 +231,7 @@ fn a_record_is_of_nobody_or_of_an_object_that_was_not_created_later() {
                 { "uid": UID, "seq": null },
                 { "uid": { "$ne": UID }, "recordedAt": null },
                 { "uid": { "$ne": UID }, "recordedAt": { "$lte": created } },
-                { "uid": { "$ne": UID }, "recordedAt": { "$gt": tomorrow } },
+                { "uid": { "$ne": UID }, "recordedAt": { "$gt": later } },
             ],
         }
     );
@@ -239,12 +239,41 @@ fn a_record_is_of_nobody_or_of_an_object_that_was_not_created_later() {
     let known = documents(vec![asks("Running")], Vec::new());
     let write = Situation { gateway: &gateway, environments: &[], documents: &known, defaults: &defaults() };
     let write = write.take_over(at(0));
-    assert_eq!(write.filter, takes_over(ID, UID, created, tomorrow));
+    assert_eq!(write.filter, takes_over(ID, UID, created, later));
     assert_eq!(
         set(&write),
         &doc! { "uid": UID, "seq": 0_i64, "recordedAt": created, "namespace": "tenants", "name": ID },
         "a record is no word in state"
     );
+}
+
+/// Nothing was created in the place of an object since that is there; what is recorded there nevertheless, somebody forged.
+#[test]
+fn what_records_another_that_cannot_be_is_taken_over() {
+    let gateway = platforms(Phase::Created, State::Running, 0, &asks("Running"));
+    let known = documents(vec![asks("Running")], Vec::new());
+    let situation = Situation { gateway: &gateway, environments: &[], documents: &known, defaults: &defaults() };
+    for (now, recorded, taken) in [
+        // The cache may be behind the one that was created since.
+        (60, 30, false),
+        (60, 65, false),
+        (60, 60 + 601, true),
+        (60, 5 * 3_600, true),
+        (3_600, 30, true),
+        (3_600, 3_600 - 600, true),
+        (3_600, 3_600 - 599, false),
+        (3_600, 3_600 + 600, false),
+    ] {
+        let filter = situation.take_over(at(now)).filter;
+        let bounds: Vec<&Document> = filter.get_array("$or").unwrap()[3..]
+            .iter()
+            .map(|way| way.as_document().unwrap().get_document("recordedAt").unwrap())
+            .collect();
+        let recorded_at = moment(at(recorded));
+        let is_taken = recorded_at <= *bounds[0].get_datetime("$lte").unwrap()
+            || recorded_at > *bounds[1].get_datetime("$gt").unwrap();
+        assert_eq!(is_taken, taken, "at {now}, recorded at {recorded}");
+    }
 }
 
 #[test]
@@ -490,7 +519,72 @@ fn a_failure_that_is_over_without_a_transition_is_taken_out_of_the_document() {
         hint: String::new(),
         at: MicroTime(at(3)),
         attempt: 1,
-        others: crate::api::Others::new(),
+        others: crate::api::UnknownFields::new(),
     });
     assert_eq!(report(&gateway, failed("Unschedulable")), None, "it serves on, and is not complete yet");
+}
+
+/// A gateway of which no attempt has begun, and what its conditions say of that.
+fn hindered(phase: Phase, state: State, stalled: &str, reason: Reason, message: &str) -> ApiGateway {
+    let mut gateway = platforms(phase, state, 1, &asks("Running"));
+    gateway.status.as_mut().unwrap().conditions = vec![
+        serde_json::from_value(json!({
+            "type": "Stalled", "status": stalled, "reason": reason.as_str(), "message": message,
+            "lastTransitionTime": "2026-01-02T03:04:05Z",
+        }))
+        .unwrap(),
+    ];
+    gateway
+}
+
+/// What a report writes into `error`, if there is a report.
+fn told_error(gateway: &ApiGateway, document: Document) -> Option<Option<Document>> {
+    let write = report(gateway, document)?;
+    Some(set(&write).get_document("error").ok().cloned())
+}
+
+#[test]
+fn what_keeps_a_gateway_from_its_first_attempt_is_told_with_its_sentence() {
+    let words = "host \"a.example.com\" is held by ApiGateway b/shop. Choose another spec.host.";
+    let error = doc! { "reason": "HostTaken", "message": words };
+    let created = |stalled| hindered(Phase::Created, State::Running, stalled, Reason::HostTaken, words);
+    let created_document = |more: Document| but(told("Running", 1), but(doc! { "phase": "Created" }, more));
+    assert_eq!(told_error(&created("True"), told("Running", 0)), Some(Some(error.clone())), "with its transition");
+    let write = report(&created("True"), created_document(doc! {})).unwrap();
+    assert_eq!(set(&write).get_document("error").ok(), Some(&error), "that came later");
+    assert_eq!(write.filter.get("seq"), Some(&1_i64.into()));
+    assert_eq!(report(&created("True"), created_document(doc! { "error": error.clone() })), None, "and once");
+    let another = doc! { "error": { "reason": "NotAllowed", "message": "m" } };
+    assert_eq!(told_error(&created("True"), created_document(another.clone())), Some(Some(error.clone())));
+    let write = report(&created("False"), created_document(another)).unwrap();
+    assert_eq!(write.update.get_document("$unset").ok(), Some(&doc! { "error": "" }), "what is over is taken out");
+    let intakes = doc! { "error": { "reason": "ObjectRefused", "message": "m" } };
+    assert_eq!(report(&created("True"), created_document(intakes)), None, "what intake answered stands first");
+
+    let mut forged = created("True");
+    forged.status.as_mut().unwrap().conditions[0].reason = "ObjectRefused".to_owned();
+    assert_eq!(report(&forged, created_document(doc! {})), None, "that is for intake to say, and to take back");
+
+    let stopped = hindered(Phase::Stopped, State::Stopped, "True", Reason::HostTaken, words);
+    assert_eq!(told_error(&stopped, told("Stopped", 0)), Some(Some(error)), "a start that was asked for");
+    let serves = hindered(Phase::Started, State::Running, "True", Reason::NotAllowed, words);
+    assert_eq!(told_error(&serves, told("Running", 0)), Some(None), "what serves has failed in nothing");
+}
+
+#[test]
+fn what_a_document_is_told_is_one_line_and_has_room_for_what_to_do() {
+    let words = format!("{}\u{1b}]0;x\u{7}\u{202e}\nsays it. Ask who runs the cluster.", "x".repeat(500));
+    let gateway = hindered(Phase::Created, State::Running, "True", Reason::NotAllowed, &words);
+    let error = told_error(&gateway, told("Running", 0)).unwrap().unwrap();
+    let message = text(&error, "message").unwrap();
+    assert!(message.ends_with("Ask who runs the cluster."), "{message}");
+    assert!(!message.contains(crate::shown::is_hidden), "{message:?}");
+    let mut forged = hindered(Phase::Created, State::Running, "True", Reason::NotAllowed, "m");
+    forged.status.as_mut().unwrap().conditions[0].reason = format!("\u{1b}{words}");
+    let error = told_error(&forged, told("Running", 0)).unwrap().unwrap();
+    let reason = text(&error, "reason").unwrap();
+    assert!(reason.len() < 110 && !reason.contains(crate::shown::is_hidden), "{reason:?}");
+    let gateway = hindered(Phase::Created, State::Running, "True", Reason::NotAllowed, &"x".repeat(5_000));
+    let error = told_error(&gateway, told("Running", 0)).unwrap().unwrap();
+    assert_eq!(text(&error, "message").unwrap().chars().count(), 1_001);
 }

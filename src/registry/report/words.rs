@@ -1,4 +1,4 @@
-//! What a gateway's own document is to say.
+//! What a gateway's own document should say.
 
 use k8s_openapi::jiff::Timestamp;
 use mongodb::bson::{Bson, DateTime, Document, doc};
@@ -6,16 +6,20 @@ use serde_json::{Map, Value, json};
 
 use super::fences::{reports, takes_over};
 use super::{Situation, Write};
-use crate::api::{INTENT_ANNOTATION, Phase, State};
+use crate::api::{ApiGatewayStatus, INTENT_ANNOTATION, Phase, State, condition};
 use crate::children;
 use crate::decide::held::is_held_stopped;
 use crate::decide::requests::Requests;
-use crate::decide::{Place, say};
-use crate::registry::document::{Answer, By, GatewayDocument, document_of, moment, or_null, word};
+use crate::decide::{Place, conditions};
+use crate::registry::document::{DocumentError, GatewayDocument, OperatorMark, document_of, moment, or_null, word};
 use crate::registry::intent;
+use crate::shown::line;
+
+/// The longest reason, in bytes.
+const LONGEST_REASON: usize = 100;
 
 impl Situation<'_> {
-    /// Whether somebody else wrote into the mirror of a gateway that is kubectl's.
+    /// Whether somebody else edited the mirror of a kubectl gateway.
     pub(super) fn is_to_be_put_back(&self, document: &GatewayDocument) -> bool {
         if self.identity().platforms || document.seq > Some(self.seq()) {
             return false;
@@ -28,19 +32,50 @@ impl Situation<'_> {
             })
     }
 
-    /// Whether the failure that a document tells is over although no transition has followed: a gateway that served on
-    /// at its deadline is complete by now.
-    pub(super) fn tells_what_is_over(&self, document: &GatewayDocument) -> bool {
-        let over = self.gateway.status.as_ref().is_some_and(|status| status.last_failure.is_none());
-        over && document.seq == Some(self.seq())
-            && document.error.as_ref().is_some_and(|error| !intent::is_answer(error))
+    /// Whether the document's error is outdated without a new transition: a partial start has completed, or
+    /// something else keeps the first attempt from beginning.
+    pub(super) fn tells_another_failure(&self, document: &GatewayDocument) -> bool {
+        // An error of intake comes first.
+        if document.seq != Some(self.seq()) || document.error.as_ref().is_some_and(intent::is_intake_error) {
+            return false;
+        }
+        self.gateway.status.as_ref().is_some_and(|status| match (&status.last_failure, self.hindrance()) {
+            (Some(_), _) => false,
+            (None, hindrance) => document.error != hindrance,
+        })
+    }
+
+    /// What keeps the first attempt from beginning, if none has failed.
+    fn hindrance(&self) -> Option<DocumentError> {
+        let status = self.gateway.status.as_ref()?;
+        let rests = matches!(Place::of_status(status), Some(Place::Created | Place::Stopped));
+        if !rests || !self.gateway.spec.state.asks_to_run() {
+            return None;
+        }
+        let stalled = conditions::find(&status.conditions, condition::STALLED);
+        let stalled = stalled.filter(|stalled| stalled.status == "True")?;
+        // Whoever may write a status may write any text into it.
+        let told = intent::refusal(&line(&stalled.reason, LONGEST_REASON), &stalled.message);
+        (!intent::is_intake_error(&told)).then_some(told)
+    }
+
+    /// The error that a document should have.
+    fn failure(&self, status: &ApiGatewayStatus) -> Option<DocumentError> {
+        if Place::of_status(status) == Some(Place::Deleting) {
+            return None;
+        }
+        let failed = status.last_failure.as_ref().map(|failure| {
+            let message = format!("{} {}", failure.message, failure.hint);
+            intent::refusal(failure.reason.as_str(), &message)
+        });
+        failed.or_else(|| self.hindrance())
     }
 
     fn phase(&self) -> Option<&Phase> {
         self.gateway.status.as_ref()?.phase.as_ref()
     }
 
-    /// What a mirror says in `state`: what the gateway is held to.
+    /// A mirror's `state`: what the gateway is held to.
     fn mirrored_state(&self) -> &'static str {
         match self.gateway.status.as_ref().and_then(|status| status.state) {
             Some(state) => word(state),
@@ -49,7 +84,7 @@ impl Situation<'_> {
         }
     }
 
-    /// What a mirror says in `spec`. A user's texts may be values in it, and never keys.
+    /// A mirror's `spec`. A user's texts may be values in it, and never keys.
     fn mirrored_spec(&self) -> Map<String, Value> {
         let spec = &self.gateway.spec;
         let mut map = Map::new();
@@ -64,8 +99,8 @@ impl Situation<'_> {
         map
     }
 
-    /// What `state` of a platform's document is to become. Nothing while the object asks for what the status
-    /// has not taken up: the platform's word is then about to be followed.
+    /// The new `state` of a platform's document. `None` while the object carries a request that its status has
+    /// not taken up: the platform's request is then about to be followed.
     fn told_state(&self, document: &GatewayDocument) -> Option<&'static str> {
         let taken_in = document.is_our_word() || self.gateway.annotation(INTENT_ANNOTATION) == Some(&document.token());
         let status = self.gateway.status.as_ref()?;
@@ -84,7 +119,7 @@ impl Situation<'_> {
         (told && document.state.as_deref() != Some(word(state))).then(|| word(state))
     }
 
-    /// Writes this object into a document that records an earlier one, or none.
+    /// Records this object in a document that records an earlier one, or none.
     pub fn take_over(&self, now: Timestamp) -> Write {
         let uid = self.gateway.uid();
         let created = self.recorded_at();
@@ -99,12 +134,12 @@ impl Situation<'_> {
             set.extend(self.word(self.mirrored_state(), Some(self.mirrored_spec()), 0, now));
         }
         Write {
-            filter: takes_over(&self.identity().gateway_id, uid, created, tomorrow(now)),
+            filter: takes_over(&self.identity().gateway_id, uid, created.max(away(now, -CLOCKS)), away(now, CLOCKS)),
             update: doc! { "$set": set },
         }
     }
 
-    /// The first document of a gateway that is kubectl's.
+    /// The first document of a kubectl gateway.
     pub fn first_document(&self, now: Timestamp) -> Document {
         let mut document = doc! {
             "gatewayId": self.identity().gateway_id,
@@ -124,14 +159,14 @@ impl Situation<'_> {
         moment(self.gateway.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |created| created.0))
     }
 
-    /// `state` and the mark that it is the operator's own.
+    /// `state` with the mark of the operator's own write.
     fn word(&self, state: &str, spec: Option<Map<String, Value>>, seq: i64, now: Timestamp) -> Document {
         let at = moment(now);
         let hash = match &spec {
             Some(spec) => children::hash(spec),
             None => self.own_document().map(GatewayDocument::spec_hash).unwrap_or_default(),
         };
-        let by = By {
+        let by = OperatorMark {
             operator: self.defaults.operator.clone(),
             seq,
             state: state.to_owned(),
@@ -145,7 +180,7 @@ impl Situation<'_> {
         word
     }
 
-    /// Tells the last transition. `None`: it is told already.
+    /// Reports the last transition; `None` if it was reported.
     pub fn report(&self, now: Timestamp) -> Option<Write> {
         let document = self.own_document()?;
         if self.is_reported() {
@@ -155,7 +190,8 @@ impl Situation<'_> {
         let (uid, seq) = (self.gateway.uid(), self.seq());
         let mut filter = reports(&document.gateway_id, uid, seq);
         if document.seq == Some(seq) {
-            // Told already, and edited by somebody: it is put back, unless it changed since it was read.
+            // Reported before and edited by somebody since: it is restored, unless it changed since it was
+            // read.
             filter.insert("seq", seq);
             filter.insert("phase", or_null(document.phase.as_ref()));
             filter.insert("error.reason", or_null(document.error.as_ref().map(|error| &error.reason)));
@@ -171,15 +207,12 @@ impl Situation<'_> {
         if let Some(attempt) = &status.attempt {
             set.insert("attempt", attempt.number);
         }
-        let failure = status.last_failure.as_ref().filter(|_| Place::of_status(status) != Some(Place::Deleting));
-        match failure {
+        match self.failure(status) {
             Some(failure) => {
-                let message = say(&format!("{} {}", failure.message, failure.hint));
-                let answer = Answer { reason: failure.reason.to_string(), message };
-                set.insert("error", Bson::from(&answer));
+                set.insert("error", Bson::from(&failure));
             }
-            // What intake answered is about the document, and no transition's to clear.
-            None if document.error.as_ref().is_some_and(|error| !intent::is_answer(error)) => {
+            // Intake's error is about the document; a transition does not clear it.
+            None if document.error.as_ref().is_some_and(|error| !intent::is_intake_error(error)) => {
                 unset.insert("error", "");
             }
             None => {}
@@ -203,8 +236,10 @@ impl Situation<'_> {
     }
 }
 
-/// A day from now: what the API server's clock and ours may differ by is less.
-fn tomorrow(now: Timestamp) -> DateTime {
-    const DAY_IN_MILLISECONDS: i64 = 86_400_000;
-    DateTime::from_millis(now.as_millisecond().saturating_add(DAY_IN_MILLISECONDS))
+/// Tolerance for clock differences and cache lag, in milliseconds.
+const CLOCKS: i64 = 10 * 60 * 1_000;
+
+/// The moment so many milliseconds from now.
+fn away(now: Timestamp, milliseconds: i64) -> DateTime {
+    DateTime::from_millis(now.as_millisecond().saturating_add(milliseconds))
 }

@@ -1,31 +1,33 @@
-//! Why a call to MongoDB did not succeed: the driver's errors in the registry's own words.
+//! Errors of MongoDB calls: translates the driver's errors.
+//!
+//! **Architecture invariant:** no error of the driver leaves `store`: callers see `RegistryError`.
 
 use mongodb::error::{Error as MongoError, ErrorKind, WriteFailure};
 
 use crate::metrics::labels::RegistryOutcome;
 
-/// Why a call to the registry did not succeed.
+/// Why a registry call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
-    /// It is away.
+    /// The database is unavailable.
     #[error("{0}")]
     Unavailable(String),
-    /// Another operator is leader, or this one's claim has expired; nothing was sent.
-    #[error("this operator is not leader")]
+    /// Another operator is leader, or this one's claim has expired. Nothing was sent.
+    #[error("this replica is not leader")]
     NotLeader,
-    /// A document of this key is there already.
-    #[error("a document of this key is there already: {0}")]
+    /// A document with this key exists already.
+    #[error("a document with this key already exists: {0}")]
     Duplicate(String),
-    /// It answered, and did not do it.
+    /// The database answered with a refusal.
     #[error("the database refused: {0}")]
     Refused(String),
     /// The documents changed meanwhile.
-    #[error("the document changed meanwhile, or records a later object: then remove its uid")]
+    #[error("the document changed, or records a newer object (then remove its uid)")]
     Changed,
 }
 
 impl RegistryError {
-    /// A metric's label.
+    /// The error as a metric label.
     pub(super) fn label(&self) -> RegistryOutcome {
         match self {
             Self::Unavailable(_) => RegistryOutcome::Unavailable,
@@ -37,7 +39,7 @@ impl RegistryError {
     }
 }
 
-/// The driver's error in words that hold no secret and do not change from call to call.
+/// Translates a driver error into a message that contains no secret and does not change from call to call.
 pub(super) fn translated(hosts: &str, error: &MongoError) -> RegistryError {
     let unavailable = |words: String| RegistryError::Unavailable(words);
     match error.kind.as_ref() {
@@ -45,7 +47,7 @@ pub(super) fn translated(hosts: &str, error: &MongoError) -> RegistryError {
             unavailable(unreachable(hosts, message))
         }
         ErrorKind::Io(error) => unavailable(format!("{hosts}: {error}")),
-        ErrorKind::DnsResolve { .. } => unavailable(format!("the name {hosts} cannot be resolved")),
+        ErrorKind::DnsResolve { .. } => unavailable(format!("failed to resolve {hosts}")),
         ErrorKind::Authentication { .. } => unavailable(refuses_credentials(hosts)),
         ErrorKind::InvalidTlsConfig { message, .. } => unavailable(format!("{hosts}: {message}")),
         ErrorKind::Shutdown => unavailable(format!("the connection to {hosts} was closed")),
@@ -63,25 +65,24 @@ pub(super) fn translated(hosts: &str, error: &MongoError) -> RegistryError {
 }
 
 fn refuses_credentials(hosts: &str) -> String {
-    format!("{hosts} refuses the credentials")
+    format!("{hosts} rejects the credentials")
 }
 
-/// What the driver says when it finds no server to ask holds what went wrong with each that it tried, in the form
-/// of its errors: `Kind: …, labels: …`.
+/// If the driver finds no server, its message contains the error of each that it tried: `Kind: …, labels: …`.
 fn unreachable(hosts: &str, message: &str) -> String {
     let cause = message.split_once("Kind: ").map(|(_, error)| error.split(", labels: ").next().unwrap_or(error));
     match cause {
         Some(cause) if cause.contains(" failure: ") => refuses_credentials(hosts),
-        Some(cause) => format!("no server of {hosts} can be reached: {}", cause.trim_start_matches("I/O error: ")),
-        None => format!("no server of {hosts} can be reached"),
+        Some(cause) => format!("no server of {hosts} is reachable: {}", cause.trim_start_matches("I/O error: ")),
+        None => format!("no server of {hosts} is reachable"),
     }
 }
 
 const DUPLICATE_KEY: i32 = 11_000;
 
-/// The error codes by which a server says that it cannot serve anybody like us now, with their names in MongoDB.
+/// Error codes with which a server cannot serve clients now, and their names in MongoDB.
 const AWAY: &[(i32, &str)] = &[
-    // It is no primary, or is going or coming.
+    // It is no primary, or is starting or stopping.
     (91, "ShutdownInProgress"),
     (189, "PrimarySteppedDown"),
     (10_058, "LegacyNotPrimary"),
@@ -90,7 +91,7 @@ const AWAY: &[(i32, &str)] = &[
     (11_602, "InterruptedDueToReplStateChange"),
     (13_435, "NotPrimaryNoSecondaryOk"),
     (13_436, "NotPrimaryOrSecondary"),
-    // It does not reach others that it needs, or not in time.
+    // It does not reach other servers, or not in time.
     (6, "HostUnreachable"),
     (7, "HostNotFound"),
     (50, "MaxTimeMSExpired"),
@@ -100,12 +101,12 @@ const AWAY: &[(i32, &str)] = &[
     (202, "NetworkInterfaceExceededTimeLimit"),
     (262, "ExceededTimeLimit"),
     (9_001, "SocketException"),
-    // It learns where data is, and is to be asked again.
+    // It is updating its routing information.
     (63, "StaleShardVersion"),
     (150, "StaleEpoch"),
     (234, "RetryChangeStream"),
     (13_388, "StaleConfig"),
-    // It does not know the user, or does not allow what the user needs.
+    // It does not know the user, or denies a permission.
     (13, "Unauthorized"),
     (18, "AuthenticationFailed"),
     (391, "ReauthenticationRequired"),
@@ -127,17 +128,17 @@ mod tests {
         for (message, words) in [
             (
                 format!("{pool}Kind: SCRAM failure: Authentication failed., labels: {{}}"),
-                "db:27017 refuses the credentials",
+                "db:27017 rejects the credentials",
             ),
             (
                 format!("{selection}Kind: SCRAM failure: Authentication failed., labels: {{}} }} ] }}"),
-                "db:27017 refuses the credentials",
+                "db:27017 rejects the credentials",
             ),
             (
                 format!("{selection}Kind: I/O error: Connection refused (os error 111), labels: {{}} }} ] }}"),
-                "no server of db:27017 can be reached: Connection refused (os error 111)",
+                "no server of db:27017 is reachable: Connection refused (os error 111)",
             ),
-            ("Server selection timeout".to_owned(), "no server of db:27017 can be reached"),
+            ("Server selection timeout".to_owned(), "no server of db:27017 is reachable"),
         ] {
             assert_eq!(unreachable("db:27017", &message), words);
         }

@@ -1,15 +1,15 @@
-//! Texts that are no UTF-8. A server stores them, and the driver would fail with all that is read in the same batch, or with every
-//! attempt to go on in a change stream.
+//! Tolerates invalid UTF-8. A server stores it, and the driver would fail the whole batch, or every attempt to
+//! resume a change stream.
 
-/// What is read with replacement characters in place of bytes that are no UTF-8.
+/// Replaces bytes that are no UTF-8 with replacement characters.
 pub use mongodb::bson::Utf8Lossy as Lenient;
 use mongodb::bson::error::Result;
 use mongodb::bson::{Document, RawDocument};
 
-/// A document as it was sent.
+/// Decodes a document as it was sent.
 ///
 /// # Errors
-/// When it is no BSON.
+/// If it is no BSON.
 pub fn document(raw: &RawDocument) -> Result<Document> {
     Lenient::<Document>::try_from(raw).map(|Lenient(document)| document)
 }

@@ -1,7 +1,8 @@
-//! Calls to MongoDB, and its answers in the registry's own words.
+//! Calls to MongoDB.
 //!
-//! May import `cluster::claim`, `metrics`, and of `registry` `config`, `breaker`, `document` and `known`. Invariants: each
-//! call is bounded in time, each write by leadership as well, and none is repeated here.
+//! **Architecture invariant:** this module imports only `cluster::claim`, `metrics`, and of `registry`
+//! `config`, `breaker`, `document` and `cache`. Every call is bounded in time, and every write by leadership.
+//! No call is repeated here.
 
 mod errors;
 mod lenient;
@@ -19,9 +20,10 @@ use mongodb::{Client, Collection, Database, IndexModel};
 use tokio::sync::OnceCell;
 
 use super::breaker::Breaker;
+use super::cache::{CachedDocument, within};
 use super::config::Settings;
 use super::document::{ENVIRONMENTS, EnvironmentDocument, GATEWAYS, GatewayDocument, Read, projection};
-use super::known::Shelved;
+use super::size::MemoryBudget;
 use crate::cluster::claim::Claim;
 use crate::metrics::Metrics;
 use crate::metrics::labels::{Operation, RegistryOutcome};
@@ -30,8 +32,8 @@ pub use errors::RegistryError;
 use lenient::Lenient;
 pub use stream::{Change, Stream, token_in};
 
-/// A kind of document, with its collection.
-pub trait Stored: Shelved + Sync {
+/// A kind of document with a collection.
+pub trait Stored: CachedDocument + Sync {
     /// The collection's name.
     const COLLECTION: &'static str;
 }
@@ -44,7 +46,7 @@ impl Stored for EnvironmentDocument {
     const COLLECTION: &'static str = ENVIRONMENTS;
 }
 
-/// A bounded client.
+/// A client whose calls are bounded.
 pub struct Store {
     settings: Settings,
     claim: Claim,
@@ -54,15 +56,15 @@ pub struct Store {
 }
 
 impl Store {
-    /// Bounds every call by the settings' timeout, and every write by `claim` as well. Asks nobody yet.
+    /// Bounds every call by the settings' timeout, and every write also by `claim`. Connects to nothing yet.
     pub fn new(settings: Settings, claim: Claim, breaker: Breaker, metrics: Metrics) -> Self {
         Self { settings, claim, breaker, metrics, database: OnceCell::new() }
     }
 
-    /// Prepares the client. A connection string may name a DNS record, which may be out of reach.
+    /// Prepares the client. The DNS record of a connection string may not resolve yet.
     ///
     /// # Errors
-    /// When it cannot be prepared now.
+    /// If the client cannot be prepared now.
     pub async fn prepare(&self) -> Result<(), RegistryError> {
         self.database.get_or_try_init(|| self.connect()).await.map(drop)
     }
@@ -87,8 +89,9 @@ impl Store {
         options.app_name.get_or_insert_with(|| "phasegate".to_owned());
         options.connect_timeout = at_most(options.connect_timeout, timeout);
         options.server_selection_timeout = at_most(options.server_selection_timeout, timeout * 2 / 5);
-        // What fails is done again by whoever needs it, after its own backoff.
-        options.retry_reads = Some(false);
+        // An idle connection that broke says nothing about the server, so the driver retries a read once on
+        // another one. A failed write is repeated by its caller, with backoff.
+        options.retry_reads = Some(true);
         options.retry_writes = Some(false);
         let mut concern = WriteConcern::majority();
         concern.w_timeout = Some(timeout);
@@ -103,7 +106,7 @@ impl Store {
     }
 
     fn database(&self) -> Result<&Database, RegistryError> {
-        let unprepared = || RegistryError::Unavailable(format!("{} was not reached yet", self.settings.hosts));
+        let unprepared = || RegistryError::Unavailable(format!("{} has not been reached yet", self.settings.hosts));
         self.database.get().ok_or_else(unprepared)
     }
 
@@ -111,10 +114,10 @@ impl Store {
         Ok(self.database()?.collection(T::COLLECTION))
     }
 
-    /// Whether it answers. Asked although it was found away.
+    /// Whether the database answers. Also asked while it counts as unavailable.
     ///
     /// # Errors
-    /// When it does not.
+    /// If it does not answer.
     pub async fn ping(&self) -> Result<(), RegistryError> {
         self.prepare().await?;
         let database = self.database()?;
@@ -122,10 +125,10 @@ impl Store {
         self.timed(Operation::Ping, self.settings.timeout, async { ping.await.map(drop) }).await
     }
 
-    /// Creates the indexes that are missing. Returns those that the platform's data does not allow.
+    /// Creates missing indexes. Returns those that the platform's data does not admit.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// If the database cannot be asked.
     pub async fn create_indexes(&self) -> Result<Vec<String>, RegistryError> {
         let unique = |keys: Document| {
             let mut options = IndexOptions::default();
@@ -152,24 +155,24 @@ impl Store {
         Ok(refused)
     }
 
-    /// Reads the documents that a filter finds.
+    /// Reads the documents that match a filter.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// If the database cannot be asked.
     pub async fn find<T: Stored>(&self, filter: Document) -> Result<Vec<Read<T>>, RegistryError> {
         let collection = self.collection::<T>()?;
         let mut cursor =
             self.read(Operation::Find, async { collection.find(filter).projection(projection::<T>()).await }).await?;
-        let mut documents = Vec::new();
+        let (mut documents, mut room) = (Vec::new(), MemoryBudget::default());
         loop {
             // Each batch is a call.
             let next = tokio::time::timeout(self.settings.timeout, cursor.advance());
             match next.await {
                 Ok(Ok(true)) => match lenient::document(cursor.current()) {
-                    Ok(document) => documents.push(T::read(document)),
-                    // The others are not to be unknown for one.
+                    Ok(document) => documents.push(within(&mut room, T::read(document)).0),
+                    // One invalid document must not hide the others.
                     Err(error) => {
-                        tracing::error!(collection = T::COLLECTION, %error, "a document is no BSON and is left out")
+                        tracing::error!(collection = T::COLLECTION, %error, "skipped a document that is not valid BSON")
                     }
                 },
                 Ok(Ok(false)) => return Ok(documents),
@@ -179,10 +182,10 @@ impl Store {
         }
     }
 
-    /// Changes one document, if it is as the filter says. Returns it as it is afterwards.
+    /// Changes one document that matches a filter. Returns the changed document.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// If the database cannot be asked.
     pub async fn change<T: Stored>(
         &self,
         operation: Operation,
@@ -192,16 +195,16 @@ impl Store {
         let collection = self.collection::<T>()?.clone_with_type::<Lenient<Document>>();
         let change = async {
             let change = collection.find_one_and_update(filter, update);
-            // The whole document: FerretDB takes no projection here.
+            // The whole document, since FerretDB supports no projection here.
             change.return_document(ReturnDocument::After).await
         };
         Ok(self.write(operation, change).await?.map(|Lenient(document)| T::read(document)))
     }
 
-    /// Changes all documents that are as the filter says. Returns how many.
+    /// Changes all documents that match a filter. Returns their number.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// If the database cannot be asked.
     pub async fn change_all<T: Stored>(
         &self,
         operation: Operation,
@@ -216,7 +219,7 @@ impl Store {
     /// Inserts a document. Returns it.
     ///
     /// # Errors
-    /// When one of its key is there, or it cannot be asked.
+    /// If a document with its key exists, or the database cannot be asked.
     pub async fn insert<T: Stored>(&self, mut document: Document) -> Result<Read<T>, RegistryError> {
         let collection = self.collection::<T>()?;
         let insert = async { collection.insert_one(&document).await };
@@ -225,17 +228,17 @@ impl Store {
         Ok(T::read(document))
     }
 
-    /// Removes the documents that a filter finds. Returns how many.
+    /// Removes the documents that match a filter. Returns their number.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// If the database cannot be asked.
     pub async fn remove<T: Stored>(&self, filter: Document) -> Result<u64, RegistryError> {
         let collection = self.collection::<T>()?;
         let remove = async { collection.delete_many(filter).await };
         Ok(self.write(Operation::Remove, remove).await?.deleted_count)
     }
 
-    /// Nothing is sent unless this process is leader at this moment.
+    /// Sends nothing unless this process is leader at this moment.
     async fn write<T>(
         &self,
         operation: Operation,
@@ -243,7 +246,7 @@ impl Store {
     ) -> Result<T, RegistryError> {
         let limit = self.claim.remaining().map_or(self.settings.timeout, |left| left.min(self.settings.timeout));
         let mut call = pin!(self.unless_away(operation, limit, call));
-        // Asked at every step and not once: the process may be frozen between two of them.
+        // The claim is checked at every poll and not once, since the process may be frozen in between.
         poll_fn(
             |cx| {
                 if self.claim.is_valid() { call.as_mut().poll(cx) } else { Poll::Ready(Err(RegistryError::NotLeader)) }
@@ -260,7 +263,7 @@ impl Store {
         self.unless_away(operation, self.settings.timeout, call).await
     }
 
-    /// What one call finds, ends all that are under way: none waits for what another knows.
+    /// If one call finds the database unavailable, all running calls end with it.
     async fn unless_away<T>(
         &self,
         operation: Operation,
@@ -289,7 +292,7 @@ impl Store {
         let outcome = match tokio::time::timeout(limit, call).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(self.error(&error)),
-            // A claim that ran out is no fault of the database.
+            // An expired claim is no fault of the database.
             Err(_) if limit < self.settings.timeout => Err(RegistryError::NotLeader),
             Err(_) => Err(self.timed_out()),
         };
@@ -298,7 +301,7 @@ impl Store {
         outcome
     }
 
-    /// Tells everybody where an error says that the database is away.
+    /// Trips the breaker if an error means that the database is unavailable.
     fn away(&self, error: RegistryError) -> RegistryError {
         if let RegistryError::Unavailable(words) = &error {
             self.breaker.trip(words);
@@ -307,7 +310,10 @@ impl Store {
     }
 
     fn timed_out(&self) -> RegistryError {
-        RegistryError::Unavailable(format!("{} did not answer within {:?}", self.settings.hosts, self.settings.timeout))
+        RegistryError::Unavailable(format!(
+            "{} did not respond within {:?}",
+            self.settings.hosts, self.settings.timeout
+        ))
     }
 
     fn error(&self, error: &MongoError) -> RegistryError {

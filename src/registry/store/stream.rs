@@ -1,4 +1,7 @@
-//! Change streams: what they tell, and where they go on.
+//! Change streams: their events, and the stored position to resume from.
+//!
+//! **Architecture invariant:** the document in an insert, a replace or a delete is never used. It may be long
+//! outdated, so the document is read again.
 
 use std::time::Duration;
 
@@ -11,34 +14,35 @@ use mongodb::options::FullDocumentType;
 use super::lenient::Lenient;
 use super::{RegistryError, Store, Stored};
 use crate::metrics::labels::Operation;
-use crate::registry::document::{Kept, Read, is};
+use crate::registry::document::{Read, StoredDocument, is};
 
-/// The operator's own collection: where its change streams go on.
+/// The operator's own collection, with the resume tokens of its change streams.
 const OWN: &str = "phasegate";
 
-/// For how long the server waits for a change before it says that there was none.
+/// How long the server waits for a change before it reports that there was none.
 const AWAIT: Duration = Duration::from_secs(10);
 
 /// A change stream of one collection.
 pub type Stream = ChangeStream<Lenient<ChangeStreamEvent<Document>>>;
 
-/// What a change stream tells.
+/// An event of a change stream.
 pub enum Change<T> {
     /// A document as it is now.
     Is(Box<Read<T>>),
-    /// A document is gone.
+    /// A removed document.
     Gone(Bson),
-    /// The stream ends: the collection was dropped or renamed.
+    /// The end of the stream: the collection was dropped or renamed.
     Ends,
-    /// Nothing that concerns anybody.
+    /// An irrelevant event.
     Nothing,
 }
 
 impl Store {
-    /// Opens a change stream, from where an earlier one ended.
+    /// Opens a change stream, from a stored position if there is one.
     ///
     /// # Errors
-    /// When it cannot be opened: refused, where the server has none or does not know the token any more.
+    /// If it cannot be opened. Refused means that the server has no change streams, or does not know the token
+    /// any more.
     pub async fn watch<T: Stored>(&self, after: Option<ResumeToken>) -> Result<Stream, RegistryError> {
         let collection = self.collection::<T>()?;
         let watch = async {
@@ -52,10 +56,10 @@ impl Store {
         Ok(self.read(Operation::Watch, watch).await?.with_type())
     }
 
-    /// The next change, or that there was none for a while.
+    /// The next event, or that there was none for a while.
     ///
     /// # Errors
-    /// When the stream does not go on.
+    /// If the stream does not continue.
     pub async fn next<T: Stored>(&self, stream: &mut Stream) -> Result<Change<T>, RegistryError> {
         match tokio::time::timeout(AWAIT + self.settings.timeout, stream.next_if_any()).await {
             Ok(Ok(Some(Lenient(event)))) => self.change_of(&event).await,
@@ -68,12 +72,12 @@ impl Store {
 
     async fn change_of<T: Stored>(&self, event: &ChangeStreamEvent<Document>) -> Result<Change<T>, RegistryError> {
         match (&event.operation_type, &event.full_document) {
-            // Looked up when the event was fetched.
+            // The document was looked up when the event was fetched.
             (OperationType::Update, Some(document)) if document.contains_key("_id") => {
                 Ok(Change::Is(Box::new(T::read(kept_of::<T>(document)))))
             }
-            // An insertion, a replacement or a removal may be long past where a stream goes on from an earlier
-            // place: it says which document to look at, and not how it is.
+            // In a resumed stream, an insert, replace or delete may be long past. It names the document to read
+            // and not its state.
             (OperationType::Insert | OperationType::Replace | OperationType::Update | OperationType::Delete, _) => {
                 match event.document_key.as_ref().and_then(|key| key.get("_id")) {
                     Some(id) => self.look_up(id).await,
@@ -93,20 +97,20 @@ impl Store {
         Ok(found.map_or_else(|| Change::Gone(id.clone()), |read| Change::Is(Box::new(read))))
     }
 
-    /// Where the change stream of a collection is to go on.
+    /// The stored position of a collection's change stream.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// If the database cannot be asked.
     pub async fn token<T: Stored>(&self) -> Result<Option<ResumeToken>, RegistryError> {
         let own: Collection<Document> = self.database()?.collection(OWN);
         let find = async { own.find_one(doc! { "_id": token_id::<T>() }).await };
         Ok(self.read(Operation::Find, find).await?.and_then(|kept| token_in(&kept)))
     }
 
-    /// Keeps where the change stream of a collection is to go on.
+    /// Stores the position of a collection's change stream.
     ///
     /// # Errors
-    /// When it cannot be kept.
+    /// If it cannot be stored.
     pub async fn keep_token<T: Stored>(&self, token: Option<&ResumeToken>) -> Result<(), RegistryError> {
         let own: Collection<Document> = self.database()?.collection(OWN);
         let id = token_id::<T>();
@@ -121,7 +125,7 @@ impl Store {
     }
 }
 
-/// The token in a document that was kept. One that another version wrote is as good as none.
+/// The token in a stored document. A token of another version counts as missing.
 pub fn token_in(kept: &Document) -> Option<ResumeToken> {
     bson::deserialize_from_bson(kept.get("token")?.clone()).ok()
 }
@@ -130,8 +134,8 @@ fn token_id<T: Stored>() -> String {
     format!("resume-{}", T::COLLECTION)
 }
 
-/// Only the fields that are read: what else a document has is the platform's, and may be large.
-fn kept_of<T: Kept>(document: &Document) -> Document {
+/// Only the fields that are read. The rest of a document belongs to the platform and may be large.
+fn kept_of<T: StoredDocument>(document: &Document) -> Document {
     let fields = ["_id"].iter().chain(T::FIELDS);
     fields.filter_map(|field| Some(((*field).to_owned(), document.get(field)?.clone()))).collect()
 }

@@ -2,44 +2,50 @@
 
 use std::time::Duration;
 
-use crate::decide::allowance::{Allowance, Allowed, ImagePrefix, NodeLabel, Taint};
+use crate::decide::allowance::{Allowance, Allowed, AllowedParent, ImagePrefix, NodeLabel, Taint};
 
 type Images = Allowed<Vec<ImagePrefix>>;
 type NodeLabels = Allowed<Vec<NodeLabel>>;
 type Tolerations = Allowed<Vec<Taint>>;
 type Classes = Allowed<Vec<String>>;
+type Parents = Allowed<Vec<AllowedParent>>;
 type Count = Allowed<i32>;
 type Deadline = Allowed<Duration>;
 
-/// What gateways may ask for. A namespace's annotations narrow it further.
+/// Limits on the specs of gateways. Annotations of a namespace can narrow them further.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Narrowing {
-    /// Where images may come from, separated by commas: a registry and the beginning of a path in whole parts
-    /// (`ghcr.io/acme,docker.io/library`). None: anywhere.
+    /// Allowed image prefixes, comma-separated: a registry and whole path elements
+    /// (`ghcr.io/acme,docker.io/library`). Default: any image.
     #[arg(long, env = "PHASEGATE_ALLOWED_IMAGE_PREFIXES", default_value = "", hide_default_value = true, value_parser = Images::list_of_flag)]
     allowed_image_prefixes: Images,
 
-    /// The node labels that nodeSelector and topologySpread may name, separated by commas: `key`, `key=value` or
-    /// `prefix/*`; the word `none` allows none. To spread over hosts, zones and regions is always allowed. None: any.
+    /// Node labels that nodeSelector and topologySpread may use, comma-separated: `key`, `key=value` or `prefix/*`;
+    /// `none` allows none. Spreading over hosts, zones and regions is always allowed. Default: any label.
     #[arg(long, env = "PHASEGATE_ALLOWED_NODE_LABELS", default_value = "", hide_default_value = true, value_parser = NodeLabels::list_of_flag)]
     allowed_node_labels: NodeLabels,
 
-    /// The taints that gateways may tolerate, separated by commas: `key`, `key=value` or `prefix/*`, each also with
-    /// `:Effect`; the word `none` allows none. None: any.
+    /// Taints that gateways may tolerate, comma-separated: `key`, `key=value` or `prefix/*`, each with an optional
+    /// `:Effect`; `none` allows none. Default: any taint.
     #[arg(long, env = "PHASEGATE_ALLOWED_TOLERATIONS", default_value = "", hide_default_value = true, value_parser = Tolerations::list_of_flag)]
     allowed_tolerations: Tolerations,
 
-    /// The ingress classes that a gateway may name, separated by commas; the word `none` allows none but the
-    /// cluster's default. None: any.
+    /// Ingress classes that gateways may use, comma-separated; `none` allows only the cluster's default class.
+    /// Default: any class.
     #[arg(long, env = "PHASEGATE_INGRESS_CLASSES", default_value = "", hide_default_value = true, value_parser = Classes::list_of_flag)]
     ingress_classes: Classes,
 
-    /// How many replicas a gateway may ask for. None: as many as the definition allows.
+    /// Gateways (Gateway API) that spec.parentRefs may name, comma-separated: `NAMESPACE/NAME`, `NAMESPACE/*`, and
+    /// `./NAME` or `./*` for the namespace of the ApiGateway; `none` allows only --default-parent-refs. Default: any
+    /// Gateway.
+    #[arg(long, env = "PHASEGATE_ALLOWED_PARENT_REFS", default_value = "", hide_default_value = true, value_parser = Parents::list_of_flag)]
+    allowed_parent_refs: Parents,
+
+    /// Maximum of spec.replicas. Default: the maximum of the CustomResourceDefinition.
     #[arg(long, env = "PHASEGATE_MAX_REPLICAS", default_value = "", hide_default_value = true, value_parser = Count::number_of_flag)]
     max_replicas: Count,
 
-    /// The longest start deadline that a gateway may name. One that names none has the operator's default, or this
-    /// where it is shorter. None: any.
+    /// Maximum of spec.startDeadline. Also caps --start-deadline for gateways without one. Default: unlimited.
     #[arg(long, env = "PHASEGATE_MAX_START_DEADLINE", default_value = "", hide_default_value = true, value_parser = Deadline::duration_of_flag)]
     max_start_deadline: Deadline,
 }
@@ -52,6 +58,7 @@ impl Narrowing {
             allowed_node_labels,
             allowed_tolerations,
             ingress_classes,
+            allowed_parent_refs,
             max_replicas,
             max_start_deadline,
         } = self.clone();
@@ -60,6 +67,7 @@ impl Narrowing {
             node_labels: allowed_node_labels,
             tolerations: allowed_tolerations,
             ingress_classes,
+            parent_refs: allowed_parent_refs,
             max_replicas,
             max_start_deadline,
         }

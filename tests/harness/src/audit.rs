@@ -1,28 +1,28 @@
-//! What the API server of an audited cluster has noted.
+//! The audit log of an audited cluster's API server.
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 use crate::cluster::Cluster;
 
-/// One request that was answered.
+/// One answered request.
 #[derive(Debug)]
-pub struct Noted {
+pub struct AuditEntry {
     /// When it was received.
     pub at: Timestamp,
-    /// The operator that asked, by its identity; empty for anybody else.
+    /// The identity of the operator that sent it. It is empty for other clients.
     pub operator: String,
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete` or `deletecollection`.
     pub verb: String,
-    /// The kind's plural.
+    /// The plural of the kind.
     pub resource: String,
     /// The object's name.
     pub object: String,
-    /// What it was answered with.
+    /// The status code of the response.
     pub code: u64,
 }
 
-impl Noted {
+impl AuditEntry {
     fn read(line: &str) -> Option<Self> {
         let entry: Value = serde_json::from_str(line).unwrap();
         let text = |path: &str| entry.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -38,23 +38,24 @@ impl Noted {
         })
     }
 
-    /// Whether it changed something, or was to.
+    /// Whether the request is a write, successful or not.
     pub fn is_write(&self) -> bool {
         matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
     }
 
-    /// Whether it is about a child of a gateway.
+    /// Whether it is for a child of a gateway.
     pub fn is_of_child(&self) -> bool {
-        ["deployments", "services", "ingresses", "poddisruptionbudgets"].contains(&self.resource.as_str())
+        ["deployments", "services", "ingresses", "httproutes", "poddisruptionbudgets"].contains(&self.resource.as_str())
     }
 }
 
-/// The requests that were answered, in the order in which they were received; only of lines of the log that have these words.
-pub fn noted(cluster: &Cluster, words: &str) -> Vec<Noted> {
+/// The answered requests, in order of arrival. Lines of the log without these words are skipped.
+pub fn audit_entries(cluster: &Cluster, words: &str) -> Vec<AuditEntry> {
     let log = std::fs::read_to_string(cluster.audit_log()).unwrap();
-    // The last line may be in the middle of being written.
+    // The last line may be incomplete.
     let whole = log.rsplit_once('\n').map_or("", |(whole, _)| whole);
-    let mut noted: Vec<Noted> = whole.lines().filter(|line| line.contains(words)).filter_map(Noted::read).collect();
+    let mut noted: Vec<AuditEntry> =
+        whole.lines().filter(|line| line.contains(words)).filter_map(AuditEntry::read).collect();
     noted.sort_by_key(|noted| noted.at);
     noted
 }

@@ -1,5 +1,5 @@
-//! The cluster that tests and the demo run on: a local control plane of their own, or, only
-//! with `USE_EXISTING_CLUSTER=true`, the one of the current context.
+//! The cluster of the tests and the demo: a local control plane, or, only with `USE_EXISTING_CLUSTER=true`, the
+//! cluster of the current context.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
@@ -14,30 +14,32 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::command::{output, run};
-use crate::places::root;
+use crate::paths::root;
 use crate::supervised::{Supervised, execute, module, supervisor};
 
-/// A running cluster. It ends when this value or the process ends, however the process ends:
-/// its supervisor holds the other end of a pipe.
+/// The folder with the custom resource definitions of the Gateway API.
+const GATEWAY_API: &str = "tests/gateway-api";
+
+/// A running cluster. It ends when this value is dropped, or when the process ends for any reason, because its
+/// supervisor watches a pipe.
 pub struct Cluster {
     /// The kubeconfig of an administrator.
     pub kubeconfig: PathBuf,
-    /// A kubectl that fits.
+    /// A kubectl of a matching version.
     pub kubectl: PathBuf,
     /// The program that supervises processes.
     supervisor: PathBuf,
-    // For files of this run; removed with it.
+    // The folder for files of this run. It is removed with the run.
     folder: PathBuf,
-    // Held for as long as the cluster is to run, or until what was created is to be removed.
+    // Its drop ends the cluster. On an existing cluster, it removes the created objects.
     _supervised: Supervised,
     existing: bool,
 }
 
-/// The label of the namespaces and cluster-wide objects that were created for this run, and are
-/// removed with it.
+/// The label of namespaces and cluster-scoped objects that were created for this run and are removed with it.
 pub const RUN_LABEL: &str = "phasegate.dev/test-run";
 
-/// The label of roles and accounts that are for a registry outside Kubernetes.
+/// The label of roles and accounts for a registry outside Kubernetes.
 pub const REGISTRY_ACCOUNT_LABEL: &str = "phasegate.dev/test-registry";
 
 /// The value of [`RUN_LABEL`] in this run.
@@ -45,29 +47,29 @@ pub fn run_id() -> String {
     std::process::id().to_string()
 }
 
-/// Whether the cluster of the current context is used.
+/// Whether the tests use the cluster of the current context.
 pub fn is_existing() -> bool {
     std::env::var("USE_EXISTING_CLUSTER").is_ok_and(|value| value == "true")
 }
 
 impl Cluster {
-    /// Starts a cluster, or finds the existing one.
+    /// Starts a cluster, or connects to the existing one.
     pub fn start() -> Result<Self> {
         let supervisor = supervisor()?;
         if is_existing() { Self::existing(supervisor) } else { Self::local(supervisor, &[]) }
     }
 
-    /// Starts a cluster that nobody else uses.
+    /// Starts a cluster for the caller alone.
     pub fn private() -> Result<Self> {
         Self::local(supervisor()?, &[])
     }
 
-    /// The same, whose API server writes down who asked what.
+    /// Starts a cluster for the caller alone. Its API server writes an audit log.
     pub fn audited() -> Result<Self> {
         Self::local(supervisor()?, &["--audit-log"])
     }
 
-    /// Where the API server of an audited cluster writes, a JSON object a line.
+    /// The audit log of an audited cluster: one JSON object on each line.
     pub fn audit_log(&self) -> PathBuf {
         self.kubeconfig.with_file_name("audit.log")
     }
@@ -82,7 +84,7 @@ impl Cluster {
             Some(path) => PathBuf::from(path),
             None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?).join(".kube/config"),
         };
-        // Not by eprintln, which the test runner would keep to itself.
+        // The test runner would capture eprintln's output.
         writeln!(
             std::io::stderr(),
             "using the cluster of context {}",
@@ -96,8 +98,8 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Starts a local cluster. Its ports were free a moment before; another that starts at the same
-    /// time may have taken one, so it is tried again.
+    /// Starts a local cluster. It retries, because another process may take one of the ports between their
+    /// choice and their use.
     fn local(supervisor: PathBuf, flags: &[&str]) -> Result<Self> {
         const TRIES: usize = 3;
         let mut tried = Self::local_once(supervisor.clone(), flags);
@@ -133,27 +135,37 @@ impl Cluster {
         bail!("the local control plane did not start; see above")
     }
 
-    /// A kubectl command on this cluster.
+    /// A kubectl command for this cluster.
     pub fn kubectl(&self) -> Command {
         let mut command = Command::new(&self.kubectl);
         command.env("KUBECONFIG", &self.kubeconfig);
         command
     }
 
-    /// Installs the custom resource definitions, and waits until they are served.
+    /// Installs the custom resource definitions and waits until they are served.
     pub fn install_crds(&self) -> Result<()> {
         self.install_definitions("crds")
     }
 
-    /// Installs those of a folder of the repository.
+    /// Installs the definitions in a folder of the repository.
     pub fn install_definitions(&self, folder: &str) -> Result<()> {
         let crds = root().join(folder);
         run(self.kubectl().args(["apply", "--server-side", "--force-conflicts", "-f"]).arg(&crds))?;
-        run(self.kubectl().args(["wait", "--for=condition=Established", "--timeout=60s", "-f"]).arg(&crds))
+        run(self.kubectl().args(["wait", "--for=condition=Established", "--timeout=300s", "-f"]).arg(&crds))
     }
 
-    /// Gives the operator the ServiceAccount and the permissions of deploy/rbac, under names that
-    /// are this run's own: on an existing cluster an operator may be installed already.
+    /// Installs the Gateway API's definition of routes.
+    pub fn install_gateway_api(&self) -> Result<()> {
+        self.install_definitions(GATEWAY_API)
+    }
+
+    /// Removes the Gateway API's definition, with all routes.
+    pub fn remove_gateway_api(&self) -> Result<()> {
+        run(self.kubectl().args(["delete", "--ignore-not-found", "-f"]).arg(root().join(GATEWAY_API)))
+    }
+
+    /// Creates the ServiceAccount and permissions of deploy/rbac under names of this run, because an existing
+    /// cluster may have an installed operator.
     fn make_operator_account(&self) -> Result<()> {
         let namespace = operator_namespace();
         let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
@@ -165,7 +177,7 @@ impl Cluster {
         self.write_account_kubeconfig(&namespace, &operator_account(), &self.operator_kubeconfig())
     }
 
-    /// Applies what deploy/rbac has under names of this run's own.
+    /// Applies the objects of a kustomization under names of this run.
     fn apply_account(&self, folder: &str, mut kustomization: Value, object: Option<Value>) -> Result<()> {
         let overlay = self.folder.join(folder);
         std::fs::create_dir(&overlay)?;
@@ -180,8 +192,8 @@ impl Cluster {
         run(self.kubectl().args(["apply", "--server-side", "-k"]).arg(&overlay))
     }
 
-    /// The kubeconfig of an operator with a registry outside Kubernetes, which may do what deploy/mongodb says as
-    /// well. Its account is made when it is first asked for.
+    /// The kubeconfig of an operator with a registry outside Kubernetes, with the permissions of deploy/mongodb
+    /// as well. Its account is created on first use.
     pub fn registry_kubeconfig(&self) -> Result<PathBuf> {
         static MAKING: Mutex<()> = Mutex::new(());
         let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -199,15 +211,15 @@ impl Cluster {
         Ok(path)
     }
 
-    /// The kubeconfig of the operator's ServiceAccount, which may do what deploy/rbac says, and no
-    /// more. Its context has the account's namespace, where it may hold a Lease.
+    /// The kubeconfig of the operator's ServiceAccount, with the permissions of deploy/rbac only. Its context
+    /// has the account's namespace, in which the account may hold a Lease.
     pub fn operator_kubeconfig(&self) -> PathBuf {
         self.folder.join("operator.kubeconfig")
     }
 
-    /// Writes a kubeconfig with a token of a ServiceAccount, for its owner's eyes only.
+    /// Writes a kubeconfig with a token of a ServiceAccount, readable by its owner only.
     pub fn write_account_kubeconfig(&self, namespace: &str, account: &str, path: &Path) -> Result<()> {
-        // Longer than any run of the tests.
+        // The token outlives any run of the tests.
         let token = output(self.kubectl().args(["create", "token", account, "-n", namespace, "--duration=3h"]))?;
         let view = ["config", "view", "--minify", "--flatten", "-o", "json"];
         let mut kubeconfig: Value = serde_json::from_str(&output(self.kubectl().args(view))?)?;
@@ -220,7 +232,7 @@ impl Cluster {
         Ok(file.write_all(kubeconfig.to_string().as_bytes())?)
     }
 
-    /// Starts a program that ends with us as the user of a kubeconfig, writing its output to `log`.
+    /// Starts a supervised program with a kubeconfig, and writes its output to `log`.
     pub fn supervise(&self, kubeconfig: &Path, program: &Path, arguments: &[&str], log: File) -> Result<Supervised> {
         Supervised::start(
             execute(&self.supervisor, program)
@@ -236,13 +248,13 @@ impl Cluster {
         client_of(&self.kubeconfig).await
     }
 
-    /// Whether the cluster is somebody else's.
+    /// Whether the cluster existed before the tests.
     pub fn is_existing(&self) -> bool {
         self.existing
     }
 }
 
-/// What `kubectl apply -k` would apply. No cluster is asked.
+/// The output of `kubectl kustomize`. It needs no cluster.
 pub fn kustomized(folder: &str) -> Result<String> {
     let kubectl = if is_existing() { PathBuf::from("kubectl") } else { built_kubectl(&supervisor()?)? };
     output(Command::new(kubectl).arg("kustomize").arg(root().join(folder)))
@@ -276,14 +288,14 @@ pub async fn client_of(kubeconfig: &Path) -> Result<kube::Client> {
     Ok(kube::Client::try_from(config)?)
 }
 
-/// The way from one folder to another, as kustomize wants its bases named.
+/// The relative path between two folders, which kustomize requires for bases.
 fn relative(from: &Path, to: &Path) -> Result<PathBuf> {
     let up = from.canonicalize()?.components().skip(1).map(|_| "..").collect::<PathBuf>();
     Ok(up.join(to.canonicalize()?.strip_prefix("/")?))
 }
 
-/// Removes from an existing cluster what this run created, and nothing else, once this process
-/// has ended, however it ended.
+/// Removes from an existing cluster exactly what this run created. It does so after this process has ended, for any
+/// reason.
 fn remover(kubectl: &Path, folder: &Path) -> Result<Supervised> {
     let mut ours = Vec::new();
     for crd in ["apigateways.phasegate.dev", "environments.phasegate.dev"] {
@@ -293,7 +305,7 @@ fn remover(kubectl: &Path, folder: &Path) -> Result<Supervised> {
             ours.push(crd);
         }
     }
-    // No operator is left that would take the registry's finalizer off, and a namespace waits for its objects.
+    // No running operator removes the registry's finalizer, and a namespace stays until its objects are deleted.
     let script = r#"cat >/dev/null
         namespaces=$("$0" get namespaces -l "$1" -o name)
         "$0" delete namespaces -l "$1" --ignore-not-found --wait=false
@@ -308,7 +320,7 @@ fn remover(kubectl: &Path, folder: &Path) -> Result<Supervised> {
         shift 2
         if [ $# -gt 0 ]; then "$0" delete crd "$@" --ignore-not-found; fi"#;
     let label = format!("{RUN_LABEL}={}", run_id());
-    // In a group of its own, so that Ctrl-C does not reach it.
+    // A process group of its own, so that Ctrl-C does not reach it.
     Supervised::start(
         Command::new("sh")
             .args(["-c", script])

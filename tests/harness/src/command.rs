@@ -1,15 +1,15 @@
-//! Commands that run to their end.
+//! Commands that run to completion.
 
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-/// Runs a command to its end, and fails with what it said.
+/// Runs a command to completion. The error contains its output.
 pub fn run(command: &mut Command) -> Result<()> {
     output(command).map(drop)
 }
 
-/// The same, and returns what it wrote to stdout.
+/// Runs a command to completion and returns its stdout.
 pub fn output(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("{command:?}"))?;
     let said = String::from_utf8_lossy(&output.stderr);

@@ -1,4 +1,4 @@
-//! Ends, freezes and brings back processes: components of a local cluster, and operators.
+//! Kills, freezes and restarts processes: the components of a local cluster, and operators.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +11,7 @@ use crate::command::run;
 use crate::health::plain_client;
 use crate::wait::eventually;
 
-/// One component of a local cluster that no other test uses.
+/// A component of a private local cluster.
 pub struct Component<'a> {
     folder: &'a Path,
     name: &'a str,
@@ -31,19 +31,19 @@ impl<'a> Component<'a> {
         self.about()["pids"][self.name].as_u64().map(|pid| pid.try_into().unwrap())
     }
 
-    /// The port that it listens on.
+    /// The port on which it listens.
     pub fn port(&self) -> u64 {
         self.about()["ports"][self.name].as_u64().unwrap()
     }
 
-    /// Kills it. It is started again at once.
+    /// Kills it. The supervisor restarts it at once.
     pub async fn restart(&self) {
         let before = self.pid();
         signal(before.unwrap(), "KILL");
         self.until("started again", |pid| pid.is_some() && pid != before).await;
     }
 
-    /// Kills it. It is started again when what is returned is dropped.
+    /// Kills it. The supervisor restarts it when the returned value is dropped.
     pub async fn take_down(&self) -> Down {
         let down = self.folder.join(format!("{}.down", self.name));
         std::fs::write(&down, "").unwrap();
@@ -53,7 +53,7 @@ impl<'a> Component<'a> {
         down
     }
 
-    /// Freezes it: it keeps its connections and answers nothing, until what is returned is dropped.
+    /// Freezes it until the returned value is dropped. It keeps its connections and does not respond.
     pub fn freeze(&self) -> Frozen {
         let pid = self.pid().unwrap();
         signal(pid, "STOP");
@@ -84,7 +84,7 @@ impl Drop for Frozen {
     }
 }
 
-/// Lets the store forget everything before a revision.
+/// Compacts the history of etcd up to a revision.
 pub async fn compact(cluster: &Cluster, revision: &str) {
     let etcd = Component::of(cluster, "etcd");
     let store = plain_client(&format!("http://127.0.0.1:{}", etcd.port()));
@@ -107,7 +107,7 @@ pub fn signal(pid: u32, name: &str) {
     run(Command::new("kill").args(["-s", name, &pid.to_string()])).unwrap();
 }
 
-/// The one child of a process.
+/// The only child of a process.
 pub fn child_of(pid: u32) -> u32 {
     let output = Command::new("pgrep").args(["-P", &pid.to_string()]).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()

@@ -1,4 +1,4 @@
-//! Judges a whole namespace of gateways that were to start.
+//! Checks a whole namespace of gateways after their start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -13,10 +13,7 @@ use kube::api::ListParams;
 use phasegate_core::api::ApiGateway;
 use serde_json::{Value, json};
 
-use crate::{World, gateway, is_true, path};
-
-/// The longest that a fleet is waited for.
-const PATIENCE: Duration = Duration::from_secs(300);
+use crate::{DEADLINE, World, gateway, is_true, path};
 
 /// Many gateways with a host each, in one namespace.
 pub struct Fleet<'a> {
@@ -25,7 +22,7 @@ pub struct Fleet<'a> {
 }
 
 impl<'a> Fleet<'a> {
-    /// Applies `count` gateways, several at once, with these fields of the spec besides image and host.
+    /// Applies `count` gateways concurrently, with these fields of the spec besides image and host.
     pub async fn apply(world: &'a World, prefix: &str, count: usize, spec: Value) -> Self {
         let names = (0..count).map(|number| format!("{prefix}-{number}")).collect();
         let fleet = Self { world, names };
@@ -45,14 +42,14 @@ impl<'a> Fleet<'a> {
         &self.names
     }
 
-    /// How many transitions there were so far, in all of them together.
+    /// The number of transitions so far, of all gateways together.
     pub async fn transitions(&self) -> i64 {
-        // A moment ago is good enough, and costs the API server less.
+        // A read from the API server's cache is fresh enough, and cheaper.
         let gateways = self.gateways(&ListParams::default().match_any()).await;
         gateways.values().filter_map(|gateway| gateway.status.as_ref()).map(|status| status.transitions).sum()
     }
 
-    /// How many began their first start later than `other`, by the operator's clock.
+    /// The number of gateways whose first start began after that of `other`, by the operator's timestamps.
     pub async fn begun_after(&self, other: &ApiGateway) -> usize {
         let begun = |gateway: &ApiGateway| Some(gateway.status.as_ref()?.history.first()?.at.0);
         let moment = begun(other);
@@ -60,7 +57,7 @@ impl<'a> Fleet<'a> {
         gateways.values().filter(|gateway| begun(gateway).is_none_or(|at| Some(at) > moment)).count()
     }
 
-    /// How many transitions there were between two moments, by the operator's clock.
+    /// The number of transitions between two moments, by the operator's timestamps.
     pub async fn transitions_between(&self, from: Timestamp, to: Timestamp) -> usize {
         let gateways = self.gateways(&ListParams::default()).await;
         let history =
@@ -74,22 +71,22 @@ impl<'a> Fleet<'a> {
         ours.map(|gateway| (gateway.name_any(), gateway)).collect()
     }
 
-    /// Waits until there were so many transitions.
+    /// Waits until there were this many transitions.
     pub async fn until_transitions(&self, count: i64) {
-        let reached = tokio::time::timeout(PATIENCE, async {
+        let reached = tokio::time::timeout(DEADLINE, async {
             loop {
                 let asked = Instant::now();
                 if self.transitions().await >= count {
                     return;
                 }
-                // Looking at a large fleet must not be what slows it down.
+                // Reads of a large fleet must not slow it down.
                 tokio::time::sleep((4 * asked.elapsed()).max(Duration::from_millis(50))).await;
             }
         });
         assert!(reached.await.is_ok(), "only {} of {count} transitions", self.transitions().await);
     }
 
-    /// Waits until all of them serve, each after exactly one start, which had no second attempt.
+    /// Waits until all of them serve, each after exactly one start with one attempt.
     pub async fn until_all_started_once(&self) {
         let count = i64::try_from(self.names.len()).unwrap();
         self.until_transitions(2 * count).await;
@@ -103,8 +100,8 @@ impl<'a> Fleet<'a> {
         }
     }
 
-    /// Every gateway has exactly one Deployment, Service and Ingress, of its own uid, and there
-    /// are no others.
+    /// Asserts that every gateway owns exactly one Deployment, Service and Ingress, by the UID in their owner
+    /// references, and that there are no others.
     pub async fn assert_children_are_theirs(&self) {
         let theirs: BTreeSet<(String, String)> = self
             .gateways(&ListParams::default())

@@ -1,4 +1,4 @@
-//! What an operator says of itself over HTTP.
+//! An operator's HTTP endpoints.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -9,7 +9,7 @@ use kube::{Client, Config};
 
 use crate::wait::eventually;
 
-/// An HTTP client without any credentials.
+/// An HTTP client without credentials.
 pub fn plain_client(url: &str) -> Client {
     let mut config = Config::new(url.parse().unwrap());
     config.default_retry = false;
@@ -17,8 +17,8 @@ pub fn plain_client(url: &str) -> Client {
     Client::try_from(config).unwrap()
 }
 
-/// A port that is free and stays so. One that the system gives is any connection's a moment later; these are below those, and
-/// each run begins elsewhere among them.
+/// A port that is free and stays free. The kernel may assign ephemeral ports to other connections at any time.
+/// These ports are below that range, and each run begins at a different one.
 fn port() -> u16 {
     const FIRST: u16 = 12_000;
     const COUNT: u16 = 18_000;
@@ -33,14 +33,14 @@ fn port() -> u16 {
     }
 }
 
-/// Where an operator answers `/livez`, `/readyz` and `/metrics`.
+/// The address at which an operator serves `/livez`, `/readyz` and `/metrics`.
 pub struct Health {
     address: SocketAddr,
     client: Client,
 }
 
 impl Health {
-    /// An address for an operator that is about to be started.
+    /// Reserves an address for an operator that will be started.
     pub fn reserve() -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], port()));
         Self { address, client: plain_client(&format!("http://{address}")) }
@@ -51,7 +51,7 @@ impl Health {
         self.address.to_string()
     }
 
-    /// The HTTP status and the words of an answer; `None` while nobody answers.
+    /// The status and body of a response. `None` while no server listens.
     pub async fn get(&self, path: &str) -> Option<(u16, String)> {
         let request = Request::get(path).body(kube::client::Body::empty()).unwrap();
         let answer = self.client.send(request).await.ok()?;
@@ -60,20 +60,21 @@ impl Health {
         Some((status, String::from_utf8(body.to_vec()).unwrap()))
     }
 
-    /// Waits until `path` is answered with a status and all of these words; what it says.
+    /// Waits until the response for `path` has this status and contains all of these words, and returns its
+    /// body.
     pub async fn until(&self, path: &str, status: u16, words: &[&str]) -> String {
         let what = format!("{status} with {words:?}");
         self.until_so(path, &what, |found, said| found == status && words.iter().all(|word| said.contains(word))).await
     }
 
-    /// Waits until nothing is wrong but what these words are about, one sentence for each of them.
+    /// Waits until the process reports one failure for each of these words and no other.
     pub async fn until_only_wrong(&self, path: &str, words: &[&str]) {
         let about = |line: &str| words.iter().any(|word| line.starts_with(word));
         let only = |said: &str| said.lines().count() == words.len() && said.lines().all(about);
         self.until_so(path, &format!("503 about {words:?} only"), |found, said| found == 503 && only(said)).await;
     }
 
-    /// Waits until `path` is answered without these words.
+    /// Waits until the response for `path` lacks these words.
     pub async fn until_without(&self, path: &str, words: &str) -> String {
         self.until_so(path, &format!("an answer without {words:?}"), |_, said| !said.contains(words)).await
     }

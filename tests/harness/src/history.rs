@@ -1,13 +1,13 @@
-//! Whether a gateway's history holds only what somebody asked for. Whoever waits long for a state would not see that it
-//! was left and reached again meanwhile; the history tells.
+//! Checks that a gateway's history contains only requested transitions. A test that waits for a state would not
+//! notice that the state was left and reached again in between; the history records it.
 
 use phasegate_core::api::{ApiGateway, Reason, Transition};
 use phasegate_core::decide::Place;
 use phasegate_core::decide::phase::EDGES;
 
-/// What is wrong with the history: a transition that the machine does not have, or more starts, stops and restarts than
-/// were asked for. Every request is a write of the spec, which raises the generation; only the annotations are not
-/// counted there, so the test that sets one counts for itself.
+/// What is wrong with the history: a transition that the state machine lacks, or more starts, stops and
+/// restarts than were requested. A request by a write of the spec raises the generation. A request by annotation
+/// does not, so that the number is not checked for a gateway with such an annotation.
 pub fn unasked(gateway: &ApiGateway) -> Option<String> {
     let history = gateway.status.as_ref().map_or(&[][..], |status| &status.history);
     let illegal = history.windows(2).find(|pair| !is_edge(&pair[0], &pair[1]));
@@ -22,7 +22,8 @@ pub fn unasked(gateway: &ApiGateway) -> Option<String> {
     (by_annotation == 0 && requests > asked).then(|| format!("{requests} requests were followed, and {asked} made"))
 }
 
-/// What a history begins with may be cut off, and a test may have written a phase by itself: such steps do not join.
+/// The oldest transitions may be dropped, and a test may have written a phase itself, so that such steps do not
+/// connect.
 fn is_edge(before: &Transition, after: &Transition) -> bool {
     let place = |step: &Transition| Place::of(Some(&step.to), Some(step.state));
     let joins = after.from.as_ref() == Some(&before.to);

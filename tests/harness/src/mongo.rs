@@ -1,5 +1,5 @@
-//! MongoDB for the tests: a wire server of a test's own (tests/mongo), or a database of its own
-//! on the real server that `MONGODB_URI` names.
+//! MongoDB for the tests: a private wire server (tests/mongo), or a private database on the real server in
+//! `MONGODB_URI`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,23 +14,23 @@ use mongodb::{Client, Collection};
 
 use crate::cluster::run_id;
 use crate::components::{child_of, signal};
-use crate::places::scratch;
+use crate::paths::scratch;
 use crate::tcp::TcpProxy;
-use crate::wait::{PATIENCE, eventually};
+use crate::wait::{DEADLINE, eventually};
 use crate::wire::{Changes, Server, Storage, client_of, uri_of};
 
-/// A database that no other test uses. It ends with this value.
+/// A private database. It is removed when this value is dropped.
 pub struct Database {
     uri: String,
     name: String,
     client: Client,
-    // None: it is on the server of MONGODB_URI.
+    // `None` if it is on the server in `MONGODB_URI`.
     server: Option<Server>,
 }
 
 impl Database {
-    /// A database with change streams: of `MONGODB_URI` if that is set, which must then be a replica
-    /// set, or else in memory.
+    /// A database with change streams: on the server in `MONGODB_URI`, which must be a replica set, or on a
+    /// wire server in memory if that is unset.
     pub async fn new(test: &str) -> Self {
         match std::env::var("MONGODB_URI") {
             Ok(uri) if !uri.is_empty() => Self::connected(uri, name(test), None).await,
@@ -38,15 +38,15 @@ impl Database {
         }
     }
 
-    /// A database on a server of its own, whatever `MONGODB_URI` says: for tests that kill it, or
-    /// that stand between it and others, or that need one without change streams.
+    /// A database on a private server, regardless of `MONGODB_URI`: for tests that kill it, put a proxy before
+    /// it, or need one without change streams.
     pub async fn local(test: &str, storage: Storage, changes: Changes) -> Self {
         let name = name(test);
         let server = started(&name, storage, changes, Vec::new()).await;
         Self::connected(uri_of(server.address()), name, Some(server)).await
     }
 
-    /// A database in memory, on a server of its own that lets in one user, `NAME:PASSWORD`, by TLS.
+    /// A database in memory, on a private server that accepts one user, `NAME:PASSWORD`, over TLS.
     pub async fn guarded(test: &str, user: &str) -> Self {
         let name = name(test);
         let certificate = folder().join(format!("{name}.crt"));
@@ -56,7 +56,7 @@ impl Database {
         Self::connected(uri, name, Some(server)).await
     }
 
-    /// A database on a file, on a server of its own that lets in one user, `NAME:PASSWORD`.
+    /// A database on a file, on a private server that accepts one user, `NAME:PASSWORD`.
     pub async fn for_user(test: &str, user: &str) -> Self {
         let name = name(test);
         let flags = vec!["--user".to_owned(), user.to_owned()];
@@ -69,22 +69,22 @@ impl Database {
         Self { uri, name, client, server }
     }
 
-    /// How it is reached. It may hold a password.
+    /// The connection string. It may contain a password.
     pub fn uri(&self) -> &str {
         &self.uri
     }
 
-    /// How a user, `NAME:PASSWORD`, reaches the server of its own without TLS.
+    /// The connection string for a user, `NAME:PASSWORD`, of the private server without TLS.
     pub fn uri_of(&self, user: &str) -> String {
         uri_of_user(user, self.server.as_ref().expect("a server of its own"))
     }
 
-    /// How it is reached through a proxy to [`Self::address`].
+    /// The connection string through a proxy to [`Self::address`].
     pub fn uri_through(&self, proxy: &TcpProxy) -> String {
         uri_of(proxy.address())
     }
 
-    /// Where the server of its own listens.
+    /// The address of the private server.
     pub fn address(&self) -> SocketAddr {
         self.server.as_ref().expect("a server of its own").address()
     }
@@ -94,12 +94,12 @@ impl Database {
         &self.name
     }
 
-    /// A collection, written with majority concern.
+    /// A collection with majority write concern.
     pub fn collection(&self, name: &str) -> Collection<Document> {
         self.client.database(&self.name).collection(name)
     }
 
-    /// Waits until a document is as `wanted`, whatever becomes of the server meanwhile, and returns it.
+    /// Waits until a document satisfies `wanted`, through failures of the server, and returns it.
     pub async fn until(
         &self,
         collection: &str,
@@ -118,29 +118,29 @@ impl Database {
         })
         .await;
         waited.unwrap_or_else(|| {
-            panic!("{collection} {filter} did not come to {what} within {PATIENCE:?}; last: {last:?}")
+            panic!("{collection} {filter} did not come to {what} within {DEADLINE:?}; last: {last:?}")
         })
     }
 
-    /// Kills the server of its own, as a crash would.
+    /// Kills the private server, as a crash would.
     pub fn kill(&mut self) {
         let server = self.server.as_mut().expect("a server of its own");
-        // Not by way of the supervisor: when that is told to end, the server closes its file.
+        // The signal bypasses the supervisor, because a supervisor that ends lets the server close its file.
         signal(child_of(server.pid()), "KILL");
         server.ended().unwrap();
     }
 
-    /// Starts the server of its own again where it was, after [`Self::kill`].
+    /// Starts the private server again at the same address, after [`Self::kill`].
     pub async fn start_again(&mut self) {
         self.start_again_with(&[]).await;
     }
 
-    /// The same; every resume token from before is too old.
+    /// Starts the private server again. All earlier resume tokens are then too old.
     pub async fn start_again_without_history(&mut self) {
         self.start_again_with(&["--forget-changes"]).await;
     }
 
-    /// The same; another user, `NAME:PASSWORD`, is let in.
+    /// Starts the private server again with another user, `NAME:PASSWORD`.
     pub async fn start_again_for(&mut self, user: &'static str) {
         self.start_again_with(&["--user", user]).await;
     }
@@ -165,7 +165,7 @@ impl Drop for Database {
             return;
         }
         let (uri, name) = (self.uri.clone(), self.name.clone());
-        // The test's own runtime cannot be waited in here.
+        // A drop must not block the test's own runtime.
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async { client_of(&uri).await.unwrap().database(&name).drop().await })
@@ -177,10 +177,10 @@ impl Drop for Database {
     }
 }
 
-/// Opens a change stream over a collection, from where an earlier one ended.
+/// Opens a change stream over a collection, after the given resume token.
 ///
 /// # Errors
-/// When it cannot be opened.
+/// The change stream cannot be opened.
 pub async fn change_stream(
     collection: &Collection<Document>,
     after: Option<ResumeToken>,
@@ -203,7 +203,7 @@ fn uri_of_user(user: &str, server: &Server) -> String {
     format!("{uri}&authSource=admin&authMechanism=SCRAM-SHA-256")
 }
 
-/// A name of this test's own, within the 38 bytes that the strictest of servers allow.
+/// A name for this test, within the 38 bytes that the strictest server allows.
 fn name(test: &str) -> String {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Objects as a user writes them, and what an object says.
+//! Objects as a user writes them, and readers for common fields.
 
 use anyhow::Result;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
@@ -10,10 +10,10 @@ use kube::{Client, Resource, ResourceExt};
 use phasegate_core::api::{ApiGateway, Environment, EnvironmentState};
 use serde_json::{Value, json};
 
-/// The path of a gateway that has started for the first time.
+/// The history of a gateway that has started for the first time.
 pub const STARTED: [&str; 2] = ["Starting/Running StartRequested", "Started/Running Started"];
 
-/// The kinds of children, in the order in which they are created.
+/// The kinds of children, in their order of creation.
 pub const CHILDREN: [&str; 4] = ["Deployment", "Service", "Ingress", "PodDisruptionBudget"];
 
 /// A gateway with this spec.
@@ -48,12 +48,12 @@ pub fn path(gateway: &ApiGateway) -> Vec<String> {
     transitions.map(|step| format!("{}/{} {}", step.to, step.state.as_str(), step.reason)).collect()
 }
 
-/// A patch that asks for a restart.
+/// A patch that requests a restart.
 pub fn restart(value: &str) -> Value {
     json!({ "metadata": { "annotations": { "phasegate.dev/restart-requested-at": value } } })
 }
 
-/// What a condition of a gateway says.
+/// The message of a gateway's condition.
 pub fn message(gateway: &ApiGateway, type_: &str) -> String {
     let mut conditions = gateway.status.iter().flat_map(|status| &status.conditions);
     conditions.find(|condition| condition.type_ == type_).map(|found| found.message.clone()).unwrap_or_default()
@@ -69,7 +69,7 @@ pub fn available(deployment: &Deployment) -> i32 {
     deployment.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0)
 }
 
-/// What the API server has of the gateways that a selector of labels names, as `Kind name`.
+/// The objects of the gateways that a label selector selects, as `Kind name`.
 pub async fn children(client: &Client, namespace: &str, selector: &str) -> Result<Vec<String>> {
     let selector = ListParams::default().labels(selector);
     let mut children = Vec::new();

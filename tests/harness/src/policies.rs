@@ -1,4 +1,5 @@
-//! Policies of other people's clusters, which change or refuse what is written of some gateways in one namespace.
+//! Admission policies as other teams install them: they change or refuse writes of some gateways' objects in
+//! one namespace.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,55 +13,63 @@ use serde_json::{Value, json};
 use crate::wait::eventually;
 use crate::world::World;
 
-/// What a policy does, as CEL has it.
+/// The effect of a policy, in CEL.
 #[derive(Clone, Copy, Debug)]
-pub enum Does<'a> {
-    /// Makes these changes, a list of JSON patches.
+pub enum PolicyEffect<'a> {
+    /// Applies these changes, a list of JSON patches.
     Changes(&'a str),
-    /// Refuses what this is not true of, in these words.
+    /// Refuses a write unless this expression is true, with this message.
     Refuses(&'a str, &'a str),
 }
 
-/// A policy on objects of one kind.
+/// A policy for objects of one kind.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy<'a> {
-    /// It concerns what has the label of a gateway whose name begins so.
+    /// The policy applies to objects with the label of a gateway that has this prefix in its name.
     pub of: &'a str,
     /// The kind, as `group/plural`.
     pub resource: &'a str,
     /// `CREATE`, `UPDATE` and so on.
     pub operations: &'a [&'a str],
-    /// What it does.
-    pub does: Does<'a>,
+    /// Its effect.
+    pub does: PolicyEffect<'a>,
 }
 
-/// Policies that are in force in a world's namespace. They end with this value.
+/// Policies in effect in a world's namespace. They are removed when this value is dropped.
 pub struct Policies<'a> {
     world: &'a World,
-    names: Vec<String>,
+    /// Each policy's kind and name. The oldest supported Kubernetes does not serve each kind.
+    policies: Vec<(&'static str, String)>,
 }
 
-/// The kinds of a policy and of what binds it to a namespace.
-const KINDS: [&str; 2] = ["MutatingAdmissionPolicy", "ValidatingAdmissionPolicy"];
+impl PolicyEffect<'_> {
+    /// The kind of a policy with this effect.
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Changes(_) => "MutatingAdmissionPolicy",
+            Self::Refuses(..) => "ValidatingAdmissionPolicy",
+        }
+    }
+}
 
 impl<'a> Policies<'a> {
-    /// Returns once each of them is in force.
+    /// Returns when each policy is in effect.
     pub async fn new(world: &'a World, policies: &[Policy<'_>]) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let name = |_: &Policy| format!("{}-{}", world.namespace, NUMBER.fetch_add(1, Ordering::Relaxed));
-        let held = Self { world, names: policies.iter().map(name).collect() };
-        for (policy, name) in policies.iter().zip(&held.names) {
+        let named = |policy: &Policy| {
+            (policy.does.kind(), format!("{}-{}", world.namespace, NUMBER.fetch_add(1, Ordering::Relaxed)))
+        };
+        let held = Self { world, policies: policies.iter().map(named).collect() };
+        for (policy, (_, name)) in policies.iter().zip(&held.policies) {
             held.make(name, policy).await;
         }
-        join_all(policies.iter().zip(&held.names).map(|(policy, name)| held.until_in_force(name, policy))).await;
+        let made = policies.iter().zip(&held.policies);
+        join_all(made.map(|(policy, (_, name))| held.until_in_force(name, policy))).await;
         held
     }
 
     async fn make(&self, name: &str, policy: &Policy<'_>) {
-        let kind = match policy.does {
-            Does::Changes(_) => KINDS[0],
-            Does::Refuses(..) => KINDS[1],
-        };
+        let kind = policy.does.kind();
         let (group, plural) = policy.resource.split_once('/').unwrap();
         let rule = |group: &str, plural: &str, operations: &[&str]| json!({ "apiGroups": [group], "apiVersions": ["*"], "operations": operations, "resources": [plural] });
         let of =
@@ -80,12 +89,12 @@ impl<'a> Policies<'a> {
             } },
         });
         match policy.does {
-            Does::Changes(patches) => {
+            PolicyEffect::Changes(patches) => {
                 let expression = format!("{IS_PROBE} ? {MARK} : ({patches})");
                 spec["reinvocationPolicy"] = json!("IfNeeded");
                 spec["mutations"] = json!([{ "patchType": "JSONPatch", "jsonPatch": { "expression": expression } }]);
             }
-            Does::Refuses(unless, words) => {
+            PolicyEffect::Refuses(unless, words) => {
                 let expression = format!("{IS_PROBE} ? false : ({unless})");
                 spec["validations"] = json!([{ "expression": expression, "message": words }]);
                 binding["validationActions"] = json!(["Deny"]);
@@ -104,15 +113,22 @@ impl<'a> Policies<'a> {
         api.create(&PostParams::default(), &object).await.unwrap();
     }
 
-    /// A policy needs a few seconds. It concerns a ConfigMap as well, which is not stored.
+    /// Removes them, and waits until they are no longer in effect.
+    pub async fn lift(self) {
+        let (world, policies) = (self.world, self.policies.clone());
+        drop(self);
+        for (_, name) in policies {
+            let is_lifted = async || probed(world, &name).await.is_ok_and(|stored| stored.data.is_none()).then_some(());
+            assert!(eventually(Duration::from_millis(100), is_lifted).await.is_some(), "{name} is still in force");
+        }
+    }
+
+    /// A policy takes effect after a few seconds.
     async fn until_in_force(&self, name: &str, policy: &Policy<'_>) {
-        let dry_run = PostParams { dry_run: true, ..PostParams::default() };
-        let object: ConfigMap = serde_json::from_value(json!({ "metadata": { "name": probe(name) } })).unwrap();
         let is_met = async || {
-            let answer = self.world.api::<ConfigMap>().create(&dry_run, &object).await;
-            let met = match (policy.does, answer) {
-                (Does::Changes(_), Ok(stored)) => stored.data.is_some(),
-                (Does::Refuses(_, words), Err(refused)) => refused.to_string().contains(words),
+            let met = match (policy.does, probed(self.world, name).await) {
+                (PolicyEffect::Changes(_), Ok(stored)) => stored.data.is_some(),
+                (PolicyEffect::Refuses(_, words), Err(refused)) => refused.to_string().contains(words),
                 _ => false,
             };
             met.then_some(())
@@ -120,6 +136,13 @@ impl<'a> Policies<'a> {
         let waited = eventually(Duration::from_millis(100), is_met).await;
         assert!(waited.is_some(), "{policy:?} is not in force");
     }
+}
+
+/// The result of a dry-run write of a ConfigMap to which the policy applies as well.
+async fn probed(world: &World, policy: &str) -> kube::Result<ConfigMap> {
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    let object: ConfigMap = serde_json::from_value(json!({ "metadata": { "name": probe(policy) } })).unwrap();
+    world.api::<ConfigMap>().create(&dry_run, &object).await
 }
 
 const IS_PROBE: &str = "request.resource.resource == \"configmaps\"";
@@ -135,9 +158,11 @@ fn plural(kind: &str) -> String {
 
 impl Drop for Policies<'_> {
     fn drop(&mut self) {
-        let kinds = KINDS.map(|kind| format!("{0},{1}", plural(&format!("{kind}Binding")), plural(kind))).join(",");
+        let of = |(kind, name): &(&str, String)| {
+            [format!("{}/{name}", plural(&format!("{kind}Binding"))), format!("{}/{name}", plural(kind))]
+        };
         let mut kubectl = self.world.cluster.kubectl();
-        kubectl.args(["delete", &kinds, "--ignore-not-found", "--wait=false"]).args(&self.names);
+        kubectl.args(["delete", "--ignore-not-found", "--wait=false"]).args(self.policies.iter().flat_map(of));
         if let Err(error) = crate::command::run(&mut kubectl) {
             eprintln!("policies are left behind: {error}");
         }

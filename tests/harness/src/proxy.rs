@@ -1,8 +1,8 @@
-//! What can go wrong between an operator and its API server, on command: a reverse proxy that
-//! answers for the API server, keeps silent, or breaks off, while a rule says so.
+//! A reverse proxy that injects faults between an operator and its API server. While a rule applies, it answers
+//! for the API server, stays silent, or closes the connection.
 //!
-//! It has no identity of its own: what the operator's credentials allow is what the API server
-//! allows.
+//! **Architecture invariant**: the proxy has no identity of its own. The operator's credentials determine what
+//! the API server allows.
 
 use std::fmt::Write as _;
 use std::future::pending;
@@ -21,42 +21,41 @@ use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 
-use crate::wait::PATIENCE;
+use crate::wait::DEADLINE;
 
-/// What is done to a request, or to an answer that is under way.
+/// A fault for a request, or for a response in progress.
 #[derive(Clone, Copy, Debug)]
 pub enum Fault {
-    /// Answers with this HTTP status instead of asking the API server.
+    /// Responds with this HTTP status and does not forward the request.
     Answer(u16),
-    /// Answers 429, and that the next try is to be made after so many seconds.
+    /// Responds with 429 and asks the client to retry after this number of seconds.
     TryAgainAfter(u32),
-    /// Lets the API server carry the request out, and answers with this HTTP status instead of
-    /// what it said.
+    /// Forwards the request, and responds with this HTTP status instead of the API server's.
     AnswerAfterwards(u16),
-    /// Never answers.
+    /// Does not respond, and closes the connection when the rule is dropped.
     Hang,
-    /// Ends the connection, of an answer that is under way, too.
+    /// Closes the connection, even of a response in progress.
     Cut,
-    /// From now on no further byte of the answer comes through, and the connection stays open.
+    /// Forwards no further byte of the response and keeps the connection open.
     Mute,
 }
 
-/// A request, as Kubernetes names its parts.
+/// A request, with its parts as Kubernetes names them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Asked {
+pub struct ProxiedRequest {
     /// `get`, `list`, `watch`, `create`, `update`, `patch` or `delete`.
     pub verb: &'static str,
-    /// The kind's plural; for what is no resource, the first part of the path.
+    /// The plural of the kind, or the first part of the path if the request is not for a resource.
     pub resource: String,
     /// `status`, and so on.
     pub subresource: String,
-    /// Empty for what is not of one namespace.
+    /// Empty for a request that is not for one namespace.
     pub namespace: String,
     /// Empty for `list` and `watch`.
     pub name: String,
 }
 
-impl Asked {
+impl ProxiedRequest {
     fn new(method: &Method, path: &str, query: &str, body: &[u8]) -> Self {
         let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         let rest = match parts.as_slice() {
@@ -85,19 +84,19 @@ impl Asked {
             _ => "get",
         };
         if asked.verb == "create" {
-            // What is created is named only by what is sent.
+            // For a create, only the body contains the name.
             let object: Value = serde_json::from_slice(body).unwrap_or_default();
             asked.name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         }
         asked
     }
 
-    /// Whether it changes something.
+    /// Whether it is a write.
     pub fn is_write(&self) -> bool {
         !matches!(self.verb, "get" | "list" | "watch")
     }
 
-    /// Whether it is for a kind of this plural.
+    /// Whether it is for the kind of this plural.
     pub fn is_of(&self, plural: &str) -> bool {
         self.resource == plural
     }
@@ -106,15 +105,15 @@ impl Asked {
 struct Rule {
     number: usize,
     fault: Fault,
-    matches: Box<dyn Fn(&Asked) -> bool + Send + Sync>,
+    matches: Box<dyn Fn(&ProxiedRequest) -> bool + Send + Sync>,
     caught: watch::Sender<usize>,
 }
 
-/// The rules that hold at this moment, and what was asked so far.
+/// The current rules, and the requests so far.
 struct Switchboard {
     rules: Mutex<Vec<Rule>>,
     changed: watch::Sender<()>,
-    asked: Mutex<Vec<Asked>>,
+    asked: Mutex<Vec<ProxiedRequest>>,
 }
 
 impl Switchboard {
@@ -122,12 +121,23 @@ impl Switchboard {
         self.rules.lock().unwrap()
     }
 
-    /// The first fault that is meant for a request, counted.
-    fn fault(&self, asked: &Asked, among: fn(&Fault) -> bool) -> Option<Fault> {
+    /// The first fault that applies to a request. The request is counted.
+    fn fault(&self, asked: &ProxiedRequest, among: fn(&Fault) -> bool) -> Option<Fault> {
+        self.rule(asked, among).map(|(_, fault)| fault)
+    }
+
+    /// The first fault that applies to a request, with the number of its rule.
+    fn rule(&self, asked: &ProxiedRequest, among: fn(&Fault) -> bool) -> Option<(usize, Fault)> {
         let rules = self.rules();
         let rule = rules.iter().find(|rule| among(&rule.fault) && (rule.matches)(asked))?;
         rule.caught.send_modify(|caught| *caught += 1);
-        Some(rule.fault)
+        Some((rule.number, rule.fault))
+    }
+
+    /// Waits until a rule is dropped.
+    async fn dropped(&self, number: usize) {
+        let mut changed = self.changed.subscribe();
+        let _ = changed.wait_for(|()| !self.rules().iter().any(|rule| rule.number == number)).await;
     }
 }
 
@@ -152,7 +162,7 @@ impl Proxy {
         let (end, ended) = oneshot::channel();
         let (bound, address) = oneshot::channel();
         let served = Arc::clone(&board);
-        // On a thread of its own: a test that waits for a process must not hold it up.
+        // The proxy runs on a thread of its own, because a test that waits for a process blocks its thread.
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let serving = runtime.spawn(serve(served, config, bound));
@@ -167,56 +177,56 @@ impl Proxy {
             cluster.certificate_authority = None;
             cluster.certificate_authority_data = None;
         }
-        // Beside the other, whose folder is for its owner's eyes only and ends with the run.
+        // It is next to the original. That folder is readable by its owner only and is removed with the run.
         let kubeconfig = kubeconfig.with_file_name(format!("proxy-{}.kubeconfig", address.port()));
         std::fs::write(&kubeconfig, serde_json::to_vec(&behind).unwrap()).unwrap();
         Self { board, kubeconfig, _end: end }
     }
 
-    /// The kubeconfig of the same user, whose server is the proxy.
+    /// The kubeconfig of the same user with the proxy as its server.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// From now on `fault` is done to the requests that match, until what is returned is dropped.
-    /// Of several rules the first that matches counts.
+    /// Applies `fault` to the requests that match, until the returned value is dropped. If several rules match,
+    /// the first applies.
     #[must_use]
-    pub fn when(&self, fault: Fault, matches: impl Fn(&Asked) -> bool + Send + Sync + 'static) -> Trouble {
+    pub fn when(&self, fault: Fault, matches: impl Fn(&ProxiedRequest) -> bool + Send + Sync + 'static) -> ActiveFault {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let (sender, caught) = watch::channel(0);
         self.board.rules().push(Rule { number, fault, matches: Box::new(matches), caught: sender });
         self.board.changed.send_replace(());
-        Trouble { board: Arc::clone(&self.board), number, caught }
+        ActiveFault { board: Arc::clone(&self.board), number, caught }
     }
 
-    /// How many requests like this there were.
-    pub fn count(&self, matches: impl Fn(&Asked) -> bool) -> usize {
+    /// The number of requests that match.
+    pub fn count(&self, matches: impl Fn(&ProxiedRequest) -> bool) -> usize {
         self.board.asked.lock().unwrap().iter().filter(|asked| matches(asked)).count()
     }
 }
 
-/// A fault that goes on until this is dropped.
-pub struct Trouble {
+/// A fault that applies until this value is dropped.
+pub struct ActiveFault {
     board: Arc<Switchboard>,
     number: usize,
     caught: watch::Receiver<usize>,
 }
 
-impl Trouble {
-    /// Waits until so many requests, or answers under way, have met the fault.
+impl ActiveFault {
+    /// Waits until the fault was applied to this number of requests or responses.
     pub async fn caught(&mut self, count: usize) {
-        let enough = tokio::time::timeout(PATIENCE, self.caught.wait_for(|caught| *caught >= count)).await.is_ok();
+        let enough = tokio::time::timeout(DEADLINE, self.caught.wait_for(|caught| *caught >= count)).await.is_ok();
         assert!(enough, "only {} of {count} requests met the fault", self.count());
     }
 
-    /// How many have met the fault so far.
+    /// How often the fault was applied so far.
     pub fn count(&self) -> usize {
         *self.caught.borrow()
     }
 }
 
-impl Drop for Trouble {
+impl Drop for ActiveFault {
     fn drop(&mut self) {
         self.board.rules().retain(|rule| rule.number != self.number);
         self.board.changed.send_replace(());
@@ -234,15 +244,18 @@ async fn serve(board: Arc<Switchboard>, config: kube::Config, bound: oneshot::Se
 async fn handle(State((board, client)): State<(Arc<Switchboard>, Client)>, request: Request) -> Response<Body> {
     let (mut parts, body) = request.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
-    let asked = Asked::new(&parts.method, parts.uri.path(), parts.uri.query().unwrap_or_default(), &body);
+    let asked = ProxiedRequest::new(&parts.method, parts.uri.path(), parts.uri.query().unwrap_or_default(), &body);
     board.asked.lock().unwrap().push(asked.clone());
-    let fault = board.fault(&asked, |fault| !matches!(fault, Fault::Mute));
-    match fault {
-        Some(Fault::Answer(code)) => return refusal(code, None),
-        Some(Fault::TryAgainAfter(seconds)) => return refusal(429, Some(seconds)),
-        Some(Fault::Hang) => pending().await,
-        Some(Fault::Cut) => return broken_off(),
-        Some(Fault::AnswerAfterwards(_) | Fault::Mute) | None => {}
+    let rule = board.rule(&asked, |fault| !matches!(fault, Fault::Mute));
+    match rule {
+        Some((_, Fault::Answer(code))) => return refusal(code, None),
+        Some((_, Fault::TryAgainAfter(seconds))) => return refusal(429, Some(seconds)),
+        Some((number, Fault::Hang)) => {
+            board.dropped(number).await;
+            return broken_off();
+        }
+        Some((_, Fault::Cut)) => return broken_off(),
+        Some((_, Fault::AnswerAfterwards(_) | Fault::Mute)) | None => {}
     }
 
     keep_end_to_end(&mut parts.headers);
@@ -252,15 +265,19 @@ async fn handle(State((board, client)): State<(Arc<Switchboard>, Client)>, reque
     let (mut parts, body) = answer.into_parts();
     keep_end_to_end(&mut parts.headers);
     let body = Body::new(body);
-    if let Some(Fault::AnswerAfterwards(code)) = fault {
+    if let Some((_, Fault::AnswerAfterwards(code))) = rule {
         let _ = to_bytes(body, usize::MAX).await;
         return refusal(code, None);
     }
     Response::from_parts(parts, Body::from_stream(flow(board, asked, body.into_data_stream())))
 }
 
-/// The rest of an answer, for as long as no rule is against it.
-fn flow(board: Arc<Switchboard>, asked: Asked, data: BodyDataStream) -> impl Stream<Item = Result<Bytes, BoxError>> {
+/// The rest of a response, while no rule applies to it.
+fn flow(
+    board: Arc<Switchboard>,
+    asked: ProxiedRequest,
+    data: BodyDataStream,
+) -> impl Stream<Item = Result<Bytes, BoxError>> {
     let changed = board.changed.subscribe();
     stream::unfold((board, asked, data, changed), |(board, asked, mut data, mut changed)| async move {
         loop {
@@ -282,14 +299,14 @@ fn flow(board: Arc<Switchboard>, asked: Asked, data: BodyDataStream) -> impl Str
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Drops what is about one connection, and not about the request.
+/// Removes the headers of a connection (hop-by-hop headers).
 fn keep_end_to_end(headers: &mut HeaderMap) {
     for name in [header::CONNECTION, header::HOST, header::TRANSFER_ENCODING] {
         headers.remove(name);
     }
 }
 
-/// An answer that ends before it was whole.
+/// A response that ends before it is complete.
 fn broken_off() -> Response<Body> {
     let nothing = stream::once(async { Err::<Bytes, BoxError>("cut".into()) });
     Response::new(Body::from_stream(nothing))
@@ -306,7 +323,7 @@ fn refusal(code: u16, retry_after: Option<u32>) -> Response<Body> {
         504 => "Timeout",
         _ => "InternalError",
     };
-    // An API server says it twice.
+    // An API server reports it in the header and in the body.
     let details = json!({ "retryAfterSeconds": retry_after });
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "status": "Failure",
@@ -321,8 +338,8 @@ fn refusal(code: u16, retry_after: Option<u32>) -> Response<Body> {
 
 #[test]
 fn a_request_is_named_as_kubernetes_names_it() {
-    let asked = |method, path, query| Asked::new(&method, path, query, br#"{"metadata":{"name":"shop"}}"#);
-    let new = |verb, resource: &str, subresource: &str, namespace: &str, name: &str| Asked {
+    let asked = |method, path, query| ProxiedRequest::new(&method, path, query, br#"{"metadata":{"name":"shop"}}"#);
+    let new = |verb, resource: &str, subresource: &str, namespace: &str, name: &str| ProxiedRequest {
         verb,
         resource: resource.to_owned(),
         subresource: subresource.to_owned(),

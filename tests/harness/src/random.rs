@@ -1,18 +1,18 @@
-//! Random numbers that a seed repeats: splitmix64.
+//! Reproducible random numbers: splitmix64.
 
-/// A source of random numbers. A test that fails says its seed.
+/// A source of random numbers. A failing test prints its seed.
 pub struct Random {
     seed: u64,
     state: u64,
 }
 
 impl Random {
-    /// The same seed gives the same numbers.
+    /// The same seed yields the same numbers.
     pub fn new(seed: u64) -> Self {
         Self { seed, state: seed }
     }
 
-    /// `PHASEGATE_SEED` gives back the seed of a run that failed; otherwise it is another in each run.
+    /// Uses the seed in `PHASEGATE_SEED`, to repeat a failed run, or a new one.
     pub fn from_environment() -> Self {
         let seed = std::env::var("PHASEGATE_SEED").map(|seed| seed.parse().expect("PHASEGATE_SEED is a number"));
         Self::new(seed.unwrap_or_else(|_| u64::from(std::process::id())))

@@ -1,29 +1,29 @@
-//! What becomes of one object, version by version.
+//! Records every version of one object.
 
 use futures::StreamExt;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
-use crate::wait::PATIENCE;
+use crate::wait::DEADLINE;
 
-/// One version of an object, or its end.
+/// A version of an object, or its deletion.
 #[derive(Clone, Debug)]
 pub struct Version<K> {
-    /// The object, at its end as it was last.
+    /// The object. For a deletion, its last version.
     pub object: K,
-    /// Whether it is its end.
+    /// Whether the object was deleted.
     pub deleted: bool,
 }
 
 impl<K: Resource> Version<K> {
-    /// The revision of the store at which it came to be.
+    /// The resource version, as a number.
     pub fn revision(&self) -> u64 {
         self.object.meta().resource_version.as_ref().unwrap().parse().unwrap()
     }
 }
 
-/// What became of an object, version by version.
+/// The recorded versions of an object.
 pub struct Recording<K> {
     versions: tokio::sync::watch::Receiver<Vec<Version<K>>>,
     task: tokio::task::JoinHandle<()>,
@@ -33,7 +33,7 @@ impl<K> Recording<K>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
 {
-    /// Follows an object from now on.
+    /// Records an object from now on.
     pub(crate) async fn begin(api: Api<K>, name: &str) -> Self {
         let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
         let mut events = Box::pin(watcher(api, only));
@@ -63,15 +63,15 @@ where
 }
 
 impl<K: Resource + Clone> Recording<K> {
-    /// The first version that is as `wanted`, awaited.
+    /// Waits for the first version that satisfies `wanted`.
     pub async fn first(&mut self, what: &str, wanted: impl Fn(&Version<K>) -> bool) -> Version<K> {
         let found = self.versions.wait_for(|versions| versions.iter().any(&wanted));
-        let found = tokio::time::timeout(PATIENCE, found).await;
+        let found = tokio::time::timeout(DEADLINE, found).await;
         let found = found.unwrap_or_else(|_| panic!("no version of the object is {what}")).unwrap();
         found.iter().find(|version| wanted(version)).unwrap().clone()
     }
 
-    /// Every version up to the one given, which is awaited.
+    /// Waits for the given version, and returns every version up to it.
     pub async fn up_to(&mut self, last: &K) -> Vec<K> {
         let end = Version { object: last.clone(), deleted: false }.revision();
         self.first("the last one", |version| version.revision() >= end).await;

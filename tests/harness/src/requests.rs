@@ -1,4 +1,4 @@
-//! What the API server itself counted.
+//! The API server's own request counters.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,17 +7,18 @@ use kube::Client;
 
 use crate::scrape::{counters, label};
 
-/// Requests that the API server answered, of every resource, by verb and resource. Left out is what the control plane
-/// does by its own clock: watches are renewed, and leases; and what is no resource (`/metrics`, the list of kinds).
+/// The requests for resources that the API server answered, by verb and resource. Periodic requests of the
+/// control plane are left out (renewed watches and Leases), and so are requests for anything but resources
+/// (`/metrics`, discovery).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requests(BTreeMap<(String, String), u64>);
 
-/// For how long nothing was asked by the time that all is settled.
+/// How long the API server receives no request before it counts as settled.
 pub const SETTLED: Duration = Duration::from_secs(40);
 
 impl Requests {
-    /// Reads the API server's counters. Other components ask, too, so this says something only where nothing else
-    /// happens.
+    /// Reads the API server's counters. They include other components' requests, so that they are meaningful
+    /// only if nothing else happens.
     pub async fn read(client: &Client) -> Self {
         let request = kube::core::Request::new("").get("metrics", &Default::default()).unwrap();
         Self::counted(&client.request_text(request).await.unwrap())
@@ -40,8 +41,8 @@ impl Requests {
         Self(counts)
     }
 
-    /// Waits until the other components, which finish their own work, are quiet too, and returns what then has stood for
-    /// [`SETTLED`]. The garbage collector looks for new kinds every 30 seconds and then asks for every owner of that kind.
+    /// Waits until the other components are idle, and returns counters that have not changed for [`SETTLED`].
+    /// The garbage collector looks for new kinds every 30 seconds and then reads every owner of such a kind.
     pub async fn settle(client: &Client) -> Self {
         const EVERY: Duration = Duration::from_secs(5);
         let mut every = tokio::time::interval(EVERY);
@@ -60,7 +61,7 @@ impl Requests {
         panic!("requests go on: {:?}", Self::read(client).await.since(&before));
     }
 
-    /// What was counted since `before`.
+    /// The requests since `before`.
     pub fn since(&self, before: &Self) -> BTreeMap<(String, String), u64> {
         self.0
             .iter()

@@ -1,6 +1,6 @@
-//! What a server counts, in Prometheus' text format.
+//! Reads metrics in Prometheus' text format.
 
-/// The labels and the number of each line of a counter.
+/// The labels and the value of each series of a counter.
 pub fn counters<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
     let lines = text.lines().filter_map(move |line| line.strip_prefix(name)?.strip_prefix('{'));
     lines.filter_map(|line| line.rsplit_once(' '))

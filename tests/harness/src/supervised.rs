@@ -1,5 +1,5 @@
-//! Processes that end with this one, however it ends: a supervisor, tests/cluster's program, holds the other end
-//! of a pipe.
+//! Child processes that end with this process, however it ends: their supervisor, the program of tests/cluster,
+//! watches a pipe that this process holds open.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -7,46 +7,46 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::places::{cache, root};
+use crate::paths::{cache, root};
 
-/// A process that ends with us.
+/// A process that ends with this one.
 pub struct Supervised {
     child: Child,
-    // Closing it is what ends the process.
+    // The pipe. Closing it ends the process.
     stdin: Option<ChildStdin>,
 }
 
 impl Supervised {
-    /// Starts a supervisor: what [`supervised`] returns, or one of our own.
+    /// Starts a supervisor: the command that [`supervised`] returns, or one of the harness.
     pub fn start(command: &mut Command) -> Result<Self> {
         let mut child = command.stdin(Stdio::piped()).spawn().with_context(|| format!("{command:?}"))?;
         let stdin = child.stdin.take();
         Ok(Self { child, stdin })
     }
 
-    /// What the process writes to stdout, once, if the command said that it is piped.
+    /// The process's stdout, once, if the command pipes it.
     pub fn stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
     }
 
-    /// Ends the process at once, as a crash would.
+    /// Kills the process, as a crash would.
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
     }
 
-    /// The process id of the supervisor, whose child the process is.
+    /// The process ID of the supervisor, the process's parent.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Waits until the process has ended, which it is not asked to.
+    /// Waits until the process exits without being stopped.
     pub fn ended(&mut self) -> Result<ExitStatus> {
         Ok(self.child.wait()?)
     }
 
-    /// Asks the process to end, and waits until it has.
+    /// Stops the process, and waits until it has exited.
     pub fn end(&mut self) -> Result<()> {
         self.stdin = None;
         self.child.wait()?;
@@ -60,8 +60,7 @@ impl Drop for Supervised {
     }
 }
 
-/// The command that runs a program which needs no cluster and ends with us; its arguments are to
-/// be added.
+/// The command that runs a supervised program without a cluster. The caller adds its arguments.
 pub fn supervised(program: &Path) -> Result<Command> {
     Ok(execute(&supervisor()?, program))
 }
@@ -73,12 +72,12 @@ pub(crate) fn execute(supervisor: &Path, program: &Path) -> Command {
     command
 }
 
-/// The module of the supervisor, where its own commands are run.
+/// The Go module of the supervisor, in which its own commands run.
 pub(crate) fn module() -> PathBuf {
     root().join("tests/cluster")
 }
 
-/// The supervisor, built once, which Go does in a second when its own cache is warm.
+/// The supervisor. It is built once, in about a second if Go's cache is warm.
 pub(crate) fn supervisor() -> Result<PathBuf> {
     static PROGRAM: Mutex<Option<PathBuf>> = Mutex::new(None);
     let mut program = PROGRAM.lock().unwrap_or_else(PoisonError::into_inner);
@@ -91,7 +90,7 @@ pub(crate) fn supervisor() -> Result<PathBuf> {
 fn build_supervisor() -> Result<PathBuf> {
     let folder = cache()?;
     let program = folder.join("cluster");
-    // Built aside and renamed: another run may be using the one that is there.
+    // The build is written to a temporary file and renamed, because another run may be using the existing one.
     let fresh = folder.join(format!("cluster-{}", std::process::id()));
     let mut build = Command::new("go");
     build.args(["build", "-o"]).arg(&fresh).arg(".").current_dir(module()).env("CGO_ENABLED", "0");

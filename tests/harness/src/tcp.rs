@@ -1,5 +1,4 @@
-//! What can go wrong on the way to a database, on command: a proxy that knows nothing of what it
-//! passes on.
+//! A TCP proxy that injects faults between the operator and a database. It does not interpret what it forwards.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,23 +7,22 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 
-/// What becomes of connections, those that are open included.
+/// The treatment of connections, including open ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// All is passed on.
+pub enum TcpMode {
+    /// Everything is forwarded.
     Pass,
-    /// Nobody listens, and what was open is closed.
+    /// New connections are refused, and open ones are closed.
     Refuse,
-    /// Connections are accepted, stay open, and nothing comes through.
+    /// Connections are accepted and stay open, and nothing is forwarded.
     Hang,
-    /// What the server says comes so much later. Long answers are passed on in pieces, each of
-    /// them later.
+    /// Each piece of a response is delayed by this duration.
     Slow(Duration),
 }
 
 #[derive(Clone, Copy)]
 struct Rule {
-    way: Way,
+    way: TcpMode,
     cuts: usize,
 }
 
@@ -37,13 +35,13 @@ pub struct TcpProxy {
 }
 
 impl TcpProxy {
-    /// Starts a proxy to this address, which passes everything on. Nobody needs to listen there yet.
+    /// Starts a proxy for this address, which forwards everything. The server need not listen yet.
     pub async fn start(server: SocketAddr) -> Self {
-        let (rule, rules) = watch::channel(Rule { way: Way::Pass, cuts: 0 });
+        let (rule, rules) = watch::channel(Rule { way: TcpMode::Pass, cuts: 0 });
         let (end, ended) = oneshot::channel();
         let (bound, address) = oneshot::channel();
         let (listens, listening) = watch::channel(true);
-        // On a thread of its own: a test that waits for a process must not hold it up.
+        // The proxy runs on a thread of its own, because a test that waits for a process blocks its thread.
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let serving = runtime.spawn(serve(server, rules, bound, listens));
@@ -54,18 +52,18 @@ impl TcpProxy {
         Self { address: address.await.unwrap(), rule, listening, _end: end }
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// From now on connections fare so.
-    pub async fn set(&self, way: Way) {
+    /// Sets the mode from now on.
+    pub async fn set(&self, way: TcpMode) {
         self.rule.send_modify(|rule| rule.way = way);
-        self.listening.clone().wait_for(|listening| *listening == (way != Way::Refuse)).await.unwrap();
+        self.listening.clone().wait_for(|listening| *listening == (way != TcpMode::Refuse)).await.unwrap();
     }
 
-    /// Closes the connections that it has accepted so far. Later ones are not concerned.
+    /// Closes the connections accepted so far. Later ones are unaffected.
     pub fn cut(&self) {
         self.rule.send_modify(|rule| rule.cuts += 1);
     }
@@ -83,7 +81,7 @@ async fn serve(
     loop {
         let client = tokio::select! {
             accepted = listener.accept() => Some(accepted.unwrap().0),
-            _ = rules.wait_for(|rule| rule.way == Way::Refuse) => None,
+            _ = rules.wait_for(|rule| rule.way == TcpMode::Refuse) => None,
         };
         if let Some(client) = client {
             tokio::spawn(carry(client, server, rules.clone()));
@@ -91,7 +89,7 @@ async fn serve(
         }
         drop(listener);
         listens.send_replace(false);
-        if rules.wait_for(|rule| rule.way != Way::Refuse).await.is_err() {
+        if rules.wait_for(|rule| rule.way != TcpMode::Refuse).await.is_err() {
             return;
         }
         listener = TcpListener::bind(address).await.unwrap();
@@ -99,12 +97,12 @@ async fn serve(
     }
 }
 
-/// One connection, until somebody ends it.
+/// Forwards one connection until one side ends it.
 async fn carry(client: TcpStream, server: SocketAddr, rules: watch::Receiver<Rule>) {
     let before = rules.borrow().cuts;
     let mut changes = rules.clone();
     tokio::select! {
-        _ = changes.wait_for(|rule| rule.cuts != before || rule.way == Way::Refuse) => {}
+        _ = changes.wait_for(|rule| rule.cuts != before || rule.way == TcpMode::Refuse) => {}
         () = pass_on(client, server, rules) => {}
     }
 }
@@ -119,16 +117,16 @@ async fn pass_on(mut client: TcpStream, server: SocketAddr, mut rules: watch::Re
     let (answered, questions) = server.split();
     tokio::select! {
         () = pump(asked, questions, rules.clone(), |_| Duration::ZERO) => {}
-        () = pump(answered, answers, rules, |way| if let Way::Slow(by) = way { by } else { Duration::ZERO }) => {}
+        () = pump(answered, answers, rules, |way| if let TcpMode::Slow(by) = way { by } else { Duration::ZERO }) => {}
     }
 }
 
-/// Passes on what comes from one side, until that side is closed.
+/// Forwards the bytes of one side until it is closed.
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut rules: watch::Receiver<Rule>,
-    delay: fn(Way) -> Duration,
+    delay: fn(TcpMode) -> Duration,
 ) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
@@ -140,7 +138,7 @@ async fn pump(
     }
 }
 
-/// Waits while all hangs. `None`: the proxy has ended.
-async fn unless_hanging(rules: &mut watch::Receiver<Rule>) -> Option<Way> {
-    rules.wait_for(|rule| rule.way != Way::Hang).await.ok().map(|rule| rule.way)
+/// Waits while the mode is `Hang`. Returns `None` if the proxy has ended.
+async fn unless_hanging(rules: &mut watch::Receiver<Rule>) -> Option<TcpMode> {
+    rules.wait_for(|rule| rule.way != TcpMode::Hang).await.ok().map(|rule| rule.way)
 }

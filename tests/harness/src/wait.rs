@@ -1,4 +1,4 @@
-//! How long anything is waited for, and how.
+//! Waiting for a condition, with one deadline for all.
 
 use std::time::Duration;
 
@@ -8,17 +8,18 @@ use kube::{Api, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The longest that any condition is waited for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// The deadline of every wait. Only a wait that fails takes that long, so that it is generous for a machine that is
+/// busy with other tests.
+pub const DEADLINE: Duration = Duration::from_secs(300);
 
-/// Waits until an object is as `wanted`, and returns it.
+/// Waits until an object satisfies `wanted`, and returns it.
 pub async fn until<K>(api: Api<K>, name: &str, what: &str, wanted: impl Fn(&K) -> bool) -> K
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize + std::fmt::Debug + Send + 'static,
 {
     let mut last = None;
     let place = api.resource_url().to_owned();
-    let waited = tokio::time::timeout(PATIENCE, async {
+    let waited = tokio::time::timeout(DEADLINE, async {
         let mut objects = Box::pin(watcher::watch_object(api, name));
         loop {
             match objects.try_next().await {
@@ -32,11 +33,11 @@ where
     .await;
     waited.unwrap_or_else(|_| {
         let last = serde_json::to_string_pretty(&last).unwrap();
-        panic!("{place}/{name} did not come to {what} within {PATIENCE:?}; it is {last}")
+        panic!("{place}/{name} did not come to {what} within {DEADLINE:?}; it is {last}")
     })
 }
 
-/// Looks every so often until there is something to see. `None`: there was nothing for as long as anything is waited for.
+/// Calls `look` at this interval until it returns something. Returns `None` after the deadline.
 pub async fn eventually<T>(every: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> Option<T> {
     let seen = async {
         let mut every = tokio::time::interval(every);
@@ -47,5 +48,5 @@ pub async fn eventually<T>(every: Duration, mut look: impl AsyncFnMut() -> Optio
             }
         }
     };
-    tokio::time::timeout(PATIENCE, seen).await.ok()
+    tokio::time::timeout(DEADLINE, seen).await.ok()
 }

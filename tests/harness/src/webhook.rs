@@ -1,4 +1,4 @@
-//! An admission webhook of one namespace, which answers as a test says.
+//! An admission webhook for one namespace. The test sets its response.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -30,18 +30,18 @@ use crate::command::run;
 use crate::wait::eventually;
 use crate::world::World;
 
-/// How the webhook answers.
+/// The response of the webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// It allows everything.
+    /// Allows everything.
     Allows,
-    /// It denies everything with this code and reason, in the words `not on Fridays`.
+    /// Denies everything with this code and reason, and the message `not on Fridays`.
     Denies(u16, &'static str),
-    /// It does not answer for as long as this holds.
+    /// Does not respond while this mode lasts.
     Hangs,
 }
 
-/// A running webhook. It ends with this value, and so does its configuration.
+/// A running webhook. It is removed with its configuration when this value is dropped.
 pub struct Webhook<'a> {
     world: &'a World,
     url: String,
@@ -49,23 +49,23 @@ pub struct Webhook<'a> {
     _end: oneshot::Sender<()>,
 }
 
-/// What the webhook says to an object that is not the test's own: whoever is told so knows that it is asked.
+/// The webhook's message for an object that is not the test's own. It proves that the webhook is called.
 const IN_FORCE: &str = "the webhook is in force";
-/// Where nobody listens.
+/// An address without a listener.
 const NOWHERE: &str = "https://127.0.0.1:1/";
 
 impl<'a> Webhook<'a> {
-    /// A webhook that is asked about these resources of the world's namespace, as `group/plural` or `group/plural/status`, and
-    /// allows everything. The
-    /// API server waits for it for so many seconds. Its name is `NAMESPACE.example.com`.
+    /// Starts a webhook that allows everything, for these resources of the world's namespace. They are written as
+    /// `group/plural` or `group/plural/status`. `seconds` is its timeout. Its name is
+    /// `NAMESPACE.example.com`.
     ///
-    /// It has the API server's own certificate, so the world's cluster has to be one that was started here.
+    /// It uses the API server's own certificate, so that the world's cluster must be a local one.
     pub async fn start(world: &'a World, resources: &[&str], seconds: u8) -> Self {
         let (sender, answer) = watch::channel(Admission::Allows);
         let (end, ended) = oneshot::channel();
         let (bound, address) = oneshot::channel();
         let tls = acceptor(&world.cluster);
-        // On a thread of its own: a test that waits for a process must not hold it up.
+        // The webhook runs on a thread of its own, because a test that waits for a process blocks its thread.
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let serving = runtime.spawn(serve(tls, answer, bound));
@@ -80,18 +80,18 @@ impl<'a> Webhook<'a> {
         webhook
     }
 
-    /// From now on it answers so.
+    /// Sets the response from now on.
     pub fn answers(&self, answer: Admission) {
         self.answer.send_replace(answer);
     }
 
-    /// Nobody listens any more where the API server asks.
+    /// Makes the API server call an address without a listener.
     pub async fn goes_away(&self) {
         self.is_at(NOWHERE).await;
         self.until_tried("failed calling webhook").await;
     }
 
-    /// It is where it was.
+    /// Restores the webhook's address.
     pub async fn comes_back(&self) {
         self.is_at(&self.url).await;
         self.until_tried(IN_FORCE).await;
@@ -132,7 +132,7 @@ impl<'a> Webhook<'a> {
         self.configurations().patch(&self.world.namespace, &PatchParams::default(), &patch).await.unwrap();
     }
 
-    /// Waits until an object that is not the test's own is refused in these words.
+    /// Waits until an object that is not the test's own is refused with these words.
     async fn until_tried(&self, words: &str) {
         let dry_run = PostParams { dry_run: true, ..PostParams::default() };
         let probe: ConfigMap = serde_json::from_value(json!({ "metadata": { "name": "probe" } })).unwrap();
@@ -152,7 +152,7 @@ impl Drop for Webhook<'_> {
     }
 }
 
-/// The certificate of a cluster's API server, which is one for 127.0.0.1.
+/// The certificate of a cluster's API server, which is valid for 127.0.0.1.
 fn acceptor(cluster: &Cluster) -> TlsAcceptor {
     let file = |name: &str| cluster.kubeconfig.with_file_name(name);
     let certificates = |path: &Path| CertificateDer::pem_file_iter(path).unwrap().map(Result::unwrap).collect();
@@ -166,7 +166,7 @@ fn acceptor(cluster: &Cluster) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
-/// Connections, once they are encrypted.
+/// Accepts connections and their TLS handshakes.
 struct Encrypted {
     plain: TcpListener,
     tls: TlsAcceptor,

@@ -1,4 +1,4 @@
-//! A MongoDB wire server of one's own (tests/mongo): for tests, the demo and the benchmark.
+//! A local server for the MongoDB wire protocol (tests/mongo), for the tests, the demo and the benchmark.
 
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
@@ -12,28 +12,28 @@ use mongodb::Client;
 use mongodb::bson::Document;
 use mongodb::options::{ClientOptions, WriteConcern};
 
-use crate::made::Made;
+use crate::built_tool::BuiltTool;
 use crate::supervised::{Supervised, supervised};
 
-/// What a server remembers when it is killed.
+/// The data that survives a killed server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Storage {
     /// Nothing.
     Memory,
-    /// Whatever it has answered.
+    /// Every acknowledged write.
     File,
 }
 
-/// How one learns of changes from a server.
+/// How clients learn of changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Changes {
     /// By change streams.
     Streamed,
-    /// By asking again: change streams are refused, as by a real server that is no replica set.
+    /// By polling: change streams are refused, as a real server outside a replica set refuses them.
     Polled,
 }
 
-/// A wire server. It ends with this value or with this process.
+/// A wire server. It ends when this value is dropped or the process ends.
 pub struct Server {
     process: Supervised,
     port: u16,
@@ -43,12 +43,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server, with more flags where there are any, and returns when it listens. What it writes is in
-    /// `folder`, under this name.
+    /// Starts a server with further flags, and returns when it listens. Its files are in `folder`, under this
+    /// name.
     pub fn start(folder: &Path, name: &str, storage: Storage, changes: Changes, more: &[String]) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
         let file = folder.join(format!("{name}.h2"));
-        // An earlier run of the same process id may have been killed.
+        // A killed run may have had the same process ID.
         let _ = std::fs::remove_file(&file);
         let log = folder.join(format!("{name}.log"));
         let mut flags = more.to_vec();
@@ -62,27 +62,27 @@ impl Server {
         Ok(Self { process, port, flags, file, log })
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn address(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.port).into()
     }
 
-    /// What it has to say.
+    /// Its log file.
     pub fn log(&self) -> &Path {
         &self.log
     }
 
-    /// The process id of its supervisor, whose child it is.
+    /// The process ID of its supervisor, the server's parent.
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
 
-    /// Waits until it has ended, which it is not asked to.
+    /// Waits until it exits without being stopped.
     pub fn ended(&mut self) -> Result<()> {
         self.process.ended().map(drop)
     }
 
-    /// Starts it where it was, with more flags, after it has ended.
+    /// Starts it again at the same address, with further flags, after it has ended.
     pub fn start_again(&mut self, flags: &[&str]) -> Result<()> {
         let mut all = self.flags.clone();
         all.extend(flags.iter().map(|&flag| flag.to_owned()));
@@ -98,7 +98,7 @@ impl Drop for Server {
     }
 }
 
-/// Without the other options a driver would look for the rest of a replica set.
+/// The other options keep the driver from looking for the rest of a replica set.
 pub fn uri_of(address: SocketAddr) -> String {
     format!("mongodb://{address}/?directConnection=true")
 }
@@ -111,7 +111,7 @@ pub async fn client_of(uri: &str) -> Result<Client> {
     Ok(Client::with_options(options)?)
 }
 
-/// A text in a document; empty where there is none.
+/// A string field of a document. It is empty if the field is missing.
 pub fn text<'a>(document: &'a Document, field: &str) -> &'a str {
     document.get_str(field).unwrap_or_default()
 }
@@ -119,7 +119,7 @@ pub fn text<'a>(document: &'a Document, field: &str) -> &'a str {
 /// Starts a server, and returns when it listens.
 fn start_process(port: u16, flags: &[String], log: &Path) -> Result<(Supervised, u16)> {
     let mut command = supervised(Path::new("java"))?;
-    // Servers begin often and last a moment: a quick start matters more than a quick server.
+    // Servers start often and live briefly: a quick start matters more than throughput.
     command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx512m"]);
     command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
     command.args(["-cp", &class_path()?, "Server", "--port", &port.to_string()]).args(flags);
@@ -134,9 +134,9 @@ fn start_process(port: u16, flags: &[String], log: &Path) -> Result<(Supervised,
     Ok((process, port))
 }
 
-/// The wire server's programs.
+/// The class path of the wire server.
 fn class_path() -> Result<String> {
-    static FOLDER: Made = Made::by("tests/mongo/fetch");
+    static FOLDER: BuiltTool = BuiltTool::by("tests/mongo/fetch");
     let folder = FOLDER.path()?.display();
     Ok(format!("{folder}:{folder}/*"))
 }

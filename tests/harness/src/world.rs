@@ -1,4 +1,4 @@
-//! One test's world: a namespace, an operator that watches it, and ways to wait.
+//! The environment of one test: a namespace, an operator that watches it, and ways to wait.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch
 use kube::runtime::watcher;
 use kube::{Client, Resource, ResourceExt};
 use phasegate_core::api::{ApiGateway, Phase, State, condition};
+use phasegate_core::children::HttpRoute;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -25,17 +26,17 @@ use serde_json::{Value, json};
 use crate::cluster::{Cluster, RUN_LABEL, operator_namespace, run_id};
 use crate::command::run;
 use crate::history::unasked;
-use crate::hosting::{Hosting, audited, shared};
+use crate::hosted_cluster::{HostedCluster, audited, shared};
 use crate::objects::{children, is_true, path};
 use crate::operator::{Operator, log_of};
-use crate::places::operator_program;
+use crate::paths::operator_program;
 use crate::recording::Recording;
-use crate::wait::{PATIENCE, eventually, until};
+use crate::wait::{DEADLINE, eventually, until};
 
-/// A namespace of its own on a cluster that other tests may use as well.
+/// A namespace on a cluster that other tests may use as well.
 pub struct World {
-    /// Where it is.
-    pub cluster: Arc<Hosting>,
+    /// The cluster.
+    pub cluster: Arc<HostedCluster>,
     /// The administrator's client.
     pub client: Client,
     /// The namespace's name.
@@ -43,7 +44,7 @@ pub struct World {
     remove: bool,
 }
 
-/// A world on a cluster that no other test uses, for tests that count requests.
+/// A world on a private cluster, for tests that count requests.
 pub async fn private_world(test: &str) -> World {
     private_world_on(test, || {
         let cluster = Cluster::private()?;
@@ -53,20 +54,20 @@ pub async fn private_world(test: &str) -> World {
     .await
 }
 
-/// The same, on a cluster that the test has made as it needs it. It ends with the test, and few
-/// run at the same time: each is a load even when nothing happens on it.
+/// A world on a private cluster that `start` starts. The cluster ends with the test. Few of them run at once,
+/// because even an idle cluster is a load.
 pub async fn private_world_on(test: &str, start: fn() -> anyhow::Result<Cluster>) -> World {
-    World::on(Hosting::private(start).await, test).await
+    World::on(HostedCluster::private(start).await, test).await
 }
 
 impl World {
-    /// A fresh namespace on the shared cluster.
+    /// A new namespace on the shared cluster.
     pub async fn new(test: &str) -> Self {
         let cluster = tokio::task::spawn_blocking(shared).await.unwrap();
         Self::on(cluster, test).await
     }
 
-    /// A fresh namespace on the cluster with an audit log.
+    /// A new namespace on the cluster with an audit log.
     pub async fn audited(test: &str) -> Self {
         Self::on(tokio::task::spawn_blocking(audited).await.unwrap(), test).await
     }
@@ -76,13 +77,13 @@ impl World {
         Self::named(tokio::task::spawn_blocking(audited).await.unwrap(), namespace.to_owned()).await
     }
 
-    async fn on(cluster: Arc<Hosting>, test: &str) -> Self {
+    async fn on(cluster: Arc<HostedCluster>, test: &str) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         Self::named(cluster, format!("{test}-{}-{number}", std::process::id())).await
     }
 
-    async fn named(cluster: Arc<Hosting>, namespace: String) -> Self {
+    async fn named(cluster: Arc<HostedCluster>, namespace: String) -> Self {
         let client = cluster.client().await.unwrap();
         let namespaces: Api<Namespace> = Api::all(client.clone());
         let object = json!({
@@ -94,7 +95,7 @@ impl World {
         namespaces.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
         let remove = cluster.is_existing();
         let world = Self { cluster, client, namespace, remove };
-        // Pods need it, and the controller manager makes it a moment later.
+        // Pods need this account, and the controller manager creates it after the namespace.
         world.until::<api::core::v1::ServiceAccount>("default", "the service account", |_| true).await;
         world
     }
@@ -104,7 +105,7 @@ impl World {
         Self::on(Arc::clone(&self.cluster), test).await
     }
 
-    /// The objects of a kind in this world's namespace.
+    /// The objects of a kind in this namespace.
     pub fn api<K>(&self) -> Api<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -112,12 +113,13 @@ impl World {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// The children of a kind in this world's namespace, whatever fields they have.
+    /// The children of a kind in this namespace, as dynamic objects.
     pub fn of_kind(&self, kind: &str) -> Api<DynamicObject> {
         let resource = match kind {
             "Deployment" => ApiResource::erase::<Deployment>(&()),
             "Service" => ApiResource::erase::<Service>(&()),
             "Ingress" => ApiResource::erase::<Ingress>(&()),
+            "HTTPRoute" => ApiResource::erase::<HttpRoute>(&()),
             "PodDisruptionBudget" => ApiResource::erase::<PodDisruptionBudget>(&()),
             other => panic!("{other} is no kind of child"),
         };
@@ -134,8 +136,8 @@ impl World {
         self.operator_as(&self.cluster.operator_kubeconfig(), flags)
     }
 
-    /// Starts an operator for this namespace that takes part in an election of this test's own.
-    /// The Lease is where the operator's ServiceAccount may have one, and named like this namespace.
+    /// Starts an operator for this namespace that takes part in leader election. The Lease has this namespace's
+    /// name and is in the namespace of the operator's ServiceAccount.
     pub fn candidate(&self, flags: &[&str]) -> Operator {
         let namespace = operator_namespace();
         let mut all = vec!["--leader-election", "--lease-namespace", &namespace, "--lease-name", &self.namespace];
@@ -143,18 +145,18 @@ impl World {
         self.operator_with(&all)
     }
 
-    /// Where candidates have their Leases.
+    /// The Leases of candidates.
     pub fn leases(&self) -> Api<Lease> {
         Api::namespaced(self.client.clone(), &operator_namespace())
     }
 
-    /// Starts an operator for this namespace as the user of a kubeconfig.
+    /// Starts an operator for this namespace with a kubeconfig.
     pub fn operator_as(&self, kubeconfig: &Path, flags: &[&str]) -> Operator {
         self.operator_of(&operator_program().unwrap(), kubeconfig, flags)
     }
 
-    /// Starts the operator of an older version for this namespace: the program that `PHASEGATE_OLDER` names, or else the one
-    /// of all tests.
+    /// Starts an operator of an older version for this namespace: the program in `PHASEGATE_OLDER`, or the
+    /// current one if it is unset.
     pub fn older_operator(&self) -> Operator {
         let older = std::env::var_os("PHASEGATE_OLDER").filter(|program| !program.is_empty());
         let program = older.map_or_else(|| operator_program().unwrap(), PathBuf::from);
@@ -168,12 +170,12 @@ impl World {
         Operator::start(program, &self.cluster, kubeconfig, &arguments, &log_of(&self.namespace))
     }
 
-    /// What the operators of this namespace have logged.
+    /// The log of all operators of this namespace.
     pub fn operator_log(&self) -> String {
         std::fs::read_to_string(log_of(&self.namespace)).unwrap()
     }
 
-    /// Applies a gateway as a user does: server-side.
+    /// Applies a gateway as a user does, by server-side apply.
     pub async fn apply(&self, gateway: &Value) -> ApiGateway {
         self.apply_as("kubectl", gateway).await.unwrap()
     }
@@ -185,7 +187,7 @@ impl World {
         self.api().patch(name, &params, &Patch::Apply(gateway)).await
     }
 
-    /// Creates any object, as an administrator does.
+    /// Creates any object as an administrator.
     pub async fn create<K>(&self, object: Value) -> K
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -197,10 +199,10 @@ impl World {
         self.api().create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap()
     }
 
-    /// Makes a ResourceQuota, and waits until the API server judges by it: it learns of one a moment later.
+    /// Creates a ResourceQuota and waits until the API server enforces it, which takes a moment.
     pub async fn quota(&self, name: &str, hard: Value) {
         let mut spec = json!({ "hard": hard });
-        // No test has use for a claim, so one that is refused shows that the quota holds.
+        // No test creates a claim, so that a refused claim shows that the quota is enforced.
         spec["hard"]["persistentvolumeclaims"] = json!("0");
         self.create::<ResourceQuota>(json!({ "metadata": { "name": name }, "spec": spec })).await;
         let resources = json!({ "requests": { "storage": "1Mi" } });
@@ -216,8 +218,8 @@ impl World {
         assert!(holds.await.is_some(), "the quota {name} does not hold");
     }
 
-    /// Waits until the API server lets a user of these groups do something: it learns of roles and of whom they are given
-    /// to a moment later.
+    /// Waits until the API server authorizes a request of a user in these groups. New roles and bindings take a
+    /// moment.
     pub async fn until_allowed(&self, user: &str, groups: &[&str], asked: Value) {
         let review = json!({ "spec": { "user": user, "groups": groups, "resourceAttributes": asked } });
         let review = serde_json::from_value(review).unwrap();
@@ -234,7 +236,8 @@ impl World {
         self.patch_object(name, patch).await
     }
 
-    /// Merges a patch into a gateway once the API server takes it: it may not know a definition yet that was just changed.
+    /// Merges a patch into a gateway once the API server accepts it, because a changed definition takes a
+    /// moment.
     pub async fn until_patched(&self, name: &str, patch: Value) -> ApiGateway {
         let api = self.api::<ApiGateway>();
         let patch = Patch::Merge(&patch);
@@ -244,12 +247,12 @@ impl World {
         taken.await.unwrap_or_else(|| panic!("the API server does not take {patch:?} for {name}"))
     }
 
-    /// Merges a patch into a gateway's status, as a stray or foreign operator might.
+    /// Merges a patch into a gateway's status, as another operator might.
     pub async fn patch_status(&self, name: &str, patch: Value) {
         self.patch_status_of::<ApiGateway>(name, patch).await;
     }
 
-    /// The same, of an object of another kind.
+    /// Merges a patch into the status of an object of another kind.
     pub async fn patch_status_of<K: Resource<DynamicType = ()>>(&self, name: &str, patch: Value) {
         let resource = kube::api::ApiResource::erase::<K>(&());
         let api: Api<kube::api::DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, &resource);
@@ -267,7 +270,7 @@ impl World {
         self.until_gone::<ApiGateway>(name).await;
     }
 
-    /// Waits until an object is as `wanted`, and returns it.
+    /// Waits until an object satisfies `wanted`, and returns it.
     pub async fn until<K>(&self, name: &str, what: &str, wanted: impl Fn(&K) -> bool) -> K
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -281,7 +284,8 @@ impl World {
         until(self.api(), name, what, wanted).await
     }
 
-    /// Waits until a gateway is as `wanted`, and asserts that all that happened to it meanwhile was asked for.
+    /// Waits until a gateway satisfies `wanted`, and asserts that its history contains only requested
+    /// transitions.
     async fn until_gateway(&self, name: &str, what: &str, wanted: impl Fn(&ApiGateway) -> bool) -> ApiGateway {
         let gateway = self.until(name, what, wanted).await;
         if let Some(unasked) = unasked(&gateway) {
@@ -301,12 +305,12 @@ impl World {
         .await
     }
 
-    /// Waits until a gateway has started, attempt and all.
+    /// Waits until a gateway has started and its attempt is complete.
     pub async fn until_started(&self, name: &str) -> ApiGateway {
         self.until_phase(name, Phase::Started, State::Running).await
     }
 
-    /// Waits until a gateway is Ready in the generation of `changed`, which somebody wrote.
+    /// Waits until a gateway is Ready in the generation of `changed`, a version that the test wrote.
     pub async fn until_ready_again(&self, changed: &ApiGateway) -> ApiGateway {
         self.until_gateway(&changed.name_any(), "the new generation, ready", |gateway: &ApiGateway| {
             is_true(gateway, condition::READY)
@@ -337,7 +341,7 @@ impl World {
             + Send
             + 'static,
     {
-        let waited = tokio::time::timeout(PATIENCE, async {
+        let waited = tokio::time::timeout(DEADLINE, async {
             let mut objects = Box::pin(watcher::watch_object(self.api::<K>(), name));
             loop {
                 match objects.try_next().await {
@@ -348,22 +352,22 @@ impl World {
             }
         })
         .await;
-        assert!(waited.is_ok(), "{} {name} is still there after {PATIENCE:?}", K::kind(&()));
+        assert!(waited.is_ok(), "{} {name} is still there after {DEADLINE:?}", K::kind(&()));
     }
 
-    /// Everything that the API server has of this namespace's gateways, as `Kind name`.
+    /// All objects of this namespace's gateways in the API server, as `Kind name`.
     pub async fn children(&self) -> Vec<String> {
         children(&self.client, &self.namespace, "phasegate.dev/gateway").await.unwrap()
     }
 
-    /// Waits until nothing of any gateway of this namespace is left.
+    /// Waits until no object of any gateway of this namespace is left.
     pub async fn until_nothing_is_left(&self) {
         let gone = async || self.children().await.is_empty().then_some(());
         let waited = eventually(Duration::from_millis(200), gone).await;
         assert!(waited.is_some(), "left behind: {:?}", self.children().await);
     }
 
-    /// The Events about a gateway, as `Type Reason`, once at least one has this reason.
+    /// The Events about a gateway, as `Type Reason`, once one of them has this reason.
     pub async fn until_event(&self, name: &str, reason: &str) -> Vec<String> {
         self.until_event_about("ApiGateway", name, reason).await
     }
@@ -380,7 +384,7 @@ impl World {
         events.iter().filter(about).map(line).collect()
     }
 
-    /// The Events about an object of any kind, as `Type Reason`, once at least one has this reason.
+    /// The Events about an object of any kind, as `Type Reason`, once one of them has this reason.
     pub async fn until_event_about(&self, kind: &str, name: &str, reason: &str) -> Vec<String> {
         let waited = eventually(Duration::from_millis(200), async || {
             let events = self.events_about(kind, name).await;
@@ -390,7 +394,7 @@ impl World {
         waited.unwrap_or_else(|| panic!("no Event {reason} about {kind} {name}"))
     }
 
-    /// Merges a patch into an object of any kind, as an administrator does.
+    /// Merges a patch into an object of any kind as an administrator.
     pub async fn patch_object<K>(&self, name: &str, patch: Value) -> K
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
@@ -398,7 +402,7 @@ impl World {
         self.api().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap()
     }
 
-    /// Lets the node say that a gateway's pods are ready, or that they are not any more.
+    /// Makes the node report a gateway's pods as ready, or as not ready.
     pub async fn set_ready(&self, name: &str, ready: bool) {
         let pods = self.api::<Pod>();
         let status = if ready { "True" } else { "False" };
@@ -410,7 +414,7 @@ impl World {
         }
     }
 
-    /// Follows an object from now on, and keeps every version of it.
+    /// Records every version of an object from now on.
     pub async fn record<K>(&self, name: &str) -> Recording<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -424,7 +428,7 @@ impl World {
         Recording::begin(self.api(), name).await
     }
 
-    /// Writes a manifest to a file and lets kubectl do something with it.
+    /// Writes a manifest to a file and runs kubectl on it.
     pub fn kubectl(&self, arguments: &[&str]) -> std::process::Output {
         self.cluster.kubectl().args(["-n", &self.namespace]).args(arguments).output().unwrap()
     }

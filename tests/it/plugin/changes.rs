@@ -1,4 +1,4 @@
-//! `start`, `stop`, `restart`, `retry`, `suspend` and `resume` ask for what they say, and of nobody else.
+//! `start`, `stop`, `restart`, `retry`, `suspend` and `resume` request that change, and only of the named gateways.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -73,7 +73,7 @@ async fn a_gateway_goes_through_its_life_by_the_plugin() {
     assert!(!world.gateway("shop").await.spec.suspend);
     world.until_phase("shop", Phase::Stopped, State::Stopped).await;
 
-    // A timeout that is there already is not taken for the end of the next attempt, nor a retry for its success.
+    // An earlier timeout does not count as the end of the next attempt, and a retry does not count as its success.
     assert_eq!(tell(&["wait", "typo", "--for", "available"]).await, 2);
     assert_eq!(tell(&["retry", "typo", "--wait"]).await, 2);
     assert_eq!(world.gateway("typo").await.status.unwrap().attempt.unwrap().number, 2);
@@ -85,7 +85,7 @@ async fn a_gateway_goes_through_its_life_by_the_plugin() {
     assert_snapshot("changes", &masked(&world, &told.concat()));
 }
 
-/// Without an operator: what is asked can be read, and nothing answers it.
+/// No operator runs: the requests are readable, and nothing responds to them.
 #[tokio::test]
 async fn many_are_asked_by_labels_and_only_after_a_yes() {
     let world = World::new("many").await;
@@ -103,7 +103,7 @@ async fn many_are_asked_by_labels_and_only_after_a_yes() {
 
     let stopped = said(&world, &["stop", "-l", "tier=test", "--yes"]).await.ok();
     assert_eq!(states(&world, &all).await, [stops, stops, stops, runs]);
-    // One that is not there does not keep the others from being asked.
+    // A missing gateway does not prevent the requests for the others.
     let started = said(&world, &["start", "a", "b", "nobody", "-y", "-o", "json"]).await;
     assert_eq!((started.code, states(&world, &all).await), (4, vec![runs, runs, stops, runs]));
     let sorted = |text: &str| {
@@ -114,7 +114,7 @@ async fn many_are_asked_by_labels_and_only_after_a_yes() {
     let told = [none, refused, sorted(&dry), sorted(&stopped), started.stdout, started.stderr].concat();
     assert_snapshot("many", &masked(&world, &told));
 
-    // As get -o name prints it.
+    // The format of `get -o name`.
     said(&world, &["restart", "apigateway.phasegate.dev/a"]).await.ok();
     said(&world, &["suspend", "--all", "--yes"]).await.ok();
     let a = world.gateway("a").await;
@@ -126,7 +126,7 @@ async fn many_are_asked_by_labels_and_only_after_a_yes() {
     assert!(managers(&a).contains(&"kubectl-phasegate".to_owned()), "{:?}", managers(&a));
 }
 
-/// A terminal is what `script` gives it.
+/// `script` provides the terminal.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn on_a_terminal_it_asks_before_more_than_one_is_changed() {

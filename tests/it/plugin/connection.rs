@@ -1,4 +1,4 @@
-//! The plugin finds its cluster and namespace as kubectl does, and says what to do where it cannot be had.
+//! The plugin finds its cluster and namespace as kubectl does, and prints a hint where that fails.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{assert_snapshot, bare, file, masked, plugin, run, said};
 use crate::harness::{World, eventually, gateway};
 
-/// The kubeconfig of a world's administrator, with a context beside the current one that has another namespace.
+/// The kubeconfig of a world's administrator, with a second context for another namespace.
 fn with_context(world: &World, file_name: &str, namespace: &str) -> std::path::PathBuf {
     let mut kubeconfig = Kubeconfig::read_from(&world.cluster.kubeconfig).unwrap();
     let mut context = kubeconfig.contexts[0].clone();
@@ -95,7 +95,7 @@ async fn a_way_that_leads_nowhere_is_named_with_what_to_do() {
     assert_snapshot("error-unreachable", &answers.concat());
 }
 
-/// Lets a user do what `rules` says, and no more.
+/// Grants a user exactly these rules.
 async fn allow(world: &World, user: &str, rules: Value) {
     world.create::<Role>(json!({ "metadata": { "name": user }, "rules": rules })).await;
     world
@@ -112,7 +112,7 @@ async fn who_may_read_only_gateways_is_told_what_is_missing_and_shown_the_rest()
     let world = World::new("rights").await;
     world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
     let ready = json!({
-        "type": "Ready", "status": "True", "reason": "Started", "message": "the gateway is as asked",
+        "type": "Ready", "status": "True", "reason": "Started", "message": "the gateway matches its spec",
         "lastTransitionTime": "2026-01-01T10:00:00Z",
     });
     let status = json!({ "phase": "Started", "state": "Running", "observedGeneration": 1, "conditions": [ready] });
@@ -125,7 +125,7 @@ async fn who_may_read_only_gateways_is_told_what_is_missing_and_shown_the_rest()
         ]),
     )
     .await;
-    // The API server learns of a role a moment later.
+    // A new Role takes effect with a delay.
     let allowed = eventually(Duration::from_millis(100), async || {
         (said(&world, &["get", "--as", "reader"]).await.code == 0).then_some(())
     });

@@ -1,8 +1,8 @@
-//! The plugin's help, and what it says to arguments that it does not know.
+//! The plugin has help for every command, and refuses invalid arguments with a hint.
 
-use super::{Said, assert_snapshot, bare};
+use super::{RouteVerdict, assert_snapshot, bare};
 
-fn said(arguments: &[&str]) -> Said {
+fn said(arguments: &[&str]) -> RouteVerdict {
     bare(arguments).output().unwrap().into()
 }
 
@@ -11,7 +11,7 @@ fn help_is_given_for_the_plugin_and_for_each_of_its_commands() {
     let help = said(&["--help"]).ok();
     assert_snapshot("help", &help);
     let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
-    // What does not fit on a line goes on below, further to the right.
+    // A long description continues on the next line, with deeper indentation.
     let commands: Vec<&str> = lines.filter(|line| !line.starts_with("   ")).map(|line| line.trim()).collect();
     assert!(commands.len() >= 10, "{commands:?}");
     for command in commands.iter().filter_map(|line| line.split(' ').next()) {

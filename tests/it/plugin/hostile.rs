@@ -1,23 +1,25 @@
-//! What others wrote reaches no status, Event or terminal as it is.
+//! Hostile text of other users is escaped in every status, Event and terminal.
 
 use std::process::{Command, Stdio};
 
 use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
 use phasegate::api::{ApiGateway, Environment, Phase, State, condition};
+use phasegate::children::NAME_LABEL;
 use phasegate::shown::is_hidden;
 use serde_json::{Value, json};
 
 use super::report::unzipped;
 use super::{file, plugin};
-use crate::harness::{World, environment, gateway, message};
+use crate::harness::{Policies, Policy, PolicyEffect, World, environment, gateway, message};
 use crate::pods::{GATEWAY, NEVER_READY, pod_of, says, tells};
 
-/// Writes the clipboard, asks where the cursor is, colours, and hides what it says, in all alphabets of terminals.
+/// Writes the clipboard, queries the cursor's position, sets colours and hides text, with all kinds of escape
+/// sequences.
 const HOSTILE: &str = "evil\u{1b}]52;c;ZXZpbA==\u{7}\u{1b}[6n\u{1b}[35m\u{9b}35m\u{9d}0;x\u{9c}\u{7f}\u{202e}txt\u{2066}\u{200b}\
      \u{2028}\u{ad}\u{feff}\u{e0041}\r\nwords";
 
-/// What this program sends a terminal of its own: colours, and the moves of a line or page that is drawn anew.
+/// The sequences that this program itself sends to a terminal: colours, and cursor moves to redraw a line or page.
 const OWN: [&str; 10] = [
     "\u{1b}[0m",
     "\u{1b}[1m",
@@ -31,12 +33,12 @@ const OWN: [&str; 10] = [
     "\u{1b}[H",
 ];
 
-/// What is in a text that nobody may be sent, but for line breaks.
+/// The hidden characters of a text, except line breaks.
 fn hidden(text: &str) -> Vec<char> {
     text.chars().filter(|char| is_hidden(*char) && !matches!(char, '\n' | '\r')).collect()
 }
 
-/// A text without what this program sends a terminal of its own.
+/// A text without the sequences that this program itself sends to a terminal.
 fn without_own(text: &str) -> String {
     let mut text = OWN.iter().fold(text.to_owned(), |text, own| text.replace(own, ""));
     for lines in 0..100 {
@@ -45,9 +47,9 @@ fn without_own(text: &str) -> String {
     text
 }
 
-/// What a command sends to a terminal that is its stdout and stderr.
+/// The output of a command whose stdout and stderr are a terminal.
 async fn on_a_terminal(world: &World, arguments: &[&str]) -> String {
-    // This one has no end of its own.
+    // This command does not end on its own.
     let seconds = if arguments.contains(&"-w") { 3 } else { 60 };
     let command = plugin(world, arguments);
     let quoted = |word: &std::ffi::OsStr| format!("'{}'", word.to_str().unwrap());
@@ -60,7 +62,7 @@ async fn on_a_terminal(world: &World, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Puts hostile words after everything that a status says in words.
+/// Appends hostile text to every message of a status.
 fn forged(value: &mut Value) {
     match value {
         Value::Object(fields) => {
@@ -78,7 +80,7 @@ fn forged(value: &mut Value) {
     }
 }
 
-/// As an older operator, or whoever may write a status, leaves it.
+/// Writes a status as an older operator, or any client that may write statuses, could leave it.
 async fn forge<K>(world: &World, name: &str)
 where
     K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
@@ -97,11 +99,17 @@ where
             json!([{ "child": "Service", "path": "/spec/type", "asked": HOSTILE, "stored": HOSTILE }]),
         );
     }
+    // A condition of another version.
+    let theirs = json!({ "type": "TheirOwn", "status": "True", "reason": "Theirs", "message": "their words",
+        "lastTransitionTime": "2026-01-02T03:04:05Z" });
+    if let Some(conditions) = status["conditions"].as_array_mut() {
+        conditions.push(theirs);
+    }
     forged(&mut status);
     world.patch_status_of::<K>(name, json!({ "status": status })).await;
 }
 
-/// A container that ended with hostile last words, in a pod of a gateway.
+/// A container in a gateway's pod that ended with a hostile termination message.
 async fn ends_with_hostile_words(world: &World, gateway: &str) -> String {
     let pod = pod_of(world, gateway, NEVER_READY).await;
     let then = "2026-01-02T03:04:05Z";
@@ -113,10 +121,23 @@ async fn ends_with_hostile_words(world: &World, gateway: &str) -> String {
     pod
 }
 
+/// A policy that denies, with a hostile message, the operator's writes for a gateway and the plugin's writes to it.
+async fn refuses_with_hostile_words<'a>(world: &'a World, gateway: &str) -> Policies<'a> {
+    let words = HOSTILE.replace("\r\n", " ");
+    let does = PolicyEffect::Refuses("false", &words);
+    let of_gateway = |resource, operations| Policy { of: gateway, resource, operations, does };
+    let policies = [of_gateway("/services", &["CREATE"]), of_gateway("phasegate.dev/apigateways", &["UPDATE"])];
+    Policies::new(world, &policies).await
+}
+
 #[tokio::test]
 async fn what_others_wrote_reaches_no_status_no_event_and_no_terminal_as_it_is() {
     let world = World::new("hostile").await;
+    let _policies = refuses_with_hostile_words(&world, "refused").await;
     let mut operator = world.operator();
+    let mut refused = gateway("refused", json!({ "image": "acme/gateway:1" }));
+    refused["metadata"]["labels"] = json!({ NAME_LABEL: "refused" });
+    world.apply(&refused).await;
     let host = format!("shop.{}.example.com", world.namespace);
     world.create::<Environment>(environment("dev", "shop", None)).await;
     world.apply(&gateway("shop", json!({ "image": NEVER_READY, "host": host }))).await;
@@ -125,10 +146,16 @@ async fn what_others_wrote_reaches_no_status_no_event_and_no_terminal_as_it_is()
     let shop = world.until_condition("shop", condition::RECONCILING, "True", "CrashLoop").await;
     assert!(message(&shop, condition::RECONCILING).contains("evil"), "{shop:?}");
     world.until_event("shop", "CrashLoop").await;
+    let refused = world.until_condition("refused", condition::RECONCILING, "True", "AdmissionRefused").await;
+    assert!(message(&refused, condition::RECONCILING).contains("evil"), "{refused:?}");
+    world.until_event("refused", "AdmissionRefused").await;
     world.until_phase("late", Phase::Stopped, State::Stopped).await;
     world.until_event("late", "StartDeadlineExceeded").await;
     operator.end();
 
+    let log = world.operator_log();
+    assert!(log.contains("evil"), "{log}");
+    assert_eq!(hidden(&log), [' '; 0], "{log:?}");
     for object in world.api::<ApiGateway>().list(&ListParams::default()).await.unwrap() {
         let status = object.status.as_ref().unwrap();
         assert_eq!(hidden_in(&serde_json::to_value(status).unwrap()), [' '; 0], "{status:?}");
@@ -146,7 +173,7 @@ async fn what_others_wrote_reaches_no_status_no_event_and_no_terminal_as_it_is()
     every_command_is_clean(&world).await;
 }
 
-/// The hidden characters of all texts in a value.
+/// The hidden characters of all strings in a value.
 fn hidden_in(value: &Value) -> Vec<char> {
     match value {
         Value::String(text) => hidden(&text.replace(['\n', '\r'], "\0")),
@@ -157,7 +184,7 @@ fn hidden_in(value: &Value) -> Vec<char> {
 }
 
 async fn every_command_is_clean(world: &World) {
-    // YAML knows no surrogates.
+    // YAML has no surrogates.
     let hostile = serde_json::to_string(&HOSTILE.replace('\u{e0041}', "")).unwrap();
     let hostile = phasegate::shown::json(&hostile);
     let object = format!(
@@ -180,6 +207,10 @@ async fn every_command_is_clean(world: &World) {
         &["get", "-o", "json"],
         &["get", "-o", "yaml"],
         &["get", "--stuck"],
+        &["status", "refused"],
+        &["suspend", "refused"],
+        &["get", "-w", "-o", "json"],
+        &["get", "-w", "-o", "yaml"],
         &["history", "shop"],
         &["history", "shop", "-o", "json"],
         &["history", "late", "-o", "yaml"],
@@ -193,6 +224,9 @@ async fn every_command_is_clean(world: &World) {
         &["render", "-f", valid],
         &["render", "-f", valid, "-o", "json"],
         &["status", HOSTILE],
+        &["history", HOSTILE],
+        &["wait", HOSTILE, "--for", "available", "--timeout", "1s"],
+        &["get", "--kubeconfig", HOSTILE],
         &["get", "--context", HOSTILE],
         &["get", "-l", HOSTILE],
         &["validate", "-f", HOSTILE],
@@ -201,6 +235,7 @@ async fn every_command_is_clean(world: &World) {
     ];
     let says_nothing_of_it = [
         &["get"] as &[&str],
+        &["get", "-o", "name"],
         &["restart", "shop", "--wait", "--timeout", "1s"],
         &["get", "-w"],
         &["retry", "late", "--wait", "--timeout", "1s"],

@@ -1,5 +1,6 @@
-//! `kubectl phasegate`: what the real program prints, does, and ends with.
+//! The real `kubectl phasegate` has the expected output, effects and exit codes.
 
+mod batches;
 mod changes;
 mod connection;
 mod fleet;
@@ -10,44 +11,39 @@ mod offline;
 mod quick_start;
 mod report;
 mod states;
-mod waves;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::contract::generates;
-use crate::harness::{self, World, root};
+use crate::harness::{self, DEADLINE, World, root};
 
-/// The longest that a line of output is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The plugin with nothing from our own environment: no kubeconfig, no home, no variables.
+/// The plugin without the test's own environment: no kubeconfig, no home, no variables.
 pub fn bare(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-phasegate"));
     command.args(arguments).env_clear().env("HOME", "/nowhere").stdin(Stdio::null());
     command
 }
 
-/// The plugin as an administrator of a world's cluster, in its namespace.
+/// The plugin as an administrator of a world's cluster, in the world's namespace.
 fn plugin(world: &World, arguments: &[&str]) -> Command {
     let mut command = bare(arguments);
     command.env("KUBECONFIG", &world.cluster.kubeconfig).args(["-n", &world.namespace]);
     command
 }
 
-/// What a run ended with, and said.
+/// The exit code and output of a run.
 #[derive(Debug)]
-pub struct Said {
+pub struct RouteVerdict {
     code: i32,
     pub stdout: String,
     stderr: String,
 }
 
-impl From<Output> for Said {
+impl From<Output> for RouteVerdict {
     fn from(output: Output) -> Self {
         Self {
             code: output.status.code().expect("it ended by itself"),
@@ -57,14 +53,14 @@ impl From<Output> for Said {
     }
 }
 
-impl Said {
-    /// Asserts that all went well, and returns what was printed.
+impl RouteVerdict {
+    /// Asserts success, and returns stdout.
     pub fn ok(self) -> String {
         assert!(self.code == 0 && self.stderr.is_empty(), "{self:?}");
         self.stdout
     }
 
-    /// Asserts that it ended with this code and printed nothing, and returns what it said was wrong and what to do.
+    /// Asserts this exit code and an empty stdout. Returns stderr, with its error and its hint.
     pub fn failed(self, code: i32) -> String {
         assert!(self.code == code && self.stdout.is_empty(), "{self:?}");
         let (error, hint) = self.stderr.split_once('\n').unwrap_or_else(|| panic!("no hint: {self:?}"));
@@ -73,17 +69,17 @@ impl Said {
     }
 }
 
-/// Runs the plugin beside the other tests.
-async fn run(mut command: Command) -> Said {
+/// Runs the plugin without blocking the other tests.
+async fn run(mut command: Command) -> RouteVerdict {
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap().into()
 }
 
-/// What the plugin says in a world, run to its end.
-pub async fn said(world: &World, arguments: &[&str]) -> Said {
+/// Runs the plugin in a world until it exits.
+pub async fn said(world: &World, arguments: &[&str]) -> RouteVerdict {
     run(plugin(world, arguments)).await
 }
 
-/// A run that goes on, and its lines as they come.
+/// A plugin that is still running, and its lines as they are printed.
 struct Running {
     child: Child,
     lines: UnboundedReceiver<String>,
@@ -108,16 +104,16 @@ impl Running {
         Self { child, lines, heard: Vec::new() }
     }
 
-    /// Waits until there is a line that has all these words, if there was none yet.
+    /// Waits for a line with all these words, unless there was one already.
     async fn hears(&mut self, words: &[&str]) {
         if !self.heard.iter().any(|line| words.iter().all(|word| line.contains(word))) {
             self.until(words).await;
         }
     }
 
-    /// The next line that has all these words.
+    /// Waits for the next line with all these words.
     async fn until(&mut self, words: &[&str]) -> String {
-        let waited = tokio::time::timeout(PATIENCE, async {
+        let waited = tokio::time::timeout(DEADLINE, async {
             while let Some(line) = self.lines.recv().await {
                 self.heard.push(line.clone());
                 if words.iter().all(|word| line.contains(word)) {
@@ -129,7 +125,7 @@ impl Running {
         waited.await.unwrap_or_else(|_| panic!("no line with {words:?}: {:?}", self.heard))
     }
 
-    /// The exit code, once it has ended.
+    /// Waits for the exit code.
     async fn ended(mut self) -> i32 {
         tokio::task::spawn_blocking(move || self.child.wait().unwrap().code().unwrap()).await.unwrap()
     }
@@ -141,7 +137,7 @@ impl Drop for Running {
     }
 }
 
-/// Asserts that a text is what the file of this name holds. `make generate` writes the files anew.
+/// Asserts that a text equals the snapshot of this name. `make generate` rewrites the snapshots.
 fn assert_snapshot(name: &str, text: &str) {
     let path = root().join("tests/it/plugin/snapshots").join(format!("{name}.txt"));
     if generates() {
@@ -152,8 +148,8 @@ fn assert_snapshot(name: &str, text: &str) {
     assert!(kept == text, "{} does not have what was printed (make generate writes it anew):\n{text}", path.display());
 }
 
-/// A text in which what differs from run to run has fixed words: the namespace, the names that the cluster makes,
-/// durations, addresses of Services, and the blanks between columns, whose number depends on them.
+/// Replaces the parts of a text that differ between runs with fixed words: the namespace, generated names, durations,
+/// addresses of Services, and the blanks between columns, because their number depends on the other parts.
 fn masked(world: &World, text: &str) -> String {
     text.replace(&world.namespace, "tenants").lines().map(masked_line).collect()
 }
@@ -163,7 +159,7 @@ fn masked_line(line: &str) -> String {
     let margin = &line[..line.len() - text.len()];
     let mut masked = String::new();
     for word in text.split(' ') {
-        // A run of blanks splits into empty words.
+        // Consecutive blanks split into empty words.
         if word.is_empty() {
             masked.truncate(masked.trim_end().len());
             masked.push_str("  ");
@@ -196,7 +192,7 @@ fn is_address(word: &str) -> bool {
     word.split_once(':').map_or(word, |(ip, _)| ip).parse::<std::net::Ipv4Addr>().is_ok()
 }
 
-/// Whether a word is numbers, each with a unit.
+/// Whether a word is a duration: numbers, each with a unit.
 fn is_duration(word: &str) -> bool {
     let mut digits = false;
     let pairs = word.chars().all(|c| {
@@ -207,7 +203,7 @@ fn is_duration(word: &str) -> bool {
     !word.is_empty() && pairs && !digits
 }
 
-/// A file with this content, for one test.
+/// Writes a file with this content for one test.
 pub fn file(name: &str, content: &str) -> PathBuf {
     harness::file("plugin", name, content).unwrap()
 }

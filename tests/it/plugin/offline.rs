@@ -1,19 +1,19 @@
-//! `validate`, `render` and `completion`: what needs no cluster, compared with one.
+//! `validate`, `render` and `completion` work without a cluster, and their results match those of a cluster.
 
 use std::process::{Command, Stdio};
 
 use phasegate::api::Environment;
 use serde_json::{Value, json};
 
-use super::{Said, assert_snapshot, bare, file};
+use super::{RouteVerdict, assert_snapshot, bare, file};
 use crate::harness::{World, environment, gateway};
 
-/// The plugin beside its files, so that it names them without a folder.
-fn beside_files(arguments: &[&str]) -> Said {
+/// Runs the plugin in the folder of its files, so that it names them without a folder.
+fn beside_files(arguments: &[&str]) -> RouteVerdict {
     bare(arguments).current_dir(file("here", "").parent().unwrap()).output().unwrap().into()
 }
 
-/// The documents of one file.
+/// The objects as documents of one file.
 fn documents(objects: &[Value]) -> String {
     objects.iter().map(|object| format!("---\n{object}\n")).collect()
 }
@@ -22,7 +22,7 @@ fn shop() -> Value {
     gateway("shop", json!({ "image": "acme/gateway:1", "host": "shop.example.com" }))
 }
 
-/// A file with one of everything: valid, not valid, of another kind.
+/// A file with valid objects, invalid objects and objects of another kind.
 fn mixed() -> String {
     let misshapen = gateway(
         "bank",
@@ -47,10 +47,7 @@ fn every_fault_of_every_object_is_told() {
     let told: Value = serde_json::from_str(&data.stdout).unwrap();
     let valid: Vec<bool> = told.as_array().unwrap().iter().map(|object| object["valid"].as_bool().unwrap()).collect();
     assert_eq!(valid, [true, false, false, true, false]);
-    assert_eq!(
-        told[1]["faults"][0],
-        json!({ "field": "spec.prot", "message": "unknown field: correct its name, or remove it" })
-    );
+    assert_eq!(told[1]["faults"][0], json!({ "field": "spec.prot", "message": "unknown field: correct or remove it" }));
 }
 
 #[test]
@@ -70,8 +67,8 @@ fn what_is_valid_and_will_not_come_out_as_it_is_written_is_noted() {
     let odd = gateway("odd", json!({ "image": "acme/gateway:1", "resources": resources }));
     file("odd.yaml", &documents(&[odd, shop()]));
     let notes = [
-        "spec.resources.requests.cpu: 1.5m is stored as 2m: the API server rounds up to thousandths",
-        "spec.resources.requests.memory: 2Gi is more than the limit of 1Gi: the API server will refuse the Deployment",
+        "spec.resources.requests.cpu: the API server rounds 1.5m up to 2m (thousandths)",
+        "spec.resources.requests.memory: 2Gi exceeds the limit 1Gi: the API server will reject the Deployment",
     ];
     let lines: String =
         notes.iter().map(|note| format!("note: odd.yaml, document 1: ApiGateway odd: {note}\n")).collect();
@@ -127,7 +124,7 @@ fn what_is_rendered_without_a_cluster_is_printed_in_the_order_of_creation() {
     assert_eq!(kinds, ["Deployment", "Service", "Ingress", "Deployment", "Service", "Ingress", "PodDisruptionBudget"]);
 }
 
-/// A gateway that asks for everything that is rendered.
+/// A gateway that requests everything that `render` can output.
 fn everything() -> Value {
     gateway(
         "shop",
@@ -155,11 +152,12 @@ fn everything() -> Value {
             "path": "/api",
             "ingressClassName": "some",
             "tls": { "secretName": "shop-tls" },
+            "exposure": "Both",
         }),
     )
 }
 
-/// Asserts that all that was rendered is there, with its value.
+/// Asserts that the real object has everything that was rendered, with the same values.
 fn assert_within(rendered: &Value, real: &Value, path: &str) {
     match (rendered, real) {
         (Value::Object(fields), Value::Object(found)) => {
@@ -184,8 +182,16 @@ fn objects_of(world: &World, kinds: &str) -> Value {
 
 #[tokio::test]
 async fn what_is_rendered_is_what_the_operator_creates() {
-    const FLAGS: [&str; 4] = ["--start-deadline", "7m", "--ingress-annotation", "example.com/cdn=on"];
-    let world = World::new("rendered").await;
+    const FLAGS: [&str; 6] = [
+        "--start-deadline",
+        "7m",
+        "--ingress-annotation",
+        "example.com/cdn=on",
+        "--default-parent-refs",
+        "infra/public/https",
+    ];
+    let world = World::with_routes("rendered").await;
+    let _controller = world.accepts_routes();
     let asked = [
         everything(),
         environment("dev", "shop", Some("dev.example.com")),
@@ -197,7 +203,7 @@ async fn what_is_rendered_is_what_the_operator_creates() {
     let _operator = world.operator_with(&FLAGS);
     world.apply(&asked[0]).await;
     world.until_started("shop").await;
-    let real = objects_of(&world, "deployments,services,ingresses,poddisruptionbudgets");
+    let real = objects_of(&world, "deployments,services,ingresses,httproutes,poddisruptionbudgets");
     let real = real["items"].as_array().unwrap();
     let stored = objects_of(&world, "apigateways,environments");
 
@@ -211,7 +217,7 @@ async fn what_is_rendered_is_what_the_operator_creates() {
         for child in rendered {
             let twin = real.iter().find(|real| real["kind"] == child["kind"]).unwrap();
             assert_within(child, twin, child["kind"].as_str().unwrap());
-            // What depends on the uid is there where it is known.
+            // Values that depend on the uid are rendered only if the uid is known.
             let metadata = &child["metadata"];
             let depends = [
                 &metadata["ownerReferences"],
@@ -229,7 +235,7 @@ fn a_child_that_differs_from_what_is_rendered_is_noticed() {
     assert_within(&json!({ "spec": { "replicas": 3 } }), &json!({ "spec": { "replicas": 2, "paused": false } }), "");
 }
 
-/// What bash answers to a tab after these words.
+/// What bash completes after these words.
 fn completed(script: &str, words: &[&str]) -> Vec<String> {
     let last = words.len() - 1;
     let ask = format!(

@@ -1,4 +1,4 @@
-//! `report`: what is in the zip file, and what is never in it.
+//! `report` writes the expected files into the zip file, and no secrets.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -13,8 +13,8 @@ use super::{assert_snapshot, bare, file, plugin, run};
 use crate::harness::{World, environment, gateway};
 use crate::pods::{pod_of, says};
 
-/// What nobody may find in a report: values of a variable that is secret by its name and of one that is not, an argument's,
-/// a flag, a program, an annotation's of others and one that looks like ours, a label's, a path's and a query's.
+/// Values that must not be in a report: of a variable with a secret name and of another variable, of an argument, a
+/// flag, a program, a foreign annotation, an annotation that looks like ours, a label, a path and a query.
 const SECRETS: [&str; 10] = [
     "correct-horse-battery",
     "plain-horse",
@@ -28,7 +28,7 @@ const SECRETS: [&str; 10] = [
     "kept-in-a-query",
 ];
 
-/// A path where there is no file yet.
+/// A path where no file exists yet.
 fn fresh(name: &str) -> PathBuf {
     let path = file(name, "");
     std::fs::remove_file(&path).unwrap();
@@ -47,7 +47,7 @@ pub fn unzipped(path: &Path) -> BTreeMap<String, String> {
     names.iter().map(|name| (name.clone(), read(name))).collect()
 }
 
-/// A namespace with a gateway that fails and has secrets in it, and with what an operator's pod looks like.
+/// A namespace with a gateway that fails and contains secrets, and with a pod like the operator's.
 async fn troubled(test: &str) -> World {
     let world = World::new(test).await;
     let mut shop = gateway(
@@ -74,7 +74,7 @@ async fn troubled(test: &str) -> World {
         "seccompProfile": { "type": "RuntimeDefault" },
     });
     let container = json!({ "name": "phasegate", "image": "phasegate", "securityContext": restricted });
-    // It is on no node, so its log is empty.
+    // The pod is on no node, so its log is empty.
     let spec = json!({ "containers": [container], "nodeSelector": { "nowhere": "true" } });
     world.create::<Pod>(json!({ "metadata": { "name": "phasegate-0", "labels": labels }, "spec": spec })).await;
     let template = json!({ "metadata": { "labels": labels }, "spec": spec });
@@ -87,7 +87,7 @@ async fn troubled(test: &str) -> World {
 async fn a_report_holds_what_helps_and_no_secret() {
     let world = troubled("report").await;
     let _operator = world.operator();
-    // The Event, too: it quotes the registry.
+    // The report has the Event too: it quotes the registry.
     world.until_condition("shop", "Reconciling", "True", "ImagePullFailed").await;
     world.until_event("shop", "ImagePullFailed").await;
     world.until_started("bank").await;
@@ -155,7 +155,7 @@ async fn a_report_holds_what_helps_and_no_secret() {
     assert!(files["apigateways.yaml"].contains("name: bank\n") && !files["apigateways.yaml"].contains("name: shop\n"));
     assert!(files["environments.yaml"].is_empty() && !files.values().any(|text| text.contains("unpullable")));
     let nobody = run(plugin(&world, &["report", "nobody", "-o", fresh("report-nobody.zip").to_str().unwrap()])).await;
-    assert!(nobody.failed(4).contains("there is no ApiGateway nobody in namespace"));
+    assert!(nobody.failed(4).contains("ApiGateway nobody not found in namespace"));
 }
 
 #[tokio::test]
@@ -199,7 +199,7 @@ async fn what_may_not_be_read_is_listed_in_the_report() {
 #[test]
 fn a_report_without_a_cluster_is_a_failure_and_leaves_no_file() {
     let path = fresh("report-nowhere.zip");
-    let said: super::Said = bare(&["report", "-o", path.to_str().unwrap()]).output().unwrap().into();
+    let said: super::RouteVerdict = bare(&["report", "-o", path.to_str().unwrap()]).output().unwrap().into();
     said.failed(1);
     assert!(!path.exists());
 }

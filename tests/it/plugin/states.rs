@@ -1,4 +1,4 @@
-//! Gateways in every state, read by `status`, `get`, `history` and `wait`.
+//! `status`, `get`, `history` and `wait` report gateways in every state.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Running, assert_snapshot, masked, plugin, said};
 use crate::harness::{World, environment, gateway, root};
 
-/// Started, starting, failing, timed out and stopped gateways, in one namespace and under one operator.
+/// Creates started, starting, failing, timed out and stopped gateways, in one namespace and with one operator.
 async fn all_states(world: &World) {
     let host = |name: &str| format!("{name}.{}.example.com", world.namespace);
     let spec = |image: &str, more: Value| {
@@ -21,7 +21,7 @@ async fn all_states(world: &World) {
         gateway("up", spec("gateway", json!({ "host": host("up") }))),
         gateway("slow", spec("never-ready", json!({}))),
         gateway("broken", spec("unpullable", json!({}))),
-        gateway("late", spec("unpullable", json!({ "startDeadline": "8s" }))),
+        gateway("late", spec("unpullable", json!({ "startDeadline": "20s" }))),
         gateway("off", spec("gateway", json!({ "state": "Stopped" }))),
     ] {
         world.apply(&object).await;
@@ -38,7 +38,7 @@ async fn all_states(world: &World) {
             dev.status.as_ref().is_some_and(|status| status.state == phasegate::api::EnvironmentState::Active)
         })
         .await;
-    // The simulated node has nothing left to say of it.
+    // After the container statuses, the simulated node reports nothing more about a pod.
     for name in ["slow", "broken"] {
         let of_gateway = ListParams::default().labels(&format!("phasegate.dev/gateway={name}"));
         let pod = world.api::<Pod>().list(&of_gateway).await.unwrap().items[0].name_any();
@@ -57,7 +57,7 @@ async fn every_state_is_told_by_status_get_history_and_wait() {
     all_states(&world).await;
     for name in ["up", "slow", "broken", "late", "off"] {
         let status = said(&world, &["status", name]).await.ok();
-        // Which Events there are by now, and in which order, is the cluster's.
+        // The cluster determines which Events exist by now, and their order.
         let (status, events) = status.split_once("\n\nEvents\n").unwrap_or((&status, ""));
         assert_snapshot(&format!("status-{name}"), &masked(&world, status));
         match name {
@@ -80,7 +80,7 @@ async fn every_state_is_told_by_status_get_history_and_wait() {
     wait_ends_as_the_gateway_does(&world).await;
 }
 
-/// What programs read.
+/// Checks the output for programs: JSON and YAML.
 async fn structured(world: &World) {
     let json =
         async |arguments: &[&str]| -> Value { serde_json::from_str(&said(world, arguments).await.ok()).unwrap() };
@@ -115,12 +115,12 @@ async fn structured(world: &World) {
     assert!(yaml.starts_with("items:\n") && yaml.contains("name: \"off\"\n"), "{yaml}");
 }
 
-/// Every field of these objects is in the documentation.
+/// Asserts that the documentation has every field of these objects.
 fn documented(objects: &[&Value]) {
-    let text = std::fs::read_to_string(root().join("docs/kubectl-phasegate.md")).unwrap();
+    let text = std::fs::read_to_string(root().join("docs/src/reference/plugin.md")).unwrap();
     let fields = objects.iter().flat_map(|object| object.as_object().unwrap().keys());
     let missing: Vec<_> = fields.filter(|field| !text.contains(&format!("`{field}`"))).collect();
-    assert!(missing.is_empty(), "docs/kubectl-phasegate.md says nothing about {missing:?}");
+    assert!(missing.is_empty(), "docs/src/reference/plugin.md says nothing about {missing:?}");
 }
 
 async fn wait_ends_as_the_gateway_does(world: &World) {

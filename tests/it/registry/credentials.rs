@@ -1,4 +1,4 @@
-//! Who the database lets in, and how it is spoken to: users and TLS.
+//! The operator connects to MongoDB with a user and TLS, and reports refused credentials and untrusted certificates.
 
 use mongodb::bson::doc;
 use phasegate::api::condition;
@@ -10,7 +10,7 @@ use crate::plugin::said;
 
 const UP: &str = "phasegate_registry_up{registry=\"mongodb\"} 1";
 
-/// What is said of the gateway `mine` while the registry is away.
+/// Waits until the gateway `mine` reports that the registry is unavailable. Returns the message.
 async fn until_unavailable(platform: &Platform, words: &str) -> String {
     let shop = platform.world.until_condition("mine", condition::READY, "False", "RegistryUnavailable").await;
     let conditions = shop.status.unwrap().conditions;
@@ -33,7 +33,7 @@ async fn a_database_that_refuses_the_credentials_is_named_without_them_and_start
     let _operator = platform.operator_at(&uri, &["--http-bind", &health.address(), "--registry-timeout", "2s"]);
 
     platform.world.apply(&gateway("mine", json!({ "image": "acme/gateway:1" }))).await;
-    let message = until_unavailable(&platform, "refuses the credentials").await;
+    let message = until_unavailable(&platform, "rejects the credentials").await;
     assert!(!message.contains("s3cret") && !message.contains("operator:"), "{message}");
     health.until("/readyz", 200, &["ok"]).await;
     let (told, failing) = ("phasegate_failures_total", "phasegate_gateways_failing");

@@ -1,5 +1,5 @@
-//! A gateway goes together with its documents, and a platform's comes back where nobody but kubectl wanted
-//! it gone.
+//! A deleted gateway and its documents disappear together, and a platform's gateway is recreated if only kubectl
+//! deleted it.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use super::{GATEWAYS, Platform, ancestor, environment, text, until_count};
 use crate::harness::cluster::{RUN_LABEL, run_id};
 use crate::harness::{self, Changes, Database, Storage, eventually, gateway, until};
 
-/// A database that can be killed and forgets nothing.
+/// A database that can be killed and keeps its data.
 async fn mortal(test: &str) -> Platform {
     Platform::with(test, Database::local(test, Storage::File, Changes::Streamed).await).await
 }
@@ -45,13 +45,13 @@ async fn a_deletion_while_the_database_is_down_is_visible_and_resumes() {
     platform.database.kill();
     delete(&platform, "shop").await;
 
-    // Its children do not wait for the database.
+    // The removal of its children does not wait for the database.
     let world = &platform.world;
     let shop = world.until_condition("shop", condition::RECONCILING, "True", "RegistryUnavailable").await;
     assert!(has_finalizer(&shop));
     assert_eq!(shop.status.unwrap().phase, Some(Phase::Deleting));
     world.until_nothing_is_left().await;
-    // Nor is it forgotten that it is to be forgotten.
+    // A restarted operator still has to remove the documents.
     operator.kill();
     let _operator = platform.operator();
     platform.world.apply(&gateway("next", json!({ "image": "acme/gateway:1" }))).await;
@@ -90,7 +90,7 @@ async fn a_deletion_waits_for_the_database_no_longer_than_it_is_told_and_is_made
     until_count(&platform.environments(), || doc! { "gatewayId": &id }, 0).await;
 }
 
-/// What the platform has in a document, without what an operator writes there of an object.
+/// The platform's fields of a document, without the fields in which an operator reports an object.
 fn theirs(mut document: Document) -> Document {
     for field in ["uid", "seq", "recordedAt", "phase", "reason", "attempt"] {
         document.remove(field);
@@ -146,7 +146,7 @@ async fn a_namespace_that_goes_takes_no_document_with_it_and_its_gateways_come_b
 
     namespaces.delete(&tenants, &DeleteParams::default()).await.unwrap();
 
-    // Gone, and not only going.
+    // The namespace is gone, not only terminating.
     let waited = eventually(Duration::from_millis(200), async || {
         namespaces.get_opt(&tenants).await.unwrap().is_none().then_some(())
     });
@@ -205,7 +205,7 @@ async fn what_kubectl_edits_of_the_platforms_is_undone_and_said() {
     platform.until_started("shop").await;
     let now = platform.document("shop").await;
     assert_eq!((now.get("state"), now.get("error")), (document.get("state"), None));
-    // What is not the platform's stays as others want it.
+    // Fields that the platform does not set keep the values of other clients.
     world.patch("shop", json!({ "spec": { "replicas": 2 } })).await;
     let scaled = |object: &Deployment| object.spec.as_ref().unwrap().replicas == Some(2);
     world.until("shop", "scaled", scaled).await;

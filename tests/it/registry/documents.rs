@@ -1,4 +1,4 @@
-//! Documents become gateways, and say what becomes of these.
+//! Documents become gateways, and the operator writes the gateways' status into the documents.
 
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::api::ListParams;
@@ -8,7 +8,7 @@ use phasegate::api::{ApiGateway, Environment, EnvironmentState, Phase, Reason, S
 use super::{GATEWAYS, Platform, ancestor, answer, asking, environment, number, text, whole};
 use crate::harness::{Changes, Database, STARTED, Storage, path};
 
-/// The fields of the platform's that an operator has no business with.
+/// The platform's own fields, which the operator must not change.
 fn theirs() -> Document {
     doc! {
         "console": { "theme": "dark", "$weird.key": [1, "two", { "three": 3.5 }] },
@@ -24,7 +24,7 @@ fn hosts(ingress: &Ingress) -> Vec<String> {
     hosts
 }
 
-/// All of a gateway's life, as the platform that phasegate takes over from drives it.
+/// The whole lifecycle of a gateway, driven by documents as the platform that phasegate replaces writes them.
 async fn a_life(platform: Platform, flags: &[&str]) {
     let world = &platform.world;
     let _operator = platform.operator_with(flags);
@@ -103,7 +103,7 @@ async fn a_document_decides_over_name_image_host_port_and_replicas() {
     let host = format!("shop.{}.test", platform.world.namespace);
     let mut shop = asking(
         "Shop_17",
-        // As drivers write numbers that are whole.
+        // Drivers write whole numbers in these types, too.
         doc! { "image": "acme/gateway:2", "host": &host, "port": 7000.0, "replicas": 2_i64, "path": "/api" },
     );
     shop.insert("name", "corner-shop");
@@ -124,7 +124,7 @@ async fn a_document_decides_over_name_image_host_port_and_replicas() {
     let ingress: Ingress = platform.world.api().get("corner-shop").await.unwrap();
     assert_eq!(hosts(&ingress), [format!("dev.{host}"), host.clone()]);
 
-    // What is changed there is rolled out, and is no other attempt.
+    // A change of the document's spec is rolled out, and is not another attempt.
     platform.write("Shop_17", doc! { "spec.image": "acme/gateway:3", "spec.replicas": 1 }).await;
     let changed = |object: &ApiGateway| object.spec.image == "acme/gateway:3" && object.spec.replicas == Some(1);
     platform.world.until("corner-shop", "the new spec", changed).await;
@@ -148,7 +148,7 @@ async fn a_document_whose_gateway_times_out_says_so_and_running_tries_again() {
     platform.insert(asking("typo", doc! { "image": "acme/unpullable:1" })).await;
     platform.insert_environments("typo", &["dev"]).await;
 
-    // Told before the clean-up begins.
+    // The document shows the failure before the cleanup begins.
     let shown = |seen: &super::history::Seen| {
         (text(&seen.document, "phase"), text(&seen.document, "state")) == ("Started", "Stopped")
     };
@@ -164,7 +164,7 @@ async fn a_document_whose_gateway_times_out_says_so_and_running_tries_again() {
     let stopped = platform.until_said("typo", "Stopped", "Stopped").await;
     assert_eq!(answer(&stopped), (reason, message));
     let object = platform.world.until_phase("typo", Phase::Stopped, State::Stopped).await;
-    // The operator never takes the user's word away.
+    // The operator never changes the state that the user requested.
     assert!(object.spec.state.asks_to_run());
     assert_eq!(object.status.as_ref().unwrap().last_failure.as_ref().unwrap().reason, Reason::ImagePullFailed);
     platform.until_environments("typo", "Inactive").await;
@@ -196,7 +196,7 @@ async fn an_environment_added_to_a_started_gateway_becomes_active() {
     assert_eq!(path(&platform.world.gateway("shop").await), STARTED);
 }
 
-/// `PHASEGATE_BURST` makes it larger.
+/// `PHASEGATE_BURST` sets the number of documents.
 #[tokio::test]
 async fn many_documents_at_once_all_become_gateways_with_active_environments() {
     let count = number("PHASEGATE_BURST", 30);

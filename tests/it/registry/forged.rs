@@ -1,5 +1,5 @@
-//! Whoever may write documents, or objects, writes into them what is the operator's, and what is no document at all: nobody else's
-//! gateway is touched, the operator goes on, and what is wrong is told.
+//! Forged or malformed documents and objects change no other tenant's gateway and do not block the operator, which
+//! reports them.
 
 use kube::api::DeleteParams;
 use mongodb::IndexModel;
@@ -11,27 +11,27 @@ use serde_json::{Value, json};
 use super::{ENVIRONMENTS, GATEWAYS, Platform, ancestor, answer, text, whole};
 use crate::harness::{World, gateway};
 
-/// A document of a gateway with these fields beside, or instead of, the usual.
+/// A gateway's document with these fields in addition to, or instead of, the usual ones.
 fn with(id: &str, more: Document) -> Document {
     let mut document = ancestor(id);
     document.extend(more);
     document
 }
 
-/// What of an object nobody else may change.
+/// The parts of an object that no other client may change.
 fn kept(object: &ApiGateway) -> (Option<String>, Option<i64>, Value, i64) {
     let spec = serde_json::to_value(&object.spec).unwrap();
     (object.metadata.uid.clone(), object.metadata.generation, spec, object.status.as_ref().unwrap().transitions)
 }
 
-/// Documents that are answered, each with a reason and a word of the sentence.
+/// Documents that the operator answers with an error, each with its reason and a part of the message.
 fn refused(platform: &Platform, bank: &str, elsewhere: &str) -> Vec<(Document, &'static str, &'static str)> {
     let long = "x".repeat(2_000_000);
     let deep = (0..50).fold(Bson::Null, |inner, _| doc! { "a": inner }.into());
     let regex =
         || Bson::RegularExpression(Regex { pattern: ".*".try_into().unwrap(), options: "".try_into().unwrap() });
     let mut rows = vec![
-        // What stands for a text or a moment.
+        // Other types in place of a string or a time.
         (with("state-list", doc! { "state": ["Running"] }), "UndecodableDocument", "state"),
         (with("state-regex", doc! { "state": regex() }), "UndecodableDocument", "state"),
         (with("when-regex", doc! { "state": "Sleeping", "updatedAt": regex() }), "UnknownState", "Sleeping"),
@@ -45,31 +45,31 @@ fn refused(platform: &Platform, bank: &str, elsewhere: &str) -> Vec<(Document, &
             "UnknownState",
             "",
         ),
-        (with("id", doc! { "gatewayId": regex() }), "UndecodableDocument", "gatewayId must be a text"),
-        (with("id", doc! { "gatewayId": { "a": 1 } }), "UndecodableDocument", "gatewayId must be a text"),
-        (with("id", doc! { "gatewayId": Bson::Null }), "UndecodableDocument", "gatewayId must be a text"),
+        (with("id", doc! { "gatewayId": regex() }), "UndecodableDocument", "gatewayId must be a string"),
+        (with("id", doc! { "gatewayId": { "a": 1 } }), "UndecodableDocument", "gatewayId must be a string"),
+        (with("id", doc! { "gatewayId": Bson::Null }), "UndecodableDocument", "gatewayId must be a string"),
         (with(&"g".repeat(300), doc! {}), "UndecodableDocument", "1 to 253 characters"),
-        // What is the operator's.
-        (with("by", doc! { "by": 5 }), "UndecodableDocument", "by is of a type"),
-        (with("seq", doc! { "seq": "9" }), "UndecodableDocument", "seq is of a type"),
-        (with("uid", doc! { "uid": ["a"] }), "UndecodableDocument", "uid is of a type"),
-        (with("recorded", doc! { "recordedAt": "now" }), "UndecodableDocument", "recordedAt is of a type"),
-        // What no object could have.
+        // Fields that the operator owns.
+        (with("by", doc! { "by": 5 }), "UndecodableDocument", "by has an invalid type"),
+        (with("seq", doc! { "seq": "9" }), "UndecodableDocument", "seq has an invalid type"),
+        (with("uid", doc! { "uid": ["a"] }), "UndecodableDocument", "uid has an invalid type"),
+        (with("recorded", doc! { "recordedAt": "now" }), "UndecodableDocument", "recordedAt has an invalid type"),
+        // Values that no object can have.
         (with("large-spec", doc! { "spec": { "args": [&long] } }), "UndecodableDocument", "larger than 1024 KiB"),
         (with("large-state", doc! { "state": &long }), "UndecodableDocument", "larger than 1024 KiB"),
         (with("deep", doc! { "spec": deep }), "UndecodableDocument", "nested"),
         (
             with("number", doc! { "spec": { "replicas": f64::NAN } }),
             "UndecodableDocument",
-            "spec.replicas is no number",
+            "spec.replicas is not a JSON number",
         ),
         (with("dots", doc! { "spec": { "a.b": 1 } }), "ObjectRefused", "a.b"),
-        // What is somebody else's.
+        // Names and uids of objects with another owner, and namespaces that are not allowed.
         (with("thief", doc! { "name": "bank" }), "ObjectTaken", "bank"),
         (with("thief-uid", doc! { "name": "bank", "uid": bank, "seq": 99_i64 }), "ObjectTaken", "bank"),
         (with("thief-own", doc! { "name": "own" }), "ObjectTaken", "kubectl"),
-        (with("elsewhere", doc! { "namespace": elsewhere }), "NamespaceNotAllowed", "none of those"),
-        (with("kube-system.coredns", doc! {}), "InvalidName", "holds a dot"),
+        (with("elsewhere", doc! { "namespace": elsewhere }), "NamespaceNotAllowed", "is not allowed"),
+        (with("kube-system.coredns", doc! {}), "InvalidName", "contains a dot"),
         (with("path", doc! { "name": "../bank" }), "InvalidName", "../bank"),
     ];
     for (at, (document, ..)) in rows.iter_mut().enumerate() {
@@ -115,20 +115,22 @@ async fn documents_that_are_forged_are_told_and_touch_nobody_elses_gateway() {
         let message = platform.until_answered(ENVIRONMENTS, doc! { "forged": word }, "UndecodableDocument").await;
         assert!(message.contains(word), "{message}");
     }
-    // One that asks for a deletion of what is not its own is gone, and nothing else is.
+    // A document that requests the deletion of another owner's object is removed, and nothing else is.
     platform.insert(with("thief-deletes", doc! { "name": "bank", "uid": bank.uid(), "state": "Deleted" })).await;
     super::until_count(&platform.gateways(), || doc! { "gatewayId": "thief-deletes" }, 0).await;
-    // Ids are unique: of a mirror's, too.
+    // Ids are unique, and a mirror's id is too.
     assert!(platform.gateways().insert_one(with(&mirror, doc! {})).await.is_err());
 
-    // What says that it is the operator's own, or of another time, asks what its state says all the same.
+    // A document that claims to be the operator's own, or from another time, still requests what its state says.
     let by = doc! { "operator": "me", "seq": i64::MAX, "state": "Stopped", "updatedAt": DateTime::MAX, "specHash": "" };
     platform.insert(with("mute", doc! { "by": by })).await;
     platform.insert(with("future", doc! { "uid": "forged", "seq": i64::MAX, "recordedAt": DateTime::MAX })).await;
-    // An answer takes the place of what was wrong here.
+    let hours_ahead = DateTime::from_millis(DateTime::now().timestamp_millis() + 5 * 3_600_000);
+    platform.insert(with("later", doc! { "uid": "forged", "seq": i64::MAX, "recordedAt": hours_ahead })).await;
+    // The operator's answer replaces the faulty values.
     platform.insert(with("error", doc! { "error": 7 })).await;
     platform.insert(with("large", doc! { "error": "x".repeat(2_000_000) })).await;
-    for id in ["mute", "future", "error", "large"] {
+    for id in ["mute", "future", "later", "error", "large"] {
         let (object, document) = platform.until_started(id).await;
         assert_eq!(text(&document, "uid"), object.uid());
         assert_eq!(whole(&document, "seq"), Some(object.status.unwrap().transitions));
@@ -164,7 +166,7 @@ async fn operators_as_values_are_values() {
     }
 }
 
-/// A gateway of a tenant's that says of itself what the operator says of a platform's.
+/// A tenant's gateway with the operator's labels and annotations of a platform's gateway.
 fn claiming(name: &str, id: &str) -> Value {
     let mut object = gateway(name, json!({ "image": "acme/gateway:1" }));
     object["metadata"]["labels"] = json!({ "phasegate.dev/registry": "mongodb" });
@@ -200,10 +202,10 @@ async fn objects_that_carry_a_documents_id_are_nobodys_and_theirs_goes_on() {
     for name in ["copy-0", "copy-4", "long"] {
         tenant.until_started(name).await;
     }
-    // An id that no document can have is none: the gateway is its author's, and mirrored as such.
+    // An id that no document can have is ignored: the gateway belongs to its author, and is mirrored as such.
     platform.until_said(&format!("{}.long", tenant.namespace), "Started", "Running").await;
 
-    // What the platform writes is followed where its own object is.
+    // A write by the platform changes only the platform's own object.
     platform.write("bank", doc! { "spec": { "replicas": 2 } }).await;
     let scaled = |object: &ApiGateway| object.spec.replicas == Some(2);
     world.until("bank", "scaled", scaled).await;
@@ -223,7 +225,7 @@ async fn objects_that_carry_a_documents_id_are_nobodys_and_theirs_goes_on() {
     assert_eq!(answer(&after), (String::new(), String::new()));
     platform.until_environments("bank", "Active").await;
 
-    // And the platform's deletion deletes its own alone.
+    // A deletion by the platform deletes only the platform's own object.
     platform.write("bank", doc! { "state": "Deleted" }).await;
     platform.until_forgotten("bank").await;
     world.until_gone::<ApiGateway>("bank").await;
@@ -232,14 +234,14 @@ async fn objects_that_carry_a_documents_id_are_nobodys_and_theirs_goes_on() {
     assert_eq!(left.metadata.deletion_timestamp, None);
 }
 
-/// An index of the platform's has no room for the same answer twice.
+/// A unique index of the platform rejects a second document with the same answer.
 #[tokio::test]
 async fn a_document_that_cannot_be_answered_holds_up_no_other() {
     let platform = Platform::new("unanswered").await;
     let options = IndexOptions::builder().unique(true).sparse(true).build();
     let index = IndexModel::builder().keys(doc! { "error.reason": 1 }).options(options).build();
     platform.gateways().create_index(index).await.unwrap();
-    // All of them are about no gateway, and are looked at together, that of an environment last.
+    // No document belongs to a gateway. The operator handles all of them together, the environment's document last.
     for id in ["a", "b", "c"] {
         platform.insert(doc! { "_id": id, "state": "Running" }).await;
     }

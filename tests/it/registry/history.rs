@@ -1,4 +1,4 @@
-//! What became of documents, watched from outside.
+//! Records the changes of documents through a change stream.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use mongodb::bson::Document;
 use mongodb::change_stream::event::OperationType;
 use tokio::sync::watch;
 
-use super::{PATIENCE, text, whole};
-use crate::harness::change_stream;
+use super::{text, whole};
+use crate::harness::{DEADLINE, change_stream};
 
-/// One change of a document. A change stream shows a document as it is when the change is fetched, so
-/// that the same version may come twice.
+/// One change of a document. A change stream returns the document at the time of the fetch, so the same version may
+/// come twice.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub operation: OperationType,
@@ -21,7 +21,7 @@ pub struct Seen {
     pub document: Document,
 }
 
-/// All changes of a collection from some moment on, by gateway.
+/// All changes of a collection since the start of the recording, by gateway.
 pub struct History {
     changes: watch::Receiver<BTreeMap<String, Vec<Seen>>>,
     task: tokio::task::JoinHandle<()>,
@@ -48,7 +48,7 @@ impl History {
                         sender.send_modify(|changes| changes.entry(id).or_default().push(seen));
                     }
                     Ok(None) => {}
-                    // The database is away; afterwards it goes on where it was.
+                    // The database is unavailable. The stream then resumes at its last token.
                     Err(_) => loop {
                         tokio::time::sleep(Duration::from_millis(50)).await;
                         if let Ok(again) = change_stream(&collection, token.clone()).await {
@@ -62,23 +62,22 @@ impl History {
         Self { changes, task }
     }
 
-    /// Everything that was seen of a document, once one of it is as `wanted`.
+    /// Waits for a change of a document that matches `wanted`. Returns all changes of the document.
     pub async fn of(&mut self, id: &str, wanted: impl Fn(&Seen) -> bool) -> Vec<Seen> {
         let shown =
             |changes: &BTreeMap<String, Vec<Seen>>| changes.get(id).is_some_and(|seen| seen.iter().any(&wanted));
-        let waited = tokio::time::timeout(PATIENCE, self.changes.wait_for(shown)).await;
+        let waited = tokio::time::timeout(DEADLINE, self.changes.wait_for(shown)).await;
         let changes = waited.unwrap_or_else(|_| panic!("{id} was never seen as awaited")).unwrap();
         changes[id].clone()
     }
 
-    /// How many changes were seen so far.
+    /// The number of changes so far.
     pub fn count(&self) -> usize {
         self.changes.borrow().values().map(Vec::len).sum()
     }
 
-    /// Waits until a document was seen at a transition, and fails if it ever went back to an earlier one of the
-    /// same object, or was written to more often than there was something to tell: `others` times, and once
-    /// for each transition.
+    /// Waits until a document reaches a transition. Fails if the document ever went back to an earlier transition of
+    /// the same object, or was updated too often: one update for each transition and `others` updates are allowed.
     pub async fn assert_only_forward(&mut self, id: &str, seq: i64, others: usize) {
         let seen = self.of(id, |seen| seen.seq >= Some(seq)).await;
         let order: Vec<(&str, Option<i64>)> = seen.iter().map(|seen| (seen.uid.as_str(), seen.seq)).collect();

@@ -1,4 +1,4 @@
-//! The platform's word is taken up once, whenever it was written, and is never lost.
+//! The operator applies each request of the platform once, whenever it was written, and loses none.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ use mongodb::bson::{DateTime, Document, doc};
 use phasegate::api::{ApiGateway, Phase, State};
 
 use super::{GATEWAYS, Platform, ancestor, answer, asking, number, text, whole};
-use crate::harness::{Changes, Database, Random, Storage, TcpProxy, Way, path};
+use crate::harness::{Changes, Database, Random, Storage, TcpMode, TcpProxy, path};
 
-/// A write of the operator's that the platform's `Stopped` meets.
+/// A write by the operator that races with the platform's `Stopped`.
 #[derive(Clone, Copy, Debug)]
 enum Write {
-    /// A start has come to its end: phase and number alone are written.
+    /// A start ends: only the phase and the number are written.
     Started,
-    /// A restart has come to its end: `state` is written, too.
+    /// A restart ends: `state` is written too.
     Restarted,
-    /// A start took too long: `state` is written, and is what the platform writes as well.
+    /// A start times out: `state` is written too, with the same value as the platform's.
     TimedOut,
 }
 
 impl Write {
-    /// Waits until the status is as the operator is about to tell.
+    /// Waits for the status that the operator is about to report.
     async fn is_due(self, platform: &Platform, id: &str) {
         let wanted = |object: &ApiGateway| {
             let Some(status) = &object.status else { return false };
@@ -31,7 +31,7 @@ impl Write {
             match self {
                 Self::Started => is == (Some(Phase::Started), Some(State::Running)),
                 Self::Restarted => attempt == 2 && is == (Some(Phase::Started), Some(State::Running)),
-                // A stop may follow at once.
+                // A stop may follow immediately.
                 Self::TimedOut => status.last_failure.is_some(),
             }
         };
@@ -39,7 +39,7 @@ impl Write {
     }
 }
 
-/// The platform's `Stopped` meets a write of the operator's, this long after that became due.
+/// Writes the platform's `Stopped` this long after the operator's write became due.
 async fn meet(platform: &Platform, id: &str, write: Write, after: Duration) {
     let spec = match write {
         Write::Started => doc! {},
@@ -53,8 +53,8 @@ async fn meet(platform: &Platform, id: &str, write: Write, after: Duration) {
     }
     write.is_due(platform, id).await;
     tokio::time::sleep(after).await;
-    // Where both write `Stopped` in one millisecond the documents are equal and there is nothing to tell apart, so the platform's
-    // clock runs ahead.
+    // If both write `Stopped` in the same millisecond, the documents are equal and the test cannot distinguish them. So
+    // the platform's times are ahead.
     let ahead = DateTime::from_millis(DateTime::now().timestamp_millis() + 3_600_000);
     platform.write(id, doc! { "state": "Stopped", "updatedAt": ahead }).await;
 
@@ -67,7 +67,7 @@ async fn meet(platform: &Platform, id: &str, write: Write, after: Duration) {
     assert_eq!((text(&document, "phase"), text(&document, "state")), ("Stopped", "Stopped"), "{id}: {document}");
 }
 
-/// `PHASEGATE_RACES` makes them more.
+/// `PHASEGATE_RACES` sets the number of races.
 #[tokio::test]
 async fn a_stop_written_in_the_same_instant_as_the_operator_writes_is_never_lost() {
     let races = number("PHASEGATE_RACES", 20);
@@ -84,7 +84,7 @@ async fn a_stop_written_in_the_same_instant_as_the_operator_writes_is_never_lost
     stream::iter(meetings).buffer_unordered(8).collect::<Vec<()>>().await;
 }
 
-/// The operator's write has left, and is held up on its way.
+/// The operator has sent its write, and the proxy holds it.
 #[tokio::test]
 async fn a_report_that_is_on_its_way_when_the_platform_writes_does_not_overwrite_its_word() {
     let database = Database::local("held", Storage::Memory, Changes::Streamed).await;
@@ -103,15 +103,15 @@ async fn a_report_that_is_on_its_way_when_the_platform_writes_does_not_overwrite
         }
         let begun = |document: &Document| text(document, "phase") == "Starting";
         platform.database.until(GATEWAYS, doc! { "gatewayId": id }, "Starting", begun).await;
-        // By the time that another document was told of, the answer to this report is back.
+        // Once another document has been reported, the response to this report has arrived.
         let next = format!("{id}-next");
         platform.insert(doc! { "gatewayId": &next, "state": "Stopped" }).await;
         platform.until_said(&next, "Stopped", "Stopped").await;
-        proxy.set(Way::Hang).await;
+        proxy.set(TcpMode::Hang).await;
         write.is_due(&platform, id).await;
 
         platform.write(id, doc! { "state": "Stopped" }).await;
-        proxy.set(Way::Pass).await;
+        proxy.set(TcpMode::Pass).await;
 
         let asked = |object: &ApiGateway| !object.spec.state.asks_to_run();
         platform.world.until(id, "asked to stop", asked).await;
@@ -134,7 +134,7 @@ async fn what_a_document_became_while_the_operator_was_away_is_done_once() {
         let replicas = i32::try_from(number % 4).unwrap();
         platform.write("shop", doc! { "state": state, "spec": { "image": image, "replicas": replicas } }).await;
     }
-    // The last one is a restart with the tenth image.
+    // The last write is a restart with the tenth image.
     let _operator = platform.operator();
 
     let restarted = |object: &ApiGateway| {
@@ -146,7 +146,7 @@ async fn what_a_document_became_while_the_operator_was_away_is_done_once() {
     let object = platform.world.until("shop", "restarted", restarted).await;
     platform.until_said("shop", "Started", "Running").await;
     assert_eq!((object.spec.image.as_str(), object.spec.replicas), ("acme/gateway:10", Some(2)));
-    // Applied once, and no more than one restart came of it.
+    // The spec is applied once, and causes one restart.
     assert_eq!(object.metadata.generation, before.metadata.generation.map(|generation| generation + 1));
     let restarts: Vec<String> = path(&object).split_off(path(&before).len());
     assert_eq!(restarts, ["Starting/Restarting RestartRequested", "Started/Running Started"]);
@@ -175,7 +175,7 @@ async fn a_heartbeat_in_a_document_asks_nothing() {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    // What comes after them is seen after them.
+    // The operator sees a later document after the earlier ones.
     platform.insert(ancestor("next")).await;
     platform.until_started("next").await;
 

@@ -1,14 +1,14 @@
-//! Two operators write at once, as where a lease has expired unnoticed: documents never go back.
+//! Documents never go back to an older state when two operators write at once, as after an unnoticed loss of the Lease.
 
 use std::time::Duration;
 
 use mongodb::bson::{Document, doc};
 use phasegate::api::{Phase, State};
 
-use super::{GATEWAYS, Platform, ancestor, whole};
-use crate::harness::{Changes, Database, Health, Storage, TcpProxy, Way, eventually, path};
+use super::{GATEWAYS, Platform, ancestor, requests, whole};
+use crate::harness::{Changes, Database, Health, Storage, TcpMode, TcpProxy, eventually, path};
 
-/// Neither has a Lease.
+/// Neither operator has a Lease.
 #[tokio::test]
 async fn of_two_operators_that_both_write_neither_takes_a_document_back() {
     const GATEWAYS_AT_ONCE: usize = 8;
@@ -46,22 +46,12 @@ async fn of_two_operators_that_both_write_neither_takes_a_document_back() {
                 "Stopped/Stopped Stopped"
             ]
         );
-        // Recorded once, and twice written to by the platform.
+        // The other updates: the operator records the object once, and the platform writes twice.
         history.assert_only_forward(id, 6, 3).await;
     }
 }
 
-/// How many reports an operator's own count says were made.
-async fn reports(health: &Health) -> u64 {
-    let (_, metrics) = health.get("/metrics").await.unwrap();
-    let count = |line: &str| {
-        let report = line.starts_with("phasegate_registry_requests_total{") && line.contains("operation=\"report\"");
-        report.then(|| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap())
-    };
-    metrics.lines().filter_map(count).sum()
-}
-
-/// Its write was on its way when it lost what it does not know it has lost.
+/// An operator's write is in flight when another operator takes over. The first operator does not notice that.
 #[tokio::test]
 async fn a_report_that_comes_after_a_later_one_of_another_operator_changes_nothing() {
     let database = Database::local("stale", Storage::Memory, Changes::Streamed).await;
@@ -72,25 +62,26 @@ async fn a_report_that_comes_after_a_later_one_of_another_operator_changes_nothi
     let _late = platform.operator_at(&platform.database.uri_through(&proxy), &flags);
     let _other = platform.operator();
     let mut history = platform.history().await;
-    // Long enough for what follows.
+    // This start takes long enough for the following steps.
     platform.insert(super::asking("shop", doc! { "image": "acme/slow-start:1" })).await;
     let begun = |document: &Document| whole(document, "seq") >= Some(1);
     platform.database.until(GATEWAYS, doc! { "gatewayId": "shop" }, "begun", begun).await;
-    let before = reports(&health).await;
+    let before = requests(&health, "report").await;
 
-    proxy.set(Way::Hang).await;
+    proxy.set(TcpMode::Hang).await;
     platform.until_started("shop").await;
     platform.write("shop", doc! { "state": "Stopped" }).await;
     platform.until_said("shop", "Stopped", "Stopped").await;
     let last = platform.document("shop").await;
-    proxy.set(Way::Pass).await;
+    proxy.set(TcpMode::Pass).await;
 
-    let waited = eventually(Duration::from_millis(50), async || (reports(&health).await != before).then_some(()));
+    let waited =
+        eventually(Duration::from_millis(50), async || (requests(&health, "report").await != before).then_some(()));
     waited.await.expect("the late report arrives");
-    // And this operator goes on.
+    // The late operator continues to reconcile.
     platform.insert(ancestor("next")).await;
     platform.until_started("next").await;
-    // It may have put back the state that it knew, and then learned better.
+    // The late operator may have written its stale state, and then corrected it.
     platform.until_said("shop", "Stopped", "Stopped").await;
     let told = whole(&platform.document("shop").await, "seq").unwrap();
     assert!(told >= whole(&last, "seq").unwrap(), "{told}");

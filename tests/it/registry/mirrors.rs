@@ -1,4 +1,4 @@
-//! What was made with kubectl is shown to the platform, and nothing is written where nothing happens.
+//! Gateways that were created with kubectl are mirrored for the platform, and an idle fleet causes no writes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::{ENVIRONMENTS, GATEWAYS, Platform, ancestor, answer, asking, number, 
 use crate::harness::{self, Database, Requests, gateway, private_world};
 
 impl Platform {
-    /// The id under which a gateway of kubectl's is mirrored.
+    /// The id of the mirror of a gateway that was created with kubectl.
     fn mirror(&self, name: &str) -> String {
         format!("{}.{name}", self.world.namespace)
     }
@@ -54,7 +54,8 @@ async fn a_gateway_of_kubectls_and_its_environments_are_mirrored_and_forgotten()
     super::until_count(&platform.environments(), || doc! { "gatewayId": &id }, 0).await;
 }
 
-/// What was made with kubectl is kubectl's: whatever the platform writes there is put back.
+/// Gateways that were created with kubectl are changed with kubectl: the operator reverts the platform's edits of a
+/// mirror.
 #[tokio::test]
 async fn an_edited_mirror_is_put_back_and_moves_nothing() {
     let platform = Platform::new("edited").await;
@@ -125,7 +126,7 @@ async fn nobody_takes_a_document_over_by_copying_its_label_and_its_id() {
     platform.until_started("shop").await;
 }
 
-/// `PHASEGATE_QUIET` makes it last longer, in seconds.
+/// `PHASEGATE_QUIET` sets the duration, in seconds.
 #[tokio::test]
 async fn a_fleet_to_which_nothing_happens_causes_no_write_to_documents_and_objects() {
     let quiet = Duration::from_secs(u64::try_from(number("PHASEGATE_QUIET", 20)).unwrap());
@@ -167,7 +168,7 @@ async fn a_fleet_to_which_nothing_happens_causes_no_write_to_documents_and_objec
     for (collection, history) in &histories {
         assert_eq!(history.count(), 0, "{collection}");
     }
-    // They would have seen it.
+    // The change streams do show a write.
     platform.write("gw-0", doc! { "heartbeat": DateTime::now() }).await;
     histories[0].1.of("gw-0", |_| true).await;
 }

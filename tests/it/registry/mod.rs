@@ -1,5 +1,4 @@
-//! A platform's MongoDB drives the operator and mirrors it: verdicts are documents read through the
-//! driver, and objects read through the API server.
+//! A platform's MongoDB drives the operator and mirrors its status, as read through the driver and the API server.
 
 mod credentials;
 mod deletion;
@@ -21,14 +20,11 @@ use mongodb::Collection;
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use phasegate::api::{ApiGateway, Environment, EnvironmentState};
 
-use crate::harness::{Database, Operator, World, eventually, file, wire::text};
+use crate::harness::{Database, Health, Operator, World, eventually, file, wire::text};
 use history::History;
 
 const GATEWAYS: &str = "ApiGateway";
 const ENVIRONMENTS: &str = "Environment";
-
-/// The longest that any condition is waited for.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A namespace for gateways and a database for their documents.
 struct Platform {
@@ -45,7 +41,7 @@ impl Platform {
         Self { world: World::new(test).await, database }
     }
 
-    /// Below which gateways have their hosts.
+    /// The domain of the gateways' hosts.
     fn domain(&self) -> String {
         format!("{}.example.com", self.world.namespace)
     }
@@ -59,12 +55,12 @@ impl Platform {
         self.operator_at(self.database.uri(), flags)
     }
 
-    /// Starts an operator that reaches the database in a way of its own.
+    /// Starts an operator with another connection string.
     fn operator_at(&self, uri: &str, flags: &[&str]) -> Operator {
         self.operator_as(&self.world.cluster.registry_kubeconfig().unwrap(), uri, flags)
     }
 
-    /// Starts an operator that reaches the database in a way of its own, as the user of a kubeconfig.
+    /// Starts an operator with another connection string, as the user of a kubeconfig.
     fn operator_as(&self, kubeconfig: &Path, uri: &str, flags: &[&str]) -> Operator {
         let (file, domain) = (self.keep_uri(uri), self.domain());
         let mut all = vec!["--registry", "mongodb", "--mongodb-uri-file", file.to_str().unwrap()];
@@ -77,9 +73,9 @@ impl Platform {
         self.world.operator_as(kubeconfig, &all)
     }
 
-    /// A file with a connection string, for its owner's eyes only.
+    /// Writes a connection string into a file that only its owner can read.
     fn keep_uri(&self, uri: &str) -> PathBuf {
-        // Two operators of a test may go different ways.
+        // Two operators of a test may have different connection strings.
         let port: String = uri.chars().filter(char::is_ascii_digit).collect();
         file("mongo", &format!("{}-{port}.uri", self.world.namespace), &format!("{uri}\n")).unwrap()
     }
@@ -103,7 +99,7 @@ impl Platform {
         self.environments().insert_many(documents).await.unwrap();
     }
 
-    /// What the platform does when it wants something else: it says so, and when.
+    /// Updates a gateway's document as the platform does: the fields, and the time of the update.
     async fn write(&self, id: &str, fields: Document) {
         let mut set = doc! { "updatedAt": DateTime::now() };
         set.extend(fields);
@@ -111,30 +107,30 @@ impl Platform {
         assert_eq!(written.matched_count, 1, "{id}");
     }
 
-    /// A gateway's document as it is.
+    /// The current document of a gateway.
     async fn document(&self, id: &str) -> Document {
         self.gateways().find_one(doc! { "gatewayId": id }).await.unwrap().unwrap()
     }
 
-    /// Waits until a gateway's document says a phase and a state.
+    /// Waits until a gateway's document has this phase and state.
     async fn until_said(&self, id: &str, phase: &str, state: &str) -> Document {
         let wanted = |document: &Document| text(document, "phase") == phase && text(document, "state") == state;
         self.database.until(GATEWAYS, doc! { "gatewayId": id }, &format!("{phase}/{state}"), wanted).await
     }
 
-    /// Waits until a document is answered with a reason, and returns the sentence.
+    /// Waits until a document has an error with this reason. Returns the error's message.
     async fn until_answered(&self, collection: &str, filter: Document, reason: &str) -> String {
         let answered = |document: &Document| answer(document).0 == reason;
         answer(&self.database.until(collection, filter, reason, answered).await).1
     }
 
-    /// Waits until a gateway's document holds no error.
+    /// Waits until a gateway's document has no error.
     async fn until_accepted(&self, id: &str) -> Document {
         let accepted = |document: &Document| !document.contains_key("error");
         self.database.until(GATEWAYS, doc! { "gatewayId": id }, "no error", accepted).await
     }
 
-    /// Waits until a gateway has started in the cluster, and its document says so.
+    /// Waits until a gateway is Started in the cluster and in its document.
     async fn until_started(&self, id: &str) -> (ApiGateway, Document) {
         let object = self.world.until_started(id).await;
         let transitions = object.status.as_ref().unwrap().transitions;
@@ -145,19 +141,19 @@ impl Platform {
         (object, document)
     }
 
-    /// Waits until the documents of a gateway's environments say a state.
+    /// Waits until the documents of a gateway's environments have this state.
     async fn until_environments(&self, id: &str, state: &str) {
         let filter = || doc! { "gatewayId": id, "state": { "$ne": state } };
         until_count(&self.environments(), filter, 0).await;
     }
 
-    /// Waits until the documents of a gateway, and of its environments, are gone.
+    /// Waits until the documents of a gateway and of its environments are deleted.
     async fn until_forgotten(&self, id: &str) {
         until_count(&self.gateways(), || doc! { "gatewayId": id }, 0).await;
         until_count(&self.environments(), || doc! { "gatewayId": id }, 0).await;
     }
 
-    /// Waits until an object of an environment is in a state.
+    /// Waits until an Environment object has this state.
     async fn until_environment(&self, name: &str, state: EnvironmentState) -> Environment {
         self.world
             .until(name, &format!("{state:?}"), |object: &Environment| {
@@ -166,7 +162,7 @@ impl Platform {
             .await
     }
 
-    /// Waits until all of these have started, each at its first attempt, and their documents say so.
+    /// Waits until all of these gateways are Started in the cluster and in their documents, each at its first attempt.
     async fn until_all_started(&self, ids: &[String]) {
         let started = stream::iter(ids).map(|id| self.until_started(id)).buffer_unordered(16);
         for (object, document) in started.collect::<Vec<_>>().await {
@@ -182,13 +178,13 @@ impl Platform {
         }
     }
 
-    /// Follows what becomes of the gateways' documents.
+    /// Records the changes of the gateways' documents.
     async fn history(&self) -> History {
         History::follow(self.gateways()).await
     }
 }
 
-/// What the platform that phasegate takes over from writes of a gateway, and a little that is its own.
+/// A gateway's document as the platform that phasegate replaces writes it, with a few fields of its own.
 fn ancestor(id: &str) -> Document {
     let now = DateTime::now();
     doc! {
@@ -201,7 +197,7 @@ fn ancestor(id: &str) -> Document {
     }
 }
 
-/// A document of a gateway with platform's fields.
+/// A gateway's document with the platform's fields and a spec.
 fn asking(id: &str, spec: Document) -> Document {
     let mut document = ancestor(id);
     document.insert("spec", spec);
@@ -213,7 +209,7 @@ fn environment(id: &str, name: &str) -> Document {
     doc! { "gatewayId": id, "name": name, "state": "Inactive", "createdAt": DateTime::now() }
 }
 
-/// A whole number in a document, whatever its width.
+/// A whole number in a document, of any integer type.
 fn whole(document: &Document, field: &str) -> Option<i64> {
     match document.get(field)? {
         Bson::Int32(number) => Some(i64::from(*number)),
@@ -222,7 +218,7 @@ fn whole(document: &Document, field: &str) -> Option<i64> {
     }
 }
 
-/// Reason and sentence of what is wrong.
+/// The reason and the message of a document's error.
 fn answer(document: &Document) -> (String, String) {
     let error = document.get_document("error").cloned().unwrap_or_default();
     (text(&error, "reason").to_owned(), text(&error, "message").to_owned())
@@ -237,7 +233,18 @@ async fn until_count(collection: &Collection<Document>, filter: impl Fn() -> Doc
     assert!(waited.await.is_some(), "{} {} are not {count}, but {last:?}", collection.name(), filter());
 }
 
-/// A number that an environment variable may make another.
+/// The number of requests for an operation, according to the operator's metrics.
+async fn requests(health: &Health, operation: &str) -> u64 {
+    let (_, metrics) = health.get("/metrics").await.unwrap();
+    let operation = format!("operation=\"{operation}\"");
+    let count = |line: &str| {
+        let counts = line.starts_with("phasegate_registry_requests_total{") && line.contains(&operation);
+        counts.then(|| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap())
+    };
+    metrics.lines().filter_map(count).sum()
+}
+
+/// A number that an environment variable can override.
 fn number(variable: &str, default: usize) -> usize {
     std::env::var(variable).map_or(default, |value| value.parse().unwrap())
 }

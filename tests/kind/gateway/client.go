@@ -13,21 +13,21 @@ import (
 	"time"
 )
 
-// Requests a second and way.
+// The number of requests per second on each way.
 const rate = 100
 
-// way is one way to ask a target: over new connections, or over those that are kept.
+// way sends requests to one target, over new connections or over kept-alive connections.
 type way struct {
 	url, host string
 	client    *http.Client
 	mutex     sync.Mutex
 	Answers   map[string]int `json:"answers"`
-	// Those of them that were not 200, as they came.
+	// The first responses other than 200, in order of arrival.
 	Others []string `json:"others"`
 }
 
-// client asks targets, each written as NAME=URL or NAME=URL,HOST, and says on port 8080 what it was answered so far.
-// Told to by /ask?url=URL&host=HOST it asks once more, and passes the answer on.
+// client sends requests to targets, each written as NAME=URL or NAME=URL,HOST. It serves the number of responses so far
+// on port 8080. A request for /ask?url=URL&host=HOST makes it send one more request, and returns the response.
 func client(targets []string) {
 	ways := map[string]*way{}
 	for _, target := range targets {
@@ -75,7 +75,7 @@ func pass(response http.ResponseWriter, request *http.Request) {
 	_ = json.NewEncoder(response).Encode(map[string]any{"status": 0, "body": err.Error()})
 }
 
-// ask goes on, whatever the answers: one that takes long holds up none but a few of those that follow.
+// ask sends requests continuously, regardless of the responses. A slow response delays at most a few later requests.
 func (w *way) ask() {
 	const atOnce = 16
 	places := make(chan struct{}, atOnce)
@@ -98,10 +98,15 @@ func (w *way) once() string {
 	if err == nil {
 		defer response.Body.Close()
 		if _, err = io.Copy(io.Discard, response.Body); err == nil {
+			if response.StatusCode != http.StatusOK {
+				// Until kube-proxy applies a new Service, its cluster IP leads elsewhere. A connection to that
+				// server must not be reused.
+				w.client.CloseIdleConnections()
+			}
 			return fmt.Sprint(response.StatusCode)
 		}
 	}
-	// Without the addresses, so that what is the same is counted together.
+	// Equal errors are counted together, so that the addresses are left out.
 	var of *net.OpError
 	if errors.As(err, &of) {
 		return of.Op + ": " + of.Err.Error()

@@ -1,4 +1,5 @@
-// A gateway for tests on real nodes: it answers requests with what it knows, and misbehaves as its variables say.
+// A gateway for tests on real nodes. It responds with a description of the request and of itself, and its environment
+// variables set its faults.
 package main
 
 import (
@@ -17,12 +18,12 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "client" {
 		client(os.Args[2:])
 	}
-	// "EXIT=3" ends it at once, with that code and a last word.
+	// "EXIT=3" makes it log a line and exit at once with that code.
 	if code := os.Getenv("EXIT"); code != "" {
 		log.Print("told to end with exit code " + code)
 		os.Exit(int(code[0] - '0'))
 	}
-	// "GROW=true" takes memory until somebody ends it.
+	// "GROW=true" makes it allocate memory until it is killed.
 	for held := [][]byte{}; os.Getenv("GROW") == "true"; {
 		block := make([]byte, 1<<20)
 		for i := range block {
@@ -65,7 +66,7 @@ func wait(variable string) {
 	}
 }
 
-// answer says who answers, and to whom.
+// answer responds with the pod's name, the ECHO_ variables, and the host and path of the request.
 func answer(response http.ResponseWriter, request *http.Request) {
 	if status := os.Getenv("HEALTH"); request.URL.Path == "/healthz" && status != "" && status != "200" {
 		http.Error(response, "told to be unwell", http.StatusInternalServerError)

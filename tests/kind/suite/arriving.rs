@@ -1,4 +1,4 @@
-//! Requests arrive where they are to: through a real ingress controller, at the pods of the gateway that has the host.
+//! Requests reach the pods of the gateway that holds the host, through a real ingress controller.
 
 use k8s_openapi::api::core::v1::Pod;
 use phasegate::api::{ApiGateway, Environment, Phase, State, condition};
@@ -36,7 +36,7 @@ async fn a_request_for_its_host_and_for_each_environments_host_arrives_at_a_pod_
     assert_eq!(client.ask(&shop).await.status, 200);
 }
 
-/// A route that leads to pods which are gone is an error to whoever asks: that there is none is an answer.
+/// While a gateway stops, clients receive 404 without a route. A route to terminated pods would give them errors.
 #[tokio::test]
 async fn when_a_gateway_stops_requests_stop_arriving_before_its_pods_end() {
     let (world, _undisturbed) = world("traffic").await;
@@ -52,7 +52,7 @@ async fn when_a_gateway_stops_requests_stop_arriving_before_its_pods_end() {
     client.until_answered(&shop, 404).await;
     client.until_answered_since(&before, 500).await.are_only(&["200", "404"], &before);
 
-    // A controller may answer in its own words that no pod is ready yet.
+    // A controller may respond with an error of its own while no pod is ready yet.
     world.patch("shop", json!({ "spec": { "state": "Running" } })).await;
     world.until_started("shop").await;
     client.until_answered(&shop, 200).await;
@@ -64,11 +64,12 @@ async fn when_a_gateway_stops_requests_stop_arriving_before_its_pods_end() {
     client.until_answered_since(&before, 500).await.are_only(&["200", "404"], &before);
 }
 
-/// Longer than its liveness probe would wait; a deadline that is long enough is all that it needs.
+/// The program takes longer than its liveness probe allows. It needs only a sufficient start deadline. The operator warns
+/// after half of it, and pulling and starting the pod takes some of that.
 #[tokio::test]
 async fn a_program_that_takes_its_time_to_listen_starts_and_is_not_warned_about() {
     let (world, _undisturbed) = world("slow").await;
-    for (name, takes, deadline) in [("steady", "20s", "60s"), ("slow", "50s", "120s")] {
+    for (name, takes, deadline) in [("steady", "20s", "120s"), ("slow", "50s", "240s")] {
         let env = json!([{ "name": "LISTEN_AFTER", "value": takes }]);
         world.apply(&serving(name, json!({ "env": env, "startDeadline": deadline }))).await;
     }
@@ -84,7 +85,7 @@ async fn a_program_that_takes_its_time_to_listen_starts_and_is_not_warned_about(
     }
 }
 
-/// On the nodes, too: what the API server has forgotten may still run there.
+/// Also checks the nodes, because containers of deleted pods may still run there.
 pub async fn nothing_is_left(world: &World) {
     world.until_nothing_is_left().await;
     let gone = eventually(crate::ground::OFTEN, async || containers(world).await.is_empty().then_some(())).await;

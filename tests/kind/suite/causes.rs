@@ -1,5 +1,5 @@
-//! Why a gateway does not start, as real kubelets, a real scheduler and a real quota make it: each cause is told soon after
-//! it was there to be seen, and is kept after the clean-up.
+//! With real kubelets, a real scheduler and a real quota, a gateway that does not start reports the cause soon after it
+//! is observable, and keeps it after the clean-up.
 
 use std::time::{Duration, Instant};
 
@@ -14,28 +14,29 @@ use serde_json::{Value, json};
 use crate::ground::{OFTEN, image, serving, world};
 use crate::harness::{World, eventually};
 
-/// How a cause is made, when it is there to be seen, and what is told of it.
+/// A cause: the spec that produces it, the sign that it is observable, and the expected report.
 struct Row {
     /// The gateway's name.
     name: &'static str,
-    /// What its spec says beside an image that serves; `%` stands for that image.
+    /// The fields of its spec besides a working image. `%` stands for that image.
     spec: &'static str,
     seen: Seen,
-    /// The cause in one word.
+    /// The expected reason.
     reason: Reason,
-    /// What its sentence names: the object, the cause and what to do.
+    /// The parts that the message and hint must contain: the object, the cause and what to do.
     words: &'static [&'static str],
 }
 
-/// What shows the cause to whoever looks.
+/// The sign that the cause is observable in the API.
 enum Seen {
     /// A container waits for this reason.
     Waiting(&'static [&'static str]),
     /// A container has ended.
     Ended,
-    /// A pod finds no node.
+    /// A pod is unschedulable.
     Unscheduled,
-    /// A container runs and is not ready; a probe's answer may pass within the usual time of a start, half of its deadline.
+    /// A container runs and is not ready. It is reported after half of the start deadline, because a probe may still
+    /// succeed in the usual time of a start.
     Unready,
     /// An Event about one of the gateway's objects has this reason.
     Event(&'static str),
@@ -57,28 +58,29 @@ const ROWS: &[Row] = &[
         r#"{ "image": "registry.invalid/acme/gateway:1" }"#,
         Seen::Waiting(&["ErrImagePull", "ImagePullBackOff"]),
         Reason::ImagePullFailed,
-        &["pod no-image-", "image \"registry.invalid/acme/gateway:1\" cannot be pulled", "did not answer the node"],
+        &["pod no-image-", "image \"registry.invalid/acme/gateway:1\" cannot be pulled", "cannot reach the registry"],
     ),
     row(
         "crash-loop",
         r#"{ "env": [{ "name": "EXIT", "value": "3" }] }"#,
         Seen::Ended,
         Reason::CrashLoop,
-        &["pod crash-loop-", "ended with exit code 3", "told to end with exit code 3", "kubectl logs --previous"],
+        &["pod crash-loop-", "terminated with exit code 3", "told to end with exit code 3", "kubectl logs --previous"],
     ),
     row(
         "exit-0",
         r#"{ "env": [{ "name": "EXIT", "value": "0" }] }"#,
         Seen::Ended,
         Reason::CrashLoop,
-        &["pod exit-0-", "ended with exit code 0", "A gateway is to run on"],
+        &["pod exit-0-", "terminated with exit code 0", "A gateway must keep running"],
     ),
     row(
         "no-memory",
         r#"{ "env": [{ "name": "GROW", "value": "true" }], "resources": { "limits": { "memory": "48Mi" } } }"#,
         Seen::Ended,
         Reason::CrashLoop,
-        &["pod no-memory-", "OOMKilled", "spec.resources.limits.memory"],
+        // A runtime that misses the OOM kill reports only the exit code.
+        &["pod no-memory-", "with exit code 137", "spec.resources.limits.memory"],
     ),
     row(
         "no-command",
@@ -92,7 +94,7 @@ const ROWS: &[Row] = &[
         r#"{ "env": [{ "name": "HEALTH", "value": "500" }], "readinessPath": "/healthz" }"#,
         Seen::Unready,
         Reason::ReadinessFailing,
-        &["pod probe-", "it runs and is not ready: Readiness probe failed", "statuscode: 500", "spec.readinessPath"],
+        &["pod probe-", "running but not ready: Readiness probe failed", "statuscode: 500", "spec.readinessPath"],
     ),
     row(
         "other-port",
@@ -138,13 +140,13 @@ const ROWS: &[Row] = &[
     ),
 ];
 
-/// How soon a cause is told once it is to be seen.
+/// The longest time from an observable cause to its report.
 const SOON: Duration = Duration::from_secs(10);
 const DEADLINE: Duration = Duration::from_secs(60);
 
 impl Row {
     fn gateway(&self) -> Value {
-        // Where the namespace has a quota of memory, each pod has a limit.
+        // The quota of the namespace requires a memory limit of each pod.
         let resources = json!({ "limits": { "memory": "64Mi" } });
         let mut further = json!({ "startDeadline": format!("{}s", DEADLINE.as_secs()), "resources": resources });
         let own: Value = serde_json::from_str(&self.spec.replace('%', &image())).unwrap();
@@ -152,7 +154,7 @@ impl Row {
         serving(self.name, further)
     }
 
-    /// Whether a pod or an Event shows it.
+    /// Whether a pod or an Event shows the cause.
     fn is_seen(&self, pods: &[Pod], events: &[Event]) -> bool {
         let begins = |name: Option<&String>| name.is_some_and(|name| name.starts_with(self.name));
         match self.seen {
@@ -182,7 +184,7 @@ impl Row {
         }
     }
 
-    /// Until when it is told, from when it was there to be seen.
+    /// The longest time from the observable cause to its report.
     fn soon(&self) -> Duration {
         if matches!(self.seen, Seen::Unready) { DEADLINE / 2 + SOON } else { SOON }
     }
@@ -193,20 +195,21 @@ impl Row {
     }
 }
 
-/// What a gateway's condition Ready says.
+/// The reason and message of a gateway's condition Ready.
 fn ready(gateway: &ApiGateway) -> Option<(&str, &str)> {
     let conditions = gateway.status.iter().flat_map(|status| &status.conditions);
     let mut ready = conditions.filter(|condition| condition.type_ == condition::READY);
     ready.next().map(|condition| (condition.reason.as_str(), condition.message.as_str()))
 }
 
-/// Looks at everything at once, until every cause was told; returns how long after it was to be seen.
+/// Polls all gateways, pods and Events until every cause is reported. Returns the delay of each report after its cause
+/// was observable.
 async fn watch(world: &World) -> Vec<Duration> {
     let mut seen: Vec<Option<Instant>> = vec![None; ROWS.len()];
     let mut told: Vec<Option<Instant>> = vec![None; ROWS.len()];
     let all = eventually(OFTEN, async || {
         let everything = ListParams::default();
-        // The gateways first: what they tell was to be seen before.
+        // The gateways are read first, so that a reported cause is observable in the later reads.
         let gateways = world.api::<ApiGateway>().list(&everything).await.unwrap();
         let now = Instant::now();
         let (pods, events) = tokio::join!(async { world.api::<Pod>().list(&everything).await.unwrap() }, async {

@@ -1,4 +1,4 @@
-//! Who asks gateways, from inside the cluster: a pod that counts what it is answered.
+//! An HTTP client for gateways inside the cluster: a pod that counts the responses it receives.
 
 use std::collections::BTreeMap;
 
@@ -11,33 +11,33 @@ use serde_json::{Value, json};
 use crate::ground::{OFTEN, image};
 use crate::harness::{World, eventually};
 
-/// A pod that asks.
+/// The client's pod.
 pub struct Client<'a> {
     world: &'a World,
 }
 
-/// What was answered so far, by the way that was asked.
+/// The responses so far, by way. A way is a target with new connections, or a target with kept-alive connections.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(transparent)]
 pub struct Answers(BTreeMap<String, Way>);
 
 #[derive(Clone, Debug, Deserialize)]
 struct Way {
-    /// How many, by their status, or by what went wrong.
+    /// The number of responses, by status or by error.
     answers: BTreeMap<String, u64>,
-    /// The first of those that were not 200, for who reads a failure.
+    /// The first responses other than 200. A failed assertion prints them.
     #[allow(dead_code)]
     others: Vec<String>,
 }
 
 impl Answers {
-    /// How many there are on each way since an earlier moment.
+    /// The smallest number of responses on any way since an earlier moment.
     pub fn since(&self, before: &Self) -> u64 {
         let count = |way: &Way| way.answers.values().sum::<u64>();
         self.0.iter().map(|(name, way)| count(way) - count(&before.0[name])).min().unwrap()
     }
 
-    /// Whether since an earlier moment there were only these.
+    /// Whether all responses since an earlier moment are expected ones.
     pub fn is_only(&self, expected: &[&str], before: &Self) -> bool {
         self.0.iter().all(|(name, way)| {
             way.answers.iter().all(|(answer, count)| {
@@ -47,50 +47,56 @@ impl Answers {
         })
     }
 
-    /// Asserts that.
+    /// Asserts that all responses since an earlier moment are expected ones.
     pub fn are_only(&self, expected: &[&str], before: &Self) {
         assert!(self.is_only(expected, before), "expected only {expected:?}: {self:#?}, and before {before:#?}");
     }
 
-    /// How many ways there are.
+    /// The number of ways.
     pub fn ways(&self) -> u64 {
         self.0.len() as u64
     }
 }
 
-/// One answer.
+/// One response.
 #[derive(Debug, Deserialize)]
 pub struct Answer {
-    /// Its status; 0: there was none.
+    /// Its HTTP status, or 0 without a response.
     pub status: u16,
-    /// What it says.
+    /// Its body, or the error.
     pub body: String,
 }
 
 impl Answer {
-    /// What a gateway says of the request that arrived.
+    /// The gateway's description of the request that it received.
     pub fn seen(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{self:?}"))
     }
 }
 
 impl<'a> Client<'a> {
-    /// One that asks only when it is told to.
+    /// A client that sends only the requests that a test makes with [`Self::ask`].
     pub async fn silent(world: &'a World) -> Self {
         Self::start(world, vec![]).await
     }
 
-    /// One that goes on asking a gateway through its Service and, by a host, through the ingress controller, each over new
-    /// connections and over those that it keeps.
+    /// A client that sends requests continuously: to a gateway through its Service, and to a host through the ingress
+    /// controller. Each target has two ways: new connections and kept-alive connections.
     pub async fn of(world: &'a World, name: &str, host: &str) -> Self {
         let service = format!("service=http://{}/", address(world, &world.namespace, name).await);
         let ingress = format!("ingress=http://{}/,{host}", controller(world).await);
         Self::start(world, vec![service, ingress]).await
     }
 
-    /// The same, through the ingress controller only.
+    /// A client that sends requests continuously through the ingress controller only.
     pub async fn of_host(world: &'a World, host: &str) -> Self {
         Self::start(world, vec![format!("ingress=http://{}/,{host}", controller(world).await)]).await
+    }
+
+    /// A client that sends requests continuously through another controller, with this Service.
+    pub async fn of_host_through(world: &'a World, host: &str, namespace: &str, service: &str) -> Self {
+        let controller = address(world, namespace, service).await;
+        Self::start(world, vec![format!("ingress=http://{controller}/,{host}")]).await
     }
 
     async fn start(world: &'a World, targets: Vec<String>) -> Self {
@@ -129,12 +135,12 @@ impl<'a> Client<'a> {
         self.world.client.request(http::Request::get(url).body(vec![]).unwrap()).await.unwrap()
     }
 
-    /// Asks the ingress controller for a host, once.
+    /// Sends one request for a host to the ingress controller.
     pub async fn ask(&self, host: &str) -> Answer {
         self.get(&format!("ask?url=http://{}/&host={host}", controller(self.world).await)).await
     }
 
-    /// Asks for a host until the answer has a status: a controller follows an Ingress a moment later.
+    /// Repeats a request for a host until the response has a status. A controller applies an Ingress after a delay.
     pub async fn until_answered(&self, host: &str, status: u16) -> Answer {
         let answered = async || Some(self.ask(host).await).filter(|answer| answer.status == status);
         match eventually(OFTEN, answered).await {
@@ -143,12 +149,12 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// What was answered so far.
+    /// The responses so far.
     pub async fn answers(&self) -> Answers {
         self.get("").await
     }
 
-    /// The same, once all ways lead to the gateway: proxies and controllers follow what is new a moment later.
+    /// The responses so far, once all ways reach the gateway. Proxies and controllers apply changes after a delay.
     pub async fn until_all_serve(&self) -> Answers {
         let serving = eventually(OFTEN, async || {
             let before = self.answers().await;
@@ -158,14 +164,14 @@ impl<'a> Client<'a> {
         serving.await.unwrap_or_else(|| panic!("not all ways lead to the gateway"))
     }
 
-    /// The same, once there is so much more on each way.
+    /// The responses so far, once each way has this many more.
     pub async fn until_answered_since(&self, before: &Answers, count: u64) -> Answers {
         let asked = eventually(OFTEN, async || Some(self.answers().await).filter(|now| now.since(before) >= count));
         asked.await.unwrap_or_else(|| panic!("not {count} requests on each way"))
     }
 }
 
-/// The address of a Service, so that names need not be asked for.
+/// The cluster IP of a Service, so that requests need no DNS.
 async fn address(world: &World, namespace: &str, name: &str) -> String {
     let services: Api<Service> = Api::namespaced(world.client.clone(), namespace);
     services.get(name).await.unwrap().spec.unwrap().cluster_ip.unwrap()

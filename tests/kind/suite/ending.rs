@@ -1,4 +1,4 @@
-//! Pods that do not end when they are told to.
+//! A gateway with a pod that ignores SIGTERM stops after the pod's grace period.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! What a test on real nodes stands on: a namespace, the images, and who else may run meanwhile.
+//! The base of the tests on real nodes: a namespace, the images, and a lock against tests that disturb others.
 
 use std::process::Command;
 use std::time::Duration;
@@ -11,16 +11,16 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::harness::{World, gateway, output};
 
-/// What disturbs operators or nodes runs by itself.
+/// A test that disturbs operators or nodes runs alone, with the write lock.
 static DISTURBING: RwLock<()> = RwLock::const_new(());
 
-/// A namespace on the cluster, which others use as well.
+/// A namespace on the cluster, which other tests use at the same time.
 pub async fn world(test: &str) -> (World, RwLockReadGuard<'static, ()>) {
     let undisturbed = DISTURBING.read().await;
     (named(test).await, undisturbed)
 }
 
-/// A namespace on the cluster, and nobody else there.
+/// A namespace on the cluster, while no other test runs.
 pub async fn alone(test: &str) -> (World, RwLockWriteGuard<'static, ()>) {
     let alone = DISTURBING.write().await;
     (named(test).await, alone)
@@ -39,19 +39,19 @@ pub fn image() -> String {
     std::env::var("E2E_GATEWAY").unwrap()
 }
 
-/// Another one that serves as well.
+/// Another image of the gateways, which works as well.
 pub fn next_image() -> String {
     image() + "-next"
 }
 
-/// A gateway of the image that serves, with a further spec.
+/// A gateway with the working image and further fields of the spec.
 pub fn serving(name: &str, further: Value) -> Value {
     let mut spec = json!({ "image": image() });
     spec.as_object_mut().unwrap().extend(further.as_object().unwrap().clone());
     gateway(name, spec)
 }
 
-/// A host that no other test has.
+/// A host that no other test claims.
 pub fn host(world: &World, name: &str) -> String {
     format!("{name}.{}.example.com", world.namespace)
 }
@@ -62,14 +62,14 @@ pub async fn pods(world: &World, name: &str) -> Vec<Pod> {
     world.api::<Pod>().list(&of_gateway).await.unwrap().items
 }
 
-/// How often the containers of a gateway's pods were started again.
+/// The number of container restarts of a gateway's pods.
 pub async fn restarts(world: &World, name: &str) -> i32 {
     let pods = pods(world, name).await;
     let containers = pods.iter().flat_map(|pod| pod.status.iter().flat_map(|status| &status.container_statuses));
     containers.flatten().map(|container| container.restart_count).sum()
 }
 
-/// What the nodes have of a namespace, as their runtimes list it.
+/// The containers and pod sandboxes of a namespace on all nodes, as the container runtimes list them.
 pub async fn containers(world: &World) -> String {
     let nodes: Api<Node> = Api::all(world.client.clone());
     let label = format!("io.kubernetes.pod.namespace={}", world.namespace);
@@ -84,10 +84,10 @@ pub async fn containers(world: &World) -> String {
     found
 }
 
-/// Runs a command on a node, which kind has as a container.
+/// Runs a command on a node, which is a container in kind.
 pub fn on_node(node: &str, command: &[&str]) -> String {
     output(Command::new("docker").args(["exec", node]).args(command)).unwrap()
 }
 
-/// How often something is looked at.
+/// The polling interval.
 pub const OFTEN: Duration = Duration::from_millis(250);

@@ -1,5 +1,5 @@
-//! No request is lost, whatever becomes of pods and operators: counted by a client in the cluster, over new connections and
-//! over those that are kept, through the Service and through the ingress controller.
+//! No request is lost when pods or operators are replaced, as a client in the cluster counts over new and kept-alive
+//! connections, through the Service and through the ingress controller.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use crate::ground::{alone, host, next_image, pods, serving, world};
 use crate::harness::{World, eventually, is_true, restart};
 use crate::operators::{leader, roll_operators, until_another_leads};
 
-/// How many requests are made while something happens, on all ways together.
+/// The minimum number of requests in each test, on all ways together.
 fn requests() -> u64 {
     std::env::var("PHASEGATE_REQUESTS").map_or(10_000, |count| count.parse().unwrap())
 }
 
-/// A gateway that serves, and who asks it all the time.
+/// An available gateway, and a client that sends requests to it continuously.
 pub struct Asked<'a> {
     world: &'a World,
     client: Client<'a>,
@@ -27,19 +27,28 @@ pub struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    /// The gateway "shop", with a further spec.
+    /// Starts the gateway "shop" with further fields of the spec, and its client.
     pub async fn start(world: &'a World, further: Value) -> Self {
         let mut spec = json!({ "host": host(world, "shop") });
         spec.as_object_mut().unwrap().extend(further.as_object().unwrap().clone());
         world.apply(&serving("shop", spec)).await;
         world.until_started("shop").await;
-        let client = Client::of(world, "shop", &host(world, "shop")).await;
-        // From now on every request counts.
+        Self::by(world, Client::of(world, "shop", &host(world, "shop")).await).await
+    }
+
+    /// An available gateway with a running client.
+    pub async fn by(world: &'a World, client: Client<'a>) -> Self {
+        // Every request counts from now on.
         let before = client.until_all_serve().await;
         Self { world, client, before }
     }
 
-    /// All that was asked since the start, as many as were to be, was answered by the gateway.
+    /// Restarts the count: only requests from now on count.
+    pub async fn again(self) -> Self {
+        Self::by(self.world, self.client).await
+    }
+
+    /// Waits for the minimum number of requests since the start, and asserts that every response has status 200.
     pub async fn lost_nothing(&self) {
         let each = requests().div_ceil(self.before.ways());
         let now = self.client.until_answered_since(&self.before, each).await;
@@ -53,7 +62,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// Waits until the gateway is ready as it was asked, with pods that are all new.
+/// Waits until the gateway is Ready in the changed generation and all old pods are gone.
 async fn until_rolled(world: &World, changed: &ApiGateway, old: &[Pod]) {
     world.until_ready_again(changed).await;
     let gone = async || {
@@ -80,7 +89,7 @@ async fn no_request_is_lost_during_a_restart() {
     shop.lost_nothing().await;
 }
 
-/// Its new pod serves before the old one is told to end.
+/// The new pod is available before the old one is terminated.
 #[tokio::test]
 async fn no_request_is_lost_during_a_restart_of_a_single_pod() {
     let (world, _undisturbed) = world("single").await;
@@ -153,7 +162,7 @@ async fn no_request_is_lost_when_somebody_deletes_a_pod() {
     shop.lost_nothing().await;
 }
 
-/// The next leader goes on with a restart that is under way.
+/// The next leader continues a restart that is in progress.
 #[tokio::test]
 async fn no_request_is_lost_when_the_leading_operator_is_killed_in_a_restart() {
     let (world, _alone) = alone("failover").await;
@@ -177,7 +186,7 @@ async fn no_request_is_lost_in_an_upgrade_of_the_operator_and_no_pod_is_replaced
 
     let before = pods(&world, "shop").await;
     roll_operators(&world).await;
-    // The new leader has looked at it.
+    // The change shows that the new leader has reconciled the gateway.
     let changed = world.patch("shop", json!({ "spec": { "replicas": 3 } })).await;
     world.until_ready_again(&changed).await;
     let after = pods(&world, "shop").await;

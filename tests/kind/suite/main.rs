@@ -1,6 +1,6 @@
-//! On real nodes: containers that run, kubelets that say what is wrong, requests that arrive through an ingress controller.
+//! Tests on real nodes, with running containers, real kubelets and requests through an ingress controller.
 //!
-//! `tests/e2e-kind.sh` makes the cluster, with the operator and the controller in it, and runs these tests there.
+//! `tests/e2e-kind.sh` creates the cluster, installs the operator and the controller, and runs these tests.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -14,3 +14,4 @@ mod ground;
 mod lossless;
 mod nodes;
 mod operators;
+mod routes;

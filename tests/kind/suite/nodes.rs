@@ -1,4 +1,4 @@
-//! What becomes of gateways when one of two nodes goes.
+//! No request is lost when one of two nodes is drained or its kubelet is down.
 
 use std::time::{Duration, Instant};
 
@@ -12,14 +12,14 @@ use crate::ground::{alone, on_node, pods};
 use crate::harness::{World, eventually, is_true, message, run, until};
 use crate::lossless::Asked;
 
-/// The node that is not the control plane's.
+/// The node without the control plane.
 async fn worker(world: &World) -> String {
     let nodes: Api<Node> = Api::all(world.client.clone());
     let workers = nodes.list(&ListParams::default().labels("!node-role.kubernetes.io/control-plane")).await.unwrap();
     workers.iter().next().expect("a second node").name_any()
 }
 
-/// A pod on each node.
+/// The fields of a spec that put a pod on each node.
 fn spread() -> serde_json::Value {
     json!({ "replicas": 2, "topologySpread": [{ "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway" }] })
 }
@@ -31,7 +31,7 @@ async fn nodes_of_pods(world: &World) -> Vec<String> {
     nodes
 }
 
-/// Undoes what was done to a node, however a test ends.
+/// Reverts a change to a node when the test ends, also when it fails.
 struct Undo<'a>(Box<dyn Fn() + 'a>);
 
 impl Drop for Undo<'_> {
@@ -58,7 +58,7 @@ async fn no_request_is_lost_when_a_node_is_drained() {
     shop.lost_nothing().await;
 }
 
-/// Its containers run on meanwhile.
+/// The containers of the node keep running without the kubelet.
 #[tokio::test]
 async fn a_kubelet_that_is_away_for_a_minute_costs_no_request_and_no_pod_and_its_node_is_named() {
     let (world, _alone) = alone("kubelet").await;

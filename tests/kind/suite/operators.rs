@@ -1,4 +1,4 @@
-//! The operator as it is installed: two replicas, of which one leads.
+//! The installed operator has two ready replicas, a leader and a standby.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -17,7 +17,7 @@ pub fn pods(world: &World) -> Api<Pod> {
     Api::namespaced(world.client.clone(), NAMESPACE)
 }
 
-/// The pod that leads.
+/// The name of the leader's pod.
 pub async fn leader(world: &World) -> String {
     let leases: Api<Lease> = Api::namespaced(world.client.clone(), NAMESPACE);
     let held = eventually(OFTEN, async || {
@@ -26,13 +26,13 @@ pub async fn leader(world: &World) -> String {
     held.await.expect("somebody leads")
 }
 
-/// Waits until another one leads.
+/// Waits until another pod is the leader.
 pub async fn until_another_leads(world: &World, before: &str) {
     let another = eventually(OFTEN, async || (leader(world).await != before).then_some(()));
     assert!(another.await.is_some(), "{before} still has the Lease");
 }
 
-/// Replaces the operator's pods as an upgrade does, and waits until it is finished.
+/// Replaces the operator's pods as an upgrade does, and waits until the rollout is complete.
 pub async fn roll_operators(world: &World) {
     let deployments: Api<Deployment> = Api::namespaced(world.client.clone(), NAMESPACE);
     let annotation = json!({ "phasegate.dev/e2e-upgraded-for": world.namespace });
@@ -46,7 +46,7 @@ pub async fn roll_operators(world: &World) {
     .await;
 }
 
-/// What a pod of the operator answers.
+/// The body of a response of an operator's pod.
 async fn says(world: &World, pod: &str, path: &str) -> String {
     let url = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}:8080/proxy/{path}");
     world.client.request_text(http::Request::get(url).body(vec![]).unwrap()).await.unwrap()

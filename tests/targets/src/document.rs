@@ -3,9 +3,9 @@
 use mongodb::bson::{Bson, Document};
 use phasegate::api::ApiGateway;
 use phasegate::registry::document::{
-    Defaults, Documents, EnvironmentDocument, GatewayDocument, Kept, Read, document_of,
+    Defaults, Documents, EnvironmentDocument, GatewayDocument, Read, StoredDocument, document_of,
 };
-use phasegate::registry::intent::{Act, Objects, decide};
+use phasegate::registry::intent::{Action, Objects, decide};
 use serde_json::Value;
 
 /// How deep MongoDB lets a document be.
@@ -34,7 +34,7 @@ pub fn target(input: &[u8]) {
     asked(&id, &documents, &Objects { gateways: made, ..Objects::default() });
 }
 
-fn asked(id: &str, documents: &Documents, objects: &Objects) -> Vec<Act> {
+fn asked(id: &str, documents: &Documents, objects: &Objects) -> Vec<Action> {
     let defaults = Defaults {
         namespace: "tenants".to_owned(),
         allowed: vec!["tenants".to_owned()],
@@ -47,9 +47,9 @@ fn asked(id: &str, documents: &Documents, objects: &Objects) -> Vec<Act> {
 }
 
 /// The gateway that an act makes, where it is one that the API server could take.
-fn made(act: &Act) -> Option<ApiGateway> {
+fn made(act: &Action) -> Option<ApiGateway> {
     match act {
-        Act::Apply(apply) => serde_json::from_value(apply.object.clone()).ok(),
+        Action::Apply(apply) => serde_json::from_value(apply.object.clone()).ok(),
         _ => None,
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use phasegate::children::difference;
-use phasegate::decide::allowance::{Allowance, Breaches};
+use phasegate::decide::allowance::{Allowance, Violations};
 use phasegate::decide::observed::Trouble;
 use serde_json::json;
 
@@ -32,9 +32,9 @@ fn only_what_is_below_a_prefix_is_covered(image: &str) {
     const PREFIX: &str = "ghcr.io/acme";
     let annotations = BTreeMap::from([("phasegate.dev/allowed-image-prefixes".to_owned(), PREFIX.to_owned())]);
     let spec = serde_json::from_value(json!({ "image": image })).unwrap();
-    let breaches = Breaches::of(&spec, &Allowance::ANYTHING, &Allowance::of_namespace(&annotations));
+    let violations = Violations::of(&spec, "tenants", &Allowance::ANYTHING, &Allowance::of_namespace(&annotations));
     let is_below = image.strip_prefix(PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ':', '@']));
-    assert!(breaches.pods.is_some() || is_below, "{image:?} is not below {PREFIX}");
+    assert!(violations.pods.is_some() || is_below, "{image:?} is not below {PREFIX}");
 }
 
 fn one_pull_policy_is_the_default(image: &str) {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use phasegate::api::{ApiGateway, Environment};
-use phasegate::children::{Surroundings, render};
+use phasegate::children::{RenderContext, render};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -38,7 +38,7 @@ fn checked(manifest: &Manifest) {
         advice::of(&object);
         if object["kind"] == "ApiGateway" {
             let gateway = read::<ApiGateway>(&object);
-            render(&gateway, &Surroundings::default());
+            render(&gateway, &RenderContext::default());
         } else {
             read::<Environment>(&object);
         }

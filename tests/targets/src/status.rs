@@ -1,17 +1,12 @@
 //! A gateway with whatever status: read, decided about, and told.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
 use phasegate::api::{ApiGateway, Environment, Guarded};
-use phasegate::children::Inheritance;
-use phasegate::decide::allowance::{Allowance, Breaches};
-use phasegate::decide::environment::{self, Around, GatewayFacts};
-use phasegate::decide::hosts::{ClaimantKind, Claims, Stake};
-use phasegate::decide::observed::{
-    HostVerdict, Moment, Observed, PodTrouble, Pods, Presence, RegistryFacts, Rollout, Settings, Trouble, Writes,
-};
+use phasegate::decide::environment::{self, EnvironmentContext, GatewayFacts, Routed};
+use phasegate::decide::hosts::{ClaimantKind, Claims, HostRequest};
+use phasegate::decide::observed::{HostVerdict, Moment, Observed, PodTrouble, Presence, Rollout, Settings, Trouble};
 use phasegate::decide::phase::EDGES;
 use phasegate::decide::{Place, decide};
 use serde_json::json;
@@ -21,9 +16,9 @@ pub fn target(input: &[u8]) {
     if let Ok(Guarded(read, _)) = serde_json::from_slice::<Guarded<ApiGateway>>(input) {
         match read {
             Ok(gateway) => of_gateway(&gateway),
-            Err(unreadable) => {
-                drop(Claims::default().learn(Stake::of_unreadable(ClaimantKind::Gateway, &unreadable), Instant::now()))
-            }
+            Err(unreadable) => drop(
+                Claims::default().learn(HostRequest::of_unreadable(ClaimantKind::Gateway, &unreadable), Instant::now()),
+            ),
         }
     }
     if let Ok(Guarded(Ok(environment), _)) = serde_json::from_slice::<Guarded<Environment>>(input) {
@@ -71,8 +66,8 @@ fn without_limits(mut gateway: ApiGateway) -> ApiGateway {
 }
 
 fn along_the_edges(gateway: &ApiGateway, observed: &Observed, moment: &Moment) {
-    let plan = decide(gateway, observed, moment, &settings());
-    assert_eq!(plan, decide(gateway, observed, moment, &settings()));
+    let plan = decide(gateway, observed, moment, &Settings::default());
+    assert_eq!(plan, decide(gateway, observed, moment, &Settings::default()));
     let before = Place::of_gateway(gateway);
     let after = plan.status.as_ref().map_or(before, Place::of_status);
     match (plan.moves, before, after) {
@@ -85,10 +80,17 @@ fn along_the_edges(gateway: &ApiGateway, observed: &Observed, moment: &Moment) {
 fn of_environment(environment: &Environment) {
     let started = GatewayFacts { place: Some(Place::Started), suspended: false };
     for gateway in [None, Some(started)] {
-        let around = Around { gateway, counts: true, host: HostVerdict::Free, lost: false, routed: true };
-        let Some(status) = environment::decide(environment, &around, moment()) else { continue };
+        let context = EnvironmentContext {
+            gateway,
+            counts: true,
+            host: HostVerdict::Free,
+            lost: false,
+            routed: Routed::Yes,
+            exposed: true,
+        };
+        let Some(status) = environment::decide(environment, &context, moment()) else { continue };
         let recorded = Environment { status: Some(status), ..environment.clone() };
-        assert_eq!(environment::decide(&recorded, &around, moment()), None, "what was recorded is new again");
+        assert_eq!(environment::decide(&recorded, &context, moment()), None, "what was recorded is new again");
     }
 }
 
@@ -108,36 +110,8 @@ fn at(since: Duration) -> Moment {
     }
 }
 
-fn settings() -> Settings {
-    Settings {
-        start_deadline: Duration::from_secs(300),
-        stop_partial_starts: false,
-        cleanup_stuck_after: Duration::from_secs(600),
-        allowance: Allowance::ANYTHING,
-        ingress_annotations: BTreeMap::new(),
-        inheritance: Inheritance::default(),
-        registry_deletion_timeout: Duration::from_secs(900),
-    }
-}
-
 fn nothing() -> Observed {
-    Observed {
-        deployment: Presence::Missing,
-        service: Presence::Missing,
-        ingress: Presence::Missing,
-        disruption_budget: Presence::NotWanted,
-        rollout: Rollout::default(),
-        pods: Pods::default(),
-        environments: Vec::new(),
-        host: HostVerdict::Free,
-        lost: Vec::new(),
-        breaches: Breaches::default(),
-        registry: RegistryFacts::settled(),
-        refusal: None,
-        unanswered: None,
-        tried: true,
-        writes: Writes::default(),
-    }
+    Observed { ingress: Presence::Missing, tried: true, ..Observed::nothing() }
 }
 
 fn coming_up() -> Observed {

@@ -63,7 +63,7 @@ fn a_change_on_the_way_in_is_told_by_its_path() {
 fn the_value_of_a_variable_is_not_told() {
     let desired = deployment(&json!({ "env": [{ "name": "A", "value": "secret" }] }));
     let stored = set(&stored_deployment(&desired), &format!("{CONTAINER}/env/0/value"), json!("other"));
-    let hidden = "a value that is not shown";
+    let hidden = "(hidden)";
     assert_told(&desired, &stored, &format!("{CONTAINER}/env/0/value"), hidden, hidden);
 }
 
@@ -73,6 +73,8 @@ fn what_a_terminal_obeys_is_not_told() {
     let image = format!("{CONTAINER}/image");
     let stored = set(&stored_deployment(&desired), &image, json!("a\u{1b}[31m\u{202e}b\u{200b}c"));
     assert_told(&desired, &stored, &image, "ghcr.io/acme/gateway:1", "a [31m b c");
+    let long = set(&stored_deployment(&desired), &image, json!("a".repeat(5_000)));
+    assert_told(&desired, &long, &image, "ghcr.io/acme/gateway:1", &format!("{}…", "a".repeat(160)));
 }
 
 #[test]

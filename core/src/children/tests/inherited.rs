@@ -19,7 +19,7 @@ fn rendered(labels: &Value, annotations: &Value) -> [Value; 4] {
         annotations: patterns(&["example.com/*"]),
     };
     let inherited = inheritance.of(&gateway.metadata);
-    let children = render_children(&gateway, &Surroundings { inherited, ..within(Duration::from_secs(300)) });
+    let children = render_children(&gateway, &RenderContext { inherited, ..within(Duration::from_secs(300)) });
     [
         as_json(&children.deployment),
         as_json(&children.service),
@@ -58,7 +58,7 @@ fn a_childs_own_keys_are_not_overridden_and_not_listed_as_the_gateways() {
 
 #[test]
 fn without_anything_to_inherit_children_are_as_ever() {
-    let none = Surroundings {
+    let none = RenderContext {
         inherited: Inheritance::default().of(&gateway(&json!({})).metadata),
         ..within(Duration::from_secs(300))
     };
@@ -99,23 +99,23 @@ fn what_the_gateway_drops_is_taken_back_and_what_others_added_stays() {
 #[test]
 fn keys_by_which_others_tell_their_objects_are_refused() {
     for (text, sentence) in [
-        ("*", "it is neither a key nor prefix/*"),
-        ("/*", "it is neither a key nor prefix/*"),
-        ("example*", "it is neither a key nor prefix/*"),
-        ("a/b/*", "it is neither a key nor prefix/*"),
-        ("two words", "it is neither a key nor prefix/*"),
-        ("kubernetes.io/*", "keys of Kubernetes and its controllers are not inherited"),
+        ("*", "must be a key or prefix/*"),
+        ("/*", "must be a key or prefix/*"),
+        ("example*", "must be a key or prefix/*"),
+        ("a/b/*", "must be a key or prefix/*"),
+        ("two words", "must be a key or prefix/*"),
+        ("kubernetes.io/*", "keys of Kubernetes and its controllers cannot be inherited"),
         (
             "kubectl.kubernetes.io/last-applied-configuration",
-            "keys of Kubernetes and its controllers are not inherited",
+            "keys of Kubernetes and its controllers cannot be inherited",
         ),
-        ("nginx.ingress.kubernetes.io/*", "keys of Kubernetes and its controllers are not inherited"),
-        ("node.k8s.io/x", "keys of Kubernetes and its controllers are not inherited"),
-        ("argocd.argoproj.io/instance", "others tell their own objects by it"),
-        ("argocd.argoproj.io/*", "others tell their own objects by it"),
-        ("meta.helm.sh/release-name", "others tell their own objects by it"),
-        ("phasegate.dev/*", "others tell their own objects by it"),
-        ("pod-template-hash", "others tell their own objects by it"),
+        ("nginx.ingress.kubernetes.io/*", "keys of Kubernetes and its controllers cannot be inherited"),
+        ("node.k8s.io/x", "keys of Kubernetes and its controllers cannot be inherited"),
+        ("argocd.argoproj.io/instance", "other controllers select their objects by it"),
+        ("argocd.argoproj.io/*", "other controllers select their objects by it"),
+        ("meta.helm.sh/release-name", "other controllers select their objects by it"),
+        ("phasegate.dev/*", "other controllers select their objects by it"),
+        ("pod-template-hash", "other controllers select their objects by it"),
     ] {
         assert_eq!(KeyPattern::parse(text), Err(sentence.to_owned()), "{text}");
     }

@@ -3,20 +3,21 @@
 
 mod compare;
 mod form;
+mod http_route;
 mod inherited;
+mod invalid_field;
 mod merge;
 mod ownership;
 mod promises;
 mod render;
 mod taken_up;
-mod unfit;
 
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Children, Surroundings, render as render_children};
+use super::{Children, RenderContext, render as render_children};
 use crate::api::ApiGateway;
 
 /// A gateway of which only the image is given, and what `spec` says besides.
@@ -35,8 +36,8 @@ fn children(spec: &Value) -> Children {
 }
 
 /// No environments, no annotations, and this start deadline.
-fn within(start_deadline: Duration) -> Surroundings {
-    Surroundings { start_deadline, ..Surroundings::default() }
+fn within(start_deadline: Duration) -> RenderContext {
+    RenderContext { start_deadline, ..RenderContext::default() }
 }
 
 fn as_json(object: &impl Serialize) -> Value {

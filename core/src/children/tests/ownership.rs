@@ -30,8 +30,8 @@ fn whose(owners: Vec<OwnerReference>, uid_label: Option<&str>) -> Owner {
     owner_of(&meta, &gateway(&json!({})))
 }
 
-fn is_stranger(owner: &Owner, named: &str) -> bool {
-    matches!(owner, Owner::Stranger(who) if who.contains(named))
+fn is_foreign(owner: &Owner, named: &str) -> bool {
+    matches!(owner, Owner::Foreign(who) if who.contains(named))
 }
 
 #[test]
@@ -49,9 +49,9 @@ fn the_controllers_uid_decides() {
     assert_eq!(whose(vec![gateways("shop", "uid-of-shop")], None), Owner::Ours);
     let release = owner("helm.example.com/v1", "Release", "shop", "uid-of-release", Some(true));
     let helm = whose(vec![release.clone()], None);
-    assert!(is_stranger(&helm, "Release") && is_stranger(&helm, "shop"), "{helm:?}");
+    assert!(is_foreign(&helm, "Release") && is_foreign(&helm, "shop"), "{helm:?}");
     let labelled = whose(vec![release], Some("uid-of-shop"));
-    assert!(is_stranger(&labelled, "Release"), "a label does not outweigh a controller: {labelled:?}");
+    assert!(is_foreign(&labelled, "Release"), "a label does not outweigh a controller: {labelled:?}");
 }
 
 #[test]
@@ -59,8 +59,8 @@ fn an_owner_that_is_no_controller_decides_nothing() {
     let app = owner("example.com/v1", "App", "app", "uid-of-app", None);
     let not_ours = owner("phasegate.dev/v1alpha1", "ApiGateway", "shop", "uid-of-shop", Some(false));
     assert_eq!(whose(vec![app.clone()], Some("uid-of-shop")), Owner::Ours);
-    assert!(is_stranger(&whose(vec![app.clone()], None), "nobody"));
-    assert!(is_stranger(&whose(vec![not_ours], None), "nobody"));
+    assert!(is_foreign(&whose(vec![app.clone()], None), "an unknown owner"));
+    assert!(is_foreign(&whose(vec![not_ours], None), "an unknown owner"));
     assert_eq!(whose(vec![app, gateways("shop", "uid-of-shop")], None), Owner::Ours);
 }
 
@@ -72,9 +72,9 @@ fn an_earlier_gateway_of_the_same_name_is_a_predecessor() {
         Owner::Predecessor,
         "a label does not outweigh a controller"
     );
-    assert!(is_stranger(&whose(vec![gateways("other", "uid-of-other")], None), "other"));
+    assert!(is_foreign(&whose(vec![gateways("other", "uid-of-other")], None), "other"));
     let other_kind = owner("example.com/v1", "App", "shop", "uid-of-app", Some(true));
-    assert!(is_stranger(&whose(vec![other_kind], None), "App"));
+    assert!(is_foreign(&whose(vec![other_kind], None), "App"));
 }
 
 #[test]
@@ -86,8 +86,8 @@ fn without_a_controller_the_uid_label_decides() {
     };
     assert_eq!(labelled("uid-of-shop", "shop"), Owner::Ours);
     assert_eq!(labelled("uid-of-an-earlier-shop", "shop"), Owner::Ours, "orphaned, or restored without its owner");
-    assert!(is_stranger(&labelled("uid-of-another", "another"), "nobody"));
-    assert!(is_stranger(&whose(vec![], Some("uid-of-another")), "nobody"));
-    assert!(is_stranger(&whose(vec![], None), "nobody"));
-    assert!(is_stranger(&owner_of(&ObjectMeta::default(), &gateway(&json!({}))), "nobody"));
+    assert!(is_foreign(&labelled("uid-of-another", "another"), "an unknown owner"));
+    assert!(is_foreign(&whose(vec![], Some("uid-of-another")), "an unknown owner"));
+    assert!(is_foreign(&whose(vec![], None), "an unknown owner"));
+    assert!(is_foreign(&owner_of(&ObjectMeta::default(), &gateway(&json!({}))), "an unknown owner"));
 }

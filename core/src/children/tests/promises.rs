@@ -55,9 +55,9 @@ fn quantities_of_extended_resources_are_numbers() {
     assert_eq!(difference(&desired, &set(&stored_deployment(&desired), limit, json!("2k"))), None);
 }
 
-/// I5: an `ApiGateway` of somebody else's group is a stranger, not our predecessor.
+/// I5: an `ApiGateway` of somebody else's group is foreign, not our predecessor.
 #[test]
-fn a_kind_of_the_same_name_in_another_group_is_a_stranger() {
+fn a_kind_of_the_same_name_in_another_group_is_foreign() {
     let owner = OwnerReference {
         api_version: "gateways.example.com/v1".to_owned(),
         kind: "ApiGateway".to_owned(),
@@ -67,5 +67,5 @@ fn a_kind_of_the_same_name_in_another_group_is_a_stranger() {
         block_owner_deletion: None,
     };
     let meta = ObjectMeta { owner_references: Some(vec![owner]), ..ObjectMeta::default() };
-    assert!(matches!(owner_of(&meta, &gateway(&json!({}))), Owner::Stranger(_)));
+    assert!(matches!(owner_of(&meta, &gateway(&json!({}))), Owner::Foreign(_)));
 }

@@ -288,14 +288,14 @@ fn another_deadline_alone_rolls_no_pods_that_serve_and_one_of_the_spec_gives_its
 
 #[test]
 fn another_deadline_alone_rolls_no_pods_that_inherit_something() {
-    let around = |seconds| Surroundings {
+    let context = |seconds| RenderContext {
         inherited: Inherited { labels: [("team".to_owned(), "blue".to_owned())].into(), ..Inherited::default() },
         ..within(Duration::from_secs(seconds))
     };
     let gateway = serving(&json!({}));
-    let found = as_json(&desired(&gateway, &around(300), (None, None)).deployment);
+    let found = as_json(&desired(&gateway, &context(300), (None, None)).deployment);
     let found = serde_json::from_value(stored_deployment(&found)).unwrap();
-    let other = as_json(&desired(&gateway, &around(600), (Some(&found), None)).deployment);
+    let other = as_json(&desired(&gateway, &context(600), (Some(&found), None)).deployment);
     assert_at(&other, &format!("{CONTAINER}/startupProbe/failureThreshold"), &json!(155));
 }
 
@@ -357,13 +357,13 @@ fn the_ingress_routes_the_host_to_the_service() {
 
 #[test]
 fn the_ingress_routes_every_allowed_environment_too() {
-    let around = Surroundings {
+    let context = RenderContext {
         environment_hosts: vec!["dev.example.com".to_owned(), "prod.example.com".to_owned()],
         ingress_annotations: [("example.com/waf".to_owned(), "on".to_owned())].into(),
-        ..Surroundings::default()
+        ..RenderContext::default()
     };
     let hosts = |spec: &Value| {
-        let ingress = as_json(&render(&gateway(spec), &around).ingress);
+        let ingress = as_json(&render(&gateway(spec), &context).ingress);
         let hosts = at(&ingress, "/spec/rules").as_array().unwrap().iter().map(|rule| rule["host"].clone()).collect();
         (Value::Array(hosts), ingress)
     };
@@ -373,7 +373,7 @@ fn the_ingress_routes_every_allowed_environment_too() {
     assert_at(&ingress, "/metadata/annotations/example.com~1waf", &json!("on"));
     let (others, _) = hosts(&json!({}));
     assert_eq!(others, json!(["dev.example.com", "prod.example.com"]));
-    let rendered = render(&gateway(&json!({})), &around).ingress.unwrap();
+    let rendered = render(&gateway(&json!({})), &context).ingress.unwrap();
     assert!(routes(&rendered, "dev.example.com") && !routes(&rendered, "example.com"));
 }
 
@@ -462,15 +462,15 @@ fn an_upgrade_does_not_roll_the_fleet() {
 
 #[test]
 fn an_ingress_that_is_kept_has_the_rules_of_its_own_hosts_and_of_environments_only() {
-    let around = |hosts: &[&str]| Surroundings {
+    let context = |hosts: &[&str]| RenderContext {
         environment_hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
         ..within(Duration::from_secs(300))
     };
     let tls = json!({ "secretName": "certificate" });
     let old = gateway(&json!({ "host": "old.example.com", "path": "/v1", "tls": tls }));
-    let found = render_children(&old, &around(&["gone.example.com", "stays.example.com"])).ingress.unwrap();
+    let found = render_children(&old, &context(&["gone.example.com", "stays.example.com"])).ingress.unwrap();
     let new = gateway(&json!({ "host": "taken.example.com", "path": "/v2", "ingressClassName": "other", "tls": tls }));
-    let rendered = render_children(&new, &around(&["added.example.com", "stays.example.com"])).ingress.unwrap();
+    let rendered = render_children(&new, &context(&["added.example.com", "stays.example.com"])).ingress.unwrap();
     let kept = |hosts: &[&str]| {
         let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
         super::super::keep_routes(&found, Some(&rendered), &hosts)
@@ -499,8 +499,8 @@ fn an_ingress_that_is_kept_has_the_rules_of_its_own_hosts_and_of_environments_on
 
 #[test]
 fn an_ingress_that_keeps_its_routes_is_another_object_only_where_a_rule_changes() {
-    let around = Surroundings { environment_hosts: vec!["dev.example.com".to_owned()], ..Surroundings::default() };
-    let found = render(&gateway(&json!({ "host": "shop.example.com" })), &around).ingress.unwrap();
+    let context = RenderContext { environment_hosts: vec!["dev.example.com".to_owned()], ..RenderContext::default() };
+    let found = render(&gateway(&json!({ "host": "shop.example.com" })), &context).ingress.unwrap();
     let stamp = |ingress: &k8s_openapi::api::networking::v1::Ingress| {
         ingress.metadata.annotations.as_ref().unwrap()["phasegate.dev/desired"].clone()
     };

@@ -23,12 +23,12 @@ fn reads(gateway: &ApiGateway, defaults: &Value) -> ApiGateway {
 }
 
 fn rendered(gateway: &ApiGateway) -> Children {
-    render(gateway, &Surroundings::default())
+    render(gateway, &RenderContext::default())
 }
 
 /// What is desired where the children are as these.
 fn desired_beside(gateway: &ApiGateway, found: &Children) -> Children {
-    desired(gateway, &Surroundings::default(), (Some(&found.deployment), found.ingress.as_ref()))
+    desired(gateway, &RenderContext::default(), (Some(&found.deployment), found.ingress.as_ref()))
 }
 
 const SPECS: fn() -> [Value; 2] = || [json!({}), json!({ "host": "shop.example.com", "replicas": 3 })];

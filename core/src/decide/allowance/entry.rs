@@ -1,39 +1,41 @@
-//! Lists, as flags and annotations have them: entries that are separated by commas, or the word `none`.
+//! Lists in flags and annotations: entries separated by commas, or the word `none`.
+//!
+//! **Architecture invariant:** one invalid entry makes the whole list invalid. No part of such a list is used.
 
 /// One entry of a list.
 pub trait Entry: Sized {
-    /// Reads it.
+    /// Parses an entry.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A message that says what is wrong with it.
     fn parse(text: &str) -> Result<Self, String>;
 
-    /// As it is written.
+    /// The entry as it was written.
     fn text(&self) -> &str;
 }
 
-/// What stands for a list without entries.
+/// An empty list.
 const NONE: &str = "none";
 
-/// Reads a list.
+/// Parses a list.
 ///
 /// # Errors
-/// Which entry is wrong, and why.
+/// A message that names the invalid entry and says why.
 pub fn listed<T: Entry>(text: &str) -> Result<Vec<T>, String> {
     let entries: Vec<&str> = text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect();
     if entries == [NONE] {
         return Ok(Vec::new());
     }
     let read = |entry: &&str| match *entry {
-        NONE => Err(format!("{NONE:?} stands alone, or not at all")),
+        NONE => Err(format!("{NONE:?} must be the only entry")),
         entry => T::parse(entry).map_err(|why| format!("{entry:?}: {why}")),
     };
     entries.iter().map(read).collect()
 }
 
-/// A list in words.
+/// The list as text for messages.
 pub(super) fn only<T: Entry>(list: &[T]) -> String {
-    /// A message has limits.
+    /// Messages have limits.
     const NAMED: usize = 10;
     let named: Vec<&str> = list.iter().take(NAMED).map(Entry::text).collect();
     match (named.as_slice(), list.len().saturating_sub(NAMED)) {
@@ -43,12 +45,12 @@ pub(super) fn only<T: Entry>(list: &[T]) -> String {
     }
 }
 
-/// The name of an ingress class.
+/// Names of ingress classes.
 impl Entry for String {
     fn parse(text: &str) -> Result<Self, String> {
         let valid = text.len() <= 253
             && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.');
-        if valid { Ok(text.to_owned()) } else { Err("it is no name of an object".to_owned()) }
+        if valid { Ok(text.to_owned()) } else { Err("must be an object name".to_owned()) }
     }
 
     fn text(&self) -> &str {

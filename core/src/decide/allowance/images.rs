@@ -1,13 +1,15 @@
-//! Where images come from: references, compared by whole segments of their paths and never by their text.
+//! Allowed image sources. Image references are compared by whole path segments, never as text.
+//!
+//! **Architecture invariant:** an image that is not a valid reference is covered by no prefix.
 
 use super::{Entry, quoted};
 
-/// What an image is pulled from that names no registry, as runtimes have it.
+/// The registry of an image that names none, as container runtimes complete it.
 const DEFAULT_REGISTRY: &str = "docker.io";
-/// Where that has its images without a namespace.
+/// The namespace there of an image without one.
 const DEFAULT_NAMESPACE: &str = "library";
 
-/// A registry, and the beginning of a path in it.
+/// A registry and a path prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImagePrefix {
     text: String,
@@ -18,13 +20,14 @@ impl Entry for ImagePrefix {
     fn parse(text: &str) -> Result<Self, String> {
         let path = text.strip_suffix('/').unwrap_or(text);
         let mut segments: Vec<String> = path.split('/').map(str::to_owned).collect();
-        let (registry, names) = segments.split_first().ok_or("it is empty")?;
+        let (registry, names) = segments.split_first().ok_or("must not be empty")?;
         if !is_registry(registry) || !is_hosts_name(registry) {
-            return Err("it does not begin with a registry, such as ghcr.io/acme or docker.io/library".to_owned());
+            return Err("must begin with a registry, such as ghcr.io/acme or docker.io/library".to_owned());
         }
         if let Some(name) = names.iter().find(|name| !is_name(name)) {
             return Err(format!(
-                "{name:?} is no part of a repository's name: prefixes are whole parts, without tag, digest and wildcard"
+                "{name:?} is not a repository path element: a prefix has whole elements, and no tag, digest or \
+                 wildcard"
             ));
         }
         if let Some(registry) = segments.first_mut() {
@@ -39,16 +42,16 @@ impl Entry for ImagePrefix {
 }
 
 impl ImagePrefix {
-    /// Whether an image is one of these. What is no reference is none of them.
+    /// Whether the prefix covers an image. It covers nothing that is no valid reference.
     pub fn covers(&self, image: &str) -> bool {
         repository(image).is_some_and(|segments| segments.starts_with(&self.segments))
     }
 }
 
-/// The registry and the path of an image, without tag and digest, as runtimes complete it.
+/// The registry and path of an image, completed as container runtimes do, without tag and digest.
 fn repository(image: &str) -> Option<Vec<String>> {
     let (name, digest) = image.split_once('@').unwrap_or((image, ""));
-    // A colon before the last slash is that of a port.
+    // A colon before the last slash separates a port.
     let at = name.rfind(':').filter(|at| !name[*at..].contains('/')).unwrap_or(name.len());
     let (name, tag) = name.split_at(at);
     let is_suffix = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || ":_.-+".contains(c));
@@ -65,12 +68,12 @@ fn repository(image: &str) -> Option<Vec<String>> {
     valid.then(|| std::iter::once(registry).chain(names).collect())
 }
 
-/// Whether what stands before the first slash is a registry, and no part of a path.
+/// Whether the part before the first slash is a registry.
 fn is_registry(first: &str) -> bool {
     first.contains(['.', ':']) || first == "localhost"
 }
 
-/// Two names of one registry.
+/// Maps the names of one registry to its usual name.
 fn usual(registry: &str) -> String {
     if registry == "index.docker.io" { DEFAULT_REGISTRY } else { registry }.to_owned()
 }
@@ -87,7 +90,7 @@ fn is_name(name: &str) -> bool {
         && name.chars().all(|c| alphanumeric(c) || matches!(c, '.' | '_' | '-'))
 }
 
-/// An image, and what it is completed to where that is more.
+/// The image, and its completed form if that differs.
 pub(super) fn in_words(image: &str) -> String {
     let whole = repository(image).map(|segments| segments.join("/")).filter(|whole| !image.starts_with(whole.as_str()));
     whole.map_or_else(|| quoted(image), |whole| format!("{} ({whole})", quoted(image)))

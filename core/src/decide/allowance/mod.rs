@@ -1,12 +1,15 @@
-//! What a gateway may ask for: whoever runs the operator narrows it for all by flags, and for the gateways of one namespace
-//! by annotations of the Namespace. Both have to allow a thing, so an annotation never gives what a flag takes.
+//! Restrictions on what gateways may ask for: from the operator's flags for all gateways, and from annotations
+//! of a Namespace for its gateways. Both must allow a thing, so an annotation can only restrict further.
 //!
-//! `entry` reads lists, `images` and `nodes` know what an entry covers. May import `api`, `parse` and `words`. Invariants: what cannot be
-//! read allows nothing; where nothing is said, anything is allowed.
+//! `entry` parses lists; `images`, `nodes` and `parents` define what an entry covers.
+//!
+//! **Architecture invariant:** this module imports only `api`, `parse` and `words`. An unparsable restriction
+//! allows nothing. A missing one allows anything.
 
 mod entry;
 mod images;
 mod nodes;
+mod parents;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,21 +20,22 @@ use crate::parse;
 pub use entry::{Entry, listed};
 pub use images::ImagePrefix;
 pub use nodes::{NodeLabel, Taint};
+pub use parents::{AllowedParent, default_parent};
 
 /// What is allowed of one kind of thing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Allowed<T> {
-    /// Nobody narrows it.
+    /// No restriction.
     #[default]
     Any,
-    /// This, and no more.
+    /// Only this.
     Only(T),
-    /// Somebody narrows it in words that cannot be read: what is wrong with them.
+    /// An unparsable restriction, which allows nothing; the parse error.
     Unreadable(String),
 }
 
 impl<T> Allowed<T> {
-    /// What an annotation says, if it is there.
+    /// From an annotation, if it is there.
     fn of(text: Option<&String>, parse: impl FnOnce(&str) -> Result<T, String>) -> Self {
         match text.map(|text| parse(text)) {
             None => Self::Any,
@@ -40,27 +44,27 @@ impl<T> Allowed<T> {
         }
     }
 
-    /// What a flag says. An empty variable is one that is not set.
+    /// From a flag. An empty environment variable counts as unset.
     fn flag(text: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Self, String> {
         if text.is_empty() { Ok(Self::Any) } else { parse(text).map(Self::Only) }
     }
 
-    /// What is allowed instead, in words, where something does not fit.
+    /// What is allowed instead, as text, if something is not allowed.
     fn instead_of(&self, fits: impl FnOnce(&T) -> bool, words: impl FnOnce(&T) -> String) -> Option<String> {
         match self {
             Self::Any => None,
             Self::Only(what) if fits(what) => None,
             Self::Only(what) => Some(format!("allows {}", words(what))),
-            Self::Unreadable(why) => Some(format!("is not valid ({}), so it allows nothing", say(why))),
+            Self::Unreadable(why) => Some(format!("is invalid ({}) and allows nothing", say(why))),
         }
     }
 }
 
 impl<T: Entry> Allowed<Vec<T>> {
-    /// A flag with a list.
+    /// Parses a flag with a list.
     ///
     /// # Errors
-    /// Which entry is wrong, and why.
+    /// A message that names the invalid entry and says why.
     pub fn list_of_flag(text: &str) -> Result<Self, String> {
         Self::flag(text, listed)
     }
@@ -71,20 +75,20 @@ impl<T: Entry> Allowed<Vec<T>> {
 }
 
 impl Allowed<i32> {
-    /// A flag with a number.
+    /// Parses a flag with a number.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A message that says what is wrong with it.
     pub fn number_of_flag(text: &str) -> Result<Self, String> {
         Self::flag(text, number)
     }
 }
 
 impl Allowed<Duration> {
-    /// A flag with a duration.
+    /// Parses a flag with a duration.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A message that says what is wrong with it.
     pub fn duration_of_flag(text: &str) -> Result<Self, String> {
         Self::flag(text, parse::duration)
     }
@@ -92,20 +96,22 @@ impl Allowed<Duration> {
 
 fn number(text: &str) -> Result<i32, String> {
     let number = text.trim().parse().ok().filter(|number| (0..=1000).contains(number));
-    number.ok_or_else(|| "it is no number from 0 to 1000".to_owned())
+    number.ok_or_else(|| "must be a number from 0 to 1000".to_owned())
 }
 
-/// What somebody who narrows says.
+/// The restrictions of one source: the flags, or a Namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allowance {
-    /// Where images may come from.
+    /// Allowed image sources.
     pub image_prefixes: Allowed<Vec<ImagePrefix>>,
-    /// The node labels that may be asked for.
+    /// Node labels that the spec may select.
     pub node_labels: Allowed<Vec<NodeLabel>>,
-    /// The taints that may be tolerated.
+    /// Taints that the spec may tolerate.
     pub tolerations: Allowed<Vec<Taint>>,
-    /// The ingress classes that may be named.
+    /// Ingress classes that the spec may name.
     pub ingress_classes: Allowed<Vec<String>>,
+    /// Parent Gateways that the spec may name.
+    pub parent_refs: Allowed<Vec<AllowedParent>>,
     /// The most replicas.
     pub max_replicas: Allowed<i32>,
     /// The longest start deadline.
@@ -113,17 +119,18 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    /// Whatever the schema takes.
+    /// No restrictions.
     pub const ANYTHING: Self = Self {
         image_prefixes: Allowed::Any,
         node_labels: Allowed::Any,
         tolerations: Allowed::Any,
         ingress_classes: Allowed::Any,
+        parent_refs: Allowed::Any,
         max_replicas: Allowed::Any,
         max_start_deadline: Allowed::Any,
     };
 
-    /// What the annotations of a Namespace say.
+    /// Reads the annotations of a Namespace.
     pub fn of_namespace(annotations: &BTreeMap<String, String>) -> Self {
         let value = |name: &Narrows| annotations.get(name.annotation);
         Self {
@@ -131,12 +138,13 @@ impl Allowance {
             node_labels: Allowed::of(value(&NODE_LABELS), listed),
             tolerations: Allowed::of(value(&TOLERATIONS), listed),
             ingress_classes: Allowed::of(value(&INGRESS_CLASSES), listed),
+            parent_refs: Allowed::of(value(&PARENT_REFS), listed),
             max_replicas: Allowed::of(value(&REPLICAS), number),
             max_start_deadline: Allowed::of(value(&START_DEADLINE), |text| parse::duration(text.trim())),
         }
     }
 
-    /// The start deadline of a gateway that names none, where `default` is the operator's.
+    /// The start deadline of a gateway without its own; `default` is the operator's.
     pub fn start_deadline(&self, default: Duration) -> Duration {
         match self.max_start_deadline {
             Allowed::Only(greatest) => default.min(greatest),
@@ -145,7 +153,7 @@ impl Allowance {
     }
 }
 
-/// How the two who narrow one thing say it.
+/// The flag and the annotation of one restriction.
 struct Narrows {
     flag: &'static str,
     annotation: &'static str,
@@ -157,65 +165,78 @@ const NODE_LABELS: Narrows = Narrows { flag: "--allowed-node-labels", annotation
 const TOLERATIONS: Narrows = Narrows { flag: "--allowed-tolerations", annotation: "phasegate.dev/allowed-tolerations" };
 const INGRESS_CLASSES: Narrows =
     Narrows { flag: "--ingress-classes", annotation: "phasegate.dev/allowed-ingress-classes" };
+const PARENT_REFS: Narrows = Narrows { flag: "--allowed-parent-refs", annotation: "phasegate.dev/allowed-parent-refs" };
 const REPLICAS: Narrows = Narrows { flag: "--max-replicas", annotation: "phasegate.dev/max-replicas" };
 const START_DEADLINE: Narrows =
     Narrows { flag: "--max-start-deadline", annotation: "phasegate.dev/max-start-deadline" };
 
-/// Something that a gateway asks for and may not have.
+/// A violation of a restriction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotAllowed {
-    /// The field that asks for it.
+    /// The field of the spec.
     pub field: String,
-    /// What it asks for, in words.
+    /// Its value, as text.
     pub asked: String,
-    /// Who does not allow it: a flag or an annotation.
+    /// The flag or annotation that does not allow it.
     pub by: String,
-    /// What that allows, in words.
+    /// What that allows, as text.
     pub instead: String,
 }
 
-/// What a gateway asks for and may not have, of its pods and of its Ingress.
+/// The violations of a gateway, by what they affect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Breaches {
-    /// Of its pods: they are left as they are until it is allowed.
+pub struct Violations {
+    /// Of its pods, which stay as they are.
     pub pods: Option<NotAllowed>,
-    /// The class of its Ingress: that keeps what it routes.
+    /// Of its ingress class. The Ingress keeps its routes.
     pub ingress_class: Option<NotAllowed>,
+    /// Of a parent Gateway. The HTTPRoute keeps its routes.
+    pub parent_ref: Option<NotAllowed>,
 }
 
-impl Breaches {
-    /// Of a spec, under what the operator and what the namespace allow.
-    pub fn of(spec: &ApiGatewaySpec, operator: &Allowance, namespace: &Allowance) -> Self {
+impl Violations {
+    /// No violations.
+    pub const NONE: Self = Self { pods: None, ingress_class: None, parent_ref: None };
+
+    /// Checks a spec in the namespace `own` against the restrictions of the operator and of the namespace.
+    pub fn of(spec: &ApiGatewaySpec, own: &str, operator: &Allowance, namespace: &Allowance) -> Self {
+        let asked = Asked { spec, own };
         let first = |checks: &[(Narrows, Check)]| {
             checks.iter().find_map(|(narrows, check)| {
-                let flag =
-                    check(spec, operator).map(|breach| breach.by(format!("the operator's flag {}", narrows.flag)));
+                let flag = check(&asked, operator)
+                    .map(|violation| violation.by(format!("the operator flag {}", narrows.flag)));
                 flag.or_else(|| {
-                    let by = || format!("the annotation {} of the namespace", narrows.annotation);
-                    check(spec, namespace).map(|breach| breach.by(by()))
+                    let by = || format!("the namespace annotation {}", narrows.annotation);
+                    check(&asked, namespace).map(|violation| violation.by(by()))
                 })
             })
         };
-        Self { pods: first(PODS), ingress_class: first(INGRESS) }
+        Self { pods: first(PODS), ingress_class: first(INGRESS), parent_ref: first(HTTP_ROUTE) }
     }
 }
 
-struct Breach {
+struct Violation {
     field: String,
     asked: String,
     instead: String,
 }
 
-impl Breach {
+impl Violation {
     fn by(self, by: String) -> NotAllowed {
         let Self { field, asked, instead } = self;
         NotAllowed { field, asked, by, instead }
     }
 }
 
-type Check = fn(&ApiGatewaySpec, &Allowance) -> Option<Breach>;
+/// The spec, and its namespace.
+struct Asked<'a> {
+    spec: &'a ApiGatewaySpec,
+    own: &'a str,
+}
 
-/// First match wins.
+type Check = fn(&Asked<'_>, &Allowance) -> Option<Violation>;
+
+/// Checks of the pods; the first match wins.
 const PODS: &[(Narrows, Check)] = &[
     (IMAGES, image),
     (NODE_LABELS, node_selector),
@@ -227,54 +248,67 @@ const PODS: &[(Narrows, Check)] = &[
 
 const INGRESS: &[(Narrows, Check)] = &[(INGRESS_CLASSES, ingress_class)];
 
-fn image(spec: &ApiGatewaySpec, allowance: &Allowance) -> Option<Breach> {
+const HTTP_ROUTE: &[(Narrows, Check)] = &[(PARENT_REFS, parent_ref)];
+
+fn image(Asked { spec, .. }: &Asked<'_>, allowance: &Allowance) -> Option<Violation> {
     let instead = allowance.image_prefixes.list_instead_of(|prefix| prefix.covers(&spec.image))?;
-    Some(Breach { field: "spec.image".to_owned(), asked: images::in_words(&spec.image), instead })
+    Some(Violation { field: "spec.image".to_owned(), asked: images::in_words(&spec.image), instead })
 }
 
-fn node_selector(spec: &ApiGatewaySpec, allowance: &Allowance) -> Option<Breach> {
+fn node_selector(Asked { spec, .. }: &Asked<'_>, allowance: &Allowance) -> Option<Violation> {
     spec.node_selector.iter().find_map(|(key, value)| {
         let instead = allowance.node_labels.list_instead_of(|label| label.covers(key, Some(value)))?;
-        Some(Breach { field: "spec.nodeSelector".to_owned(), asked: quoted(&format!("{key}={value}")), instead })
+        Some(Violation { field: "spec.nodeSelector".to_owned(), asked: quoted(&format!("{key}={value}")), instead })
     })
 }
 
-/// Pods that are spread over the values of a label go to nodes that have it.
-fn topology_spread(spec: &ApiGatewaySpec, allowance: &Allowance) -> Option<Breach> {
+/// A topology spread over a label selects the nodes with that label.
+fn topology_spread(Asked { spec, .. }: &Asked<'_>, allowance: &Allowance) -> Option<Violation> {
     let keys = spec.topology_spread.iter().map(|spread| &spread.topology_key).enumerate();
     keys.filter(|(_, key)| !nodes::is_on_every_node(key)).find_map(|(at, key)| {
         let instead = allowance.node_labels.list_instead_of(|label| label.covers(key, None))?;
-        Some(Breach { field: format!("spec.topologySpread[{at}].topologyKey"), asked: quoted(key), instead })
+        Some(Violation { field: format!("spec.topologySpread[{at}].topologyKey"), asked: quoted(key), instead })
     })
 }
 
-fn tolerations(spec: &ApiGatewaySpec, allowance: &Allowance) -> Option<Breach> {
+fn tolerations(Asked { spec, .. }: &Asked<'_>, allowance: &Allowance) -> Option<Violation> {
     spec.tolerations.iter().enumerate().find_map(|(at, toleration)| {
         let instead = allowance.tolerations.list_instead_of(|taint| taint.covers(toleration))?;
-        Some(Breach { field: format!("spec.tolerations[{at}]"), asked: nodes::in_words(toleration), instead })
+        Some(Violation { field: format!("spec.tolerations[{at}]"), asked: nodes::in_words(toleration), instead })
     })
 }
 
-fn replicas(spec: &ApiGatewaySpec, allowance: &Allowance) -> Option<Breach> {
+fn replicas(Asked { spec, .. }: &Asked<'_>, allowance: &Allowance) -> Option<Violation> {
     let asked = spec.replicas.unwrap_or(1);
     let instead = allowance.max_replicas.instead_of(|most| asked <= *most, |most| format!("at most {most}"))?;
-    Some(Breach { field: "spec.replicas".to_owned(), asked: asked.to_string(), instead })
+    Some(Violation { field: "spec.replicas".to_owned(), asked: asked.to_string(), instead })
 }
 
-/// A gateway that names none has the operator's, or the longest that is allowed where that is less.
-fn start_deadline(spec: &ApiGatewaySpec, allowance: &Allowance) -> Option<Breach> {
+/// A gateway without a deadline gets the operator's default, or the longest allowed one if that is shorter.
+fn start_deadline(Asked { spec, .. }: &Asked<'_>, allowance: &Allowance) -> Option<Violation> {
     let named = spec.start_deadline.map(Duration::from);
     let fits = |longest: &Duration| named.is_none_or(|named| named <= *longest);
     let instead = allowance.max_start_deadline.instead_of(fits, |longest| format!("at most {}", human(*longest)))?;
     let asked = named.map_or_else(|| "(absent)".to_owned(), human);
-    Some(Breach { field: "spec.startDeadline".to_owned(), asked, instead })
+    Some(Violation { field: "spec.startDeadline".to_owned(), asked, instead })
 }
 
-/// Who names none has the cluster's default, which an admin chose.
-fn ingress_class(spec: &ApiGatewaySpec, allowance: &Allowance) -> Option<Breach> {
-    let class = spec.ingress_class_name.as_ref()?;
+/// Without a class the cluster's default applies, which an admin chose.
+fn ingress_class(Asked { spec, .. }: &Asked<'_>, allowance: &Allowance) -> Option<Violation> {
+    let class = spec.ingress_class_name.as_ref().filter(|_| spec.exposure().by_ingress())?;
     let instead = allowance.ingress_classes.list_instead_of(|allowed| allowed == class)?;
-    Some(Breach { field: "spec.ingressClassName".to_owned(), asked: quoted(class), instead })
+    Some(Violation { field: "spec.ingressClassName".to_owned(), asked: quoted(class), instead })
+}
+
+/// Without parents the operator's default applies.
+fn parent_ref(Asked { spec, own }: &Asked<'_>, allowance: &Allowance) -> Option<Violation> {
+    let named = spec.parent_refs.iter().enumerate().filter(|_| spec.exposure().by_route());
+    named.into_iter().find_map(|(at, parent)| {
+        let namespace = parent.namespace_or(own);
+        let instead = allowance.parent_refs.list_instead_of(|allowed| allowed.covers(namespace, &parent.name, own))?;
+        let asked = quoted(&format!("{namespace}/{}", parent.name));
+        Some(Violation { field: format!("spec.parentRefs[{at}]"), asked, instead })
+    })
 }
 
 fn quoted(text: &str) -> String {

@@ -1,10 +1,13 @@
-//! Nodes: the labels by which a gateway may choose them, and the taints that it may tolerate.
+//! Nodes: the labels that gateways may select, and the taints that they may tolerate.
+//!
+//! **Architecture invariant:** an entry covers a toleration only if it covers everything that the toleration
+//! tolerates.
 
 use k8s_openapi::api::core::v1::Toleration;
 
 use super::{Entry, quoted};
 
-/// Labels that every node has, each with a value of its own or of its zone: to spread over them chooses no node.
+/// Labels that every node has, with a value per node or zone. Spreading over them selects no particular node.
 const ON_EVERY_NODE: &[&str] =
     &["kubernetes.io/hostname", "topology.kubernetes.io/region", "topology.kubernetes.io/zone"];
 
@@ -12,16 +15,16 @@ pub(super) fn is_on_every_node(key: &str) -> bool {
     ON_EVERY_NODE.contains(&key)
 }
 
-/// A key, or all keys below a prefix, and a value.
+/// A key or a key prefix, and a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Pair {
     key: String,
-    /// `None`: any.
+    /// `None`: any value.
     value: Option<String>,
 }
 
 impl Pair {
-    /// `key`, `key=value` or `prefix/*`.
+    /// Parses `key`, `key=value` or `prefix/*`.
     fn parse(text: &str) -> Result<Self, String> {
         let (key, value) = match text.split_once('=') {
             Some((key, value)) => (key, Some(value)),
@@ -36,7 +39,7 @@ impl Pair {
             || (is_prefix && (name.contains('/') || value.is_some()))
             || value.is_some_and(|value| !is_part(value))
         {
-            return Err("it is neither a key nor key=value nor prefix/*".to_owned());
+            return Err("must be key, key=value or prefix/*".to_owned());
         }
         Ok(Self { key: key.to_owned(), value: value.map(str::to_owned) })
     }
@@ -50,7 +53,7 @@ impl Pair {
     }
 }
 
-/// A label of nodes that gateways may ask for.
+/// A node label that gateways may select.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeLabel {
     text: String,
@@ -68,18 +71,19 @@ impl Entry for NodeLabel {
 }
 
 impl NodeLabel {
-    /// Whether this label may be asked for; of no value, whether any of its values may.
+    /// Whether this label may be selected; without a value, whether every value may.
     pub fn covers(&self, key: &str, value: Option<&str>) -> bool {
         self.label.covers(key, value)
     }
 }
 
-/// A taint that gateways may tolerate, as `kubectl taint` has it: `key`, `key=value`, and `:Effect` behind either.
+/// A taint that gateways may tolerate, in the syntax of `kubectl taint`: `key` or `key=value`, optionally with
+/// `:Effect`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taint {
     text: String,
     taint: Pair,
-    /// `None`: any.
+    /// `None`: any effect.
     effect: Option<String>,
 }
 
@@ -92,7 +96,7 @@ impl Entry for Taint {
             None => (text, None),
         };
         if effect.is_some_and(|effect| !EFFECTS.contains(&effect)) {
-            return Err(format!("its effect is none of {}", EFFECTS.join(", ")));
+            return Err(format!("its effect must be one of {}", EFFECTS.join(", ")));
         }
         Ok(Self { text: text.to_owned(), taint: Pair::parse(taint)?, effect: effect.map(str::to_owned) })
     }
@@ -103,10 +107,10 @@ impl Entry for Taint {
 }
 
 impl Taint {
-    /// Whether all that a toleration tolerates is this.
+    /// Whether the entry covers everything that a toleration tolerates.
     pub fn covers(&self, toleration: &Toleration) -> bool {
         let Some(key) = named(&toleration.key) else { return false };
-        // Only equality tolerates a single value.
+        // Only the operator `Equal` tolerates a single value.
         let value = match toleration.operator.as_deref() {
             None | Some("" | "Equal") => Some(toleration.value.as_deref().unwrap_or_default()),
             Some(_) => None,
@@ -116,12 +120,12 @@ impl Taint {
     }
 }
 
-/// What is empty is not said.
+/// An empty field counts as unset.
 fn named(field: &Option<String>) -> Option<&str> {
     field.as_deref().filter(|text| !text.is_empty())
 }
 
-/// What a toleration tolerates.
+/// A toleration as text.
 pub(super) fn in_words(toleration: &Toleration) -> String {
     let Some(key) = named(&toleration.key) else { return "every taint".to_owned() };
     let value = named(&toleration.value).map(|value| format!("={value}")).unwrap_or_default();

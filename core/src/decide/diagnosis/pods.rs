@@ -1,57 +1,60 @@
-//! What pods say is wrong, in words.
+//! Policies about pods: what a pod's status and Events say is wrong.
 
-use super::patience::{Patience, is_over, was_heard_late};
-use super::{Cause, kubelets};
+use super::grace_period::{GracePeriod, is_over, was_read_late};
+use super::{Cause, kubelet_messages};
 use crate::api::{Reason, condition};
 use crate::children;
-use crate::decide::observed::{Answer, Complaint, DEFAULT_SCHEDULER, Observed, PodTrouble, Silence, Trouble};
+use crate::decide::observed::{
+    DEFAULT_SCHEDULER, Observed, PodEvent, PodTrouble, ProbeResult, Trouble, UnexplainedWait,
+};
 use crate::decide::situation::Situation;
 use crate::decide::words::{say, say_last};
 
-/// The first trouble of a kind: pods come in the order of their names, so that the same pods give the same words.
+/// The first trouble of a kind. Pods are sorted by name, so the same pods give the same message.
 fn first(observed: &Observed, tell: impl Fn(&PodTrouble) -> Option<Cause>) -> Option<Cause> {
     observed.troubles().find_map(tell)
 }
 
-/// A pod, and the container where it has several.
+/// The pod, and the container if the pod has several. Whoever may write Events may name a container in them that
+/// no API server would accept.
 fn who(pod: &PodTrouble) -> String {
     match &pod.container {
-        Some(container) => format!("pod {}, container {container}", pod.pod),
+        Some(container) => format!("pod {}, container {}", pod.pod, say(container)),
         None => format!("pod {}", pod.pod),
     }
 }
 
-/// Whether the container is one that the spec does not have.
+/// Whether the container is not from the spec.
 fn is_foreign(pod: &PodTrouble) -> bool {
     pod.container.as_ref().is_some_and(|container| container != children::CONTAINER)
 }
 
-const FOREIGN: &str = "The gateway's spec has no such container: ask who runs the cluster what adds it to pods.";
+const FOREIGN: &str = "The gateway's spec has no such container: ask the cluster administrator what injects it.";
 
-/// What to do about the gateway's own container; the spec says nothing of others.
+/// The hint for the gateway's own container. The spec has no say about others.
 fn hint(pod: &PodTrouble, hint: &str) -> String {
     if is_foreign(pod) { FOREIGN.to_owned() } else { hint.to_owned() }
 }
 
-/// What was heard of the pod that is followed.
-fn complaint(observed: &Observed) -> Option<(&PodTrouble, &Complaint)> {
-    let Silence { about, complaint, .. } = observed.pods.silence.as_ref()?;
-    Some((about, complaint.as_ref()?))
+/// What the Events of the followed pod say.
+fn pod_event(observed: &Observed) -> Option<(&PodTrouble, &PodEvent)> {
+    let UnexplainedWait { about, pod_event, .. } = observed.pods.unexplained.as_ref()?;
+    Some((about, pod_event.as_ref()?))
 }
 
-pub(super) fn crash_loop(s: &Situation<'_>, patience: Patience) -> Option<Cause> {
+pub(super) fn crash_loop(s: &Situation<'_>, grace: GracePeriod) -> Option<Cause> {
     first(s.observed, |pod| {
         let (what, words, advice) = match &pod.trouble {
             Trouble::Ended { code, out_of_memory, message, .. } => {
-                if pod.trouble.may_be_a_probes() && !ended_by_itself(s, pod, patience) {
+                if pod.trouble.may_be_a_probes() && !ended_by_itself(s, pod, grace) {
                     return None;
                 }
-                let how = if *out_of_memory { " for want of memory (OOMKilled)" } else { "" };
-                let told = format!("it ended{how} with exit code {code}");
+                let how = if *out_of_memory { " (OOMKilled: out of memory)" } else { "" };
+                let told = format!("terminated{how} with exit code {code}");
                 (told, say_last(message), what_ends(*code, *out_of_memory, message))
             }
             Trouble::CannotStart(message) => {
-                ("it cannot be started".to_owned(), say(kubelets::innermost(message)), what_cannot_start(message))
+                ("cannot start".to_owned(), say(kubelet_messages::innermost(message)), what_cannot_start(message))
             }
             _ => return None,
         };
@@ -60,56 +63,58 @@ pub(super) fn crash_loop(s: &Situation<'_>, patience: Patience) -> Option<Cause>
     })
 }
 
-/// Whether no probe ended a container, as far as is known. The pod whose Events were read answers for the others: they run
-/// the same program.
-fn ended_by_itself(s: &Situation<'_>, pod: &PodTrouble, patience: Patience) -> bool {
-    match &s.observed.pods.silence {
-        Some(Silence { about, read_at, complaint, .. }) if about.trouble.may_be_a_probes() => {
-            let was_read = read_at.is_some() || patience == Patience::Over || is_told(s, Reason::CrashLoop);
-            about.pod == pod.pod && was_read && !matches!(complaint, Some(Complaint::Killed(_)))
+/// Whether no probe ended the container, as far as known. The pod whose Events were read stands for the others,
+/// which run the same program.
+fn ended_by_itself(s: &Situation<'_>, pod: &PodTrouble, grace: GracePeriod) -> bool {
+    match &s.observed.pods.unexplained {
+        Some(UnexplainedWait { about, read_at, pod_event, .. }) if about.trouble.may_be_a_probes() => {
+            let was_read = read_at.is_some() || grace == GracePeriod::Over || is_told(s, Reason::CrashLoop);
+            about.pod == pod.pod && was_read && !matches!(pod_event, Some(PodEvent::Killed(_)))
         }
         _ => true,
     }
 }
 
-/// Whether the gateway's status has this cause. What is told is not taken back for as long as the next is being read.
+/// Whether the status already has this cause. A reported cause stays until the Events were read.
 fn is_told(s: &Situation<'_>, reason: Reason) -> bool {
     let conditions = s.gateway.status.iter().flat_map(|status| &status.conditions);
     let mut told = conditions.filter(|told| told.type_ == condition::RECONCILING && told.status == "True");
     told.any(|told| told.reason == reason.as_str())
 }
 
-const NO_PROGRAM: &str = "Check spec.command and spec.args against what is in the image.";
-const MORE_MEMORY: &str = "Raise spec.resources.limits.memory, or have the gateway need less.";
-const OTHER_ARCHITECTURE: &str = "The image is not for the processor of the pod's node: build it for that architecture, or \
-    choose nodes of the image's by spec.nodeSelector (kubernetes.io/arch).";
+const NO_PROGRAM: &str = "Check that the image contains spec.command and spec.args.";
+const MORE_MEMORY: &str = "Raise spec.resources.limits.memory, or reduce the gateway's memory use.";
+const OTHER_ARCHITECTURE: &str = "The image is not built for the node's CPU architecture: build it for that one, or \
+                                  set spec.nodeSelector (kubernetes.io/arch).";
 
 fn what_ends(code: i32, out_of_memory: bool, words: &str) -> &'static str {
     match code {
         _ if out_of_memory => MORE_MEMORY,
-        _ if kubelets::is_of_another_architecture(words) => OTHER_ARCHITECTURE,
-        0 => "A gateway is to run on: check spec.command and spec.args.",
+        _ if kubelet_messages::is_of_another_architecture(words) => OTHER_ARCHITECTURE,
+        0 => "A gateway must keep running: check spec.command and spec.args.",
         126 | 127 => NO_PROGRAM,
-        // 128 and the signal: KILL or TERM.
-        137 | 143 => "Something outside ended it: look at the pod's Events, and at what runs beside it in the pod.",
+        // 128 and the signal, KILL or TERM. Runtimes do not always see that it was for memory.
+        137 => "It was killed: check the pod's Events, its other containers, and spec.resources.limits.memory.",
+        143 => "It was killed from outside the container: check the pod's Events and its other containers.",
         _ => {
-            "Check spec.env, spec.args and spec.volumes; while an attempt runs, kubectl logs --previous of the pod says more."
+            "Check spec.env, spec.args and spec.volumes, and kubectl logs --previous of the pod while the attempt \
+             runs."
         }
     }
 }
 
 fn what_cannot_start(words: &str) -> &'static str {
-    if kubelets::wants_memory(words) {
+    if kubelet_messages::wants_memory(words) {
         MORE_MEMORY
-    } else if kubelets::is_of_another_architecture(words) {
+    } else if kubelet_messages::is_of_another_architecture(words) {
         OTHER_ARCHITECTURE
     } else {
         NO_PROGRAM
     }
 }
 
-/// What a probe got, and whose container it was: the one that was asked, or the one that the trouble is with.
-fn probed(s: &Situation<'_>, about: &PodTrouble, answer: &Answer) -> (PodTrouble, String) {
+/// The message of a failed probe and the container: the probed one, or the one in trouble.
+fn probed(s: &Situation<'_>, about: &PodTrouble, answer: &ProbeResult) -> (PodTrouble, String) {
     let container = about.container.as_ref().and(answer.container.as_ref()).or(about.container.as_ref()).cloned();
     let pod = PodTrouble { container, ..about.clone() };
     let words = say(&answer.words);
@@ -121,13 +126,13 @@ fn probed(s: &Situation<'_>, about: &PodTrouble, answer: &Answer) -> (PodTrouble
 }
 
 const LISTEN: &str =
-    "Check that the gateway listens on spec.port and answers on spec.readinessPath; its log may say more.";
+    "Check that the gateway listens on spec.port and answers on spec.readinessPath, and check its log.";
 
-pub(super) fn killed_by_its_probe(s: &Situation<'_>, _: Patience) -> Option<Cause> {
-    match complaint(s.observed)? {
-        (about, Complaint::Killed(answer)) => {
+pub(super) fn killed_by_its_probe(s: &Situation<'_>, _: GracePeriod) -> Option<Cause> {
+    match pod_event(s.observed)? {
+        (about, PodEvent::Killed(answer)) => {
             let (pod, words) = probed(s, about, answer);
-            let message = format!("{}: its node ended it since its probe failed: {words}", who(&pod));
+            let message = format!("{}: the kubelet killed it because its probe failed: {words}", who(&pod));
             Some(Cause::new(Reason::ReadinessFailing, message, hint(&pod, LISTEN)))
         }
         _ => None,
@@ -139,31 +144,32 @@ const NUMERIC_USER: &str = "Give the image a numeric user other than 0 (USER 655
 pub(super) fn runs_as_root(observed: &Observed) -> Option<Cause> {
     first(observed, |pod| match &pod.trouble {
         Trouble::RunsAsRoot(words) => {
-            let message = format!("{}: its image may not run as it is: {}", who(pod), say(words));
+            let message = format!("{}: the image must not run as root: {}", who(pod), say(words));
             Some(Cause::new(Reason::RunsAsRoot, message, hint(pod, NUMERIC_USER)))
         }
         _ => None,
     })
 }
 
-const FOREIGN_VOLUME: &str = "The gateway's spec has no such volume: ask who runs the cluster what adds it to pods, and what makes what it mounts.";
+const FOREIGN_VOLUME: &str = "The gateway's spec has no such volume: ask the cluster administrator what injects it \
+                              and what creates its source.";
 
-pub(super) fn config_missing(s: &Situation<'_>, _: Patience) -> Option<Cause> {
+pub(super) fn config_missing(s: &Situation<'_>, _: GracePeriod) -> Option<Cause> {
     let observed = s.observed;
     let cause = |who: String, words: &str, hint: String| {
-        let message = format!("{who}: what it is configured with is not there: {}", say(words));
+        let message = format!("{who}: a Secret, ConfigMap or key is missing: {}", say(words));
         Cause::new(Reason::ConfigMissing, message, hint)
     };
-    let own = "Create it in the gateway's namespace, or correct what spec.env, spec.envFrom or spec.volumes name.";
+    let own = "Create it in the gateway's namespace, or correct spec.env, spec.envFrom or spec.volumes.";
     let in_status = first(observed, |pod| match &pod.trouble {
         Trouble::Config(words) => Some(cause(who(pod), words, hint(pod, own))),
         _ => None,
     });
-    in_status.or_else(|| match complaint(observed)? {
-        (about, Complaint::MissingVolume(words)) => {
+    in_status.or_else(|| match pod_event(observed)? {
+        (about, PodEvent::MissingVolume(words)) => {
             let volumes = &s.gateway.spec.volumes;
             let is_foreign =
-                kubelets::volume(words).is_some_and(|name| !volumes.iter().any(|volume| volume.name == name));
+                kubelet_messages::volume(words).is_some_and(|name| !volumes.iter().any(|volume| volume.name == name));
             let hint = if is_foreign { FOREIGN_VOLUME } else { own };
             Some(cause(format!("pod {}", about.pod), words, hint.to_owned()))
         }
@@ -174,12 +180,12 @@ pub(super) fn config_missing(s: &Situation<'_>, _: Patience) -> Option<Cause> {
 pub(super) fn image_not_pullable(observed: &Observed) -> Option<Cause> {
     first(observed, |pod| match &pod.trouble {
         Trouble::ImagePull { image, message } => {
-            let words = kubelets::registrys_words(message, image);
-            let told = format!("{}: image {image:?} cannot be pulled: {}", who(pod), say(words));
-            let advice = if kubelets::is_of_another_architecture(words) {
+            let words = kubelet_messages::registrys_words(message, image);
+            let told = format!("{}: image {:?} cannot be pulled: {}", who(pod), say(image), say(words));
+            let advice = if kubelet_messages::is_of_another_architecture(words) {
                 OTHER_ARCHITECTURE
             } else {
-                kubelets::why_not_pulled(words)
+                kubelet_messages::why_not_pulled(words)
             };
             let cause = Cause::new(Reason::ImagePullFailed, told, hint(pod, advice));
             Some(Cause { image: Some(image.clone()), ..cause })
@@ -188,36 +194,37 @@ pub(super) fn image_not_pullable(observed: &Observed) -> Option<Cause> {
     })
 }
 
-/// The pod that is followed is set up, and something that may pass has not passed.
-pub(super) fn not_ready(s: &Situation<'_>, patience: Patience) -> Option<Cause> {
-    let silence = s.observed.pods.silence.as_ref()?;
-    let over = is_over(s, silence, patience);
-    match (&silence.about.trouble, &silence.complaint) {
-        (Trouble::Unready { .. }, Some(Complaint::Probe(answer))) if was_heard_late(s, silence, patience) => {
-            let (pod, words) = probed(s, &silence.about, answer);
-            let message = format!("{}: it runs and is not ready: {words}", who(&pod));
+/// The followed pod is set up, and a trouble that might have passed did not.
+pub(super) fn not_ready(s: &Situation<'_>, grace: GracePeriod) -> Option<Cause> {
+    let unexplained = s.observed.pods.unexplained.as_ref()?;
+    let over = is_over(s, unexplained, grace);
+    match (&unexplained.about.trouble, &unexplained.pod_event) {
+        (Trouble::Unready { .. }, Some(PodEvent::Probe(answer))) if was_read_late(s, unexplained, grace) => {
+            let (pod, words) = probed(s, &unexplained.about, answer);
+            let message = format!("{}: running but not ready: {words}", who(&pod));
             Some(Cause::new(Reason::ReadinessFailing, message, hint(&pod, LISTEN)))
         }
-        (Trouble::Ended { .. }, None) if silence.read_at.is_none() && is_told(s, Reason::ReadinessFailing) => {
-            let message = format!("{}: its container ended while its probe failed", who(&silence.about));
-            Some(Cause::new(Reason::ReadinessFailing, message, hint(&silence.about, LISTEN)))
+        (Trouble::Ended { .. }, None) if unexplained.read_at.is_none() && is_told(s, Reason::ReadinessFailing) => {
+            let message = format!("{}: its container terminated while its probe failed", who(&unexplained.about));
+            Some(Cause::new(Reason::ReadinessFailing, message, hint(&unexplained.about, LISTEN)))
         }
-        (Trouble::Unready { .. }, None) if over && is_foreign(&silence.about) => {
-            let message = format!("{}, which is not in the spec: it runs and is not ready", who(&silence.about));
+        (Trouble::Unready { .. }, None) if over && is_foreign(&unexplained.about) => {
+            let message = format!("{}, which is not in the spec: running but not ready", who(&unexplained.about));
             Some(Cause::new(Reason::ReadinessFailing, message, FOREIGN))
         }
         (Trouble::NotTakenUp, _) if over => {
-            let message = format!("pod {}: {} has not taken it up", silence.about.pod, its_node(&silence.about));
+            let message = format!("pod {}: {} has not started it", unexplained.about.pod, its_node(&unexplained.about));
             Some(Cause::new(Reason::NodeFailed, message, ASK_ABOUT_NODE))
         }
         (Trouble::ReadinessGate { gate, words }, _) if over => Some(Cause::new(
             Reason::ReadinessGatesNotReady,
-            format!("pod {}: its containers are ready, and {}", silence.about.pod, of_gate(gate, words.as_deref())),
-            "The gateway's spec has no readiness gate: ask who runs the cluster what adds it to pods, and what is to set it.",
+            format!("pod {}: its containers are ready, but {}", unexplained.about.pod, of_gate(gate, words.as_deref())),
+            "The gateway's spec has no readiness gate: ask the cluster administrator what injects it and which \
+             controller sets it.",
         )),
         (Trouble::Initializing { sidecar, .. }, _) if over => Some(Cause::new(
             Reason::ContainersNotInitialized,
-            format!("{}, which is not in the spec: {}", who(&silence.about), of_init(silence, *sidecar)),
+            format!("{}, which is not in the spec: {}", who(&unexplained.about), of_init(unexplained, *sidecar)),
             FOREIGN,
         )),
         _ => None,
@@ -225,33 +232,33 @@ pub(super) fn not_ready(s: &Situation<'_>, patience: Patience) -> Option<Cause> 
 }
 
 fn of_gate(gate: &str, words: Option<&str>) -> String {
-    let words = words.map_or_else(|| "its condition is not set yet".to_owned(), say);
-    format!("its readiness gate {:?} is not: {words}", say(gate))
+    let words = words.map_or_else(|| "its condition is not set".to_owned(), say);
+    format!("readiness gate {:?} is not: {words}", say(gate))
 }
 
-/// What a container does that the others wait for.
-fn of_init(silence: &Silence, sidecar: bool) -> String {
-    let since = match &silence.about.trouble {
+/// What an init container does.
+fn of_init(unexplained: &UnexplainedWait, sidecar: bool) -> String {
+    let since = match &unexplained.about.trouble {
         Trouble::Initializing { since: Some(since), .. } => format!(" since {since}"),
         _ => String::new(),
     };
     let what = if sidecar { "is not started" } else { "does not finish" };
-    let words = match &silence.complaint {
-        Some(Complaint::Probe(answer)) => format!(": {}", say(&answer.words)),
+    let words = match &unexplained.pod_event {
+        Some(PodEvent::Probe(answer)) => format!(": {}", say(&answer.words)),
         _ => String::new(),
     };
-    format!("it has been running{since} and {what}{words}")
+    format!("it has run{since} and {what}{words}")
 }
 
-/// What a start waits for whose pods are in good health so far, in words that say nothing of a single pod.
+/// What a start with healthy pods waits for, in words without a pod's name.
 pub fn not_ready_yet(s: &Situation<'_>) -> Option<String> {
-    let silence = s.observed.pods.silence.as_ref()?;
-    if silence.lasted < super::patience::SOON {
+    let unexplained = s.observed.pods.unexplained.as_ref()?;
+    if unexplained.lasted < super::grace_period::SOON {
         return None;
     }
-    let container = silence.about.container.as_deref().unwrap_or_default();
-    match (&silence.about.trouble, &silence.complaint) {
-        (Trouble::Unready { .. }, Some(Complaint::Probe(answer))) => Some(probed(s, &silence.about, answer).1),
+    let container = unexplained.about.container.as_deref().unwrap_or_default();
+    match (&unexplained.about.trouble, &unexplained.pod_event) {
+        (Trouble::Unready { .. }, Some(PodEvent::Probe(answer))) => Some(probed(s, &unexplained.about, answer).1),
         (Trouble::ReadinessGate { gate, .. }, _) => Some(format!("readiness gate {:?} is not set", say(gate))),
         (Trouble::Initializing { sidecar, .. }, _) => {
             let what = if *sidecar { "is not started" } else { "has not finished" };
@@ -261,12 +268,12 @@ pub fn not_ready_yet(s: &Situation<'_>) -> Option<String> {
     }
 }
 
-/// How far the pod came that is followed, where nothing is known to be wrong with it.
+/// How far the followed pod came, if nothing is known to be wrong with it.
 pub(super) fn how_far(observed: &Observed) -> Option<String> {
-    let Silence { about, .. } = observed.pods.silence.as_ref()?;
+    let UnexplainedWait { about, .. } = observed.pods.unexplained.as_ref()?;
     match about.trouble {
-        Trouble::SettingUp => Some(format!("pod {} is being set up by {}", about.pod, its_node(about))),
-        Trouble::Unready { .. } => Some(format!("pod {} runs and is not ready", about.pod)),
+        Trouble::SettingUp => Some(format!("pod {} is being created on {}", about.pod, its_node(about))),
+        Trouble::Unready { .. } => Some(format!("pod {} is running but not ready", about.pod)),
         _ => None,
     }
 }
@@ -275,7 +282,7 @@ fn its_node(pod: &PodTrouble) -> String {
     pod.node.as_ref().map_or_else(|| "its node".to_owned(), |node| format!("its node {node}"))
 }
 
-const ASK_ABOUT_NODE: &str = "Ask who runs the cluster about the node.";
+const ASK_ABOUT_NODE: &str = "Ask the cluster administrator about the node.";
 
 pub(super) fn node_failed(observed: &Observed) -> Option<Cause> {
     let cause = |pod: &PodTrouble, what: String, hint: &str| {
@@ -286,14 +293,14 @@ pub(super) fn node_failed(observed: &Observed) -> Option<Cause> {
             let words = [reason, message].into_iter().filter(|words| !words.is_empty()).map(|words| say(words));
             let words = words.collect::<Vec<_>>().join(": ");
             let why = if words.is_empty() { words } else { format!(": {words}") };
-            Some(cause(pod, format!("gave it up{why}"), what_gives_up(reason)))
+            Some(cause(pod, format!("terminated it{why}"), what_gives_up(reason)))
         }
-        Trouble::NodeIsAway => Some(cause(pod, "does not answer".to_owned(), ASK_ABOUT_NODE)),
+        Trouble::NodeUnreachable => Some(cause(pod, "does not respond".to_owned(), ASK_ABOUT_NODE)),
         _ => None,
     });
-    in_status.or_else(|| match complaint(observed)? {
-        (about, Complaint::Node(words)) => {
-            Some(cause(about, format!("cannot set it up: {}", say(words)), ASK_ABOUT_NODE))
+    in_status.or_else(|| match pod_event(observed)? {
+        (about, PodEvent::Node(words)) => {
+            Some(cause(about, format!("cannot create it: {}", say(words)), ASK_ABOUT_NODE))
         }
         _ => None,
     })
@@ -301,47 +308,48 @@ pub(super) fn node_failed(observed: &Observed) -> Option<Cause> {
 
 fn what_gives_up(reason: &str) -> &'static str {
     if reason == "Evicted" || reason.starts_with("OutOf") {
-        "A pod that needs more than spec.resources.requests is the first to go: raise them, or ask who runs the cluster."
+        "Pods that use more than their requests are evicted first: raise spec.resources.requests, or ask the cluster \
+         administrator."
     } else {
-        "Another pod takes its place; if none comes up, ask who runs the cluster about the node."
+        "The ReplicaSet replaces the pod; if none becomes ready, ask the cluster administrator about the node."
     }
 }
 
-pub(super) fn unschedulable(s: &Situation<'_>, _: Patience) -> Option<Cause> {
+pub(super) fn unschedulable(s: &Situation<'_>, _: GracePeriod) -> Option<Cause> {
     first(s.observed, |pod| match &pod.trouble {
         Trouble::Unschedulable(words) => {
-            let message = format!("{}: no node takes it: {}", who(pod), say(kubelets::first_sentence(words)));
-            Some(Cause::new(Reason::Unschedulable, message, kubelets::what_is_short(words, &s.gateway.spec)))
+            let message = format!("{}: not scheduled: {}", who(pod), say(kubelet_messages::first_sentence(words)));
+            Some(Cause::new(Reason::Unschedulable, message, kubelet_messages::what_is_short(words, &s.gateway.spec)))
         }
         _ => None,
     })
 }
 
-/// The pod that is followed waits for somebody before it gets a node.
-pub(super) fn not_scheduled(s: &Situation<'_>, patience: Patience) -> Option<Cause> {
-    let silence = s.observed.pods.silence.as_ref().filter(|silence| is_over(s, silence, patience))?;
-    let pod = &silence.about.pod;
-    match &silence.about.trouble {
+/// The followed pod waits before it gets a node.
+pub(super) fn not_scheduled(s: &Situation<'_>, grace: GracePeriod) -> Option<Cause> {
+    let unexplained = s.observed.pods.unexplained.as_ref().filter(|unexplained| is_over(s, unexplained, grace))?;
+    let pod = &unexplained.about.pod;
+    match &unexplained.about.trouble {
         Trouble::Gated(gates) => {
             let names: Vec<String> = gates.iter().map(|gate| format!("{:?}", say(gate))).collect();
             let (gates, are) = if names.len() == 1 { ("gate", "is") } else { ("gates", "are") };
             let names = names.join(", ");
             Some(Cause::new(
                 Reason::SchedulingGated,
-                format!(
-                    "pod {pod}: it gets no node before its scheduling {gates} {names}, not in the spec, {are} removed"
-                ),
-                "The gateway's spec has no scheduling gate: ask who runs the cluster what adds it to pods, and what is to remove it.",
+                format!("pod {pod}: not scheduled until scheduling {gates} {names}, not in the spec, {are} removed"),
+                "The gateway's spec has no scheduling gate: ask the cluster administrator what injects it and which \
+                 controller removes it.",
             ))
         }
         Trouble::NoScheduler(scheduler) => {
             let hint = if scheduler == DEFAULT_SCHEDULER {
-                "Ask who runs the cluster whether its scheduler runs."
+                "Ask the cluster administrator whether the scheduler runs."
             } else {
-                "The gateway's spec names no scheduler: ask who runs the cluster what names this one in pods, and whether it runs."
+                "The gateway's spec names no scheduler: ask the cluster administrator what sets this one, and whether \
+                 it runs."
             };
             let whose = if scheduler == DEFAULT_SCHEDULER { "" } else { ", not in the spec," };
-            let message = format!("pod {pod}: its scheduler {:?}{whose} has not looked at it", say(scheduler));
+            let message = format!("pod {pod}: scheduler {:?}{whose} has not processed it", say(scheduler));
             Some(Cause::new(Reason::Unschedulable, message, hint))
         }
         _ => None,

@@ -7,10 +7,12 @@ use k8s_openapi::api::core::v1::Toleration;
 use serde_json::{Value, json};
 
 use super::builders::SETTINGS;
-use crate::api::ApiGatewaySpec;
+use crate::api::{ApiGatewaySpec, ParentRef};
 use crate::decide::allowance::{
-    Allowance, Allowed, Breaches, Entry, ImagePrefix, NodeLabel, NotAllowed, Taint, listed,
+    Allowance, Allowed, AllowedParent, Entry, ImagePrefix, NodeLabel, NotAllowed, Taint, Violations, default_parent,
+    listed,
 };
+use crate::shown::is_hidden;
 
 fn spec(fields: Value) -> ApiGatewaySpec {
     let mut spec = json!({ "image": "ghcr.io/acme/gateway:1" });
@@ -184,8 +186,8 @@ fn a_list_has_entries_or_the_word_none_and_an_error_names_the_entry() {
     assert_eq!(read("a, b:NoExecute ,c=d,"), Ok(3));
     assert_eq!(read("none"), Ok(0));
     assert_eq!(read(""), Ok(0));
-    assert_eq!(read("a, b c"), Err("\"b c\": it is neither a key nor key=value nor prefix/*".to_owned()));
-    assert!(read("a,none").unwrap_err().contains("alone"));
+    assert_eq!(read("a, b c"), Err("\"b c\": must be key, key=value or prefix/*".to_owned()));
+    assert!(read("a,none").unwrap_err().contains("only entry"));
     // An empty variable is one that is not set.
     assert_eq!(Allowed::<Vec<Taint>>::list_of_flag(""), Ok(Allowed::Any));
     assert_eq!(Allowed::<Vec<Taint>>::list_of_flag("none"), Ok(Allowed::Only(Vec::new())));
@@ -203,12 +205,67 @@ fn annotated(annotations: &[(&str, &str)]) -> Allowance {
 }
 
 fn narrowed(fields: Value, annotations: &[(&str, &str)]) -> Option<NotAllowed> {
-    let found = Breaches::of(&spec(fields), &Allowance::ANYTHING, &annotated(annotations));
-    found.pods.or(found.ingress_class)
+    let found = Violations::of(&spec(fields), "tenants", &Allowance::ANYTHING, &annotated(annotations));
+    found.pods.or(found.ingress_class).or(found.parent_ref)
 }
 
-fn words(breach: &NotAllowed) -> [&str; 3] {
-    [&breach.field, &breach.asked, &breach.instead]
+#[test]
+fn a_gateway_attaches_its_route_to_the_gateways_that_both_allow_and_to_the_default_unasked() {
+    let route = |parents: Value| json!({ "exposure": "HTTPRoute", "parentRefs": parents });
+    let public = || json!([{ "namespace": "infra", "name": "public" }]);
+    let own = || json!([{ "name": "ours" }]);
+    let allows = |list| [("allowed-parent-refs", list)];
+    for (asked, list) in [
+        (route(public()), "infra/public"),
+        (route(public()), "infra/*"),
+        (route(own()), "tenants/ours"),
+        (route(own()), "./ours"),
+        (route(own()), "infra/public, ./*"),
+        (route(json!([{ "namespace": "tenants", "name": "ours" }])), "./*"),
+        (route(json!([])), "none"),
+        (json!({ "exposure": "Ingress", "parentRefs": public() }), "none"),
+        (json!({ "parentRefs": public() }), "none"),
+    ] {
+        assert_eq!(narrowed(asked.clone(), &allows(list)), None, "{asked} {list}");
+    }
+    assert_eq!(narrowed(route(public()), &[]), None, "nobody narrows it");
+    for (asked, list, told) in [
+        (route(public()), "infra/private", ["spec.parentRefs[0]", "\"infra/public\"", "allows only infra/private"]),
+        (route(public()), "./*", ["spec.parentRefs[0]", "\"infra/public\"", "allows only ./*"]),
+        (route(public()), "none", ["spec.parentRefs[0]", "\"infra/public\"", "allows none"]),
+        (route(own()), "infra/ours", ["spec.parentRefs[0]", "\"tenants/ours\"", "allows only infra/ours"]),
+        (
+            json!({ "exposure": "Both", "parentRefs": [{ "name": "ours" }, { "namespace": "other", "name": "ours" }] }),
+            "./*",
+            ["spec.parentRefs[1]", "\"other/ours\"", "allows only ./*"],
+        ),
+    ] {
+        let violation = narrowed(asked.clone(), &allows(list)).unwrap();
+        assert_eq!(words(&violation), told, "{asked} {list}");
+    }
+    for wrong in ["public", "infra/public/https", "/public", "infra/", "*/public", "Infra/public", "infra/pub*"] {
+        assert!(AllowedParent::parse(wrong).is_err(), "{wrong}");
+        let closed = narrowed(route(public()), &allows(wrong)).unwrap();
+        assert!(closed.instead.contains("and allows nothing"), "{wrong}: {}", closed.instead);
+    }
+}
+
+#[test]
+fn a_default_parent_is_a_gateway_with_its_namespace_and_perhaps_a_listener() {
+    let parent = |namespace: &str, name: &str, listener: Option<&str>| ParentRef {
+        namespace: Some(namespace.to_owned()),
+        name: name.to_owned(),
+        section_name: listener.map(str::to_owned),
+    };
+    assert_eq!(default_parent("infra/public"), Ok(parent("infra", "public", None)));
+    assert_eq!(default_parent("infra/public/https"), Ok(parent("infra", "public", Some("https"))));
+    for wrong in ["public", "infra/public/https/x", "infra/", "./public", "infra/*", ""] {
+        assert!(default_parent(wrong).is_err(), "{wrong}");
+    }
+}
+
+fn words(violation: &NotAllowed) -> [&str; 3] {
+    [&violation.field, &violation.asked, &violation.instead]
 }
 
 #[test]
@@ -274,10 +331,10 @@ fn what_a_gateway_may_not_have_is_told_by_field_with_what_it_asks_and_what_it_ma
         ),
     ];
     for (fields, annotation, value, told) in rows {
-        let breach =
+        let violation =
             narrowed(fields.clone(), &[(annotation, value)]).unwrap_or_else(|| panic!("{annotation}: {fields}"));
-        assert_eq!(words(&breach), *told);
-        assert_eq!(breach.by, format!("the annotation phasegate.dev/{annotation} of the namespace"));
+        assert_eq!(words(&violation), *told);
+        assert_eq!(violation.by, format!("the namespace annotation phasegate.dev/{annotation}"));
     }
 }
 
@@ -320,9 +377,9 @@ fn what_cannot_be_read_allows_nothing_and_says_so() {
         ("max-replicas", "many", "spec.replicas"),
         ("max-start-deadline", "long", "spec.startDeadline"),
     ] {
-        let breach = narrowed(asks.clone(), &[(annotation, value)]).unwrap_or_else(|| panic!("{annotation}"));
-        assert_eq!(breach.field, field);
-        assert!(breach.instead.starts_with("is not valid (") && breach.instead.ends_with("so it allows nothing"));
+        let violation = narrowed(asks.clone(), &[(annotation, value)]).unwrap_or_else(|| panic!("{annotation}"));
+        assert_eq!(violation.field, field);
+        assert!(violation.instead.starts_with("is invalid (") && violation.instead.ends_with("and allows nothing"));
     }
     // A gateway that names none would have the default, which may be longer than what somebody meant.
     assert!(narrowed(json!({}), &[("max-start-deadline", "")]).is_some());
@@ -336,10 +393,10 @@ fn an_annotation_narrows_further_and_never_gives_what_a_flag_takes() {
         ..Allowance::ANYTHING
     };
     let by = |fields: Value, annotations: &[(&str, &str)]| {
-        Breaches::of(&spec(fields), &flags, &annotated(annotations)).pods.map(|breach| breach.by)
+        Violations::of(&spec(fields), "tenants", &flags, &annotated(annotations)).pods.map(|violation| violation.by)
     };
-    let flag = |name: &str| Some(format!("the operator's flag --{name}"));
-    let annotation = |name: &str| Some(format!("the annotation phasegate.dev/{name} of the namespace"));
+    let flag = |name: &str| Some(format!("the operator flag --{name}"));
+    let annotation = |name: &str| Some(format!("the namespace annotation phasegate.dev/{name}"));
     assert_eq!(by(json!({}), &[]), None);
     assert_eq!(by(json!({}), &[("allowed-image-prefixes", "ghcr.io/acme")]), None);
     let other = [("allowed-image-prefixes", "ghcr.io/other")];
@@ -362,10 +419,25 @@ fn a_gateway_that_names_no_deadline_has_the_default_or_the_longest_that_its_name
 #[test]
 fn a_long_list_is_told_in_part_and_others_words_on_one_line() {
     let many: Vec<String> = (0..40).map(|number| format!("r{number}.io")).collect();
-    let breach = narrowed(json!({}), &[("allowed-image-prefixes", &many.join(","))]).unwrap();
-    assert!(breach.instead.ends_with("r9.io and 30 more"), "{}", breach.instead);
-    let odd =
-        narrowed(json!({ "nodeSelector": { "a": "x\u{1b}[2J\n".repeat(500) } }), &[("allowed-node-labels", "none")]);
-    let asked = odd.unwrap().asked;
-    assert!(asked.chars().count() < 400 && !asked.contains(['\u{1b}', '\n']), "{asked}");
+    let violation = narrowed(json!({}), &[("allowed-image-prefixes", &many.join(","))]).unwrap();
+    assert!(violation.instead.ends_with("r9.io and 30 more"), "{}", violation.instead);
+    let odd = "x\u{1b}[2J\u{202e}\n".repeat(500);
+    for (asks, annotation, value) in [
+        (json!({ "image": odd }), "allowed-image-prefixes", "none"),
+        (json!({ "nodeSelector": { "a": odd } }), "allowed-node-labels", "none"),
+        (json!({ "topologySpread": [{ "topologyKey": odd }] }), "allowed-node-labels", "none"),
+        (json!({ "tolerations": [{ "key": odd, "value": odd, "effect": odd }] }), "allowed-tolerations", "none"),
+        (json!({ "ingressClassName": odd }), "allowed-ingress-classes", "none"),
+        (json!({ "exposure": "HTTPRoute", "parentRefs": [{ "name": odd }] }), "allowed-parent-refs", "none"),
+        // What an admin wrote, who may have pasted it.
+        (json!({}), "allowed-image-prefixes", odd.as_str()),
+        (json!({ "nodeSelector": { "a": "b" } }), "allowed-node-labels", odd.as_str()),
+        (json!({ "tolerations": [{ "key": "a" }] }), "allowed-tolerations", odd.as_str()),
+        (json!({ "ingressClassName": "public" }), "allowed-ingress-classes", odd.as_str()),
+    ] {
+        let NotAllowed { asked, instead, .. } = narrowed(asks, &[(annotation, value)]).unwrap();
+        let told = format!("{asked} {instead}");
+        assert!(told.contains("x[2J") || told.contains("x\\u{1b}[2J"), "{annotation}: {told}");
+        assert!(told.chars().count() < 400 && !told.contains(is_hidden), "{annotation}: {told:?}");
+    }
 }

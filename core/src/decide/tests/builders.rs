@@ -10,14 +10,14 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
 use crate::api::{
-    ApiGateway, ApiGatewayStatus, Attempt, DesiredState, Failure, HostClaim, Others, Phase, REGISTRY_FINALIZER,
-    RESTART_ANNOTATION, RETRY_ANNOTATION, Reason, StartRetries, State, Transition,
+    ApiGateway, ApiGatewayStatus, Attempt, DesiredState, Failure, HostClaim, Phase, REGISTRY_FINALIZER,
+    RESTART_ANNOTATION, RETRY_ANNOTATION, Reason, StartRetries, State, Transition, UnknownFields,
 };
 use crate::children::Inheritance;
-use crate::decide::allowance::{Allowance, Breaches, NotAllowed};
+use crate::decide::allowance::{Allowance, NotAllowed};
 use crate::decide::observed::{
-    Absent, Answer, Child, Complaint, EnvironmentFacts, HostVerdict, Moment, Observed, PodTrouble, Pods, Presence,
-    Refusal, RegistryFacts, Rollout, Settings, Silence, Target, Trouble, Unanswered, Writes,
+    Child, EnvironmentFacts, HostVerdict, MissingDependency, Moment, Observed, PodEvent, PodTrouble, Pods, Presence,
+    ProbeResult, Refusal, RegistryFacts, Rollout, Settings, Target, Trouble, Unanswered, UnexplainedWait,
 };
 use crate::decide::{Plan, conditions, decide, requests};
 
@@ -29,6 +29,7 @@ pub static SETTINGS: Settings = Settings {
     stop_partial_starts: false,
     cleanup_stuck_after: Duration::from_secs(600),
     allowance: Allowance::ANYTHING,
+    default_parent_refs: Vec::new(),
     ingress_annotations: BTreeMap::new(),
     inheritance: Inheritance { labels: Vec::new(), annotations: Vec::new() },
     registry_deletion_timeout: Duration::from_secs(900),
@@ -104,7 +105,7 @@ pub fn recorded(phase: Phase, state: State) -> ApiGateway {
                 reason: Reason::StartRequested,
                 message: "so far".to_owned(),
                 seconds: 0,
-                others: Others::new(),
+                others: UnknownFields::new(),
             }],
             ..ApiGatewayStatus::default()
         });
@@ -119,7 +120,7 @@ pub fn attempt(number: i64) -> Attempt {
         held_seconds: 0,
         held_since: None,
         retries_left: None,
-        others: Others::new(),
+        others: UnknownFields::new(),
     }
 }
 
@@ -166,7 +167,7 @@ fn failed(gateway: ApiGateway) -> ApiGateway {
             hint: "Check spec.image.".to_owned(),
             at: MicroTime(at(400)),
             attempt: 1,
-            others: Others::new(),
+            others: UnknownFields::new(),
         });
     })
 }
@@ -286,23 +287,7 @@ pub fn hashed_by_an_older_version(gateway: ApiGateway) -> ApiGateway {
 
 /// Nothing is there, and the steps of the attempt were tried.
 pub fn nothing() -> Observed {
-    Observed {
-        deployment: Presence::Missing,
-        service: Presence::Missing,
-        ingress: Presence::Missing,
-        disruption_budget: Presence::NotWanted,
-        rollout: Rollout::default(),
-        pods: Pods::default(),
-        environments: Vec::new(),
-        host: HostVerdict::Free,
-        breaches: Breaches::default(),
-        lost: Vec::new(),
-        registry: RegistryFacts::settled(),
-        refusal: None,
-        unanswered: None,
-        tried: true,
-        writes: Writes::default(),
-    }
+    Observed { ingress: Presence::Missing, tried: true, ..Observed::nothing() }
 }
 
 /// Everything is as desired, and no pod is ready yet.
@@ -348,7 +333,7 @@ pub fn child(observed: Observed, child: Child, presence: Presence) -> Observed {
 }
 
 pub fn name_taken(observed: Observed) -> Observed {
-    child(observed, Child::Service, Presence::Stranger("Helm release \"shop\"".to_owned()))
+    child(observed, Child::Service, Presence::Foreign("Helm release \"shop\"".to_owned()))
 }
 
 pub fn predecessor_goes(observed: Observed) -> Observed {
@@ -357,24 +342,25 @@ pub fn predecessor_goes(observed: Observed) -> Observed {
 
 pub fn host_not_allowed(observed: Observed) -> Observed {
     but(observed, |o| {
-        o.host = HostVerdict::NotAllowed { host: HOST.to_owned(), allowed: "tenants.example.net".to_owned() };
+        o.host =
+            HostVerdict::NotAllowed { host: HOST.to_owned(), allowed: "tenants.example.net".to_owned(), no_name: None };
     })
 }
 
 /// Its pods ask for what they may not have.
 pub fn not_allowed(observed: Observed) -> Observed {
-    but(observed, |o| o.breaches.pods = Some(breach("spec.image")))
+    but(observed, |o| o.violations.pods = Some(violation("spec.image")))
 }
 
 pub fn class_not_allowed(observed: Observed) -> Observed {
-    but(observed, |o| o.breaches.ingress_class = Some(breach("spec.ingressClassName")))
+    but(observed, |o| o.violations.ingress_class = Some(violation("spec.ingressClassName")))
 }
 
-pub fn breach(field: &str) -> NotAllowed {
+pub fn violation(field: &str) -> NotAllowed {
     NotAllowed {
         field: field.to_owned(),
         asked: "\"theirs\"".to_owned(),
-        by: "the operator's flag --so".to_owned(),
+        by: "the operator flag --so".to_owned(),
         instead: "allows only ours".to_owned(),
     }
 }
@@ -384,20 +370,20 @@ pub fn registry_away(observed: Observed) -> Observed {
 }
 
 /// The last write of a child was neither carried out nor refused.
-pub fn unanswered(observed: Observed, child: Child, by: Absent) -> Observed {
+pub fn unanswered(observed: Observed, child: Child, by: MissingDependency) -> Observed {
     not_answered(observed, Target::Child(child), by)
 }
 
 /// The last write of something was neither carried out nor refused.
-pub fn not_answered(observed: Observed, what: Target, by: Absent) -> Observed {
+pub fn not_answered(observed: Observed, what: Target, by: MissingDependency) -> Observed {
     let lasted = Duration::ZERO;
     let unanswered = Unanswered { what, by, words: "connection refused".to_owned(), lasted };
     but(observed, |o| o.unanswered = Some(unanswered))
 }
 
 /// An admission webhook.
-pub fn webhook() -> Absent {
-    Absent::Webhook("no.example.com".to_owned())
+pub fn webhook() -> MissingDependency {
+    MissingDependency::Webhook("no.example.com".to_owned())
 }
 
 /// The API server refused the last write of a child.
@@ -489,22 +475,22 @@ pub fn ended(code: i32, message: &str) -> Trouble {
 
 /// The same world, where a pod has been silent for so many seconds, and its Events were read just now if they said
 /// something.
-pub fn silent(observed: Observed, seconds: u64, complaint: Option<Complaint>) -> Observed {
-    followed(observed, Trouble::Unready { was_ready: false }, seconds, complaint)
+pub fn silent(observed: Observed, seconds: u64, pod_event: Option<PodEvent>) -> Observed {
+    followed(observed, Trouble::Unready { was_ready: false }, seconds, pod_event)
 }
 
 /// The same, of a pod whose trouble is this one.
-pub fn followed(observed: Observed, trouble: Trouble, seconds: u64, complaint: Option<Complaint>) -> Observed {
+pub fn followed(observed: Observed, trouble: Trouble, seconds: u64, pod_event: Option<PodEvent>) -> Observed {
     but(in_trouble(observed, "shop-1", trouble), |o| {
         let about = o.pods.troubles.last().unwrap().clone();
-        let read_at = complaint.is_some().then(|| secs(seconds));
-        o.pods.silence = Some(Silence { about, lasted: secs(seconds), read_at, complaint });
+        let read_at = pod_event.is_some().then(|| secs(seconds));
+        o.pods.unexplained = Some(UnexplainedWait { about, lasted: secs(seconds), read_at, pod_event });
     })
 }
 
 /// A probe's answer.
-pub fn probe(words: &str) -> Complaint {
-    Complaint::Probe(Answer { container: None, words: words.to_owned() })
+pub fn probe(words: &str) -> PodEvent {
+    PodEvent::Probe(ProbeResult { container: None, words: words.to_owned() })
 }
 
 // Deciding.

@@ -8,13 +8,14 @@ use crate::api::condition::{AVAILABLE, CLEANUP_STUCK, READY, RECONCILING, STALLE
 use crate::api::{ApiGateway, ApiGatewayStatus, Reason, Serving, StoredChange, Subject};
 use crate::decide::conditions::{failing, find};
 use crate::decide::observed::{
-    Child, Going, HostVerdict, Leaving, Moment, Observed, PodLeft, Pods, Presence, Rollout, Trouble,
+    Child, HostVerdict, Moment, Observed, PodTermination, Pods, Presence, RemainingPod, Rollout, TerminatingChild,
+    Trouble,
 };
 use crate::decide::{decide, human};
 
 /// Ready, Available, Reconciling, Stalled.
-type Said = [&'static str; 4];
-type Row = (&'static str, ApiGateway, Observed, Moment, Said);
+type Expected = [&'static str; 4];
+type Row = (&'static str, ApiGateway, Observed, Moment, Expected);
 
 fn check(rows: Vec<Row>) {
     let faults: Vec<String> = rows
@@ -46,7 +47,7 @@ fn scaled_to_zero(observed: Observed) -> Observed {
 
 #[test]
 fn before_the_start() {
-    let held = |reason: &'static str| -> Said {
+    let held = |reason: &'static str| -> Expected {
         match reason {
             "HostTaken" => ["False HostTaken", "False HostTaken", "False HostTaken", "True HostTaken"],
             _ => ["False NameTaken", "False NameTaken", "False NameTaken", "True NameTaken"],
@@ -163,9 +164,10 @@ fn during_a_start() {
 #[test]
 fn who_scaled_a_gateway_to_zero_is_told_by_available_and_ready_alike() {
     let asked = taken_up(but(started(), |g| g.spec.replicas = Some(0)));
-    let theirs = "somebody scaled the Deployment to 0, whose count is not the spec's: ask who scales it (an autoscaler on the \
-                  Deployment, which belongs on the ApiGateway), or scale it up";
-    let by_the_spec = "spec.replicas is 0, and no pod runs. Whoever scales the ApiGateway (kubectl scale, an autoscaler) is to be asked";
+    let theirs = "the Deployment was scaled to 0, which the operator keeps while spec.replicas has its default. Point \
+                  its autoscaler at the ApiGateway, or scale the Deployment up";
+    let by_the_spec = "spec.replicas is 0, so no pod runs. To serve, scale the ApiGateway up (kubectl scale, or its \
+                       autoscaler)";
     for (gateway, words) in [(asked, by_the_spec), (started(), theirs)] {
         let status = status_after(&gateway, &scaled_to_zero(serving()), &after(60));
         assert_eq!((message(&status, AVAILABLE).as_str(), message(&status, READY).as_str()), (words, words));
@@ -175,16 +177,20 @@ fn who_scaled_a_gateway_to_zero_is_told_by_available_and_ready_alike() {
         o.writes.changed = vec![StoredChange { child, path, asked, stored }];
     });
     let status = status_after(&started(), &on_the_way_in, &after(60));
-    assert!(message(&status, AVAILABLE).contains("changed on the way in"), "{}", message(&status, AVAILABLE));
+    assert!(
+        message(&status, AVAILABLE).contains("admission changes /spec/replicas"),
+        "{}",
+        message(&status, AVAILABLE)
+    );
     let edited = child(scaled_to_zero(serving()), Child::Deployment, different());
     let status = status_after(&started(), &edited, &after(60));
-    assert_eq!(message(&status, AVAILABLE), "somebody scaled the Deployment to 0: it is put back to spec.replicas");
+    assert_eq!(message(&status, AVAILABLE), "the Deployment was scaled to 0; the operator reverts it to spec.replicas");
     assert_eq!(said(&status, READY), "False RollingOut");
     // It is as asked again by itself.
     let up = status_after(&but(started(), |g| g.status = Some(status.clone())), &serving(), &after(61));
     assert_eq!(
         (said(&up, AVAILABLE), message(&up, READY)),
-        ("True Started".to_owned(), "the gateway is as asked".to_owned())
+        ("True Started".to_owned(), "the gateway matches its spec".to_owned())
     );
 }
 
@@ -222,9 +228,9 @@ fn while_started() {
             lost_pods,
         ),
         (
-            "a stranger's Deployment serves nobody",
+            "a foreign Deployment serves nobody",
             started(),
-            child(serving(), Child::Deployment, Presence::Stranger("nobody".to_owned())),
+            child(serving(), Child::Deployment, Presence::Foreign("nobody".to_owned())),
             after(60),
             ["False NameTaken", "False Unavailable", "False NameTaken", "True NameTaken"],
         ),
@@ -283,7 +289,7 @@ fn while_started() {
     ]);
 }
 
-const RESTART_FAILED: Said =
+const RESTART_FAILED: Expected =
     ["False RestartDeadlineExceeded", "True Started", "False RestartDeadlineExceeded", "True RestartDeadlineExceeded"];
 
 fn restart_gave_up() -> ApiGateway {
@@ -313,7 +319,7 @@ fn a_restart_that_took_too_long_is_stalled_until_the_workload_is_ready_or_someth
     assert!(stalled.contains("shop-2"), "it names the cause: {stalled}");
 }
 
-const START_INCOMPLETE: Said =
+const START_INCOMPLETE: Expected =
     ["False StartDeadlineExceeded", "True Started", "False StartDeadlineExceeded", "True StartDeadlineExceeded"];
 
 /// Three of four pods found room.
@@ -364,33 +370,34 @@ fn a_start_that_is_not_complete_at_its_deadline_serves_on_and_is_ready_when_the_
     ]);
     assert_eq!(
         message(&start_gave_up().status_or_default(), STALLED),
-        "the start did not finish in time and the pods that are available go on serving: pod shop-4: no node takes it: \
-         0/3 nodes are available: 3 Insufficient cpu. To be scheduled, add nodes, or ask who runs the cluster what adds \
-         requests to pods, as the spec has none. It goes on by itself once that is mended."
+        "the start missed its deadline; the available pods keep serving: pod shop-4: not scheduled: 0/3 nodes are \
+         available: 3 Insufficient cpu. To be scheduled, add nodes, or ask the cluster administrator what adds \
+         requests to pods (the spec has none). It completes automatically once this is fixed."
     );
 }
 
 /// Nothing but the first so many of four pods is left, each kept by something else.
 fn last_pods(count: usize) -> Observed {
-    let leaving = |node: Option<&str>, finalizers: &[&str]| {
+    let termination = |node: Option<&str>, finalizers: &[&str]| {
         let finalizers = finalizers.iter().map(|name| (*name).to_owned()).collect();
-        Some(Leaving { node: node.map(str::to_owned), finalizers })
+        Some(PodTermination { node: node.map(str::to_owned), finalizers })
     };
     let all = [
-        ("shop-1", leaving(None, &[])),
+        ("shop-1", termination(None, &[])),
         ("shop-2", None),
-        ("shop-3", leaving(Some("n-1"), &["example.com/a", "example.com/b"])),
-        ("shop-4", leaving(Some("n-2"), &[])),
+        ("shop-3", termination(Some("n-1"), &["example.com/a", "example.com/b"])),
+        ("shop-4", termination(Some("n-2"), &[])),
     ];
     but(pods(nothing(), count, 0), |o| {
-        let left = all.into_iter().take(count).map(|(pod, leaving)| PodLeft { pod: pod.to_owned(), leaving });
-        o.pods.left = left.collect();
+        let left =
+            all.into_iter().take(count).map(|(pod, termination)| RemainingPod { pod: pod.to_owned(), termination });
+        o.pods.remaining = left.collect();
     })
 }
 
 #[test]
 fn after_a_timeout() {
-    let told = |reconciling, stalled| -> Said {
+    let told = |reconciling, stalled| -> Expected {
         ["False StartDeadlineExceeded", "False StartDeadlineExceeded", reconciling, stalled]
     };
     let removing = told("True Stopping", "True StartDeadlineExceeded");
@@ -468,7 +475,7 @@ fn a_timeout_says_why_and_how_to_go_on() {
         assert!(ready.contains(part), "{part:?} in {ready:?}");
     }
     let retried = status_after(&with_retries(starting(), 2, None), &coming_up(), &after(301));
-    assert!(message(&retried, READY).contains("by itself"));
+    assert!(message(&retried, READY).contains("retries automatically"));
     assert!(!message(&retried, READY).contains("annotation"));
 }
 
@@ -514,19 +521,20 @@ fn a_stop_that_is_stuck_names_what_it_waits_for() {
         (child(nothing(), Child::PodDisruptionBudget, Presence::Terminating), &["PodDisruptionBudget", "shop"]),
         (serving(), &["Ingress"]),
         (child(serving(), Child::Ingress, Presence::NotWanted), &["Service"]),
-        (last_pods(1), &["its last pods to end: pod shop-1, which is being deleted"]),
-        (last_pods(2), &["pod shop-1, which is being deleted; pod shop-2, which nobody deletes: delete it"]),
+        (last_pods(1), &["its last pods: pod shop-1, terminating"]),
+        (last_pods(2), &["pod shop-1, terminating; pod shop-2, which has no deletion timestamp: delete it"]),
         (
             last_pods(3),
             &[
-                "pod shop-3 on node n-1, kept by finalizers (example.com/a, example.com/b): have their owner finish, or remove them",
+                "pod shop-3 on node n-1, held by finalizers (example.com/a, example.com/b): check their controllers, or \
+               remove them",
             ],
         ),
         (
             last_pods(4),
-            &["pod shop-4 on node n-2: look at the node; where that is gone for good, delete the pod with --force"],
+            &["pod shop-4 on node n-2: check the node; if it is gone for good, delete the pod with --force"],
         ),
-        (but(last_pods(1), |o| o.pods.total = 9), &["pod shop-1, which is being deleted; others"]),
+        (but(last_pods(1), |o| o.pods.total = 9), &["pod shop-1, terminating; others"]),
     ];
     for (observed, parts) in rows {
         let status = stuck(observed);
@@ -548,9 +556,12 @@ fn a_stop_that_is_stuck_names_what_it_waits_for() {
 fn a_stop_that_waits_for_many_pods_is_written_again_only_when_something_else_keeps_them() {
     let left = |pods: &[(&str, &str)]| {
         but(nothing(), |o| {
-            let leaving = |node: &str| Leaving { node: Some(node.to_owned()), finalizers: Vec::new() };
-            let pod = |(pod, node): &(&str, &str)| PodLeft { pod: (*pod).to_owned(), leaving: Some(leaving(node)) };
-            o.pods.left = pods.iter().map(pod).collect();
+            let termination = |node: &str| PodTermination { node: Some(node.to_owned()), finalizers: Vec::new() };
+            let pod = |(pod, node): &(&str, &str)| RemainingPod {
+                pod: (*pod).to_owned(),
+                termination: Some(termination(node)),
+            };
+            o.pods.remaining = pods.iter().map(pod).collect();
             (o.pods.total, o.pods.terminating) = (9, 9);
         })
     };
@@ -568,18 +579,18 @@ fn a_stop_that_waits_for_many_pods_is_written_again_only_when_something_else_kee
 fn of_many_finalizers_the_first_are_named() {
     let many: Vec<String> = (0..50).map(|number| format!("example.com/{number}-{}", "x".repeat(200))).collect();
     let pod = but(nothing(), |o| {
-        let leaving = Some(Leaving { node: None, finalizers: many.clone() });
+        let termination = Some(PodTermination { node: None, finalizers: many.clone() });
         o.pods = Pods {
             total: 1,
             terminating: 1,
-            left: vec![PodLeft { pod: "shop-1".to_owned(), leaving }],
+            remaining: vec![RemainingPod { pod: "shop-1".to_owned(), termination }],
             ..Pods::default()
         };
     });
     let words = message(&status_after(&stopping_as_asked(), &pod, &after(600)), CLEANUP_STUCK);
     assert!(words.len() < 600 && words.contains("example.com/0-") && words.contains(" and others)"), "{words}");
     let service = but(child(serving(), Child::Service, Presence::Terminating), |o| {
-        o.writes.going = vec![Going { child: Child::Service, lasted: secs(30), finalizers: many }];
+        o.writes.terminating = vec![TerminatingChild { child: Child::Service, lasted: secs(30), finalizers: many }];
     });
     let words = message(&status_after(&started(), &service, &after(60)), READY);
     assert!(words.len() < 700 && words.contains("example.com/0-") && words.contains(" and others"), "{words}");
@@ -593,14 +604,14 @@ fn a_second_cause_that_comes_later_is_told_and_goes_when_it_is_over() {
         let both = image_not_pullable(refused.clone(), "shop-1");
         let words = |gateway: &ApiGateway| message(&gateway.status.clone().unwrap(), READY);
         pass(&mut gateway, &refused, &after(60));
-        assert!(!words(&gateway).contains("besides"), "{}", words(&gateway));
-        assert_eq!(pass(&mut gateway, &both, &after(61)).notes, [], "the reason is the same");
-        assert!(words(&gateway).contains("denied by policy; besides, "), "{}", words(&gateway));
+        assert!(!words(&gateway).contains("also,"), "{}", words(&gateway));
+        assert_eq!(pass(&mut gateway, &both, &after(61)).events, [], "the reason is the same");
+        assert!(words(&gateway).contains("denied by policy; also, "), "{}", words(&gateway));
         // Another pod with the same trouble is no write.
         let another = image_not_pullable(refused.clone(), "shop-2");
         assert_eq!(pass(&mut gateway, &another, &after(62)).status, None);
         pass(&mut gateway, &refused, &after(63));
-        assert!(!words(&gateway).contains("besides"), "{}", words(&gateway));
+        assert!(!words(&gateway).contains("also,"), "{}", words(&gateway));
     }
 }
 
@@ -609,7 +620,7 @@ fn a_stop_that_is_stuck_says_who_keeps_it_from_deleting() {
     let left = child(nothing(), Child::Deployment, Presence::Equal);
     let words = |observed: Observed| message(&status_after(&stopping_as_asked(), &observed, &after(600)), STALLED);
     let denied = words(refused(left.clone(), Child::Deployment));
-    assert!(denied.contains("Deployment \"shop\" to be deleted") && denied.contains("denied by policy"), "{denied}");
+    assert!(denied.contains("the deletion of Deployment \"shop\"") && denied.contains("denied by policy"), "{denied}");
     let away = words(unanswered(left.clone(), Child::Deployment, webhook()));
     assert!(away.contains("\"no.example.com\"") && away.contains("connection refused"), "{away}");
     let another = words(refused(left, Child::Service));
@@ -726,7 +737,7 @@ fn the_same_cause_in_another_pod_is_no_news_and_another_cause_is() {
     let mut gateway = starting();
     pass(&mut gateway, &image_not_pullable(coming_up(), "shop-1"), &after(10));
     let again = decide(&gateway, &image_not_pullable(coming_up(), "shop-2"), &after(20), &SETTINGS);
-    assert_eq!((again.status, again.notes), (None, vec![]));
+    assert_eq!((again.status, again.events), (None, vec![]));
     let other = decide(&gateway, &unschedulable(coming_up(), "shop-1"), &after(20), &SETTINGS);
     let status = other.status.expect("another cause is news");
     assert_eq!(said(&status, RECONCILING), "True Unschedulable");
@@ -736,9 +747,9 @@ fn the_same_cause_in_another_pod_is_no_news_and_another_cause_is() {
 #[test]
 fn a_gateway_that_has_served_says_who_serves_while_its_pods_do_not_come_up() {
     let rows: Vec<(ApiGateway, Observed, &str)> = vec![
-        (started(), rolling_out(), "; the last good pods go on serving. "),
-        (restarting(), rolling_out(), "; the last good pods go on serving. "),
-        (started(), but(rolling_out(), |o| o.rollout.updated = 2), "; other pods go on serving. "),
+        (started(), rolling_out(), "; the old pods keep serving. "),
+        (restarting(), rolling_out(), "; the old pods keep serving. "),
+        (started(), but(rolling_out(), |o| o.rollout.updated = 2), "; other pods keep serving. "),
         (started(), lost(serving()), "; no pod serves. "),
     ];
     for (gateway, observed, words) in rows {
@@ -753,15 +764,15 @@ fn a_gateway_that_has_served_says_who_serves_while_its_pods_do_not_come_up() {
         o.rollout.replica_failure = Some("exceeded quota: small".to_owned());
     });
     let told = message(&status_after(&started(), &refused, &after(60)), RECONCILING);
-    assert!(told.contains("exceeded quota: small; the last good pods go on serving. "), "{told}");
+    assert!(told.contains("exceeded quota: small; the old pods keep serving. "), "{told}");
     let first = status_after(&starting(), &image_not_pullable(coming_up(), "shop-1"), &after(60));
     assert!(!message(&first, RECONCILING).contains("serv"), "a first start has nobody who serves");
     let words = |observed: Observed| message(&status_after(&started(), &no_progress(observed), &after(60)), STALLED);
     let cause = |observed: Observed| image_not_pullable(observed, "shop-2");
     let told = words(cause(rolling_out()));
-    assert!(told.contains("no progress; the last good pods go on serving: pod shop-2: image"), "{told}");
+    assert!(told.contains("the rollout is stuck; the old pods keep serving: pod shop-2: image"), "{told}");
     let told = words(cause(lost(serving())));
-    assert!(told.contains("no progress; no pod serves: pod shop-2: image"), "{told}");
+    assert!(told.contains("the rollout is stuck; no pod serves: pod shop-2: image"), "{told}");
 }
 
 #[test]
@@ -917,7 +928,7 @@ fn a_status_of_the_last_release_is_no_write_by_itself_and_is_told_anew_with_the_
         pass(&mut gateway, &failing(observed.clone()), &after(10));
         of_the_last_release(&mut gateway);
         let quiet = decide(&gateway, &failing(observed), &after(20), &SETTINGS);
-        assert_eq!((quiet.status, quiet.notes), (None, vec![]));
+        assert_eq!((quiet.status, quiet.events), (None, vec![]));
     }
     let mut gateway = started();
     pass(&mut gateway, &failing(rolling_out()), &after(10));

@@ -21,7 +21,7 @@ fn place(gateway: &ApiGateway) -> (Phase, State) {
 /// What a plan does, without when it was made.
 fn verdict(plan: &Plan) -> (bool, Option<Reason>, &[Step], Option<Duration>) {
     let reason = plan.status.as_ref().and_then(|status| status.history.last()).map(|last| last.reason);
-    (plan.moves, reason, &plan.steps, plan.wake)
+    (plan.moves, reason, &plan.steps, plan.requeue_after)
 }
 
 #[test]
@@ -56,13 +56,13 @@ fn a_start_that_was_suspended_for_ten_minutes_has_the_time_that_was_left() {
     pass(&mut gateway, &coming_up(), &after(120));
     let held = |seconds: u64| Moment { held: secs(seconds), ..after(120 + seconds) };
     let plan = pass(&mut gateway, &coming_up(), &held(500));
-    assert_eq!((plan.status, plan.wake), (None, None));
+    assert_eq!((plan.status, plan.requeue_after), (None, None));
     resumes(&mut gateway);
     let plan = pass(&mut gateway, &coming_up(), &held(600));
-    assert_eq!((plan.moves, plan.wake), (false, Some(secs(180))));
+    assert_eq!((plan.moves, plan.requeue_after), (false, Some(secs(180))));
     // From now on the held time is in the status.
     let plan = pass(&mut gateway, &coming_up(), &after(899));
-    assert_eq!((plan.moves, plan.wake), (false, Some(secs(1))));
+    assert_eq!((plan.moves, plan.requeue_after), (false, Some(secs(1))));
     pass(&mut gateway, &coming_up(), &after(900));
     assert_eq!(place(&gateway), (Phase::Started, State::Stopped));
 }
@@ -73,7 +73,7 @@ fn a_start_whose_host_was_taken_for_an_hour_has_the_time_that_was_left() {
     pass(&mut gateway, &host_taken(coming_up()), &after(100));
     let freed = Moment { held: secs(3600), ..after(3700) };
     let plan = pass(&mut gateway, &coming_up(), &freed);
-    assert_eq!((plan.moves, plan.wake), (false, Some(secs(200))));
+    assert_eq!((plan.moves, plan.requeue_after), (false, Some(secs(200))));
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_clock_that_is_held_twice_adds_up() {
     let attempt = gateway.status_or_default().attempt.unwrap();
     assert_eq!((attempt.held_seconds, attempt.held_since), (1_800, None));
     let plan = pass(&mut gateway, &coming_up(), &after(2_000));
-    assert_eq!((plan.moves, plan.wake), (false, Some(secs(100))));
+    assert_eq!((plan.moves, plan.requeue_after), (false, Some(secs(100))));
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn an_operator_that_comes_back_to_a_held_clock_does_not_time_out() {
     });
     let days_later = Moment { held: secs(99_990), ..after(100_000) };
     let plan = decide(&but(held, resumes), &untried(nothing()), &days_later, &SETTINGS);
-    assert_eq!((plan.moves, plan.wake), (false, Some(secs(290))));
+    assert_eq!((plan.moves, plan.requeue_after), (false, Some(secs(290))));
 }
 
 fn situation<'a>(gateway: &'a ApiGateway, observed: &'a Observed, moment: &'a Moment) -> Situation<'a> {
@@ -158,9 +158,9 @@ fn a_deployment_with_a_value_that_nobody_could_compute_is_never_written_and_a_st
     assert!(held.status.as_ref().unwrap().attempt.as_ref().unwrap().held_since.is_some(), "the clock is held");
     let said = ready(&held);
     assert_eq!(said.reason, "InvalidSpec");
-    let sentence = "spec.resources.limits.memory is \"1e9999999\", which is not sent to anybody: it is no quantity such as 250m, \
-                    1.5, 64Mi or 1e3, of at most 19 digits, 18 decimals and an exponent of 2 digits. Correct the field. Until then \
-                    no pod is started or changed; a stop works.";
+    let sentence = "spec.resources.limits.memory: invalid value \"1e9999999\": must be a quantity such as 250m, 1.5, \
+                    64Mi or 1e3, with at most 19 digits, 18 decimals and an exponent of 2 digits. Correct the field. \
+                    Until then operator started and changes no pod; a stop works.";
     assert_eq!(said.message, sentence);
 
     // What serves goes on serving, and the other children are repaired.
@@ -181,16 +181,16 @@ fn a_deployment_with_a_value_that_nobody_could_compute_is_never_written_and_a_st
 #[test]
 fn more_held_time_than_time_is_no_time_at_all() {
     let odd = but(starting(), |g| status(g).attempt = Some(Attempt { held_seconds: 500, ..attempt(1) }));
-    assert_eq!(decide(&odd, &coming_up(), &after(60), &SETTINGS).wake, Some(secs(300)));
+    assert_eq!(decide(&odd, &coming_up(), &after(60), &SETTINGS).requeue_after, Some(secs(300)));
     let negative = but(starting(), |g| status(g).attempt = Some(Attempt { held_seconds: -500, ..attempt(1) }));
-    assert_eq!(decide(&negative, &coming_up(), &after(60), &SETTINGS).wake, Some(secs(240)));
+    assert_eq!(decide(&negative, &coming_up(), &after(60), &SETTINGS).requeue_after, Some(secs(240)));
 }
 
 #[test]
 fn a_start_without_a_recorded_attempt_is_not_given_up() {
     let odd = but(starting(), |g| status(g).attempt = None);
     let plan = decide(&odd, &coming_up(), &after(9_000), &SETTINGS);
-    assert_eq!((plan.moves, plan.wake), (false, Some(secs(300))));
+    assert_eq!((plan.moves, plan.requeue_after), (false, Some(secs(300))));
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn after_a_timeout_the_same_spec_applied_again_changes_nothing() {
         g.metadata.annotations = Some([("kubectl.kubernetes.io/last-applied".to_owned(), "{}".to_owned())].into());
     });
     let plan = decide(&again, &nothing(), &after(600), &SETTINGS);
-    assert_eq!((plan.moves, plan.status, plan.wake), (false, None, None));
+    assert_eq!((plan.moves, plan.status, plan.requeue_after), (false, None, None));
 }
 
 #[test]
@@ -298,5 +298,5 @@ fn the_last_failure_does_not_leak_into_a_new_backoff() {
     // The backoff runs from the last timeout, however long ago the gateway was stopped.
     let retried = with_retries(stopped_after_timeout(), 1, None);
     let just_failed = Moment { phase: secs(9_000), ..after_failure(1) };
-    assert_eq!(decide(&retried, &nothing(), &just_failed, &SETTINGS).wake, Some(secs(59)));
+    assert_eq!(decide(&retried, &nothing(), &just_failed, &SETTINGS).requeue_after, Some(secs(59)));
 }

@@ -6,14 +6,14 @@ use super::builders::*;
 use crate::api::{ApiGateway, Phase, Reason, Resources, State};
 use crate::decide::Step;
 use crate::decide::diagnosis::{
-    self, Cause, cause_of_failure, events_are_due_in, how_to_retry, is_quota, obstacle_cause, patience_ends_in,
+    self, Cause, blocker_cause, cause_of_failure, events_are_due_in, grace_ends_in, how_to_retry, is_quota,
 };
 use crate::decide::observed::{
-    Absent, Answer, Child, Complaint, Going, HostVerdict, Moment, Observed, Presence, Refusal, Repair, Repaired,
-    Target, Trouble,
+    Child, HostVerdict, MissingDependency, Moment, Observed, PodEvent, Presence, ProbeResult, Refusal, Repair,
+    Repaired, Rollout, Target, TerminatingChild, Trouble,
 };
 use crate::decide::requests::Requests;
-use crate::decide::{Obstacle, Situation};
+use crate::decide::{Blocker, Situation};
 use crate::decide::{decide, say};
 
 fn pods_refused(observed: Observed, words: &str) -> Observed {
@@ -81,7 +81,7 @@ fn a_pull_that_fails_says_what_to_do_by_what_the_registry_said() {
     };
     let image = "reg.example.com/acme/denied:1";
     let rows = [
-        (format!("{image}: not found"), "not found", "does not have it"),
+        (format!("{image}: not found"), "not found", "no such image"),
         ("unexpected status from HEAD request: 401 Unauthorized".to_owned(), "401", "spec.imagePullSecrets"),
         (
             "pull access denied, repository does not exist or may require authorization".to_owned(),
@@ -92,10 +92,10 @@ fn a_pull_that_fails_says_what_to_do_by_what_the_registry_said() {
             "failed to do request: Head \"https://reg.example.com/v2/\": dial tcp: lookup reg.example.com: no such host"
                 .to_owned(),
             "no such host",
-            "did not answer the node",
+            "cannot reach the registry",
         ),
-        ("failed to do request: i/o timeout".to_owned(), "i/o timeout", "did not answer the node"),
-        ("unexpected status: 429 Too Many Requests".to_owned(), "429", "did not answer the node"),
+        ("failed to do request: i/o timeout".to_owned(), "i/o timeout", "cannot reach the registry"),
+        ("unexpected status: 429 Too Many Requests".to_owned(), "429", "cannot reach the registry"),
         ("something else".to_owned(), "something else", "Check spec.image, and"),
     ];
     for (end, words, advice) in rows {
@@ -106,7 +106,7 @@ fn a_pull_that_fails_says_what_to_do_by_what_the_registry_said() {
         assert!(cause.hint.contains(advice), "{advice:?} in {cause:?}");
     }
     let invalid = pulled("acme:gateway:1", "couldn't parse image name \"acme:gateway:1\": invalid reference format");
-    assert!(invalid.hint.contains("no valid reference"), "{invalid:?}");
+    assert!(invalid.hint.contains("not a valid image reference"), "{invalid:?}");
     let untagged = pulled(
         "gw",
         "failed to pull and unpack image \"docker.io/library/gw:latest\": failed to resolve reference \
@@ -120,7 +120,7 @@ fn a_pull_that_fails_says_what_to_do_by_what_the_registry_said() {
     assert!(foreign.hint.contains("kubernetes.io/arch"), "{foreign:?}");
     let cri_o = pulled("acme/x", "reading manifest 1 in docker.io/acme/x: manifest unknown");
     assert_cause(&cri_o, Reason::ImagePullFailed, &["cannot be pulled: manifest unknown"]);
-    assert!(cri_o.hint.contains("does not have it"), "{cri_o:?}");
+    assert!(cri_o.hint.contains("no such image"), "{cri_o:?}");
 }
 
 #[test]
@@ -146,12 +146,12 @@ fn a_pod_without_a_node_names_the_pod_and_what_is_short() {
         ),
         (
             "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) were unschedulable. preemption: 0/2 nodes are available",
-            "To be scheduled, lower spec.resources.requests or add nodes; have nodes uncordoned (kubectl uncordon) by who \
-             runs the cluster.",
+            "To be scheduled, lower spec.resources.requests or add nodes; ask the cluster administrator to uncordon \
+             nodes (kubectl uncordon).",
         ),
         (
             "no nodes available to schedule pods",
-            "Add nodes, or ask who runs the cluster why those that are there take no pods.",
+            "Add nodes, or ask the cluster administrator why the existing nodes accept no pods.",
         ),
     ];
     let asks = but(starting(), |g| {
@@ -169,14 +169,14 @@ fn a_pod_without_a_node_names_the_pod_and_what_is_short() {
     let added = "1 Insufficient cpu, 1 node(s) didn't match Pod's node affinity/selector";
     assert_eq!(
         hint_for(&starting(), added),
-        "To be scheduled, add nodes, or ask who runs the cluster what adds requests to pods, as the spec has none; ask who runs \
-         the cluster what chooses nodes for pods, as spec.nodeSelector does not.",
+        "To be scheduled, add nodes, or ask the cluster administrator what adds requests to pods (the spec has none); \
+         ask the cluster administrator what restricts pods to nodes (spec.nodeSelector is empty).",
         "what others added"
     );
     let long =
         "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available";
     let cause = visible_cause(&in_trouble(coming_up(), "shop-1", Trouble::Unschedulable(long.to_owned()))).unwrap();
-    assert_eq!(cause.message, "pod shop-1: no node takes it: 0/1 nodes are available: 1 Insufficient cpu");
+    assert_eq!(cause.message, "pod shop-1: not scheduled: 0/1 nodes are available: 1 Insufficient cpu");
 }
 
 #[test]
@@ -188,41 +188,42 @@ fn a_container_that_ends_names_its_exit_code_and_its_last_words() {
     let rows = [
         (
             ended(1, "panic: no configuration"),
-            "pod shop-1: it ended with exit code 1: panic: no configuration",
+            "pod shop-1: terminated with exit code 1: panic: no configuration",
             "spec.env",
         ),
-        (ended(2, ""), "pod shop-1: it ended with exit code 2", "kubectl logs --previous"),
-        (ended(0, ""), "pod shop-1: it ended with exit code 0", "is to run on"),
-        (ended(127, "serve: not found"), "pod shop-1: it ended with exit code 127: serve: not found", "spec.command"),
-        (ended(143, ""), "pod shop-1: it ended with exit code 143", "Something outside ended it"),
+        (ended(2, ""), "pod shop-1: terminated with exit code 2", "kubectl logs --previous"),
+        (ended(0, ""), "pod shop-1: terminated with exit code 0", "must keep running"),
+        (ended(127, "serve: not found"), "pod shop-1: terminated with exit code 127: serve: not found", "spec.command"),
+        (ended(143, ""), "pod shop-1: terminated with exit code 143", "killed from outside"),
+        (ended(137, ""), "pod shop-1: terminated with exit code 137", "spec.resources.limits.memory"),
         (
             ended(255, "exec /gate: exec format error"),
-            "pod shop-1: it ended with exit code 255: exec /gate: exec format error",
+            "pod shop-1: terminated with exit code 255: exec /gate: exec format error",
             "kubernetes.io/arch",
         ),
         (
             killed,
-            "pod shop-1: it ended for want of memory (OOMKilled) with exit code 137",
+            "pod shop-1: terminated (OOMKilled: out of memory) with exit code 137",
             "spec.resources.limits.memory",
         ),
         (
             cannot_start("exec: \"serve\": executable file not found"),
-            "pod shop-1: it cannot be started: exec: \"serve\": executable file not found",
+            "pod shop-1: cannot start: exec: \"serve\": executable file not found",
             "spec.command",
         ),
         (
             cannot_start("container init was OOM-killed (memory limit too low?)"),
-            "pod shop-1: it cannot be started: container init was OOM-killed (memory limit too low?)",
+            "pod shop-1: cannot start: container init was OOM-killed (memory limit too low?)",
             "spec.resources.limits.memory",
         ),
         (
             cannot_start("exec: \"/gate\": exec format error"),
-            "pod shop-1: it cannot be started: exec: \"/gate\": exec format error",
-            "for that architecture",
+            "pod shop-1: cannot start: exec: \"/gate\": exec format error",
+            "CPU architecture",
         ),
         (
             Trouble::CannotStart("OCI runtime create failed: ".to_owned()),
-            "pod shop-1: it cannot be started: OCI runtime create failed:",
+            "pod shop-1: cannot start: OCI runtime create failed:",
             "spec.command",
         ),
     ];
@@ -257,21 +258,21 @@ fn a_pod_that_its_node_fails_is_the_nodes() {
         visible_cause(&but(observed, |o| o.pods.troubles[0].node = Some("worker-2".to_owned()))).unwrap()
     };
     let cause = on_a_node(given_up("Evicted", "The node was low on resource: memory."));
-    assert_cause(&cause, Reason::NodeFailed, &["pod shop-1: its node worker-2 gave it up: Evicted", "memory"]);
+    assert_cause(&cause, Reason::NodeFailed, &["pod shop-1: its node worker-2 terminated it: Evicted", "memory"]);
     assert!(cause.hint.contains("spec.resources.requests"), "{cause:?}");
     let shut_down = on_a_node(given_up("Terminated", "Pod was terminated in response to imminent node shutdown."));
-    assert_cause(&shut_down, Reason::NodeFailed, &["its node worker-2 gave it up: Terminated: Pod was terminated"]);
-    assert!(shut_down.hint.starts_with("Another pod takes its place"), "{shut_down:?}");
-    assert_eq!(on_a_node(given_up("", "")).message, "pod shop-1: its node worker-2 gave it up");
-    let away = on_a_node(Trouble::NodeIsAway);
-    assert_cause(&away, Reason::NodeFailed, &["pod shop-1: its node worker-2 does not answer"]);
+    assert_cause(&shut_down, Reason::NodeFailed, &["its node worker-2 terminated it: Terminated: Pod was terminated"]);
+    assert!(shut_down.hint.starts_with("The ReplicaSet replaces the pod"), "{shut_down:?}");
+    assert_eq!(on_a_node(given_up("", "")).message, "pod shop-1: its node worker-2 terminated it");
+    let away = on_a_node(Trouble::NodeUnreachable);
+    assert_cause(&away, Reason::NodeFailed, &["pod shop-1: its node worker-2 does not respond"]);
 }
 
 /// Such pods are litter: those that replaced them tell how it is now.
 #[test]
 fn a_pod_that_its_node_gave_up_explains_a_start_and_nothing_later() {
     let evicted = in_trouble(coming_up(), "shop-1", given_up("Evicted", "")).pods;
-    let all = in_trouble(but(coming_up(), |o| o.pods = evicted), "shop-2", Trouble::NodeIsAway).pods;
+    let all = in_trouble(but(coming_up(), |o| o.pods = evicted), "shop-2", Trouble::NodeUnreachable).pods;
     let seen = |phase: Phase| {
         let pods = all.clone().seen_in(Some(&phase)).troubles;
         pods.into_iter().map(|pod| pod.pod).collect::<Vec<_>>()
@@ -290,24 +291,24 @@ fn a_container_that_the_spec_does_not_have_is_named_and_is_somebody_elses() {
         .unwrap()
     };
     let proxy = of("istio-proxy");
-    assert_cause(&proxy, Reason::CrashLoop, &["pod shop-1, container istio-proxy: it ended"]);
+    assert_cause(&proxy, Reason::CrashLoop, &["pod shop-1, container istio-proxy: terminated"]);
     assert!(proxy.hint.contains("no such container"), "{proxy:?}");
-    assert_cause(&of("gateway"), Reason::CrashLoop, &["pod shop-1, container gateway: it ended"]);
+    assert_cause(&of("gateway"), Reason::CrashLoop, &["pod shop-1, container gateway: terminated"]);
     assert!(of("gateway").hint.contains("spec.env"));
 }
 
 #[test]
 fn what_the_events_of_a_silent_pod_say_is_told_by_what_it_is_about() {
-    let said = |seconds, complaint: Complaint| visible_cause(&silent(coming_up(), seconds, Some(complaint))).unwrap();
+    let said = |seconds, pod_event: PodEvent| visible_cause(&silent(coming_up(), seconds, Some(pod_event))).unwrap();
     let answer = "Readiness probe failed: HTTP probe failed with statuscode: 503";
     let failing = said(150, probe(answer));
-    assert_cause(&failing, Reason::ReadinessFailing, &["pod shop-1: it runs and is not ready", answer]);
+    assert_cause(&failing, Reason::ReadinessFailing, &["pod shop-1: running but not ready", answer]);
     assert!(failing.hint.contains("spec.port") && failing.hint.contains("spec.readinessPath"), "{failing:?}");
     let words = "MountVolume.SetUp failed for volume \"keys\" : secret \"db\" not found";
-    let missing = said(8, Complaint::MissingVolume(words.to_owned()));
+    let missing = said(8, PodEvent::MissingVolume(words.to_owned()));
     assert_cause(&missing, Reason::ConfigMissing, &["pod shop-1", "secret \"db\" not found"]);
     assert!(
-        missing.hint.contains("has no such volume: ask who runs the cluster"),
+        missing.hint.contains("has no such volume: ask the cluster administrator"),
         "somebody's webhook added it: {missing:?}"
     );
     let own = but(starting(), |g| {
@@ -318,11 +319,11 @@ fn what_the_events_of_a_silent_pod_say_is_told_by_what_it_is_about() {
             .unwrap(),
         ];
     });
-    let observed = silent(coming_up(), 8, Some(Complaint::MissingVolume(words.to_owned())));
+    let observed = silent(coming_up(), 8, Some(PodEvent::MissingVolume(words.to_owned())));
     let missing = diagnosis::visible_cause(&situation(&own, &observed, &after(60))).unwrap();
-    assert!(missing.hint.contains("correct what spec.env, spec.envFrom or spec.volumes name"), "{missing:?}");
-    let node = said(8, Complaint::Node("no addresses left".to_owned()));
-    assert_cause(&node, Reason::NodeFailed, &["pod shop-1: its node cannot set it up: no addresses left"]);
+    assert!(missing.hint.contains("correct spec.env, spec.envFrom or spec.volumes"), "{missing:?}");
+    let node = said(8, PodEvent::Node("no addresses left".to_owned()));
+    assert_cause(&node, Reason::NodeFailed, &["pod shop-1: its node cannot create it: no addresses left"]);
     assert_eq!(visible_cause(&silent(coming_up(), 8, None)), None);
 }
 
@@ -334,7 +335,7 @@ fn a_port_on_which_nothing_listens_is_named() {
     let gateway = but(starting(), |g| g.spec.port = 9999);
     let cause = diagnosis::visible_cause(&situation(&gateway, &observed, &after(150))).unwrap();
     let expected = format!(
-        "pod shop-1: it runs and is not ready: nothing listens on spec.port 9999: Startup probe failed: {REFUSED}"
+        "pod shop-1: running but not ready: nothing listens on spec.port 9999: Startup probe failed: {REFUSED}"
     );
     assert_eq!((cause.reason, cause.message), (Reason::ReadinessFailing, expected));
 }
@@ -361,14 +362,14 @@ fn a_start_within_its_usual_time_is_healthy_and_says_what_it_waits_for() {
         (Trouble::NoScheduler("nobody".to_owned()), None, 5, ""),
         (Trouble::Gated(vec!["example.com/hold".to_owned()]), None, 5, ""),
     ];
-    for (trouble, complaint, seconds, meanwhile) in rows {
-        let after_so_long = |seconds| followed(coming_up(), trouble.clone(), seconds, complaint.clone());
+    for (trouble, pod_event, seconds, meanwhile) in rows {
+        let after_so_long = |seconds| followed(coming_up(), trouble.clone(), seconds, pod_event.clone());
         let early = after_so_long(seconds - 1);
         assert_eq!(visible_cause(&early), None, "{trouble:?}");
         assert!(visible_cause(&after_so_long(seconds)).is_some(), "{trouble:?}");
         assert!(failure(&early).reason != Reason::SlowStart, "{trouble:?}: at the deadline it is known all the same");
         let told = message(&status_after(&starting(), &early, &after(seconds - 1)), "Ready");
-        let plain = "attempt 1 is on its way; it may take 5m";
+        let plain = "attempt 1 is in progress; its deadline is 5m";
         if meanwhile.is_empty() {
             assert_eq!(told, plain, "{trouble:?}");
         } else {
@@ -393,7 +394,7 @@ fn the_usual_time_is_half_of_the_deadline_and_five_seconds_at_least() {
 fn what_a_probe_said_early_is_asked_again_before_it_is_a_cause() {
     let heard_at = |seconds| {
         but(silent(coming_up(), 200, Some(probe("refused"))), |o| {
-            o.pods.silence.as_mut().unwrap().read_at = Some(secs(seconds));
+            o.pods.unexplained.as_mut().unwrap().read_at = Some(secs(seconds));
         })
     };
     assert_eq!(visible_cause(&heard_at(5)), None);
@@ -409,7 +410,39 @@ fn what_a_start_waits_for_stays_said_while_other_pods_are_on_their_way() {
     assert_eq!(plan.status, None);
     let next = but(told, |g| status(g).attempt.as_mut().unwrap().number = 2);
     let said = message(&status_after(&next, &coming_up(), &after(20)), "Ready");
-    assert_eq!(said, "attempt 2 is on its way; it may take 5m");
+    assert_eq!(said, "attempt 2 is in progress; its deadline is 5m");
+}
+
+#[test]
+fn a_deployment_that_somebody_holds_back_says_so_when_its_pods_say_nothing() {
+    let held = |rollout: Rollout| but(coming_up(), |o| o.rollout = rollout);
+    let paused = held(Rollout { desired: 1, paused: true, ..Rollout::default() });
+    let cause = visible_cause(&paused).unwrap();
+    assert_eq!(
+        (cause.reason, cause.message.as_str()),
+        (
+            Reason::DeploymentPaused,
+            "the Deployment is paused, so no rollout happens; the gateway's spec does not pause it"
+        )
+    );
+    let is_there = Rollout { complete: true, paused: true, ..serving().rollout };
+    assert_eq!(visible_cause(&held(is_there)), None);
+
+    let slow = Rollout { desired: 1, replicas: 1, ready: 1, min_ready_seconds: 900, ..Rollout::default() };
+    assert_eq!(visible_cause(&held(slow.clone())), None, "there is time");
+    let over = |rollout: Rollout| diagnosis::known_cause(&situation(&starting(), &held(rollout), &after(60)));
+    let cause = over(slow.clone()).unwrap();
+    assert_eq!(
+        (cause.reason, cause.message.as_str()),
+        (
+            Reason::ReadinessFailing,
+            "the pods are ready but not yet available: the Deployment has minReadySeconds 900, which is not in the \
+             gateway's spec"
+        )
+    );
+    for other in [Rollout { ready: 0, ..slow.clone() }, Rollout { min_ready_seconds: 0, ..slow }] {
+        assert_eq!(over(other), None);
+    }
 }
 
 #[test]
@@ -420,18 +453,18 @@ fn what_waits_for_somebody_else_names_whom() {
         (gated.reason, gated.message.as_str()),
         (
             Reason::SchedulingGated,
-            "pod shop-1: it gets no node before its scheduling gates \"example.com/hold\", \"example.com/quota\", not in the \
+            "pod shop-1: not scheduled until scheduling gates \"example.com/hold\", \"example.com/quota\", not in the \
              spec, are removed"
         )
     );
     let nobody = told(Trouble::NoScheduler("nobody".to_owned()));
     assert_eq!(
         (nobody.reason, nobody.message.as_str()),
-        (Reason::Unschedulable, "pod shop-1: its scheduler \"nobody\", not in the spec, has not looked at it")
+        (Reason::Unschedulable, "pod shop-1: scheduler \"nobody\", not in the spec, has not processed it")
     );
     assert!(nobody.hint.contains("whether it runs"), "{nobody:?}");
     let default = told(Trouble::NoScheduler("default-scheduler".to_owned()));
-    assert_eq!(default.message, "pod shop-1: its scheduler \"default-scheduler\" has not looked at it");
+    assert_eq!(default.message, "pod shop-1: scheduler \"default-scheduler\" has not processed it");
     let gate = |words: Option<&str>| {
         told(Trouble::ReadinessGate { gate: "example.com/lb".to_owned(), words: words.map(str::to_owned) })
     };
@@ -440,8 +473,8 @@ fn what_waits_for_somebody_else_names_whom() {
         (unset.reason, unset.message.as_str()),
         (
             Reason::ReadinessGatesNotReady,
-            "pod shop-1: its containers are ready, and its readiness gate \"example.com/lb\" is not: its condition is not \
-             set yet"
+            "pod shop-1: its containers are ready, but readiness gate \"example.com/lb\" is not: its condition is not \
+             set"
         )
     );
     assert!(gate(Some("Draining: 1 target")).message.ends_with("\"example.com/lb\" is not: Draining: 1 target"));
@@ -450,15 +483,14 @@ fn what_waits_for_somebody_else_names_whom() {
 
 #[test]
 fn a_container_that_others_wait_for_is_named_with_since_when_and_its_probe() {
-    let init = |sidecar, complaint| {
+    let init = |sidecar, pod_event| {
         let trouble = Trouble::Initializing { sidecar, since: Some(at(3)) };
-        visible_cause(&but(followed(coming_up(), trouble, 200, complaint), |o| {
-            o.pods.silence.as_mut().unwrap().about.container = Some("vault-agent".to_owned());
+        visible_cause(&but(followed(coming_up(), trouble, 200, pod_event), |o| {
+            o.pods.unexplained.as_mut().unwrap().about.container = Some("vault-agent".to_owned());
         }))
         .unwrap()
     };
-    let who =
-        "pod shop-1, container vault-agent, which is not in the spec: it has been running since 2025-06-15T15:06:43Z";
+    let who = "pod shop-1, container vault-agent, which is not in the spec: it has run since 2025-06-15T15:06:43Z";
     let endless = init(false, None);
     assert_eq!(
         (endless.reason, endless.message),
@@ -466,24 +498,24 @@ fn a_container_that_others_wait_for_is_named_with_since_when_and_its_probe() {
     );
     assert!(endless.hint.contains("no such container"));
     let words = "Startup probe failed: dial tcp 10.244.0.9:15021: connect: connection refused";
-    let answer = Answer { container: Some("vault-agent".to_owned()), words: words.to_owned() };
-    let sidecar = init(true, Some(Complaint::Probe(answer)));
+    let answer = ProbeResult { container: Some("vault-agent".to_owned()), words: words.to_owned() };
+    let sidecar = init(true, Some(PodEvent::Probe(answer)));
     assert_eq!(sidecar.message, format!("{who} and is not started: {words}"));
 }
 
 #[test]
 fn a_container_beside_the_gateway_that_is_not_ready_is_named_also_where_no_probe_said_anything() {
-    let of = |complaint: Option<Complaint>| {
-        visible_cause(&but(silent(coming_up(), 200, complaint), |o| {
-            o.pods.silence.as_mut().unwrap().about.container = Some("istio-proxy".to_owned());
+    let of = |pod_event: Option<PodEvent>| {
+        visible_cause(&but(silent(coming_up(), 200, pod_event), |o| {
+            o.pods.unexplained.as_mut().unwrap().about.container = Some("istio-proxy".to_owned());
         }))
         .unwrap()
     };
     let quiet = of(None);
-    assert_cause(&quiet, Reason::ReadinessFailing, &["container istio-proxy, which is not in the spec: it runs"]);
-    let answer = Answer { container: Some("istio-proxy".to_owned()), words: REFUSED.to_owned() };
-    let heard = of(Some(Complaint::Probe(answer)));
-    assert_eq!(heard.message, format!("pod shop-1, container istio-proxy: it runs and is not ready: {REFUSED}"));
+    assert_cause(&quiet, Reason::ReadinessFailing, &["container istio-proxy, which is not in the spec: running"]);
+    let answer = ProbeResult { container: Some("istio-proxy".to_owned()), words: REFUSED.to_owned() };
+    let heard = of(Some(PodEvent::Probe(answer)));
+    assert_eq!(heard.message, format!("pod shop-1, container istio-proxy: running but not ready: {REFUSED}"));
     assert!([&quiet, &heard].iter().all(|cause| cause.hint.contains("no such container")), "{heard:?}");
 }
 
@@ -495,11 +527,12 @@ fn ended_late(code: i32) -> Trouble {
 #[test]
 fn what_a_probe_ended_is_told_as_that_and_not_by_its_exit_code() {
     let words = format!("Liveness probe failed: {REFUSED}");
-    let killed = Complaint::Killed(Answer { container: Some("gateway".to_owned()), words: words.clone() });
+    let killed = PodEvent::Killed(ProbeResult { container: Some("gateway".to_owned()), words: words.clone() });
     for code in [0, 2, 137, 143] {
         let cause = visible_cause(&followed(coming_up(), ended_late(code), 2, Some(killed.clone()))).unwrap();
-        let expected =
-            format!("pod shop-1: its node ended it since its probe failed: nothing listens on spec.port 8080: {words}");
+        let expected = format!(
+            "pod shop-1: the kubelet killed it because its probe failed: nothing listens on spec.port 8080: {words}"
+        );
         assert_eq!((cause.reason, cause.message), (Reason::ReadinessFailing, expected));
     }
     // The other pod ended for the same reason: it runs the same program.
@@ -512,8 +545,8 @@ fn an_end_that_a_probe_may_have_caused_is_told_once_its_events_were_read() {
     let unread = followed(coming_up(), ended_late(0), 1, None);
     assert_eq!(visible_cause(&unread), None);
     assert_eq!(failure(&unread).reason, Reason::CrashLoop, "there is no time left");
-    let read = but(unread, |o| o.pods.silence.as_mut().unwrap().read_at = Some(secs(1)));
-    assert_eq!(visible_cause(&read).unwrap().message, "pod shop-1: it ended with exit code 0");
+    let read = but(unread, |o| o.pods.unexplained.as_mut().unwrap().read_at = Some(secs(1)));
+    assert_eq!(visible_cause(&read).unwrap().message, "pod shop-1: terminated with exit code 0");
     assert!(
         visible_cause(&in_trouble(coming_up(), "shop-1", ended(0, ""))).is_some(),
         "of a brief run nobody is asked"
@@ -531,9 +564,9 @@ fn a_node_that_is_away_is_told_of_pods_of_any_template_where_none_serves() {
             o.pods.troubles[0].node = Some("worker-1".to_owned());
         })
     };
-    let cause = visible_cause(&dead(0, Trouble::NodeIsAway)).unwrap();
-    assert_cause(&cause, Reason::NodeFailed, &["pod shop-old-1: its node worker-1 does not answer"]);
-    assert_eq!(visible_cause(&dead(1, Trouble::NodeIsAway)), None);
+    let cause = visible_cause(&dead(0, Trouble::NodeUnreachable)).unwrap();
+    assert_cause(&cause, Reason::NodeFailed, &["pod shop-old-1: its node worker-1 does not respond"]);
+    assert_eq!(visible_cause(&dead(1, Trouble::NodeUnreachable)), None);
     assert_eq!(visible_cause(&dead(0, ended(1, ""))), None);
     assert_eq!(visible_cause(&dead(0, given_up("Terminated", ""))), None);
 }
@@ -566,12 +599,15 @@ fn standing(observed: Observed) -> Observed {
 #[test]
 fn while_the_deployment_cannot_be_written_that_is_told_first_and_then_what_the_pods_that_stand_say() {
     let deployment = Target::Child(Child::Deployment);
-    let parts = ["the Deployment", "; besides, ", "shop-1", "ghcr.io/acme/gateway:1"];
+    let parts = ["the Deployment", "; also, ", "shop-1", "ghcr.io/acme/gateway:1"];
     for (observed, reason) in [
         (refused(standing(coming_up()), Child::Deployment), Reason::AdmissionRefused),
         (not_answered(standing(coming_up()), deployment.clone(), webhook()), Reason::WebhookUnavailable),
-        (not_answered(standing(coming_up()), deployment.clone(), Absent::Permission), Reason::OperatorNotPermitted),
-        (not_answered(standing(coming_up()), deployment, Absent::Unknown), Reason::WriteUnanswered),
+        (
+            not_answered(standing(coming_up()), deployment.clone(), MissingDependency::Permission),
+            Reason::OperatorNotPermitted,
+        ),
+        (not_answered(standing(coming_up()), deployment, MissingDependency::Unknown), Reason::WriteUnanswered),
     ] {
         let cause = visible_cause(&observed).unwrap();
         assert_cause(&cause, reason, &parts);
@@ -590,30 +626,31 @@ fn while_the_deployment_cannot_be_written_that_is_told_first_and_then_what_the_p
 
 #[test]
 fn while_the_deployment_is_being_deleted_and_does_not_go_its_pods_are_told_as_well() {
-    let going = |seconds| {
+    let terminating = |seconds| {
         but(image_not_pullable(child(coming_up(), Child::Deployment, Presence::Terminating), "shop-1"), |o| {
             let finalizers = vec!["example.com/hold".to_owned()];
-            o.writes.going = vec![Going { child: Child::Deployment, lasted: secs(seconds), finalizers }];
+            o.writes.terminating =
+                vec![TerminatingChild { child: Child::Deployment, lasted: secs(seconds), finalizers }];
         })
     };
-    let late = visible_cause(&going(30)).unwrap();
-    assert_cause(&late, Reason::WaitingForDeletion, &["held by example.com/hold; besides, ", "shop-1"]);
-    assert_eq!(visible_cause(&going(10)).unwrap().reason, Reason::ImagePullFailed);
+    let late = visible_cause(&terminating(30)).unwrap();
+    assert_cause(&late, Reason::WaitingForDeletion, &["held by example.com/hold; also, ", "shop-1"]);
+    assert_eq!(visible_cause(&terminating(10)).unwrap().reason, Reason::ImagePullFailed);
 }
 
 #[test]
 fn what_pods_say_that_are_as_asked_is_told_first_and_then_what_became_of_our_writes() {
     let pulling = || image_not_pullable(coming_up(), "shop-1");
     let refused = visible_cause(&refused(pulling(), Child::Service)).unwrap();
-    assert_cause(&refused, Reason::ImagePullFailed, &["shop-1", "; besides, the API server refuses the Service"]);
+    assert_cause(&refused, Reason::ImagePullFailed, &["shop-1", "; also, the API server refuses the Service"]);
     let contested = but(standing(coming_up()), |o| {
         let last = Repair { child: Child::Deployment, path: "/spec/paused".to_owned(), manager: None };
         o.writes.repaired = vec![Repaired { last, times: 4, wait: secs(4), calm_in: secs(64) }];
     });
     let contested = visible_cause(&contested).unwrap();
-    assert_cause(&contested, Reason::ImagePullFailed, &["shop-1", "; besides, the Deployment is changed again"]);
+    assert_cause(&contested, Reason::ImagePullFailed, &["shop-1", "; also, another client changes the Deployment"]);
     let held = visible_cause(&unanswered(pulling(), Child::Service, webhook())).unwrap();
-    assert_cause(&held, Reason::WebhookUnavailable, &["the Service", "; besides, ", "shop-1"]);
+    assert_cause(&held, Reason::WebhookUnavailable, &["the Service", "; also, ", "shop-1"]);
 }
 
 #[test]
@@ -635,7 +672,7 @@ fn what_to_do_about_a_refusal_follows_from_what_is_counted_or_bounded() {
     for objects in ["count/replicasets.apps=1", "services=1", "count/deployments.apps=1,services.nodeports=1"] {
         assert!(hint(&quota(objects)).ends_with("it counts objects, and the gateway needs this one."), "{objects}");
     }
-    assert!(hint("x is forbidden: status unknown for quota: q, resources: pods").starts_with("It goes on"));
+    assert!(hint("x is forbidden: status unknown for quota: q, resources: pods").starts_with("It continues"));
     for words in [
         "pods \"shop-1\" is forbidden: maximum cpu usage per Container is 500m, but limit is 1",
         "pods \"shop-1\" is forbidden: minimum memory usage per Pod is 64Mi, but request is 32Mi",
@@ -650,10 +687,10 @@ fn what_to_do_about_a_refusal_follows_from_what_is_counted_or_bounded() {
 #[test]
 fn a_pod_that_its_node_has_not_taken_up_names_the_node() {
     let observed = but(followed(coming_up(), Trouble::NotTakenUp, 150, None), |o| {
-        o.pods.silence.as_mut().unwrap().about.node = Some("worker-1".to_owned());
+        o.pods.unexplained.as_mut().unwrap().about.node = Some("worker-1".to_owned());
     });
     let cause = visible_cause(&observed).unwrap();
-    assert_cause(&cause, Reason::NodeFailed, &["pod shop-1: its node worker-1 has not taken it up"]);
+    assert_cause(&cause, Reason::NodeFailed, &["pod shop-1: its node worker-1 has not started it"]);
     assert_eq!(due_in(&observed), None, "no Event says so");
 }
 
@@ -677,7 +714,7 @@ fn the_events_of_a_silent_pod_are_read_after_a_while_and_more_and_more_seldom() 
     ];
     for (lasted, read_at, due) in rows {
         let observed = but(silent(coming_up(), *lasted, None), |o| {
-            o.pods.silence.as_mut().unwrap().read_at = read_at.map(secs);
+            o.pods.unexplained.as_mut().unwrap().read_at = read_at.map(secs);
         });
         assert_eq!(due_in(&observed), Some(secs(*due)), "{lasted} {read_at:?}");
     }
@@ -690,15 +727,15 @@ fn the_events_of_a_silent_pod_are_read_after_a_while_and_more_and_more_seldom() 
 
 #[test]
 fn the_events_of_a_pod_whose_container_ended_are_read_twice_at_most() {
-    let due = |lasted: u64, read_at: Option<u64>, complaint: Option<Complaint>| {
-        due_in(&but(followed(coming_up(), ended_late(0), lasted, complaint), |o| {
-            o.pods.silence.as_mut().unwrap().read_at = read_at.map(secs);
+    let due = |lasted: u64, read_at: Option<u64>, pod_event: Option<PodEvent>| {
+        due_in(&but(followed(coming_up(), ended_late(0), lasted, pod_event), |o| {
+            o.pods.unexplained.as_mut().unwrap().read_at = read_at.map(secs);
         }))
     };
     assert_eq!(due(0, None, None), Some(secs(1)));
     assert_eq!(due(1, Some(1), None), Some(secs(4)));
     assert_eq!(due(6, Some(5), None), None);
-    let killed = Complaint::Killed(Answer { container: None, words: "refused".to_owned() });
+    let killed = PodEvent::Killed(ProbeResult { container: None, words: "refused".to_owned() });
     assert_eq!(due(1, Some(1), Some(killed)), None);
 }
 
@@ -710,7 +747,7 @@ fn what_waits_for_somebody_else_is_looked_at_when_it_becomes_a_cause_and_nothing
         let looked_at = |lasted| {
             let observed = followed(coming_up(), trouble.clone(), lasted, None);
             assert_eq!(due_in(&observed), None);
-            patience_ends_in(&situation(&starting(), &observed, &after(60))).map_or(0, |ends| ends.as_secs())
+            grace_ends_in(&situation(&starting(), &observed, &after(60))).map_or(0, |ends| ends.as_secs())
         };
         assert_eq!([looked_at(0), looked_at(5), looked_at(150)], [first, second, 0], "{trouble:?}");
     }
@@ -721,9 +758,9 @@ fn only_a_gateway_that_is_started_or_rolled_has_the_events_of_its_pods_read() {
     let quiet = silent(rolling_out(), 30, None);
     for gateway in [starting(), restarting(), started()] {
         let plan = decide(&gateway, &quiet, &after(30), &SETTINGS);
-        assert_eq!((plan.steps, plan.wake), (vec![Step::ReadEvents], Some(secs(0))));
+        assert_eq!((plan.steps, plan.requeue_after), (vec![Step::ReadEvents], Some(secs(0))));
         let later = decide(&gateway, &silent(rolling_out(), 2, None), &after(30), &SETTINGS);
-        assert_eq!((later.steps, later.wake), (vec![], Some(secs(3))));
+        assert_eq!((later.steps, later.requeue_after), (vec![], Some(secs(3))));
     }
     let others = [
         but(starting(), asks_stopped),
@@ -744,14 +781,14 @@ fn only_a_gateway_that_is_started_or_rolled_has_the_events_of_its_pods_read() {
 #[test]
 fn a_pod_without_a_node_waits_for_no_event() {
     let told = unschedulable(coming_up(), "shop-1");
-    assert_eq!(decide(&starting(), &told, &after(30), &SETTINGS).wake, Some(secs(270)));
+    assert_eq!(decide(&starting(), &told, &after(30), &SETTINGS).requeue_after, Some(secs(270)));
 }
 
 #[test]
 fn pods_that_cannot_be_created_name_the_rule() {
     let quota = visible_cause(&pods_refused(coming_up(), QUOTA)).unwrap();
     assert_cause(&quota, Reason::QuotaExceeded, &["pods of the Deployment", "exceeded quota: small"]);
-    assert!(quota.hint.contains("Free or raise the ResourceQuota"));
+    assert!(quota.hint.contains("Free or raise the namespace's ResourceQuota"));
     let policy = visible_cause(&pods_refused(coming_up(), POLICY)).unwrap();
     assert_cause(&policy, Reason::AdmissionRefused, &["pods of the Deployment", "restricted:latest"]);
 }
@@ -765,18 +802,20 @@ fn a_quota_that_counts_what_the_spec_does_not_say_is_answered_by_saying_it() {
     let rows = [
         (
             "limits.memory for: gateway; requests.cpu for: gateway",
-            "Set spec.resources.limits.memory and spec.resources.requests.cpu: the namespace's ResourceQuota counts that.",
+            "Set spec.resources.limits.memory and spec.resources.requests.cpu: the namespace's ResourceQuota requires \
+             it.",
         ),
         (
             "limits.cpu,memory",
-            "Set spec.resources.limits.cpu and spec.resources.requests.memory: the namespace's ResourceQuota counts that.",
+            "Set spec.resources.limits.cpu and spec.resources.requests.memory: the namespace's ResourceQuota requires \
+             it.",
         ),
-        ("cpu for: gateway,istio-proxy", "Set spec.resources.requests.cpu: the namespace's ResourceQuota counts that."),
+        ("cpu for: gateway,istio-proxy", "Set spec.resources.requests.cpu: the namespace's ResourceQuota requires it."),
         (
             "limits.memory for: istio-proxy",
-            "Ask who runs the cluster what adds the container to pods: it has to have these values.",
+            "Ask the cluster administrator what injects that container: the ResourceQuota requires these values on it.",
         ),
-        ("something else", "Set what it names in spec.resources: the namespace's ResourceQuota counts that."),
+        ("something else", "Set the named values in spec.resources: the namespace's ResourceQuota requires them."),
     ];
     for (wants, hint) in rows {
         let cause = refused(wants);
@@ -797,19 +836,25 @@ fn who_is_away_is_named_and_nobody_is_told_to_change_a_field() {
     let told = |by| visible_cause(&unanswered(nothing(), Child::Service, by)).unwrap();
     for (by, reason, parts) in [
         (webhook(), Reason::WebhookUnavailable, ["the Service", "\"no.example.com\"", "connection refused"]),
-        (Absent::Cluster, Reason::ClusterUnavailable, ["the Service", "storage", "connection refused"]),
+        (MissingDependency::Cluster, Reason::ClusterUnavailable, ["the Service", "etcd", "connection refused"]),
         (
-            Absent::Permission,
+            MissingDependency::Permission,
             Reason::OperatorNotPermitted,
             ["the Service", "the operator may not", "connection refused"],
         ),
-        (Absent::Unknown, Reason::WriteUnanswered, ["the Service", "answers others", "connection refused"]),
+        (
+            MissingDependency::Unknown,
+            Reason::WriteUnanswered,
+            ["the Service", "answers other requests", "connection refused"],
+        ),
     ] {
         let cause = told(by);
         assert_cause(&cause, reason, &parts);
         assert!(!cause.hint.contains("field"), "{cause:?}");
     }
-    assert!(told(webhook()).hint.contains("by itself") && told(Absent::Unknown).hint.contains("webhook"));
+    assert!(
+        told(webhook()).hint.contains("automatically") && told(MissingDependency::Unknown).hint.contains("webhook")
+    );
 
     let words = "Internal error occurred: failed calling webhook \"pods.example.com\": context deadline exceeded";
     for over in ["etcdserver: request timed out", "Timeout: request did not complete within requested timeout"] {
@@ -828,9 +873,9 @@ fn what_holds_the_clock_is_told_before_what_pods_say_and_a_silent_api_server_aft
     let broken = || image_not_pullable(coming_up(), "shop-1");
     let held = unanswered(broken(), Child::Service, webhook());
     assert_eq!(visible_cause(&held).unwrap().reason, Reason::WebhookUnavailable);
-    let silent = unanswered(broken(), Child::Service, Absent::Unknown);
+    let silent = unanswered(broken(), Child::Service, MissingDependency::Unknown);
     assert_eq!(visible_cause(&silent).unwrap().reason, Reason::ImagePullFailed);
-    let refused = unanswered(refused(coming_up(), Child::Service), Child::Service, Absent::Unknown);
+    let refused = unanswered(refused(coming_up(), Child::Service), Child::Service, MissingDependency::Unknown);
     assert_eq!(visible_cause(&refused).unwrap().reason, Reason::AdmissionRefused);
 }
 
@@ -861,7 +906,7 @@ fn the_deepest_cause_is_told_first() {
     let image = Trouble::ImagePull { image: "acme/gateway:1".to_owned(), message: "not found".to_owned() };
     let troubles = [
         (Trouble::Unschedulable("no nodes".to_owned()), Reason::Unschedulable),
-        (Trouble::NodeIsAway, Reason::NodeFailed),
+        (Trouble::NodeUnreachable, Reason::NodeFailed),
         (image, Reason::ImagePullFailed),
         (Trouble::Config("secret \"db\" not found".to_owned()), Reason::ConfigMissing),
         (Trouble::RunsAsRoot("runAsNonRoot".to_owned()), Reason::RunsAsRoot),
@@ -895,45 +940,59 @@ fn what_is_in_the_way_is_named() {
     let gateway = starting();
     let (observed, moment) = (nothing(), after(60));
     let s = situation(&gateway, &observed, &moment);
-    let by_hosts: [(HostVerdict, Reason, &[&str]); 5] = [
+    let by_hosts: [(HostVerdict, Reason, &[&str]); 8] = [
         (
             HostVerdict::Taken { host: HOST.to_owned(), by: "tenants/other".to_owned() },
             Reason::HostTaken,
             &["tenants/other"],
         ),
         (
-            HostVerdict::NotAllowed { host: HOST.to_owned(), allowed: "tenants.example.net".to_owned() },
+            HostVerdict::NotAllowed { host: HOST.to_owned(), allowed: "tenants.example.net".to_owned(), no_name: None },
             Reason::HostNotAllowed,
             &["tenants.example.net"],
         ),
         (
-            HostVerdict::NotAllowed { host: HOST.to_owned(), allowed: String::new() },
+            HostVerdict::NotAllowed {
+                host: HOST.to_owned(),
+                allowed: "example.net, *.*".to_owned(),
+                no_name: Some("*.*".to_owned()),
+            },
             Reason::HostNotAllowed,
-            &["may have none"],
+            &["the entry \"*.*\" is invalid and allows nothing"],
+        ),
+        (HostVerdict::TooWide { host: HOST.to_owned() }, Reason::HostNotAllowed, &["top-level domain"]),
+        (HostVerdict::Address { host: HOST.to_owned() }, Reason::HostNotAllowed, &["IP address"]),
+        (
+            HostVerdict::NotAllowed { host: HOST.to_owned(), allowed: String::new(), no_name: None },
+            Reason::HostNotAllowed,
+            &["may claim no hosts"],
         ),
         (HostVerdict::Reserved { host: HOST.to_owned(), name: "svc".to_owned() }, Reason::HostNotAllowed, &["\"svc\""]),
         (HostVerdict::TooMany { host: HOST.to_owned(), limit: 20 }, Reason::HostLimitReached, &["20"]),
     ];
     for (verdict, reason, says) in by_hosts {
-        let refused = Obstacle::Host(verdict.refusal().unwrap());
-        assert_cause(&obstacle_cause(&s, &refused), reason, &[&[HOST][..], says].concat());
+        let refused = Blocker::Host(verdict.refusal().unwrap());
+        assert_cause(&blocker_cause(&s, &refused), reason, &[&[HOST][..], says].concat());
     }
-    let name = Obstacle::NameTaken { child: Child::Ingress, by: "Helm release".to_owned() };
-    assert_cause(&obstacle_cause(&s, &name), Reason::NameTaken, &["Ingress", "shop", "Helm release"]);
-    assert!(obstacle_cause(&s, &name).hint.contains("Ingress"));
-    let old = Obstacle::WaitingForDeletion { child: Child::Deployment };
-    assert_cause(&obstacle_cause(&s, &old), Reason::WaitingForDeletion, &["Deployment", "shop", "earlier gateway"]);
-    let class = Obstacle::IngressClassNotAllowed(breach("spec.ingressClassName"));
-    let words = "spec.ingressClassName \"theirs\" is not allowed: the operator's flag --so allows only ours";
-    assert_cause(&obstacle_cause(&s, &class), Reason::IngressClassNotAllowed, &[words]);
-    assert!(obstacle_cause(&s, &class).hint.contains("leave it out"));
-    let pods = Obstacle::NotAllowed(breach("spec.image"));
-    let told = obstacle_cause(&s, &pods);
-    assert_eq!(told.message, "spec.image \"theirs\" is not allowed: the operator's flag --so allows only ours");
-    assert_eq!(told.hint, "Change spec.image, or ask who runs the cluster; it goes on by itself once it is allowed.");
+    let name = Blocker::NameTaken { child: Child::Ingress, by: "Helm release".to_owned() };
+    assert_cause(&blocker_cause(&s, &name), Reason::NameTaken, &["Ingress", "shop", "Helm release"]);
+    assert!(blocker_cause(&s, &name).hint.contains("Ingress"));
+    let old = Blocker::WaitingForDeletion { child: Child::Deployment };
+    assert_cause(&blocker_cause(&s, &old), Reason::WaitingForDeletion, &["Deployment", "shop", "deleted gateway"]);
+    let class = Blocker::IngressClassNotAllowed(violation("spec.ingressClassName"));
+    let words = "spec.ingressClassName \"theirs\" is not allowed: the operator flag --so allows only ours";
+    assert_cause(&blocker_cause(&s, &class), Reason::IngressClassNotAllowed, &[words]);
+    assert!(blocker_cause(&s, &class).hint.starts_with("Change or remove spec.ingressClassName"));
+    let pods = Blocker::NotAllowed(violation("spec.image"));
+    let told = blocker_cause(&s, &pods);
+    assert_eq!(told.message, "spec.image \"theirs\" is not allowed: the operator flag --so allows only ours");
+    assert_eq!(
+        told.hint,
+        "Change spec.image, or ask the cluster administrator. The operator continues once it is allowed."
+    );
     let (gateway, observed) = (started(), serving());
-    let told = obstacle_cause(&situation(&gateway, &observed, &moment), &pods).message;
-    assert!(told.ends_with("; the pods are left as they are"), "{told}");
+    let told = blocker_cause(&situation(&gateway, &observed, &moment), &pods).message;
+    assert!(told.ends_with("; the running pods are unchanged"), "{told}");
     assert_cause(&failure(&host_taken(nothing())), Reason::HostTaken, &[HOST]);
 }
 
@@ -945,11 +1004,14 @@ fn a_slow_start_names_the_step_and_the_seconds() {
             child(serving(), Child::Deployment, Presence::Terminating),
             "step 2 of 5: the Deployment is still being deleted",
         ),
-        (child(coming_up(), Child::Deployment, different()), "step 2 of 5: the Deployment is not as desired"),
+        (
+            child(coming_up(), Child::Deployment, different()),
+            "step 2 of 5: the Deployment differs from its desired state",
+        ),
         (but(coming_up(), |o| o.rollout.desired = 3), "step 2 of 5: 0 of 3 replicas are available"),
         (
             but(coming_up(), |o| o.rollout.behind = true),
-            "step 2 of 5: the Deployment was not taken up by its controller",
+            "step 2 of 5: the Deployment was not observed by its controller",
         ),
         (child(coming_up(), Child::Service, Presence::Missing), "step 3 of 5: the Service was not created"),
         (child(serving(), Child::Ingress, Presence::Missing), "step 4 of 5: the Ingress was not created"),
@@ -971,13 +1033,13 @@ fn a_slow_start_names_the_step_and_the_seconds() {
 #[test]
 fn a_slow_start_names_the_pod_that_it_waits_for() {
     let nothing_known = failure(&coming_up());
-    assert!(nothing_known.message.ends_with("after 300 s, and nothing says why"), "{nothing_known:?}");
+    assert!(nothing_known.message.ends_with("after 300 s; no pod reports a cause"), "{nothing_known:?}");
     let runs = failure(&silent(coming_up(), 290, None));
-    assert!(runs.message.ends_with("after 300 s, and pod shop-1 runs and is not ready"), "{runs:?}");
+    assert!(runs.message.ends_with("after 300 s; pod shop-1 is running but not ready"), "{runs:?}");
     let set_up = failure(&but(followed(coming_up(), Trouble::SettingUp, 290, None), |o| {
-        o.pods.silence.as_mut().unwrap().about.node = Some("worker-2".to_owned());
+        o.pods.unexplained.as_mut().unwrap().about.node = Some("worker-2".to_owned());
     }));
-    assert!(set_up.message.ends_with("after 300 s, and pod shop-1 is being set up by its node worker-2"), "{set_up:?}");
+    assert!(set_up.message.ends_with("after 300 s; pod shop-1 is being created on its node worker-2"), "{set_up:?}");
 }
 
 #[test]
@@ -1000,7 +1062,7 @@ fn how_to_retry_names_the_annotation() {
 fn others_words_reach_no_terminal_with_what_it_would_obey() {
     assert_eq!(say("\u{1b}[31mred\u{1b}[0m\u{7} \u{202e}txet\u{0} \u{85} end"), "[31mred[0m txet end");
     let cause = visible_cause(&in_trouble(coming_up(), "shop-1", ended(1, "\u{1b}]0;title\u{7}fatal"))).unwrap();
-    assert_eq!(cause.message, "pod shop-1: it ended with exit code 1: ]0;titlefatal");
+    assert_eq!(cause.message, "pod shop-1: terminated with exit code 1: ]0;titlefatal");
 }
 
 /// They may be the end of a log.
@@ -1008,15 +1070,28 @@ fn others_words_reach_no_terminal_with_what_it_would_obey() {
 fn of_last_words_the_end_is_told_and_what_is_a_secret_by_name_is_not() {
     let told = |words: &str| {
         let cause = visible_cause(&in_trouble(coming_up(), "shop-1", ended(1, words))).unwrap();
-        cause.message.strip_prefix("pod shop-1: it ended with exit code 1: ").unwrap().to_owned()
+        cause.message.strip_prefix("pod shop-1: terminated with exit code 1: ").unwrap().to_owned()
     };
     let long = told(&format!("{}the reason", "line of a log\n".repeat(50)));
     assert_eq!((long.chars().count(), long.starts_with('…'), long.ends_with("the reason")), (301, true, true));
     let rows = [
         ("dial postgres://shop:s3cr%t@db:5432/x failed", "dial postgres://***@db:5432/x failed"),
-        ("cannot read DB_PASSWORD=hunter2, giving up", "cannot read DB_PASSWORD=*** giving up"),
+        ("cannot read DB_PASSWORD=hunter2, giving up", "cannot read DB_PASSWORD=***, giving up"),
+        ("DB_PASS=hunter2 REDIS_AUTH=swordfish LEVEL=info", "DB_PASS=*** REDIS_AUTH=*** LEVEL=info"),
+        ("jwt=abc dsn: abc", "jwt=*** dsn: ***"),
+        ("the API key: abcdef, private key = abcdef", "the API key: *** private key = ***"),
+        ("Server=db;Password=hunter2;Port=1", "Server=db;Password=***;Port=1"),
+        ("GET /login?user=me&password=a,b&x=1", "GET /login?user=me&password=***,x=1"),
+        ("{\"user\":\"me\",\"password\":\"hunter2\",\"on\":1}", "{\"user\":\"me\",\"password\"=***,\"on\":1}"),
+        ("password = hunter2 and token : abc", "password = *** and token : ***"),
+        ("Cookie: sid=abcdef", "Cookie: ***"),
+        ("bypass=true compass: north", "bypass=true compass: north"),
+        ("auth: failed, secret missing: name", "auth: failed, secret missing: name"),
         ("api_key: abcdef is wrong", "api_key: *** is wrong"),
         ("sent Authorization: Bearer abc.def", "sent Authorization: Bearer ***"),
+        ("sent Bearer abc.def", "sent Bearer ***"),
+        ("password:\n\thunter2", "password: ***"),
+        ("sent Basic bWU6cHc=", "sent Basic ***"),
         ("panic: no configuration", "panic: no configuration"),
         ("GET http://example.com/a@b failed", "GET http://example.com/a@b failed"),
     ];

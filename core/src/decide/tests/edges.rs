@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::builders::*;
 use crate::api::{ApiGateway, ApiGatewayStatus, DesiredState, Phase, Reason};
 use crate::decide::Place;
-use crate::decide::observed::{Absent, Child, Moment, Observed, Presence};
+use crate::decide::observed::{Child, MissingDependency, Moment, Observed, Presence};
 use crate::decide::phase::EDGES;
 use crate::decide::{Plan, Step, decide, diagram};
 
@@ -52,7 +52,7 @@ pub fn asked(gateway: &ApiGateway) -> Vec<ApiGateway> {
 }
 
 pub fn worlds() -> Vec<Observed> {
-    let stranger = || Presence::Stranger("nobody".to_owned());
+    let foreign = || Presence::Foreign("nobody".to_owned());
     let mut worlds = vec![
         nothing(),
         coming_up(),
@@ -69,12 +69,12 @@ pub fn worlds() -> Vec<Observed> {
         child(serving(), Child::Ingress, Presence::NotWanted),
         child(serving(), Child::Ingress, Presence::Unwanted),
         child(serving(), Child::Ingress, Presence::Terminating),
-        child(serving(), Child::Ingress, stranger()),
+        child(serving(), Child::Ingress, foreign()),
         child(serving(), Child::Deployment, different()),
-        child(serving(), Child::Deployment, stranger()),
+        child(serving(), Child::Deployment, foreign()),
         child(nothing(), Child::Deployment, Presence::Terminating),
         child(nothing(), Child::PodDisruptionBudget, Presence::Missing),
-        child(nothing(), Child::PodDisruptionBudget, stranger()),
+        child(nothing(), Child::PodDisruptionBudget, foreign()),
         child(serving(), Child::Service, Presence::Expected),
         child(serving(), Child::Ingress, Presence::Immutable),
         host_not_allowed(nothing()),
@@ -84,7 +84,7 @@ pub fn worlds() -> Vec<Observed> {
         silent(rolling_out(), 30, None),
         image_not_pullable(rolling_out(), "shop-2"),
         unanswered(nothing(), Child::Deployment, webhook()),
-        unanswered(child(serving(), Child::Deployment, different()), Child::Deployment, Absent::Unknown),
+        unanswered(child(serving(), Child::Deployment, different()), Child::Deployment, MissingDependency::Unknown),
         unanswered(
             child(serving(), Child::PodDisruptionBudget, Presence::Missing),
             Child::PodDisruptionBudget,
@@ -177,7 +177,7 @@ fn a_plan_that_moves_does_nothing_else_and_records_one_transition(case: &Case<'_
     let before = case.gateway.status_or_default();
     let after = plan.status.as_ref().expect("a move is recorded");
     let last = after.history.last().expect("a move is told");
-    assert_eq!((&plan.steps, plan.wake), (&Vec::new(), None));
+    assert_eq!((&plan.steps, plan.requeue_after), (&Vec::new(), None));
     assert_eq!(after.transitions, before.transitions + 1);
     assert_eq!(after.history.len(), before.history.len() + 1);
     assert_eq!((&last.from, Some(&last.to), Some(last.state)), (&before.phase, after.phase.as_ref(), after.state));
@@ -186,7 +186,7 @@ fn a_plan_that_moves_does_nothing_else_and_records_one_transition(case: &Case<'_
 
 fn no_pod_is_made_changed_or_restarted_that_is_not_allowed(case: &Case<'_>) {
     let Case { gateway, observed, plan, .. } = case;
-    if observed.breaches.pods.is_none() {
+    if observed.violations.pods.is_none() {
         return;
     }
     let writes = [Step::Create(Child::Deployment), Step::Update(Child::Deployment)];
@@ -226,14 +226,14 @@ fn a_registry_that_is_away_or_kubernetes_is_not_written_to(case: &Case<'_>) {
 
 fn events_are_read_of_those_only_that_start_or_serve(case: &Case<'_>) {
     if case.plan.steps.contains(&Step::ReadEvents) {
-        assert!(case.observed.pods.silence.is_some() && !case.gateway.spec.suspend);
+        assert!(case.observed.pods.unexplained.is_some() && !case.gateway.spec.suspend);
         assert!(matches!(place(case.gateway), Some(Place::Starting | Place::Restarting | Place::Started)));
     }
 }
 
 fn nothing_is_done_in_an_unknown_phase(case: &Case<'_>) {
     if place(case.gateway).is_none() && !case.gateway.is_being_deleted() {
-        assert!(!case.plan.moves && case.plan.steps.is_empty() && case.plan.wake.is_none());
+        assert!(!case.plan.moves && case.plan.steps.is_empty() && case.plan.requeue_after.is_none());
     }
 }
 
@@ -269,7 +269,7 @@ fn a_decision_that_was_recorded_has_nothing_new_to_say(case: &Case<'_>) {
     let still_held = recorded.status_or_default().attempt.is_some_and(|attempt| attempt.held_since.is_some());
     let held = if still_held { case.moment.held } else { Duration::ZERO };
     let again = decide(&recorded, case.observed, &Moment { held, ..*case.moment }, &SETTINGS);
-    assert_eq!((&again.status, &again.notes), (&None, &Vec::new()), "in {:?}", place(case.gateway));
+    assert_eq!((&again.status, &again.events), (&None, &Vec::new()), "in {:?}", place(case.gateway));
 }
 
 #[test]
@@ -278,10 +278,10 @@ fn suspended_or_deleted_nothing_is_done_anywhere() {
     for gateway in gateways().iter().flat_map(asked) {
         for observed in &worlds {
             let plan = decide(&but(gateway.clone(), suspends), observed, &after(5_000), &SETTINGS);
-            assert!(!plan.moves && plan.steps.is_empty() && plan.wake.is_none());
+            assert!(!plan.moves && plan.steps.is_empty() && plan.requeue_after.is_none());
             let plan = decide(&but(gateway.clone(), deletes), observed, &after(5_000), &SETTINGS);
-            assert!(!plan.moves && plan.steps.is_empty() && plan.wake.is_none());
-            assert!(plan.status.is_none() && plan.notes.is_empty());
+            assert!(!plan.moves && plan.steps.is_empty() && plan.requeue_after.is_none());
+            assert!(plan.status.is_none() && plan.events.is_empty());
         }
     }
 }

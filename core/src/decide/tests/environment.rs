@@ -8,7 +8,7 @@ use crate::api::{
 };
 use crate::decide::Place;
 use crate::decide::conditions::find;
-use crate::decide::environment::{Around, GatewayFacts, decide, switched};
+use crate::decide::environment::{EnvironmentContext, GatewayFacts, Routed, decide, switched};
 use crate::decide::observed::HostVerdict;
 
 use EnvironmentState::{Active, Inactive};
@@ -37,12 +37,19 @@ fn claim(since: i64) -> HostClaim {
     HostClaim { host: HOST.to_owned(), since: MicroTime(at(since)) }
 }
 
-fn gateway(phase: Phase, state: State) -> Around {
+fn gateway(phase: Phase, state: State) -> EnvironmentContext {
     let facts = GatewayFacts { place: Place::of(Some(&phase), Some(state)), suspended: false };
-    Around { gateway: Some(facts), counts: true, host: HostVerdict::Free, lost: false, routed: true }
+    EnvironmentContext {
+        gateway: Some(facts),
+        counts: true,
+        host: HostVerdict::Free,
+        lost: false,
+        routed: Routed::Yes,
+        exposed: true,
+    }
 }
 
-fn serving() -> Around {
+fn serving() -> EnvironmentContext {
     gateway(Phase::Started, State::Running)
 }
 
@@ -51,12 +58,12 @@ fn taken() -> HostVerdict {
 }
 
 fn not_allowed() -> HostVerdict {
-    HostVerdict::NotAllowed { host: HOST.to_owned(), allowed: "tenants.example.net".to_owned() }
+    HostVerdict::NotAllowed { host: HOST.to_owned(), allowed: "tenants.example.net".to_owned(), no_name: None }
 }
 
 /// There are as many older ones as count.
-fn too_many() -> Around {
-    Around { counts: false, ..serving() }
+fn too_many() -> EnvironmentContext {
+    EnvironmentContext { counts: false, ..serving() }
 }
 
 fn condition(status: &EnvironmentStatus, type_: &str) -> String {
@@ -64,8 +71,8 @@ fn condition(status: &EnvironmentStatus, type_: &str) -> String {
 }
 
 /// The status after a decision.
-fn after(environment: &Environment, around: &Around) -> EnvironmentStatus {
-    decide(environment, around, at(10)).or(environment.status.clone()).unwrap_or_default()
+fn after(environment: &Environment, context: &EnvironmentContext) -> EnvironmentStatus {
+    decide(environment, context, at(10)).or(environment.status.clone()).unwrap_or_default()
 }
 
 #[test]
@@ -76,15 +83,15 @@ fn an_environment_is_active_while_its_gateway_serves() {
     let timed_out = || gateway(Phase::Started, State::Stopped);
     let stopping = || gateway(Phase::Stopping, State::Stopped);
     let stopped = || gateway(Phase::Stopped, State::Stopped);
-    let nobody = || Around { gateway: None, ..serving() };
-    let refused = |host| Around { host, ..serving() };
-    let rows: Vec<(&str, EnvironmentState, Around, EnvironmentState, &str)> = vec![
+    let nobody = || EnvironmentContext { gateway: None, ..serving() };
+    let refused = |host| EnvironmentContext { host, ..serving() };
+    let rows: Vec<(&str, EnvironmentState, EnvironmentContext, EnvironmentState, &str)> = vec![
         ("its gateway serves", Inactive, serving(), Active, "True Started"),
         ("its gateway goes on serving", Active, serving(), Active, "True Started"),
         (
             "its rule is not stored yet",
             Inactive,
-            Around { routed: false, ..serving() },
+            EnvironmentContext { routed: Routed::No, ..serving() },
             Inactive,
             "False GatewayNotStarted",
         ),
@@ -106,8 +113,8 @@ fn an_environment_is_active_while_its_gateway_serves() {
         ("its host is not allowed", Active, refused(not_allowed()), Inactive, "False HostNotAllowed"),
         ("its gateway has too many without it", Active, too_many(), Inactive, "False TooManyEnvironments"),
     ];
-    for (name, before, around, expected, ready) in rows {
-        let status = after(&in_state(before), &around);
+    for (name, before, context, expected, ready) in rows {
+        let status = after(&in_state(before), &context);
         assert_eq!((status.state, condition(&status, condition::READY)), (expected, ready.to_owned()), "{name}");
         assert_eq!(status.activated_at.is_some(), expected == Active, "{name}");
     }
@@ -115,20 +122,20 @@ fn an_environment_is_active_while_its_gateway_serves() {
 
 #[test]
 fn a_refused_host_stalls_an_environment_and_so_does_that_there_are_too_many() {
-    let stalled = |around: &Around| condition(&after(&in_state(Inactive), around), condition::STALLED);
-    assert_eq!(stalled(&Around { host: taken(), ..serving() }), "True HostTaken");
-    assert_eq!(stalled(&Around { host: not_allowed(), ..serving() }), "True HostNotAllowed");
+    let stalled = |context: &EnvironmentContext| condition(&after(&in_state(Inactive), context), condition::STALLED);
+    assert_eq!(stalled(&EnvironmentContext { host: taken(), ..serving() }), "True HostTaken");
+    assert_eq!(stalled(&EnvironmentContext { host: not_allowed(), ..serving() }), "True HostNotAllowed");
     let too_many_hosts = HostVerdict::TooMany { host: HOST.to_owned(), limit: 20 };
-    assert_eq!(stalled(&Around { host: too_many_hosts, ..serving() }), "True HostLimitReached");
+    assert_eq!(stalled(&EnvironmentContext { host: too_many_hosts, ..serving() }), "True HostLimitReached");
     assert_eq!(stalled(&too_many()), "True TooManyEnvironments");
     assert_eq!(stalled(&gateway(Phase::Stopped, State::Stopped)), "False GatewayNotStarted");
-    assert_eq!(stalled(&Around { gateway: None, ..serving() }), "False GatewayNotFound");
+    assert_eq!(stalled(&EnvironmentContext { gateway: None, ..serving() }), "False GatewayNotFound");
 }
 
 #[test]
 fn a_refusal_names_the_host_and_who_holds_it() {
     let words = |host| {
-        let status = after(&in_state(Inactive), &Around { host, ..serving() });
+        let status = after(&in_state(Inactive), &EnvironmentContext { host, ..serving() });
         find(&status.conditions, condition::READY).unwrap().message.clone()
     };
     assert!(words(taken()).contains(HOST) && words(taken()).contains("Environment other/dev"));
@@ -138,14 +145,14 @@ fn a_refusal_names_the_host_and_who_holds_it() {
 #[test]
 fn a_refused_environment_becomes_active_by_itself_when_its_host_is_free() {
     let mut refused = in_state(Inactive);
-    refused.status = decide(&refused, &Around { host: taken(), ..serving() }, at(5));
+    refused.status = decide(&refused, &EnvironmentContext { host: taken(), ..serving() }, at(5));
     let status = after(&refused, &serving());
     assert_eq!((status.state, status.activated_at), (Active, Some(MicroTime(at(10)))));
 }
 
 #[test]
 fn a_host_is_claimed_once_and_kept() {
-    let hosts = |environment: &Environment, host| after(environment, &Around { host, ..serving() }).hosts;
+    let hosts = |environment: &Environment, host| after(environment, &EnvironmentContext { host, ..serving() }).hosts;
     let fresh = environment(Some(HOST));
     assert_eq!(hosts(&fresh, HostVerdict::Free), [claim(10)]);
     assert_eq!(hosts(&fresh, taken()), []);
@@ -162,16 +169,19 @@ fn a_host_is_claimed_once_and_kept() {
 fn one_too_many_holds_no_host_and_is_told_once_whatever_its_gateway_does() {
     let told = after(&in_state(Active), &too_many());
     assert_eq!(told.hosts, []);
-    let sentence = "ApiGateway \"shop\" has 200 older environments, and no more count: delete some of them, or make this one for \
-                    another gateway";
+    let sentence = "ApiGateway \"shop\" already has its maximum of 200 environments. Delete some, or create this one \
+                    for another gateway";
     assert_eq!(find(&told.conditions, condition::STALLED).unwrap().message, sentence);
     let recorded = but(in_state(Active), |e| e.status = Some(told.clone()));
-    let suspended = but(too_many(), |around| around.gateway.as_mut().unwrap().suspended = true);
-    for around in
-        [too_many(), suspended, Around { gateway: None, ..too_many() }, Around { host: taken(), ..too_many() }]
-    {
-        assert_eq!(after(&in_state(Active), &around), told);
-        assert_eq!(decide(&recorded, &around, at(99)), None);
+    let suspended = but(too_many(), |context| context.gateway.as_mut().unwrap().suspended = true);
+    for context in [
+        too_many(),
+        suspended,
+        EnvironmentContext { gateway: None, ..too_many() },
+        EnvironmentContext { host: taken(), ..too_many() },
+    ] {
+        assert_eq!(after(&in_state(Active), &context), told);
+        assert_eq!(decide(&recorded, &context, at(99)), None);
     }
     let counted = after(&recorded, &serving());
     assert_eq!((counted.state, counted.hosts), (Active, vec![claim(10)]), "it counts once an older one is gone");
@@ -183,28 +193,33 @@ fn an_environment_without_a_host_needs_none() {
     assert_eq!((status.state, status.hosts), (Active, vec![]));
 }
 
-fn suspended() -> Around {
-    but(serving(), |around| around.gateway.as_mut().unwrap().suspended = true)
+fn suspended() -> EnvironmentContext {
+    but(serving(), |context| context.gateway.as_mut().unwrap().suspended = true)
 }
 
 #[test]
 fn nothing_is_written_for_what_is_suspended() {
     assert_eq!(decide(&in_state(Inactive), &suspended(), at(10)), None);
-    assert_eq!(decide(&in_state(Active), &Around { host: taken(), ..suspended() }, at(10)), None);
+    assert_eq!(decide(&in_state(Active), &EnvironmentContext { host: taken(), ..suspended() }, at(10)), None);
 }
 
 #[test]
 fn a_claim_that_does_not_stand_is_dropped_and_begins_anew() {
     for host in [taken(), not_allowed()] {
-        for around in
-            [serving(), suspended(), gateway(Phase::Stopped, State::Stopped), Around { gateway: None, ..serving() }]
-        {
-            let around = Around { host: host.clone(), lost: true, ..around };
-            let status = after(&in_state(Active), &around);
-            assert_eq!((status.state, &*status.hosts), (Inactive, &[][..]), "{around:?}");
+        for context in [
+            serving(),
+            suspended(),
+            gateway(Phase::Stopped, State::Stopped),
+            EnvironmentContext { gateway: None, ..serving() },
+        ] {
+            let context = EnvironmentContext { host: host.clone(), lost: true, ..context };
+            let status = after(&in_state(Active), &context);
+            assert_eq!((status.state, &*status.hosts), (Inactive, &[][..]), "{context:?}");
         }
     }
-    let lost = but(in_state(Active), |e| e.status = Some(after(e, &Around { host: taken(), lost: true, ..serving() })));
+    let lost = but(in_state(Active), |e| {
+        e.status = Some(after(e, &EnvironmentContext { host: taken(), lost: true, ..serving() }))
+    });
     assert_eq!(after(&lost, &serving()).hosts, [claim(10)]);
 }
 
@@ -215,36 +230,43 @@ fn one_that_is_being_deleted_is_inactive_and_holds_its_host_for_as_long_as_it_is
         e.metadata.deletion_timestamp = Some(Time(at(0)));
         e.metadata.finalizers = Some(vec!["example.com/hold".to_owned()]);
     });
-    for around in [serving(), suspended()] {
-        let status = after(&deleted, &around);
+    for context in [serving(), suspended()] {
+        let status = after(&deleted, &context);
         assert_eq!((status.state, status.hosts.clone()), (Inactive, vec![claim(0)]));
         let ready = find(&status.conditions, condition::READY).unwrap();
         assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "Deleting"));
         assert!(ready.message.contains("example.com/hold"), "{}", ready.message);
-        let unrouted = Around { routed: false, ..around };
+        let unrouted = EnvironmentContext { routed: Routed::No, ..context };
         assert_eq!(after(&deleted, &unrouted).hosts, []);
         let let_go = but(deleted.clone(), |e| e.status = Some(after(e, &unrouted)));
         assert_eq!(decide(&let_go, &unrouted, at(99)), None, "once");
-        assert_eq!(after(&let_go, &Around { routed: true, ..unrouted }).hosts, [], "nothing is claimed anew");
+        assert_eq!(
+            after(&let_go, &EnvironmentContext { routed: Routed::Yes, ..unrouted }).hosts,
+            [],
+            "nothing is claimed anew"
+        );
     }
 }
 
 #[test]
 fn who_holds_its_host_meanwhile_is_no_news() {
-    let waits = but(environment(Some(HOST)), |e| e.status = Some(after(e, &Around { host: taken(), ..serving() })));
+    let waits =
+        but(environment(Some(HOST)), |e| e.status = Some(after(e, &EnvironmentContext { host: taken(), ..serving() })));
     let another = HostVerdict::Taken { host: HOST.to_owned(), by: "ApiGateway other/heir".to_owned() };
-    assert_eq!(decide(&waits, &Around { host: another.clone(), ..serving() }, at(99)), None);
+    assert_eq!(decide(&waits, &EnvironmentContext { host: another.clone(), ..serving() }, at(99)), None);
     let changed = but(waits, |e| e.metadata.generation = Some(2));
-    let told = after(&changed, &Around { host: another, ..serving() });
+    let told = after(&changed, &EnvironmentContext { host: another, ..serving() });
     assert!(find(&told.conditions, condition::READY).unwrap().message.contains("other/heir"));
 }
 
 #[test]
 fn a_decision_that_was_recorded_has_nothing_new_to_say() {
-    for around in [serving(), gateway(Phase::Stopped, State::Stopped), Around { host: taken(), ..serving() }] {
+    for context in
+        [serving(), gateway(Phase::Stopped, State::Stopped), EnvironmentContext { host: taken(), ..serving() }]
+    {
         for state in [Active, Inactive] {
-            let recorded = but(in_state(state), |e| e.status = Some(after(e, &around)));
-            assert_eq!(decide(&recorded, &around, at(99)), None);
+            let recorded = but(in_state(state), |e| e.status = Some(after(e, &context)));
+            assert_eq!(decide(&recorded, &context, at(99)), None);
         }
     }
 }

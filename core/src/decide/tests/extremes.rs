@@ -5,8 +5,10 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::builders::*;
-use crate::api::{ApiGateway, Attempt, Others, condition};
-use crate::decide::observed::{Child, Going, HostVerdict, Moment, Observed, Presence, Repair, Repaired, Trouble};
+use crate::api::{ApiGateway, Attempt, UnknownFields, condition};
+use crate::decide::observed::{
+    Child, HostVerdict, Moment, Observed, Presence, Repair, Repaired, TerminatingChild, Trouble,
+};
 use crate::decide::words::LONGEST_MESSAGE;
 use crate::decide::{decide, judged_in};
 
@@ -28,7 +30,7 @@ fn a_counter_at_its_greatest_stays_there_and_the_gateway_goes_on() {
     assert_eq!(status.attempt.map(|attempt| attempt.number), Some(i64::MAX));
     assert_eq!(
         status.history.last().map(|last| last.message.as_str()),
-        Some("restart as attempt 9223372036854775807; it may take 5m")
+        Some("restart begins as attempt 9223372036854775807; its deadline is 5m")
     );
 }
 
@@ -44,7 +46,7 @@ fn a_clock_that_was_held_for_ever_is_held_no_longer_than_that() {
         held_seconds: i64::MAX,
         held_since: None,
         retries_left: None,
-        others: Others::new(),
+        others: UnknownFields::new(),
     };
     assert_eq!(attempt, expected);
     assert_eq!(judged_in(&held, &coming_up(), &moment, &SETTINGS), Some(secs(300)));
@@ -53,10 +55,10 @@ fn a_clock_that_was_held_for_ever_is_held_no_longer_than_that() {
 #[test]
 fn a_pod_that_was_silent_for_ever_is_looked_at_again_after_as_long() {
     let observed = but(silent(coming_up(), 30, None), |o| {
-        let silence = o.pods.silence.as_mut().unwrap();
-        (silence.lasted, silence.read_at) = (secs(30), Some(Duration::MAX));
+        let unexplained = o.pods.unexplained.as_mut().unwrap();
+        (unexplained.lasted, unexplained.read_at) = (secs(30), Some(Duration::MAX));
     });
-    assert_eq!(decide(&starting(), &observed, &after(60), &SETTINGS).wake, Some(secs(120)));
+    assert_eq!(decide(&starting(), &observed, &after(60), &SETTINGS).requeue_after, Some(secs(120)));
 }
 
 /// A list of others that has no end.
@@ -68,15 +70,20 @@ fn many() -> Vec<String> {
 fn a_message_ends_where_what_it_quotes_does_not() {
     let gated = followed(coming_up(), Trouble::Gated(many()), 30, None);
     let allowed = but(nothing(), |o| {
-        o.host = HostVerdict::NotAllowed { host: HOST.to_owned(), allowed: many().join(",") };
+        o.host = HostVerdict::NotAllowed {
+            host: HOST.to_owned(),
+            allowed: many().join(","),
+            no_name: Some(many().concat()),
+        };
     });
-    let going = but(child(nothing(), Child::Deployment, Presence::Terminating), |o| {
-        o.writes.going = vec![Going { child: Child::Deployment, lasted: secs(60), finalizers: many() }];
+    let terminating = but(child(nothing(), Child::Deployment, Presence::Terminating), |o| {
+        o.writes.terminating =
+            vec![TerminatingChild { child: Child::Deployment, lasted: secs(60), finalizers: many() }];
     });
     let rows: [(&str, Observed, &str); 3] = [
         ("gates", gated, "False SchedulingGated"),
         ("what a namespace allows", allowed, "False HostNotAllowed"),
-        ("finalizers", going, "False WaitingForDeletion"),
+        ("finalizers", terminating, "False WaitingForDeletion"),
     ];
     for (what, observed, expected) in rows {
         let status = status_after(&starting(), &observed, &after(60));

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
 use super::builders::*;
 use crate::api::{ApiGateway, Environment, EnvironmentSpec, EnvironmentStatus, GatewayRef, HostClaim, ObjectKey};
-use crate::decide::hosts::{Claimant, ClaimantKind, Claims, Policy, Stake, is_allowed};
+use crate::decide::hosts::{Claimant, ClaimantKind, Claims, HostRequest, Policy, is_allowed};
 use crate::decide::observed::HostVerdict;
 
 /// A gateway that wants a host and has no claim.
@@ -56,8 +56,8 @@ impl Space {
     }
 
     /// Whoever is to look again by now.
-    fn learn(&mut self, stake: impl Into<Stake>) -> BTreeSet<Claimant> {
-        let mut woken = self.claims.learn(stake, self.now);
+    fn learn(&mut self, request: impl Into<HostRequest>) -> BTreeSet<Claimant> {
+        let mut woken = self.claims.learn(request, self.now);
         woken.append(&mut self.claims.due(self.now));
         woken
     }
@@ -68,8 +68,8 @@ impl Space {
         woken
     }
 
-    fn release(&mut self, stake: impl Into<Stake>) -> BTreeSet<Claimant> {
-        self.claims.release(&stake.into().claimant, self.now);
+    fn release(&mut self, request: impl Into<HostRequest>) -> BTreeSet<Claimant> {
+        self.claims.release(&request.into().claimant, self.now);
         self.claims.due(self.now)
     }
 
@@ -263,6 +263,97 @@ fn a_namespace_may_have_a_suffix_and_what_is_below_it() {
 }
 
 #[test]
+fn an_entry_that_is_no_name_allows_nothing_and_is_told() {
+    for entry in [
+        "*.*",
+        "*.*.example.com",
+        "*.*.com",
+        "..example.com",
+        "*..com",
+        "*.",
+        ".",
+        "a..example.com",
+        "https://example.com",
+        "shop.*.com",
+    ] {
+        let suffixes = [entry.to_owned(), "example.org".to_owned()];
+        for host in ["shop.example.com", "*.example.com", "example.com", "*.com", "com", "a.b.c"] {
+            assert!(!is_allowed(host, &suffixes), "{entry} allows {host}");
+        }
+        assert!(is_allowed("shop.example.org", &suffixes), "another entry stands beside {entry}");
+        let refused = Policy::default().refuses(HOST, Some(&suffixes));
+        let told = HostVerdict::NotAllowed {
+            host: HOST.to_owned(),
+            allowed: format!("{entry}, example.org"),
+            no_name: Some(entry.to_owned()),
+        };
+        assert_eq!(refused, Some(told));
+    }
+}
+
+#[test]
+fn a_wildcard_over_a_single_label_is_had_only_where_an_annotation_names_it() {
+    let policy = Policy::default();
+    let too_wide = |host: &str| Some(HostVerdict::TooWide { host: host.to_owned() });
+    let some = |entry: &str| vec![entry.to_owned()];
+    for (host, allowed, expected) in [
+        ("*.com", None, too_wide("*.com")),
+        ("*.Example.", None, too_wide("*.Example.")),
+        ("*.com", Some(some("*")), too_wide("*.com")),
+        ("*.com", Some(some("example.com")), too_wide("*.com")),
+        ("*.com", Some(some("com")), None),
+        ("*.com", Some(some("*.com")), None),
+        ("*.com", Some(some(".Com.")), None),
+        ("*.example.com", None, None),
+        ("com", None, None),
+        ("shop.com", None, None),
+    ] {
+        assert_eq!(policy.refuses_anew(host, allowed.as_deref()), expected, "{host} {allowed:?}");
+    }
+}
+
+#[test]
+fn what_programs_take_for_an_ip_address_is_no_host() {
+    let policy = Policy::default();
+    for host in [
+        "0x7f000001",
+        "127.1",
+        "*.1.2.3.4",
+        "a.1",
+        "1.2.3.4",
+        "0x",
+        "shop.0x7F",
+        "2130706433",
+        "017700000001",
+        "127.1.",
+    ] {
+        assert_eq!(policy.refuses_anew(host, None), Some(HostVerdict::Address { host: host.to_owned() }), "{host}");
+    }
+    for host in
+        ["1.example.com", "0x7f.example.com", "a.1a", "shop.x0", "*.4.example", "0xg", "xn--p1ai.xn--p1ai", "0xyz.com"]
+    {
+        assert_eq!(policy.refuses_anew(host, None), None, "{host}");
+    }
+}
+
+#[test]
+fn who_has_a_host_that_is_had_anew_by_nobody_keeps_it_and_others_do_not_wait_in_line_for_it() {
+    let nobody_begins = |_: &str| false;
+    let holder = HostRequest::from(&holds("a", "holder", HOST, 1)).beginning_with(nobody_begins);
+    let routed = HostRequest::from(&wants("a", "restored", HOST)).routed(true).beginning_with(nobody_begins);
+    assert_eq!((holder.new_host(), routed.new_host()), (None, None));
+    let waiter = wants("b", "waits", HOST);
+    assert_eq!(HostRequest::from(&waiter).new_host(), Some(HOST));
+    let mut claims = learned(&[]);
+    claims.learn(holder);
+    claims.learn(HostRequest::from(&waiter).beginning_with(nobody_begins));
+    assert_eq!(claims.forget(&claimant("a", "holder")), woken(&[]));
+    claims.learn(&waiter);
+    claims.learn(&holds("a", "holder", HOST, 1));
+    assert_eq!(claims.forget(&claimant("a", "holder")), woken(&[("b", "waits")]));
+}
+
+#[test]
 fn of_two_that_find_a_host_free_at_once_only_the_first_may_claim_it() {
     let (one, other) = (wants("a", "one", HOST), wants("b", "other", HOST));
     let mut claims = learned(&[&one, &other]);
@@ -303,8 +394,8 @@ fn only_those_who_want_or_hold_a_host_are_kept() {
 }
 
 /// A gateway without a recorded claim whose Ingress routes its host.
-fn routes(namespace: &str, name: &str) -> Stake {
-    Stake::from(&wants(namespace, name, HOST)).routed(true)
+fn routes(namespace: &str, name: &str) -> HostRequest {
+    HostRequest::from(&wants(namespace, name, HOST)).routed(true)
 }
 
 #[test]
@@ -407,7 +498,7 @@ fn by_default(gateways: &[&ApiGateway]) -> Space {
 }
 
 fn kept(host: &str, namespace: &str) -> HostVerdict {
-    HostVerdict::Taken { host: host.to_owned(), by: format!("namespace {namespace}, which had it until a moment ago") }
+    HostVerdict::Taken { host: host.to_owned(), by: format!("namespace {namespace} (released moments ago)") }
 }
 
 #[test]
@@ -458,11 +549,11 @@ fn a_kept_wildcard_keeps_what_it_covers() {
 fn nothing_is_kept_for_a_namespace_that_may_not_have_it_or_whose_claim_did_not_stand() {
     let waits = wants("b", "waits", HOST);
     let mut claims = by_default(&[&holds("a", "holder", HOST, 1), &waits]);
-    let narrowed = Stake::from(&holds("a", "holder", HOST, 1)).within(|host| host != HOST);
+    let narrowed = HostRequest::from(&holds("a", "holder", HOST, 1)).within(|host| host != HOST);
     assert_eq!(claims.learn(narrowed), woken(&[("b", "waits")]), "its claim counts for nobody");
     assert!(claims.reserve(&waits));
     claims.learn(&holds("b", "waits", HOST, 5));
-    let narrowed = Stake::from(&holds("a", "holder", HOST, 1)).within(|host| host != HOST);
+    let narrowed = HostRequest::from(&holds("a", "holder", HOST, 1)).within(|host| host != HOST);
     assert!(claims.is_lost(&narrowed, HOST));
     claims.forget(&claimant("a", "holder"));
     assert_eq!(claims.verdict(&holds("b", "waits", HOST, 5)), HostVerdict::Free);
@@ -477,9 +568,9 @@ fn nothing_is_kept_for_a_namespace_that_may_not_have_it_or_whose_claim_did_not_s
 fn a_claim_that_another_goes_before_is_lost() {
     let (old, late) = (holds("a", "old", "*.example.com", 1), holds("b", "late", HOST, 2));
     let claims = by_default(&[&old, &late]);
-    assert!(claims.is_lost(&Stake::from(&late), HOST));
-    assert!(!claims.is_lost(&Stake::from(&old), "*.example.com"));
-    assert!(claims.is_lost(&Stake::from(&old), "not-even-claimed.example.com"));
+    assert!(claims.is_lost(&HostRequest::from(&late), HOST));
+    assert!(!claims.is_lost(&HostRequest::from(&old), "*.example.com"));
+    assert!(claims.is_lost(&HostRequest::from(&old), "not-even-claimed.example.com"));
 }
 
 /// A gateway that was told that its host is another's.
@@ -562,7 +653,7 @@ fn only_those_who_would_take_a_host_are_woken() {
     let suspended = but(wants("b", "suspended", HOST), |g| g.spec.suspend = true);
     let stopped = but(wants("b", "stopped", HOST), |g| g.spec.state = crate::api::DesiredState::Stopped);
     let mut claims = learned(&[&holds("a", "holder", HOST, 1), &suspended, &stopped]);
-    claims.learn(Stake::from(&wants("b", "forbidden", HOST)).within(|_| false));
+    claims.learn(HostRequest::from(&wants("b", "forbidden", HOST)).within(|_| false));
     assert_eq!(claims.forget(&claimant("a", "holder")), woken(&[]));
 }
 
@@ -632,8 +723,9 @@ fn names_that_machines_and_the_cluster_use_are_nobodys_to_have() {
 #[test]
 fn where_hosts_need_permission_a_namespace_without_the_annotation_may_have_none() {
     let (free, strict) = (Policy::default(), Policy { need_permission: true, ..Policy::default() });
-    let forbidden =
-        |allowed: &str| Some(HostVerdict::NotAllowed { host: HOST.to_owned(), allowed: allowed.to_owned() });
+    let forbidden = |allowed: &str| {
+        Some(HostVerdict::NotAllowed { host: HOST.to_owned(), allowed: allowed.to_owned(), no_name: None })
+    };
     let suffixes = |suffixes: &[&str]| suffixes.iter().map(|suffix| (*suffix).to_owned()).collect::<Vec<_>>();
     for (allowed, by_default, if_strict) in [
         (None, None, forbidden("")),
@@ -648,14 +740,14 @@ fn where_hosts_need_permission_a_namespace_without_the_annotation_may_have_none(
 }
 
 /// An Ingress of the operator's that has routed a host since a moment.
-fn ingress(namespace: &str, name: &str, host: &str, since: i64) -> Stake {
+fn ingress(namespace: &str, name: &str, host: &str, since: i64) -> HostRequest {
     let meta = but(wants(namespace, name, host), |g| g.metadata.creation_timestamp = Some(Time(at(since)))).metadata;
-    Stake::of_ingress(&meta, [host.to_owned()])
+    HostRequest::of_ingress(&meta, [host.to_owned()])
 }
 
 /// Whether a host is an Ingress's, by whose name.
 fn is_ingresses(verdict: &HostVerdict, name: &str) -> bool {
-    matches!(verdict, HostVerdict::Taken { by, .. } if by.starts_with(&format!("Ingress {name}, ")))
+    matches!(verdict, HostVerdict::Taken { by, .. } if by.starts_with(&format!("Ingress {name} without a gateway ")))
 }
 
 #[test]
@@ -677,12 +769,12 @@ fn what_an_ingress_routes_that_no_gateway_answers_for_is_its_namespaces_until_it
 
 #[test]
 fn an_ingress_alone_takes_nothing_from_who_has_a_host_recorded_or_routed() {
-    let (holder, restored) = (holds("a", "shop", HOST, 9), Stake::from(&wants("a", "shop", HOST)).routed(true));
-    for (what, stake) in [("recorded", Stake::from(&holder)), ("routed", restored)] {
+    let (holder, restored) = (holds("a", "shop", HOST, 9), HostRequest::from(&wants("a", "shop", HOST)).routed(true));
+    for (what, request) in [("recorded", HostRequest::from(&holder)), ("routed", restored)] {
         let mut claims = learned(&[]);
         claims.learn(ingress("0", "forged", HOST, 1));
-        claims.learn(stake.clone());
-        assert_eq!(claims.verdict(stake), HostVerdict::Free, "{what}");
+        claims.learn(request.clone());
+        assert_eq!(claims.verdict(request), HostVerdict::Free, "{what}");
         assert_eq!(
             claims.verdict(&wants("b", "new", HOST)),
             taken(HOST, "a/shop"),

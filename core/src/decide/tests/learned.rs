@@ -4,7 +4,7 @@ use super::builders::*;
 use super::edges;
 use crate::api::condition::{READY, RECONCILING, STALLED};
 use crate::api::{ApiGateway, Reason};
-use crate::decide::observed::{Absent, Child, Moment, Observed, Presence, Refusal, Target, Unanswered};
+use crate::decide::observed::{Child, MissingDependency, Moment, Observed, Presence, Refusal, Target, Unanswered};
 use crate::decide::{Learned, Plan, Step, decide};
 
 use Child::{Deployment, Ingress, Service};
@@ -28,16 +28,16 @@ fn over_quota(child: Child) -> Learned {
     Learned::Refused(Refusal { what: Target::Child(child), message, quota: true })
 }
 
-fn is_away(child: Child, by: Absent) -> Learned {
+fn is_away(child: Child, by: MissingDependency) -> Learned {
     is_not_answered(Target::Child(child), by)
 }
 
-fn is_not_answered(what: Target, by: Absent) -> Learned {
+fn is_not_answered(what: Target, by: MissingDependency) -> Learned {
     Learned::Unanswered(Unanswered { what, by, words: "connection refused".to_owned(), lasted: secs(0) })
 }
 
-fn is_strangers(child: Child) -> Learned {
-    Learned::Surprise(child, Presence::Stranger("Helm release \"shop\"".to_owned()))
+fn is_foreign(child: Child) -> Learned {
+    Learned::Surprise(child, Presence::Foreign("Helm release \"shop\"".to_owned()))
 }
 
 fn registry_failed() -> Learned {
@@ -65,18 +65,22 @@ fn check(rows: Vec<Row>) {
     for (name, gateway, observed, moment, steps, learned, expected) in rows {
         let (plan, recorded) = told(&gateway, &observed, &moment, learned);
         assert_eq!(plan.steps, steps, "{name}");
-        assert_eq!((&recorded.steps, recorded.wake), (&plan.steps, plan.wake), "{name}: they were carried out");
+        assert_eq!(
+            (&recorded.steps, recorded.requeue_after),
+            (&plan.steps, plan.requeue_after),
+            "{name}: they were carried out"
+        );
         let moved = recorded.status.as_ref().map(|status| status.transitions > gateway.status_or_default().transitions);
         assert_eq!(moved.unwrap_or_default(), recorded.moves, "{name}");
         let got = recorded.status.as_ref().map(|status| {
             let phase = status.phase.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
             (phase, [READY, RECONCILING, STALLED].map(|type_| said(status, type_)))
         });
-        let notes: Vec<Reason> = recorded.notes.iter().map(|note| note.reason).collect();
+        let found_events: Vec<Reason> = recorded.events.iter().map(|event| event.reason).collect();
         let wanted = expected.map(|(phase, said, _)| (phase.to_owned(), said.map(str::to_owned)));
         let events = expected.map_or(&[][..], |(_, _, events)| events);
-        if (&got, &notes[..]) != (&wanted, events) {
-            faults.push(format!("- {name}:\n  expected {wanted:?} {events:?}\n  got      {got:?} {notes:?}"));
+        if (&got, &found_events[..]) != (&wanted, events) {
+            faults.push(format!("- {name}:\n  expected {wanted:?} {events:?}\n  got      {got:?} {found_events:?}"));
         }
     }
     assert!(faults.is_empty(), "{} rows fail:\n{}", faults.len(), faults.join("\n"));
@@ -88,12 +92,12 @@ fn a_child_that_is_in_the_way_is_told_in_the_same_pass() {
     let all = || vec![Create(Deployment), Create(Service), Create(Ingress)];
     check(vec![
         (
-            "a start whose Service is a stranger's is held",
+            "a start whose Service is foreign is held",
             starting(),
             nothing(),
             after(1),
             all(),
-            is_strangers(Service),
+            is_foreign(Service),
             Some(("Starting", name_taken, &[Reason::NameTaken])),
         ),
         (
@@ -102,7 +106,7 @@ fn a_child_that_is_in_the_way_is_told_in_the_same_pass() {
             without(Service, rolling_out()),
             after(1),
             vec![Create(Service)],
-            is_strangers(Service),
+            is_foreign(Service),
             Some(("Starting", name_taken, &[Reason::NameTaken])),
         ),
         (
@@ -111,16 +115,16 @@ fn a_child_that_is_in_the_way_is_told_in_the_same_pass() {
             without(Service, serving()),
             after(1),
             vec![Create(Service)],
-            is_strangers(Service),
+            is_foreign(Service),
             Some(("Started", name_taken, &[Reason::NameTaken])),
         ),
         (
-            "so does one whose child became a stranger's before it was repaired",
+            "so does one whose child became foreign before it was repaired",
             started(),
             child(serving(), Deployment, different()),
             after(1),
             vec![Update(Deployment)],
-            is_strangers(Deployment),
+            is_foreign(Deployment),
             Some(("Started", name_taken, &[Reason::NameTaken])),
         ),
         (
@@ -295,7 +299,7 @@ fn who_is_away_is_told_in_the_same_pass_and_holds_the_clock() {
             changed(),
             after(1),
             vec![Update(Deployment)],
-            is_away(Deployment, Absent::Cluster),
+            is_away(Deployment, MissingDependency::Cluster),
             Some((
                 "Started",
                 ["False ClusterUnavailable", "True ClusterUnavailable", "False ClusterUnavailable"],
@@ -308,7 +312,7 @@ fn who_is_away_is_told_in_the_same_pass_and_holds_the_clock() {
             nothing(),
             after(1),
             all(),
-            is_away(Deployment, Absent::Permission),
+            is_away(Deployment, MissingDependency::Permission),
             Some((
                 "Starting",
                 ["False OperatorNotPermitted", "True OperatorNotPermitted", "False OperatorNotPermitted"],
@@ -321,7 +325,7 @@ fn who_is_away_is_told_in_the_same_pass_and_holds_the_clock() {
             nothing(),
             after(1),
             all(),
-            is_away(Deployment, Absent::Unknown),
+            is_away(Deployment, MissingDependency::Unknown),
             Some((
                 "Starting",
                 ["False WriteUnanswered", "True WriteUnanswered", "False WriteUnanswered"],
@@ -329,9 +333,12 @@ fn who_is_away_is_told_in_the_same_pass_and_holds_the_clock() {
             )),
         ),
     ]);
-    for (by, is_held) in
-        [(webhook(), true), (Absent::Cluster, true), (Absent::Permission, true), (Absent::Unknown, false)]
-    {
+    for (by, is_held) in [
+        (webhook(), true),
+        (MissingDependency::Cluster, true),
+        (MissingDependency::Permission, true),
+        (MissingDependency::Unknown, false),
+    ] {
         let (_, recorded) = told(&starting(), &nothing(), &after(1), is_away(Deployment, by.clone()));
         let attempt = recorded.status.unwrap().attempt.unwrap();
         assert_eq!(attempt.held_since.is_some(), is_held, "{by:?}");
@@ -538,7 +545,7 @@ fn a_registry_that_fails_during_a_deletion_is_told_while_there_is_an_object() {
     ]);
     let (_, recorded) = told(&deleting(), &remembered(nothing()), &since(1), registry_failed());
     let words = message(&recorded.status.unwrap(), READY);
-    assert!(words.contains("connection reset") && words.contains("it goes without it 15m after"), "{words}");
+    assert!(words.contains("connection reset") && words.contains("deletion completes without it 15m after"), "{words}");
 }
 
 fn dev() -> Target {
@@ -550,7 +557,7 @@ fn is_denied(what: Target) -> Learned {
 }
 
 fn hindrances(what: &Target) -> Vec<Learned> {
-    let away = [webhook(), Absent::Unknown].map(|by| is_not_answered(what.clone(), by));
+    let away = [webhook(), MissingDependency::Unknown].map(|by| is_not_answered(what.clone(), by));
     away.into_iter().chain([is_denied(what.clone())]).collect()
 }
 
@@ -588,7 +595,8 @@ fn an_environment_that_cannot_be_switched_is_told_in_the_same_pass() {
             Some(("Stopping", refused, &[Reason::AdmissionRefused])),
         ),
     ]);
-    for (by, is_held) in [(webhook(), true), (Absent::Permission, true), (Absent::Unknown, false)] {
+    for (by, is_held) in [(webhook(), true), (MissingDependency::Permission, true), (MissingDependency::Unknown, false)]
+    {
         let (_, recorded) = told(&starting(), &one(serving()), &after(1), is_not_answered(dev(), by.clone()));
         assert_eq!(recorded.status.unwrap().attempt.unwrap().held_since.is_some(), is_held, "{by:?}");
     }
@@ -606,10 +614,10 @@ fn an_environment_of_which_a_pass_of_its_own_says_that_it_cannot_be_written_is_t
     assert_eq!(said(&late, READY), "False AdmissionRefused", "a start that ends without it says so at once");
     let words = message(&status_after(&starting(), &refused(coming_up()), &after(60)), READY);
     assert!(words.contains("refuses the status of Environment \"env-0\": denied by policy"), "{words}");
-    assert!(!words.contains("hange the field") && words.contains("Ask who runs the cluster"), "{words}");
+    assert!(!words.contains("hange the field") && words.contains("Ask the cluster administrator"), "{words}");
     let stuck = status_after(&stopping_as_asked(), &denied(environments(nothing(), &[true]), dev()), &after(600));
     let words = message(&stuck, STALLED);
-    assert!(words.contains("Environment \"env-0\" to be switched off: the API server refuses"), "{words}");
+    assert!(words.contains("the deactivation of Environment \"env-0\": the API server refuses"), "{words}");
 
     let away = |observed| not_answered(environments(observed, &[false]), dev(), webhook());
     assert!(!decide(&starting(), &away(serving()), &after(9_999), &SETTINGS).moves, "no deadline passes meanwhile");
@@ -656,23 +664,27 @@ fn finalizers_that_cannot_be_written_are_told_by_the_status_that_waits_for_them(
 
 #[test]
 fn what_no_status_can_say_is_told_by_an_event_in_the_same_words() {
-    let note = is_denied(Target::Status).note().unwrap();
-    assert_eq!((note.warning, note.reason), (true, Reason::AdmissionRefused));
-    let words = "the API server refuses the status of the ApiGateway: denied by policy. Ask who runs the cluster";
-    assert!(note.message.starts_with(words), "{}", note.message);
-    let note = is_not_answered(Target::Status, webhook()).note().unwrap();
-    assert!(note.reason == Reason::WebhookUnavailable && note.message.contains("\"no.example.com\""), "{note:?}");
-    assert_eq!(registry_failed().note(), None);
+    let event = is_denied(Target::Status).event().unwrap();
+    assert_eq!((event.warning, event.reason), (true, Reason::AdmissionRefused));
+    let words = "the API server refuses the status of the ApiGateway: denied by policy. Ask the cluster administrator";
+    assert!(event.message.starts_with(words), "{}", event.message);
+    let event = is_not_answered(Target::Status, webhook()).event().unwrap();
+    assert!(event.reason == Reason::WebhookUnavailable && event.message.contains("\"no.example.com\""), "{event:?}");
+    assert_eq!(registry_failed().event(), None);
 }
 
 /// What a step may teach.
 fn lessons(step: Step) -> Vec<Learned> {
-    let presences = [Presence::Stranger("nobody".to_owned()), Presence::Predecessor, Presence::Terminating];
+    let presences = [Presence::Foreign("nobody".to_owned()), Presence::Predecessor, Presence::Terminating];
     match step {
         Create(child) | Update(child) => {
             let surprises = presences.map(|presence| Learned::Surprise(child, presence));
-            let failures =
-                [refused(child), over_quota(child), is_away(child, webhook()), is_away(child, Absent::Unknown)];
+            let failures = [
+                refused(child),
+                over_quota(child),
+                is_away(child, webhook()),
+                is_away(child, MissingDependency::Unknown),
+            ];
             surprises.into_iter().chain(failures).collect()
         }
         Delete(child) => vec![refused(child), is_away(child, webhook())],
@@ -702,8 +714,8 @@ fn what_was_learned_is_told_in_the_words_of_who_had_known_it_and_nothing_else_is
                     if observed.unanswered.is_some() && again.moves {
                         continue;
                     }
-                    let told = |plan: Plan| (plan.status, plan.notes, plan.moves);
-                    assert_eq!((&recorded.steps, recorded.wake), (&plan.steps, plan.wake));
+                    let told = |plan: Plan| (plan.status, plan.events, plan.moves);
+                    assert_eq!((&recorded.steps, recorded.requeue_after), (&plan.steps, plan.requeue_after));
                     assert_eq!(told(recorded), told(again), "{learned:?} of {:?}", plan.steps);
                     learned_something += 1;
                 }

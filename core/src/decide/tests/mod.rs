@@ -3,21 +3,22 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod allowance;
-mod answer;
 mod any;
+mod api_message;
 mod builders;
 mod conditions;
 mod corners;
 mod diagnosis;
 mod edges;
 mod environment;
+mod events;
 mod extremes;
 mod hosts;
 mod learned;
-mod notes;
 mod promises;
 mod properties;
 mod requests;
+mod route;
 mod status;
 mod stories;
 mod table;

@@ -37,7 +37,7 @@ fn a_clean_up_after_which_the_gateway_starts_again_is_no_stall() {
     for request in [changes_the_image, asks_for_a_retry] {
         let status = status_after(&but(stopping_after_timeout(), request), &serving(), &after(10));
         assert_eq!(said(&status, STALLED), "False StartDeadlineExceeded");
-        assert!(!message(&status, READY).contains("To try again"), "it was asked already");
+        assert!(!message(&status, READY).contains("To retry"), "it was asked already");
     }
 }
 
@@ -145,7 +145,7 @@ fn a_rollout_without_progress_is_told_once_whichever_pod_is_in_trouble() {
 fn an_environment_of_a_gateway_in_an_unknown_phase_is_left_alone() {
     use crate::api::{Environment, EnvironmentSpec, EnvironmentState, EnvironmentStatus, GatewayRef, Phase, State};
     use crate::decide::Place;
-    use crate::decide::environment::{Around, GatewayFacts, decide};
+    use crate::decide::environment::{EnvironmentContext, GatewayFacts, Routed, decide};
     use crate::decide::observed::HostVerdict;
     let spec = EnvironmentSpec { gateway_ref: GatewayRef { name: "shop".to_owned() }, host: None };
     let active = but(Environment::new("dev", spec), |environment| {
@@ -154,8 +154,15 @@ fn an_environment_of_a_gateway_in_an_unknown_phase_is_left_alone() {
     });
     let place = Place::of(Some(&Phase::Unknown("Hibernating".to_owned())), Some(State::Running));
     let gateway = Some(GatewayFacts { place, suspended: false });
-    let around = Around { gateway, counts: true, host: HostVerdict::Free, lost: false, routed: true };
-    let state = decide(&active, &around, at(10)).map_or(EnvironmentState::Active, |status| status.state);
+    let context = EnvironmentContext {
+        gateway,
+        counts: true,
+        host: HostVerdict::Free,
+        lost: false,
+        routed: Routed::Yes,
+        exposed: true,
+    };
+    let state = decide(&active, &context, at(10)).map_or(EnvironmentState::Active, |status| status.state);
     assert_eq!(state, EnvironmentState::Active);
 }
 
@@ -163,10 +170,17 @@ fn an_environment_of_a_gateway_in_an_unknown_phase_is_left_alone() {
 #[test]
 fn an_environment_without_its_gateway_claims_no_host() {
     use crate::api::{Environment, EnvironmentSpec, GatewayRef};
-    use crate::decide::environment::{Around, decide};
+    use crate::decide::environment::{EnvironmentContext, Routed, decide};
     use crate::decide::observed::HostVerdict;
     let spec = EnvironmentSpec { gateway_ref: GatewayRef { name: "nobody".to_owned() }, host: Some(HOST.to_owned()) };
-    let around = Around { gateway: None, counts: true, host: HostVerdict::Free, lost: false, routed: false };
-    let status = decide(&Environment::new("dev", spec), &around, at(10)).unwrap();
+    let context = EnvironmentContext {
+        gateway: None,
+        counts: true,
+        host: HostVerdict::Free,
+        lost: false,
+        routed: Routed::No,
+        exposed: true,
+    };
+    let status = decide(&Environment::new("dev", spec), &context, at(10)).unwrap();
     assert_eq!(status.hosts, []);
 }

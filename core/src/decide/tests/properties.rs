@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use super::any::{self, Case};
 use super::builders::at;
 use crate::api::{ApiGateway, ApiGatewayStatus, Environment, EnvironmentState, HISTORY_LENGTH, condition};
-use crate::children::{Surroundings, difference, render};
-use crate::decide::hosts::{Claims, Stake};
+use crate::children::{RenderContext, difference, render};
+use crate::decide::hosts::{Claims, HostRequest};
 use crate::decide::observed::{HostVerdict, Moment};
 use crate::decide::phase::EDGES;
 use crate::decide::words::LONGEST_MESSAGE;
@@ -59,16 +59,16 @@ proptest! {
     }
 
     #[test]
-    fn an_environment_is_active_only_where_it_is_served_and_says_it_once((environment, around) in any::environment()) {
-        let decided = environment::decide(&environment, &around, at(0));
-        prop_assert_eq!(&decided, &environment::decide(&environment, &around, at(0)));
+    fn an_environment_is_active_only_where_it_is_served_and_says_it_once((environment, context) in any::environment()) {
+        let decided = environment::decide(&environment, &context, at(0));
+        prop_assert_eq!(&decided, &environment::decide(&environment, &context, at(0)));
         if let Some(status) = decided {
-            let may_be = around.host == HostVerdict::Free && around.gateway.is_some() && around.counts;
+            let may_be = context.host == HostVerdict::Free && context.gateway.is_some() && context.counts;
             prop_assert!(may_be || status.state == EnvironmentState::Inactive);
             let recorded = Environment { status: Some(status), ..environment };
             // A claim that was lost is recorded no more.
-            let around = environment::Around { lost: false, ..around };
-            prop_assert_eq!(environment::decide(&recorded, &around, at(9)), None);
+            let context = environment::EnvironmentContext { lost: false, ..context };
+            prop_assert_eq!(environment::decide(&recorded, &context, at(9)), None);
         }
     }
 
@@ -78,36 +78,38 @@ proptest! {
         for gateway in &gateways {
             claims.learn(gateway, Instant::now());
         }
-        let wants = |gateway: &&ApiGateway| gateway.spec.host.is_some();
+        let wants = |gateway: &&ApiGateway| gateway.spec.host().is_some();
         let mut had = BTreeSet::new();
-        for gateway in gateways.iter().filter(wants).filter(|gateway| Stake::from(*gateway).is_recorded()) {
+        for gateway in gateways.iter().filter(wants).filter(|gateway| HostRequest::from(*gateway).is_recorded()) {
             let is_free = claims.verdict(gateway) == HostVerdict::Free;
-            prop_assert!(!is_free || had.insert(Stake::from(gateway).wanted), "two have the host of {}", gateway.key());
+            prop_assert!(!is_free || had.insert(HostRequest::from(gateway).wanted), "two have the host of {}", gateway.key());
         }
-        for gateway in gateways.iter().filter(wants).filter(|gateway| !Stake::from(*gateway).is_recorded()) {
+        for gateway in gateways.iter().filter(wants).filter(|gateway| !HostRequest::from(*gateway).is_recorded()) {
             let is_given = claims.reserve(gateway);
-            prop_assert!(!is_given || had.insert(Stake::from(gateway).wanted), "two are given the host of {}", gateway.key());
+            prop_assert!(!is_given || had.insert(HostRequest::from(gateway).wanted), "two are given the host of {}", gateway.key());
         }
         for gateway in &gateways {
-            claims.forget(&Stake::from(gateway).claimant, Instant::now());
+            claims.forget(&HostRequest::from(gateway).claimant, Instant::now());
         }
         for gateway in gateways.iter().filter(wants) {
-            let stake = Stake::from(gateway);
-            let is_first = !had.contains(&stake.wanted) || stake.is_recorded();
+            let request = HostRequest::from(gateway);
+            let is_first = !had.contains(&request.wanted) || request.is_recorded();
             prop_assert!(!is_first || claims.verdict(gateway) == HostVerdict::Free, "nobody is left who has it");
         }
     }
 
     #[test]
     fn the_same_gateway_renders_the_same_children(case in any::case()) {
-        let around = Surroundings {
+        let context = RenderContext {
             start_deadline: deadline::limit(&case.gateway, &case.settings),
             environment_hosts: case.observed.environments.iter().map(|environment| environment.name.clone()).collect(),
+            without_room: Vec::new(),
+            default_parent_refs: case.settings.default_parent_refs.clone(),
             ingress_annotations: case.settings.ingress_annotations.clone(),
             inherited: case.settings.inheritance.of(&case.gateway.metadata),
         };
-        let children = render(&case.gateway, &around);
-        prop_assert_eq!(&children, &render(&case.gateway, &around));
+        let children = render(&case.gateway, &context);
+        prop_assert_eq!(&children, &render(&case.gateway, &context));
         let deployment = serde_json::to_value(&children.deployment).unwrap();
         prop_assert_eq!(difference(&deployment, &deployment), None);
     }
@@ -139,7 +141,7 @@ fn assert_on_an_edge(gateway: &ApiGateway, plan: &Plan) {
 fn assert_bounded(gateway: &ApiGateway, plan: &Plan) {
     let Some(after) = &plan.status else { return };
     let before = gateway.status_or_default();
-    let mut told: Vec<&str> = plan.notes.iter().map(|note| note.message.as_str()).collect();
+    let mut told: Vec<&str> = plan.events.iter().map(|event| event.message.as_str()).collect();
     if plan.moves {
         assert!(after.history.len() <= HISTORY_LENGTH);
         told.extend(after.history.last().map(|last| last.message.as_str()));

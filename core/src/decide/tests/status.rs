@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use super::builders::*;
 use crate::api::{ApiGateway, Attempt, EnvironmentCount, Failure, HostClaim, Phase, Reason, State, Transition};
 use crate::decide::decide;
-use crate::decide::observed::{Absent, Child, Moment, Observed, Presence};
+use crate::decide::observed::{Child, MissingDependency, Moment, Observed, Presence};
 
 fn attempt_after(gateway: &ApiGateway, observed: &Observed, moment: &Moment) -> Attempt {
     status_after(gateway, observed, moment).attempt.unwrap()
@@ -89,7 +89,7 @@ fn a_clock_is_held_since_the_write_failed_first_and_not_since_that_could_be_reco
     assert_eq!(since(&away_for(40), &unrecorded), Some(wall(10)), "it could not be recorded before");
     let asked = but(starting(), changes_the_image);
     assert_eq!(attempt_after(&asked, &away_for(40), &after(60)).held_since, Some(wall(60)), "another attempt begins");
-    let unknown = unanswered(nothing(), Child::Deployment, Absent::Unknown);
+    let unknown = unanswered(nothing(), Child::Deployment, MissingDependency::Unknown);
     let unknown = but(unknown, |o| o.unanswered.as_mut().unwrap().lasted = secs(40));
     assert_eq!(since(&unknown, &after(60)), None);
 }
@@ -211,9 +211,7 @@ fn a_start_that_serves_on_keeps_its_cause_until_it_is_complete_and_begins_no_att
     let last = status.history.last().unwrap();
     assert_eq!((status.phase, status.state), (Some(Phase::Started), Some(State::Running)));
     assert_eq!(status.last_failure.as_ref().map(|failure| failure.reason), Some(Reason::Unschedulable));
-    assert!(
-        last.message.starts_with("attempt 1 did not finish within 5m; the pods that are available go on serving: ")
-    );
+    assert!(last.message.starts_with("attempt 1 did not finish within 5m; the available pods keep serving: "));
     assert!(status.url.is_some(), "it answers");
     pass(&mut gateway, &half_up, &after(9_000));
     pass(&mut gateway, &serving(), &after(9_100));
@@ -371,7 +369,11 @@ fn a_quiet_gateway_writes_nothing_and_asks_for_nothing() {
         pass(&mut gateway, &observed, &after(60));
         for seconds in [61, 400, 100_000] {
             let plan = decide(&gateway, &observed, &after(seconds), &SETTINGS);
-            assert_eq!((plan.status, plan.steps, plan.notes, plan.wake), (None, vec![], vec![], None), "{phase}");
+            assert_eq!(
+                (plan.status, plan.steps, plan.events, plan.requeue_after),
+                (None, vec![], vec![], None),
+                "{phase}"
+            );
         }
     }
 }

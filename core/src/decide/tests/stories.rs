@@ -49,7 +49,7 @@ impl World {
             }
         }
         self.status_writes += usize::from(plan.status.is_some());
-        self.events.extend(plan.notes.iter().map(|note| note.reason));
+        self.events.extend(plan.events.iter().map(|event| event.reason));
     }
 
     fn pods_follow(&mut self) {
@@ -78,7 +78,8 @@ impl World {
             }
             let before = self.observed.clone();
             self.pods_follow();
-            if plan.steps.is_empty() && plan.status.is_none() && plan.wake.is_none() && before == self.observed {
+            if plan.steps.is_empty() && plan.status.is_none() && plan.requeue_after.is_none() && before == self.observed
+            {
                 return passes;
             }
             self.clock += 10;

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::builders::*;
-use crate::api::{ApiGateway, Environment, EnvironmentState, Guarded, Reason, State, condition, plainer};
-use crate::decide::hosts::{Claimant, ClaimantKind, Claims, Stake};
+use crate::api::{ApiGateway, Environment, EnvironmentState, Guarded, Reason, State, condition, for_older_crds};
+use crate::decide::hosts::{Claimant, ClaimantKind, Claims, HostRequest};
 use crate::decide::observed::{Child, HostVerdict, Moment, Observed};
 use crate::decide::requests::Requests;
 use crate::decide::{Plan, conditions, decide};
@@ -198,7 +198,7 @@ fn a_gateway_in_a_state_of_another_version_is_left_alone_and_says_so() {
     assert_eq!((status.state.unwrap().as_str(), status.hosts.len()), ("Drained", 1));
     let stalled = conditions::find(&status.conditions, condition::STALLED).unwrap();
     assert_eq!(stalled.reason, Reason::UnknownPhase.as_str());
-    assert!(stalled.message.starts_with("status.state \"Drained\" is not known"), "{}", stalled.message);
+    assert!(stalled.message.starts_with("status.state \"Drained\" is unknown"), "{}", stalled.message);
 }
 
 #[test]
@@ -209,8 +209,8 @@ fn a_spec_with_a_word_of_another_version_is_left_alone_and_keeps_its_host() {
     };
     let spread = json!([{ "topologyKey": "zone", "whenUnsatisfiable": "Evict" }]);
     for (pointer, value, says) in [
-        ("/spec/state", json!("Paused"), "spec.state is \"Paused\""),
-        ("/spec/topologySpread", spread, "spec.topologySpread[].whenUnsatisfiable is \"Evict\""),
+        ("/spec/state", json!("Paused"), "spec.state \"Paused\""),
+        ("/spec/topologySpread", spread, "spec.topologySpread[].whenUnsatisfiable \"Evict\""),
     ] {
         for (gateway, observed) in [
             (started(), child(serving(), Child::Deployment, different())),
@@ -261,7 +261,7 @@ fn a_gateway_that_cannot_be_read_keeps_its_host() {
     let read: Guarded<ApiGateway> = serde_json::from_value(object).unwrap();
     let unreadable = read.0.unwrap_err();
     let mut claims = Claims::default();
-    claims.learn(Stake::of_unreadable(ClaimantKind::Gateway, &unreadable), std::time::Instant::now());
+    claims.learn(HostRequest::of_unreadable(ClaimantKind::Gateway, &unreadable), std::time::Instant::now());
     let other = but(fresh(), |g| g.metadata.name = Some("other".to_owned()));
     let by = Claimant { object: crate::api::ObjectKey::new("tenants", "shop"), kind: ClaimantKind::Gateway };
     assert_eq!(claims.verdict(&other), HostVerdict::Taken { host: HOST.to_owned(), by: by.to_string() });
@@ -287,13 +287,13 @@ fn what_is_no_word_is_not_read_as_one() {
 fn what_older_definitions_refuse_is_said_in_plainer_words_and_the_transition_is_kept() {
     let status = timed_out().status_or_default();
     let refused = ["status.lastFailure.reason", "status.history[0].reason"];
-    let less = plainer(&status, &refused).unwrap();
+    let less = for_older_crds(&status, &refused).unwrap();
     let failure = less.last_failure.clone().unwrap();
     assert_eq!((failure.reason, failure.message), (Reason::SlowStart, status.last_failure.clone().unwrap().message));
     assert_eq!(less.history[0].reason, Reason::SlowStart);
     assert_eq!((&less.phase, less.state, &less.handled), (&status.phase, status.state, &status.handled));
     // Where not even that is taken, the record goes and the transition stays.
-    let barest = plainer(&less, &refused).unwrap();
+    let barest = for_older_crds(&less, &refused).unwrap();
     assert_eq!((barest.last_failure, barest.history.len(), barest.phase), (None, 0, status.phase.clone()));
 }
 
@@ -303,6 +303,6 @@ fn what_is_refused_of_the_transition_itself_has_no_plainer_words() {
     for refused in
         [&[][..], &["status.phase"], &["status.history[0].reason", "spec.image"], &["status.handled.specHash"]]
     {
-        assert_eq!(plainer(&status, refused), None, "{refused:?}");
+        assert_eq!(for_older_crds(&status, refused), None, "{refused:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::builders::*;
 use crate::api::{Accepted, ApiGateway, ContestedField, StoredChange, condition};
-use crate::decide::observed::{Child, Going, Observed, Presence, Repair, Repaired, Trouble};
+use crate::decide::observed::{Child, Observed, Presence, Repair, Repaired, TerminatingChild, Trouble};
 use crate::decide::{Plan, Step};
 
 fn repair(manager: Option<&str>) -> Repair {
@@ -31,9 +31,9 @@ fn a_child_that_was_put_right_of_late_is_put_right_again_after_a_wait() {
         let at_once = planned(&gateway, &repaired(edited(coming_up()), 2, 0));
         assert_eq!(at_once.steps, [Step::Update(Child::Service)]);
         let later = planned(&gateway, &repaired(edited(coming_up()), 5, 8));
-        assert_eq!((later.steps, later.wake), (vec![], Some(secs(8))));
+        assert_eq!((later.steps, later.requeue_after), (vec![], Some(secs(8))));
         let gone = planned(&gateway, &repaired(child(coming_up(), Child::Service, Presence::Missing), 5, 8));
-        assert_eq!((gone.steps, gone.wake), (vec![], Some(secs(8))));
+        assert_eq!((gone.steps, gone.requeue_after), (vec![], Some(secs(8))));
         let other = repaired(child(coming_up(), Child::Ingress, different()), 5, 8);
         assert_eq!(planned(&gateway, &other).steps, [Step::Update(Child::Ingress)], "each child has its own");
     }
@@ -57,7 +57,7 @@ fn a_contest_stalls_until_it_is_over_and_names_field_and_manager() {
     assert_eq!(said(&status, condition::READY), "False Contested");
     assert_eq!(said(&status, condition::STALLED), "True Contested");
     assert_eq!(said(&status, condition::AVAILABLE), "True Started");
-    let words = "the Service is changed again each time it is put right, last by rival: /spec/type. ";
+    let words = "another client (rival) changes the Service each time the operator reverts it: /spec/type. ";
     assert!(message(&status, condition::READY).starts_with(words), "{}", message(&status, condition::READY));
     let field = ContestedField {
         child: "Service".to_owned(),
@@ -65,13 +65,13 @@ fn a_contest_stalls_until_it_is_over_and_names_field_and_manager() {
         manager: Some("rival".to_owned()),
     };
     assert_eq!(status.contested, [field]);
-    assert_eq!(plan.notes.len(), 1);
-    assert!(plan.notes[0].warning);
+    assert_eq!(plan.events.len(), 1);
+    assert!(plan.events[0].warning);
 
     // Another write of theirs is no news, and it is not over while it is as asked for a moment.
-    assert_eq!(pass(&mut gateway, &repaired(edited(serving()), 5, 8), &after(20)).notes, []);
+    assert_eq!(pass(&mut gateway, &repaired(edited(serving()), 5, 8), &after(20)).events, []);
     let calm = pass(&mut gateway, &repaired(serving(), 5, 8), &after(21));
-    assert_eq!((calm.status, calm.steps, calm.wake), (None, vec![], Some(secs(68))));
+    assert_eq!((calm.status, calm.steps, calm.requeue_after), (None, vec![], Some(secs(68))));
     pass(&mut gateway, &serving(), &after(100));
     let status = gateway.status.unwrap();
     assert_eq!(said(&status, condition::READY), "True Started");
@@ -91,25 +91,29 @@ fn pods_are_listened_to_whose_deployment_is_contested() {
 
 #[test]
 fn a_child_that_was_deleted_and_does_not_go_is_named_after_a_while_and_nothing_moves_until_it_is_gone() {
-    let going = |seconds: u64, finalizers: &[&str]| {
+    let terminating = |seconds: u64, finalizers: &[&str]| {
         but(child(serving(), Child::Service, Presence::Terminating), |o| {
             let finalizers = finalizers.iter().map(|finalizer| (*finalizer).to_owned()).collect();
-            o.writes.going = vec![Going { child: Child::Service, lasted: secs(seconds), finalizers }];
+            o.writes.terminating = vec![TerminatingChild { child: Child::Service, lasted: secs(seconds), finalizers }];
         })
     };
-    let soon = planned(&started(), &going(10, &[]));
-    assert_eq!((soon.steps, soon.wake), (vec![], Some(secs(20))));
-    assert_eq!(said(&status_after(&started(), &going(10, &[]), &after(10)), condition::STALLED), "False RollingOut");
-    let held = going(30, &["example.com/balancer"]);
+    let soon = planned(&started(), &terminating(10, &[]));
+    assert_eq!((soon.steps, soon.requeue_after), (vec![], Some(secs(20))));
+    assert_eq!(
+        said(&status_after(&started(), &terminating(10, &[]), &after(10)), condition::STALLED),
+        "False RollingOut"
+    );
+    let held = terminating(30, &["example.com/balancer"]);
     for gateway in [starting(), started()] {
         let status = status_after(&gateway, &held, &after(10));
         assert_eq!(said(&status, condition::STALLED), "True WaitingForDeletion");
-        let words = "Service \"shop\" was deleted and is not gone, held by example.com/balancer. It is made anew once it is gone";
+        let words = "Service \"shop\" is still terminating, held by example.com/balancer. The operator recreates it \
+                     once it is gone";
         assert!(message(&status, condition::READY).starts_with(words), "{}", message(&status, condition::READY));
     }
-    let stopped = status_after(&stopped_as_asked(), &going(30, &[]), &after(10));
+    let stopped = status_after(&stopped_as_asked(), &terminating(30, &[]), &after(10));
     assert_eq!(said(&stopped, condition::STALLED), "True WaitingForDeletion");
-    assert_eq!(planned(&stopped_as_asked(), &going(10, &[])).wake, Some(secs(20)));
+    assert_eq!(planned(&stopped_as_asked(), &terminating(10, &[])).requeue_after, Some(secs(20)));
 }
 
 fn change(child: &str, stored: &str) -> StoredChange {
@@ -126,11 +130,11 @@ fn what_was_changed_on_the_way_in_is_told_once_and_again_when_it_is_another_thin
     let changed = |changes: &[StoredChange]| but(serving(), |o| o.writes.changed = changes.to_vec());
     let mut gateway = started();
     let told = |gateway: &mut ApiGateway, changes: &[StoredChange]| -> Vec<String> {
-        let notes = pass(gateway, &changed(changes), &after(10)).notes;
-        notes.into_iter().map(|note| format!("{} {}: {}", note.warning, note.reason, note.message)).collect()
+        let events = pass(gateway, &changed(changes), &after(10)).events;
+        events.into_iter().map(|event| format!("{} {}: {}", event.warning, event.reason, event.message)).collect()
     };
     let first = change("Deployment", "1");
-    let words = "the Deployment was stored as something else than what was written: /spec/x: asked nothing, stored 1";
+    let words = "the stored Deployment differs from the request: /spec/x: requested nothing, stored 1";
     assert_eq!(told(&mut gateway, std::slice::from_ref(&first)), [format!("false ChangedOnWrite: {words}")]);
     assert_eq!(told(&mut gateway, std::slice::from_ref(&first)), [""; 0]);
     assert_eq!(said(&gateway.status.clone().unwrap(), condition::READY), "True Started");
@@ -138,7 +142,15 @@ fn what_was_changed_on_the_way_in_is_told_once_and_again_when_it_is_another_thin
     assert_eq!(told(&mut gateway, &both).len(), 1, "of the Service alone");
     assert_eq!(told(&mut gateway, &[change("Deployment", "3"), change("Service", "2")]).len(), 1);
     assert_eq!(told(&mut gateway, &[]), [""; 0]);
-    assert_eq!(gateway.status.unwrap().changed, []);
+    assert_eq!(gateway.status.clone().unwrap().changed, []);
+
+    let disowned = StoredChange { path: "/metadata/ownerReferences".to_owned(), ..change("Service", "nothing") };
+    let said = told(&mut gateway, &[disowned]).concat();
+    assert!(said.starts_with("true ChangedOnWrite: "), "{said}");
+    assert!(
+        said.contains("Without the owner reference the Service outlives the gateway: set spec.state to Stopped"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -158,7 +170,7 @@ fn a_repair_is_told_also_where_the_status_says_nothing_new() {
     let mut gateway = started();
     pass(&mut gateway, &serving(), &after(9));
     let plan = pass(&mut gateway, &but(serving(), |o| o.writes.untold = vec![untold]), &after(10));
-    assert_eq!((plan.status, plan.notes.len()), (None, 1));
+    assert_eq!((plan.status, plan.events.len()), (None, 1));
 }
 
 #[test]
@@ -167,13 +179,16 @@ fn a_repair_is_told_with_the_next_write() {
         let untold = Repair { path: path.to_owned(), ..repair(manager) };
         let mut gateway = started();
         pass(&mut gateway, &edited(serving()), &after(9));
-        let notes = pass(&mut gateway, &but(serving(), |o| o.writes.untold = vec![untold]), &after(10)).notes;
-        notes.into_iter().map(|note| format!("{}: {}", note.reason, note.message)).collect::<Vec<_>>()
+        let events = pass(&mut gateway, &but(serving(), |o| o.writes.untold = vec![untold]), &after(10)).events;
+        events.into_iter().map(|event| format!("{}: {}", event.reason, event.message)).collect::<Vec<_>>()
     };
     assert_eq!(
         put_right("/spec/type", Some("kubectl-edit")),
-        ["DriftRepaired: the Service was edited by kubectl-edit: /spec/type is put back"]
+        ["DriftRepaired: drift of the Service: /spec/type was changed by kubectl-edit and is reverted"]
     );
-    assert_eq!(put_right("/spec/type", None), ["DriftRepaired: the Service was edited: /spec/type is put back"]);
-    assert_eq!(put_right("", None), ["DriftRepaired: the Service was deleted, and is made anew"]);
+    assert_eq!(
+        put_right("/spec/type", None),
+        ["DriftRepaired: drift of the Service: /spec/type was changed and is reverted"]
+    );
+    assert_eq!(put_right("", None), ["DriftRepaired: the Service was deleted; the operator recreates it"]);
 }

@@ -1,4 +1,6 @@
-//! How patches are carried out, and what is said meanwhile.
+//! Sends the patches and reports their outcome.
+//!
+//! **Architecture invariant**: every write of the plugin to the API server is sent here.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -19,33 +21,33 @@ use crate::progress::Progress;
 use crate::terminal::Shown;
 use crate::wait;
 
-/// Who writes, for the managed fields and the audit log.
+/// The field manager of all writes, visible in managed fields and the audit log.
 const FIELD_MANAGER: &str = "kubectl-phasegate";
 
-/// How many gateways are written or waited for at the same time where nothing else is asked.
+/// The default number of gateways that are written or waited for at once.
 const AT_ONCE: usize = 8;
 
-/// How patches are carried out.
-pub struct How {
-    /// What is asked of them.
+/// How patches are sent.
+pub struct ChangeOptions {
+    /// The verb.
     pub verb: Verb,
-    /// Whether the API server only judges.
+    /// Whether the API server validates without storing.
     pub dry_run: bool,
-    /// How long each is waited for, if at all.
-    pub patience: Option<Duration>,
-    /// How many at most are on their way, in a wave.
+    /// How long to wait for each gateway, if at all.
+    pub wait_timeout: Option<Duration>,
+    /// The maximum number of gateways in progress at once.
     pub max_parallel: Option<u16>,
-    /// Whether nothing is said before the end.
+    /// Whether nothing is printed before the end.
     pub quiet: bool,
-    /// The line that says what is waited for.
+    /// The progress line.
     pub progress: Progress,
 }
 
-impl How {
-    /// Says what became of a gateway. A failure is told at the end.
+impl ChangeOptions {
+    /// Prints the outcome for a gateway. A failure is printed at the end.
     ///
     /// # Errors
-    /// When it cannot be printed.
+    /// The output cannot be written.
     pub fn tell(&self, outcome: &Outcome) -> Result<(), Failure> {
         if self.quiet || outcome.failure.is_some() {
             return Ok(());
@@ -59,23 +61,23 @@ impl How {
         output::print(&Shown::sentence(&format!("{key} {result}{message}")))
     }
 
-    /// Changes the gateways. With a wave, none begins after one has failed; without one, all are asked before any is
-    /// waited for.
+    /// Changes the gateways. With a batch limit, no gateway is changed after another has failed. Without one,
+    /// all gateways are patched before the command waits for any.
     ///
     /// # Errors
-    /// When an outcome cannot be printed.
+    /// The output cannot be written.
     pub async fn carry_out(&self, cluster: &Cluster, patches: Vec<Patching>) -> Result<Vec<Outcome>, Failure> {
         let failed = Cell::new(false);
         let failed = &failed;
-        let in_wave = self.max_parallel.is_some();
+        let in_batch = self.max_parallel.is_some();
         let at_once = self.max_parallel.map_or(AT_ONCE, usize::from);
         let asked = stream::iter(patches).map(|patching| async move {
-            if in_wave && failed.get() {
-                let message = "left alone after the failure of another".to_owned();
+            if in_batch && failed.get() {
+                let message = "skipped after another gateway failed".to_owned();
                 return Outcome { result: ChangeResult::Untouched, message, ..patching.outcome };
             }
             let asked = self.ask(cluster, patching).await;
-            let done = if in_wave { self.wait(cluster, asked).await } else { asked };
+            let done = if in_batch { self.wait(cluster, asked).await } else { asked };
             if done.failure.is_some() {
                 failed.set(true);
             }
@@ -84,13 +86,13 @@ impl How {
         let mut done = Vec::new();
         let mut asked = asked.buffer_unordered(at_once);
         while let Some(outcome) = asked.next().await {
-            if in_wave || self.patience.is_none() {
+            if in_batch || self.wait_timeout.is_none() {
                 self.tell(&outcome)?;
             }
             done.push(outcome);
         }
         drop(asked);
-        if in_wave || self.patience.is_none() {
+        if in_batch || self.wait_timeout.is_none() {
             return Ok(done);
         }
         let mut waited = stream::iter(done).map(|outcome| self.wait(cluster, outcome)).buffer_unordered(at_once);
@@ -111,11 +113,11 @@ impl How {
             ..PatchParams::default()
         };
         if let Err(error) = api.patch(&outcome.key.name, &params, &Patch::Merge(&patch)).await {
-            let what = format!("ApiGateway {} cannot be changed", outcome.key);
+            let what = format!("failed to change ApiGateway {}", outcome.key);
             return outcome.failed(cluster.refused(&what, &error));
         }
         if suspended && self.verb != Verb::Resume {
-            outcome.message = format!("{}; it is suspended, and nothing happens until it is resumed", outcome.message);
+            outcome.message = format!("{}; reconciliation is suspended until it is resumed", outcome.message);
         }
         if self.dry_run {
             outcome.message = format!("{} (dry run)", outcome.message);
@@ -124,7 +126,7 @@ impl How {
     }
 
     async fn wait(&self, cluster: &Cluster, mut outcome: Outcome) -> Outcome {
-        let (Some(timeout), None) = (self.patience, &outcome.failure) else { return outcome };
+        let (Some(timeout), None) = (self.wait_timeout, &outcome.failure) else { return outcome };
         let (goal, begun) = (self.verb.goal(), Instant::now());
         match wait::until(cluster, &outcome.key, goal, timeout, &self.progress).await {
             Ok(()) => {

@@ -1,7 +1,10 @@
-//! `start`, `stop`, `restart`, `retry`, `suspend`, `resume`: whom they are asked of, in which order, and what is said.
+//! `start`, `stop`, `restart`, `retry`, `suspend`, `resume`: the selection of gateways, the order of changes,
+//! and their outcome.
 //!
-//! May import the modules of what is said, of the cluster and of a gateway's own words, and `wait`. Invariant: what is to
-//! be done is planned for all (`plan`, by `verb`) before anything is asked of one (`carry_out`).
+//! It may import the modules for output, the cluster and a gateway's status, and `wait`.
+//!
+//! **Architecture invariant**: the changes to all gateways are planned (`plan`, by `verb`) before the first is
+//! sent (`carry_out`).
 
 mod carry_out;
 mod outcome;
@@ -19,17 +22,17 @@ use crate::progress::Progress;
 use crate::selection::{Selection, tell_all};
 use crate::terminal::{self, Shown};
 
-use carry_out::How;
+use carry_out::ChangeOptions;
 use outcome::Results;
 use plan::{Plan, confirm};
 pub use verb::Verb;
 
 /// Examples for the help of `start`.
 pub const START: &str = "Examples:
-  kubectl phasegate start shop --wait          # exit code 2: it did not start within its deadline
+  kubectl phasegate start shop --wait          # exit code 2: not started within its deadline
   kubectl phasegate start -l tier=test --yes
 
-A gateway that timed out is asked to run already; start gives it another try, as retry does.";
+For a gateway that timed out, start is the same as retry.";
 /// Examples for the help of `stop`.
 pub const STOP: &str = "Examples:
   kubectl phasegate stop shop --wait
@@ -39,15 +42,14 @@ pub const RESTART: &str = "Examples:
   kubectl phasegate restart shop               # without downtime
   kubectl phasegate restart -l tier=prod --max-parallel 2 --yes
 
-With --max-parallel the next one begins when one before it has restarted, and none begins after one
-that failed.";
+With --max-parallel N, at most N restarts run at once. After a failure, no further restart begins.";
 /// Examples for the help of `retry`.
 pub const RETRY: &str = "Examples:
-  kubectl phasegate retry shop --wait          # once the cause is mended
+  kubectl phasegate retry shop --wait          # once the cause is fixed
   kubectl phasegate retry -A --all --max-parallel 5 --yes";
 /// Examples for the help of `suspend`.
 pub const SUSPEND: &str = "Examples:
-  kubectl phasegate suspend shop               # the operator writes nothing for it, and its clock is held
+  kubectl phasegate suspend shop               # the deadline is paused, too
   kubectl phasegate suspend --all -A --yes     # before maintenance";
 /// Examples for the help of `resume`.
 pub const RESUME: &str = "Examples:
@@ -60,69 +62,69 @@ pub struct Change {
     #[command(flatten)]
     selection: Selection,
 
-    /// All gateways of the namespace, or with -A of all namespaces
+    /// All gateways of the namespace; with -A, of all namespaces
     #[arg(long, conflicts_with_all = ["names", "selector"])]
     all: bool,
 
-    /// Do not ask before more than one gateway is changed
+    /// Do not ask for confirmation when several gateways are changed
     #[arg(short, long)]
     yes: bool,
 
-    /// Let the API server judge what would be done, and do nothing
+    /// Send server-side dry-run requests: change nothing
     #[arg(long)]
     dry_run: bool,
 
-    /// Print the results for a program
+    /// Output format
     #[arg(short, long)]
     output: Option<Data>,
 }
 
 impl Change {
-    /// Nobody changes all gateways by leaving out their names.
+    /// Omitting all names does not select all gateways.
     fn names_any(&self, verb: Verb) -> Result<(), Failure> {
         if !self.selection.names.is_empty() || self.selection.selector.is_some() || self.all {
             return Ok(());
         }
         Err(Failure::new(
             FAILED,
-            format!("no gateway was named to {}", verb.word()),
-            "Name gateways, or choose them with -l LABELS, or all of the namespace with --all.",
+            format!("no gateway to {}", verb.word()),
+            "Name gateways, or select them with -l LABELS or --all.",
         ))
     }
 }
 
 /// The same, for what can be waited for.
 #[derive(Debug, clap::Args)]
-pub struct Wave {
+pub struct BatchArguments {
     #[command(flatten)]
     change: Change,
 
-    /// Wait until it is done
+    /// Wait until the change is complete
     #[arg(short, long, conflicts_with = "dry_run")]
     wait: bool,
 
-    /// At most so many at a time: the next one begins when one before it is done (implies --wait)
+    /// Change at most N gateways at once (implies --wait)
     #[arg(long, value_name = "N", conflicts_with = "dry_run", value_parser = clap::value_parser!(u16).range(1..))]
     max_parallel: Option<u16>,
 
-    /// How long each gateway is waited for (`90s`, `5m`, `1h30m`)
+    /// How long to wait for each gateway (`90s`, `5m`, `1h30m`)
     #[arg(long, default_value = "10m", value_parser = phasegate::parse::duration)]
     timeout: Duration,
 }
 
-/// Asks gateways for what can be waited for.
+/// Applies a verb that can be waited for.
 ///
 /// # Errors
-/// When one of them could not be asked, or did not do it.
-pub async fn wave(verb: Verb, wave: &Wave, cluster: &ClusterArguments) -> Result<(), Failure> {
-    let patience = (wave.wait || wave.max_parallel.is_some()).then_some(wave.timeout);
-    run(verb, &wave.change, patience, wave.max_parallel, cluster).await
+/// A gateway could not be changed, or did not reach the goal.
+pub async fn batch(verb: Verb, batch: &BatchArguments, cluster: &ClusterArguments) -> Result<(), Failure> {
+    let wait_timeout = (batch.wait || batch.max_parallel.is_some()).then_some(batch.timeout);
+    run(verb, &batch.change, wait_timeout, batch.max_parallel, cluster).await
 }
 
-/// Asks gateways for what is done at once.
+/// Applies a verb that takes effect at once.
 ///
 /// # Errors
-/// When one of them could not be asked.
+/// A gateway could not be changed.
 pub async fn at_once(verb: Verb, change: &Change, cluster: &ClusterArguments) -> Result<(), Failure> {
     run(verb, change, None, None, cluster).await
 }
@@ -130,7 +132,7 @@ pub async fn at_once(verb: Verb, change: &Change, cluster: &ClusterArguments) ->
 async fn run(
     verb: Verb,
     change: &Change,
-    patience: Option<Duration>,
+    wait_timeout: Option<Duration>,
     max_parallel: Option<u16>,
     cluster: &ClusterArguments,
 ) -> Result<(), Failure> {
@@ -147,11 +149,11 @@ async fn run(
     }
     let Plan { patches, settled: mut outcomes, failures: unreadable } = plan;
     let (dry_run, quiet) = (change.dry_run, change.output.is_some());
-    let how = How { verb, dry_run, patience, max_parallel, quiet, progress: Progress::new() };
+    let options = ChangeOptions { verb, dry_run, wait_timeout, max_parallel, quiet, progress: Progress::new() };
     for outcome in &outcomes {
-        how.tell(outcome)?;
+        options.tell(outcome)?;
     }
-    outcomes.extend(how.carry_out(&cluster, patches).await?);
+    outcomes.extend(options.carry_out(&cluster, patches).await?);
     outcomes.sort_by(|one, other| one.key.cmp(&other.key));
     failures.extend(unreadable);
     failures.extend(outcomes.iter().filter_map(|outcome| outcome.failure.clone()));

@@ -1,33 +1,33 @@
-//! What became of each gateway.
+//! The outcome of a change for each gateway.
 
 use phasegate::api::ObjectKey;
 use serde::Serialize;
 
 use crate::failure::Failure;
 
-/// What became of one gateway.
+/// The outcome for one gateway.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// Which gateway.
+    /// The gateway.
     pub key: ObjectKey,
-    /// In one word.
+    /// The result, in one word.
     pub result: ChangeResult,
-    /// What it did, or why it did not.
+    /// What changed, or why nothing did.
     pub message: String,
-    /// What is told on stderr, and how the command ends.
+    /// The failure that is printed on stderr and determines the exit code.
     pub failure: Option<Failure>,
 }
 
-/// What became of one gateway, in one word.
+/// The result for one gateway, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeResult {
     /// It was changed, or would be.
     Changed,
-    /// Nothing was to be done.
+    /// No change was necessary.
     Unchanged,
-    /// It was not changed, or did not get there.
+    /// It was not changed, or did not reach the goal.
     Failed,
-    /// It was left alone after the failure of another.
+    /// It was skipped after the failure of another gateway.
     Untouched,
 }
 
@@ -44,22 +44,22 @@ impl ChangeResult {
 }
 
 impl Outcome {
-    /// The outcome of a gateway that was not changed, or did not get there.
+    /// The outcome for a gateway that was not changed, or did not reach the goal.
     pub fn failed(self, failure: Failure) -> Self {
         Self { result: ChangeResult::Failed, message: failure.sentence.clone(), failure: Some(failure), ..self }
     }
 }
 
-/// What `-o json` prints.
+/// The output of `-o json`.
 #[derive(Debug, Serialize)]
 pub struct Results<'a> {
-    /// By namespace and name.
-    results: Vec<Told<'a>>,
+    /// Ordered by namespace and name.
+    results: Vec<ResultOutput<'a>>,
 }
 
-/// What `-o json` prints of an outcome.
+/// An outcome in the output of `-o json`.
 #[derive(Debug, Serialize)]
-struct Told<'a> {
+struct ResultOutput<'a> {
     namespace: &'a str,
     name: &'a str,
     result: &'static str,
@@ -67,9 +67,9 @@ struct Told<'a> {
 }
 
 impl<'a> Results<'a> {
-    /// What is printed of these outcomes.
+    /// The output for these outcomes.
     pub fn of(outcomes: &'a [Outcome]) -> Self {
-        let told = |outcome: &'a Outcome| Told {
+        let told = |outcome: &'a Outcome| ResultOutput {
             namespace: &outcome.key.namespace,
             name: &outcome.key.name,
             result: outcome.result.as_str(),

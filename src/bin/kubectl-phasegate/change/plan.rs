@@ -1,4 +1,6 @@
-//! What is to be done with the gateways that were found, before anything is.
+//! Plans the changes to all selected gateways before the first is sent.
+//!
+//! **Architecture invariant**: this module sends no request.
 
 use std::io::{BufRead, IsTerminal, stdin};
 
@@ -6,14 +8,14 @@ use phasegate::api::{ApiGateway, Guarded, ObjectKey};
 use serde_json::Value;
 
 use super::outcome::{ChangeResult, Outcome};
-use super::verb::{Means, Verb};
+use super::verb::{Effect, Verb};
 use crate::failure::{FAILED, Failure};
 use crate::selection::unreadable;
 use crate::terminal::{self, Shown};
 
-/// A gateway that is to be changed.
+/// A gateway that will be changed.
 pub struct Patching {
-    /// What becomes of it if the patch is accepted.
+    /// Its outcome if the patch is accepted.
     pub outcome: Outcome,
     /// A merge patch.
     pub patch: Value,
@@ -21,19 +23,19 @@ pub struct Patching {
     pub suspended: bool,
 }
 
-/// What a verb means for all of them.
+/// The effect of a verb on all gateways.
 #[derive(Default)]
 pub struct Plan {
-    /// Those that are to be changed.
+    /// The gateways that will be changed.
     pub patches: Vec<Patching>,
-    /// Those with which nothing is to be done, or can be.
+    /// The gateways that need no change, or cannot be changed.
     pub settled: Vec<Outcome>,
-    /// Why others cannot be read.
+    /// The gateways that cannot be read.
     pub failures: Vec<Failure>,
 }
 
 impl Plan {
-    /// Makes a plan for what was found. `token` is a value that no annotation has had before.
+    /// Plans the changes to the gateways. `token` is an annotation value that was never used before.
     pub fn of(verb: Verb, found: Vec<Guarded<ApiGateway>>, token: &str) -> Self {
         let mut plan = Self::default();
         for gateway in found {
@@ -52,28 +54,28 @@ impl Plan {
             }
         };
         let outcome = |result, message: &str| Outcome { key, result, message: message.to_owned(), failure: None };
-        match verb.means(&gateway, token) {
-            Means::Patch(patch, done) => {
+        match verb.effect(&gateway, token) {
+            Effect::Patch(patch, done) => {
                 let outcome = outcome(ChangeResult::Changed, done);
                 self.patches.push(Patching { outcome, patch, suspended: gateway.spec.suspend });
             }
-            Means::Nothing(why) => self.settled.push(outcome(ChangeResult::Unchanged, why)),
-            Means::Refused(sentence, advice) => {
+            Effect::Nothing(why) => self.settled.push(outcome(ChangeResult::Unchanged, why)),
+            Effect::Refused(sentence, advice) => {
                 self.settled.push(outcome(ChangeResult::Failed, "").failed(Failure::new(FAILED, sentence, advice)));
             }
         }
     }
 
-    /// Whether there is nothing to do, and nothing to say.
+    /// Whether there is nothing to do and nothing to report.
     pub fn is_empty(&self) -> bool {
         self.patches.is_empty() && self.settled.is_empty() && self.failures.is_empty()
     }
 }
 
-/// Asks whether all these gateways are meant.
+/// Asks the user to confirm a change to several gateways.
 ///
 /// # Errors
-/// When they are not, or there is nobody to ask.
+/// The user declines, or stdin is not a terminal.
 pub fn confirm(verb: Verb, patches: &[Patching]) -> Result<(), Failure> {
     const NAMED: usize = 10;
     let count = patches.len();
@@ -85,8 +87,8 @@ pub fn confirm(verb: Verb, patches: &[Patching]) -> Result<(), Failure> {
     if !stdin().is_terminal() {
         return Err(Failure::new(
             FAILED,
-            format!("{count} gateways would be asked to {}: {keys}", verb.word()),
-            "Add --yes if this is meant; --dry-run shows what would be done.",
+            format!("this would {} {count} gateways: {keys}", verb.word()),
+            "Add --yes to confirm, or --dry-run to preview.",
         ));
     }
     terminal::tell(&Shown::text(&format!("{} {count} gateways: {keys}? [y/N] ", verb.word())));
@@ -95,5 +97,5 @@ pub fn confirm(verb: Verb, patches: &[Patching]) -> Result<(), Failure> {
     if matches!(answer.trim(), "y" | "Y" | "yes") {
         return Ok(());
     }
-    Err(Failure::new(FAILED, "nothing was changed", "Answer y to go on."))
+    Err(Failure::new(FAILED, "nothing was changed", "Answer y to continue."))
 }

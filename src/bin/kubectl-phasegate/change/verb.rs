@@ -1,4 +1,6 @@
-//! What a verb means for a gateway as it is.
+//! The effect of a verb on a gateway.
+//!
+//! **Architecture invariant**: an effect is plain data. This module sends nothing.
 
 use phasegate::api::{ApiGateway, REGISTRY_LABEL, RESTART_ANNOTATION, RETRY_ANNOTATION};
 use phasegate::decide::held::is_held_stopped;
@@ -7,7 +9,7 @@ use serde_json::{Value, json};
 use crate::cause;
 use crate::wait::Goal;
 
-/// What is asked of a gateway.
+/// A verb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
     /// Serve.
@@ -18,25 +20,25 @@ pub enum Verb {
     Restart,
     /// Try once more after a timeout.
     Retry,
-    /// Hold the operator's hand.
+    /// Pause all writes of the operator.
     Suspend,
-    /// Let it go again.
+    /// End a suspension.
     Resume,
 }
 
-/// What a verb means for one gateway as it is.
+/// The effect of a verb on one gateway.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Means {
-    /// A merge patch, and what is said once it was accepted.
+pub enum Effect {
+    /// A merge patch, and the message after the API server accepts it.
     Patch(Value, &'static str),
-    /// Nothing is to be done, since it is so already.
+    /// No change, because the gateway is already in the requested state. The text says so.
     Nothing(&'static str),
-    /// It cannot be done: why, and what can.
+    /// The verb does not apply: why, and which one does.
     Refused(String, String),
 }
 
 impl Verb {
-    /// The verb itself.
+    /// The verb as the user writes it.
     pub fn word(self) -> &'static str {
         match self {
             Self::Start => "start",
@@ -48,7 +50,7 @@ impl Verb {
         }
     }
 
-    /// What is waited for.
+    /// The goal to wait for.
     pub fn goal(self) -> Goal {
         match self {
             Self::Stop => Goal::Stopped,
@@ -57,12 +59,12 @@ impl Verb {
         }
     }
 
-    /// What the verb means for a gateway. `token` is a value that no annotation has had before.
-    pub fn means(self, gateway: &ApiGateway, token: &str) -> Means {
+    /// The effect of the verb on a gateway. `token` is an annotation value that was never used before.
+    pub fn effect(self, gateway: &ApiGateway, token: &str) -> Effect {
         let key = gateway.key();
         if gateway.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(REGISTRY_LABEL)) {
-            return Means::Refused(
-                format!("ApiGateway {key} belongs to the platform's documents, and an edit of it is undone"),
+            return Effect::Refused(
+                format!("ApiGateway {key} is managed by the platform's documents; the operator reverts edits"),
                 "Change its document instead.".to_owned(),
             );
         }
@@ -71,40 +73,40 @@ impl Verb {
         let held = gateway.status.as_ref().is_some_and(is_held_stopped);
         match self {
             Self::Start if runs && held => {
-                Means::Patch(json!({ "metadata": { "annotations": retries() } }), "another try was asked for")
+                Effect::Patch(json!({ "metadata": { "annotations": retries() } }), "retry requested")
             }
-            Self::Start if runs => Means::Nothing("it is asked to run already"),
-            // With the retry, since the operator may not have seen it stopped.
-            Self::Start if held => Means::Patch(
+            Self::Start if runs => Effect::Nothing("spec.state is already Running"),
+            // The retry is requested as well, because the operator may not have observed the stop.
+            Self::Start if held => Effect::Patch(
                 json!({ "metadata": { "annotations": retries() }, "spec": { "state": "Running" } }),
-                "asked to run",
+                "start requested",
             ),
-            Self::Start => Means::Patch(json!({ "spec": { "state": "Running" } }), "asked to run"),
-            Self::Stop if !runs => Means::Nothing("it is asked to be stopped already"),
-            Self::Stop => Means::Patch(json!({ "spec": { "state": "Stopped" } }), "asked to stop"),
-            Self::Restart | Self::Retry if !runs => Means::Refused(
-                format!("ApiGateway {key} is asked to be stopped"),
-                format!("Start it: {}", cause::command("start", gateway)),
+            Self::Start => Effect::Patch(json!({ "spec": { "state": "Running" } }), "start requested"),
+            Self::Stop if !runs => Effect::Nothing("spec.state is already Stopped"),
+            Self::Stop => Effect::Patch(json!({ "spec": { "state": "Stopped" } }), "stop requested"),
+            Self::Restart | Self::Retry if !runs => Effect::Refused(
+                format!("ApiGateway {key} is stopped (spec.state is Stopped)"),
+                format!("Start it with: {}", cause::command("start", gateway)),
             ),
-            Self::Restart => Means::Patch(
+            Self::Restart => Effect::Patch(
                 json!({ "metadata": { "annotations": { RESTART_ANNOTATION: token } } }),
-                "a restart was asked for",
+                "restart requested",
             ),
             Self::Retry if held => {
-                Means::Patch(json!({ "metadata": { "annotations": retries() } }), "another try was asked for")
+                Effect::Patch(json!({ "metadata": { "annotations": retries() } }), "retry requested")
             }
             Self::Retry if cause::start_is_incomplete(gateway) => {
-                Means::Nothing("it serves with the pods that it has, and completes by itself")
+                Effect::Nothing("it serves, and completes automatically")
             }
-            Self::Retry if cause::gave_up(gateway) => Means::Refused(
-                format!("ApiGateway {key} serves with its old pods; it is a restart that failed"),
-                format!("Restart it: {}", cause::command("restart", gateway)),
+            Self::Retry if cause::gave_up(gateway) => Effect::Refused(
+                format!("ApiGateway {key} serves with its old pods; its restart failed"),
+                format!("Restart it with: {}", cause::command("restart", gateway)),
             ),
-            Self::Retry => Means::Nothing("it has not timed out"),
-            Self::Suspend if gateway.spec.suspend => Means::Nothing("it is suspended already"),
-            Self::Suspend => Means::Patch(json!({ "spec": { "suspend": true } }), "suspended"),
-            Self::Resume if !gateway.spec.suspend => Means::Nothing("it is not suspended"),
-            Self::Resume => Means::Patch(json!({ "spec": { "suspend": false } }), "resumed"),
+            Self::Retry => Effect::Nothing("it has not timed out"),
+            Self::Suspend if gateway.spec.suspend => Effect::Nothing("it is already suspended"),
+            Self::Suspend => Effect::Patch(json!({ "spec": { "suspend": true } }), "suspended"),
+            Self::Resume if !gateway.spec.suspend => Effect::Nothing("it is not suspended"),
+            Self::Resume => Effect::Patch(json!({ "spec": { "suspend": false } }), "resumed"),
         }
     }
 }
@@ -134,19 +136,19 @@ mod tests {
         let retries = json!({ "annotations": { "phasegate.dev/retry-requested-at": "token" } });
         let restarts = json!({ "metadata": { "annotations": { "phasegate.dev/restart-requested-at": "token" } } });
         let state = |state: &str| json!({ "spec": { "state": state } });
-        match verb.means(gateway, "token") {
-            Means::Nothing(_) => Does::Nothing,
-            Means::Refused(..) => Does::Refuses,
-            Means::Patch(patch, _) if patch == state("Running") => Does::Asks("Running"),
-            Means::Patch(patch, _) if patch == state("Stopped") => Does::Asks("Stopped"),
-            Means::Patch(patch, _) if patch == json!({ "metadata": retries }) => Does::Retries,
-            Means::Patch(patch, _) if patch == json!({ "metadata": retries, "spec": { "state": "Running" } }) => {
+        match verb.effect(gateway, "token") {
+            Effect::Nothing(_) => Does::Nothing,
+            Effect::Refused(..) => Does::Refuses,
+            Effect::Patch(patch, _) if patch == state("Running") => Does::Asks("Running"),
+            Effect::Patch(patch, _) if patch == state("Stopped") => Does::Asks("Stopped"),
+            Effect::Patch(patch, _) if patch == json!({ "metadata": retries }) => Does::Retries,
+            Effect::Patch(patch, _) if patch == json!({ "metadata": retries, "spec": { "state": "Running" } }) => {
                 Does::AsksAndRetries
             }
-            Means::Patch(patch, _) if patch == restarts => Does::Restarts,
-            Means::Patch(patch, _) if patch == json!({ "spec": { "suspend": true } }) => Does::Suspends(true),
-            Means::Patch(patch, _) if patch == json!({ "spec": { "suspend": false } }) => Does::Suspends(false),
-            Means::Patch(patch, _) => panic!("{patch}"),
+            Effect::Patch(patch, _) if patch == restarts => Does::Restarts,
+            Effect::Patch(patch, _) if patch == json!({ "spec": { "suspend": true } }) => Does::Suspends(true),
+            Effect::Patch(patch, _) if patch == json!({ "spec": { "suspend": false } }) => Does::Suspends(false),
+            Effect::Patch(patch, _) => panic!("{patch}"),
         }
     }
 

@@ -1,7 +1,9 @@
 //! `get`: the fleet as a table, once or live.
 //!
-//! May import the modules of what is said, of the cluster and of a gateway's own words, and no other command. Invariant: a
-//! gateway is kept as its row (`fleet`) alone, however long it is watched.
+//! It may import the modules for output, the cluster and a gateway's status, and no other command.
+//!
+//! **Architecture invariant**: only the row of a gateway (`fleet`) is kept in memory, however long the watch
+//! lasts.
 
 mod watch;
 
@@ -12,21 +14,21 @@ use serde::Serialize;
 use crate::cluster::{Cluster, ClusterArguments};
 use crate::failure::Failure;
 use crate::fleet::{self, Columns, Row};
-use crate::output::{self, Data, Line, Piece, Table, Tone, piece, plain};
+use crate::output::{self, Data, Line, Piece, Style, Table, piece, plain};
 use crate::selection::{Selection, tell_all};
 use crate::terminal::{self, Shown};
 
 /// Examples for the help.
 pub const EXAMPLES: &str = "Examples:
   kubectl phasegate get                    # the gateways of the namespace
-  kubectl phasegate get -A --stuck         # those of all namespaces that need somebody, and why
-  kubectl phasegate get -l tier=prod -w    # live, until Ctrl-C
+  kubectl phasegate get -A --stuck         # stuck or failing, in all namespaces, with causes
+  kubectl phasegate get -l tier=prod -w    # watch, until Ctrl-C
   kubectl phasegate get shop -o wide       # with image, environments and cause
   kubectl phasegate get -A -o json | jq '.items[] | select(.stuck)'
 
-A gateway is stuck when nothing moves until somebody acts: it timed out, is suspended, waits for a
-host or name that another has or for a webhook that is away, or is looked at by no operator. --stuck
-also shows those that are going to be, since a cause is known by which they fail.";
+A gateway is stuck if it needs an action: it timed out, is suspended, is not reconciled by an
+operator, or waits for a host, a name or an unavailable webhook. --stuck also lists gateways with a
+known cause that will fail at their deadline.";
 
 /// The arguments of `get`.
 #[derive(Debug, clap::Args)]
@@ -34,20 +36,20 @@ pub struct Get {
     #[command(flatten)]
     selection: Selection,
 
-    /// Only those that need somebody
+    /// Only gateways that are stuck or failing
     #[arg(long)]
     stuck: bool,
 
-    /// Go on showing what changes
+    /// Watch for changes
     #[arg(short, long)]
     watch: bool,
 
-    /// How to print them: with more columns, for a program, or only the names
+    /// Output format
     #[arg(short, long)]
     output: Option<Form>,
 }
 
-/// Forms of a list.
+/// Output formats of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Form {
     Wide,
@@ -66,20 +68,20 @@ impl Form {
     }
 }
 
-/// What `-o json` prints.
+/// The output of `-o json`.
 #[derive(Debug, Serialize)]
 struct Items<'a> {
     items: Vec<&'a Row>,
 }
 
 /// How rows become lines.
-struct Look {
+struct TableLayout {
     namespaces: bool,
     columns: Columns,
     now: Timestamp,
 }
 
-impl Look {
+impl TableLayout {
     fn titles(&self) -> Vec<Piece> {
         let namespace = self.namespaces.then_some("NAMESPACE");
         let wide = fleet::WIDE_TITLES.into_iter().filter(|_| self.columns.wide);
@@ -89,7 +91,7 @@ impl Look {
             .chain(fleet::TITLES)
             .chain(wide)
             .chain(cause)
-            .map(|title| piece(title, Tone::Title))
+            .map(|title| piece(title, Style::Title))
             .collect()
     }
 
@@ -113,7 +115,7 @@ impl Look {
 /// Reads and prints.
 ///
 /// # Errors
-/// When gateways cannot be read, or one that was named does not exist.
+/// Gateways cannot be read, or a named one does not exist.
 pub async fn run(arguments: &Get, cluster: &ClusterArguments) -> Result<(), Failure> {
     let cluster = Cluster::find(cluster).await?;
     if arguments.watch {
@@ -128,8 +130,8 @@ pub async fn run(arguments: &Get, cluster: &ClusterArguments) -> Result<(), Fail
     } else if arguments.output == Some(Form::Name) {
         output::print(&names(&rows))?;
     } else if !rows.is_empty() {
-        let lines = arguments.look(now).table(&rows, &mut Table::default());
-        output::print(&output::text(&lines, output::colours()))?;
+        let lines = arguments.layout(now).table(&rows, &mut Table::default());
+        output::print(&output::for_stdout(&lines))?;
     } else if missing.is_empty() {
         let which = if arguments.stuck { "stuck ApiGateways" } else { "ApiGateways" };
         terminal::tell(&Shown::sentence(&format!("No {which} in {}.", arguments.selection.place(&cluster))));
@@ -142,18 +144,22 @@ fn names(rows: &[&Row]) -> Shown {
 }
 
 impl Get {
-    /// Whether a gateway is one of those that are asked for.
+    /// Whether the arguments select a gateway.
     fn wants(&self, row: &Row) -> bool {
         !self.stuck || row.needs_somebody()
     }
 
-    /// Whether what is printed depends on whether a gateway is stuck.
+    /// Whether the output depends on whether a gateway is stuck.
     fn tells_stuck(&self) -> bool {
         self.stuck || self.output.is_some_and(|form| form.data().is_some())
     }
 
-    fn look(&self, now: Timestamp) -> Look {
+    fn layout(&self, now: Timestamp) -> TableLayout {
         let wide = self.output == Some(Form::Wide);
-        Look { namespaces: self.selection.all_namespaces, columns: Columns { wide, cause: wide || self.stuck }, now }
+        TableLayout {
+            namespaces: self.selection.all_namespaces,
+            columns: Columns { wide, cause: wide || self.stuck },
+            now,
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! `get -w`: the fleet, live. On a terminal a page that is drawn anew where it changed; elsewhere a line for each change.
+//! `get -w`: the fleet, live. A terminal shows a page that is redrawn where it changed; other outputs get one
+//! line for each change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, stdout};
@@ -9,29 +10,35 @@ use phasegate::api::ObjectKey;
 use serde::Serialize;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::{Form, Get, Look, names};
+use super::{Form, Get, TableLayout, names};
 use crate::cluster::Cluster;
 use crate::failure::Failure;
 use crate::fleet::{self, Row};
-use crate::live::{Live, News};
-use crate::output::{self, Data, Line, Table, Tone, piece, plain};
-use crate::screen::Screen;
+use crate::live::{Live, LiveEvent};
+use crate::live_display::LiveDisplay;
+use crate::output::{self, Data, Line, Style, Table, piece, plain};
 use crate::terminal::{self, Shown};
 
-/// The rows that have room on a terminal, and a line that says how many there are.
-fn page(mut rows: Vec<&Row>, look: &Look, height: usize, trouble: Option<&str>, columns: &mut Table) -> Vec<Line> {
-    // The titles, the line below, and the line of the cursor.
+/// The rows that fit on a terminal, and a line with the number of all rows.
+fn page(
+    mut rows: Vec<&Row>,
+    layout: &TableLayout,
+    height: usize,
+    trouble: Option<&str>,
+    columns: &mut Table,
+) -> Vec<Line> {
+    // Three lines are reserved: the titles, the last line, and the cursor's line.
     let room = height.saturating_sub(3).max(1);
     let mut below = fleet::summary(rows.iter().copied());
     if rows.len() > room {
-        below = format!("{below}; {} have no room (--stuck, -l)", rows.len() - room);
+        below = format!("{below}; {} not shown (--stuck, -l)", rows.len() - room);
         rows.sort_by_key(|row| row.urgency());
         rows.truncate(room);
     }
-    let mut lines = look.table(&rows, columns);
+    let mut lines = layout.table(&rows, columns);
     lines.push(match trouble {
-        Some(trouble) => Line(vec![piece(format!("{below}; {trouble}"), Tone::Bad)]),
-        None => Line(vec![piece(below, Tone::Faint)]),
+        Some(trouble) => Line(vec![piece(format!("{below}; {trouble}"), Style::Bad)]),
+        None => Line(vec![piece(below, Style::Faint)]),
     });
     lines
 }
@@ -39,37 +46,37 @@ fn page(mut rows: Vec<&Row>, look: &Look, height: usize, trouble: Option<&str>, 
 /// What a terminal shows.
 #[derive(Default)]
 struct Page {
-    screen: Screen,
+    display: LiveDisplay,
     size: Option<(u16, u16)>,
 }
 
 impl Page {
-    /// What has to be sent so that the terminal shows the fleet as it is.
+    /// The bytes to send so that the terminal shows the current fleet.
     fn draw(&mut self, following: &mut Following<'_>) -> Shown {
         let size = terminal_size::terminal_size().map(|(width, height)| (width.0, height.0));
-        let cleared = if self.size.is_some() && self.size != size { self.screen.clear() } else { "" };
+        let cleared = if self.size.is_some() && self.size != size { self.display.clear() } else { "" };
         self.size = size;
-        Shown::sequence(format!("{cleared}{}", self.screen.show(following.page(size))))
+        Shown::sequence(format!("{cleared}{}", self.display.show(following.page(size))))
     }
 }
 
-/// What is known, and what was shown of it.
+/// The known rows, and what was printed of them.
 struct Following<'a> {
     arguments: &'a Get,
     rows: BTreeMap<ObjectKey, Row>,
-    /// Those that changed since they were printed, or are gone.
+    /// The rows that changed or disappeared since they were printed.
     changed: BTreeSet<ObjectKey>,
-    /// Those that were printed.
+    /// The rows that were printed.
     printed: BTreeSet<ObjectKey>,
     listed: bool,
     trouble: Option<String>,
     columns: Table,
 }
 
-/// Follows the fleet until somebody ends it.
+/// Follows the fleet until the command is interrupted.
 ///
 /// # Errors
-/// When the gateways cannot be listed at first, or nothing can be printed.
+/// The first list fails, or the output cannot be written.
 pub async fn run(arguments: &Get, cluster: &Cluster) -> Result<(), Failure> {
     let selection = &arguments.selection;
     let mut live = Live::follow(cluster, selection.api(cluster), selection.watch());
@@ -84,7 +91,7 @@ pub async fn run(arguments: &Get, cluster: &Cluster) -> Result<(), Failure> {
     };
     let on_screen = stdout().is_terminal() && arguments.output.is_none_or(|form| form == Form::Wide);
     let mut page = on_screen.then(Page::default);
-    // What comes in a burst is shown together.
+    // Changes of a burst are shown together.
     let mut redraw = ticks(Duration::from_millis(100));
     let mut clock = ticks(Duration::from_secs(1));
     let mut due = false;
@@ -115,31 +122,31 @@ fn ticks(every: Duration) -> Interval {
 }
 
 impl Following<'_> {
-    fn take(&mut self, news: News, on_screen: bool, now: Timestamp) {
+    fn take(&mut self, news: LiveEvent, on_screen: bool, now: Timestamp) {
         match news {
-            News::Is(gateway) => {
+            LiveEvent::Is(gateway) => {
                 let row = Row::of(&gateway, now);
                 let key = ObjectKey::of(&*gateway);
-                if self.arguments.selection.names(&row.name) && self.rows.get(&key) != Some(&row) {
+                if self.arguments.selection.names(&row.name) && self.is_news(&key, &row, now) {
                     self.changed.insert(key.clone());
                     self.rows.insert(key, row);
                 }
             }
-            News::Gone(key) => {
+            LiveEvent::Gone(key) => {
                 if self.rows.remove(&key).is_some() {
                     self.changed.insert(key);
                 }
             }
-            News::Listed => self.listed = true,
-            News::Away(words) => {
+            LiveEvent::Listed => self.listed = true,
+            LiveEvent::Away(words) => {
                 if !on_screen {
-                    terminal::tell(&Shown::sentence(&format!("{words}; trying again")));
+                    terminal::tell(&Shown::sentence(&format!("{words}; retrying")));
                 }
                 self.trouble = Some(words);
             }
-            News::Back(after) => {
+            LiveEvent::Back(after) => {
                 if !on_screen {
-                    let words = format!("the API server answers again, after {} s", after.as_secs());
+                    let words = format!("the API server is reachable again after {} s", after.as_secs());
                     terminal::tell(&Shown::sentence(&words));
                 }
                 self.trouble = None;
@@ -147,7 +154,16 @@ impl Following<'_> {
         }
     }
 
-    /// Lets time pass, and says whether that alone is worth printing.
+    /// Whether a row has changed. Changes by time alone are reported by [`Self::tick`].
+    fn is_news(&mut self, key: &ObjectKey, row: &Row, now: Timestamp) -> bool {
+        let Some(known) = self.rows.get_mut(key) else { return true };
+        if !self.arguments.tells_stuck() {
+            known.tick(now);
+        }
+        known != row
+    }
+
+    /// Updates the rows for the current time. Returns whether that alone changes the output.
     fn tick(&mut self) -> bool {
         let before = self.changed.len();
         let now = Timestamp::now();
@@ -163,21 +179,21 @@ impl Following<'_> {
 
     fn page(&mut self, size: Option<(u16, u16)>) -> Vec<Shown> {
         let (width, height) = size.unwrap_or((80, 24));
-        let look = self.arguments.look(Timestamp::now());
+        let layout = self.arguments.layout(Timestamp::now());
         self.changed.clear();
         let asked_for = self.rows.values().filter(|row| self.arguments.wants(row));
-        let lines = page(asked_for.collect(), &look, height.into(), self.trouble.as_deref(), &mut self.columns);
+        let lines = page(asked_for.collect(), &layout, height.into(), self.trouble.as_deref(), &mut self.columns);
         let colours = output::colours();
         lines.iter().map(|line| line.render(colours, Some(width.into()))).collect()
     }
 
-    /// What changed since the last time, as text. The first time, all that there is.
+    /// The changes since the last call, as text. The first call returns all rows.
     fn changes(&mut self) -> Result<Shown, Failure> {
         let mut changed = Vec::new();
         for key in std::mem::take(&mut self.changed) {
             let row = self.rows.get(&key).cloned();
             let asked_for = row.as_ref().is_some_and(|row| self.arguments.wants(row));
-            // What was printed is printed once more when it is no longer one of those that are asked for.
+            // A row that was printed is printed once more when the arguments no longer select it.
             let was_printed = if asked_for { !self.printed.insert(key.clone()) } else { self.printed.remove(&key) };
             if asked_for || was_printed {
                 changed.push((key, row));
@@ -197,23 +213,23 @@ impl Following<'_> {
         if self.arguments.output == Some(Form::Name) {
             return Ok(names(&changed.iter().filter_map(|(_, row)| row.as_ref()).collect::<Vec<_>>()));
         }
-        let look = self.arguments.look(Timestamp::now());
+        let layout = self.arguments.layout(Timestamp::now());
         let begins = self.columns.is_empty();
-        let titles = look.titles();
+        let titles = layout.titles();
         let cells = changed.iter().map(|(ObjectKey { namespace, name }, row)| match row {
-            Some(row) => look.cells(row),
-            None => look.namespaced(namespace, vec![plain(name), plain("-"), piece("Gone", Tone::Faint)]),
+            Some(row) => layout.cells(row),
+            None => layout.namespaced(namespace, vec![plain(name), plain("-"), piece("Gone", Style::Faint)]),
         });
         let cells: Vec<_> = begins.then_some(titles).into_iter().chain(cells).collect();
         if begins {
             self.columns.fit(&cells);
         }
         let lines: Vec<_> = cells.iter().map(|cells| self.columns.line(cells)).collect();
-        Ok(output::text(&lines, output::colours()))
+        Ok(output::for_stdout(&lines))
     }
 }
 
-/// What `-w -o json` prints of a gateway that is gone.
+/// The output of `-w -o json` for a deleted gateway.
 #[derive(Debug, Serialize)]
 struct Gone {
     namespace: String,
@@ -224,6 +240,7 @@ struct Gone {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use k8s_openapi::jiff::Span;
     use phasegate::api::ApiGateway;
 
     use super::*;
@@ -251,9 +268,9 @@ mod tests {
         }
     }
 
-    fn is(name: &str, mut gateway: ApiGateway) -> News {
+    fn is(name: &str, mut gateway: ApiGateway) -> LiveEvent {
         gateway.metadata.name = Some(name.to_owned());
-        News::Is(Box::new(phasegate::api::Guarded::whole(gateway)))
+        LiveEvent::Is(Box::new(phasegate::api::Guarded::whole(gateway)))
     }
 
     /// The names and phases of what is printed.
@@ -275,7 +292,7 @@ mod tests {
         following.take(is("a", samples::started()), false, samples::NOW);
         assert_eq!(printed(&mut following), [] as [&str; 0]);
         following.take(is("b", samples::timed_out()), false, samples::NOW);
-        following.take(News::Gone(ObjectKey::new("tenants", "b")), false, samples::NOW);
+        following.take(LiveEvent::Gone(ObjectKey::new("tenants", "b")), false, samples::NOW);
         following.take(is("a", samples::timed_out()), false, samples::NOW);
         assert_eq!(printed(&mut following), ["a Stopped"]);
     }
@@ -301,8 +318,23 @@ mod tests {
         assert_eq!(printed(&mut following), ["NAME PHASE", "a Started"]);
         following.take(is("a", samples::started()), false, samples::NOW);
         assert_eq!(printed(&mut following), [] as [&str; 0]);
-        following.take(News::Gone(ObjectKey::new("tenants", "a")), false, samples::NOW);
+        following.take(LiveEvent::Gone(ObjectKey::new("tenants", "a")), false, samples::NOW);
         assert_eq!(printed(&mut following), ["a Gone"]);
+    }
+
+    /// As after an outage, when all are listed once more.
+    #[test]
+    fn what_time_alone_made_of_it_is_not_printed_again_where_that_is_not_told() {
+        let later = samples::NOW.checked_add(Span::new().hours(2)).unwrap();
+        for (arguments, again) in [(vec![], vec![]), (vec!["--stuck"], vec!["a Starting"])] {
+            let get = asked(&arguments);
+            let mut following = following(&get);
+            following.take(is("a", samples::starting()), false, samples::NOW);
+            printed(&mut following);
+            following.take(is("a", samples::starting()), false, later);
+            assert!(following.rows.values().all(|row| row.stuck));
+            assert_eq!(printed(&mut following), again as Vec<&str>, "{arguments:?}");
+        }
     }
 
     #[test]
@@ -320,8 +352,8 @@ mod tests {
         let page = following.page(Some((200, 5)));
         let first: Vec<_> = page.iter().map(|line| line.split_whitespace().next().unwrap()).collect();
         assert_eq!(first, ["NAME", "d", "b", "4"]);
-        assert_eq!(&*page[3], "4 gateways: 2 ready, 1 on their way, 1 stuck; 2 have no room (--stuck, -l)");
-        following.take(News::Away("the API server cannot be reached".to_owned()), true, samples::NOW);
-        assert!(following.page(Some((200, 10)))[5].ends_with("1 stuck; the API server cannot be reached"));
+        assert_eq!(&*page[3], "4 gateways: 2 ready, 1 in progress, 1 stuck; 2 not shown (--stuck, -l)");
+        following.take(LiveEvent::Away("the API server is unreachable".to_owned()), true, samples::NOW);
+        assert!(following.page(Some((200, 10)))[5].ends_with("1 stuck; the API server is unreachable"));
     }
 }

@@ -1,10 +1,11 @@
-//! What is valid, and will not come out as it is written: known without a cluster, and no fault.
+//! Valid fields that will be stored or rendered differently than written. This is known without a cluster and
+//! is not a fault.
 
 use phasegate::children::{more, rounded};
 use serde::Serialize;
 use serde_json::Value;
 
-/// What is to be known of a field.
+/// Advice about a field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Advice {
     /// The path of the field.
@@ -13,7 +14,7 @@ pub struct Advice {
     pub message: String,
 }
 
-/// What is to be known of a gateway that is valid.
+/// The advice for a valid gateway.
 pub fn of(object: &Value) -> Vec<Advice> {
     let resources = &object["spec"]["resources"];
     let mut advice = Vec::new();
@@ -21,7 +22,7 @@ pub fn of(object: &Value) -> Vec<Advice> {
         for (name, value) in resources[kind].as_object().into_iter().flatten() {
             let asked = text(value);
             if let Some(stored) = rounded(&asked) {
-                let message = format!("{asked} is stored as {stored}: the API server rounds up to thousandths");
+                let message = format!("the API server rounds {asked} up to {stored} (thousandths)");
                 advice.push(Advice { field: format!("spec.resources.{kind}.{name}"), message });
             }
         }
@@ -30,15 +31,14 @@ pub fn of(object: &Value) -> Vec<Advice> {
         let limit = text(limit);
         let asked = resources["requests"].get(name).map(text);
         if let Some(asked) = asked.filter(|asked| more(asked, &limit)) {
-            let message =
-                format!("{asked} is more than the limit of {limit}: the API server will refuse the Deployment");
+            let message = format!("{asked} exceeds the limit {limit}: the API server will reject the Deployment");
             advice.push(Advice { field: format!("spec.resources.requests.{name}"), message });
         }
     }
     advice
 }
 
-/// A quantity may be written as a number.
+/// The text of a quantity, which may be written as a number.
 fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -1,14 +1,14 @@
-//! One object, checked as the API server would check it if it were created.
+//! Checks one object as the API server would check it on creation.
 
 use kube::core::cel::{CompiledSchema, ValidationError, Validator, compile_schema};
 use phasegate::api::ApiGateway;
 use phasegate::children;
 use serde_json::{Value, json};
 
-use super::fault::{Fault, Weight};
+use super::fault::{Fault, Severity};
 use super::schema;
 
-/// What may be in an object's metadata.
+/// The known fields of an object's metadata.
 const METADATA: [&str; 15] = [
     "annotations",
     "creationTimestamp",
@@ -38,21 +38,21 @@ struct Definition {
     rules: CompiledSchema,
 }
 
-/// What came of a check.
+/// The result of a check.
 #[derive(Debug, PartialEq)]
 pub enum Verdict {
-    /// It is of a kind that others define.
+    /// The object's kind is not one of ours.
     NotOurs {
-        /// What it says that it is.
+        /// The kind in the object.
         kind: String,
     },
-    /// It is one of ours.
+    /// The object's kind is one of ours.
     Checked {
         /// The object as the API server would store it, with its defaults.
         object: Value,
-        /// What is wrong with it. Empty: it would be accepted.
+        /// Its faults. Without a fault it would be accepted.
         faults: Vec<Fault>,
-        /// Whether its rules were left out, since its shape is wrong.
+        /// Whether its rules were not evaluated because its shape is wrong.
         rules_left_out: bool,
     },
 }
@@ -61,7 +61,7 @@ impl Definitions {
     /// The definitions of both kinds.
     ///
     /// # Errors
-    /// When a definition cannot be written as JSON; this would be a fault of this program.
+    /// A definition cannot be written as JSON. This is a fault of this program.
     pub fn new() -> anyhow::Result<Self> {
         let definition = |(_, crd): (String, Value)| {
             let spec = &crd["spec"];
@@ -89,8 +89,7 @@ impl Definitions {
         let (api_version, kind) = (object["apiVersion"].as_str(), object["kind"].as_str());
         let (Some(api_version), Some(kind)) = (api_version, kind) else {
             let missing = ["apiVersion", "kind"].into_iter().filter(|field| !object[*field].is_string());
-            let faults =
-                missing.map(|field| Fault::new(field, Weight::Blocking, "Required value: every object has it"));
+            let faults = missing.map(|field| Fault::new(field, Severity::Blocking, "Required value"));
             return Verdict::Checked { object: object.clone(), faults: faults.collect(), rules_left_out: false };
         };
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
@@ -102,14 +101,14 @@ impl Definitions {
             None => {
                 let known: Vec<String> =
                     self.0.iter().map(|known| format!("{} of {}/{}", known.kind, known.group, known.version)).collect();
-                let message = format!("no such kind: {kind} of {api_version}; there are {}", known.join(" and "));
-                let faults = vec![Fault::new("kind", Weight::Blocking, message)];
+                let message = format!("no such kind: {kind} of {api_version}; known kinds: {}", known.join(" and "));
+                let faults = vec![Fault::new("kind", Severity::Blocking, message)];
                 Verdict::Checked { object: object.clone(), faults, rules_left_out: false }
             }
         }
     }
 
-    /// What a kind's rules say about changes, which need an old object to compare with.
+    /// A kind's transition rules, which compare with the stored object.
     pub fn rules_about_changes(&self, kind: &str) -> Vec<String> {
         let mut found = Vec::new();
         if let Some(definition) = self.0.iter().find(|definition| definition.kind == kind) {
@@ -122,7 +121,7 @@ impl Definitions {
 impl Definition {
     fn check(&self, object: &Value) -> Verdict {
         let mut object = object.clone();
-        // Whoever creates an object has no say in its status.
+        // A created object's status is ignored.
         if let Some(fields) = object.as_object_mut() {
             fields.remove("status");
         }
@@ -130,35 +129,35 @@ impl Definition {
         let object = schema::defaulted(&self.schema, &object);
         faults.extend(metadata(&object));
         faults.extend(schema::faults(&self.schema, &object));
-        let rules_left_out = faults.iter().any(|fault| fault.weight == Weight::Blocking);
+        let rules_left_out = faults.iter().any(|fault| fault.severity == Severity::Blocking);
         if !rules_left_out {
             let broken = Validator::new().validate_compiled(&self.rules, &with_a_name(&object), None);
             let mut broken: Vec<Fault> =
                 broken.err().into_iter().flatten().map(|broken| of_rule(&broken, &object)).collect();
-            // They come in any order.
+            // The rules are evaluated in any order.
             broken.sort_by(|one, other| one.field.cmp(&other.field));
             faults.extend(broken);
         }
         if faults.is_empty() {
-            faults.extend(unfit(&object));
+            faults.extend(invalid_field(&object));
         }
         Verdict::Checked { object, faults, rules_left_out }
     }
 }
 
-/// What the API server takes of a gateway and the operator does not send on.
-fn unfit(object: &Value) -> Option<Fault> {
+/// A gateway's field that the API server accepts and the operator does not render.
+fn invalid_field(object: &Value) -> Option<Fault> {
     let gateway: ApiGateway = serde_json::from_value(object.clone()).ok()?;
-    let unfit = children::unfit(&gateway.spec)?;
-    let message = format!("the operator would not start it: {}", unfit.why);
-    Some(Fault::new(&unfit.field, Weight::Light, message))
+    let invalid_field = children::invalid_field(&gateway.spec)?;
+    let message = format!("the operator rejects this value: {}", invalid_field.why);
+    Some(Fault::new(&invalid_field.field, Severity::Light, message))
 }
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// The API server puts five characters behind a `generateName`, and then asks the rules.
+/// The API server appends five characters to a `generateName` before it evaluates the rules.
 fn with_a_name(object: &Value) -> Value {
     let mut object = object.clone();
     if let (None, Some(prefix)) = (object["metadata"].get("name"), object["metadata"]["generateName"].as_str()) {
@@ -167,7 +166,7 @@ fn with_a_name(object: &Value) -> Value {
     object
 }
 
-/// What is wrong with an object's metadata, which no definition describes.
+/// The faults of an object's metadata, which no definition describes.
 fn metadata(object: &Value) -> Vec<Fault> {
     const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
         and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
@@ -176,31 +175,31 @@ fn metadata(object: &Value) -> Vec<Fault> {
     let mut faults = Vec::new();
     match metadata["name"].as_str() {
         Some(name) if !name.split('.').all(is_label) => {
-            faults.push(Fault::new("metadata.name", Weight::Light, format!("Invalid value: {name:?}: {SUBDOMAIN}")));
+            faults.push(Fault::new("metadata.name", Severity::Light, format!("Invalid value: {name:?}: {SUBDOMAIN}")));
         }
         None if metadata["name"].is_null() && metadata["generateName"].is_null() => {
             let message = "Required value: name or generateName is required";
-            faults.push(Fault::new("metadata.name", Weight::Blocking, message));
+            faults.push(Fault::new("metadata.name", Severity::Blocking, message));
         }
         _ => {}
     }
     for map in ["labels", "annotations"] {
         for (key, value) in metadata[map].as_object().into_iter().flatten().filter(|(_, value)| !value.is_string()) {
-            let message = format!("Invalid value: {value}: it must be a string; put it in quotes");
-            faults.push(Fault::new(&format!("metadata.{map}.{key}"), Weight::Blocking, message));
+            let message = format!("Invalid value: {value}: must be a string: quote it");
+            faults.push(Fault::new(&format!("metadata.{map}.{key}"), Severity::Blocking, message));
         }
     }
     faults
 }
 
-/// Lower-case letters, digits and inner dashes.
+/// Whether a text consists of lower-case letters, digits and inner dashes.
 fn is_label(text: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     !text.is_empty() && text.chars().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 fn of_rule(broken: &ValidationError, object: &Value) -> Fault {
-    // A rule of the whole object that points at a field is told without the field's value.
+    // A rule of the whole object that points at a field is reported without the field's value.
     let (of_object, field) = match broken.field_path.strip_prefix('.') {
         Some(field) => (true, field),
         None => (false, broken.field_path.as_str()),
@@ -214,7 +213,7 @@ fn of_rule(broken: &ValidationError, object: &Value) -> Fault {
             None => format!("Invalid value: {}", broken.message),
         },
     };
-    Fault::new(field, Weight::Light, message)
+    Fault::new(field, Severity::Light, message)
 }
 
 /// The value at a path such as `spec.volumes[0].name`.
@@ -286,9 +285,9 @@ mod tests {
             faults(gateway(json!({ "name": "1" }), spec)),
             [
                 "spec.port: Invalid value: 0: spec.port in body should be greater than or equal to 1",
-                "metadata.name: Invalid value: metadata.name must start with a lower-case letter, end with a letter or digit and hold only lower-case letters, digits and '-': the Service carries the same name",
-                "spec.host: Invalid value: \"Shop\": host must be a lower-case DNS name such as shop.example.com: no IP address, and no scheme, port or path",
-                "spec.image: Invalid value: \"Acme\": image must be an image reference such as ghcr.io/acme/gateway:1.4, its registry and repository in lower case",
+                "metadata.name: Invalid value: metadata.name must start with a lower-case letter, end with a letter or digit and contain only lower-case letters, digits and '-': the Service has the same name",
+                "spec.host: Invalid value: \"Shop\": host must be a lower-case DNS name such as shop.example.com, without scheme, port or path, and not an IP address",
+                "spec.image: Invalid value: \"Acme\": image must be an image reference such as ghcr.io/acme/gateway:1.4, with registry and repository in lower case",
             ]
         );
         let misshapen = gateway(json!({ "name": "1" }), json!({ "host": "Shop" }));
@@ -305,10 +304,8 @@ mod tests {
         let told = faults(gateway(json!({ "name": "shop" }), spec("$(A)")));
         assert_eq!(
             told,
-            [
-                "spec.env[1].value: the operator would not start it: with the variables that it refers to it is longer than a \
-              program can be started with: 128 KiB, or 2 MiB together with the others"
-            ]
+            ["spec.env[1].value: the operator rejects this value: its value with expanded references exceeds what a \
+              process can start with: 128 KiB, or 2 MiB for all variables"]
         );
         assert_eq!(faults(gateway(json!({ "name": "shop" }), spec("$$(A)"))), [""; 0]);
     }
@@ -319,9 +316,9 @@ mod tests {
         assert_eq!(
             faults(gateway(json!({ "lables": {}, "labels": { "tier": 1 } }), spec())),
             [
-                "metadata.lables: unknown field: correct its name, or remove it",
+                "metadata.lables: unknown field: correct or remove it",
                 "metadata.name: Required value: name or generateName is required",
-                "metadata.labels.tier: Invalid value: 1: it must be a string; put it in quotes",
+                "metadata.labels.tier: Invalid value: 1: must be a string: quote it",
             ]
         );
         assert_eq!(faults(gateway(json!({ "generateName": "shop-" }), spec())), [""; 0]);
@@ -340,7 +337,7 @@ mod tests {
         assert_eq!(
             faults(json!({ "apiVersion": "phasegate.dev/v2", "kind": "ApiGateway" })),
             [
-                "kind: no such kind: ApiGateway of phasegate.dev/v2; there are ApiGateway of phasegate.dev/v1alpha1 and Environment of phasegate.dev/v1alpha1"
+                "kind: no such kind: ApiGateway of phasegate.dev/v2; known kinds: ApiGateway of phasegate.dev/v1alpha1 and Environment of phasegate.dev/v1alpha1"
             ]
         );
         assert_eq!(faults(json!(["no object"])).len(), 2);

@@ -1,31 +1,31 @@
-//! What is wrong with an object, in the words of the API server.
+//! Faults of an object, worded as the API server words them.
 
 use std::fmt;
 
-/// One fault of an object.
+/// A fault of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The path of the field, such as `spec.volumes[0].name`.
     pub field: String,
-    /// What is wrong, as the API server says it.
+    /// The API server's message.
     pub message: String,
     /// Whether the object's rules can still be evaluated.
-    pub weight: Weight,
+    pub severity: Severity,
 }
 
-/// Whether a fault keeps an object's rules from being evaluated.
+/// Whether a fault prevents the evaluation of an object's rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weight {
-    /// Rules are evaluated all the same.
+pub enum Severity {
+    /// The rules are evaluated anyway.
     Light,
-    /// The object has another shape than the rules are written for.
+    /// The object does not have the shape that the rules expect.
     Blocking,
 }
 
 impl Fault {
     /// A fault of a field.
-    pub fn new(field: &str, weight: Weight, message: impl Into<String>) -> Self {
-        Self { field: field.to_owned(), message: message.into(), weight }
+    pub fn new(field: &str, severity: Severity, message: impl Into<String>) -> Self {
+        Self { field: field.to_owned(), message: message.into(), severity }
     }
 }
 

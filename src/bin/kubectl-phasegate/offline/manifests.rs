@@ -1,4 +1,7 @@
-//! The objects of files, as `kubectl apply -f` reads them.
+//! The objects in files, read as `kubectl apply -f` reads them.
+//!
+//! **Architecture invariant**: files, bytes, depth and memory are bounded here, so that the checks receive
+//! small inputs only.
 
 use std::fmt;
 use std::fs;
@@ -9,42 +12,42 @@ use serde_json::Value;
 use serde_saphyr::Error;
 use serde_saphyr::budget::BudgetBreach;
 
-/// The endings of files that are read from a folder.
+/// The extensions of files that are read from a folder.
 const ENDINGS: [&str; 3] = ["json", "yaml", "yml"];
 
-/// How many bytes are read of all files together: many times of what a cluster takes of one object.
+/// The maximum number of bytes in all files together, several times the size limit of one object in a cluster.
 const MOST_BYTES: u64 = 16 << 20;
 
-/// How many files, documents and items are read.
+/// The maximum number of files, documents and items.
 const MOST: usize = 10_000;
 
-/// How deep values may lie in each other, and how many a document may have.
+/// The maximum depth of nested values, and the maximum number of values in a document.
 const DEEPEST: usize = 64;
 const MOST_VALUES: usize = 250_000;
 
-/// What a document may take in memory, and all that are read together.
+/// The maximum memory for one document, and for all documents together, in bytes.
 const HEAVIEST: usize = 64 << 20;
 
-/// How deep folders may lie in each other.
+/// The maximum depth of nested folders.
 const DEEPEST_FOLDER: usize = 32;
 
-/// An object, and where it was found.
+/// An object with its location.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
-    /// Where it was found.
+    /// Its location.
     pub place: Place,
-    /// What was found there.
+    /// The object.
     pub object: Value,
 }
 
-/// Where an object was found.
+/// The location of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The file, or `stdin`.
     pub file: String,
-    /// Which of its documents, from 1; empty ones are not counted.
+    /// The number of its document, from 1. Empty documents do not count.
     pub document: usize,
-    /// Which item of a `List`, from 1.
+    /// The number of its item in a `List`, from 1.
     pub item: Option<usize>,
 }
 
@@ -58,7 +61,7 @@ impl fmt::Display for Place {
 /// Reads files, folders and, for `-`, `stdin`.
 ///
 /// # Errors
-/// A sentence that names the file: it cannot be read, is no YAML, or holds more than anybody means to check.
+/// A sentence that names the file: it cannot be read, it is not YAML, or it exceeds a limit.
 pub fn read(paths: &[PathBuf], recursive: bool, mut stdin: impl Read) -> Result<Vec<Manifest>, String> {
     let mut reading = Reading::default();
     for path in paths {
@@ -80,11 +83,11 @@ pub fn read(paths: &[PathBuf], recursive: bool, mut stdin: impl Read) -> Result<
 }
 
 fn unreadable(name: &str, error: &io::Error) -> String {
-    format!("{name} cannot be read: {error}")
+    format!("failed to read {name}: {error}")
 }
 
-/// A file itself, or those of a folder that hold objects; with those of folders in it, so many levels deep. As kubectl
-/// does it, links to folders are not followed.
+/// The file itself, or the files of a folder with a known extension, down to `levels` of nested folders. As in
+/// kubectl, links to folders are not followed.
 fn files(path: &Path, levels: Option<usize>, found: &mut Vec<PathBuf>) -> Result<(), String> {
     let name = path.display().to_string();
     let unreadable = |error: io::Error| unreadable(&name, &error);
@@ -99,13 +102,13 @@ fn files(path: &Path, levels: Option<usize>, found: &mut Vec<PathBuf>) -> Result
         let path = entry.path();
         let holds_objects = path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known));
         match levels {
-            Some(0) => return Err(format!("{name} lies deeper than {DEEPEST_FOLDER} folders")),
+            Some(0) => return Err(format!("{name} is nested deeper than {DEEPEST_FOLDER} directories")),
             Some(levels) if entry.file_type().map_err(unreadable)?.is_dir() => files(&path, Some(levels - 1), found)?,
             _ if !path.is_dir() && holds_objects => found.push(path),
             _ => {}
         }
         if found.len() > MOST {
-            return Err(format!("{name} holds more than {MOST} files"));
+            return Err(format!("{name} has more than {MOST} files"));
         }
     }
     Ok(())
@@ -120,19 +123,19 @@ struct Reading {
 }
 
 impl Reading {
-    /// A text, which may have no end.
+    /// Reads a text, which may be endless.
     fn text(&mut self, name: &str, content: &mut impl Read) -> Result<String, String> {
         let left = MOST_BYTES - self.bytes;
         let mut bytes = Vec::new();
         content.take(left + 1).read_to_end(&mut bytes).map_err(|error| unreadable(name, &error))?;
         self.bytes += bytes.len() as u64;
         if self.bytes > MOST_BYTES {
-            return Err(format!("{name} is too large: at most {} MiB are read of all files", MOST_BYTES >> 20));
+            return Err(format!("{name} is too large: all files together may have at most {} MiB", MOST_BYTES >> 20));
         }
-        String::from_utf8(bytes).map_err(|_| format!("{name} cannot be read: it is no UTF-8"))
+        String::from_utf8(bytes).map_err(|_| format!("{name} is not valid UTF-8"))
     }
 
-    /// The objects of a text with several documents, those of a `List` one by one.
+    /// The objects of a text with several documents. The items of a `List` are separate objects.
     fn parse(&mut self, file: &str, text: &str) -> Result<(), String> {
         // YAML as kubectl reads it: `yes` is true, and 0644 is octal.
         let options = serde_saphyr::options! {
@@ -157,32 +160,35 @@ impl Reading {
                 Err(object) => self.manifests.push(Manifest { place: place(None), object }),
             }
             if self.weight > HEAVIEST {
-                return Err(format!("{file} stands for more than {} MiB with what was read before", HEAVIEST >> 20));
+                return Err(format!(
+                    "{file} expands to more than {} MiB together with the files before it",
+                    HEAVIEST >> 20
+                ));
             }
             if self.manifests.len() > MOST {
-                return Err(format!("{file} has more objects than the {MOST} that are read"));
+                return Err(format!("{file} exceeds the limit of {MOST} objects"));
             }
         }
         Ok(())
     }
 }
 
-/// Why a document cannot be read. A few lines may stand for gigabytes where they repeat each other by aliases.
+/// Why a document cannot be read. By aliases, a few lines may expand to gigabytes.
 fn wrong(place: &str, error: &Error) -> String {
     let mut cause = error;
     while let Error::AliasError { error, .. } | Error::WithSnippet { error, .. } = cause {
         cause = error;
     }
-    let Error::Budget { breach, .. } = cause else { return format!("{place} is no YAML: {error}") };
+    let Error::Budget { breach, .. } = cause else { return format!("{place} is not valid YAML: {error}") };
     match breach {
         BudgetBreach::Depth { .. } => format!("{place} is nested deeper than {DEEPEST} levels"),
         BudgetBreach::Nodes { .. } => format!("{place} has more than {MOST_VALUES} values"),
-        BudgetBreach::ScalarBytes { .. } => format!("{place} stands for more than {} MiB", HEAVIEST >> 20),
-        _ => format!("{place} stands for more than is read, by its anchors and aliases"),
+        BudgetBreach::ScalarBytes { .. } => format!("{place} expands to more than {} MiB", HEAVIEST >> 20),
+        _ => format!("{place} expands beyond the limit through anchors and aliases"),
     }
 }
 
-/// About how many bytes a value takes in memory.
+/// The approximate memory of a value, in bytes.
 fn weight(value: &Value) -> usize {
     const EACH: usize = 64;
     EACH + match value {
@@ -193,7 +199,7 @@ fn weight(value: &Value) -> usize {
     }
 }
 
-/// The items of a list such as `kubectl get -o yaml` prints, or the object that is none.
+/// The items of a list such as `kubectl get -o yaml` prints, or the object if it is not a list.
 fn items(mut object: Value) -> Result<Vec<Value>, Value> {
     let is_list = object["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
     match object.get_mut("items").map(Value::take) {
@@ -247,26 +253,26 @@ mod tests {
     #[test]
     fn what_is_no_yaml_is_named_with_its_place() {
         let said = from_stdin("a: 1\n---\nb: [1\n").unwrap_err();
-        assert!(said.starts_with("stdin, document 2 is no YAML: "), "{said}");
+        assert!(said.starts_with("stdin, document 2 is not valid YAML: "), "{said}");
         let twice = from_stdin("a: 1\na: 2\n").unwrap_err();
         assert!(twice.contains("duplicate"), "{twice}");
         let nowhere = read(&[PathBuf::from("/nowhere/shop.yaml")], false, io::empty()).unwrap_err();
-        assert_eq!(nowhere, "/nowhere/shop.yaml cannot be read: No such file or directory (os error 2)");
+        assert_eq!(nowhere, "failed to read /nowhere/shop.yaml: No such file or directory (os error 2)");
     }
 
     #[test]
     fn what_is_larger_than_anybody_means_is_refused_before_it_takes_the_memory() {
         let endless = read(&[PathBuf::from("-")], false, io::repeat(b' ')).unwrap_err();
-        assert_eq!(endless, "stdin is too large: at most 16 MiB are read of all files");
+        assert_eq!(endless, "stdin is too large: all files together may have at most 16 MiB");
         let zeros = read(&[PathBuf::from("/dev/zero")], false, io::empty()).unwrap_err();
-        assert_eq!(zeros, "/dev/zero is too large: at most 16 MiB are read of all files");
+        assert_eq!(zeros, "/dev/zero is too large: all files together may have at most 16 MiB");
         let binary = read(&[PathBuf::from("-")], false, &[0xff, 0xfe][..]).unwrap_err();
-        assert_eq!(binary, "stdin cannot be read: it is no UTF-8");
+        assert_eq!(binary, "stdin is not valid UTF-8");
         assert_eq!(from_stdin(&"a: 1\n---\n".repeat(MOST)).unwrap().len(), MOST);
         let many = from_stdin(&"a: 1\n---\n".repeat(MOST + 1)).unwrap_err();
-        assert_eq!(many, "stdin has more objects than the 10000 that are read");
+        assert_eq!(many, "stdin exceeds the limit of 10000 objects");
         let items = from_stdin(&format!("kind: List\nitems:\n{}", "- a: 1\n".repeat(MOST + 1))).unwrap_err();
-        assert_eq!(items, "stdin has more objects than the 10000 that are read");
+        assert_eq!(items, "stdin exceeds the limit of 10000 objects");
     }
 
     #[test]
@@ -274,15 +280,15 @@ mod tests {
         let big = "x".repeat(1 << 20);
         let anchors: String = (0..100).map(|n| format!("- &n{n} {n}\n")).collect();
         let repeated = format!("a: &a {big}\nb:\n{anchors}{}", "- *a\n".repeat(900));
-        assert_eq!(from_stdin(&repeated).unwrap_err(), "stdin, document 1 stands for more than 64 MiB");
+        assert_eq!(from_stdin(&repeated).unwrap_err(), "stdin, document 1 expands to more than 64 MiB");
         let document = format!("---\na: &a {big}\nb:\n{}", "- *a\n".repeat(30));
         let said = from_stdin(&document.repeat(3)).unwrap_err();
-        assert_eq!(said, "stdin stands for more than 64 MiB with what was read before");
+        assert_eq!(said, "stdin expands to more than 64 MiB together with the files before it");
         let many = from_stdin(&format!("a: [{}]", "1,".repeat(300_000))).unwrap_err();
         assert_eq!(many, "stdin, document 1 has more than 250000 values");
         let bomb: String = (1..9).map(|n| format!("a{n}: &a{n} [{}]\n", format!("*a{},", n - 1).repeat(9))).collect();
         let said = from_stdin(&format!("a0: &a0 lol\n{bomb}")).unwrap_err();
-        assert!(said.starts_with("stdin, document 1 stands for") || said.ends_with("values"), "{said}");
+        assert!(said.starts_with("stdin, document 1 expands") || said.ends_with("values"), "{said}");
     }
 
     #[test]

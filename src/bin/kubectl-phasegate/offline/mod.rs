@@ -1,7 +1,9 @@
-//! What can be told of files without a cluster. Nothing here asks anybody.
+//! Checks and renders files without a cluster.
 //!
-//! May import the core's definitions and the modules of what is said. Invariant: what is wrong with an object depends on the object and the
-//! definitions alone, and is said in the words of the API server.
+//! It may import the core's definitions and the modules for output.
+//!
+//! **Architecture invariant**: nothing here sends a request. The faults of an object depend on the object and
+//! the definitions alone, and are worded as the API server words them.
 
 mod advice;
 mod check;
@@ -24,28 +26,28 @@ use crate::terminal::{self, Shown};
 /// Which files to read.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Files {
-    /// A file with objects, a folder of such files, or - for stdin. May be repeated
+    /// A file, a directory, or - for stdin. Repeatable
     #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
     filename: Vec<PathBuf>,
 
-    /// Read folders in folders, too
+    /// Read subdirectories
     #[arg(short = 'R', long)]
     recursive: bool,
 }
 
-/// An object of a file, and what came of its check.
+/// An object of a file with the result of its check.
 #[derive(Debug)]
 pub struct Checked {
-    /// Where it was found.
+    /// Its location.
     pub place: Place,
     /// The object as it is in the file.
     pub object: Value,
-    /// What came of its check.
+    /// The result of its check.
     pub verdict: Verdict,
 }
 
 impl Checked {
-    /// What the object is called, such as `ApiGateway tenants/shop`.
+    /// The object's kind and name, such as `ApiGateway tenants/shop`.
     pub fn title(&self) -> String {
         let metadata = &self.object["metadata"];
         let kind = self.object["kind"].as_str().unwrap_or("object");
@@ -56,7 +58,7 @@ impl Checked {
         }
     }
 
-    /// What of an object that is valid will not come out as it is written.
+    /// Fields of a valid object that will be stored or rendered differently.
     pub fn advice(&self) -> Vec<Advice> {
         match &self.verdict {
             Verdict::Checked { faults, object, .. } if faults.is_empty() => advice::of(object),
@@ -64,7 +66,7 @@ impl Checked {
         }
     }
 
-    /// What is wrong with the object.
+    /// The faults of the object.
     pub fn faults(&self) -> &[Fault] {
         match &self.verdict {
             Verdict::Checked { faults, .. } => faults,
@@ -74,13 +76,13 @@ impl Checked {
 }
 
 impl Files {
-    /// Reads the files, and checks each object in them.
+    /// Reads the files and checks each object.
     ///
     /// # Errors
-    /// When a file cannot be read, or there is no gateway and no environment in any.
+    /// A file cannot be read, or no file contains a gateway or an environment.
     pub fn checked(&self, definitions: &Definitions) -> Result<Vec<Checked>, Failure> {
         let manifests = manifests::read(&self.filename, self.recursive, std::io::stdin())
-            .map_err(|sentence| Failure::new(FAILED, sentence, "Correct the file, or name another with -f."))?;
+            .map_err(|sentence| Failure::new(FAILED, sentence, "Correct the file, or choose another with -f."))?;
         let checked: Vec<Checked> = manifests
             .into_iter()
             .map(|Manifest { place, object }| Checked { verdict: definitions.check(&object), place, object })
@@ -89,8 +91,8 @@ impl Files {
             let files: Vec<String> = self.filename.iter().map(|file| file.display().to_string()).collect();
             return Err(Failure::new(
                 FAILED,
-                format!("there is no ApiGateway or Environment in {}", files.join(", ")),
-                "Name a file that holds one with -f; -R reads folders in folders, too.",
+                format!("no ApiGateway or Environment found in {}", files.join(", ")),
+                "Choose a file that has one with -f; -R reads subdirectories.",
             ));
         }
         Ok(checked)
@@ -100,13 +102,14 @@ impl Files {
 /// The definitions that this program was built with.
 ///
 /// # Errors
-/// When they cannot be written as JSON; this would be a fault of this program.
+/// They cannot be written as JSON. This is a fault of this program.
 pub fn definitions() -> Result<Definitions, Failure> {
-    Definitions::new()
-        .map_err(|error| Failure::new(FAILED, format!("the definitions cannot be read: {error}"), "Report it."))
+    Definitions::new().map_err(|error| {
+        Failure::new(FAILED, format!("failed to load the CustomResourceDefinitions: {error}"), "Report it.")
+    })
 }
 
-/// Says on stderr what is no failure and should be known.
+/// Prints a remark on stderr that is not a failure.
 pub fn note(text: &str) {
     terminal::tell(&Shown::sentence(&format!("note: {text}")));
 }

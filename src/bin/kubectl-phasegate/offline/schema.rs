@@ -1,26 +1,28 @@
-//! A structural schema, compared with an object: what the API server does before any rule is asked.
+//! Validates an object against a structural schema, as the API server does before it evaluates rules.
 
 use kube::core::cel;
 use regex::Regex;
 use serde_json::{Map, Number, Value};
 
-use super::fault::{Fault, Weight};
+use super::fault::{Fault, Severity};
 
-/// What is in an object and its schema does not know. The API server drops it, and kubectl refuses it.
+/// The fields of an object that its schema does not define. The API server drops them, and kubectl refuses
+/// them.
 pub fn unknown_fields(schema: &Value, object: &Value) -> Vec<Fault> {
     let mut faults = Vec::new();
     each_field(schema, object, "", &mut |schema, value, path| {
         let (Some(properties), Some(fields)) = (schema["properties"].as_object(), value.as_object()) else { return };
         faults.extend(
-            fields.keys().filter(|key| !properties.contains_key(*key)).map(|key| {
-                Fault::new(&join(path, key), Weight::Light, "unknown field: correct its name, or remove it")
-            }),
+            fields
+                .keys()
+                .filter(|key| !properties.contains_key(*key))
+                .map(|key| Fault::new(&join(path, key), Severity::Light, "unknown field: correct or remove it")),
         );
     });
     faults
 }
 
-/// What keeps an object from its schema: types, bounds, lengths, what is missing and what is there twice.
+/// The violations of a schema: types, bounds, lengths, missing and duplicate entries.
 pub fn faults(schema: &Value, object: &Value) -> Vec<Fault> {
     let mut faults = Vec::new();
     each_field(schema, object, "", &mut |schema, value, path| {
@@ -42,7 +44,7 @@ pub fn faults(schema: &Value, object: &Value) -> Vec<Fault> {
     faults
 }
 
-/// Takes out the nulls, writes whole numbers as such, and puts in the defaults, as the API server does before it looks further.
+/// Removes nulls, normalizes whole numbers and adds defaults, as the API server does before validation.
 pub fn defaulted(schema: &Value, object: &Value) -> Value {
     cel::apply_defaults(schema, &without_nulls(object))
 }
@@ -62,14 +64,14 @@ fn without_nulls(value: &Value) -> Value {
 
 /// `1e2` and `100.0` are stored as `100`.
 fn whole(number: &Number) -> Option<i64> {
-    // Beyond this, a double does not count in ones.
+    // Beyond this value, a double does not represent every integer.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     let is_whole = |number: &f64| number.fract() == 0.0 && number.abs() < EXACT;
     #[allow(clippy::cast_possible_truncation)]
     number.as_f64().filter(|_| number.is_f64()).filter(is_whole).map(|number| number as i64)
 }
 
-/// Visits each value that the schema knows, the outer ones first.
+/// Visits each value that the schema defines, outer ones first.
 fn each_field<'a>(schema: &'a Value, value: &'a Value, path: &str, visit: &mut impl FnMut(&'a Value, &'a Value, &str)) {
     visit(schema, value, path);
     match value {
@@ -95,7 +97,7 @@ fn join(path: &str, key: &str) -> String {
 }
 
 fn wrong_type(schema: &Value, value: &Value, path: &str) -> Option<Fault> {
-    // Without a type there is nothing to say.
+    // A schema without a type constrains nothing.
     let mut wanted = schema["type"].as_str();
     if schema["x-kubernetes-int-or-string"] == true {
         wanted = Some("integer,string");
@@ -121,33 +123,34 @@ fn wrong_type(schema: &Value, value: &Value, path: &str) -> Option<Fault> {
     let fits = wanted.split(',').any(|wanted| wanted == found || (wanted == "number" && found == "integer"));
     (!fits).then(|| {
         let message = format!("Invalid value: {found:?}: {path} in body must be of type {wanted}: {found:?}");
-        Fault::new(path, Weight::Blocking, message)
+        Fault::new(path, Severity::Blocking, message)
     })
 }
 
 fn string(schema: &Value, text: &str, path: &str) -> Vec<Fault> {
     let length = text.chars().count() as u64;
-    // Of these the API server says the first.
+    // The API server reports only the first of these faults.
     let form = if let Some(most) = schema["maxLength"].as_u64().filter(|most| length > *most) {
-        Some((Weight::Blocking, format!("Too long: may not be more than {most} bytes")))
+        Some((Severity::Blocking, format!("Too long: may not be more than {most} bytes")))
     } else if let Some(least) = schema["minLength"].as_u64().filter(|least| length < *least) {
         let message = format!("Invalid value: {text:?}: {path} in body should be at least {least} chars long");
-        Some((Weight::Light, message))
+        Some((Severity::Light, message))
     } else {
         let pattern = schema["pattern"].as_str().filter(|pattern| !matches(pattern, text));
-        pattern
-            .map(|pattern| (Weight::Light, format!("Invalid value: {text:?}: {path} in body should match '{pattern}'")))
+        pattern.map(|pattern| {
+            (Severity::Light, format!("Invalid value: {text:?}: {path} in body should match '{pattern}'"))
+        })
     };
     let values = schema["enum"].as_array().filter(|values| !values.iter().any(|value| value == text));
     let word = values.map(|values| {
         let supported: Vec<String> = values.iter().map(Value::to_string).collect();
         let message = format!("Unsupported value: {text:?}: supported values: {}", supported.join(", "));
-        (Weight::Blocking, message)
+        (Severity::Blocking, message)
     });
-    form.into_iter().chain(word).map(|(weight, message)| Fault::new(path, weight, message)).collect()
+    form.into_iter().chain(word).map(|(severity, message)| Fault::new(path, severity, message)).collect()
 }
 
-/// A pattern that cannot be compiled is none of the definitions': a test compiles them all.
+/// A pattern that does not compile is not one of the definitions': a test compiles them all.
 fn matches(pattern: &str, text: &str) -> bool {
     Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text))
 }
@@ -157,7 +160,7 @@ fn number(schema: &Value, value: &Value, path: &str) -> Vec<Fault> {
         let (bound, number) = (schema[name].as_f64()?, value.as_f64()?);
         is_beyond(number, bound).then(|| {
             let message = format!("Invalid value: {value}: {path} in body should be {words} than or equal to {bound}");
-            Fault::new(path, Weight::Light, message)
+            Fault::new(path, Severity::Light, message)
         })
     };
     let low = bound("minimum", |number, bound| number < bound, "greater");
@@ -170,7 +173,7 @@ fn array(schema: &Value, list: &[Value], path: &str) -> Vec<Fault> {
     let length = list.len() as u64;
     if let Some(most) = schema["maxItems"].as_u64().filter(|most| length > *most) {
         let message = format!("Too many: {length}: must have at most {most} items");
-        faults.push(Fault::new(path, Weight::Blocking, message));
+        faults.push(Fault::new(path, Severity::Blocking, message));
     }
     let keys: Vec<&str> =
         schema["x-kubernetes-list-map-keys"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -182,10 +185,10 @@ fn array(schema: &Value, list: &[Value], path: &str) -> Vec<Fault> {
     };
     for (index, item) in list.iter().enumerate() {
         let key = key_of(item);
-        // The third and later ones go without saying.
+        // Only the second occurrence is reported, not the later ones.
         if list[..index].iter().filter(|earlier| key_of(earlier) == key).count() == 1 {
             let message = format!("Duplicate value: {}", Value::Object(key));
-            faults.push(Fault::new(&format!("{path}[{index}]"), Weight::Light, message));
+            faults.push(Fault::new(&format!("{path}[{index}]"), Severity::Light, message));
         }
     }
     faults
@@ -195,14 +198,14 @@ fn too_many(schema: &Value, fields: &Map<String, Value>, path: &str) -> Option<F
     let length = fields.len() as u64;
     let most = schema["maxProperties"].as_u64().filter(|most| length > *most)?;
     let message = format!("Too many: {length}: must have at most {most} items");
-    Some(Fault::new(path, Weight::Blocking, message))
+    Some(Fault::new(path, Severity::Blocking, message))
 }
 
 fn missing(schema: &Value, fields: &Map<String, Value>, path: &str) -> Vec<Fault> {
     let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
     required
         .filter(|key| !fields.contains_key(*key))
-        .map(|key| Fault::new(&join(path, key), Weight::Blocking, "Required value"))
+        .map(|key| Fault::new(&join(path, key), Severity::Blocking, "Required value"))
         .collect()
 }
 

@@ -1,4 +1,6 @@
-//! A zip file that is written entry by entry, and is no zip file of somebody else's.
+//! A zip file that is written entry by entry and never overwrites an existing file.
+//!
+//! **Architecture invariant**: every entry's content is [`Redacted`], and an unfinished archive is removed.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -8,53 +10,53 @@ use std::path::{Path, PathBuf};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
+use super::redact::Redacted;
 use crate::failure::{FAILED, Failure};
-use crate::terminal::Shown;
 
-/// A zip file in the making. Where it is not finished it is removed.
+/// An unfinished zip file. It is removed if it is dropped before [`Archive::finish`].
 pub struct Archive {
     path: PathBuf,
     writer: Option<ZipWriter<File>>,
 }
 
 impl Archive {
-    /// Creates the file, for its owner's eyes only.
+    /// Creates the file, readable by its owner only.
     ///
     /// # Errors
-    /// When there is one already, or it cannot be created.
+    /// The file exists already, or it cannot be created.
     pub fn create(path: &Path) -> Result<Self, Failure> {
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
             Ok(file) => Ok(Self { path: path.to_owned(), writer: Some(ZipWriter::new(file)) }),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(Failure::new(
                 FAILED,
-                format!("{} is there already and is not overwritten", path.display()),
-                "Name another file with -o, or remove that one.",
+                format!("{} already exists and is not overwritten", path.display()),
+                "Choose another file with -o, or remove it.",
             )),
             Err(error) => Err(unwritable(path, &error)),
         }
     }
 
-    /// Begins a file in the archive; what is written from now on is its content.
+    /// Begins a file in the archive. All text added from now on belongs to it.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// The archive cannot be written.
     pub fn begin(&mut self, name: &str) -> Result<(), Failure> {
         let options = SimpleFileOptions::default().large_file(true);
         self.write(|writer| Ok(writer.start_file(name, options)?))
     }
 
-    /// Adds to the file that was begun last.
+    /// Adds text to the file that was begun last.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub fn add(&mut self, text: &Shown) -> Result<(), Failure> {
+    /// The archive cannot be written.
+    pub fn add(&mut self, text: &Redacted) -> Result<(), Failure> {
         self.write(|writer| writer.write_all(text.as_bytes()))
     }
 
-    /// Ends the archive.
+    /// Finishes the archive.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// The archive cannot be written.
     pub fn finish(mut self) -> Result<(), Failure> {
         let Some(writer) = self.writer.take() else { return Ok(()) };
         let finished = writer.finish().map_err(io::Error::from).and_then(|file| file.sync_all());
@@ -81,5 +83,5 @@ impl Drop for Archive {
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(FAILED, format!("{} cannot be written: {error}", path.display()), "Name another file with -o.")
+    Failure::new(FAILED, format!("failed to write {}: {error}", path.display()), "Choose another file with -o.")
 }

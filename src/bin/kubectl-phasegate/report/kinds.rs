@@ -1,4 +1,6 @@
-//! What is asked for when a report is made.
+//! The kinds of objects in a report.
+//!
+//! **Architecture invariant**: a report reads objects of these kinds only: no Secret and no ConfigMap.
 
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject};
@@ -11,13 +13,13 @@ pub const OPERATOR: &str = "app.kubernetes.io/name=phasegate";
 
 /// A kind of object that is part of a report.
 pub struct Kind {
-    /// Its API group; empty: the core's.
+    /// Its API group. It is empty for the core group.
     pub group: &'static str,
     /// The version in which it is read.
     pub version: &'static str,
     /// Its name.
     pub kind: &'static str,
-    /// Its name in paths.
+    /// Its plural name, as in paths.
     pub plural: &'static str,
 }
 
@@ -32,7 +34,7 @@ pub const ENVIRONMENTS: Kind = kind("phasegate.dev", "v1alpha1", "Environment", 
 /// Events about any object.
 pub const EVENTS: Kind = kind("events.k8s.io", "v1", "Event", "events");
 
-/// What carries the label with its gateway's name.
+/// The kinds that carry the label with the gateway's name.
 pub const CHILDREN: [Kind; 6] = [
     kind("apps", "v1", "Deployment", "deployments"),
     kind("apps", "v1", "ReplicaSet", "replicasets"),
@@ -42,11 +44,11 @@ pub const CHILDREN: [Kind; 6] = [
     kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
 ];
 
-/// What the operator itself is made of.
+/// The kinds that the operator itself consists of.
 pub const OPERATORS: [Kind; 2] = [kind("apps", "v1", "Deployment", "deployments"), kind("", "v1", "Pod", "pods")];
 
 impl Kind {
-    /// Objects of the kind, in a namespace or in all.
+    /// The objects of the kind, in one namespace or in all.
     pub fn api(&self, cluster: &Cluster, namespace: Option<&str>) -> Api<DynamicObject> {
         let kind = GroupVersionKind::gvk(self.group, self.version, self.kind);
         let resource = ApiResource::from_gvk_with_plural(&kind, self.plural);

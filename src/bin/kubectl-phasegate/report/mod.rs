@@ -1,12 +1,13 @@
-//! `report`: a zip file with what somebody needs who is to help, secrets left out.
+//! `report`: a zip file for support, without secrets.
 //!
-//! May import the modules of what is said and of the cluster, and `offline` for its notes. Invariant: objects and
-//! logs get into the file through `redact` alone.
+//! It may import the modules for output and the cluster, and `offline` for its notes.
+//!
+//! **Architecture invariant**: objects and logs reach the file through `redact` only.
 
 mod archive;
 mod kinds;
-mod met;
 mod redact;
+mod seen_values;
 mod shapes;
 mod writer;
 
@@ -33,16 +34,15 @@ pub const EXAMPLES: &str = "Examples:
   kubectl phasegate report shop bank         # these two
   kubectl phasegate report -A --since 2h -o incident.zip
 
-The file holds gateways, environments, their children, pods and events as YAML, and the operator's pods with their \
-logs. Values of variables, arguments, labels and annotations are left out wherever they are repeated, and so is whatever looks \
-like a credential; Secrets and \
-ConfigMaps are never read, nor are the logs of gateways. What you may not read is listed in not-read.txt. Look through it \
-before you hand it on.";
+The file contains gateways, environments, children, pods and Events as YAML, and the operator's pods with their logs. \
+Values of variables, arguments, labels and annotations are redacted everywhere, and so is text that looks like a \
+credential. Secrets, ConfigMaps and logs of gateways are never read. Objects that you may not read are listed in \
+not-read.txt. Review the file before you share it.";
 
 /// The arguments of `report`.
 #[derive(Debug, clap::Args)]
 pub struct Report {
-    /// The gateways. None: all of the namespace
+    /// Gateways. Default: all gateways of the namespace
     #[arg(value_name = "NAME")]
     names: Vec<String>,
 
@@ -50,29 +50,29 @@ pub struct Report {
     #[arg(short = 'A', long, conflicts_with = "names")]
     all_namespaces: bool,
 
-    /// The file to write. None: phasegate-report-TIME.zip, here
+    /// Path of the zip file. Default: phasegate-report-TIME.zip
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Where the operator runs
+    /// Namespace of the operator
     #[arg(long, value_name = "NAMESPACE", default_value = "phasegate-system")]
     operator_namespace: String,
 
-    /// Leave out the operator's logs
+    /// Omit the operator's logs
     #[arg(long)]
     no_logs: bool,
 
-    /// Logs that are no older (90s, 5m, 1h30m)
+    /// Maximum age of logs (90s, 5m, 1h30m)
     #[arg(long, value_name = "DURATION", value_parser = phasegate::parse::duration)]
     since: Option<Duration>,
 }
 
-/// Whether this is the name of one of these gateways; no names are all gateways.
+/// Whether this is the name of one of these gateways. An empty list stands for all gateways.
 fn is_one_of(names: &[String], gateway: &Value) -> bool {
     names.is_empty() || gateway.as_str().is_some_and(|gateway| names.iter().any(|name| name == gateway))
 }
 
-/// Selects what carries the label of one of these gateways.
+/// The selector for objects with the label of one of these gateways.
 fn labels_of(names: &[String]) -> String {
     if names.is_empty() { NAME_LABEL.to_owned() } else { format!("{NAME_LABEL} in ({})", names.join(",")) }
 }
@@ -80,16 +80,16 @@ fn labels_of(names: &[String]) -> String {
 /// Reads, redacts and writes.
 ///
 /// # Errors
-/// When there is no way to the cluster, a gateway that is named does not exist, or the file cannot be written.
+/// The cluster cannot be reached, a named gateway does not exist, or the file cannot be written.
 pub async fn run(arguments: &Report, cluster: &ClusterArguments) -> Result<(), Failure> {
     let cluster = Cluster::find(cluster).await?;
     let server = match cluster.client.apiserver_version().await {
         Ok(version) => version.git_version,
-        Err(kube::Error::Api(status)) => format!("not told: {}", status.message),
-        Err(error) => return Err(cluster.refused("no report can be made", &error)),
+        Err(kube::Error::Api(status)) => format!("not included: {}", status.message),
+        Err(error) => return Err(cluster.refused("failed to create the report", &error)),
     };
     for name in &arguments.names {
-        // What may not be read is listed in the report.
+        // Kinds that the user may not read are listed in the report.
         if let Ok(None) = cluster.api::<phasegate::api::ApiGateway>().get_opt(name).await {
             return Err(failure::not_found(&cluster.key(name)));
         }
@@ -102,7 +102,7 @@ pub async fn run(arguments: &Report, cluster: &ClusterArguments) -> Result<(), F
     let mut writer = Writer::new(&cluster, Archive::create(&path)?);
     let namespace = (!arguments.all_namespaces).then_some(cluster.namespace.as_str());
     let names = &arguments.names;
-    // First the gateways: their secrets are known then wherever else they stand.
+    // The gateways come first, so that their secrets are known wherever else they occur.
     let named = |object: &Value| is_one_of(names, &object["metadata"]["name"]);
     writer.objects("apigateways.yaml", &GATEWAYS, namespace, "", named).await?;
     let belongs = |object: &Value| is_one_of(names, &object["spec"]["gatewayRef"]["name"]);

@@ -1,19 +1,25 @@
-//! What is taken out of objects and texts before they are handed to somebody else.
+//! Redacts objects and texts before a user hands them to somebody else.
 //!
-//! Kept is what a diagnosis needs; left out is every place where a value of a user's own may stand: variables, arguments,
-//! labels and annotations of others, paths that are asked. Values that were met there are left out of every other text,
-//! too (`met`), and so is what looks like a credential (`shapes`).
+//! What a diagnosis needs is kept. Every place that may hold a user's own value is emptied: variables,
+//! arguments, foreign labels and annotations, request paths. The values found there are removed from every
+//! other text as well (`seen_values`), and so is everything that looks like a credential (`shapes`).
+//!
+//! **Architecture invariant**: [`Redactor::collect`] has seen every object before the first text is redacted. The
+//! archive takes [`Redacted`] text only.
 
 use std::sync::LazyLock;
 
-use phasegate::{api, children};
+use phasegate::{api, children, secrets};
 use regex::{Captures, Regex};
 use serde_json::{Map, Value};
 
-use super::met::{Met, REDACTED};
+use super::seen_values::{REDACTED, SeenValues};
 use super::shapes;
+use crate::failure::Failure;
+use crate::output::Data;
+use crate::terminal::Shown;
 
-/// Annotations that say nothing of a user's own.
+/// Annotations whose values are not the user's own.
 const OWN_ANNOTATIONS: [&str; 16] = [
     api::ADOPT_ANNOTATION,
     api::GATEWAY_ID_ANNOTATION,
@@ -33,7 +39,7 @@ const OWN_ANNOTATIONS: [&str; 16] = [
     "phasegate.dev/restart",
 ];
 
-/// Labels that say nothing of a user's own.
+/// Labels whose values are not the user's own.
 const OWN_LABELS: [&str; 7] = [
     api::REGISTRY_LABEL,
     children::NAME_LABEL,
@@ -44,11 +50,14 @@ const OWN_LABELS: [&str; 7] = [
     "pod-template-hash",
 ];
 
-/// Prefixes of the labels by which nodes are chosen everywhere.
+/// What a volume's driver is told. Others' webhooks may add such volumes to pods.
+const DRIVERS: [&str; 2] = ["options", "volumeAttributes"];
+
+/// Prefixes of the well-known labels that select nodes.
 const NODES_LABELS: [&str; 4] =
     ["kubernetes.io/", "node.kubernetes.io/", "node-role.kubernetes.io/", "topology.kubernetes.io/"];
 
-/// Fields that hold an object together, whatever values others have: of the text of these only credentials are taken out.
+/// Structural fields. From their text only credentials are removed, whatever values were seen elsewhere.
 const STRUCTURE: [&str; 17] = [
     "apiVersion",
     "controller",
@@ -69,7 +78,7 @@ const STRUCTURE: [&str; 17] = [
     "uid",
 ];
 
-/// Programs that many images begin with.
+/// Programs that many images start with.
 const PROGRAMS: [&str; 14] = [
     "ash",
     "bash",
@@ -87,7 +96,7 @@ const PROGRAMS: [&str; 14] = [
     "tini",
 ];
 
-/// What the segments of a path are called by which it is asked whether a program is well.
+/// The usual segments of a health check's path.
 const HEALTH: [&str; 23] = [
     "",
     "-",
@@ -114,89 +123,138 @@ const HEALTH: [&str; 23] = [
     "up",
 ];
 
-/// A name that is a secret's: whatever it is given to does not appear anywhere, however short it is.
-static SECRET_NAME: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"(?i)(pass(word|wd|phrase|code)?|pwd|pin|secret|token|credential|api[-_.]?key|private[-_.]?key|auth|cookie|session|dsn|conn(ection)?[-_.]?str)").ok()
-});
-
-/// A flag, and the sign before its value. What is no few words may be a value itself.
+/// A flag, and the character before its value. Anything that is not a few words may itself be a value.
 static FLAG: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"^(--?[A-Za-z]{1,16}(?:-[A-Za-z]{1,16}){0,2})(=|$)").ok());
 
-/// Takes secrets out, and remembers those that were met, so that they are found in other texts as well.
+/// The password of a user in a URL.
+static USER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"(?:^|/)[^/:@\s]*:([^/@\s]+)@").ok());
+
+/// The maximum length of a word that is taken for a subcommand.
+const COMMAND: usize = 8;
+
+/// A text for the report. Only a [`Redactor`] makes one.
+pub struct Redacted(Shown);
+
+impl Redacted {
+    /// The text in bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+/// Removes secrets, and remembers them so that they are found in other texts as well.
 #[derive(Debug, Default)]
 pub struct Redactor {
-    met: Met,
+    seen_values: SeenValues,
 }
 
 impl Redactor {
-    /// Remembers the values of an object. Called for all objects before the first text is redacted.
-    pub fn meet(&mut self, object: &Value) {
+    /// Remembers the values of an object. It is called for all objects before the first text is redacted.
+    pub fn collect(&mut self, object: &Value) {
         match object {
             Value::Object(fields) => {
                 if let (Some(name), Some(value)) = (string(fields, "name"), string(fields, "value")) {
-                    self.remember(is_secret_name(name), value);
+                    self.remember(secrets::is_variables(name), value);
                 }
                 for (key, value) in fields {
                     match key.as_str() {
-                        "args" => self.meet_arguments(value),
+                        "args" => self.collect_arguments(value),
                         "command" => {
-                            self.meet_arguments(value);
-                            self.meet_program(&value[0]);
+                            self.collect_arguments(value);
+                            self.collect_program(&value[0]);
                         }
-                        "readinessPath" => self.meet_path(value),
-                        "httpGet" => self.meet_path(&value["path"]),
+                        "readinessPath" => self.collect_path(value),
+                        "httpGet" => self.collect_path(&value["path"]),
+                        key if DRIVERS.contains(&key) => self.collect_map(value),
                         _ => {}
                     }
-                    self.meet(value);
+                    self.collect(value);
                 }
             }
-            Value::Array(list) => list.iter().for_each(|value| self.meet(value)),
+            Value::Array(list) => list.iter().for_each(|value| self.collect(value)),
             _ => {}
         }
     }
 
     fn remember(&mut self, is_secret: bool, value: &str) {
-        if is_secret { self.met.remember_secret(value) } else { self.met.remember(value) }
+        if is_secret {
+            self.seen_values.remember_secret(value)
+        } else {
+            self.seen_values.remember(value)
+        }
+        self.collect_parts(value);
     }
 
-    fn meet_arguments(&mut self, list: &Value) {
+    /// The secret parts of a composite value: `scheme://user:password@host`, `Server=db;Password=…`.
+    fn collect_parts(&mut self, value: &str) {
+        for found in USER.iter().flat_map(|pattern| pattern.captures_iter(value)) {
+            self.seen_values.remember_secret(&found[1]);
+        }
+        for part in value.split([';', '&', '?', ' ', ',']) {
+            if let Some((_, secret)) = part.split_once('=').filter(|(name, _)| secrets::is_variables(name)) {
+                self.seen_values.remember_secret(secret.trim_matches(['"', '\'']));
+            }
+        }
+    }
+
+    fn collect_arguments(&mut self, list: &Value) {
         let arguments: Vec<&str> = list.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         for (number, argument) in arguments.iter().enumerate() {
             match argument.split_once('=') {
-                Some((flag, value)) if flag.starts_with('-') => self.remember(is_secret_name(flag), value),
+                Some((flag, value)) if flag.starts_with('-') => self.remember(secrets::is_variables(flag), value),
                 None if argument.starts_with('-') => {
                     if let Some(value) = arguments.get(number + 1).filter(|value| !value.starts_with('-')) {
-                        self.remember(is_secret_name(argument), value);
+                        self.remember(secrets::is_variables(argument), value);
                     }
                 }
-                // A word alone is what the program is to do.
-                _ if argument.bytes().all(|byte| byte.is_ascii_alphabetic()) => {}
-                _ => self.met.remember(argument),
+                // A single word is a subcommand.
+                _ if argument.len() <= COMMAND && argument.bytes().all(|byte| byte.is_ascii_alphabetic()) => {}
+                _ => self.remember(false, argument),
             }
             if argument.starts_with('-') && flag_of(argument).is_none() {
-                self.met.remember(argument.trim_start_matches('-'));
+                self.seen_values.remember(argument.trim_start_matches('-'));
             }
         }
     }
 
-    fn meet_program(&mut self, program: &Value) {
+    fn collect_program(&mut self, program: &Value) {
         if let Some(program) = program.as_str().filter(|program| !is_program(program)) {
-            self.met.remember(program);
+            self.seen_values.remember(program);
         }
     }
 
-    fn meet_path(&mut self, path: &Value) {
+    fn collect_map(&mut self, map: &Value) {
+        for (name, value) in map.as_object().into_iter().flatten() {
+            self.remember(secrets::is_variables(name), value.as_str().unwrap_or_default());
+        }
+    }
+
+    fn collect_path(&mut self, path: &Value) {
         let Some(path) = path.as_str() else { return };
         let (before, query) = path.split_once('?').unwrap_or((path, ""));
-        self.met.remember(query);
+        self.seen_values.remember(query);
         if !is_health_path(before) {
-            self.met.remember(before);
+            self.seen_values.remember(before);
         }
     }
 
-    /// An object without what a user's own values may stand in.
-    pub fn object(&self, object: &Value) -> Value {
+    /// An object as a YAML document.
+    ///
+    /// # Errors
+    /// It cannot be written as YAML. This is a fault of this program.
+    pub fn document(&self, object: &Value) -> Result<Redacted, Failure> {
+        let text = Data::Yaml.text(&self.object(object))?;
+        Ok(Redacted(Shown::from_iter([Shown::text("---\n"), text])))
+    }
+
+    /// A text of several lines.
+    pub fn lines(&self, text: &str) -> Redacted {
+        Redacted(Shown::text(&self.text(text)))
+    }
+
+    /// An object without the places that may hold a user's own values.
+    fn object(&self, object: &Value) -> Value {
         match object {
             Value::Object(fields) => Value::Object(self.fields(fields)),
             Value::Array(list) => list.iter().map(|value| self.object(value)).collect(),
@@ -209,7 +267,7 @@ impl Redactor {
         let mut kept = Map::new();
         for (key, value) in fields {
             let value = match (key.as_str(), value) {
-                // Who wrote which field helps nobody here, and names the keys of maps.
+                // Managed fields help nobody here, and contain the keys of maps.
                 ("managedFields", _) => continue,
                 ("annotations", _) => of_keys(value, |key| OWN_ANNOTATIONS.contains(&key), |text| self.text(text)),
                 ("labels" | "matchLabels" | "nodeSelector" | "selector", Value::Object(labels))
@@ -217,6 +275,7 @@ impl Redactor {
                 {
                     of_keys(value, is_own_label, shapes::taken_out)
                 }
+                (key, Value::Object(_)) if DRIVERS.contains(&key) => of_keys(value, |_| false, str::to_owned),
                 ("env" | "httpHeaders", _) => self.values(value),
                 ("args", _) => arguments(value),
                 ("command", _) => command(value),
@@ -236,7 +295,7 @@ impl Redactor {
         kept
     }
 
-    /// A list of names with values, the values left out.
+    /// A list of names with values, without the values.
     fn values(&self, list: &Value) -> Value {
         let mut list = self.object(list);
         for entry in list.as_array_mut().into_iter().flatten() {
@@ -247,9 +306,9 @@ impl Redactor {
         list
     }
 
-    /// A text without what is known to be somebody's or looks like a credential.
+    /// A text without seen values and without anything that looks like a credential.
     pub fn text(&self, text: &str) -> String {
-        shapes::taken_out(&self.met.taken_out(text))
+        shapes::taken_out(&self.seen_values.taken_out(text))
     }
 }
 
@@ -257,15 +316,11 @@ fn string<'a>(fields: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
     fields.get(key)?.as_str()
 }
 
-fn is_secret_name(name: &str) -> bool {
-    SECRET_NAME.as_ref().is_none_or(|pattern| pattern.is_match(name))
-}
-
 fn is_own_label(key: &str) -> bool {
     OWN_LABELS.contains(&key) || NODES_LABELS.iter().any(|prefix| key.starts_with(prefix))
 }
 
-/// A map whose values stay where they are nobody's own.
+/// A map that keeps the values of well-known keys.
 fn of_keys(map: &Value, is_own: impl Fn(&str) -> bool, text: impl Fn(&str) -> String) -> Value {
     let Some(map) = map.as_object() else { return Value::from(REDACTED) };
     map.iter()
@@ -276,7 +331,7 @@ fn of_keys(map: &Value, is_own: impl Fn(&str) -> bool, text: impl Fn(&str) -> St
         .collect()
 }
 
-/// Arguments of a program: flags keep their names, everything else goes.
+/// A program's arguments: flags keep their names, everything else is removed.
 fn arguments(list: &Value) -> Value {
     let arguments = list.as_array().into_iter().flatten();
     arguments.map(|argument| Value::from(told(argument.as_str().unwrap_or_default()))).collect()
@@ -290,7 +345,8 @@ fn told(argument: &str) -> String {
     }
 }
 
-/// The name of a flag, and whether its value follows. `-phunter2` is a flag with its value, and so may be a long one.
+/// The name of a flag, and whether its value follows. `-phunter2` is a flag with its value, and a long flag may
+/// be one too.
 fn flag_of(argument: &str) -> Option<(&str, bool)> {
     let found: Captures<'_> = FLAG.as_ref()?.captures(argument)?;
     let (flag, has_value) = (found.get(1)?.as_str(), !found[2].is_empty());
@@ -298,7 +354,7 @@ fn flag_of(argument: &str) -> Option<(&str, bool)> {
     (is_flag && flag.len() <= 28 && shapes::taken_out(flag) == flag).then_some((flag, has_value))
 }
 
-/// What is started, and its arguments. What it is called stays where many start it.
+/// A command with its arguments. The program's name is kept if it is a common one.
 fn command(list: &Value) -> Value {
     let mut told = arguments(list);
     let program = list.get(0).and_then(Value::as_str).filter(|program| is_program(program));
@@ -314,7 +370,7 @@ fn is_program(path: &str) -> bool {
     is_usual && PROGRAMS.contains(&name)
 }
 
-/// The path by which it is asked whether a program is well, without what may be a key.
+/// The path of a health check, without anything that may be a key.
 fn health_path(path: &str) -> String {
     let (before, query) = path.split_once('?').map_or((path, ""), |(before, _)| (before, "?REDACTED"));
     let before = if is_health_path(before) { before } else { "/REDACTED" };
@@ -336,14 +392,13 @@ mod tests {
 
     fn redacted(object: Value) -> Value {
         let mut redactor = Redactor::default();
-        redactor.meet(&object);
+        redactor.collect(&object);
         redactor.object(&object)
     }
 
     #[test]
     fn every_pattern_is_one() {
-        assert!(SECRET_NAME.is_some() && FLAG.is_some());
-        assert!(is_secret_name("DB_PASSWORD") && is_secret_name("--api-key") && !is_secret_name("LOG_LEVEL"));
+        assert!(FLAG.is_some() && USER.is_some());
     }
 
     #[test]
@@ -371,6 +426,9 @@ mod tests {
             ("-v", "-v"),
             ("s3cr3t-t0ken", "REDACTED"),
             ("-phunter2", "REDACTED"),
+            ("-phunter", "REDACTED"),
+            ("--correcthorse-batterystaple-x", "REDACTED"),
+            ("--EAAAabcdEFGHij", "REDACTED"),
             ("--hunter2", "REDACTED"),
             ("--hunter2=on", "REDACTED"),
             ("--correct-horse-battery-staple", "REDACTED"),
@@ -435,6 +493,22 @@ mod tests {
     }
 
     #[test]
+    fn what_the_driver_of_a_volume_is_told_keeps_its_names() {
+        let volumes = json!([
+            { "csi": { "driver": "files", "volumeAttributes": { "share": "swordfish", "PIN": "0815", "uid": "me" } } },
+            { "flexVolume": { "driver": "files", "options": { "share": "horse-battery" } } },
+        ]);
+        let told = redacted(json!({ "volumes": volumes, "message": "no swordfish, 0815 or horse-battery" }));
+        let volumes = json!([
+            { "csi": { "driver": "files", "volumeAttributes": { "share": "REDACTED", "PIN": "REDACTED", "uid": "REDACTED" } } },
+            { "flexVolume": { "driver": "files", "options": { "share": "REDACTED" } } },
+        ]);
+        assert_eq!(told, json!({ "volumes": volumes, "message": "no REDACTED, REDACTED or REDACTED" }));
+        let dns = json!({ "dnsConfig": { "options": [{ "name": "ndots", "value": "2" }] } });
+        assert_eq!(redacted(dns.clone()), dns);
+    }
+
+    #[test]
     fn a_path_that_is_asked_stays_where_it_is_one_of_many_and_its_query_never() {
         for (path, told) in [
             ("/", "/"),
@@ -451,8 +525,12 @@ mod tests {
                 json!({ "readinessPath": told, "readinessProbe": { "httpGet": { "path": told, "port": 80 } } });
             assert_eq!(redacted(object), expected);
         }
-        let object = json!({ "readinessPath": "/hunter2/ready?key=abcde", "message": "Get \"http://10.0.0.1/hunter2/ready?key=abcde\": EOF" });
-        assert_eq!(redacted(object)["message"], "Get \"http://10.0.0.1REDACTED?REDACTED\": EOF");
+        let message = "Get \"http://10.0.0.1/hunter2/ready?key=abcde\": EOF, of key=abcde";
+        let told = "Get \"http://10.0.0.1REDACTED?REDACTED\": EOF, of REDACTED";
+        let path = "/hunter2/ready?key=abcde";
+        for place in [json!({ "readinessPath": path }), json!({ "httpGet": { "path": path } })] {
+            assert_eq!(redacted(json!({ "message": message, "place": place }))["message"], told);
+        }
     }
 
     #[test]
@@ -466,14 +544,59 @@ mod tests {
                 { "name": "TENANT", "value": "orders" },
                 { "name": "LEVEL", "value": "debug" },
             ],
-            "args": ["--token", "horse-battery", "--db=staple-horse", "serve", "--hunter2"],
-            "message": "debug: correct horse, 4711, battery-staple, orders, horse-battery, staple-horse and hunter2 serve nobody",
+            "args": ["--token", "horse-battery", "--db=staple-horse", "serve", "--hunter2", "--pin", "0815"],
+            "command": ["hunters", "--key=stable-horse"],
+            "message": "debug: correct horse, 4711, battery-staple, orders, horse-battery, staple-horse, hunter2, 0815, \
+                        hunters and stable-horse serve nobody",
         });
         let told = redacted(object);
         assert_eq!(told["metadata"], json!({ "name": "orders", "namespace": "orders", "uid": "orders" }));
         assert_eq!(
             told["message"],
-            "debug: REDACTED, REDACTED, REDACTED, REDACTED, REDACTED, REDACTED and REDACTED serve nobody"
+            "debug: REDACTED, REDACTED, REDACTED, REDACTED, REDACTED, REDACTED, REDACTED, REDACTED, REDACTED and \
+             REDACTED serve nobody"
         );
+    }
+
+    #[test]
+    fn what_is_a_credential_by_its_shape_stays_nowhere() {
+        const KEY: &str = "AKIAIOSFODNN7EXAMPLE";
+        let object = json!({
+            "apiVersion": KEY,
+            "name": KEY,
+            "message": KEY,
+            KEY: { KEY: 1 },
+            "annotations": { "phasegate.dev/restart-requested-at": KEY, KEY: "x" },
+            "labels": { "app.kubernetes.io/name": KEY, KEY: "x" },
+            "list": [KEY, { "message": format!("it says {KEY}") }],
+        });
+        let told = redacted(object).to_string();
+        assert!(!told.contains(KEY) && told.matches("REDACTED").count() == 13, "{told}");
+    }
+
+    #[test]
+    fn what_is_written_is_redacted_and_shown() {
+        let mut redactor = Redactor::default();
+        let object = json!({ "env": [{ "name": "A", "value": "swordfish" }], "message": "its swordfish\u{202e}" });
+        redactor.collect(&object);
+        let written = |text: &Redacted| String::from_utf8(text.as_bytes().to_vec()).unwrap();
+        assert_eq!(written(&redactor.lines("log: swordfish\u{202e}\nend\n")), "log: REDACTED \nend\n");
+        let document = written(&redactor.document(&object).unwrap());
+        assert!(document.starts_with("---\n") && document.contains("its REDACTED"), "{document}");
+        assert!(!document.contains("swordfish") && !document.contains('\u{202e}'), "{document}");
+    }
+
+    #[test]
+    fn of_a_value_that_says_more_what_is_secret_is_met_alone() {
+        let object = json!({
+            "env": [
+                { "name": "DATABASE_URL", "value": "postgres://shop:swordfish@db:5432/shop" },
+                { "name": "MYSQL", "value": "me:hunter@tcp(db:3306)/x" },
+                { "name": "SQL", "value": "Server=db;User Id=sa;Password=battery staple;Timeout=30" },
+            ],
+            "args": ["correcthorse"],
+            "message": "tried swordfish, hunter, battery and correcthorse at db:5432 for shop",
+        });
+        assert_eq!(redacted(object)["message"], "tried REDACTED, REDACTED, REDACTED and REDACTED at db:5432 for shop");
     }
 }

@@ -1,57 +1,67 @@
-//! What is a secret by its shape or by the words before it, in any text.
+//! Detects secrets in any text by their shape or by the words before them.
 //!
-//! A diagnosis is words; so what is taken out too much is less than what is handed on too much.
+//! The report serves a diagnosis, which sentences carry. Too much redaction therefore does less harm than too
+//! little.
+//!
+//! **Architecture invariant**: this module knows no object. It sees text only.
 
 use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
-use super::met::REDACTED;
+use super::seen_values::REDACTED;
+use phasegate::secrets;
 
-/// What is kept of what was found; `None`: it was nothing.
+/// The part of a match that is kept. `None` means that the match is not a secret.
 type Kept = fn(&Captures<'_>) -> Option<String>;
 
-/// A pattern, and what is kept of what it finds.
+/// A pattern, and the part of a match that is kept.
 struct Rule(Regex, Kept);
 
-/// Names that a secret's value follows in a text.
-const NAMES: &str = r"(?:pass(?:word|wd|phrase|code)|pwd|secret|token|credentials?|bearer|jwt|(?:api|access|account|private|secret|signing|encryption|shared|master|client|auth|session)[-_. ]?(?:access[-_. ]?)?(?:key|secret|token)(?:[-_. ]?id)?|session[-_. ]?id|conn(?:ection)?[-_. ]?str(?:ing)?|dsn)";
+/// The names after which a secret value follows in a text.
+fn names() -> String {
+    let names: Vec<String> = secrets::NAMES.iter().map(|words| words.join("[-_. ]?")).collect();
+    format!("(?:{})(?:[-_. ]?id)?", names.join("|"))
+}
 
-/// Names that are of nothing else, so that the next word is the value.
-const SURE_NAMES: &str =
-    r"(?:[a-z0-9]+[-_])*(?:secret|access|api|private|account)[-_](?:access[-_])?(?:key|token)(?:[-_]id)?";
+/// The names that are used for secrets only, so that the next word is the value.
+const SURE_NAMES: &str = r"(?:[a-z0-9]+[-_])*(?:secret|access|api|private|account)[-_](?:key|token)(?:[-_]id)?";
 
-/// Prefixes by which those who give tokens out find them again.
-const PREFIXES: &str = r"(?:gh[pousr]_|github_pat_|gl[a-z]{2,8}-|gldt-|xox[a-z](?:\.[a-z]+)?-|xapp-|sk-|sk_|rk_|pk_live_|whsec_|npm_|pypi-|dckr_(?:pat|oat)_|hv[sbr]\.|do[opr]_v1_|dapi|hf_|shp(?:at|ca|pa|ss)_|lin_api_|ATATT|ATBB|ATCTT|AIza|ya29\.|GOCSPX-|1//0|SG\.|key-|pat-|sq0[a-z]{3}-|EAAA|glsa_|glc_|nvapi-|r8_|rubygems_|tfp_|pul-|FwoG|IQoJ)";
+/// The prefixes by which issuers recognize their tokens.
+const PREFIXES: &str = r"(?:gh[pousr]_|github_pat_|gl[a-z]{2,8}-|xox[a-z](?:\.[a-z]+)?-|xapp-|sk-|sk_|rk_|pk_live_|whsec_|npm_|pypi-|oy2|dckr_(?:pat|oat)_|hv[sbr]\.|do[opr]_v1_|dapi|hf_|shp(?:at|ca|pa|ss)_|lin_api_|ntn_|figd_|ATATT|ATBB|ATCTT|AIza|ya29\.|GOCSPX-|1//0|SG\.|key-|pat-|sq0[a-z]{3}-|EAAA|glsa_|glc_|nvapi-|r8_|rubygems_|tfp_|pul-|pscale_(?:tkn|pw|oauth)_|sbp_|sb_secret_|sntry[su]_|FwoG|IQoJ|[A-Za-z0-9_]{3}[0-9]Q~)";
 
 static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
     let redacted: Kept = |_| Some(REDACTED.to_owned());
     let after_name: Kept = |found| Some(format!("{}{REDACTED}", &found[1]));
+    let (names, short) = (names(), secrets::SHORT.join("|"));
+    let before_equals = secrets::SHORT_BEFORE_EQUALS.join("|");
+    // A part of a header that has several.
+    let pair = r#"[a-z-]+=(?:\\?"[^"\\]*\\?"|[^\s"',\\]+)"#;
     let rules: Vec<(String, Kept)> = vec![
-        // Private keys, also those of which a message has only the begin or the end.
+        // Private keys, also those of which a message contains only the beginning or the end.
         (
             r"(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----.*?-----END [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----".to_owned(),
             redacted,
         ),
         (r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----[A-Za-z0-9+/=\s\\]*".to_owned(), redacted),
         (r"[A-Za-z0-9+/=\s\\]*-----END [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----".to_owned(), redacted),
-        // scheme://user:password@host, whatever is in the password; user:password@tcp(host).
+        // scheme://user:password@host, whatever the password contains, and user:password@tcp(host).
         (r#"([A-Za-z][A-Za-z0-9+.-]*://)[^\s"'<>]*@"#.to_owned(), |found| Some(format!("{}{REDACTED}@", &found[1]))),
         (r#"[A-Za-z0-9_.-]+:[^\s:@/"']+@([A-Za-z0-9(\[])"#.to_owned(), |found| Some(format!("{REDACTED}@{}", &found[1]))),
-        // What is asked of a web server, and hooks whose path is the secret.
+        // The query of a request to a web server, and webhooks whose path is the secret.
         (r#"([A-Za-z0-9_~%.:)\]/-]\?)[^\s"'<>\\?]+"#.to_owned(), |found| found[0].contains('=').then(|| format!("{}{REDACTED}", &found[1]))),
         (
-            r#"(?i)(https?://[a-z0-9.-]*(?:hooks?|webhooks?|discord|telegram)[a-z0-9.-]*/)[^\s"'<>]+"#.to_owned(),
+            r#"(?i)(https?://[a-z0-9.-]*(?:hooks?|discord|telegram)[a-z0-9.-]*/)[^\s"'<>]+"#.to_owned(),
             after_name,
         ),
         (r"\b[0-9]{6,12}:[A-Za-z0-9_-]{30,}".to_owned(), redacted),
         // Headers.
         (
-            r#"(?i)\b((?:set-)?cookies?["'\\]*\s*[:=]\s*["'\\]*)[^\s=;"']+=[^\s;"']*(?:;\s*[^\s=;"']+(?:=[^\s;"']*)?)*"#.to_owned(),
+            r#"(?i)\b(cookies?["'\\]*\s*[:=]\s*["'\\]*)[^\s=;"']+=[^\s;"']*(?:;\s*[^\s=;"']+(?:=[^\s;"']*)?)*"#.to_owned(),
             after_name,
         ),
         (
-            r#"(?i)\b((?:(?:proxy-)?authorization|x-[a-z-]*(?:token|key|auth|secret|signature)[a-z-]*)["'\\]*\s*[:=]\s*["'\\]*(?:(?:bearer|basic|digest|negotiate|token|apikey)\s+)?)[^\s"',\\]+"#.to_owned(),
+            format!(r#"(?i)\b((?:authorization|x-[a-z-]*(?:key|auth|signature)[a-z-]*)["'\\]*\s*[:=]\s*["'\\]*(?:(?:bearer|basic|digest|negotiate|token|apikey|aws4-hmac-sha256)\s+)?)(?:{pair}(?:,\s*{pair})*|[^\s"',\\]+)"#),
             after_name,
         ),
         (r"(?i)\b((?:bearer|basic)\s+)([A-Za-z0-9+/=._~-]{8,})".to_owned(), |found| {
@@ -60,15 +70,19 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
         (r"(?i)(\s(?:-u|--user|--proxy-user)[ =])[^\s:]+:\S+".to_owned(), after_name),
         // JSON web tokens, signed or encrypted.
         (r"\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,4}".to_owned(), redacted),
-        // Tokens and keys that say whose they are.
-        (r"\b(?:AKIA|ASIA|AGPA|AIDA|AROA|AIPA|ANPA|ANVA|ABIA|ACCA)[A-Z0-9]{12,}\b".to_owned(), redacted),
-        (format!(r"\b{PREFIXES}[A-Za-z0-9_.=/+-]{{8,}}"), |found| is_opaque(&found[0]).then(|| REDACTED.to_owned())),
-        // What follows a password or token by name: in logs, JSON, command lines, and in words.
+        // Tokens and keys with the prefix of their issuer.
+        (format!(r"\b{PREFIXES}[A-Za-z0-9_.=/+~-]{{8,}}"), |found| is_opaque(&found[0]).then(|| REDACTED.to_owned())),
+        // Those whose length and alphabet their issuer fixes: AWS, Twilio, Mailchimp, Airtable, Vault, Discord.
         (
-            format!(r#"(?i)({NAMES}s?[-_a-z0-9]{{0,12}}["'\\]*\s*(?:=>|->|:=|[=:])\s*)(?:\\?"[^"\\]*\\?"|'[^']*'|[^\s"'&;}}\\]+)"#),
+            r"\b(?:(?:AKIA|ASIA|AGPA|AIDA|AROA|AIPA|ANPA|ANVA|ABIA|ACCA)[A-Z0-9]{12,}|SK[0-9a-f]{32}|[0-9a-f]{32}-us[0-9]{1,2}|pat[A-Za-z0-9]{14}\.[0-9a-f]{64}|s\.[A-Za-z0-9]{24}|[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,})\b".to_owned(),
+            redacted,
+        ),
+        // The value after the name of a password or token: in logs, JSON, command lines and sentences.
+        (
+            format!(r#"(?i)({names}s?[-_a-z0-9]{{0,12}}["'\\]*\s*(?:=>|->|:=|[=:])\s*)(?:\\?"[^"\\]*\\?"|'[^']*'|[^\s"'&;}}\\]+)"#),
             |found| Some(format!("{}{}", &found[1], quoted_like(&found[0][found[1].len()..]))),
         ),
-        (format!(r#"(?i)({NAMES}s?["']?\s+(?:is|was|are|of|to)\s+)("[^"]*"|'[^']*'|[^\s"',;]+)"#), |found| {
+        (format!(r#"(?i)({names}s?["']?\s+(?:is|was|are|of|to)\s+)("[^"]*"|'[^']*'|[^\s"',;]+)"#), |found| {
             let value = found[2].trim_matches(['"', '\'', '.', ':']).to_lowercase();
             (!SAYS_HOW.contains(&value.as_str())).then(|| format!("{}{REDACTED}", &found[1]))
         }),
@@ -80,7 +94,22 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
             let has_digit = found[2].contains(|char: char| char.is_ascii_digit());
             (has_digit || found[2].starts_with(['"', '\''])).then(|| format!("{}{REDACTED}", &found[1]))
         }),
-        // Whatever nobody would write by hand.
+        // Short names, which longer words begin with as well, and flags whose value is the next word.
+        (
+            format!(
+                r#"(?i)((?:^|[^a-z0-9])(?:(?:{short})["'\\]*\s*[=:]|(?:{before_equals})=)\s*["'\\]*)[^\s"',;&\\]+"#
+            ),
+            after_name,
+        ),
+        (
+            format!(r#"(?i)((?:^|\s)--?(?:[a-z0-9]+-)*(?:{names}|{short})\s+)("[^"]*"|'[^']*'|[^\s"',;=:-][^\s"',;]*)"#),
+            |found| {
+                let value = found[2].trim_matches(['"', '\'', '.', ':']).to_lowercase();
+                (!SAYS_HOW.contains(&value.as_str())).then(|| format!("{}{REDACTED}", &found[1]))
+            },
+        ),
+        (format!(r"(?i)(<[a-z0-9:_.-]*(?:{names}|{short})[a-z0-9_-]*(?:\s[^<>]*)?>)[^<]+"), after_name),
+        // Strings that nobody writes by hand.
         (r"[A-Za-z0-9+_=-]{32,}|[A-Za-z0-9+/=]{40,}".to_owned(), |found| {
             is_random(&found[0]).then(|| REDACTED.to_owned())
         }),
@@ -88,7 +117,7 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
     rules.into_iter().filter_map(|(pattern, kept)| Some(Rule(Regex::new(&pattern).ok()?, kept))).collect()
 });
 
-/// What is said of a password or token, and is none.
+/// Words that follow "password" or "token" in a sentence and are not secrets.
 const SAYS_HOW: [&str; 42] = [
     "a",
     "about",
@@ -134,7 +163,7 @@ const SAYS_HOW: [&str; 42] = [
     "wrong",
 ];
 
-/// A text without what looks like a credential.
+/// A text without anything that looks like a credential.
 pub fn taken_out(text: &str) -> String {
     let mut text = text.to_owned();
     for Rule(pattern, kept) in RULES.iter() {
@@ -145,7 +174,7 @@ pub fn taken_out(text: &str) -> String {
     text
 }
 
-/// What stands for a value, between the quotes that it was in.
+/// The replacement for a value, between the quotes of the original.
 fn quoted_like(value: &str) -> String {
     match value.find(|char| !matches!(char, '"' | '\'' | '\\')) {
         Some(begin) if begin > 0 => format!("{}{REDACTED}{}", &value[..begin], &value[..begin]),
@@ -153,17 +182,19 @@ fn quoted_like(value: &str) -> String {
     }
 }
 
-/// Whether a word is none of a language.
+/// Whether a word belongs to no language.
 fn is_opaque(word: &str) -> bool {
     let mixes_cases = word.contains(|char: char| char.is_ascii_lowercase())
         && word.chars().skip(1).any(|char| char.is_ascii_uppercase());
     word.contains(|char: char| char.is_ascii_digit() || char == '=') || mixes_cases
 }
 
-/// Whether a long word is as from dice: hashes, uids and names in Kubernetes have no capital letters.
+/// Whether a long word looks random. Hashes, UIDs and names in Kubernetes have no capital letters; some keys
+/// have no other letters.
 fn is_random(word: &str) -> bool {
-    let has = |kind: fn(&char) -> bool| word.chars().filter(kind).count() >= 3;
-    has(char::is_ascii_uppercase) && has(char::is_ascii_lowercase) && has(char::is_ascii_digit)
+    let count = |kind: fn(&char) -> bool| word.chars().filter(kind).count();
+    let small = count(char::is_ascii_lowercase);
+    count(char::is_ascii_uppercase) >= 3 && count(char::is_ascii_digit) >= 3 && (small == 0 || small >= 3)
 }
 
 #[cfg(test)]
@@ -172,7 +203,7 @@ mod tests {
 
     #[test]
     fn every_pattern_is_one() {
-        assert_eq!(RULES.len(), 20);
+        assert_eq!(RULES.len(), 23);
     }
 
     #[test]
@@ -180,6 +211,19 @@ mod tests {
         for secret in [
             "AKIAIOSFODNN7EXAMPLE",
             "ASIAIOSFODNN7EXAMPLE",
+            "AGPAIOSFODNN7EXAMPLE",
+            "AIDAIOSFODNN7EXAMPLE",
+            "AROAIOSFODNN7EXAMPLE",
+            "AIPAIOSFODNN7EXAMPLE",
+            "ANPAIOSFODNN7EXAMPLE",
+            "ANVAIOSFODNN7EXAMPLE",
+            "ABIAIOSFODNN7EXAMPLE",
+            "ACCAIOSFODNN7EXAMPLE",
+            "SK0123456789abcdef0123456789abcdef",
+            "0123456789abcdef0123456789abcdef-us12",
+            "pat1a2B3c4D5e6F7g.0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+            "s.1a2B3c4D5e6F7g8H9i0J1k2L",
+            "MTk4NjIyNDgzNDcxOTI1MjQ4.Cl2FMQ.ZnCjm1XVW7vRze4b7Cq4se7kKWs",
             "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY0aB1cD2eF3",
             "AIzaSyA1234567890abcdefghijklmnopqrstuv",
             "ya29.a0AfH6SMBx1234567890",
@@ -198,15 +242,135 @@ mod tests {
             "hf_abcdefghijABCDEFGHIJ",
             "SG.1234567890abcdef.1234567890abcdef",
             "123456789:AAH1234567890abcdefghijABCDEFGHIJ123",
+            "123456:abcdefghijklmnopqrstuvwxyzabcdef",
             "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln",
             "eyJhbGciOiJSU0EtT0FFUCJ9.a.b.c.d",
             "c2VjcmV0LXZhbHVlLXRoYXQtaXMtbG9uZzEyMw==",
+            "AGE-SECRET-KEY-1QQPQYJZ9X8W7V6T5S4R3Q2P0N1M2L3K4J5H6G7F8D9S0A",
+            "NRAK-0A1B2C3D4E5F6G7H8J9K0L1M2N3",
         ] {
-            let told = taken_out(&format!("it says {secret} here"));
-            for part in secret.split('/').filter(|part| part.len() > 20) {
-                assert!(!told.contains(part), "{told}");
+            assert_eq!(taken_out(&format!("it says {secret} here")), "it says REDACTED here", "{secret}");
+        }
+    }
+
+    #[test]
+    fn each_prefix_of_an_issuer_marks_a_token() {
+        // Too short, and with too few capital letters, to be taken out as a random string.
+        for prefix in [
+            "ghp_",
+            "gho_",
+            "ghu_",
+            "ghs_",
+            "ghr_",
+            "github_pat_",
+            "glpat-",
+            "gldt-",
+            "glrt-",
+            "xoxb-",
+            "xoxe.xoxp-",
+            "xapp-",
+            "sk-",
+            "sk_live_",
+            "rk_live_",
+            "pk_live_",
+            "whsec_",
+            "npm_",
+            "pypi-",
+            "oy2",
+            "dckr_pat_",
+            "dckr_oat_",
+            "hvs.",
+            "hvb.",
+            "hvr.",
+            "dop_v1_",
+            "doo_v1_",
+            "dor_v1_",
+            "dapi",
+            "hf_",
+            "shpat_",
+            "shpca_",
+            "shppa_",
+            "shpss_",
+            "lin_api_",
+            "ntn_",
+            "figd_",
+            "ATATT",
+            "ATBB",
+            "ATCTT",
+            "AIza",
+            "ya29.",
+            "GOCSPX-",
+            "1//0",
+            "SG.",
+            "key-",
+            "pat-",
+            "sq0atp-",
+            "EAAA",
+            "glsa_",
+            "glc_",
+            "nvapi-",
+            "r8_",
+            "rubygems_",
+            "tfp_",
+            "pul-",
+            "pscale_tkn_",
+            "pscale_pw_",
+            "pscale_oauth_",
+            "sbp_",
+            "sb_secret_",
+            "sntrys_",
+            "sntryu_",
+            "FwoG",
+            "IQoJ",
+            "abc8Q~",
+        ] {
+            assert_eq!(taken_out(&format!("it says {prefix}1a2b3c4d5e here")), "it says REDACTED here", "{prefix}");
+        }
+    }
+
+    #[test]
+    fn each_name_of_a_secret_marks_the_value_after_it() {
+        for name in [
+            "password",
+            "passwd",
+            "passphrase",
+            "passcode",
+            "pwd",
+            "secret",
+            "token",
+            "credentials",
+            "bearer",
+            "jwt",
+            "dsn",
+            "access key",
+            "account_key",
+            "api-key",
+            "auth key",
+            "client.key",
+            "encryption key",
+            "master key",
+            "private_key",
+            "secret key",
+            "session key",
+            "shared key",
+            "signing key",
+            "session id",
+            "conn_str",
+            "connection string",
+            "pass",
+            "pw",
+            "cred",
+            "creds",
+        ] {
+            for (text, told) in [
+                (format!("{name}=swordfish on"), format!("{name}=REDACTED on")),
+                (format!("its {name}: swordfish on"), format!("its {name}: REDACTED on")),
+            ] {
+                assert_eq!(taken_out(&text), told);
             }
-            assert!(told.starts_with("it says ") && told.ends_with(" here"), "{told}");
+        }
+        for name in ["auth", "otp", "pin", "sid", "phpsessid"] {
+            assert_eq!(taken_out(&format!("{name}=swordfish on")), format!("{name}=REDACTED on"));
         }
     }
 
@@ -237,10 +401,70 @@ mod tests {
             ("password: 'correct horse'", "password: 'REDACTED'"),
             ("DB_PASSWORD=hunter2 LEVEL=info", "DB_PASSWORD=REDACTED LEVEL=info"),
             ("password hunter2 refused", "password REDACTED refused"),
+            ("DB_PASS=swordfish LEVEL=info", "DB_PASS=REDACTED LEVEL=info"),
+            ("user: me, pass: swordfish, on", "user: me, pass: REDACTED, on"),
+            ("REDIS_AUTH=swordfish", "REDIS_AUTH=REDACTED"),
+            ("PHPSESSID=abcdef; on", "PHPSESSID=REDACTED; on"),
+            ("mysqld --password swordfish -v", "mysqld --password REDACTED -v"),
+            ("<password>swordfish</password>", "<password>REDACTED</password>"),
+            ("<db:Password type=\"x\">sword fish</db:Password>", "<db:Password type=\"x\">REDACTED</db:Password>"),
             ("aws_secret_access_key wJalrXUtnFEMI/K7MDENG", "aws_secret_access_key REDACTED"),
             ("aws_access_key_id: x", "aws_access_key_id: REDACTED"),
             ("AccountKey=abc/def==;EndpointSuffix=x", "AccountKey=REDACTED;EndpointSuffix=x"),
             ("client_secret => abc", "client_secret => REDACTED"),
+            ("https://webhook.site/T0/B0", "https://webhook.site/REDACTED"),
+            ("https://webhooks.example.com/x", "https://webhooks.example.com/REDACTED"),
+            ("https://discord.com/api/x", "https://discord.com/REDACTED"),
+            ("https://api.telegram.org/bot1/x", "https://api.telegram.org/REDACTED"),
+            ("X-Auth: hunter", "X-Auth: REDACTED"),
+            ("x-functions-key: hunter", "x-functions-key: REDACTED"),
+            ("X-Hub-Signature: sha1=hunter", "X-Hub-Signature: REDACTED"),
+            ("x-vault-token: hunter", "x-vault-token: REDACTED"),
+            ("x-client-secret: hunter", "x-client-secret: REDACTED"),
+            ("Authorization: Digest username=\"me\", response=\"abc\", on", "Authorization: Digest REDACTED, on"),
+            ("Authorization: Negotiate YIIabc on", "Authorization: Negotiate REDACTED on"),
+            ("Authorization: Token abc on", "Authorization: Token REDACTED on"),
+            ("Authorization: ApiKey abc on", "Authorization: ApiKey REDACTED on"),
+            (
+                "Authorization: AWS4-HMAC-SHA256 Credential=AKIA, Signature=abc",
+                "Authorization: AWS4-HMAC-SHA256 REDACTED",
+            ),
+            ("sent Basic bWU6cHc9", "sent Basic REDACTED"),
+            ("curl --user me:pw http://db", "curl --user REDACTED http://db"),
+            ("curl --proxy-user me:pw http://db", "curl --proxy-user REDACTED http://db"),
+            ("its token -> swordfish", "its token -> REDACTED"),
+            ("its token := swordfish", "its token := REDACTED"),
+            ("the password was swordfish", "the password was REDACTED"),
+            ("its passwords are swordfish", "its passwords are REDACTED"),
+            ("with a token of swordfish", "with a token of REDACTED"),
+            ("set the password to swordfish", "set the password to REDACTED"),
+            ("the secret is 'correct horse', said", "the secret is REDACTED, said"),
+            ("secret_key swordfish", "secret_key REDACTED"),
+            ("access_token swordfish", "access_token REDACTED"),
+            ("api-key swordfish", "api-key REDACTED"),
+            ("private_key swordfish", "private_key REDACTED"),
+            ("account_key swordfish", "account_key REDACTED"),
+            ("access_key_id swordfish", "access_key_id REDACTED"),
+            ("api_key 'correct horse' and", "api_key REDACTED and"),
+            ("api_key \"correct horse\" and", "api_key REDACTED and"),
+            ("passwd hunter2 refused", "passwd REDACTED refused"),
+            ("pwd hunter2 refused", "pwd REDACTED refused"),
+            ("passphrase hunter2 refused", "passphrase REDACTED refused"),
+            ("passcode hunter2 refused", "passcode REDACTED refused"),
+            ("token hunter2 refused", "token REDACTED refused"),
+            ("password 'correct horse' refused", "password REDACTED refused"),
+            ("password \"correct horse\" refused", "password REDACTED refused"),
+            ("--password swordfish -v", "--password REDACTED -v"),
+            ("mysqld --db-password swordfish -v", "mysqld --db-password REDACTED -v"),
+            ("mysqld --pass swordfish -v", "mysqld --pass REDACTED -v"),
+            ("mysqld --secret 'correct horse' -v", "mysqld --secret REDACTED -v"),
+            ("mysqld --secret \"correct horse\" -v", "mysqld --secret REDACTED -v"),
+            ("<token>swordfish</token>", "<token>REDACTED</token>"),
+            ("<pw>swordfish</pw>", "<pw>REDACTED</pw>"),
+            (
+                "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nabc\n-----END RSA PRIVATE KEY-----",
+                "REDACTED",
+            ),
             ("-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----", "REDACTED"),
             ("key: -----BEGIN PRIVATE KEY-----\nMIIE\nvQIB…", "key: REDACTED…"),
             ("…vQIBADANBg -----END EC PRIVATE KEY----- ends", "…REDACTED ends"),
@@ -254,6 +478,8 @@ mod tests {
         for text in [
             "secret \"gateway-secret\" not found",
             "the token is expired",
+            "3 tests passed: bypass=true, compass: north",
+            "unknown flag --token, use --token-file or --token",
             "the token was not accepted",
             "password authentication failed for user shop",
             "basic authentication is off",

@@ -1,4 +1,6 @@
-//! A report as it is written: page by page, and redacted on the way.
+//! Writes a report page by page and redacts each page.
+//!
+//! **Architecture invariant**: a failed read does not end the report. It is listed in `not-read.txt`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,6 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{ListParams, LogParams};
 use kube::{Api, ResourceExt};
 use phasegate::cluster::PAGE;
+use phasegate::shown::on_one_line;
 use serde_json::Value;
 
 use super::archive::Archive;
@@ -15,29 +18,27 @@ use super::kinds::{Kind, OPERATOR};
 use super::redact::Redactor;
 use crate::cluster::Cluster;
 use crate::failure::Failure;
-use crate::output::Data;
 use crate::progress::Progress;
-use crate::terminal::Shown;
 
-/// How much of a container's log is taken, from its end.
+/// The number of lines taken from the end of a container's log.
 const LOG_LINES: i64 = 50_000;
 
-/// A report in the making.
+/// An unfinished report.
 pub struct Writer<'a> {
     cluster: &'a Cluster,
     archive: Archive,
     progress: Progress,
     redactor: Redactor,
-    /// The uids of what was written, whose events are wanted.
+    /// The UIDs of the written objects, whose Events belong to the report.
     uids: BTreeSet<String>,
-    /// How many objects of each kind, for the summary.
+    /// The number of objects of each kind, for the summary.
     counts: Vec<String>,
-    /// What could not be read, and why.
+    /// The reads that failed, and why.
     unread: Vec<String>,
 }
 
 impl<'a> Writer<'a> {
-    /// A report with nothing in it.
+    /// An empty report.
     pub fn new(cluster: &'a Cluster, archive: Archive) -> Self {
         Self {
             cluster,
@@ -50,15 +51,15 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// The uids of what was written so far.
+    /// The UIDs of all objects written so far.
     pub fn uids(&self) -> &BTreeSet<String> {
         &self.uids
     }
 
-    /// Writes the objects of a kind that are wanted, page by page, to a file of their own.
+    /// Writes the selected objects of a kind, page by page, to a file of their own.
     ///
     /// # Errors
-    /// When the file cannot be written. That objects cannot be read is part of the report.
+    /// The file cannot be written. Objects that cannot be read are noted in the report.
     pub async fn objects(
         &mut self,
         file: &str,
@@ -82,15 +83,14 @@ impl<'a> Writer<'a> {
             };
             let objects: Vec<Value> =
                 page.items.into_iter().map(|object| serde_json::to_value(object).unwrap_or_default()).collect();
-            // The operator's log speaks of those as well that are not wanted.
-            objects.iter().for_each(|object| self.redactor.meet(object));
+            // The operator's log mentions objects that are not selected, too.
+            objects.iter().for_each(|object| self.redactor.collect(object));
             for mut object in objects.into_iter().filter(&wanted) {
-                // Items of a list do not say of what kind they are.
+                // Items of a list lack their kind.
                 object["apiVersion"] = format!("{}/{}", kind.group, kind.version).trim_start_matches('/').into();
                 object["kind"] = kind.kind.into();
                 self.uids.extend(object["metadata"]["uid"].as_str().map(str::to_owned));
-                let text = Data::Yaml.text(&self.redactor.object(&object))?;
-                self.archive.add(&Shown::from_iter([Shown::text("---\n"), text]))?;
+                self.archive.add(&self.redactor.document(&object)?)?;
                 count += 1;
             }
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
@@ -105,16 +105,16 @@ impl<'a> Writer<'a> {
     fn could_not(&mut self, what: &str, namespace: Option<&str>, error: &kube::Error) {
         let place = namespace.map_or("of all namespaces".to_owned(), |namespace| format!("of namespace {namespace}"));
         let sentence = self.cluster.refused(&format!("{what} {place}"), error).sentence;
-        self.unread.push(self.redactor.text(&sentence));
+        self.unread.push(on_one_line(&sentence));
     }
 
-    /// Writes the logs of the operator's pods, and of what their containers were before a restart.
+    /// Writes the logs of the operator's pods, including those of containers before a restart.
     ///
     /// # Errors
-    /// When the file cannot be written. That a log cannot be read is part of the report.
+    /// The file cannot be written. A log that cannot be read is noted in the report.
     pub async fn logs(&mut self, namespace: &str, since: Option<Duration>) -> Result<(), Failure> {
         let pods: Api<Pod> = Api::namespaced(self.cluster.client.clone(), namespace);
-        // That pods cannot be listed was said when they were written.
+        // A failure to list pods was noted when they were written.
         let Ok(found) = pods.list(&ListParams::default().labels(OPERATOR)).await else { return Ok(()) };
         for pod in &found {
             for (file, params) in logs_of(pod, since) {
@@ -122,7 +122,7 @@ impl<'a> Writer<'a> {
                 match pods.logs(&pod.name_any(), &params).await {
                     Ok(log) => {
                         self.archive.begin(&format!("operator/{file}.log"))?;
-                        self.archive.add(&Shown::text(&self.redactor.text(&log)))?;
+                        self.archive.add(&self.redactor.lines(&log))?;
                     }
                     Err(error) => self.could_not(&format!("the log {file}"), Some(namespace), &error),
                 }
@@ -131,27 +131,27 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Writes what everything else is about, and ends the file.
+    /// Writes the summary and finishes the file.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// The file cannot be written.
     pub fn finish(mut self, server: &str, now: Timestamp) -> Result<Vec<String>, Failure> {
         self.archive.begin("report.txt")?;
-        self.archive.add(&Shown::text(&format!(
+        self.archive.add(&self.redactor.lines(&format!(
             "time: {now}\nkubectl-phasegate: {}\nKubernetes: {server}\n\nobjects\n{}\n",
             env!("CARGO_PKG_VERSION"),
             self.counts.join("\n")
         )))?;
         if !self.unread.is_empty() {
             self.archive.begin("not-read.txt")?;
-            self.archive.add(&self.unread.iter().map(|line| Shown::sentence(line)).collect())?;
+            self.archive.add(&self.redactor.lines(&format!("{}\n", self.unread.join("\n"))))?;
         }
         self.archive.finish()?;
         Ok(self.unread)
     }
 }
 
-/// The logs of a pod: of each container, and of what it was before a restart; each with the name of its file.
+/// The logs of a pod: one for each container and one for its previous instance, each with its file name.
 fn logs_of(pod: &Pod, since: Option<Duration>) -> Vec<(String, LogParams)> {
     let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
     let restarted: BTreeSet<&str> =

@@ -1,4 +1,4 @@
-//! The current or last try to start or restart, and how much time it has left.
+//! The current or last attempt to start or restart, and its remaining time.
 
 use std::time::Duration;
 
@@ -11,45 +11,42 @@ use serde::Serialize;
 
 use crate::times;
 
-/// How long a start may take where neither the spec nor, as far as is known here, a flag of the operator says.
+/// The start deadline if the spec has none. A flag of the operator may set another one, which is unknown here.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(300);
 
-/// A try to start or restart.
+/// An attempt to start or restart.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Try {
     /// Its number.
     pub number: i64,
-    /// Whether it is under way.
+    /// Whether it is in progress.
     pub running: bool,
-    /// How many seconds it has run, without those in which its clock was held. Only while it is under way.
+    /// How many seconds it has run, without the time during which its clock was held. It is set only while the
+    /// attempt is in progress.
     pub elapsed_seconds: u64,
-    /// How many seconds it may run.
+    /// The deadline in seconds.
     pub deadline_seconds: u64,
-    /// Whether that is the operator's default. Its flag may say another number, which is not known here.
+    /// Whether the deadline is the operator's default. A flag may set another number, which is unknown here.
     pub deadline_is_default: bool,
     /// How many seconds are left.
     pub left_seconds: u64,
     /// Whether the clock is held.
     pub held: bool,
-    /// How many tries of the operator's own follow.
+    /// The number of automatic retries that remain.
     pub retries_left: i32,
 }
 
-/// The try that a gateway's status tells of.
+/// The attempt in a gateway's status.
 pub fn of(gateway: &ApiGateway, now: Timestamp) -> Option<Try> {
     let status = gateway.status.as_ref()?;
     let attempt = status.attempt.as_ref()?;
     let running = Place::of_status(status).is_some_and(Place::is_attempt);
     let held_since = attempt.held_since.as_ref().filter(|_| running);
     let moment = Moment {
-        now,
         attempt: times::since(attempt.started_at.0, now),
         held: held_since.map_or(Duration::ZERO, |at| times::since(at.0, now)),
-        phase: Duration::ZERO,
-        failure: Duration::ZERO,
-        deletion: Duration::ZERO,
-        unrecorded: Duration::ZERO,
+        ..Moment::at(now)
     };
     let limit = gateway.spec.start_deadline.map(Duration::from);
     let elapsed = if running { deadline::elapsed(attempt, &moment) } else { Duration::ZERO };

@@ -1,37 +1,37 @@
-//! Events about a gateway and its children, as few lines as say it.
+//! Events about a gateway and its children, merged into few lines.
 
 use k8s_openapi::api::core::v1::Event;
 use k8s_openapi::jiff::Timestamp;
 use phasegate::api::ApiGateway;
 use serde::Serialize;
 
-/// How many Events are shown.
+/// The maximum number of Events shown.
 const EVENTS: usize = 10;
 
-/// Events that say the same.
+/// Equal Events, as one line.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EventLine {
-    /// When it was told last.
+    /// When it occurred last.
     pub last: Timestamp,
-    /// How many times it was told.
+    /// How often it occurred.
     pub count: i32,
     /// Whether it is a warning.
     pub warning: bool,
-    /// What it is about, as `Kind/name`.
+    /// The object, as `Kind/name`.
     pub about: String,
-    /// In one word.
+    /// The reason, in one word.
     pub reason: String,
-    /// In a sentence.
+    /// The message, as a sentence.
     pub message: String,
 }
 
-/// Events that say the same of the same object become one; the newest come last, and of many only those.
+/// Merges equal Events of the same object. The newest come last, and only the newest are kept.
 pub fn of(gateway: &ApiGateway, all: &[Event]) -> Vec<EventLine> {
     let mut lines: Vec<EventLine> = Vec::new();
     for event in all {
         let about = &event.involved_object;
-        // An earlier gateway of this name had its own.
+        // Events of an earlier gateway with this name are skipped.
         if about.kind.as_deref() == Some("ApiGateway") && about.uid.as_deref() != Some(gateway.uid()) {
             continue;
         }

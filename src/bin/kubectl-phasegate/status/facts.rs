@@ -1,4 +1,7 @@
-//! What is read for `status`: everything at once, and where something may not be read, why.
+//! The objects that `status` reads, all at once. An object that the user may not read is replaced by the
+//! reason.
+//!
+//! **Architecture invariant**: this is the only module of `status` that sends requests.
 
 use futures::future::join_all;
 use k8s_openapi::NamespaceResourceScope;
@@ -9,17 +12,17 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::ListParams;
 use kube::{Resource, ResourceExt};
 use phasegate::api::{ApiGateway, Environment};
-use phasegate::children;
+use phasegate::children::{self, HttpRoute};
 use serde::de::DeserializeOwned;
 use tokio::join;
 
 use super::pods::is_ready;
 use crate::cluster::{Cluster, listed};
 
-/// What was found, or why it could not be read.
+/// The result of a read, or why it failed.
 pub type Found<T> = Result<T, String>;
 
-/// A gateway and what belongs to it.
+/// A gateway with the objects that belong to it.
 pub struct Facts {
     /// The gateway.
     pub gateway: ApiGateway,
@@ -33,26 +36,33 @@ pub struct Facts {
     pub service: Found<Option<Service>>,
     /// The Ingress of its name.
     pub ingress: Found<Option<Ingress>>,
+    /// The HTTPRoute of its name, if it asks for one or has one.
+    pub http_route: Found<Option<HttpRoute>>,
     /// The PodDisruptionBudget of its name.
     pub disruption_budget: Found<Option<PodDisruptionBudget>>,
-    /// The environments that name it.
+    /// The environments that refer to it.
     pub environments: Found<Vec<Environment>>,
     /// The Events about it and its children.
     pub events: Found<Vec<Event>>,
 }
 
-/// Reads what belongs to a gateway.
+/// Reads the objects that belong to a gateway.
 pub async fn read(cluster: &Cluster, gateway: ApiGateway) -> Facts {
     let name = gateway.name_or_empty();
     let selector = children::selector(&gateway);
     let of_gateway = ListParams::default().labels(&selector);
     let everything = ListParams::default();
-    let (deployment, replica_sets, pods, service, ingress, disruption_budget, environments, events) = join!(
+    let route = async {
+        // Not every cluster has HTTPRoutes, and not every user may read them.
+        if children::concerns_routes(&gateway) { get(cluster, name).await } else { Ok(None) }
+    };
+    let (deployment, replica_sets, pods, service, ingress, http_route, disruption_budget, environments, events) = join!(
         get(cluster, name),
         list::<ReplicaSet>(cluster, &of_gateway),
         list::<Pod>(cluster, &of_gateway),
         get(cluster, name),
         get(cluster, name),
+        route,
         get(cluster, name),
         list::<Environment>(cluster, &everything),
         events_about(cluster, name),
@@ -68,7 +78,18 @@ pub async fn read(cluster: &Cluster, gateway: ApiGateway) -> Facts {
         }
         error => error,
     };
-    Facts { gateway, deployment, replica_sets, pods, service, ingress, disruption_budget, environments, events }
+    Facts {
+        gateway,
+        deployment,
+        replica_sets,
+        pods,
+        service,
+        ingress,
+        http_route,
+        disruption_budget,
+        environments,
+        events,
+    }
 }
 
 async fn get<K>(cluster: &Cluster, name: &str) -> Found<Option<K>>
@@ -76,7 +97,7 @@ where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
 {
     let read = cluster.api::<K>().get_opt(name).await;
-    read.map_err(|error| cluster.refused(&format!("{} {name} cannot be read", K::kind(&())), &error).sentence)
+    read.map_err(|error| cluster.refused(&format!("failed to read {} {name}", K::kind(&())), &error).sentence)
 }
 
 async fn list<K>(cluster: &Cluster, which: &ListParams) -> Found<Vec<K>>
@@ -84,16 +105,16 @@ where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
 {
     let listed = listed(&cluster.api::<K>(), which.clone()).await;
-    let what = || format!("{} cannot be listed", K::plural(&()));
+    let what = || format!("failed to list {}", K::plural(&()));
     listed.map_err(|error| cluster.refused(&what(), &error).sentence)
 }
 
-/// The Events about all objects of a name: the children have the gateway's.
+/// The Events about all objects of a name. The children have the gateway's name.
 async fn events_about(cluster: &Cluster, name: &str) -> Found<Vec<Event>> {
     list(cluster, &ListParams::default().fields(&format!("involvedObject.name={name}"))).await
 }
 
-/// Those about ReplicaSets and pods, of a few: the newest of both that are not as they should be come first.
+/// The Events about a few ReplicaSets and pods: the newest of each kind that are in trouble come first.
 async fn events_about_pods(
     cluster: &Cluster,
     replica_sets: Result<&[ReplicaSet], &String>,

@@ -1,75 +1,77 @@
-//! A report as lines for people.
+//! The text form of a report.
+//!
+//! **Architecture invariant**: this module reads nothing but the report and the moment.
 
 use k8s_openapi::jiff::Timestamp;
-use phasegate::api::{Reason, StoredChange};
+use phasegate::api::{Phase, Reason, StoredChange};
 use phasegate::decide::Place;
 
 use super::attempt::Try;
 use super::children::Node;
 use super::events::EventLine;
 use super::report::{ConditionLine, EnvironmentLine, Report};
-use crate::output::{Line, Piece, Table, Tone, piece, plain};
+use crate::output::{Line, Piece, Style, Table, piece, plain};
 use crate::times;
 
-/// How many phases are shown; `history` shows the rest.
+/// The maximum number of phases shown. `history` shows all.
 const PHASES: usize = 8;
 
 /// The lines.
 pub fn of(report: &Report, now: Timestamp) -> Vec<Line> {
     let mut lines = vec![Line(vec![
-        piece(format!("ApiGateway {}/{}", report.namespace, report.name), Tone::Title),
+        piece(format!("ApiGateway {}/{}", report.namespace, report.name), Style::Title),
         plain("  "),
         verdict(report),
     ])];
     lines.extend(facts(report));
     lines.extend(phases(report));
-    lines.extend(section("Children", &tree(&report.children)));
-    lines.extend(section("Changed on the way in", &changed(report)));
+    lines.extend(section("Children", &children(report)));
+    lines.extend(section("Stored differently", &changed(report)));
     lines.extend(section("Environments", &environments(report)));
     lines.extend(section("Conditions", &conditions(report, now)));
     lines.extend(section("Events", &events(report, now)));
-    let unreadable: Vec<_> = report.unreadable.iter().map(|why| vec![piece(why, Tone::Bad)]).collect();
+    let unreadable: Vec<_> = report.unreadable.iter().map(|why| vec![piece(why, Style::Bad)]).collect();
     lines.extend(section("Not shown", &unreadable));
     lines
 }
 
 fn verdict(report: &Report) -> Piece {
     match (report.ready, &report.cause) {
-        (true, None) => piece(format!("✔ {}", report.reason), Tone::Good),
-        // As asked, and not serving.
+        (true, None) => piece(format!("✔ {}", report.reason), Style::Good),
+        // The gateway is in its desired state and does not serve.
         (true, Some(cause)) if cause.reason == Reason::ScaledToZero.as_str() => {
-            piece(format!("◌ {}", cause.reason), Tone::Busy)
+            piece(format!("◌ {}", cause.reason), Style::Busy)
         }
-        (_, Some(cause)) => piece(format!("✖ {}", cause.reason), Tone::Bad),
-        (false, None) if report.reason.is_empty() => piece("◌ not looked at by an operator yet", Tone::Busy),
-        (false, None) => piece(format!("◌ {}", report.reason), Tone::Busy),
+        (_, Some(cause)) => piece(format!("✖ {}", cause.reason), Style::Bad),
+        (false, None) if report.reason.is_empty() => piece("◌ not reconciled yet", Style::Busy),
+        (false, None) => piece(format!("◌ {}", report.reason), Style::Busy),
     }
 }
 
 fn facts(report: &Report) -> Vec<Line> {
     let mut rows = Vec::new();
-    let mut row = |title: &str, text: Piece| rows.push(vec![piece(title, Tone::Faint), text]);
+    let mut row = |title: &str, text: Piece| rows.push(vec![piece(title, Style::Faint), text]);
     if let Some(cause) = &report.cause {
-        row("Cause", piece(&cause.message, Tone::Bad));
+        row("Cause", piece(&cause.message, Style::Bad));
         if let Some(hint) = &cause.hint {
             row("Hint", plain(hint));
         }
     }
     if let Some(what) = &report.waits_for {
-        row("Not ready", piece(what, Tone::Busy));
+        row("Not ready", piece(what, Style::Busy));
     }
     if let Some(failure) = &report.last_failure {
         let words = format!("attempt {} failed: {}: {}", failure.attempt, failure.reason, failure.message);
-        row("Before", piece(words, Tone::Faint));
+        row("Before", piece(words, Style::Faint));
     }
     if report.outdated {
-        row("Note", piece("the spec has changed, and the operator has not looked at it yet", Tone::Busy));
+        row("Note", piece("the latest spec is not reconciled yet", Style::Busy));
     }
-    let mut words = format!("{}; asked: {}", report.phase.as_deref().unwrap_or("-"), report.asked);
-    // Restarting is asked once, and held to as long as it lasts.
+    let mut words = format!("{}; spec.state: {}", report.phase.as_deref().unwrap_or("-"), report.asked);
+    // A restart is requested once, and the state lasts as long as the restart.
     let held_to = report.state.as_deref().filter(|state| *state != report.asked);
     if let Some(held_to) = held_to {
-        words.push_str(&format!(", held to: {held_to}"));
+        words.push_str(&format!(", status.state: {held_to}"));
     }
     if report.suspended {
         words.push_str("; suspended");
@@ -89,17 +91,17 @@ fn tried(attempt: &Try) -> Piece {
     let number = attempt.number;
     let seconds = |seconds: u64| times::seconds(i64::try_from(seconds).unwrap_or(i64::MAX));
     let limit = seconds(attempt.deadline_seconds);
-    let whose = if attempt.deadline_is_default { " (the operator's default)" } else { "" };
+    let whose = if attempt.deadline_is_default { " (operator default)" } else { "" };
     let more = match attempt.retries_left {
         0 => String::new(),
-        left => format!("; {left} more by the operator itself"),
+        left => format!("; {left} automatic retries left"),
     };
     if !attempt.running {
         return plain(format!("{number}{more}"));
     }
-    let held = if attempt.held { ", clock held" } else { "" };
-    let tone = if attempt.left_seconds == 0 { Tone::Bad } else { Tone::Busy };
-    piece(format!("{number}, {} left of {limit}{whose}{held}{more}", seconds(attempt.left_seconds)), tone)
+    let held = if attempt.held { ", deadline paused" } else { "" };
+    let style = if attempt.left_seconds == 0 { Style::Bad } else { Style::Busy };
+    piece(format!("{number}, {} left of {limit}{whose}{held}{more}", seconds(attempt.left_seconds)), style)
 }
 
 fn phases(report: &Report) -> Vec<Line> {
@@ -110,14 +112,14 @@ fn phases(report: &Report) -> Vec<Line> {
         .map(|step| {
             let lasted = times::seconds(step.seconds);
             let state = match step.place().filter(|place| place.state() == Some(step.state)) {
-                // The state goes without saying.
+                // The phase implies the state.
                 Some(Place::Created | Place::Starting | Place::Started | Place::Stopping | Place::Stopped) => {
                     String::new()
                 }
                 _ => format!(" ({})", step.state),
             };
             vec![
-                piece(format!("{}{state}", step.phase), step.tone()),
+                piece(format!("{}{state}", step.phase), step.style()),
                 plain(if step.current { format!("{lasted} so far") } else { lasted }),
                 plain(&step.reason),
             ]
@@ -127,12 +129,20 @@ fn phases(report: &Report) -> Vec<Line> {
     let earlier = report.earlier + i64::try_from(hidden).unwrap_or_default();
     if earlier > 0 && !lines.is_empty() {
         let words = format!("  {earlier} earlier: kubectl phasegate history {} -n {}", report.name, report.namespace);
-        lines.insert(2, Line(vec![piece(words, Tone::Faint)]));
+        lines.insert(2, Line(vec![piece(words, Style::Faint)]));
     }
     lines
 }
 
-/// The rows of a tree, whose first cell shows what belongs to what.
+/// A gateway that is stopped says that nothing of it is left.
+fn children(report: &Report) -> Vec<Vec<Piece>> {
+    if report.children.is_empty() && report.phase.as_deref() == Some(Phase::Stopped.as_str()) {
+        return vec![vec![piece("none, since the gateway is stopped", Style::Faint)]];
+    }
+    tree(&report.children)
+}
+
+/// The rows of a tree. The first cell shows the ownership.
 fn tree(nodes: &[Node]) -> Vec<Vec<Piece>> {
     let mut rows = Vec::new();
     for node in nodes {
@@ -142,8 +152,8 @@ fn tree(nodes: &[Node]) -> Vec<Vec<Piece>> {
 }
 
 fn branch(node: &Node, stem: &str, below: &str, rows: &mut Vec<Vec<Piece>>) {
-    let mut row = vec![plain(format!("{stem}{} {}", node.kind, node.name)), piece(&node.state, node.tone)];
-    row.extend(node.cause.as_ref().map(|cause| piece(cause, Tone::Bad)));
+    let mut row = vec![plain(format!("{stem}{} {}", node.kind, node.name)), piece(&node.state, node.style)];
+    row.extend(node.cause.as_ref().map(|cause| piece(cause, Style::Bad)));
     rows.push(row);
     for (number, child) in node.children.iter().enumerate() {
         let last = number + 1 == node.children.len();
@@ -154,7 +164,7 @@ fn branch(node: &Node, stem: &str, below: &str, rows: &mut Vec<Vec<Piece>>) {
 
 fn changed(report: &Report) -> Vec<Vec<Piece>> {
     let row = |change: &StoredChange| {
-        let values = format!("asked {}, stored {}", change.asked, change.stored);
+        let values = format!("requested {}, stored {}", change.asked, change.stored);
         vec![plain(&change.child), plain(&change.path), plain(values)]
     };
     report.changed.iter().map(row).collect()
@@ -162,9 +172,9 @@ fn changed(report: &Report) -> Vec<Vec<Piece>> {
 
 fn environments(report: &Report) -> Vec<Vec<Piece>> {
     let row = |environment: &EnvironmentLine| {
-        let (state, tone) = if environment.active { ("Active", Tone::Good) } else { ("Inactive", Tone::Plain) };
+        let (state, style) = if environment.active { ("Active", Style::Good) } else { ("Inactive", Style::Plain) };
         let mut row =
-            vec![plain(&environment.name), piece(state, tone), plain(environment.host.as_deref().unwrap_or("-"))];
+            vec![plain(&environment.name), piece(state, style), plain(environment.host.as_deref().unwrap_or("-"))];
         row.extend(environment.cause.as_ref().map(plain));
         row
     };
@@ -185,11 +195,11 @@ fn conditions(report: &Report, now: Timestamp) -> Vec<Vec<Piece>> {
 
 fn events(report: &Report, now: Timestamp) -> Vec<Vec<Piece>> {
     let row = |event: &EventLine| {
-        let tone = if event.warning { Tone::Bad } else { Tone::Plain };
+        let style = if event.warning { Style::Bad } else { Style::Plain };
         let times = if event.count > 1 { format!(" (x{})", event.count) } else { String::new() };
         vec![
             plain(format!("{} ago{times}", times::age(times::since(event.last, now)))),
-            piece(&event.reason, tone),
+            piece(&event.reason, style),
             plain(&event.about),
             plain(&event.message),
         ]
@@ -197,12 +207,12 @@ fn events(report: &Report, now: Timestamp) -> Vec<Vec<Piece>> {
     report.events.iter().map(row).collect()
 }
 
-/// A title and what is below it; nothing where there is nothing.
+/// A title and its rows. Without rows there is no title.
 fn section(title: &str, rows: &[Vec<Piece>]) -> Vec<Line> {
     if rows.is_empty() {
         return Vec::new();
     }
-    let mut lines = vec![Line::default(), Line(vec![piece(title, Tone::Title)])];
+    let mut lines = vec![Line::default(), Line(vec![piece(title, Style::Title)])];
     lines.extend(columns("  ", rows));
     lines
 }

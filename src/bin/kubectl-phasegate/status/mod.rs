@@ -1,7 +1,9 @@
-//! `status`: one gateway, with all that explains it.
+//! `status`: one gateway, with everything that explains it.
 //!
-//! May import the modules of what is said, of the cluster and of a gateway's own words, and `history`. Invariant: only
-//! `facts` reads; what is made of it (`report`, then `lines`) is a function of the facts and a moment.
+//! It may import the modules for output, the cluster and a gateway's status, and `history`.
+//!
+//! **Architecture invariant**: only `facts` sends requests. The output (`report`, then `lines`) is a function
+//! of the facts and the current time.
 
 mod attempt;
 mod children;
@@ -23,18 +25,18 @@ use crate::selection;
 /// Examples for the help.
 pub const EXAMPLES: &str = "Examples:
   kubectl phasegate status shop
-  kubectl phasegate status shop -o json | jq .cause    # null: nothing is known to be wrong
+  kubectl phasegate status shop -o json | jq .cause    # null: no known problem
 
-What you may not read is said in its place, and the rest is shown.";
+Objects that you may not read are listed as such; the rest is shown.";
 
 /// The arguments of `status`.
 #[derive(Debug, clap::Args)]
 pub struct Status {
-    /// The gateway
+    /// Name of the gateway
     #[arg(value_parser = selection::name)]
     name: String,
 
-    /// Print it for a program
+    /// Output format
     #[arg(short, long)]
     output: Option<Data>,
 }
@@ -42,7 +44,7 @@ pub struct Status {
 /// Reads and prints.
 ///
 /// # Errors
-/// When the gateway cannot be read.
+/// The gateway cannot be read.
 pub async fn run(arguments: &Status, cluster: &ClusterArguments) -> Result<(), Failure> {
     let cluster = Cluster::find(cluster).await?;
     let gateway = cluster.gateway(&arguments.name).await?;
@@ -51,6 +53,6 @@ pub async fn run(arguments: &Status, cluster: &ClusterArguments) -> Result<(), F
     let report = report::of(&facts, now);
     match arguments.output {
         Some(data) => output::print(&data.text(&report)?),
-        None => output::print(&output::text(&lines::of(&report, now), output::colours())),
+        None => output::print(&output::for_stdout(&lines::of(&report, now))),
     }
 }

@@ -1,4 +1,4 @@
-//! What a pod says of itself.
+//! Conditions of pods.
 
 use k8s_openapi::api::core::v1::Pod;
 
@@ -9,7 +9,7 @@ pub fn condition<'a>(pod: &'a Pod, type_: &str) -> Option<(&'a str, Option<&'a s
     Some((&found.status, found.message.as_deref()))
 }
 
-/// Whether a pod says that it is ready.
+/// Whether a pod is ready.
 pub fn is_ready(pod: &Pod) -> bool {
     condition(pod, "Ready").is_some_and(|(status, _)| status == "True")
 }

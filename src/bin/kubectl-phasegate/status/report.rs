@@ -1,4 +1,8 @@
-//! All that is said of a gateway, as data: what `-o json` prints, and what the lines are made from.
+//! Everything that `status` reports about a gateway, as data: the output of `-o json`, and the source of the
+//! text.
+//!
+//! **Architecture invariant**: this module sends no request. The same facts at the same moment give the same
+//! report.
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -21,52 +25,52 @@ pub struct Report {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// What the user asks (`spec.state`).
+    /// The desired state (`spec.state`).
     pub asked: String,
-    /// What the operator holds it to; absent until it was looked at.
+    /// The operator's state for the gateway. It is absent before the first reconcile.
     pub state: Option<String>,
-    /// What the operator is doing.
+    /// The phase (`status.phase`).
     pub phase: Option<String>,
-    /// Whether the operator's hand is held.
+    /// Whether the gateway is suspended.
     pub suspended: bool,
-    /// Whether what is observed matches what is asked.
+    /// Whether the observed state matches the desired one.
     pub ready: bool,
     /// Whether it serves.
     pub available: bool,
-    /// Why it is, or is not, ready, in one word.
+    /// The reason of the condition Ready.
     pub reason: String,
-    /// Whether nothing moves until somebody acts.
+    /// Whether nothing changes until a user acts.
     pub stalled: bool,
-    /// What is wrong, if anything is known to be.
+    /// The known failure, if any.
     pub cause: Option<Cause>,
-    /// What it waits for while it is on its way, where that is known.
+    /// What the gateway waits for during a transition, if it is known.
     pub waits_for: Option<String>,
-    /// The failure of an earlier attempt, while another is under way.
+    /// The failure of an earlier attempt, while another attempt is in progress.
     pub last_failure: Option<Failure>,
-    /// Whether the status is of an earlier spec.
+    /// Whether the status belongs to an earlier spec.
     pub outdated: bool,
-    /// Where it answers.
+    /// The URL of the gateway.
     pub url: Option<String>,
-    /// The image that is asked for.
+    /// The image in the spec.
     pub image: String,
-    /// The current or last try.
+    /// The current or last attempt.
     pub attempt: Option<Try>,
-    /// How many transitions there were before those of `phases`.
+    /// The number of transitions before those of `phases`.
     pub earlier: i64,
     /// The phases, oldest first.
     pub phases: Vec<Step>,
     /// Its children, as a tree.
     pub children: Vec<Node>,
-    /// Where a child was stored as something else than what was asked.
+    /// The differences between a child as the operator applied it and as it was stored.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<StoredChange>,
-    /// The environments that name it.
+    /// The environments that refer to it.
     pub environments: Vec<EnvironmentLine>,
     /// Its conditions.
     pub conditions: Vec<ConditionLine>,
     /// Recent Events about it and its children, newest last.
     pub events: Vec<EventLine>,
-    /// What could not be read besides children, and why.
+    /// The reads besides children that failed, and why.
     pub unreadable: Vec<String>,
 }
 
@@ -79,7 +83,7 @@ pub struct EnvironmentLine {
     pub active: bool,
     /// Its host.
     pub host: Option<String>,
-    /// Why it is not active, where that is known.
+    /// Why it is not active, if that is known.
     pub cause: Option<String>,
 }
 
@@ -92,15 +96,15 @@ pub struct ConditionLine {
     pub type_: String,
     /// `True` or `False`.
     pub status: String,
-    /// Why, in one word.
+    /// The reason, in one word.
     pub reason: String,
-    /// Why, in a sentence.
+    /// The message, as a sentence.
     pub message: String,
-    /// Since when.
+    /// When the status changed last.
     pub since: Timestamp,
 }
 
-/// All that is said of a gateway.
+/// The report of a gateway.
 pub fn of(facts: &Facts, now: Timestamp) -> Report {
     let gateway = &facts.gateway;
     let status = gateway.status_or_default();

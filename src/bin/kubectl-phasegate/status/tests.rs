@@ -1,4 +1,4 @@
-//! `status` as it is read, for gateways that are in trouble and for those that are not.
+//! The text of `status` for gateways with and without a failure.
 
 use k8s_openapi::jiff::SignedDuration;
 use phasegate::api::ApiGateway;
@@ -20,6 +20,7 @@ fn alone(gateway: ApiGateway) -> Facts {
         replica_sets: Ok(Vec::new()),
         pods: Ok(Vec::new()),
         service: Ok(None),
+        http_route: Ok(None),
         ingress: Ok(None),
         disruption_budget: Ok(None),
         environments: Ok(Vec::new()),
@@ -28,7 +29,7 @@ fn alone(gateway: ApiGateway) -> Facts {
 }
 
 fn text(facts: &Facts) -> String {
-    output::text(&lines::of(&report::of(facts, NOW), NOW), false).to_string()
+    output::text(&lines::of(&report::of(facts, NOW), NOW), false, None).to_string()
 }
 
 fn owned(name: &str, owner: &str) -> Value {
@@ -36,7 +37,7 @@ fn owned(name: &str, owner: &str) -> Value {
     json!({ "name": name, "uid": name, "ownerReferences": [owner] })
 }
 
-/// A set of the gateway's Deployment.
+/// A ReplicaSet of the gateway's Deployment.
 fn set(name: &str, revision: &str, replicas: i32, ready: i32) -> Value {
     let mut metadata = owned(name, "shop");
     metadata["annotations"] = json!({ "deployment.kubernetes.io/revision": revision });
@@ -128,11 +129,35 @@ fn failing() -> Facts {
 }
 
 #[test]
+fn on_a_terminal_long_cells_are_wrapped_and_nothing_is_lost() {
+    let mut facts = failing();
+    let told = "pod shop-1: image \"acme/gateway:1\" cannot be pulled: not found. The registry has no such image: \
+                check the name and tag in spec.image.";
+    for condition in &mut facts.gateway.status.as_mut().unwrap().conditions {
+        told.clone_into(&mut condition.message);
+    }
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let whole = text(&facts);
+    for width in [80, 120] {
+        let lines = lines::of(&report::of(&facts, NOW), NOW);
+        let wrapped = output::text(&lines, false, Some(width)).to_string();
+        let widest = wrapped.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(widest <= width, "{wrapped}");
+        assert_eq!(words(&wrapped), words(&whole));
+    }
+    let narrow = output::text(&lines::of(&report::of(&facts, NOW), NOW), false, Some(80)).to_string();
+    let expected = "Cause     pod shop-1: image \"acme/gateway:1\" cannot be pulled: not found. The
+          registry has no such image: check the name and tag in spec.image.
+Phase ";
+    assert!(narrow.contains(expected), "{narrow}");
+}
+
+#[test]
 fn a_gateway_that_is_not_up_is_explained_from_its_cause_to_its_events() {
     let expected = "\
 ApiGateway tenants/shop  ✖ ImagePullFailed
 Cause     pod shop-1: image \"acme/gateway:1\" cannot be pulled. Check spec.image.
-Phase     Starting; asked: Running
+Phase     Starting; spec.state: Running
 Attempt   1, 2m left of 3m
 Image     acme/gateway:1
 
@@ -140,10 +165,10 @@ Phases
   Starting   1m so far   StartRequested
 
 Children
-  Deployment shop          2 of 2 available, 1 of the new version
+  Deployment shop          2 of 2 available, 1 updated
   ├─ ReplicaSet shop-new   revision 2: 0 of 1 ready
-  │  └─ Pod shop-new-c     ImagePullBackOff                           not found
-  └─ ReplicaSet shop-old   revision 1: 2 of 2 ready, an old version
+  │  └─ Pod shop-new-c     ImagePullBackOff                         not found
+  └─ ReplicaSet shop-old   revision 1: 2 of 2 ready, old revision
      ├─ Pod shop-old-a     ready
      └─ Pod shop-old-b     ready
   Service shop             10.96.0.7:80
@@ -164,19 +189,104 @@ Events
 ";
     let text = text(&failing());
     assert!(text == expected, "{text}");
-    let readme = include_str!("../../../../README.md");
-    assert!(readme.contains(&format!("```\n{expected}```\n")), "the README shows another status");
+}
+
+/// The gateway of the README, whose image cannot be pulled.
+fn hello(gateway: &ApiGateway) -> ApiGateway {
+    let text = serde_json::to_string(gateway).unwrap();
+    let named =
+        [("pod shop-1", "pod hello-5d8f-x7kq2"), ("\"shop\"", "\"hello\""), ("acme/gateway:1", "acme/unpullable:1")];
+    let text = named.iter().fold(text, |text, (from, to)| text.replace(from, to));
+    let mut gateway: ApiGateway = serde_json::from_str(&text).unwrap();
+    gateway.spec.start_deadline = read(json!("3m"));
+    gateway
+}
+
+fn hello_while_it_starts() -> Facts {
+    let mut gateway = hello(&samples::failing());
+    for condition in &mut gateway.status.as_mut().unwrap().conditions {
+        if condition.type_ == "Available" {
+            condition.reason = "Starting".to_owned();
+        }
+    }
+    let mut deployment = json!({
+        "metadata": owned("hello", "u1"),
+        "spec": { "replicas": 1, "selector": {}, "template": {} },
+        "status": { "replicas": 1, "updatedReplicas": 1 },
+    });
+    deployment["metadata"]["uid"] = json!("shop");
+    let service = json!({
+        "metadata": owned("hello", "u1"), "spec": { "clusterIP": "10.96.0.7", "ports": [{ "port": 80 }] },
+    });
+    let event = json!({
+        "metadata": { "name": "1" }, "type": "Warning", "reason": "ImagePullFailed",
+        "message": "pod hello-5d8f-x7kq2: image \"acme/unpullable:1\" cannot be pulled",
+        "lastTimestamp": "2026-01-01T10:00:04Z", "involvedObject": { "kind": "ApiGateway", "name": "hello", "uid": "u1" },
+    });
+    Facts {
+        deployment: Ok(Some(read(deployment))),
+        replica_sets: Ok(vec![read(set("hello-5d8f", "1", 1, 0))]),
+        pods: Ok(vec![read(pod("hello-5d8f-x7kq2", "hello-5d8f", waiting("ImagePullBackOff", "not found")))]),
+        service: Ok(Some(read(service))),
+        events: Ok(vec![read(event)]),
+        ..alone(gateway)
+    }
+}
+
+/// Writes a text between two markers of a document with `make generate`, and compares it otherwise.
+fn shown_in(file: &str, marker: &str, status: &str) {
+    let file = format!("{}/{file}", env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(&file).unwrap();
+    let (before, rest) = page.split_once(&format!("<!-- {marker} -->\n")).unwrap();
+    let (_, after) = rest.split_once(&format!("<!-- /{marker} -->")).unwrap();
+    let written = format!("{before}<!-- {marker} -->\n```\n{status}```\n<!-- /{marker} -->{after}");
+    if std::env::var("PHASEGATE_GENERATE").is_ok_and(|value| value == "1") {
+        std::fs::write(&file, &written).unwrap();
+    } else {
+        assert!(page == written, "{file} shows another status: run make generate");
+    }
+}
+
+#[test]
+fn a_first_start_that_fails_is_explained_before_its_deadline_as_the_book_shows_it() {
+    let expected = "\
+ApiGateway tenants/hello  ✖ ImagePullFailed
+Cause     pod hello-5d8f-x7kq2: image \"acme/unpullable:1\" cannot be pulled. Check spec.image.
+Phase     Starting; spec.state: Running
+Attempt   1, 2m left of 3m
+Image     acme/unpullable:1
+
+Phases
+  Starting   1m so far   StartRequested
+
+Children
+  Deployment hello             0 of 1 available
+  └─ ReplicaSet hello-5d8f     revision 1: 0 of 1 ready
+     └─ Pod hello-5d8f-x7kq2   ImagePullBackOff           not found
+  Service hello                10.96.0.7:80
+
+Conditions
+  Ready       False   ImagePullFailed   for 60s
+  Available   False   Starting          for 60s
+  Stalled     False   ImagePullFailed   for 60s
+
+Events
+  56s ago   ImagePullFailed   ApiGateway/hello   pod hello-5d8f-x7kq2: image \"acme/unpullable:1\" cannot be pulled
+";
+    let shown = text(&hello_while_it_starts());
+    assert!(shown == expected, "{shown}");
+    shown_in("docs/src/how-to/debug.md", "status", expected);
 }
 
 #[test]
 fn after_a_timeout_the_cause_and_the_way_on_are_said_though_nothing_is_left() {
     let expected = "\
-ApiGateway tenants/shop  ✖ ImagePullFailed
-Cause     pod shop-1: image \"acme/gateway:1\" cannot be pulled
-Hint      Check spec.image. Then change the spec, or: kubectl phasegate retry shop -n tenants
-Phase     Stopped; asked: Running, held to: Stopped
+ApiGateway tenants/hello  ✖ ImagePullFailed
+Cause     pod hello-5d8f-x7kq2: image \"acme/unpullable:1\" cannot be pulled
+Hint      Check spec.image. Then change the spec, or run: kubectl phasegate retry hello -n tenants
+Phase     Stopped; spec.state: Running, status.state: Stopped
 Attempt   1
-Image     acme/gateway:1
+Image     acme/unpullable:1
 
 Phases
   Starting            40s          StartRequested
@@ -184,32 +294,63 @@ Phases
   Stopping            2s           StartDeadlineExceeded
   Stopped             18s so far   Stopped
 
+Children
+  none, since the gateway is stopped
+
 Conditions
   Ready       False   StartDeadlineExceeded   for 60s
   Available   False   StartDeadlineExceeded   for 60s
   Stalled     True    StartDeadlineExceeded   for 60s
 ";
-    let text = text(&alone(samples::timed_out()));
-    assert!(text == expected, "{text}");
+    let shown = text(&alone(hello(&samples::timed_out())));
+    assert!(shown == expected, "{shown}");
+    shown_in("docs/src/how-to/debug.md", "status-after", expected);
+    shown_in("README.md", "status", &format!("{}\n", expected.split("\n\n").next().unwrap()));
+}
+
+#[test]
+fn a_route_is_shown_with_what_each_gateway_says_of_it() {
+    let mut facts = failing();
+    let mut metadata = owned("shop", "u1");
+    metadata["generation"] = json!(3);
+    let said = |name: &str, accepted: &str| {
+        let condition = |type_: &str, status: &str| json!({ "type": type_, "status": status, "observedGeneration": 3, "reason": "NoMatchingParent", "message": "no such listener" });
+        json!({
+            "parentRef": { "namespace": "infra", "name": name },
+            "conditions": [condition("Accepted", accepted), condition("ResolvedRefs", "True")],
+        })
+    };
+    let parent = |name: &str| json!({ "namespace": "infra", "name": name });
+    facts.http_route = Ok(Some(read(json!({
+        "metadata": metadata,
+        "spec": { "hostnames": ["shop.example.com"], "parentRefs": [parent("a"), parent("b"), parent("c")] },
+        "status": { "parents": [said("a", "True"), said("b", "False")] },
+    }))));
+    let text = text(&facts);
+    let line =
+        "HTTPRoute shop           shop.example.com accepted by infra/a, rejected by infra/b, no answer from infra/c";
+    for expected in [line, "Accepted NoMatchingParent: no such listener"] {
+        assert!(text.contains(expected), "{text}");
+    }
 }
 
 #[test]
 fn what_may_not_be_read_is_said_and_the_rest_is_shown() {
     let mut facts = failing();
-    facts.ingress = Err("Ingress shop cannot be read: you may not".to_owned());
+    facts.ingress = Err("failed to read Ingress shop: you may not".to_owned());
     facts.disruption_budget = Ok(Some(read(json!({ "metadata": owned("shop", "somebody") }))));
-    facts.pods = Err("pods cannot be listed: you may not".to_owned());
-    facts.replica_sets = Err("replicasets cannot be listed: you may not".to_owned());
-    facts.events = Err("events cannot be listed: you may not".to_owned());
+    facts.pods = Err("failed to list pods: you may not".to_owned());
+    facts.replica_sets = Err("failed to list replicasets: you may not".to_owned());
+    facts.events = Err("failed to list events: you may not".to_owned());
     let text = text(&facts);
     for expected in [
         "  ├─ Pod                     unknown",
         "  └─ ReplicaSet              unknown",
-        "Ingress shop cannot be read: you may not",
-        "  PodDisruptionBudget shop   not this gateway's",
-        "pods cannot be listed: you may not",
-        "replicasets cannot be listed: you may not",
-        "\nNot shown\n  events cannot be listed: you may not\n",
+        "failed to read Ingress shop: you may not",
+        "  PodDisruptionBudget shop   owned by another object",
+        "failed to list pods: you may not",
+        "failed to list replicasets: you may not",
+        "\nNot shown\n  failed to list events: you may not\n",
         "  Service shop               10.96.0.7:80",
     ] {
         assert!(text.contains(expected), "{expected:?} is not in {text}");
@@ -231,9 +372,9 @@ fn the_time_left_of_an_attempt_is_that_of_its_own_clock() {
     assert_eq!(tried(20, Value::Null, json!("90s"), ""), "Attempt   1, 50s left of 1m30s");
     assert_eq!(
         tried(0, json!("2026-01-01T10:00:15Z"), json!("90s"), ""),
-        "Attempt   1, 1m15s left of 1m30s, clock held"
+        "Attempt   1, 1m15s left of 1m30s, deadline paused"
     );
-    assert_eq!(tried(0, Value::Null, Value::Null, ""), "Attempt   1, 4m left of 5m (the operator's default)");
+    assert_eq!(tried(0, Value::Null, Value::Null, ""), "Attempt   1, 4m left of 5m (operator default)");
     assert_eq!(tried(0, Value::Null, json!("10s"), ""), "Attempt   1, 0s left of 10s");
 }
 
@@ -264,14 +405,18 @@ fn a_pod_says_why_it_does_not_run() {
         (
             container(backoff.clone(), ended(137, "OOMKilled", ""), 3),
             "CrashLoopBackOff, restarted 3 times",
-            Some("container gateway ended with exit code 137 (OOMKilled)"),
+            Some("container gateway terminated with exit code 137 (OOMKilled)"),
         ),
         (
             container(backoff, ended(1, "Error", "panic: no configuration\n"), 1),
             "CrashLoopBackOff, restarted once",
-            Some("container gateway ended with exit code 1: panic: no configuration"),
+            Some("container gateway terminated with exit code 1: panic: no configuration"),
         ),
-        (container(ended(2, "Error", ""), json!({}), 0), "failed", Some("container gateway ended with exit code 2")),
+        (
+            container(ended(2, "Error", ""), json!({}), 0),
+            "failed",
+            Some("container gateway terminated with exit code 2"),
+        ),
     ] {
         let facts = Facts { pods: Ok(vec![read(pod("p", "none", status))]), ..alone(samples::starting()) };
         let report = report::of(&facts, NOW);
@@ -291,9 +436,11 @@ fn a_pod_that_is_being_deleted_says_since_when_and_how_long_it_may_take() {
         let [found] = report::of(&facts, NOW).children.try_into().unwrap();
         (found.state, found.cause)
     };
-    assert_eq!(told("2026-01-01T10:01:18Z"), ("ending for 12s, may take 30s".to_owned(), None));
-    let late =
-        ("ending for 2m, may take 30s".to_owned(), Some("its node worker-1 has not ended it in time".to_owned()));
+    assert_eq!(told("2026-01-01T10:01:18Z"), ("terminating for 12s, grace period 30s".to_owned(), None));
+    let late = (
+        "terminating for 2m, grace period 30s".to_owned(),
+        Some("node worker-1 did not stop it within its grace period".to_owned()),
+    );
     assert_eq!(told("2026-01-01T09:59:30Z"), late);
 }
 
@@ -313,7 +460,7 @@ fn a_pod_that_its_node_ended_or_that_a_gate_holds_says_so() {
     let report = report::of(&Facts { pods: Ok(pods), ..alone(samples::starting()) }, NOW);
     let told: Vec<_> = report.children.iter().map(|pod| (pod.state.as_str(), pod.cause.as_deref().unwrap())).collect();
     let expected = [
-        ("ended by its node", "Terminated: Pod was terminated in response to imminent node shutdown."),
+        ("terminated by its node", "Terminated: Pod was terminated in response to imminent node shutdown."),
         ("not scheduled", "scheduling gates: example.com/hold"),
     ];
     assert_eq!(told, expected);
@@ -321,7 +468,8 @@ fn a_pod_that_its_node_ended_or_that_a_gate_holds_says_so() {
 
 #[test]
 fn what_a_start_waits_for_is_shown_while_nothing_is_wrong() {
-    let waits = "attempt 1 is on its way; it may take 3m; not ready yet: nothing listens on spec.port 8080: refused";
+    let waits = "attempt 1 is in progress; its deadline is 3m; not ready yet: nothing listens on spec.port 8080: \
+                 refused";
     let mut gateway = samples::starting();
     gateway.status.as_mut().unwrap().conditions[0].message = waits.to_owned();
     let told = text(&alone(gateway));
@@ -335,8 +483,8 @@ fn a_gateway_that_no_operator_looks_at_says_so_after_a_while() {
     let at = |seconds: i64| {
         let created = gateway.metadata.creation_timestamp.clone().unwrap().0;
         let now = created + SignedDuration::from_secs(seconds);
-        output::text(&lines::of(&report::of(&alone(gateway.clone()), now), now), false)
+        output::text(&lines::of(&report::of(&alone(gateway.clone()), now), now), false, None)
     };
-    assert!(at(5).starts_with("ApiGateway tenants/shop  ◌ not looked at by an operator yet\n"), "{}", at(5));
-    assert!(at(45).contains("\nCause   no operator has looked at it since it was created\n"), "{}", at(45));
+    assert!(at(5).starts_with("ApiGateway tenants/shop  ◌ not reconciled yet\n"), "{}", at(5));
+    assert!(at(45).contains("\nCause   the ApiGateway has not been reconciled since its creation\n"), "{}", at(45));
 }

@@ -1,7 +1,9 @@
-//! `wait`: until a gateway is available, stopped or gone, or is known not to get there.
+//! `wait`: waits until a gateway is available, stopped or gone, or until it is known that it will not be.
 //!
-//! May import the modules of what is said, of the cluster and of a gateway's own words, and no other command. Invariant: a
-//! status of an earlier request is not believed (`verdict`), and an API server that is away ends nothing.
+//! It may import the modules for output, the cluster and a gateway's status, and no other command.
+//!
+//! **Architecture invariant**: a status of an earlier request is ignored (`verdict`), and an unreachable API
+//! server does not end the wait.
 
 mod verdict;
 
@@ -17,7 +19,7 @@ use serde::Serialize;
 
 use crate::cluster::{Cluster, ClusterArguments};
 use crate::failure::{Failure, TOO_LATE};
-use crate::live::{Live, News};
+use crate::live::{Live, LiveEvent};
 use crate::output::{self, Data};
 use crate::progress::Progress;
 use crate::selection::{self, unreadable};
@@ -28,42 +30,42 @@ use verdict::{Verdict, judge};
 
 /// Examples for the help.
 pub const EXAMPLES: &str = "Examples:
-  kubectl phasegate wait shop --for available               # it serves
+  kubectl phasegate wait shop --for available               # serving
   kubectl phasegate wait shop --for stopped --timeout 2m
-  kubectl phasegate wait shop --for gone                    # deleted, children and all
+  kubectl phasegate wait shop --for gone                    # deleted, with its children
 
 Exit codes:
-  0    it is as waited for
-  2    it did not start within its deadline; the cause is printed
-  3    it is asked to be stopped, where it was to become available
-  4    there is no such gateway
+  0    the state is reached
+  2    the start failed at its deadline; the cause is printed
+  3    spec.state is Stopped, with --for available
+  4    the gateway does not exist
   124  --timeout passed
-  1    anything else
+  1    any other error
 
-A status that speaks of an earlier request is not believed: after a change of the spec or a retry,
-wait sees what became of that.";
+The status of an earlier request is ignored: after a change of the spec or a retry, wait reports the
+result of that.";
 
 /// The arguments of `wait`.
 #[derive(Debug, clap::Args)]
 pub struct Wait {
-    /// The gateway
+    /// Name of the gateway
     #[arg(value_parser = selection::name)]
     name: String,
 
-    /// What is waited for
+    /// State to wait for
     #[arg(long = "for", value_name = "STATE")]
     goal: Asked,
 
-    /// How long (`90s`, `5m`, `1h30m`)
+    /// How long to wait (`90s`, `5m`, `1h30m`)
     #[arg(long, default_value = "10m", value_parser = phasegate::parse::duration)]
     timeout: Duration,
 
-    /// Print for a program that it was reached
+    /// Output format
     #[arg(short, long)]
     output: Option<Data>,
 }
 
-/// What `-o json` prints.
+/// The output of `-o json`.
 #[derive(Debug, Serialize)]
 struct Waited<'a> {
     namespace: &'a str,
@@ -84,7 +86,7 @@ enum Asked {
 /// Reads and waits.
 ///
 /// # Errors
-/// When the gateway does not get there, in whatever way.
+/// The gateway does not reach the goal, for whatever reason.
 pub async fn run(arguments: &Wait, cluster: &ClusterArguments) -> Result<(), Failure> {
     let cluster = Cluster::find(cluster).await?;
     let goal = match arguments.goal {
@@ -105,10 +107,10 @@ pub async fn run(arguments: &Wait, cluster: &ClusterArguments) -> Result<(), Fai
     }
 }
 
-/// Waits until a gateway is as it is to be.
+/// Waits until a gateway reaches the goal.
 ///
 /// # Errors
-/// When it does not get there, or not within `timeout`.
+/// The gateway does not reach it, or not within `timeout`.
 pub async fn until(
     cluster: &Cluster,
     key: &ObjectKey,
@@ -121,20 +123,20 @@ pub async fn until(
     let api = Api::namespaced(cluster.client.clone(), &key.namespace);
     let mut live = Live::follow(cluster, api, config);
     let mut gateway = None;
-    let mut words = "nothing is known of it yet".to_owned();
+    let mut words = "no state received yet".to_owned();
     let mut away = None;
     let mut listed = false;
     let mut clock = tokio::time::interval(Duration::from_millis(250));
     loop {
         tokio::select! {
             news = live.next() => match news? {
-                News::Is(found) => {
+                LiveEvent::Is(found) => {
                     gateway = Some(found.0.map_err(|error| unreadable(key, &error))?);
                 }
-                News::Gone(_) => gateway = None,
-                News::Listed => listed = true,
-                News::Away(trouble) => away = Some(trouble),
-                News::Back(_) => away = None,
+                LiveEvent::Gone(_) => gateway = None,
+                LiveEvent::Listed => listed = true,
+                LiveEvent::Away(trouble) => away = Some(trouble),
+                LiveEvent::Back(_) => away = None,
             },
             _ = clock.tick() => {
                 let waited = begun.elapsed();
@@ -162,7 +164,7 @@ fn too_late(key: &ObjectKey, goal: Goal, timeout: Duration, seen: &str) -> Failu
     let (goal, timeout) = (goal.words(), human(timeout));
     Failure::new(
         TOO_LATE,
-        format!("ApiGateway {key} was not {goal} within {timeout}; last seen: {seen}"),
-        format!("See kubectl phasegate status {name} -n {namespace}, or wait for longer with --timeout."),
+        format!("ApiGateway {key} was not {goal} within {timeout}; last state: {seen}"),
+        format!("See kubectl phasegate status {name} -n {namespace}, or wait longer with --timeout."),
     )
 }

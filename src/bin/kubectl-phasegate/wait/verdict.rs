@@ -1,4 +1,7 @@
-//! Where a gateway is, seen from what is waited for.
+//! The progress of a gateway towards a goal.
+//!
+//! **Architecture invariant**: this module is pure. Its verdict depends on the goal, the gateway and the
+//! current time.
 
 use k8s_openapi::jiff::Timestamp;
 use phasegate::api::{ApiGateway, ObjectKey, condition};
@@ -8,21 +11,21 @@ use phasegate::decide::requests::Requests;
 use crate::cause;
 use crate::failure::{self, Failure, NOT_FOUND, STOPPED, TIMED_OUT};
 
-/// What is waited for.
+/// The state that the command waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Goal {
-    /// It serves, and its start is complete.
+    /// The gateway serves, and its start is complete.
     Available,
-    /// It serves, and the last restart has succeeded.
+    /// The gateway serves, and the last restart has succeeded.
     Restarted,
-    /// Nothing of it runs.
+    /// No pod of the gateway runs.
     Stopped,
-    /// It is deleted.
+    /// The gateway is deleted.
     Gone,
 }
 
 impl Goal {
-    /// In words.
+    /// The goal in words.
     pub fn words(self) -> &'static str {
         match self {
             Self::Available => "available",
@@ -33,18 +36,18 @@ impl Goal {
     }
 }
 
-/// Where a gateway is, seen from a goal.
+/// The progress of a gateway towards a goal.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// There.
+    /// The goal is reached.
     Reached,
-    /// It will not get there by itself.
+    /// The goal will not be reached without a user's action.
     Failed(Failure),
-    /// On its way, or not yet begun: in words.
+    /// The goal may still be reached. The text describes the progress.
     Waiting(String),
 }
 
-/// Judges a gateway as it is now, or that there is none.
+/// Judges the current gateway. `None` means that it does not exist.
 pub fn judge(goal: Goal, key: &ObjectKey, gateway: Option<&ApiGateway>, now: Timestamp) -> Verdict {
     let Some(gateway) = gateway else {
         return if goal == Goal::Gone { Verdict::Reached } else { Verdict::Failed(failure::not_found(key)) };
@@ -55,7 +58,7 @@ pub fn judge(goal: Goal, key: &ObjectKey, gateway: Option<&ApiGateway>, now: Tim
         _ if gateway.is_being_deleted() => Verdict::Failed(Failure::new(
             NOT_FOUND,
             format!("ApiGateway {key} is being deleted"),
-            "Apply it again once it is gone.",
+            "Create it again once it is gone.",
         )),
         Goal::Stopped => {
             let stopped = place(gateway) == Some(Place::Stopped);
@@ -63,13 +66,14 @@ pub fn judge(goal: Goal, key: &ObjectKey, gateway: Option<&ApiGateway>, now: Tim
         }
         Goal::Available | Goal::Restarted if !gateway.spec.state.asks_to_run() => Verdict::Failed(Failure::new(
             STOPPED,
-            format!("ApiGateway {key} is asked to be stopped"),
-            format!("Start it: {}", cause::command("start", gateway)),
+            format!("ApiGateway {key} is stopped (spec.state is Stopped)"),
+            format!("Start it with: {}", cause::command("start", gateway)),
         )),
         Goal::Available | Goal::Restarted if !is_current(gateway) => waiting(),
         Goal::Available | Goal::Restarted => {
             let serves = cause::is(gateway, condition::AVAILABLE) && place(gateway) == Some(Place::Started);
-            // The old pods of a failed restart serve as they did. A start that is not complete has failed, whoever serves.
+            // After a failed restart the old pods serve as before. An incomplete start has failed, even if some
+            // pods serve.
             let given_up = match goal {
                 Goal::Available => cause::start_is_incomplete(gateway),
                 _ => cause::gave_up(gateway),
@@ -85,14 +89,14 @@ pub fn judge(goal: Goal, key: &ObjectKey, gateway: Option<&ApiGateway>, now: Tim
     }
 }
 
-/// Whether the status speaks of what is asked now: the newest spec, restart and retry.
+/// Whether the status reflects the newest spec, restart and retry.
 pub fn is_current(gateway: &ApiGateway) -> bool {
     let requests = Requests::of(gateway);
     let observed = gateway.status.as_ref().and_then(|status| status.observed_generation);
     observed == gateway.metadata.generation && !requests.start && !requests.restart
 }
 
-/// Where a gateway is, if its state is the one that its place has.
+/// The gateway's place in the state diagram, if its state matches its phase.
 fn place(gateway: &ApiGateway) -> Option<Place> {
     let status = gateway.status.as_ref()?;
     Place::of_status(status).filter(|place| place.state() == status.state)
@@ -103,7 +107,7 @@ fn timed_out(gateway: &ApiGateway, now: Timestamp) -> Failure {
     let words = cause.as_ref().map_or_else(String::new, |cause| format!(": {}", cause.message));
     let what = match () {
         () if cause::restart_failed(gateway) => "did not restart within its deadline",
-        () if cause::start_is_incomplete(gateway) => "serves, but its start was not complete within its deadline",
+        () if cause::start_is_incomplete(gateway) => "serves, but its start did not complete within its deadline",
         () => "did not start within its deadline",
     };
     let hint = cause.and_then(|cause| cause.hint);
@@ -114,19 +118,19 @@ fn timed_out(gateway: &ApiGateway, now: Timestamp) -> Failure {
     )
 }
 
-/// How far a gateway is, in words.
+/// The progress of a gateway, in words.
 fn progress(gateway: &ApiGateway, now: Timestamp) -> String {
     let seen = gateway.status.as_ref().and_then(|status| status.phase.as_ref());
     let phase = match seen {
         _ if gateway.is_being_deleted() => "being deleted".to_owned(),
-        None => "not looked at by an operator yet".to_owned(),
+        None => "not reconciled yet".to_owned(),
         Some(phase) => phase.to_string(),
     };
     if gateway.spec.suspend {
-        return format!("{phase}, and suspended ({})", cause::command("resume", gateway));
+        return format!("{phase}, suspended ({})", cause::command("resume", gateway));
     }
     if !is_current(gateway) && seen.is_some() {
-        return format!("{phase}; the operator has not taken up the last request yet");
+        return format!("{phase}; the last request is not reconciled yet");
     }
     match cause::of(gateway, now) {
         Some(cause) => format!("{phase}: {}", cause.message),
@@ -231,7 +235,7 @@ mod tests {
         );
         assert_eq!(
             failure.advice,
-            "Check spec.image. Then change the spec, or: kubectl phasegate retry shop -n tenants"
+            "Check spec.image. Then change the spec, or run: kubectl phasegate retry shop -n tenants"
         );
     }
 
@@ -243,10 +247,10 @@ mod tests {
         };
         assert_eq!(
             failure.sentence,
-            "ApiGateway tenants/shop serves, but its start was not complete within its deadline: pod shop-1: image \
+            "ApiGateway tenants/shop serves, but its start did not complete within its deadline: pod shop-1: image \
              \"acme/gateway:1\" cannot be pulled"
         );
-        assert_eq!(failure.advice, "Check spec.image. It goes on by itself once that is mended.");
+        assert_eq!(failure.advice, "Check spec.image. It completes automatically once this is fixed.");
     }
 
     #[test]
@@ -256,7 +260,7 @@ mod tests {
         let words = |gateway: &ApiGateway| progress(gateway, NOW);
         assert_eq!(words(&samples::starting()), "Starting");
         assert_eq!(words(&samples::scaled_to_zero()), "Started: spec.replicas is 0");
-        assert_eq!(words(&suspended), "Starting, and suspended (kubectl phasegate resume shop -n tenants)");
+        assert_eq!(words(&suspended), "Starting, suspended (kubectl phasegate resume shop -n tenants)");
         assert_eq!(
             words(&samples::failing()),
             "Starting: pod shop-1: image \"acme/gateway:1\" cannot be pulled. Check spec.image."

@@ -13,7 +13,7 @@ const FAILURES: &[Row] = &[
         name: "a call that is not answered in time ends the pass, is a try, and is told where others are answered",
         given: half_way,
         script: |_| vec![post(SERVICES).hangs(), put(STATUS)],
-        ends: "Failed: the API server did not answer within 10s",
+        ends: "Failed: the API server did not respond within 10s",
         writes: &["Starting Running, Ready False WriteUnanswered"],
         tells: &["Warning WriteUnanswered"],
         // The Deployment was created ten seconds ago: the cache would have shown it.
@@ -26,7 +26,7 @@ const FAILURES: &[Row] = &[
             w.ctx.outages.began();
         },
         script: |_| vec![post(SERVICES).hangs()],
-        ends: "Failed: the API server did not answer within 10s",
+        ends: "Failed: the API server did not respond within 10s",
         writes: &[],
         tells: &[],
         remembers: &["tried", "an outage"],

@@ -3,20 +3,20 @@
 use super::{deployment, deployment_is_edited, half_way, nothing_is_there};
 use crate::cluster::tests::server::{get, post, put};
 use crate::control::tests::objects::{
-    DEPLOYMENT, DEPLOYMENTS, SERVICE, SERVICES, STATUS, children_of, edited, predecessors, starting, strangers,
+    DEPLOYMENT, DEPLOYMENTS, SERVICE, SERVICES, STATUS, children_of, edited, foreign_object, predecessors, starting,
     terminating,
 };
 use crate::control::tests::world::{Row, play};
 
 const SURPRISES: &[Row] = &[
     Row {
-        name: "a stranger has the name: the same pass says so, and creates nothing else",
+        name: "a foreign object has the name: the same pass says so, and creates nothing else",
         given: half_way,
         script: |_| {
-            let found = strangers(children_of(&starting()).service);
+            let found = foreign_object(children_of(&starting()).service);
             vec![post(SERVICES).already_exists(), get(SERVICE, found), put(STATUS)]
         },
-        ends: "Behind",
+        ends: "CacheBehind",
         writes: &["Starting Running, Ready False NameTaken"],
         tells: &["Warning NameTaken"],
         remembers: &["tried", "created Deployment", "our write"],
@@ -25,7 +25,7 @@ const SURPRISES: &[Row] = &[
         name: "an earlier gateway's child is still there: the same pass waits for its deletion",
         given: nothing_is_there,
         script: |_| vec![post(DEPLOYMENTS).already_exists(), get(DEPLOYMENT, predecessors(deployment())), put(STATUS)],
-        ends: "Behind",
+        ends: "CacheBehind",
         writes: &["Starting Running, Ready False WaitingForDeletion"],
         tells: &[],
         remembers: &["tried", "our write"],
@@ -34,16 +34,16 @@ const SURPRISES: &[Row] = &[
         name: "our own child is being deleted: there is nothing to say",
         given: nothing_is_there,
         script: |_| vec![post(DEPLOYMENTS).already_exists(), get(DEPLOYMENT, terminating(deployment()))],
-        ends: "Behind",
+        ends: "CacheBehind",
         writes: &[],
         tells: &[],
         remembers: &["tried"],
     },
     Row {
-        name: "an update finds a stranger in the child's place and leaves it alone",
+        name: "an update finds a foreign object in the child's place and leaves it alone",
         given: deployment_is_edited,
-        script: |_| vec![get(DEPLOYMENT, strangers(deployment())), put(STATUS)],
-        ends: "Behind",
+        script: |_| vec![get(DEPLOYMENT, foreign_object(deployment())), put(STATUS)],
+        ends: "CacheBehind",
         writes: &["Starting Running, Ready False NameTaken"],
         tells: &["Warning NameTaken"],
         remembers: &["tried", "our write"],
@@ -52,7 +52,7 @@ const SURPRISES: &[Row] = &[
         name: "an update finds the child being deleted and does not write it",
         given: deployment_is_edited,
         script: |_| vec![get(DEPLOYMENT, terminating(edited(deployment())))],
-        ends: "Behind",
+        ends: "CacheBehind",
         writes: &[],
         tells: &[],
         remembers: &["tried"],

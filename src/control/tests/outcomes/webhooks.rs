@@ -11,7 +11,7 @@ use crate::control::tests::objects::{
     BUDGET, DEPLOYMENT, DEPLOYMENTS, INGRESS, INGRESSES, SERVICE, SERVICES, STATUS, children_of, edited, starting,
 };
 use crate::control::tests::world::{Row, World, play};
-use crate::decide::observed::{Absent, Child, Target, Unanswered};
+use crate::decide::observed::{Child, MissingDependency, Target, Unanswered};
 
 const AWAY: &str = "Internal error occurred: failed calling webhook \"no.example.com\": connection refused";
 const DENIED: &str = "admission webhook \"no.example.com\" denied the request: not on Fridays";
@@ -68,7 +68,7 @@ const WEBHOOKS: &[Row] = &[
             w.is_due_in(Duration::from_secs(3));
         },
         script: |_| vec![post(SERVICES).hangs(), put(STATUS)],
-        ends: "Failed: the API server did not answer within 3s",
+        ends: "Failed: the API server did not respond within 3s",
         writes: &["Starting Running, Ready False WriteUnanswered"],
         tells: &["Warning WriteUnanswered"],
         remembers: &["tried", "created Deployment", "our write"],
@@ -77,7 +77,7 @@ const WEBHOOKS: &[Row] = &[
         name: "a permission that is missing is told once that has lasted",
         given: |w| {
             half_way(w);
-            failing_since(w, Absent::Permission, 3);
+            failing_since(w, MissingDependency::Permission, 3);
         },
         script: |_| vec![post(SERVICES).refused(403, "Forbidden", NOT_PERMITTED), post(INGRESSES), put(STATUS)],
         ends: "Failed: services is forbidden: User \"operator\" cannot create resource \"services\"",
@@ -89,7 +89,7 @@ const WEBHOOKS: &[Row] = &[
         name: "a storage that is away is told once that has lasted, to whom it can be told",
         given: |w| {
             half_way(w);
-            failing_since(w, Absent::Cluster, 3);
+            failing_since(w, MissingDependency::Cluster, 3);
         },
         script: |_| vec![post(SERVICES).refused(500, "", "etcdserver: no leader"), put(STATUS)],
         ends: "Failed: etcdserver: no leader",
@@ -100,7 +100,7 @@ const WEBHOOKS: &[Row] = &[
 ];
 
 /// The Service could not be written for so many seconds.
-fn failing_since(w: &mut World, by: Absent, seconds: u64) {
+fn failing_since(w: &mut World, by: MissingDependency, seconds: u64) {
     let what = Unanswered { what: Target::Child(Child::Service), by, words: String::new(), lasted: Duration::ZERO };
     w.remember(|gateway, remembered| {
         let mut then = Now::read();
@@ -129,7 +129,7 @@ async fn a_webhook_that_is_back_is_told_at_once() {
     let again = w.pass(vec![post(DEPLOYMENTS)]).await.unwrap();
     assert_eq!((again.ends.as_str(), again.writes.len()), ("InTurn(HalfWay)", 0));
     let rest = w.pass(vec![post(SERVICES), post(INGRESSES)]).await.unwrap();
-    assert_eq!((rest.ends.as_str(), rest.writes.len()), ("AtOnce", 0), "{rest:?}");
+    assert_eq!((rest.ends.as_str(), rest.writes.len()), ("Now", 0), "{rest:?}");
     let said = w.pass(vec![put(STATUS)]).await.unwrap();
     assert_eq!(said.writes, ["Starting Running, Ready False Starting"]);
 }

@@ -14,8 +14,8 @@ use proptest::sample::{select, subsequence};
 use super::status::{desired_state, status};
 use super::{few, maybe, text, time};
 use crate::api::{
-    ApiGateway, ApiGatewaySpec, ApiGatewayStatus, EmptyDir, FilesFrom, REGISTRY_FINALIZER, RESTART_ANNOTATION,
-    RETRY_ANNOTATION, Resources, StartRetries, Tls, TopologySpread, Volume, WhenUnsatisfiable,
+    ApiGateway, ApiGatewaySpec, ApiGatewayStatus, EmptyDir, Exposure, FilesFrom, ParentRef, REGISTRY_FINALIZER,
+    RESTART_ANNOTATION, RETRY_ANNOTATION, Resources, StartRetries, Tls, TopologySpread, Volume, WhenUnsatisfiable,
 };
 use crate::children::{Inheritance, KeyPattern};
 use crate::decide::requests;
@@ -74,14 +74,22 @@ fn spec() -> BoxedStrategy<ApiGatewaySpec> {
         (desired_state(), text(), few(reference()), few(text()), few(text()), select(&[1, 80, 8080, 65_535][..])),
         (replicas(), maybe(resources()), few(variable()), few(variables()), few(volume()), maybe(text())),
         (maybe(1..=3_600_i64), labels(), few(toleration()), few(spread()), host(), maybe(text())),
-        (maybe(text()), maybe(tls()), maybe(limit()), maybe(retries()), prop::bool::weighted(0.1)),
+        (
+            maybe(text()),
+            maybe(tls()),
+            exposure(),
+            few(parent()),
+            maybe(limit()),
+            maybe(retries()),
+            prop::bool::weighted(0.1),
+        ),
     )
         .prop_map(
             |(
                 (state, image, image_pull_secrets, command, args, port),
                 (replicas, resources, env, env_from, volumes, readiness_path),
                 (termination_grace_period_seconds, node_selector, tolerations, topology_spread, host, path),
-                (ingress_class_name, tls, start_deadline, start_retries, suspend),
+                (ingress_class_name, tls, exposure, parent_refs, start_deadline, start_retries, suspend),
             )| ApiGatewaySpec {
                 state,
                 image,
@@ -103,11 +111,24 @@ fn spec() -> BoxedStrategy<ApiGatewaySpec> {
                 path,
                 ingress_class_name,
                 tls,
+                exposure,
+                parent_refs,
                 start_deadline,
                 start_retries,
                 suspend,
             },
         )
+        .boxed()
+}
+
+fn exposure() -> BoxedStrategy<Option<Exposure>> {
+    let words = prop_oneof![20 => select(Exposure::ALL), 1 => Just(Exposure::Unknown("Mesh"))];
+    proptest::option::weighted(0.3, words).boxed()
+}
+
+pub fn parent() -> BoxedStrategy<ParentRef> {
+    (maybe(text()), text(), maybe(text()))
+        .prop_map(|(namespace, name, section_name)| ParentRef { namespace, name, section_name })
         .boxed()
 }
 

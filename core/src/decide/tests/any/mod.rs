@@ -3,7 +3,7 @@
 //!
 //! Every struct is built field by field: a new one does not compile before it is here.
 
-mod around;
+mod context;
 mod gateway;
 mod observed;
 mod status;
@@ -36,7 +36,7 @@ pub fn case() -> impl Strategy<Value = Case> {
         .prop_map(|(gateway, observed, moment, settings)| Case { gateway, observed, moment, settings })
 }
 
-pub use around::{environment, hosts};
+pub use context::{environment, hosts};
 
 pub fn learned() -> impl Strategy<Value = Learned> {
     observed::learned()
@@ -144,12 +144,29 @@ fn allowance() -> BoxedStrategy<Allowance> {
         of(Allowed::list_of_flag("disk").unwrap()),
         of(Allowed::list_of_flag("dedicated").unwrap()),
         of(Allowed::Only(vec!["nginx".to_owned()])),
+        of(Allowed::list_of_flag("infra/public").unwrap()),
         of(Allowed::Only(0)),
         of(Allowed::Only(secs(1))),
     )
-        .prop_map(|(image_prefixes, node_labels, tolerations, ingress_classes, max_replicas, max_start_deadline)| {
-            Allowance { image_prefixes, node_labels, tolerations, ingress_classes, max_replicas, max_start_deadline }
-        })
+        .prop_map(
+            |(
+                image_prefixes,
+                node_labels,
+                tolerations,
+                ingress_classes,
+                parent_refs,
+                max_replicas,
+                max_start_deadline,
+            )| Allowance {
+                image_prefixes,
+                node_labels,
+                tolerations,
+                ingress_classes,
+                parent_refs,
+                max_replicas,
+                max_start_deadline,
+            },
+        )
         .boxed()
 }
 
@@ -158,17 +175,18 @@ fn settings() -> BoxedStrategy<Settings> {
     let at_least_a_second = || duration().prop_map(|duration| duration.max(secs(1)));
     (
         (at_least_a_second(), any::<bool>(), at_least_a_second(), allowance()),
-        (gateway::annotations(), gateway::inheritance(), at_least_a_second()),
+        (few(gateway::parent()), gateway::annotations(), gateway::inheritance(), at_least_a_second()),
     )
         .prop_map(
             |(
                 (start_deadline, stop_partial_starts, cleanup_stuck_after, allowance),
-                (ingress_annotations, inheritance, registry_deletion_timeout),
+                (default_parent_refs, ingress_annotations, inheritance, registry_deletion_timeout),
             )| Settings {
                 start_deadline,
                 stop_partial_starts,
                 cleanup_stuck_after,
                 allowance,
+                default_parent_refs,
                 ingress_annotations,
                 inheritance,
                 registry_deletion_timeout,

@@ -6,22 +6,23 @@ use proptest::sample::select;
 
 use super::{duration, few, maybe, small_number, text, time};
 use crate::api::{Accepted, StoredChange};
+use crate::children::{Parent, Verdict};
 use crate::decide::Learned;
-use crate::decide::allowance::{Breaches, NotAllowed};
+use crate::decide::allowance::{NotAllowed, Violations};
 use crate::decide::observed::{
-    Absent, Answer, Child, Complaint, DEFAULT_SCHEDULER, EnvironmentFacts, Going, HostVerdict, Leaving, Observed,
-    PodLeft, PodTrouble, Pods, Presence, Refusal, RegistryFacts, Repair, Repaired, Rollout, Silence, Target, Trouble,
-    Unanswered, Writes,
+    Child, DEFAULT_SCHEDULER, EnvironmentFacts, HostVerdict, MissingDependency, Observed, PodEvent, PodTermination,
+    PodTrouble, Pods, Presence, ProbeResult, Refusal, RegistryFacts, RemainingPod, Repair, Repaired, Rollout, Routing,
+    Target, TerminatingChild, Trouble, Unanswered, UnexplainedWait, Unsupported, Writes,
 };
 
 pub fn observed() -> BoxedStrategy<Observed> {
     (
-        (presence(), presence(), presence(), presence(), rollout(), pods()),
+        (presence(), presence(), presence(), route(), presence(), rollout(), pods()),
         (
             few(environment()),
             host(),
             few(text()),
-            breaches(),
+            violations(),
             registry(),
             rarely(refusal()),
             rarely(unanswered()),
@@ -31,19 +32,21 @@ pub fn observed() -> BoxedStrategy<Observed> {
     )
         .prop_map(
             |(
-                (deployment, service, ingress, disruption_budget, rollout, pods),
-                (environments, host, lost, breaches, registry, refusal, unanswered, tried, writes),
+                (deployment, service, ingress, (http_route, routing), disruption_budget, rollout, pods),
+                (environments, host, lost, violations, registry, refusal, unanswered, tried, writes),
             )| Observed {
                 deployment,
                 service,
                 ingress,
+                http_route,
                 disruption_budget,
+                routing,
                 rollout,
                 pods,
                 environments,
                 host,
                 lost,
-                breaches,
+                violations,
                 registry,
                 refusal,
                 unanswered,
@@ -83,20 +86,45 @@ fn presence() -> BoxedStrategy<Presence> {
         1 => Just(Presence::Unwanted),
         1 => Just(Presence::Terminating),
         1 => Just(Presence::Predecessor),
-        1 => text().prop_map(Presence::Stranger),
+        1 => text().prop_map(Presence::Foreign),
     ]
     .boxed()
+}
+
+/// Most gateways have none.
+fn route() -> BoxedStrategy<(Presence, Routing)> {
+    let word = || select(vec!["Accepted", "ResolvedRefs", "NoMatchingParent"]).prop_map(str::to_owned);
+    let verdict = prop_oneof![
+        2 => Just(Verdict::Accepted),
+        1 => Just(Verdict::Silent),
+        1 => (word(), word(), text()).prop_map(|(condition, reason, message)| Verdict::Refused {
+            condition,
+            reason,
+            message
+        }),
+    ];
+    let parent = (text(), verdict, any::<bool>()).prop_map(|(name, verdict, serves)| Parent { name, verdict, serves });
+    let unsupported = prop_oneof![
+        Just(Unsupported::NoDefinition),
+        Just(Unsupported::NoParent),
+        text().prop_map(Unsupported::NotPermitted)
+    ];
+    let routing = (rarely(unsupported.boxed()), few(parent.boxed()), duration())
+        .prop_map(|(unsupported, parents, unanswered)| Routing { unsupported, parents, unanswered });
+    prop_oneof![3 => Just((Presence::NotWanted, Routing::default())), 1 => (presence(), routing)].boxed()
 }
 
 fn rollout() -> BoxedStrategy<Rollout> {
     (
         (prop::bool::weighted(0.6), small_number(), small_number(), small_number(), small_number()),
         (rarely(text()), rarely(text()), small_number(), prop::bool::weighted(0.2), rarely(text())),
+        (prop::bool::weighted(0.1), small_number()),
     )
         .prop_map(
             |(
                 (complete, desired, replicas, ready, available),
                 (progress_deadline_exceeded, replica_failure, updated, behind, template),
+                (paused, min_ready_seconds),
             )| Rollout {
                 complete,
                 desired,
@@ -108,6 +136,8 @@ fn rollout() -> BoxedStrategy<Rollout> {
                 updated,
                 behind,
                 template,
+                paused,
+                min_ready_seconds,
             },
         )
         .boxed()
@@ -118,21 +148,21 @@ fn count() -> BoxedStrategy<usize> {
 }
 
 fn pods() -> BoxedStrategy<Pods> {
-    let left = (text(), maybe(leaving())).prop_map(|(pod, leaving)| PodLeft { pod, leaving });
-    (count(), count(), few(pod_trouble()), maybe(silence()), few(left), few(text()))
-        .prop_map(|(total, terminating, troubles, silence, left, unowned)| Pods {
+    let left = (text(), maybe(termination())).prop_map(|(pod, termination)| RemainingPod { pod, termination });
+    (count(), count(), few(pod_trouble()), maybe(unexplained()), few(left), few(text()))
+        .prop_map(|(total, terminating, troubles, unexplained, left, unowned)| Pods {
             total,
             terminating,
             troubles,
-            silence,
-            left,
+            unexplained,
+            remaining: left,
             unowned,
         })
         .boxed()
 }
 
-fn leaving() -> BoxedStrategy<Leaving> {
-    (maybe(text()), many(text())).prop_map(|(node, finalizers)| Leaving { node, finalizers }).boxed()
+fn termination() -> BoxedStrategy<PodTermination> {
+    (maybe(text()), many(text())).prop_map(|(node, finalizers)| PodTermination { node, finalizers }).boxed()
 }
 
 fn many<T: Clone + std::fmt::Debug + 'static>(of: BoxedStrategy<T>) -> BoxedStrategy<Vec<T>> {
@@ -154,7 +184,7 @@ fn trouble() -> BoxedStrategy<Trouble> {
         ended.prop_map(|(code, out_of_memory, message, brief)| Trouble::Ended { code, out_of_memory, message, brief }),
         text().prop_map(Trouble::CannotStart),
         (text(), text()).prop_map(|(reason, message)| Trouble::GivenUp { reason, message }),
-        Just(Trouble::NodeIsAway),
+        Just(Trouble::NodeUnreachable),
         text().prop_map(Trouble::Unschedulable),
         many(text()).prop_map(Trouble::Gated),
         prop_oneof![text(), Just(DEFAULT_SCHEDULER.to_owned())].prop_map(Trouble::NoScheduler),
@@ -167,16 +197,16 @@ fn trouble() -> BoxedStrategy<Trouble> {
     .boxed()
 }
 
-fn silence() -> BoxedStrategy<Silence> {
-    let answer = || (maybe(text()), text()).prop_map(|(container, words)| Answer { container, words });
-    let complaint = prop_oneof![
-        answer().prop_map(Complaint::Probe),
-        answer().prop_map(Complaint::Killed),
-        text().prop_map(Complaint::MissingVolume),
-        text().prop_map(Complaint::Node),
+fn unexplained() -> BoxedStrategy<UnexplainedWait> {
+    let answer = || (maybe(text()), text()).prop_map(|(container, words)| ProbeResult { container, words });
+    let pod_event = prop_oneof![
+        answer().prop_map(PodEvent::Probe),
+        answer().prop_map(PodEvent::Killed),
+        text().prop_map(PodEvent::MissingVolume),
+        text().prop_map(PodEvent::Node),
     ];
-    (pod_trouble(), duration(), maybe(duration()), maybe(complaint))
-        .prop_map(|(about, lasted, read_at, complaint)| Silence { about, lasted, read_at, complaint })
+    (pod_trouble(), duration(), maybe(duration()), maybe(pod_event))
+        .prop_map(|(about, lasted, read_at, pod_event)| UnexplainedWait { about, lasted, read_at, pod_event })
         .boxed()
 }
 
@@ -190,18 +220,23 @@ pub fn host() -> BoxedStrategy<HostVerdict> {
     prop_oneof![
         8 => Just(HostVerdict::Free),
         1 => (text(), text()).prop_map(|(host, by)| HostVerdict::Taken { host, by }),
-        1 => (text(), text()).prop_map(|(host, allowed)| HostVerdict::NotAllowed { host, allowed }),
+        1 => (text(), text(), maybe(text())).prop_map(|(host, allowed, no_name)| HostVerdict::NotAllowed { host, allowed, no_name }),
+        1 => text().prop_map(|host| HostVerdict::TooWide { host }),
+        1 => text().prop_map(|host| HostVerdict::Address { host }),
         1 => (text(), text()).prop_map(|(host, name)| HostVerdict::Reserved { host, name }),
         1 => (text(), any::<usize>()).prop_map(|(host, limit)| HostVerdict::TooMany { host, limit }),
+        1 => (text(), any::<usize>()).prop_map(|(host, limit)| HostVerdict::NoRoom { host, limit }),
     ]
     .boxed()
 }
 
-fn breaches() -> BoxedStrategy<Breaches> {
-    let breach = (text(), text(), text(), text())
+fn violations() -> BoxedStrategy<Violations> {
+    let violation = (text(), text(), text(), text())
         .prop_map(|(field, asked, by, instead)| NotAllowed { field, asked, by, instead })
         .boxed();
-    (rarely(breach.clone()), rarely(breach)).prop_map(|(pods, ingress_class)| Breaches { pods, ingress_class }).boxed()
+    (rarely(violation.clone()), rarely(violation.clone()), rarely(violation))
+        .prop_map(|(pods, ingress_class, parent_ref)| Violations { pods, ingress_class, parent_ref })
+        .boxed()
 }
 
 fn registry() -> BoxedStrategy<RegistryFacts> {
@@ -216,7 +251,16 @@ fn registry() -> BoxedStrategy<RegistryFacts> {
         any::<bool>(),
     )
         .prop_map(
-            |(external, unavailable, recorded, reported, to_activate, to_deactivate, forgotten, may_let_go)| {
+            |(
+                external,
+                unavailable,
+                recorded,
+                reported,
+                to_activate,
+                to_deactivate,
+                forgotten,
+                may_remove_finalizer,
+            )| {
                 RegistryFacts {
                     external,
                     unavailable,
@@ -225,7 +269,7 @@ fn registry() -> BoxedStrategy<RegistryFacts> {
                     to_activate,
                     to_deactivate,
                     forgotten,
-                    may_let_go,
+                    may_remove_finalizer,
                 }
             },
         );
@@ -245,10 +289,10 @@ fn refusal() -> BoxedStrategy<Refusal> {
 
 fn unanswered() -> BoxedStrategy<Unanswered> {
     let by = prop_oneof![
-        text().prop_map(Absent::Webhook),
-        Just(Absent::Cluster),
-        Just(Absent::Permission),
-        Just(Absent::Unknown)
+        text().prop_map(MissingDependency::Webhook),
+        Just(MissingDependency::Cluster),
+        Just(MissingDependency::Permission),
+        Just(MissingDependency::Unknown)
     ];
     (target(), by, text(), duration())
         .prop_map(|(what, by, words, lasted)| Unanswered { what, by, words, lasted })
@@ -262,18 +306,39 @@ fn writes() -> BoxedStrategy<Writes> {
         asked,
         stored,
     });
-    let going =
-        (child(), duration(), many(text())).prop_map(|(child, lasted, finalizers)| Going { child, lasted, finalizers });
-    (accepted(), few(change), few(repaired()), few(repair()), few(going))
-        .prop_map(|(accepted, changed, repaired, untold, going)| Writes { accepted, changed, repaired, untold, going })
+    let terminating = (child(), duration(), many(text())).prop_map(|(child, lasted, finalizers)| TerminatingChild {
+        child,
+        lasted,
+        finalizers,
+    });
+    (accepted(), few(change), few(repaired()), few(repair()), few(terminating))
+        .prop_map(|(accepted, changed, repaired, untold, terminating)| Writes {
+            accepted,
+            changed,
+            repaired,
+            untold,
+            terminating,
+        })
         .boxed()
 }
 
 pub fn accepted() -> BoxedStrategy<Accepted> {
-    ((maybe(text()), maybe(text()), maybe(text()), maybe(text())), (maybe(text()), maybe(text())))
-        .prop_map(|(hashes, filled_in)| (hashes.0, hashes.1, hashes.2, hashes.3, filled_in.0, filled_in.1))
-        .prop_map(|(deployment, service, ingress, pod_disruption_budget, ingress_class_name, ip_family_policy)| {
-            Accepted { deployment, service, ingress, pod_disruption_budget, ingress_class_name, ip_family_policy }
+    let hashes = (maybe(text()), maybe(text()), maybe(text()), maybe(text()), maybe(text()));
+    let filled_in = (maybe(text()), maybe(text()), maybe(text()));
+    (hashes, filled_in)
+        .prop_map(|(hashes, filled_in)| {
+            let (deployment, service, ingress, http_route, pod_disruption_budget) = hashes;
+            let (ingress_class_name, ingress_class_named, ip_family_policy) = filled_in;
+            Accepted {
+                deployment,
+                service,
+                ingress,
+                http_route,
+                pod_disruption_budget,
+                ingress_class_name,
+                ingress_class_named,
+                ip_family_policy,
+            }
         })
         .boxed()
 }

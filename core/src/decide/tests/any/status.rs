@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{few, maybe, number, observed, phase, reason, small_number, state, text, time};
 use crate::api::{
     ApiGatewayStatus, Attempt, ContestedField, DesiredState, EnvironmentCount, Failure, HISTORY_LENGTH, Handled,
-    HostClaim, Others, StoredChange, Subject, Transition, condition,
+    HostClaim, StoredChange, Subject, Transition, UnknownFields, condition,
 };
 use crate::decide::tests::builders::HOST;
 
@@ -62,7 +62,7 @@ fn micro() -> BoxedStrategy<MicroTime> {
 }
 
 /// What another version may have written.
-pub fn others() -> BoxedStrategy<Others> {
+pub fn others() -> BoxedStrategy<UnknownFields> {
     let value = prop_oneof![Just(Value::Null), Just(json!(u64::MAX)), Just(json!({ "deeper": [1.5e300, "x"] }))];
     btree_map(select(&["newer", "heldBy"][..]).prop_map(str::to_owned), value, 0..2).boxed()
 }

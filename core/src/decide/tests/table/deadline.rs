@@ -167,7 +167,7 @@ fn deadline_passed() {
 #[test]
 fn deadline_passed_with_pods_available_that_no_traffic_reaches() {
     let unreachable = |kind, presence| child(half_up(), kind, presence);
-    let stranger = || Presence::Stranger("nobody".to_owned());
+    let foreign = || Presence::Foreign("nobody".to_owned());
     check(vec![
         row(
             "a Service that was refused",
@@ -197,7 +197,7 @@ fn deadline_passed_with_pods_available_that_no_traffic_reaches() {
             after(300),
             serves_on(1),
         ),
-        row("a stranger's Service holds the clock", starting(), unreachable(Service, stranger()), after(300), rests()),
+        row("a foreign Service holds the clock", starting(), unreachable(Service, foreign()), after(300), rests()),
     ]);
 }
 

@@ -48,7 +48,7 @@ fn any_phase_with_kubernetes_as_the_registry_a_finalizer_that_was_left_is_remove
 fn any_phase_with_kubernetes_as_the_registry_a_finalizer_that_may_not_be_removed_is_somebody_elses() {
     for (phase, gateway) in in_every_phase() {
         for observed in [nothing(), serving()] {
-            let forged = but(observed, |o| o.registry.may_let_go = false);
+            let forged = but(observed, |o| o.registry.may_remove_finalizer = false);
             check(vec![row(phase, deleted(gateway.clone()), forged, since(1), Nothing)]);
         }
     }
@@ -231,7 +231,11 @@ fn whose_finalizers_a_deletion_waits_for_is_said() {
     let deleting = held(recorded(Phase::Deleting, State::Stopped));
     let status = status_after(&deleting, &nothing(), &since(1));
     for type_ in [crate::api::condition::READY, crate::api::condition::RECONCILING] {
-        assert!(message(&status, type_).contains("finalizers of others: example.com/hold"), "{:?}", status.conditions);
+        assert!(
+            message(&status, type_).contains("finalizers of other controllers: example.com/hold"),
+            "{:?}",
+            status.conditions
+        );
     }
     let late = status_after(&deleting, &nothing(), &Moment { deletion: secs(600), ..after(600) });
     assert_eq!(said(&late, crate::api::condition::STALLED), "True CleanupStuck");

@@ -109,7 +109,7 @@ fn fault(row: &Row, plan: &Plan) -> Option<String> {
             let number = after.attempt.as_ref().map_or(0, |attempt| attempt.number);
             let last = after.history.last();
             let got = (after.phase.as_ref(), after.state, last.map(|last| last.reason), number);
-            let whole = plan.moves && plan.steps.is_empty() && plan.wake.is_none();
+            let whole = plan.moves && plan.steps.is_empty() && plan.requeue_after.is_none();
             let told = last.is_some_and(|last| last.to == *phase && last.state == *state && last.from == before.phase);
             let right = got == (Some(phase), Some(*state), Some(*reason), *attempt) && whole && told;
             (!right).then(|| {
@@ -117,15 +117,18 @@ fn fault(row: &Row, plan: &Plan) -> Option<String> {
                 format!("expected ({phase}, {state:?}, {reason}, attempt {attempt}), {what}; {last:?}")
             })
         }
-        Expect::Stay(steps, wake) => {
+        Expect::Stay(steps, requeue_after) => {
             let same = (&after.phase, after.state, &after.attempt.as_ref().map(|attempt| attempt.number))
                 == (&before.phase, before.state, &before.attempt.as_ref().map(|attempt| attempt.number))
                 && after.history == before.history
                 && after.transitions == before.transitions;
-            let right = !plan.moves && same && plan.steps == *steps && plan.wake == *wake;
+            let right = !plan.moves && same && plan.steps == *steps && plan.requeue_after == *requeue_after;
             (!right).then(|| {
                 let moved = if same { "stayed".to_owned() } else { format!("{:?}", after.history.last()) };
-                format!("expected {steps:?} wake {wake:?}, got {:?} wake {:?}, {moved}", plan.steps, plan.wake)
+                format!(
+                    "expected {steps:?} wake {requeue_after:?}, got {:?} wake {:?}, {moved}",
+                    plan.steps, plan.requeue_after
+                )
             })
         }
         Expect::Nothing => {

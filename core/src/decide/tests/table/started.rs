@@ -306,9 +306,9 @@ fn otherwise_what_differs_is_applied() {
             after(60),
             rests(),
         ),
-        row("a stranger's child is left alone", started(), name_taken(serving()), after(60), rests()),
+        row("a foreign child is left alone", started(), name_taken(serving()), after(60), rests()),
         row(
-            "a stranger's child does not keep the others from being repaired",
+            "a foreign child does not keep the others from being repaired",
             started(),
             name_taken(child(serving(), Deployment, different())),
             after(60),

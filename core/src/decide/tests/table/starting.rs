@@ -3,7 +3,7 @@
 use super::*;
 use crate::api::RESTART_ANNOTATION;
 use crate::decide::judged_in;
-use crate::decide::observed::{Absent, EnvironmentFacts, Presence};
+use crate::decide::observed::{EnvironmentFacts, MissingDependency, Presence};
 
 fn succeeds(attempt: i64) -> Expect {
     go(Phase::Started, State::Running, Reason::Started, attempt)
@@ -257,11 +257,11 @@ fn somebody_is_away_without_whom_nothing_can_be_written() {
             all(),
         ),
         row("whenever that is", starting(), deployment_of(webhook()), after(9_999), all()),
-        row("a storage that is away too", starting(), deployment_of(Absent::Cluster), after(9_999), all()),
+        row("a storage that is away too", starting(), deployment_of(MissingDependency::Cluster), after(9_999), all()),
         row(
             "and a permission that the operator lacks",
             starting(),
-            deployment_of(Absent::Permission),
+            deployment_of(MissingDependency::Permission),
             after(9_999),
             all(),
         ),
@@ -290,14 +290,14 @@ fn somebody_is_away_without_whom_nothing_can_be_written() {
         row(
             "a write that nobody knows anything about is tried in time",
             starting(),
-            deployment_of(Absent::Unknown),
+            deployment_of(MissingDependency::Unknown),
             after(60),
             in_time(),
         ),
         row(
             "and given up in time",
             starting(),
-            deployment_of(Absent::Unknown),
+            deployment_of(MissingDependency::Unknown),
             after(301),
             go(Phase::Started, State::Stopped, Reason::StartDeadlineExceeded, 1),
         ),
@@ -323,7 +323,7 @@ fn an_attempt_is_judged_when_its_deadline_passes_unless_its_clock_is_held() {
     let judged = |gateway: &ApiGateway, observed: &Observed| judged_in(gateway, observed, &after(60), &SETTINGS);
     assert_eq!(judged(&starting(), &nothing()), Some(secs(240)));
     assert_eq!(judged(&restarting(), &refused(nothing(), Deployment)), Some(secs(240)));
-    assert_eq!(judged(&starting(), &unanswered(nothing(), Deployment, Absent::Unknown)), Some(secs(240)));
+    assert_eq!(judged(&starting(), &unanswered(nothing(), Deployment, MissingDependency::Unknown)), Some(secs(240)));
     assert_eq!(judged(&starting(), &unanswered(nothing(), Deployment, webhook())), None);
     assert_eq!(judged(&starting(), &host_taken(nothing())), None);
     assert_eq!(judged(&but(starting(), suspends), &nothing()), None);

@@ -79,9 +79,9 @@ fn stopping_takes_traffic_away_first() {
             does_and_wakes(&[Delete(Service), Delete(Deployment)], 540),
         ),
         row(
-            "a stranger's Ingress is no traffic of ours",
+            "a foreign Ingress is no traffic of ours",
             stopping_as_asked(),
-            child(serving(), Ingress, Presence::Stranger("nobody".to_owned())),
+            child(serving(), Ingress, Presence::Foreign("nobody".to_owned())),
             after(60),
             does_and_wakes(&[Delete(Service), Delete(Deployment)], 540),
         ),
@@ -107,7 +107,7 @@ fn stopping_takes_traffic_away_first() {
             does_and_wakes(&[], 540),
         ),
         row(
-            "what a stranger or a predecessor owns is left alone",
+            "what another owner or a predecessor has is left alone",
             stopping_as_asked(),
             predecessor_goes(name_taken(without_ingress())),
             after(60),
@@ -135,7 +135,7 @@ fn stopping_ends_when_nothing_is_left() {
             is_stopped(1),
         ),
         row(
-            "what a stranger or a predecessor owns holds no stop up",
+            "what another owner or a predecessor has holds no stop up",
             stopping_as_asked(),
             predecessor_goes(name_taken(gone())),
             after(60),
