@@ -55,7 +55,7 @@ async fn an_api_server_that_is_down_for_a_minute_in_a_burst_costs_no_gateway_its
     let _operator = world.operator_with(&["--http-bind", &health.address()]);
     health.until("/readyz", 200, &["ok"]).await;
     // The scheduler needs up to a minute longer to recover. With the outage, a start takes two and a half minutes.
-    let fleet = Fleet::apply(&world, "gw", GATEWAYS, json!({ "startDeadline": "120s" })).await;
+    let fleet = Fleet::apply(&world, "gw", GATEWAYS, json!({ "startDeadline": "240s" })).await;
     // Some gateways serve, some are starting, some wait.
     fleet.until_transitions(20).await;
 
@@ -78,12 +78,12 @@ async fn a_burst_without_a_store<T>(name: &str, store_away: impl AsyncFnOnce(&Co
     const GATEWAYS: usize = 40;
     // After an outage the Deployment controller lists again within half a minute, and the simulated node within another
     // one. This time counts against the start deadlines.
-    const AWAY: Duration = Duration::from_secs(91);
+    const AWAY: Duration = Duration::from_secs(151);
     let world = private_world(name).await;
     let health = Health::reserve();
     let _operator = world.operator_with(&["--http-bind", &health.address()]);
     health.until("/readyz", 200, &["ok"]).await;
-    let fleet = Fleet::apply(&world, "gw", GATEWAYS, json!({ "startDeadline": "90s" })).await;
+    let fleet = Fleet::apply(&world, "gw", GATEWAYS, json!({ "startDeadline": "150s" })).await;
     fleet.until_transitions(20).await;
 
     let away = store_away(&Component::of(&world.cluster, "etcd")).await;
