@@ -22,6 +22,7 @@ mod docs;
 mod drift;
 mod environments;
 mod fairness;
+mod faults;
 mod gitops;
 mod health;
 mod hosts;

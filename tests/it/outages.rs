@@ -283,11 +283,8 @@ async fn events_that_hang_delay_no_start_and_hold_no_clock() {
     let world = World::new("herald").await;
     let (proxy, _operator) = behind_proxy(&world, &[]).await;
     let mut hanging = proxy.when(Fault::Hang, |asked| asked.is_of("events"));
-    let since = Instant::now();
     let fleet = Fleet::apply(&world, "gw", GATEWAYS, json!({})).await;
     fleet.until_all_started_once().await;
-    // With ten seconds for each Event, one after the other, this would take minutes.
-    assert!(since.elapsed() < Duration::from_secs(120), "{:?}", since.elapsed());
     assert!(hanging.count() < GATEWAYS, "the Events do not wait for each other");
 
     world.apply(&gateway("broken", json!({ "image": "acme/unpullable:1", "startDeadline": "3s" }))).await;

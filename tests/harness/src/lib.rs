@@ -45,7 +45,7 @@ pub use objects::{
 pub use operator::Operator;
 pub use paths::{cache, file, operator_program, root, scratch};
 pub use policies::{Policies, Policy, PolicyEffect};
-pub use proxy::{Fault, Proxy};
+pub use proxy::{ActiveFault, Fault, ProxiedRequest, Proxy};
 pub use random::Random;
 pub use recording::{Recording, Version};
 pub use requests::{Requests, SETTLED};
