@@ -7,7 +7,7 @@ CLUSTER := $(CACHE)/cluster
 # A missing tool ends the run with a message that says where to get it.
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)"; exit 1; }
 
-.PHONY: help demo demo-mongodb test proof fuzz bench e2e-kind kind-image check docs rustdoc book deny advisories sbom run cluster cluster-down generate tools mongo go-tools
+.PHONY: help demo demo-mongodb test proof ferretdb fuzz bench e2e-kind kind-image check docs rustdoc book deny advisories sbom run cluster cluster-down generate tools mongo go-tools
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -37,8 +37,13 @@ proof: tools mongo ## Long runs: random decisions and sequences, kills in a burs
 	PHASEGATE_RACES=200 cargo test --locked --workspace --test it -- registry::intent::a_stop_written
 	PHASEGATE_QUIET=60 cargo test --locked --workspace --test it -- registry::mirrors::a_fleet
 	PHASEGATE_STAMPED=180 cargo test --locked --workspace --test it -- stamping::
+	PHASEGATE_FAULTS=all cargo test --locked --workspace --test it -- faults::
+	$(MAKE) ferretdb
 	older=$$(tests/last-release/build) && PHASEGATE_OLDER=$$older cargo test --locked --workspace --test it -- versions::an_upgrade
 	$(MAKE) fuzz
+
+ferretdb: tools mongo ## The registry's tests on FerretDB, an independent server with MongoDB's wire protocol
+	tests/ferretdb/run cargo test --locked --workspace --test it -- registry:: --test-threads=4
 
 # The code has no unsafe block, so that a sanitizer finds nothing more than Rust's own checks. Without a sanitizer, a
 # stable toolchain suffices. New inputs are written to fuzz/corpus, failures to fuzz/artifacts. Useful inputs are kept
