@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use axum::body::{BodyDataStream, Bytes};
 use futures::{Stream, StreamExt, stream};
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -34,6 +36,25 @@ pub(super) fn relay(
 /// The response has ended, by itself or by a fault.
 struct Ended;
 
+/// An event of a watch. Its object keeps the bytes of the API server, because a client may depend on their order.
+#[derive(Clone, Deserialize)]
+struct WatchedEvent {
+    #[serde(rename = "type")]
+    kind: String,
+    object: Box<RawValue>,
+}
+
+impl WatchedEvent {
+    fn uid(&self) -> Option<String> {
+        let object: Value = serde_json::from_str(self.object.get()).unwrap();
+        object["metadata"]["uid"].as_str().map(str::to_owned)
+    }
+
+    fn line(&self) -> String {
+        format!("{{\"type\":\"{}\",\"object\":{}}}\n", self.kind, self.object)
+    }
+}
+
 struct Relay {
     board: Arc<Switchboard>,
     asked: ProxiedRequest,
@@ -42,9 +63,9 @@ struct Relay {
     /// The beginning of an event whose end is still to come.
     rest: Vec<u8>,
     /// The last event of each object, by its uid.
-    last: BTreeMap<String, Value>,
+    last: BTreeMap<String, WatchedEvent>,
     /// The events that are held back, in their order.
-    held: Vec<Value>,
+    held: Vec<WatchedEvent>,
     since: Option<Instant>,
 }
 
@@ -85,24 +106,24 @@ impl Relay {
         self.rest.extend_from_slice(chunk);
         while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.rest.drain(..=end).collect();
-            let event: Value = serde_json::from_slice(&line).unwrap();
-            self.event(event).await?;
+            self.event(serde_json::from_slice(&line).unwrap()).await?;
         }
         Ok(())
     }
 
-    async fn event(&mut self, event: Value) -> Result<(), Ended> {
-        if event["type"] == "BOOKMARK" {
+    async fn event(&mut self, event: WatchedEvent) -> Result<(), Ended> {
+        if event.kind == "BOOKMARK" {
             return self.send_event(&event).await;
         }
-        let before = uid(&event).and_then(|uid| self.last.insert(uid.to_owned(), event.clone()));
+        let before = event.uid().and_then(|uid| self.last.insert(uid, event.clone()));
         match self.board.fault(&self.asked, Fault::is_of_events) {
             Some(Fault::ErrorEvent(code)) => {
-                self.send_event(&json!({ "type": "ERROR", "object": status(code, None) })).await?;
+                let object = serde_json::value::to_raw_value(&status(code, None)).unwrap();
+                self.send_event(&WatchedEvent { kind: "ERROR".into(), object }).await?;
                 return Err(Ended);
             }
             Some(Fault::HalfEvent) => {
-                let text = event.to_string();
+                let text = event.line();
                 self.send(Bytes::copy_from_slice(&text.as_bytes()[..text.len() / 2])).await?;
                 return self.cut().await;
             }
@@ -124,15 +145,16 @@ impl Relay {
     }
 
     /// Holds an event back, in the place of an earlier one of its object.
-    fn hold(&mut self, event: Value) {
+    fn hold(&mut self, mut event: WatchedEvent) {
         self.since.get_or_insert_with(Instant::now);
-        let same = |held: &&mut Value| uid(held).is_some() && uid(held) == uid(&event);
-        match self.held.iter_mut().find(same) {
-            // A client that does not know the object yet receives it as added.
-            Some(held) if held["type"] == "ADDED" && event["type"] == "MODIFIED" => {
-                held["object"] = event["object"].clone()
+        match self.held.iter_mut().find(|held| held.uid().is_some() && held.uid() == event.uid()) {
+            Some(held) => {
+                // A client that does not know the object yet receives it as added.
+                if held.kind == "ADDED" && event.kind == "MODIFIED" {
+                    event.kind.clone_from(&held.kind);
+                }
+                *held = event;
             }
-            Some(held) => *held = event,
             None => self.held.push(event),
         }
     }
@@ -145,8 +167,8 @@ impl Relay {
         Ok(())
     }
 
-    async fn send_event(&self, event: &Value) -> Result<(), Ended> {
-        self.send(Bytes::from(format!("{event}\n"))).await
+    async fn send_event(&self, event: &WatchedEvent) -> Result<(), Ended> {
+        self.send(Bytes::from(event.line())).await
     }
 
     async fn send(&self, bytes: Bytes) -> Result<(), Ended> {
@@ -157,8 +179,4 @@ impl Relay {
         let _ = self.out.send(Err("cut".into())).await;
         Err(Ended)
     }
-}
-
-fn uid(event: &Value) -> Option<&str> {
-    event["object"]["metadata"]["uid"].as_str()
 }
