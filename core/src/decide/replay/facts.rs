@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use serde_json::json;
 
 use super::super::allowance::NotAllowed;
-use super::super::observed::{Child, HostVerdict, Moment, Observed, Presence, Settings, Unsupported};
+use super::super::observed::{HostVerdict, Moment, Observed, Presence, Settings, Unsupported};
 use super::super::place::Place;
 use super::super::requests::{self, Requests};
 use super::super::rows::Row;
@@ -145,55 +145,51 @@ impl Facts {
             }
             None => self.settings.start_deadline = self.moment.attempt.saturating_add(ROUNDED_OFF),
         }
-        let there = |child| (child, Presence::Equal);
-        let none: &[(Child, Presence)] = &[];
-        let (assumed, children): (&[&'static str], &[(Child, Presence)]) = match recorded.reason {
+        let times_out = recorded.reason == Reason::StartDeadlineExceeded && recorded.to == Phase::Started;
+        let (assumed, has_pods) = match recorded.reason {
             Reason::Started => {
                 self.observed.rollout.complete = true;
                 self.observed.rollout.available = 1;
-                let ready = "the workload is ready, and its environments are Active";
-                (&[ready], &[there(Child::Deployment), there(Child::Service)])
+                ("the workload is ready, and its environments are Active", true)
             }
             Reason::RestartDeadlineExceeded => {
                 self.observed.rollout.available = 1;
-                (&["a pod is available"], &[there(Child::Deployment), there(Child::Service)])
+                ("a pod is available", true)
             }
-            Reason::StartDeadlineExceeded if recorded.to == Phase::Started && recorded.state == State::Running => {
+            _ if times_out && recorded.state == State::Running => {
                 self.observed.rollout.available = 1;
-                (&["traffic reaches an available pod"], &[there(Child::Deployment), there(Child::Service)])
+                ("traffic reaches an available pod", true)
             }
-            Reason::StartDeadlineExceeded if recorded.to == Phase::Started => {
-                (&["traffic reaches no available pod"], &[there(Child::Deployment), there(Child::Service)])
-            }
+            _ if times_out => ("traffic reaches no available pod", true),
             Reason::Resumed => {
                 self.observed.tried = false;
-                (&["a child is missing, and the operator has just been started"], none)
+                ("a child is missing, and the operator has just been started", false)
             }
             Reason::RetryScheduled => {
                 self.gateway.spec.start_retries = Some(StartRetries { limit: 1, backoff: None });
                 self.moment.failure = LONG;
-                (&["a retry is left, and its backoff is over"], none)
+                ("a retry is left, and its backoff is over", false)
             }
             Reason::Stopped if recorded.row == Some(Row::OnlyTerminating) => {
                 self.observed.pods.total = 1;
                 self.observed.pods.terminating = 1;
                 self.settings.cleanup_stuck_after = Duration::ZERO;
-                (&["only terminating pods are left, for too long"], none)
+                ("only terminating pods are left, for too long", false)
             }
-            Reason::Stopped => (&["no child and no pod is left"], none),
+            Reason::Stopped => ("no child and no pod is left", false),
             Reason::Deleting => {
                 self.gateway.metadata.deletion_timestamp = Some(Time(recorded.at));
                 self.gateway.metadata.finalizers = Some(vec!["recorded".to_owned()]);
-                (&["deletion was requested, and a finalizer keeps the object"], none)
+                ("deletion was requested, and a finalizer keeps the object", false)
             }
-            Reason::StartRequested | Reason::RestartRequested | Reason::StopRequested => (&[], none),
-            reason if self.block(reason)? => (&["the obstacle that the reason names"], none),
-            // No row of this version has such a reason: everything stays.
-            _ => (&[], none),
+            reason if self.block(reason)? => ("the obstacle that the reason names", false),
+            // The request is the whole reason, or no row of this version has the reason.
+            _ => return Ok(()),
         };
-        self.assumed.extend(assumed);
-        for (child, presence) in children {
-            *self.observed.child_mut(*child) = presence.clone();
+        self.assumed.push(assumed);
+        if has_pods {
+            self.observed.deployment = Presence::Equal;
+            self.observed.service = Presence::Equal;
         }
         Ok(())
     }

@@ -100,7 +100,7 @@ pub fn read(path: &Path, wanted: &Wanted<'_>) -> Result<Vec<Subject>, Failure> {
     if subjects.is_empty() {
         return Err(Failure::new(
             FAILED,
-            format!("no transition found: {}", if is_stdin { "stdin".into() } else { path.display().to_string() }),
+            format!("no transition found: {}", if is_stdin { "stdin".to_owned() } else { path.display().to_string() }),
             "Pass the log of an operator that runs with --log-format json, and check NAME and -n.",
         ));
     }
@@ -111,7 +111,7 @@ pub fn read(path: &Path, wanted: &Wanted<'_>) -> Result<Vec<Subject>, Failure> {
 fn subjects(input: &mut impl BufRead, wanted: &Wanted<'_>) -> io::Result<Vec<Subject>> {
     let mut subjects: Vec<Subject> = Vec::new();
     let mut line = Vec::new();
-    while input.take(LONGEST).read_until(b'\n', &mut line)? > 0 {
+    while input.by_ref().take(LONGEST).read_until(b'\n', &mut line)? > 0 {
         let entry = serde_json::from_slice::<Entry>(&line).ok();
         line.clear();
         let Some((entry, key)) = entry.and_then(|entry| key_of(&entry).map(|key| (entry, key))) else { continue };
@@ -179,7 +179,7 @@ mod tests {
             [of("a/shop", "1", &[1, 2]), of("a/shop", "2", &[1]), of("b/shop", "3", &[1]), of("a/other", "4", &[1])];
         assert_eq!(found(&log, &ANY), all);
         assert_eq!(found(&log, &Wanted { namespace: Some("a"), name: Some("shop") }), all[..2]);
-        assert_eq!(found("", &ANY), []);
+        assert!(found("", &ANY).is_empty());
     }
 
     #[test]
