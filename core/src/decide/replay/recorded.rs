@@ -113,15 +113,17 @@ impl Recorded {
 pub fn history(gateway: &ApiGateway) -> Vec<Recorded> {
     let Some(status) = &gateway.status else { return Vec::new() };
     let current = status.attempt.as_ref();
-    let mut begun_later = 0;
+    let (mut begun_later, mut served) = (0, false);
     let told = |(transition, age): (&Transition, i64)| {
         // Each transition to Starting begins an attempt.
         let attempt = current.map(|attempt| attempt.number.saturating_sub(begun_later)).filter(|number| *number > 0);
         begun_later += i64::from(transition.to == Phase::Starting);
         let judges_current = begun_later == 0;
+        // A gateway that serves takes up another deadline without a new attempt.
+        served |= Place::of(Some(&transition.to), Some(transition.state)) == Some(Place::Started);
         Recorded {
             attempt,
-            deadline: deadline_of_current(gateway).filter(|_| judges_current),
+            deadline: deadline_of_current(gateway).filter(|_| judges_current && !served),
             paused: current.filter(|_| judges_current).map(|attempt| attempt.held_seconds),
             ..Recorded::of(transition, status.transitions.saturating_sub(age))
         }
@@ -131,10 +133,8 @@ pub fn history(gateway: &ApiGateway) -> Vec<Recorded> {
     recorded
 }
 
-/// The deadline of the current attempt, if the spec has it and was not edited since. A gateway that serves takes
-/// up an edit without a new attempt.
+/// The deadline of the current attempt, if the spec has it and was not edited since it was taken up.
 fn deadline_of_current(gateway: &ApiGateway) -> Option<Duration> {
     let handled = gateway.status.as_ref()?.handled.as_ref()?;
-    let is_unedited = Place::of_gateway(gateway) != Some(Place::Started) && !taken_up::spec_changed(gateway, handled);
-    gateway.spec.start_deadline.filter(|_| is_unedited).map(Duration::from)
+    gateway.spec.start_deadline.filter(|_| !taken_up::spec_changed(gateway, handled)).map(Duration::from)
 }

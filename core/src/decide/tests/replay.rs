@@ -211,3 +211,19 @@ fn the_deadline_of_a_history_is_that_of_the_spec_as_long_as_it_is_the_one_of_the
     let early = but(gateway, |g| status(g).history[1].seconds = 100);
     assert_eq!(differing(&replay(&history(&early))).len(), 1);
 }
+
+#[test]
+fn a_deadline_that_was_edited_while_the_gateway_served_is_not_that_of_its_attempt() {
+    let mut gateway = fresh();
+    gateway.spec.start_deadline = Some(secs(10).into());
+    pass(&mut gateway, &nothing(), &after(0));
+    pass(&mut gateway, &rolling_out(), &after(11));
+    let mut gateway = but(gateway, |g| g.spec.start_deadline = Some(secs(300).into()));
+    pass(&mut gateway, &rolling_out(), &after(40));
+    asks_stopped(&mut gateway);
+    pass(&mut gateway, &rolling_out(), &after(50));
+    let recorded = history(&gateway);
+    let rows: Vec<_> = replay(&recorded).iter().map(|replayed| replayed.row).collect();
+    assert_eq!(rows, [Some(Row::FirstStart), Some(Row::PartialStart), Some(Row::Stop)]);
+    assert!(differing(&replay(&recorded)).is_empty());
+}
