@@ -12,7 +12,6 @@ use kube::Resource;
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
-use tracing::field::display;
 
 use super::act::Outcome;
 use super::clock::Now;
@@ -279,7 +278,7 @@ fn log_transition(gateway: &ApiGateway, recorded: &Recorded) {
         transition = recorded.number,
         uid = gateway.uid(),
         at = %recorded.at,
-        from = recorded.from.as_ref().map(display),
+        from = recorded.from.as_ref().map(Phase::as_str),
         row = recorded.row.map(Row::name),
         seconds = recorded.seconds,
         deadline = recorded.deadline.map(|deadline| deadline.as_secs_f64()),
