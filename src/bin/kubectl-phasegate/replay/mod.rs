@@ -21,7 +21,7 @@ use crate::times;
 /// Examples for the help.
 pub const EXAMPLES: &str = "Examples:
   kubectl phasegate replay shop                               # the last 20 decisions
-  kubectl phasegate replay shop --at 2026-01-01T10:00:30Z     # the state at a moment, and the last decision before it
+  kubectl phasegate replay shop --at 2026-01-01T10:00:30Z     # what held at a moment, and why
   kubectl logs -n phasegate-system deploy/phasegate | kubectl phasegate replay shop --log -
 
 Makes each recorded decision again, with the machine of this version, and compares phase, state, reason and attempt. \
