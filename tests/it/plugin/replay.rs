@@ -58,7 +58,7 @@ async fn the_history_of_a_life_is_decided_again_without_a_difference_and_an_edit
     let mut edited = status.history.clone();
     edited[1].state = State::Running;
     edited[1].reason = phasegate::api::Reason::Started;
-    world.patch_status("shop", json!({ "history": edited })).await;
+    world.patch_status("shop", json!({ "status": { "history": edited } })).await;
     let told = said(&world, &["replay", "shop"]).await.different();
     assert!(told.contains(&format!("ApiGateway {}/shop, first #3", world.namespace)), "{told}");
     assert!(told.starts_with("error: ") && told.contains("\nhint: "), "{told}");
