@@ -9,10 +9,9 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::conditions::is_deleted;
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, Resource, ResourceExt};
@@ -52,13 +51,20 @@ pub enum Child {
     Service,
     /// Routes the hosts.
     Ingress,
-    /// Keeps pods during disruptions.
-    PodDisruptionBudget,
 }
 
 impl Child {
     /// All, in their order of creation.
-    pub const ALL: [Self; 4] = [Self::Deployment, Self::Service, Self::Ingress, Self::PodDisruptionBudget];
+    pub const ALL: [Self; 3] = [Self::Deployment, Self::Service, Self::Ingress];
+
+    /// Its name in histories and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Deployment => "the Deployment",
+            Self::Service => "the Service",
+            Self::Ingress => "the Ingress",
+        }
+    }
 }
 
 /// The cluster of the gateways.
@@ -72,8 +78,8 @@ impl Cluster {
         Api::namespaced(self.0.clone(), &gateway.namespace)
     }
 
-    async fn gateway(&self, gateway: &GatewayRef) -> Done<ApiGateway> {
-        Ok(self.api(gateway).get(&gateway.name).await?)
+    async fn gateway(&self, gateway: &GatewayRef) -> Done<Option<ApiGateway>> {
+        Ok(self.api(gateway).get_opt(&gateway.name).await?)
     }
 
     async fn environments(&self, gateway: &GatewayRef) -> Done<Vec<Environment>> {
@@ -83,7 +89,7 @@ impl Cluster {
 
     /// Records a transition by compare-and-swap. A repeated activity finds the phase already recorded.
     pub async fn record(&self, record: &Record) -> Done {
-        let mut gateway = self.gateway(&record.gateway).await?;
+        let Some(mut gateway) = self.gateway(&record.gateway).await? else { return Ok(()) };
         let generation = gateway.metadata.generation;
         let status = gateway.status.get_or_insert_default();
         if status.phase.as_ref() == Some(&record.phase) {
@@ -128,7 +134,9 @@ impl Cluster {
 
     /// Creates or updates one child.
     pub async fn apply(&self, apply: &Apply) -> Done {
-        let gateway = self.gateway(&apply.gateway).await?;
+        let Some(gateway) = self.gateway(&apply.gateway).await? else {
+            return Err(refusal(anyhow!("the ApiGateway was deleted")));
+        };
         let environments = self.environments(&apply.gateway).await?;
         let mut environment_hosts: Vec<String> = environments.into_iter().filter_map(|found| found.spec.host).collect();
         environment_hosts.sort();
@@ -137,12 +145,11 @@ impl Cluster {
             environment_hosts,
             ..RenderContext::default()
         };
-        let Children { deployment, service, ingress, disruption_budget, .. } = children::render(&gateway, &context);
+        let Children { deployment, service, ingress, .. } = children::render(&gateway, &context);
         match apply.child {
             Child::Deployment => self.write(&apply.gateway, &gateway, Some(deployment)).await,
             Child::Service => self.write(&apply.gateway, &gateway, Some(service)).await,
             Child::Ingress => self.write(&apply.gateway, &gateway, ingress).await,
-            Child::PodDisruptionBudget => self.write(&apply.gateway, &gateway, disruption_budget).await,
         }
     }
 
@@ -166,8 +173,7 @@ impl Cluster {
                 return Err(anyhow!("the {kind} of an earlier gateway of this name is being deleted").into());
             }
             Owner::Foreign(owner) => {
-                let taken = anyhow!("{kind} {:?} belongs to {owner}", of.name);
-                return Err(ActivityError::application(ApplicationFailure::non_retryable(taken)));
+                return Err(refusal(anyhow!("{kind} {:?} belongs to {owner}", of.name)));
             }
         }
         // The uid is a precondition: the apply does not create an object that was deleted in between.
@@ -199,10 +205,10 @@ impl Cluster {
 
     /// Removes the children: routes, environments, then what serves. It returns after the last pod is gone.
     pub async fn clean_up(&self, of: &GatewayRef) -> Done {
-        let gateway = self.gateway(of).await?;
+        // Owner references collect the children of a deleted gateway.
+        let Some(gateway) = self.gateway(of).await? else { return Ok(()) };
         self.delete::<Ingress>(of, &gateway).await?;
         self.switch_environments(of, false).await?;
-        self.delete::<PodDisruptionBudget>(of, &gateway).await?;
         self.delete::<Service>(of, &gateway).await?;
         self.delete::<Deployment>(of, &gateway).await
     }
@@ -225,10 +231,7 @@ impl Cluster {
         let uid = found.uid().unwrap_or_default();
         let params = DeleteParams::foreground()
             .preconditions(kube::api::Preconditions { uid: Some(uid.clone()), resource_version: None });
-        if let Err(error) = api.delete(&of.name, &params).await {
-            // The next attempt reads again what was deleted or recreated in between.
-            return Err(error.into());
-        }
+        api.delete(&of.name, &params).await?;
         await_condition(api, &of.name, is_deleted(&uid)).await.context("the deletion cannot be watched")?;
         Ok(())
     }
@@ -242,4 +245,9 @@ fn serves(deployment: &Deployment) -> bool {
             && status.updated_replicas.unwrap_or(0) == desired
             && status.available_replicas.unwrap_or(0) == desired
     })
+}
+
+/// An error that a retry does not change.
+fn refusal(error: anyhow::Error) -> ActivityError {
+    ActivityError::application(ApplicationFailure::non_retryable(error))
 }

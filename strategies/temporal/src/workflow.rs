@@ -62,7 +62,10 @@ impl Lifecycle {
             let mut start = pin!(start(ctx.clone(), job.clone(), attempt.clone()).fuse());
             let mut deadline = ctx.timer(deadline);
             let failed = select! {
-                started = start => started.err().map(|error| (Reason::NameTaken, cause(&error))),
+                started = start => match started {
+                    Ok(()) | Err(ActivityExecutionError::Cancelled(_)) => None,
+                    Err(error) => Some((Reason::NameTaken, cause(&error))),
+                },
                 _ = ctx.wait_condition(|lifecycle| lifecycle.stop_requested) => None,
                 _ = deadline => {
                     let missing = ctx.state(|lifecycle| lifecycle.step.clone());
@@ -80,8 +83,7 @@ impl Lifecycle {
         };
         let stop_requested = ctx.state(|lifecycle| lifecycle.stop_requested);
         if failed.is_none() && !stop_requested && !ctx.cancellation_token().is_cancelled() {
-            let started = Record::new(&job.gateway, Phase::Started, Reason::Started);
-            ctx.execute_activity(Activities::record, started, detached(short())).await?;
+            record(ctx, Record::new(&job.gateway, Phase::Started, Reason::Started)).await?;
             // A cancelled workflow is a stop, too.
             let _ = ctx.wait_condition(|lifecycle| lifecycle.stop_requested).await;
         }
@@ -108,20 +110,19 @@ async fn start(
     job: Job,
     token: WorkflowCancellationToken,
 ) -> Result<(), ActivityExecutionError> {
-    let step = |name: &str| ctx.state_mut(|lifecycle| name.clone_into(&mut lifecycle.step));
-    let of_attempt = |options: ActivityOptions| ActivityOptions { cancellation_token: Some(token.clone()), ..options };
-    let starting = Record::new(&job.gateway, Phase::Starting, Reason::StartRequested);
-    step("the record of the start");
-    ctx.execute_activity(Activities::record, starting, of_attempt(short())).await?;
+    let Job { gateway, deadline_seconds } = job;
+    let step = |name: &str, options: ActivityOptions| {
+        ctx.state_mut(|lifecycle| name.clone_into(&mut lifecycle.step));
+        named(name, ActivityOptions { cancellation_token: Some(token.clone()), ..options })
+    };
+    let starting = Record::new(&gateway, Phase::Starting, Reason::StartRequested);
+    ctx.execute_activity(Activities::record, starting, step("the record", short())).await?;
     for child in Child::ALL {
-        step(&format!("the {child:?}"));
-        let apply = Apply { gateway: job.gateway.clone(), child, deadline_seconds: job.deadline_seconds };
-        ctx.execute_activity(Activities::apply, apply, of_attempt(short())).await?;
+        let apply = Apply { gateway: gateway.clone(), child, deadline_seconds };
+        ctx.execute_activity(Activities::apply, apply, step(child.name(), short())).await?;
     }
-    step("available pods");
-    ctx.execute_activity(Activities::await_serving, job.gateway.clone(), of_attempt(long())).await?;
-    step("active environments");
-    ctx.execute_activity(Activities::activate, job.gateway, of_attempt(short())).await
+    ctx.execute_activity(Activities::await_serving, gateway.clone(), step("available pods", long())).await?;
+    ctx.execute_activity(Activities::activate, gateway, step("active environments", short())).await
 }
 
 /// The compensation. The steps are not undone one by one in reverse: one activity removes what it finds, which needs
@@ -132,11 +133,15 @@ async fn clean_up(
     failed: Option<(Reason, String)>,
 ) -> Result<(), ActivityExecutionError> {
     let (reason, failure) = failed.map_or((Reason::StopRequested, None), |(reason, message)| (reason, Some(message)));
-    let stopping = Record { failure, ..Record::new(gateway, Phase::Stopping, reason) };
-    ctx.execute_activity(Activities::record, stopping, detached(short())).await?;
-    ctx.execute_activity(Activities::clean_up, gateway.clone(), detached(long())).await?;
-    let stopped = Record::new(gateway, Phase::Stopped, Reason::Stopped);
-    ctx.execute_activity(Activities::record, stopped, detached(short())).await
+    record(ctx, Record { failure, ..Record::new(gateway, Phase::Stopping, reason) }).await?;
+    ctx.execute_activity(Activities::clean_up, gateway.clone(), detached("no object left", long())).await?;
+    record(ctx, Record::new(gateway, Phase::Stopped, Reason::Stopped)).await
+}
+
+/// Records a transition, even of a workflow that was cancelled.
+async fn record(ctx: &WorkflowContext<Lifecycle>, record: Record) -> Result<(), ActivityExecutionError> {
+    let options = detached(record.phase.as_str(), short());
+    ctx.execute_activity(Activities::record, record, options).await
 }
 
 /// The innermost message of an error, without the layers of Temporal.
@@ -172,7 +177,12 @@ fn options(close: Duration, heartbeat: Option<Duration>) -> ActivityOptions {
     }
 }
 
+/// A replay compares an activity's type and id with the history, and not its arguments. So the id says which step it is.
+fn named(step: &str, options: ActivityOptions) -> ActivityOptions {
+    ActivityOptions { activity_id: Some(step.to_owned()), ..options }
+}
+
 /// The activity runs although the workflow was cancelled.
-fn detached(options: ActivityOptions) -> ActivityOptions {
-    ActivityOptions { cancellation_token: Some(WorkflowCancellationToken::new()), ..options }
+fn detached(step: &str, options: ActivityOptions) -> ActivityOptions {
+    named(step, ActivityOptions { cancellation_token: Some(WorkflowCancellationToken::new()), ..options })
 }
