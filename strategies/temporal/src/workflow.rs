@@ -46,7 +46,7 @@ pub enum End {
 #[derive(Default)]
 pub struct Lifecycle {
     stop_requested: bool,
-    step: String,
+    step: &'static str,
 }
 
 #[workflow_methods]
@@ -68,7 +68,7 @@ impl Lifecycle {
                 },
                 _ = ctx.wait_condition(|lifecycle| lifecycle.stop_requested) => None,
                 _ = deadline => {
-                    let missing = ctx.state(|lifecycle| lifecycle.step.clone());
+                    let missing = ctx.state(|lifecycle| lifecycle.step);
                     let message = format!("the start deadline of {} s passed; missing: {missing}", job.deadline_seconds);
                     Some((Reason::StartDeadlineExceeded, message))
                 }
@@ -100,7 +100,7 @@ impl Lifecycle {
     /// The step that is in progress.
     #[query]
     pub fn step(&self, _ctx: &WorkflowContextView) -> String {
-        self.step.clone()
+        self.step.to_owned()
     }
 }
 
@@ -111,18 +111,18 @@ async fn start(
     token: WorkflowCancellationToken,
 ) -> Result<(), ActivityExecutionError> {
     let Job { gateway, deadline_seconds } = job;
-    let step = |name: &str, options: ActivityOptions| {
-        ctx.state_mut(|lifecycle| name.clone_into(&mut lifecycle.step));
-        named(name, ActivityOptions { cancellation_token: Some(token.clone()), ..options })
+    let enter = |step: &'static str| {
+        ctx.state_mut(|lifecycle| lifecycle.step = step);
+        step
     };
     let starting = Record::new(&gateway, Phase::Starting, Reason::StartRequested);
-    ctx.execute_activity(Activities::record, starting, step("the record", short())).await?;
+    ctx.execute_activity(Activities::record, starting, short(enter("the record"), &token)).await?;
     for child in Child::ALL {
         let apply = Apply { gateway: gateway.clone(), child, deadline_seconds };
-        ctx.execute_activity(Activities::apply, apply, step(child.name(), short())).await?;
+        ctx.execute_activity(Activities::apply, apply, short(enter(child.name()), &token)).await?;
     }
-    ctx.execute_activity(Activities::await_serving, gateway.clone(), step("available pods", long())).await?;
-    ctx.execute_activity(Activities::activate, gateway, step("active environments", short())).await
+    ctx.execute_activity(Activities::await_serving, gateway.clone(), long(enter("available pods"), &token)).await?;
+    ctx.execute_activity(Activities::activate, gateway, short(enter("active environments"), &token)).await
 }
 
 /// The compensation. The steps are not undone one by one in reverse: one activity removes what it finds, which needs
@@ -134,13 +134,13 @@ async fn clean_up(
 ) -> Result<(), ActivityExecutionError> {
     let (reason, failure) = failed.map_or((Reason::StopRequested, None), |(reason, message)| (reason, Some(message)));
     record(ctx, Record { failure, ..Record::new(gateway, Phase::Stopping, reason) }).await?;
-    ctx.execute_activity(Activities::clean_up, gateway.clone(), detached("no object left", long())).await?;
+    ctx.execute_activity(Activities::clean_up, gateway.clone(), long("no object left", &detached())).await?;
     record(ctx, Record::new(gateway, Phase::Stopped, Reason::Stopped)).await
 }
 
 /// Records a transition, even of a workflow that was cancelled.
 async fn record(ctx: &WorkflowContext<Lifecycle>, record: Record) -> Result<(), ActivityExecutionError> {
-    let options = detached(record.phase.as_str(), short());
+    let options = short(record.phase.as_str(), &detached());
     ctx.execute_activity(Activities::record, record, options).await
 }
 
@@ -153,36 +153,38 @@ fn cause(error: &ActivityExecutionError) -> String {
     failure.map_or_else(|| error.to_string(), |failure| failure.message.clone())
 }
 
-/// Options of an activity of a few requests. It is retried without an end: the deadline ends a start, and a clean-up
-/// has to succeed.
-fn short() -> ActivityOptions {
-    options(Duration::from_secs(10), None)
+/// A token that no cancellation of the workflow reaches.
+fn detached() -> WorkflowCancellationToken {
+    WorkflowCancellationToken::new()
+}
+
+/// Options of an activity of a few requests.
+fn short(step: &str, token: &WorkflowCancellationToken) -> ActivityOptions {
+    options(step, token, Duration::from_secs(10), None)
 }
 
 /// Options of an activity that waits. Without a heartbeat for five seconds, its worker counts as dead.
-fn long() -> ActivityOptions {
-    options(Duration::from_secs(3600), Some(Duration::from_secs(5)))
+fn long(step: &str, token: &WorkflowCancellationToken) -> ActivityOptions {
+    options(step, token, Duration::from_secs(3600), Some(Duration::from_secs(5)))
 }
 
-fn options(close: Duration, heartbeat: Option<Duration>) -> ActivityOptions {
+/// An activity is retried without a limit: the deadline ends a start, and a clean-up has to succeed.
+fn options(
+    step: &str,
+    token: &WorkflowCancellationToken,
+    close: Duration,
+    heartbeat: Option<Duration>,
+) -> ActivityOptions {
     let retries = RetryPolicy::builder()
         .initial_interval(Duration::from_millis(200))
         .maximum_interval(Duration::from_secs(5))
         .build();
-    ActivityOptions {
-        heartbeat_timeout: heartbeat,
-        cancellation_type: ActivityCancellationType::WaitCancellationCompleted,
-        retry_policy: Some(retries),
-        ..ActivityOptions::start_to_close_timeout(close)
-    }
-}
-
-/// A replay compares an activity's type and id with the history, and not its arguments. So the id says which step it is.
-fn named(step: &str, options: ActivityOptions) -> ActivityOptions {
-    ActivityOptions { activity_id: Some(step.to_owned()), ..options }
-}
-
-/// The activity runs although the workflow was cancelled.
-fn detached(step: &str, options: ActivityOptions) -> ActivityOptions {
-    named(step, ActivityOptions { cancellation_token: Some(WorkflowCancellationToken::new()), ..options })
+    let mut options = ActivityOptions::start_to_close_timeout(close);
+    // A replay compares an activity's type and id with the history, and not its arguments.
+    options.activity_id = Some(step.to_owned());
+    options.heartbeat_timeout = heartbeat;
+    options.retry_policy = Some(retries);
+    options.cancellation_type = ActivityCancellationType::WaitCancellationCompleted;
+    options.cancellation_token = Some(token.clone());
+    options
 }

@@ -60,8 +60,9 @@ impl ServiceFirst {
     async fn run(ctx: &mut WorkflowContext<Self>, job: Job) -> WorkflowResult<End> {
         let Job { gateway, deadline_seconds } = job;
         let step = |name: &str| {
-            let options = ActivityOptions::start_to_close_timeout(Duration::from_secs(10));
-            ActivityOptions { activity_id: Some(name.to_owned()), ..options }
+            let mut options = ActivityOptions::start_to_close_timeout(Duration::from_secs(10));
+            options.activity_id = Some(name.to_owned());
+            options
         };
         let _deadline = ctx.timer(Duration::from_secs(deadline_seconds));
         let starting = Record::new(&gateway, Phase::Starting, Reason::StartRequested);
