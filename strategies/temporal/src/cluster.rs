@@ -230,7 +230,7 @@ impl Cluster {
         }
         let uid = found.uid().unwrap_or_default();
         let params = DeleteParams::foreground()
-            .preconditions(kube::api::Preconditions { uid: Some(uid.clone()), resource_version: None });
+            .preconditions(Preconditions { uid: Some(uid.clone()), resource_version: None });
         api.delete(&of.name, &params).await?;
         await_condition(api, &of.name, is_deleted(&uid)).await.context("the deletion cannot be watched")?;
         Ok(())

@@ -66,7 +66,7 @@ async fn a_stop_in_the_middle_of_a_start_leaves_nothing_and_a_second_start_meanw
     world.until_phase("shop", Phase::Starting, State::Running).await;
     let shop = GatewayRef { namespace: world.namespace.clone(), name: "shop".to_owned() };
     let again = Job { gateway: shop, deadline_seconds: DEADLINE };
-    let refused = client::start(&setup.client, &world.namespace, again).await.unwrap_err();
+    let refused = client::start(&setup.client, &world.namespace, again).await.err().unwrap();
     assert!(format!("{refused:#}").contains("already"), "{refused:#}");
 
     client::stop(&handle).await.unwrap();
