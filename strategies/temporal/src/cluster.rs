@@ -229,8 +229,8 @@ impl Cluster {
             return Ok(());
         }
         let uid = found.uid().unwrap_or_default();
-        let params = DeleteParams::foreground()
-            .preconditions(Preconditions { uid: Some(uid.clone()), resource_version: None });
+        let params =
+            DeleteParams::foreground().preconditions(Preconditions { uid: Some(uid.clone()), resource_version: None });
         api.delete(&of.name, &params).await?;
         await_condition(api, &of.name, is_deleted(&uid)).await.context("the deletion cannot be watched")?;
         Ok(())

@@ -18,7 +18,7 @@ async fn a_worker_killed_while_it_waits_for_pods_is_replaced_and_the_start_conti
     let mut first = setup.worker("worker-a");
     world.apply(&gateway("shop", json!({ "image": "acme/slow-start:1" }))).await;
     let handle = setup.start("shop", 300).await;
-    until_runs(&handle, "await_serving").await;
+    until_runs(&handle, "available pods").await;
 
     first.kill().unwrap();
     let _second = setup.worker("worker-b");
@@ -40,7 +40,7 @@ async fn a_worker_killed_while_it_waits_for_pods_is_replaced_and_the_start_conti
 async fn a_worker_killed_in_the_middle_of_a_write_is_replaced_and_the_write_is_made_once() {
     let setup = Setup::new("killed-writing").await;
     let world = &setup.world;
-    let proxy = Proxy::start(&world.cluster.kubeconfig).await;
+    let proxy = Proxy::start(&world.cluster.operator_kubeconfig()).await;
     let mut writes = proxy.when(Fault::Hang, |asked| asked.verb == "create" && asked.is_of("services"));
     let mut first = setup.worker_with("worker-a", proxy.kubeconfig());
     world.apply(&gateway("shop", json!({ "image": "acme/gateway:1" }))).await;
@@ -63,21 +63,14 @@ async fn a_worker_killed_in_the_middle_of_a_write_is_replaced_and_the_write_is_m
     assert_eq!(started[0]["attempt"], 2);
 }
 
-/// Waits until a worker has begun an activity.
-async fn until_runs(handle: &WorkflowHandle<Client, Lifecycle>, activity: &str) {
+/// Waits until a worker has begun the activity of a step.
+async fn until_runs(handle: &WorkflowHandle<Client, Lifecycle>, step: &str) {
     let runs = eventually(Duration::from_millis(100), async || {
         let description = handle.describe(WorkflowDescribeOptions::default()).await.ok()?;
         let mut pending = description.raw_description.pending_activities.into_iter();
-        let named = |kind: Option<&str>| kind == Some(activity);
-        pending
-            .any(|found| {
-                named(found.activity_type.as_ref().map(|kind| kind.name.as_str()))
-                    && found.attempt == 1
-                    && found.last_started_time.is_some()
-            })
-            .then_some(())
+        pending.any(|activity| activity.activity_id == step && activity.last_started_time.is_some()).then_some(())
     });
-    assert!(runs.await.is_some(), "{activity} does not begin");
+    assert!(runs.await.is_some(), "{step} does not begin");
 }
 
 /// What the history says of activities that a second attempt completed.
