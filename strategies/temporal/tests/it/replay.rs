@@ -1,7 +1,6 @@
 //! Time travel: the recorded histories against the code of today, and against code that was changed.
 //!
-//! `PHASEGATE_GENERATE=1` records them anew (`make temporal PHASEGATE_GENERATE=1`), which a change of the workflow that breaks running ones
-//! needs.
+//! `make temporal PHASEGATE_GENERATE=1` records them again, which a change that breaks running workflows needs.
 
 use std::time::Duration;
 
