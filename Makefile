@@ -7,7 +7,7 @@ CLUSTER := $(CACHE)/cluster
 # A missing tool ends the run with a message that says where to get it.
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)"; exit 1; }
 
-.PHONY: help demo demo-mongodb test proof ferretdb fuzz bench e2e-kind kind-image check docs rustdoc book deny advisories sbom run cluster cluster-down generate tools mongo go-tools
+.PHONY: help demo demo-mongodb test proof ferretdb fuzz bench e2e-kind kind-image check docs rustdoc book deny advisories sbom run cluster cluster-down generate tools mongo go-tools temporal
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -59,6 +59,12 @@ fuzz: tools ## Fuzz what reads others' bytes, each target for a minute: FUZZ_SEC
 			-max_len=65536 -timeout=10 -rss_limit_mb=2048 -dict=fuzz/words.dict -print_final_stats=1; \
 	done
 
+# Apart from `make test`: the SDK alone takes minutes to build, and the server as long. Nothing of it is in the
+# operator's lock file.
+temporal: tools ## The same job as a durable workflow on a real Temporal server, with its tests (strategies/temporal)
+	tests/temporal/build >/dev/null
+	cargo test --locked --manifest-path strategies/temporal/Cargo.toml --test it -- --test-threads=2
+
 bench: tools $(if $(filter mongodb,$(REGISTRY)),mongo) ## A burst beside a raw client and the ancestor's loop: N=300 RUNS=3 ANCESTOR=1; or REGISTRY=mongodb
 	cargo bench --locked --profile dist --bench burst --no-default-features --features operator
 
@@ -70,6 +76,7 @@ kind-image: ## The node image of e2e-kind, built without a container registry: 1
 
 check: ## Formatting, lints and the code's documentation
 	cargo fmt --all --check
+	cargo fmt --check --manifest-path strategies/temporal/Cargo.toml
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked --workspace --test kind -- -D warnings
 	cargo check --locked --lib --bin phasegate --no-default-features --features operator

@@ -61,6 +61,8 @@ async fn a_life(number: usize, faults: &[Row]) {
     let host = |name: &str| format!("{name}-{}.example.com", world.namespace);
     world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "host": host("shop") }))).await;
     world.create::<Environment>(environment("beta", "shop", Some(&host("beta")))).await;
+    // The lists of the next operator have two pages of one object.
+    world.create::<Environment>(environment("alpha", "shop", None)).await;
     world.until_started("shop").await;
     world.until::<Environment>("beta", "active", is_active).await;
     end(active);

@@ -34,10 +34,10 @@ pub mod wire;
 mod world;
 
 pub use audit::{AuditEntry, audit_entries};
-pub use built_tool::{actionlint, helm, promtool};
+pub use built_tool::{actionlint, helm, promtool, temporal};
 pub use command::{output, run};
 pub use fleet::Fleet;
-pub use health::Health;
+pub use health::{Health, free_port};
 pub use mongo::{Database, change_stream};
 pub use objects::{
     CHILDREN, STARTED, available, children, environment, gateway, is_active, is_true, message, path, restart,
