@@ -66,8 +66,11 @@ pub struct Bridge {
 impl Bridge {
     /// For worlds whose gateways have a host, or that count transitions.
     pub fn new(has_host: bool, counts_transitions: bool) -> Self {
-        let settings =
-            Settings { start_deadline: Duration::from_secs(TICK), cleanup_stuck_after: Duration::from_secs(TICK), ..Settings::default() };
+        let settings = Settings {
+            start_deadline: Duration::from_secs(TICK),
+            cleanup_stuck_after: Duration::from_secs(TICK),
+            ..Settings::default()
+        };
         Self {
             settings,
             statuses: Statuses::new(has_host, counts_transitions),

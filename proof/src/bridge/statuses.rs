@@ -4,6 +4,7 @@
 //! registry, ages that change nothing any more) is read by no decision.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -113,13 +114,13 @@ impl Statuses {
 
     /// The moment of a decision. The model has one clock, from which every stamp counts.
     pub(super) fn moment(&self, gateway: &ApiGateway, rushed: bool) -> Moment {
-        let since = |stamp: Option<&MicroTime>| {
+        let since = |stamp: Option<&MicroTime>| -> Duration {
             stamp.and_then(|stamp| NOW.duration_since(stamp.0).try_into().ok()).unwrap_or_default()
         };
         let status = gateway.status.as_ref();
         let attempt = status.and_then(|status| status.attempt.as_ref());
         let started = attempt.map(|attempt| &attempt.started_at);
-        let long = std::time::Duration::from_secs(10 * TICK);
+        let long = Duration::from_secs(10 * TICK);
         Moment {
             attempt: if rushed { long } else { since(started) },
             held: since(attempt.and_then(|attempt| attempt.held_since.as_ref())),

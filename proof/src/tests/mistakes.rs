@@ -1,8 +1,6 @@
 //! The checker's own power: it finds every mistake that is planted in the modelled operator.
 
-use super::worlds::{
-    admitted, answered, crashed, edited, of_taken_name, recreated, registered, with_environments,
-};
+use super::worlds::{admitted, answered, crashed, edited, of_taken_name, recreated, registered};
 use crate::explore::explore;
 use crate::world::{Planted, World};
 
@@ -22,7 +20,6 @@ fn planted() -> Vec<(Planted, World, &'static str)> {
         (Planted::StatusBeforeReady, edited(), "a gateway becomes Started before its pods are ready"),
         (Planted::RequestsDropped, edited(), "it can stay so for ever"),
         (Planted::OwnerForgotten, edited(), "it can stay so for ever"),
-        (Planted::EnvironmentsForgotten, with_environments(), "it can stay so for ever"),
     ]
 }
 

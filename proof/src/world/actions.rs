@@ -203,7 +203,9 @@ impl World {
             }
             if state.budget.mishaps > 0 {
                 possible.extend([Action::Sicken(slot), Action::Heal(slot)]);
-                possible.extend(kinds.clone().flat_map(|kind| [Action::EditChild(slot, kind), Action::DeleteChild(slot, kind)]));
+                possible.extend(
+                    kinds.clone().flat_map(|kind| [Action::EditChild(slot, kind), Action::DeleteChild(slot, kind)]),
+                );
             }
         }
         if state.budget.mishaps > 0 && self.foreign {
@@ -216,7 +218,9 @@ impl World {
     fn act(&self, bridge: &mut Bridge, state: &mut State, action: Action) -> Result<bool, Broken> {
         let done = match action {
             Action::User(slot, edit) => state.user(usize::from(slot), edit),
-            Action::Decide(slot) => return self.with_leader(state, |state, leader| self.begin(bridge, state, leader, slot)),
+            Action::Decide(slot) => {
+                return self.with_leader(state, |state, leader| self.begin(bridge, state, leader, slot));
+            }
             Action::Step(answer) => {
                 let is_usual = answer == Answer::Given;
                 state.budget.answers -= u8::from(!is_usual);
@@ -224,7 +228,8 @@ impl World {
             }
             Action::DecideEnvironment(number, answer) => {
                 state.budget.answers -= u8::from(answer != Answer::Given);
-                return self.with_leader(state, |state, leader| self.environment(bridge, state, leader, number, answer));
+                return self
+                    .with_leader(state, |state, leader| self.environment(bridge, state, leader, number, answer));
             }
             Action::Deliver(item) => state.deliver(item),
             Action::Arrive => match state.late.take() {
@@ -236,7 +241,7 @@ impl World {
                 let is_busy = state.leader.as_ref().is_some_and(|leader| leader.pass.is_some());
                 let freezes = is_busy && state.former.is_none();
                 if freezes {
-                    state.former = state.leader.take();
+                    state.former = state.leader.take().map(Box::new);
                 }
                 freezes && state.spends_crash()
             }

@@ -57,7 +57,8 @@ impl State {
         for (number, environment) in self.environments.iter_mut().enumerate() {
             environment.iter_mut().for_each(|it| see(Of::EnvironmentVersion(number), &mut it.version));
         }
-        self.leader.iter_mut().chain(&mut self.former).for_each(|operator| of_operator(operator, see));
+        self.leader.iter_mut().for_each(|operator| of_operator(operator, see));
+        self.former.iter_mut().for_each(|operator| of_operator(operator, see));
         self.late.iter_mut().for_each(|write| of_write(write, see));
     }
 }

@@ -1,7 +1,6 @@
 //! What a pass reads: from the caches, from its memory, and live where a cache is not enough. As
 //! `src/control/gather.rs` and `core/src/decide/presence.rs` do.
 
-use phasegate_core::decide::Place;
 use phasegate_core::decide::observed::Child;
 
 use super::objects::{ChildObject, Content, Gateway, KINDS, Owner};
@@ -88,7 +87,8 @@ impl World {
         });
         let accepted = [0, 1, 2].map(|kind| {
             let known = memory.known[kind].map(|(desired, stored)| (desired.code(), stored.code()));
-            let is_ours = !matches!(children[kind], Seen::NotWanted | Seen::Missing | Seen::Predecessor | Seen::Foreign);
+            let is_ours =
+                !matches!(children[kind], Seen::NotWanted | Seen::Missing | Seen::Predecessor | Seen::Foreign);
             known.or(info.accepted[kind]).filter(|_| is_ours && !self.plants(Planted::AcceptedForgotten))
         });
         let mut rollout = found[0].map(|there| there.rollout).unwrap_or_default();
@@ -100,19 +100,15 @@ impl World {
         } else {
             Default::default()
         };
-        let environments = match info.place {
-            Some(Place::Stopping) if self.plants(Planted::EnvironmentsForgotten) => {
-                Default::default()
-            }
-            _ => environments,
-        };
         let facts = Facts {
             children,
             rollout,
             pods: operator.cache.pods[slot],
             environments,
             host_taken: self.host_taken(bridge, operator, gateway, slot),
-            registry: self.registry.then(|| registered(bridge, state, gateway, slot, self.plants(Planted::FinalizerEarly))),
+            registry: self
+                .registry
+                .then(|| registered(bridge, state, gateway, slot, self.plants(Planted::FinalizerEarly))),
             blocked: memory.blocked.filter(|(attempt, _)| *attempt == info.attempt).map(|(_, blocked)| blocked),
             tried: memory.tried == Some(info.attempt),
             accepted,

@@ -98,7 +98,8 @@ impl World {
         if state.leader.is_none() {
             return Some("no operator leads".to_owned());
         }
-        (0..self.gateways).find_map(|slot| self.unmet_of(bridge, state, slot).map(|why| format!("{}: {why}", name(slot))))
+        (0..self.gateways)
+            .find_map(|slot| self.unmet_of(bridge, state, slot).map(|why| format!("{}: {why}", name(slot))))
     }
 
     fn unmet_of(&self, bridge: &mut Bridge, state: &State, slot: usize) -> Option<String> {
@@ -138,7 +139,8 @@ impl World {
             return if is_held { rests("is deleted") } else { Some("its deletion does not end".to_owned()) };
         }
         if self.registry && !gateway.suspended {
-            let is_told = |document: super::objects::Document| document.uid == gateway.uid && document.seq == info.transitions;
+            let is_told =
+                |document: super::objects::Document| document.uid == gateway.uid && document.seq == info.transitions;
             if !state.documents[slot].is_some_and(is_told) {
                 return Some("the registry does not have its last transition".to_owned());
             }

@@ -34,7 +34,7 @@ pub struct State {
     /// The process with the claim.
     pub leader: Option<Operator>,
     /// A process that was frozen and does not know that its claim is over.
-    pub former: Option<Operator>,
+    pub former: Option<Box<Operator>>,
     /// A request that is carried out later, whoever waits for it.
     pub late: Option<Write>,
     /// What may still happen.
@@ -167,8 +167,6 @@ pub enum Planted {
     RequestsDropped,
     /// Children have no owner reference.
     OwnerForgotten,
-    /// A stop leaves the environments Active.
-    EnvironmentsForgotten,
 }
 
 impl World {

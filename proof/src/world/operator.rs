@@ -1,8 +1,6 @@
 //! A modelled operator process: caches, memory and the pass in progress. `pass` moves it, as `src/control` does.
 
-use super::objects::{
-    ChildObject, Content, ENVIRONMENTS, Environment, GATEWAYS, Gateway, KINDS, Pods, StatusId,
-};
+use super::objects::{ChildObject, Content, ENVIRONMENTS, Environment, GATEWAYS, Gateway, KINDS, Pods, StatusId};
 use crate::bridge::Seen;
 
 /// A process that holds the claim, or held it.

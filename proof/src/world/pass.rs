@@ -194,7 +194,9 @@ impl World {
                     return Ok(answer == Answer::Given);
                 }
             },
-            Step::Delete(_) => pass.found[kind].map(|found| Write::Delete { slot, kind: kind_number, owner: uid, uid: found }),
+            Step::Delete(_) => {
+                pass.found[kind].map(|found| Write::Delete { slot, kind: kind_number, owner: uid, uid: found })
+            }
             Step::ActivateEnvironments => next_environment(&mut pass, true),
             Step::DeactivateEnvironments => next_environment(&mut pass, false),
             Step::AddFinalizer => Some(Write::Finalizers { slot, base: pass.base, ours: true }),
@@ -251,7 +253,11 @@ impl World {
                 pass.worst = if is_first { Worst::RegistryFailed } else { pass.worst };
                 pass.at += 1;
             }
-            Sent::Unanswered => pass.worst = if is_first { Worst::Failed } else { pass.worst },
+            Sent::Unanswered => {
+                pass.worst = if is_first { Worst::Failed } else { pass.worst };
+                // An earlier refusal is reported, and no further step follows.
+                pass.at = u8::MAX;
+            }
             Sent::Refused | Sent::Unavailable => {
                 if is_first {
                     let is_refused = matches!(sent, Sent::Refused);

@@ -14,23 +14,92 @@ use crate::bridge::Bridge;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Write {
     /// POST of a child.
-    Create { slot: u8, kind: u8, owner: u8, content: Content },
+    Create {
+        /// The gateway's place.
+        slot: u8,
+        /// The kind of the child.
+        kind: u8,
+        /// The uid of the gateway.
+        owner: u8,
+        /// What is written.
+        content: Content,
+    },
     /// PUT of a child over the version that was read.
-    Update { slot: u8, kind: u8, owner: u8, read: ChildObject, content: Content },
+    Update {
+        /// The gateway's place.
+        slot: u8,
+        /// The kind of the child.
+        kind: u8,
+        /// The uid of the gateway.
+        owner: u8,
+        /// The version that was read.
+        read: ChildObject,
+        /// What is written.
+        content: Content,
+    },
     /// DELETE of a child, with its uid as the precondition.
-    Delete { slot: u8, kind: u8, owner: u8, uid: u8 },
+    Delete {
+        /// The gateway's place.
+        slot: u8,
+        /// The kind of the child.
+        kind: u8,
+        /// The uid of the gateway.
+        owner: u8,
+        /// The uid.
+        uid: u8,
+    },
     /// PUT of a status over the version that was read.
-    Status { slot: u8, base: Gateway, status: StatusId, moves: bool },
+    Status {
+        /// The gateway's place.
+        slot: u8,
+        /// The version that was read.
+        base: Gateway,
+        /// What is written.
+        status: StatusId,
+        /// Whether it is a transition.
+        moves: bool,
+    },
     /// PATCH that adds or removes the operator's finalizer of the version that was read.
-    Finalizers { slot: u8, base: Gateway, ours: bool },
+    Finalizers {
+        /// The gateway's place.
+        slot: u8,
+        /// The version that was read.
+        base: Gateway,
+        /// Whether the finalizer is there afterwards.
+        ours: bool,
+    },
     /// PUT of the status of an environment over the version that was read.
-    Environment { number: u8, read: Environment, active: bool },
+    Environment {
+        /// The environment.
+        number: u8,
+        /// The version that was read.
+        read: Environment,
+        /// Whether it is Active afterwards.
+        active: bool,
+    },
     /// The registry records the gateway.
-    Record { slot: u8, uid: u8 },
+    Record {
+        /// The gateway's place.
+        slot: u8,
+        /// The uid.
+        uid: u8,
+    },
     /// The registry learns of a transition.
-    Report { slot: u8, uid: u8, seq: u8 },
+    Report {
+        /// The gateway's place.
+        slot: u8,
+        /// The uid.
+        uid: u8,
+        /// The number of the transition.
+        seq: u8,
+    },
     /// The registry forgets the gateway.
-    Forget { slot: u8, uid: u8 },
+    Forget {
+        /// The gateway's place.
+        slot: u8,
+        /// The uid.
+        uid: u8,
+    },
 }
 
 /// The answer to a write that arrived.

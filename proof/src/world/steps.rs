@@ -135,11 +135,10 @@ impl State {
 
     /// The Deployment controller creates pods of the current template.
     pub(super) fn observe(&mut self, slot: usize) -> bool {
-        self.progress(slot, |there| there.rollout.behind && !there.deleting, |there| there.rollout.behind = false)
-            && {
-                self.pods[slot].running = true;
-                true
-            }
+        self.progress(slot, |there| there.rollout.behind && !there.deleting, |there| there.rollout.behind = false) && {
+            self.pods[slot].running = true;
+            true
+        }
     }
 
     pub(super) fn ready(&mut self, slot: usize) -> bool {
@@ -153,9 +152,13 @@ impl State {
             return false;
         }
         self.sick[slot] = true;
-        self.progress(slot, |there| there.rollout.available, |there| {
-            there.rollout = Rollout { complete: false, available: false, ..there.rollout };
-        });
+        self.progress(
+            slot,
+            |there| there.rollout.available,
+            |there| {
+                there.rollout = Rollout { complete: false, available: false, ..there.rollout };
+            },
+        );
         self.spends_mishap()
     }
 
