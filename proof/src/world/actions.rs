@@ -122,7 +122,7 @@ impl Action {
 impl World {
     /// The first state: the gateways were just created, and an operator leads.
     pub fn first(&self, bridge: &mut Bridge) -> State {
-        let mut state = State { budget: self.budget, ..State::default() };
+        let mut state = State { budget: self.budget, ticks: 2, ..State::default() };
         for slot in 0..self.gateways {
             state.create(slot);
         }

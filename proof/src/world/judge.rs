@@ -63,8 +63,9 @@ impl World {
     pub(super) fn may_give_up(&self, bridge: &Bridge, state: &State, gateway: &Gateway) -> Result<(), Broken> {
         let slot = self.slot_of(state, gateway);
         let Some(slot) = slot else { return Ok(()) };
-        let environments = state.environments.iter().flatten().all(|environment| environment.active);
-        if self.is_ready(bridge, state, slot, gateway) && (slot != 0 || environments) {
+        // Environments are not read live, and an operator that missed an answer does not know what admission changed.
+        let is_exempt = self.admission || self.environments > 0;
+        if !is_exempt && self.is_ready(bridge, state, slot, gateway) {
             return Err("an attempt ends at its deadline although the gateway is ready".to_owned());
         }
         Ok(())
@@ -178,6 +179,8 @@ impl World {
             Some(Place::Stopped) if blocked => rests("waits for a name or a host"),
             Some(Place::Stopped) if info.failed && info.was_asked && !requests => rests("timed out"),
             Some(Place::Created | Place::Starting | Place::Restarting) if blocked => None,
+            // Only its deadline ends it.
+            Some(Place::Starting | Place::Restarting) if state.sick[slot] && state.ticks == 0 => None,
             place => Some(format!("Running is requested, and it is {place:?}")),
         }
     }

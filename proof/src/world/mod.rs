@@ -31,6 +31,8 @@ pub struct State {
     pub sick: [bool; GATEWAYS],
     /// How many deadlines the attempt has run for, from outside.
     pub ran: [u8; GATEWAYS],
+    /// How often the time of a deadline may still pass. Without an end, attempts would be counted for ever.
+    pub ticks: u8,
     /// The process with the claim.
     pub leader: Option<Operator>,
     /// A process that was frozen and does not know that its claim is over.

@@ -34,6 +34,8 @@ pub struct Memory {
     pub uid: Option<u8>,
     /// Its last write of the gateway, until the cache has caught up.
     pub written: Option<Gateway>,
+    /// Whether it has written the claim on the host, until the cache shows it.
+    pub reserved: bool,
     /// The attempt whose steps it has tried.
     pub tried: Option<u8>,
     /// Effects of its own calls that the cache does not show yet.

@@ -17,7 +17,7 @@ enum Sent {
 }
 
 impl World {
-    /// Begins a pass. Nothing happens if the plan is empty.
+    /// Begins a pass. If the plan is empty, it also ends.
     pub(super) fn begin(
         &self,
         bridge: &mut Bridge,
@@ -34,7 +34,7 @@ impl World {
             *memory = Memory { uid: Some(base.uid), ..Memory::default() };
         }
         self.decide(bridge, state, operator, base, slot, self.plants(Planted::CacheTrusted))?;
-        Ok(operator.pass.is_some())
+        Ok(true)
     }
 
     fn decide(
@@ -62,6 +62,10 @@ impl World {
             && !found[0].is_some_and(|there| there.rollout.complete)
         {
             return Err("a gateway becomes Started before its pods are ready".to_owned());
+        }
+        if is_done {
+            // A pass without a failed write forgets the last one.
+            operator.memory[usize::from(slot)].blocked = None;
         }
         operator.pass = (!is_done).then(|| Pass {
             slot,
@@ -103,7 +107,10 @@ impl World {
                 let Some(sent) = self.send(bridge, state, write, answer, leads)? else { return Ok(false) };
                 let memory = &mut operator.memory[usize::from(pass.slot)];
                 match sent {
-                    Sent::Reply(Reply::Done(_)) => memory.written = state.gateways[usize::from(pass.slot)],
+                    Sent::Reply(Reply::Done(_)) => {
+                        memory.written = state.gateways[usize::from(pass.slot)];
+                        memory.reserved |= bridge.info(status).hosts;
+                    }
                     Sent::Reply(_) => memory.written = None,
                     _ => {}
                 }

@@ -66,6 +66,7 @@ impl State {
                 let slot = usize::from(slot);
                 leader.cache.gateways[slot] = self.gateways[slot];
                 leader.memory[slot].written = None;
+                leader.memory[slot].reserved = false;
                 if self.gateways[slot].is_none() {
                     leader.memory[slot] = Memory::default();
                 }
@@ -99,10 +100,11 @@ impl State {
 
     /// No time passes within a pass.
     pub(super) fn tick(&mut self, bridge: &mut Bridge) -> bool {
-        let Self { gateways, leader, late, ran, .. } = self;
-        if leader.as_ref().is_some_and(|leader| leader.pass.is_some()) {
+        let Self { gateways, leader, late, ran, ticks, .. } = self;
+        if *ticks == 0 || leader.as_ref().is_some_and(|leader| leader.pass.is_some()) {
             return false;
         }
+        *ticks -= 1;
         for (gateway, ran) in gateways.iter().zip(ran) {
             let Some(info) = gateway.map(|gateway| bridge.info(gateway.status)) else { continue };
             let runs = info.place.is_some_and(Place::is_attempt) && !info.is_held;
