@@ -124,7 +124,9 @@ impl World {
         }
         let other = 1 - slot;
         let claims = |gateway: Gateway| bridge.info(gateway.status).hosts;
-        operator.memory[other].reserved || operator.newest(other).is_some_and(claims) || operator.cache.children[other][2].is_some()
+        operator.memory[other].reserved
+            || operator.newest(other).is_some_and(claims)
+            || operator.cache.children[other][2].is_some()
     }
 }
 

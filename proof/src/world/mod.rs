@@ -153,8 +153,6 @@ pub enum Planted {
     StatusOverwritten,
     /// A child with the gateway's name counts as the gateway's own.
     OwnerIgnored,
-    /// A deletion has no uid precondition.
-    DeletedByName,
     /// The finalizer is removed before the registry has forgotten the gateway.
     FinalizerEarly,
     /// A write is sent without a look at the claim.

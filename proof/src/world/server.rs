@@ -157,7 +157,7 @@ impl World {
                 let Some(there) = &state.children[usize::from(slot)][usize::from(kind)] else {
                     return Ok(Reply::Done(None));
                 };
-                if there.uid != uid && !self.plants(Planted::DeletedByName) {
+                if there.uid != uid {
                     return Ok(Reply::Stale);
                 }
                 judge::touches(there, owner)?;
