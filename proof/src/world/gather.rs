@@ -112,7 +112,8 @@ impl World {
             blocked: memory.blocked.filter(|(attempt, _)| *attempt == info.attempt).map(|(_, blocked)| blocked),
             tried: memory.tried == Some(info.attempt),
             accepted,
-            rushed: self.plants(Planted::DeadlineIgnored),
+            // An attempt that was not tried is resumed instead.
+            rushed: self.plants(Planted::DeadlineIgnored) && memory.tried == Some(info.attempt),
         };
         (facts, found)
     }
