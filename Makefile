@@ -25,8 +25,9 @@ test: tools mongo go-tools ## Run all tests that need no root
 	cargo test --locked --workspace --doc
 	cargo test --locked --workspace --test it -- --test-threads=4
 
-proof: tools mongo ## Long runs: random decisions and sequences, kills in a burst of 300, a flood of 5,000, a tenant's bytes, a database that dies, the last release, fuzzing
+proof: tools mongo ## Long runs: random decisions and sequences, ten million states of a modelled cluster, kills in a burst of 300, a flood of 5,000, a tenant's bytes, a database that dies, the last release, fuzzing
 	PROPTEST_CASES=100000 cargo test --locked -p phasegate-core --lib -- properties
+	PHASEGATE_STATES=10000000 cargo test --locked -p phasegate-proof --lib -- --nocapture --test-threads=1
 	PHASEGATE_SEEDS=20 cargo test --locked --workspace --test it -- random::
 	PHASEGATE_KILLS=10 PHASEGATE_BURST=300 cargo test --locked --workspace --test it -- resilience::an_operator_killed
 	PHASEGATE_HUGE=260 PHASEGATE_ENVIRONMENTS=5000 PHASEGATE_METADATA=12 cargo test --locked --workspace --test it -- bounds::
