@@ -55,5 +55,9 @@ impl EventMetrics {
 pub(super) fn register(counted: &mut Registry, waiting: i64, oldest: Option<Timestamp>, now: Timestamp) {
     counted.register("events_waiting", "Transitions that wait for their delivery", ConstGauge::new(waiting));
     let lag = oldest.map_or(0.0, |oldest| now.duration_since(oldest).as_secs_f64().max(0.0));
-    counted.register("events_lag_seconds", "Age of the oldest transition that waits for its delivery", ConstGauge::new(lag));
+    counted.register(
+        "events_lag_seconds",
+        "Age of the oldest transition that waits for its delivery",
+        ConstGauge::new(lag),
+    );
 }

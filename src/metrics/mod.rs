@@ -28,10 +28,10 @@ use prometheus_client::registry::{Metric, Registry};
 use crate::api::{ApiGateway, Guarded, Reason};
 use crate::decide::conditions::is_cause;
 use crate::queue::{Kind, Load};
+pub use events::EventMetrics;
 use labels::{
     KindLabels, Outcome, ReasonLabels, ReconcileLabels, RequestLabels, Resource, ResourceLabels, Verb, VerbLabels,
 };
-pub use events::EventMetrics;
 pub use registry::RegistryMetrics;
 
 /// The metrics of this process. Clones share them.

@@ -99,8 +99,19 @@ pub async fn run(run: &Run, config: Config) -> anyhow::Result<()> {
         Some(settings) => Some(Arc::new(Sink::new(settings)?)),
         None => None,
     };
-    let process =
-        Process { run, client, worker, claim, last_contact, view, metrics, registry_settings, sink, positions, shutdown };
+    let process = Process {
+        run,
+        client,
+        worker,
+        claim,
+        last_contact,
+        view,
+        metrics,
+        registry_settings,
+        sink,
+        positions,
+        shutdown,
+    };
     match election {
         None => lead(&process).await,
         Some(election) => take_part(&process, election).await,
