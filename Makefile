@@ -36,6 +36,7 @@ proof: tools mongo ## Long runs: random decisions and sequences, kills in a burs
 	PHASEGATE_BURST=300 cargo test --locked --test it -- registry::documents::many
 	PHASEGATE_RACES=200 cargo test --locked --test it -- registry::intent::a_stop_written
 	PHASEGATE_QUIET=60 cargo test --locked --test it -- registry::mirrors::a_fleet
+	PHASEGATE_TRANSITIONS=10000 cargo test --locked --test it -- events::of_many
 	PHASEGATE_STAMPED=180 cargo test --locked --test it -- stamping::
 	older=$$(tests/last-release/build) && PHASEGATE_OLDER=$$older cargo test --locked --test it -- versions::an_upgrade
 	$(MAKE) fuzz
