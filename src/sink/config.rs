@@ -3,7 +3,6 @@
 //! **Architecture invariant:** no secret is printed. The secrets stay in their file, and no message quotes the path or
 //! the query of the sink's URL.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use rustls_pki_types::pem::PemObject;
 
 use super::signature::Secrets;
 use crate::parse::duration;
+use crate::registry::config::Secret;
 
 /// The flags of the sink.
 #[derive(Debug, clap::Args)]
@@ -20,8 +20,8 @@ use crate::parse::duration;
 pub struct Arguments {
     /// URL of an HTTP sink for transitions of gateways, as CloudEvents. Use http only inside the cluster. Default: no
     /// events are sent.
-    #[arg(long, env = "PHASEGATE_EVENTS_SINK", hide_env_values = true, value_name = "URL", value_parser = url_or_nothing)]
-    pub events_sink: Option<Url>,
+    #[arg(long, env = "PHASEGATE_EVENTS_SINK", hide_env_values = true, value_name = "URL")]
+    pub events_sink: Option<Secret>,
 
     /// Path of a file with the secrets that sign events (Standard Webhooks), as whsec_BASE64, one per line. Each of
     /// them signs, so that secrets can be rotated. The file is read again for each event. Default: events are not
@@ -37,16 +37,6 @@ pub struct Arguments {
     /// Timeout of a request to the sink.
     #[arg(long, env = "PHASEGATE_EVENTS_SINK_TIMEOUT", default_value = "10s", value_parser = duration)]
     pub events_sink_timeout: Duration,
-}
-
-/// A URL whose path and query are never printed: either may be a credential. Empty: no sink.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Url(Option<Uri>);
-
-impl fmt::Debug for Url {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(hidden)")
-    }
 }
 
 /// Where events go.
@@ -70,7 +60,8 @@ impl Arguments {
     /// # Errors
     /// A sentence that names the flags and contains no secret.
     pub fn settings(&self) -> Result<Option<Settings>, String> {
-        let Some(uri) = self.events_sink.as_ref().and_then(|url| url.0.clone()) else { return Ok(None) };
+        let Some(url) = self.events_sink.as_ref().filter(|url| !url.reveal().is_empty()) else { return Ok(None) };
+        let uri = uri(url)?;
         if let Some(file) = given(self.events_sink_secret_file.as_ref()) {
             Secrets::read(file).map_err(|error| format!("--events-sink-secret-file {}: {error}", file.display()))?;
         }
@@ -107,18 +98,15 @@ fn certificates(file: &Path) -> Result<Vec<Vec<u8>>, String> {
     Ok(all.into_iter().map(|certificate| certificate.to_vec()).collect())
 }
 
-fn url_or_nothing(text: &str) -> Result<Url, String> {
-    if text.is_empty() {
-        return Ok(Url(None));
-    }
-    let wrong = || "must be a URL such as https://events.example.com/phasegate".to_owned();
-    let uri: Uri = text.parse().map_err(|_| wrong())?;
+fn uri(url: &Secret) -> Result<Uri, String> {
+    let wrong = || "--events-sink must be a URL such as https://events.example.com/phasegate".to_owned();
+    let uri: Uri = url.reveal().parse().map_err(|_| wrong())?;
     let authority = uri.authority().ok_or_else(wrong)?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) || authority.host().is_empty() {
         return Err(wrong());
     }
     if authority.as_str().contains('@') {
-        return Err("must not contain credentials: use --events-sink-secret-file".to_owned());
+        return Err("--events-sink must not contain credentials: use --events-sink-secret-file".to_owned());
     }
-    Ok(Url(Some(uri)))
+    Ok(uri)
 }

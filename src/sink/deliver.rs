@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::answer::Answer;
+use super::client::Sink;
 use super::event;
-use super::http::Sink;
 use super::outbox::{Inner, Outbox};
 use super::positions::Stored;
 use crate::api::{ApiGateway, ApiGatewayStatus, Guarded, ObjectKey};

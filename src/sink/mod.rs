@@ -7,15 +7,15 @@
 //! No event is kept here: it is made from the cached status when it is due.
 
 mod answer;
+mod client;
 pub mod config;
 pub mod deliver;
 mod event;
-mod http;
 mod outbox;
 mod positions;
 mod signature;
 
-pub use http::Sink;
+pub use client::Sink;
 pub use outbox::Outbox;
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ fn a_url_that_is_no_sink_is_refused_without_its_secrets() {
         ["events.example.com", "ftp://example.com/", "https:///x", "/relative", "https://joe:token@example.com/"]
     {
         let refused = settings(&["--events-sink", wrong]).err().unwrap();
-        assert!(refused.contains("--events-sink"), "{refused}");
+        assert!(refused.starts_with("--events-sink must") && !refused.contains("token"), "{refused}");
     }
     let settings = settings(&["--events-sink", "https://example.com:8443/in?token=1"]).unwrap().unwrap();
     assert_eq!(settings.shown, "https://example.com:8443");
