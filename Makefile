@@ -25,7 +25,7 @@ test: tools mongo go-tools ## Run all tests that need no root
 	cargo test --locked -p phasegate-core --doc
 	cargo test --locked --test it -- --test-threads=4
 
-proof: tools mongo ## Long runs: random decisions and sequences, kills in a burst of 300, a flood of 5,000, a tenant's bytes, a database that dies, the last release, fuzzing
+proof: tools mongo ## Long runs: random decisions and sequences, kills in a burst of 300, a flood of 5,000, a tenant's bytes, a database that dies, 10,000 events, the last release, fuzzing
 	PROPTEST_CASES=100000 cargo test --locked -p phasegate-core --lib -- properties
 	PHASEGATE_SEEDS=20 cargo test --locked --test it -- random::
 	PHASEGATE_KILLS=10 PHASEGATE_BURST=300 cargo test --locked --test it -- resilience::an_operator_killed
