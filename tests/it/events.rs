@@ -192,11 +192,8 @@ async fn a_sink_that_answers_anything_but_success_gets_the_event_again_and_no_re
     let world = World::new("events-codes").await;
     let (sink, elsewhere) = (EventSink::start().await, EventSink::start().await);
     let location: &'static str = Box::leak(elsewhere.url().to_owned().into_boxed_str());
-    sink.answers(SinkAnswer::Answers(307, Some(("location", location))));
     let health = Health::reserve();
     let _operator = world.sender(sink.url(), &["--http-bind", &health.address()]);
-    world.apply(&gateway("shop", plain())).await;
-    world.until_started("shop").await;
 
     for (code, header, class) in [
         (307, Some(("location", location)), "redirect"),
@@ -206,16 +203,16 @@ async fn a_sink_that_answers_anything_but_success_gets_the_event_again_and_no_re
         (429, Some(("retry-after", "1")), "throttled"),
         (500, None, "server_error"),
     ] {
-        let before = sink.received().len();
+        let (name, before) = (format!("gw-{code}"), sink.received().len());
         sink.answers(SinkAnswer::Answers(code, header));
+        world.apply(&gateway(&name, plain())).await;
         sink.until("another attempt", |received| received.len() > before + 1).await;
         let failed = format!("phasegate_events_failures_total{{class=\"{class}\"}}");
         let metrics = health.until("/metrics", 200, &[&failed]).await;
         assert!(!metrics.contains(&format!("{failed} 0\n")), "{code}: {metrics}");
+        sink.answers(SinkAnswer::Takes);
+        assert_eq!(types(&sink.until_taken(&name, 2).await), ["starting", "started"], "{code}");
     }
-    sink.answers(SinkAnswer::Takes);
-
-    assert_eq!(types(&sink.until_taken("shop", 2).await), ["starting", "started"]);
     assert_eq!(elsewhere.received().len(), 0);
 }
 

@@ -106,8 +106,8 @@ impl EventSink {
     /// Waits until the requests satisfy `wanted`, and returns them.
     pub async fn until(&self, what: &str, wanted: impl Fn(&[ReceivedEvent]) -> bool) -> Vec<ReceivedEvent> {
         let waited = eventually(Duration::from_millis(100), async || {
-            let received = self.received();
-            wanted(&received).then_some(received)
+            let received = self.received.lock().unwrap();
+            wanted(&received).then(|| received.clone())
         });
         let waited = waited.await;
         waited.unwrap_or_else(|| panic!("the sink did not receive {what}: {:#?}", self.received()))
