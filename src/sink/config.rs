@@ -17,6 +17,7 @@ use crate::registry::config::Secret;
 /// The flags of the sink.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Events")]
+#[group(id = "events")]
 pub struct Arguments {
     /// URL of an HTTP sink for transitions of gateways, as CloudEvents. Use http only inside the cluster. Default: no
     /// events are sent.

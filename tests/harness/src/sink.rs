@@ -119,8 +119,8 @@ impl EventSink {
             let taken = received.iter().filter(|received| received.taken).map(ReceivedEvent::event);
             taken.filter(|event| event["subject"] == gateway).collect()
         };
-        let all = self.until(&format!("{count} events of {gateway}"), |received| of_gateway(received).len() >= count);
-        of_gateway(&all.await)
+        let what = format!("{count} events of {gateway}");
+        of_gateway(&self.until(&what, |received| of_gateway(received).len() >= count).await)
     }
 }
 
