@@ -357,12 +357,14 @@ async fn of_many_transitions_with_the_sink_down_and_the_operator_killed_twice_ev
     let mut peak = 0;
     let fleet = Fleet::apply(&world, "gw", gateways, json!({})).await;
     let began = tokio::time::Instant::now();
+    let mut outage = began;
     for round in 0..EACH / 4 {
         if round > 0 {
             all_to(&world, &fleet, "Running").await;
         }
         if round == 1 {
             proxy.set(TcpMode::Refuse).await;
+            outage = tokio::time::Instant::now();
         }
         let half = i64::try_from(gateways * (4 * round + 1)).unwrap();
         if round == 1 || round == 2 {
@@ -375,7 +377,7 @@ async fn of_many_transitions_with_the_sink_down_and_the_operator_killed_twice_ev
         all_to(&world, &fleet, "Stopped").await;
         until_all(&world, &Phase::Stopped).await;
         if round == 2 {
-            tokio::time::sleep_until(began + down).await;
+            tokio::time::sleep_until(outage + down).await;
             proxy.set(TcpMode::Pass).await;
         }
     }
