@@ -25,7 +25,7 @@ test: tools mongo go-tools ## Run all tests that need no root
 	cargo test --locked --workspace --doc
 	cargo test --locked --workspace --test it -- --test-threads=4
 
-proof: tools mongo ## Long runs: random decisions and sequences, ten million states of a modelled cluster, kills in a burst of 300, a flood of 5,000, a tenant's bytes, a database that dies, the last release, fuzzing
+proof: tools mongo ## Long runs: random decisions and sequences, ten million states of a modelled cluster, kills in a burst of 300, a flood of 5,000, a tenant's bytes, a database that dies, 10,000 events, the last release, fuzzing
 	PROPTEST_CASES=100000 cargo test --locked -p phasegate-core --lib -- properties
 	PHASEGATE_STATES=10000000 cargo test --locked -p phasegate-proof --lib -- --nocapture --test-threads=1
 	PHASEGATE_SEEDS=20 cargo test --locked --workspace --test it -- random::
@@ -37,6 +37,7 @@ proof: tools mongo ## Long runs: random decisions and sequences, ten million sta
 	PHASEGATE_BURST=300 cargo test --locked --workspace --test it -- registry::documents::many
 	PHASEGATE_RACES=200 cargo test --locked --workspace --test it -- registry::intent::a_stop_written
 	PHASEGATE_QUIET=60 cargo test --locked --workspace --test it -- registry::mirrors::a_fleet
+	PHASEGATE_TRANSITIONS=10000 cargo test --locked --workspace --test it -- events::of_many
 	PHASEGATE_STAMPED=180 cargo test --locked --workspace --test it -- stamping::
 	PHASEGATE_FAULTS=all cargo test --locked --workspace --test it -- faults::
 	$(MAKE) ferretdb

@@ -21,6 +21,7 @@ mod diagram;
 mod docs;
 mod drift;
 mod environments;
+mod events;
 mod fairness;
 mod faults;
 mod gitops;
