@@ -1,6 +1,6 @@
 //! What is sent, how it is signed, and what an answer means.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::time::Duration;
 

@@ -1,6 +1,5 @@
 //! Which events are due, in which order, and what is said of those that are missing.
-
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::time::{Duration, Instant};
 
