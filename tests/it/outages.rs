@@ -160,6 +160,24 @@ async fn connections_that_break_for_a_while_change_nothing_about_the_end() {
     a_burst_through("breaks", Fault::Cut).await;
 }
 
+/// The reservation of a host ends when the write of its claim fails. That requeues others, and not the gateway itself.
+#[tokio::test]
+async fn a_claim_of_a_host_that_cannot_be_written_is_retried_with_backoff() {
+    let world = World::new("unwritten").await;
+    let (proxy, _operator) = behind_proxy(&world, &[]).await;
+    let mut failing =
+        proxy.when(Fault::Answer(500), |asked| asked.is_of("apigateways") && asked.subresource == "status");
+    let since = Instant::now();
+    let host = format!("{}.example.com", world.namespace);
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "host": host }))).await;
+    failing.caught(7).await;
+    // The six delays between them are 0.1 s and twice as long each time.
+    assert!(since.elapsed() >= Duration::from_secs(6), "{:?}", since.elapsed());
+    drop(failing);
+
+    world.until_started("shop").await;
+}
+
 /// The operator's ServiceAccount lacks one verb, which is granted while the operator runs.
 #[tokio::test]
 async fn a_permission_that_is_missing_is_named_and_work_begins_when_it_is_granted() {
