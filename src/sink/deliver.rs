@@ -108,11 +108,11 @@ impl Sender {
                 Err(error) => tracing::warn!(%error, "failed to read the positions of delivered events; retrying"),
             }
             failures += 1;
-            tokio::time::sleep(delay(failures, Duration::from_millis(500), Duration::from_secs(30))).await;
+            pause(failures).await;
         }
         while self.store().await.is_err() {
             failures += 1;
-            tokio::time::sleep(delay(failures, Duration::from_millis(500), Duration::from_secs(30))).await;
+            pause(failures).await;
         }
         tracing::info!(sink = self.sink.shown(), "sending events");
     }
@@ -209,6 +209,11 @@ impl Sender {
         let is_same = cached.0.as_ref().is_ok_and(|gateway| crate::api::uid_of(&gateway.metadata) == next.uid);
         is_same.then_some(cached)
     }
+}
+
+/// The backoff of reading and storing positions.
+async fn pause(failures: u32) {
+    tokio::time::sleep(delay(failures, Duration::from_millis(500), Duration::from_secs(30))).await;
 }
 
 fn status_of(cached: Option<&Guarded<ApiGateway>>) -> Option<&ApiGatewayStatus> {
