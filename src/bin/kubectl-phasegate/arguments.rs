@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::cluster::ClusterArguments;
-use crate::{change, completion, get, history, render, replay, report, status, validate, wait};
+use crate::{change, completion, dashboard, get, history, render, replay, report, status, validate, wait};
 
 /// Start, stop, watch and explain tenant API gateways.
 #[derive(Debug, Parser)]
@@ -34,6 +34,9 @@ pub enum Command {
     /// List or watch gateways
     #[command(after_help = get::EXAMPLES)]
     Get(get::Get),
+    /// Serve the fleet to a browser on this machine
+    #[command(after_help = dashboard::EXAMPLES)]
+    Dashboard(dashboard::Dashboard),
     /// Wait until a gateway is available, stopped or gone
     #[command(after_help = wait::EXAMPLES)]
     Wait(wait::Wait),

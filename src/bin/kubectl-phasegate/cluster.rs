@@ -83,6 +83,11 @@ impl Cluster {
         Ok(Self { client, namespace, server })
     }
 
+    /// The same connection, for another namespace.
+    pub fn at(&self, namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), ..self.clone() }
+    }
+
     /// The objects of a kind in the namespace.
     pub fn api<K>(&self) -> Api<K>
     where

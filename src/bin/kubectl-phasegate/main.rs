@@ -39,6 +39,7 @@ mod offline;
 // The commands.
 mod change;
 mod completion;
+mod dashboard;
 mod get;
 mod history;
 mod render;
@@ -77,6 +78,7 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
     match command {
         Command::Status(arguments) => status::run(&arguments, &cluster).await,
         Command::Get(arguments) => get::run(&arguments, &cluster).await,
+        Command::Dashboard(arguments) => dashboard::run(&arguments, &cluster).await,
         Command::Wait(arguments) => wait::run(&arguments, &cluster).await,
         Command::History(arguments) => history::run(&arguments, &cluster).await,
         Command::Replay(arguments) => replay::run(&arguments, &cluster).await,

@@ -3,6 +3,7 @@
 mod batches;
 mod changes;
 mod connection;
+mod dashboard;
 mod fleet;
 mod help;
 #[cfg(target_os = "linux")]

@@ -76,7 +76,7 @@ impl ChangeOptions {
                 let message = "skipped after another gateway failed".to_owned();
                 return Outcome { result: ChangeResult::Untouched, message, ..patching.outcome };
             }
-            let asked = self.ask(cluster, patching).await;
+            let asked = ask(cluster, self.verb, self.dry_run, patching).await;
             let done = if in_batch { self.wait(cluster, asked).await } else { asked };
             if done.failure.is_some() {
                 failed.set(true);
@@ -104,27 +104,6 @@ impl ChangeOptions {
         Ok(done)
     }
 
-    async fn ask(&self, cluster: &Cluster, patching: Patching) -> Outcome {
-        let Patching { mut outcome, patch, suspended } = patching;
-        let api: Api<ApiGateway> = Api::namespaced(cluster.client.clone(), &outcome.key.namespace);
-        let params = PatchParams {
-            dry_run: self.dry_run,
-            field_manager: Some(FIELD_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        if let Err(error) = api.patch(&outcome.key.name, &params, &Patch::Merge(&patch)).await {
-            let what = format!("failed to change ApiGateway {}", outcome.key);
-            return outcome.failed(cluster.refused(&what, &error));
-        }
-        if suspended && self.verb != Verb::Resume {
-            outcome.message = format!("{}; reconciliation is suspended until it is resumed", outcome.message);
-        }
-        if self.dry_run {
-            outcome.message = format!("{} (dry run)", outcome.message);
-        }
-        outcome
-    }
-
     async fn wait(&self, cluster: &Cluster, mut outcome: Outcome) -> Outcome {
         let (Some(timeout), None) = (self.wait_timeout, &outcome.failure) else { return outcome };
         let (goal, begun) = (self.verb.goal(), Instant::now());
@@ -136,4 +115,26 @@ impl ChangeOptions {
             Err(failure) => outcome.failed(failure),
         }
     }
+}
+
+/// Changes one gateway, and does not wait.
+pub async fn send(cluster: &Cluster, verb: Verb, patching: Patching) -> Outcome {
+    ask(cluster, verb, false, patching).await
+}
+
+async fn ask(cluster: &Cluster, verb: Verb, dry_run: bool, patching: Patching) -> Outcome {
+    let Patching { mut outcome, patch, suspended } = patching;
+    let api: Api<ApiGateway> = Api::namespaced(cluster.client.clone(), &outcome.key.namespace);
+    let params = PatchParams { dry_run, field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    if let Err(error) = api.patch(&outcome.key.name, &params, &Patch::Merge(&patch)).await {
+        let what = format!("failed to change ApiGateway {}", outcome.key);
+        return outcome.failed(cluster.refused(&what, &error));
+    }
+    if suspended && verb != Verb::Resume {
+        outcome.message = format!("{}; reconciliation is suspended until it is resumed", outcome.message);
+    }
+    if dry_run {
+        outcome.message = format!("{} (dry run)", outcome.message);
+    }
+    outcome
 }

@@ -23,8 +23,11 @@ use crate::selection::{Selection, tell_all};
 use crate::terminal::{self, Shown};
 
 use carry_out::ChangeOptions;
+pub use carry_out::send;
 use outcome::Results;
-use plan::{Plan, confirm};
+pub use outcome::{ChangeResult, Outcome};
+pub use plan::Plan;
+use plan::confirm;
 pub use verb::Verb;
 
 /// Examples for the help of `start`.

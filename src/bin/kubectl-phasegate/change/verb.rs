@@ -38,6 +38,9 @@ pub enum Effect {
 }
 
 impl Verb {
+    /// All verbs.
+    pub const ALL: [Self; 6] = [Self::Start, Self::Stop, Self::Restart, Self::Retry, Self::Suspend, Self::Resume];
+
     /// The verb as the user writes it.
     pub fn word(self) -> &'static str {
         match self {
@@ -186,8 +189,7 @@ mod tests {
             ("suspended", suspended, [Nothing, Asks("Stopped"), Restarts, Nothing, Nothing, Suspends(false)]),
             ("the platform's", documents, [Refuses, Refuses, Refuses, Refuses, Refuses, Refuses]),
         ] {
-            let verbs = [Verb::Start, Verb::Stop, Verb::Restart, Verb::Retry, Verb::Suspend, Verb::Resume];
-            assert_eq!(verbs.map(|verb| does(verb, &gateway)), expected, "{what}");
+            assert_eq!(Verb::ALL.map(|verb| does(verb, &gateway)), expected, "{what}");
         }
     }
 }

@@ -46,6 +46,25 @@ pub struct Facts {
     pub events: Found<Vec<Event>>,
 }
 
+#[cfg(test)]
+impl Facts {
+    /// A gateway without other objects.
+    pub fn bare(gateway: ApiGateway) -> Self {
+        Self {
+            gateway,
+            deployment: Ok(None),
+            replica_sets: Ok(Vec::new()),
+            pods: Ok(Vec::new()),
+            service: Ok(None),
+            ingress: Ok(None),
+            http_route: Ok(None),
+            disruption_budget: Ok(None),
+            environments: Ok(Vec::new()),
+            events: Ok(Vec::new()),
+        }
+    }
+}
+
 /// Reads the objects that belong to a gateway.
 pub async fn read(cluster: &Cluster, gateway: ApiGateway) -> Facts {
     let name = gateway.name_or_empty();

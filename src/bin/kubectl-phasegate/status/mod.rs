@@ -5,22 +5,25 @@
 //! **Architecture invariant**: only `facts` sends requests. The output (`report`, then `lines`) is a function
 //! of the facts and the current time.
 
-mod attempt;
-mod children;
-mod events;
+pub mod attempt;
+pub mod children;
+pub mod events;
 mod facts;
 mod lines;
 mod pods;
-mod report;
+pub mod report;
 #[cfg(test)]
 mod tests;
 
 use k8s_openapi::jiff::Timestamp;
+use phasegate::api::ApiGateway;
 
 use crate::cluster::{Cluster, ClusterArguments};
 use crate::failure::Failure;
 use crate::output::{self, Data};
 use crate::selection;
+
+use report::Report;
 
 /// Examples for the help.
 pub const EXAMPLES: &str = "Examples:
@@ -39,6 +42,17 @@ pub struct Status {
     /// Output format
     #[arg(short, long)]
     output: Option<Data>,
+}
+
+/// Everything that explains a gateway of the cluster's namespace.
+pub async fn explain(cluster: &Cluster, gateway: ApiGateway, now: Timestamp) -> Report {
+    report::of(&facts::read(cluster, gateway).await, now)
+}
+
+/// The report of a gateway of which nothing else is known.
+#[cfg(test)]
+pub fn bare(gateway: ApiGateway, now: Timestamp) -> Report {
+    report::of(&facts::Facts::bare(gateway), now)
 }
 
 /// Reads and prints.

@@ -13,21 +13,6 @@ fn read<T: serde::de::DeserializeOwned>(object: Value) -> T {
     serde_json::from_value(object).unwrap()
 }
 
-fn alone(gateway: ApiGateway) -> Facts {
-    Facts {
-        gateway,
-        deployment: Ok(None),
-        replica_sets: Ok(Vec::new()),
-        pods: Ok(Vec::new()),
-        service: Ok(None),
-        http_route: Ok(None),
-        ingress: Ok(None),
-        disruption_budget: Ok(None),
-        environments: Ok(Vec::new()),
-        events: Ok(Vec::new()),
-    }
-}
-
 fn text(facts: &Facts) -> String {
     output::text(&lines::of(&report::of(facts, NOW), NOW), false, None).to_string()
 }
@@ -124,7 +109,7 @@ fn failing() -> Facts {
                 "an earlier one",
             )),
         ]),
-        ..alone(samples::failing())
+        ..Facts::bare(samples::failing())
     }
 }
 
@@ -229,7 +214,7 @@ fn hello_while_it_starts() -> Facts {
         pods: Ok(vec![read(pod("hello-5d8f-x7kq2", "hello-5d8f", waiting("ImagePullBackOff", "not found")))]),
         service: Ok(Some(read(service))),
         events: Ok(vec![read(event)]),
-        ..alone(gateway)
+        ..Facts::bare(gateway)
     }
 }
 
@@ -302,7 +287,7 @@ Conditions
   Available   False   StartDeadlineExceeded   for 60s
   Stalled     True    StartDeadlineExceeded   for 60s
 ";
-    let shown = text(&alone(hello(&samples::timed_out())));
+    let shown = text(&Facts::bare(hello(&samples::timed_out())));
     assert!(shown == expected, "{shown}");
     shown_in("docs/src/how-to/debug.md", "status-after", expected);
     shown_in("README.md", "status", &format!("{}\n", expected.split("\n\n").next().unwrap()));
@@ -366,7 +351,7 @@ fn the_time_left_of_an_attempt_is_that_of_its_own_clock() {
         attempt.held_since = read(held_since);
         gateway.spec.start_deadline = read(deadline);
         gateway.spec.suspend = state == "suspended";
-        text(&alone(gateway)).lines().find(|line| line.starts_with("Attempt")).unwrap().to_owned()
+        text(&Facts::bare(gateway)).lines().find(|line| line.starts_with("Attempt")).unwrap().to_owned()
     };
     assert_eq!(tried(0, Value::Null, json!("90s"), ""), "Attempt   1, 30s left of 1m30s");
     assert_eq!(tried(20, Value::Null, json!("90s"), ""), "Attempt   1, 50s left of 1m30s");
@@ -418,7 +403,7 @@ fn a_pod_says_why_it_does_not_run() {
             Some("container gateway terminated with exit code 2"),
         ),
     ] {
-        let facts = Facts { pods: Ok(vec![read(pod("p", "none", status))]), ..alone(samples::starting()) };
+        let facts = Facts { pods: Ok(vec![read(pod("p", "none", status))]), ..Facts::bare(samples::starting()) };
         let report = report::of(&facts, NOW);
         let [found] = report.children.as_slice() else { panic!("{:?}", report.children) };
         assert_eq!((found.state.as_str(), found.cause.as_deref()), (state, cause));
@@ -432,7 +417,7 @@ fn a_pod_that_is_being_deleted_says_since_when_and_how_long_it_may_take() {
         ending["metadata"]["deletionTimestamp"] = json!(until);
         ending["metadata"]["deletionGracePeriodSeconds"] = json!(30);
         ending["spec"] = json!({ "nodeName": "worker-1", "containers": [] });
-        let facts = Facts { pods: Ok(vec![read(ending)]), ..alone(samples::starting()) };
+        let facts = Facts { pods: Ok(vec![read(ending)]), ..Facts::bare(samples::starting()) };
         let [found] = report::of(&facts, NOW).children.try_into().unwrap();
         (found.state, found.cause)
     };
@@ -457,7 +442,7 @@ fn a_pod_that_its_node_ended_or_that_a_gate_holds_says_so() {
     );
     gated["spec"] = json!({ "schedulingGates": [{ "name": "example.com/hold" }], "containers": [] });
     let pods = vec![read(pod("ended", "none", ended)), read(gated)];
-    let report = report::of(&Facts { pods: Ok(pods), ..alone(samples::starting()) }, NOW);
+    let report = report::of(&Facts { pods: Ok(pods), ..Facts::bare(samples::starting()) }, NOW);
     let told: Vec<_> = report.children.iter().map(|pod| (pod.state.as_str(), pod.cause.as_deref().unwrap())).collect();
     let expected = [
         ("terminated by its node", "Terminated: Pod was terminated in response to imminent node shutdown."),
@@ -472,7 +457,7 @@ fn what_a_start_waits_for_is_shown_while_nothing_is_wrong() {
                  refused";
     let mut gateway = samples::starting();
     gateway.status.as_mut().unwrap().conditions[0].message = waits.to_owned();
-    let told = text(&alone(gateway));
+    let told = text(&Facts::bare(gateway));
     assert!(told.contains("\nNot ready   nothing listens on spec.port 8080: refused\n"), "{told}");
     assert!(!told.contains("Cause"), "{told}");
 }
@@ -483,7 +468,7 @@ fn a_gateway_that_no_operator_looks_at_says_so_after_a_while() {
     let at = |seconds: i64| {
         let created = gateway.metadata.creation_timestamp.clone().unwrap().0;
         let now = created + SignedDuration::from_secs(seconds);
-        output::text(&lines::of(&report::of(&alone(gateway.clone()), now), now), false, None)
+        output::text(&lines::of(&report::of(&Facts::bare(gateway.clone()), now), now), false, None)
     };
     assert!(at(5).starts_with("ApiGateway tenants/shop  ◌ not reconciled yet\n"), "{}", at(5));
     assert!(at(45).contains("\nCause   the ApiGateway has not been reconciled since its creation\n"), "{}", at(45));
