@@ -77,7 +77,7 @@ async fn live_environments(
     for group in waiting.chunks(AT_ONCE) {
         let read = |facts: &&EnvironmentFacts| {
             let key = ObjectKey::new(namespace, &facts.name);
-            async move { ctx.calls.get::<Guarded<Environment>>(&key).await }
+            async move { ctx.calls.get_by_list::<Guarded<Environment>>(&key).await }
         };
         let mut all_active = true;
         for (facts, read) in group.iter().zip(join_all(group.iter().map(read)).await) {

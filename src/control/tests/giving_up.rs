@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::objects::{
-    BUDGET, DEPLOYMENT, INGRESS, SERVICE, STATUS, children_of, children_with, complete, environment, json_of, overdue,
-    set,
+    BUDGET, DEPLOYMENT, INGRESS, SERVICE, STATUS, children_of, children_with, complete, edited, environment, json_of,
+    overdue, set,
 };
 use super::world::{Row, World, play};
 use crate::api::EnvironmentState;
@@ -13,8 +13,8 @@ use crate::cluster::tests::server::{Exchange, get, miss, put};
 const ACTIVE: EnvironmentState = EnvironmentState::Active;
 const INACTIVE: EnvironmentState = EnvironmentState::Inactive;
 
-/// The environment `shop-dev`.
-const LIVE: &str = "/apis/phasegate.dev/v1alpha1/namespaces/tenants/environments/shop-dev";
+/// The environments, of which one is listed by its name.
+const LIVE: &str = "/apis/phasegate.dev/v1alpha1/namespaces/tenants/environments";
 
 /// The deadline has passed, and in the cache no pod is available.
 fn deadline_has_passed(w: &mut World) {
@@ -28,12 +28,23 @@ fn service_is_missing(w: &mut World) {
     w.has(overdue(), [children.deployment, children.ingress]);
 }
 
+/// The same, where everything is there, and the Service is not as desired.
+fn service_differs(w: &mut World) {
+    let children = children_of(&overdue());
+    w.has(overdue(), [complete(children.deployment), edited(children.service), children.ingress]);
+    w.tried();
+}
+
 /// The same, where everything is there but the activation of an environment, which this process has tried.
 fn environment_is_inactive(w: &mut World) {
     let children = children_with(&overdue(), &["dev.example.com"]);
     w.environment(&environment(INACTIVE));
     w.has(overdue(), [complete(children.deployment), children.service, children.ingress]);
     w.tried();
+}
+
+fn listed(items: &[Value]) -> Value {
+    json!({ "apiVersion": "phasegate.dev/v1alpha1", "kind": "EnvironmentList", "metadata": {}, "items": items })
 }
 
 /// The four live reads of a workload that is ready, and the fifth of its environment.
@@ -160,7 +171,7 @@ const TABLE: &[Row] = &[
         name: "the environment that the cache shows as inactive is Active: it has started",
         given: environment_is_inactive,
         script: |_| {
-            let mut reads = live_with(get(LIVE, json_of(&environment(ACTIVE))));
+            let mut reads = live_with(get(LIVE, listed(&[json_of(&environment(ACTIVE))])));
             reads.push(put(STATUS));
             reads
         },
@@ -173,7 +184,7 @@ const TABLE: &[Row] = &[
         name: "the environment is gone: it has started",
         given: environment_is_inactive,
         script: |_| {
-            let mut reads = live_with(miss(LIVE));
+            let mut reads = live_with(get(LIVE, listed(&[])));
             reads[2] = get(INGRESS, children_of(&overdue()).ingress);
             reads.push(put(STATUS));
             reads
@@ -187,7 +198,7 @@ const TABLE: &[Row] = &[
         name: "the environment is inactive on the API server too: it is given up, and what serves stays",
         given: environment_is_inactive,
         script: |_| {
-            let mut reads = live_with(get(LIVE, json_of(&environment(INACTIVE))));
+            let mut reads = live_with(get(LIVE, listed(&[json_of(&environment(INACTIVE))])));
             reads.push(put(STATUS));
             reads
         },
@@ -201,7 +212,7 @@ const TABLE: &[Row] = &[
         given: environment_is_inactive,
         script: |_| {
             let unreadable = set(json_of(&environment(INACTIVE)), "/spec/host", json!([1]));
-            let mut reads = live_with(get(LIVE, unreadable));
+            let mut reads = live_with(get(LIVE, listed(&[unreadable])));
             reads.push(put(STATUS));
             reads
         },
@@ -220,6 +231,15 @@ const TABLE: &[Row] = &[
         remembers: &["tried", "an outage"],
     },
     Row {
+        name: "only the content of the Service differs: it is written once more before anything is given up",
+        given: service_differs,
+        script: |_| vec![get(SERVICE, edited(children_of(&overdue()).service)), put(SERVICE)],
+        ends: "InTurn(UnderWay)",
+        writes: &[],
+        tells: &[],
+        remembers: &["tried late"],
+    },
+    Row {
         name: "it cannot be recorded that it was given up: it is not",
         given: deadline_has_passed,
         script: |_| live(|deployment| deployment).into_iter().chain([put(STATUS).conflicts()]).collect(),
@@ -229,6 +249,38 @@ const TABLE: &[Row] = &[
         remembers: &[],
     },
 ];
+
+/// The answer to the first write of the Service was lost, so the operator does not know what admission made of it.
+#[tokio::test(start_paused = true)]
+async fn what_admission_changed_in_an_answer_that_was_lost_fails_no_start() {
+    let mut w = World::new();
+    service_differs(&mut w);
+    let stored = edited(children_of(&overdue()).service);
+    let late = w.pass(vec![get(SERVICE, stored.clone()), put(SERVICE).gives(stored)]).await.unwrap();
+    assert_eq!(late.writes, Vec::<String>::new());
+
+    let judged = w.pass(vec![put(STATUS)]).await.unwrap();
+    assert_eq!(judged.writes, ["Started Running, Ready True Started"]);
+    assert_eq!(judged.tells, ["Normal Started", "Normal ChangedOnWrite"]);
+}
+
+/// Somebody else, or nobody, decides about it: it is written once more, and not for ever.
+#[tokio::test(start_paused = true)]
+async fn a_difference_that_stays_is_judged_after_one_more_write() {
+    let stored = || edited(children_of(&overdue()).service);
+    let hangs = vec![get(SERVICE, stored()), put(SERVICE).hangs()];
+    let is_refused = vec![get(SERVICE, stored()), put(SERVICE).invalid("no such field"), put(STATUS)];
+    for script in [hangs, is_refused] {
+        let mut w = World::new();
+        service_differs(&mut w);
+        let last = w.pass(script).await.unwrap();
+        assert!(last.remembers.contains(&"tried late".to_owned()), "{last:?}");
+
+        let [deployment, _, ingress, budget] = live(complete);
+        let judged = w.pass(vec![deployment, get(SERVICE, stored()), ingress, budget, put(STATUS)]).await.unwrap();
+        assert_eq!(judged.tells, ["Warning StartDeadlineExceeded"]);
+    }
+}
 
 #[tokio::test(start_paused = true)]
 async fn an_attempt_is_given_up_on_a_live_read_alone() {
