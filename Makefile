@@ -7,7 +7,7 @@ CLUSTER := $(CACHE)/cluster
 # A missing tool ends the run with a message that says where to get it.
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)"; exit 1; }
 
-.PHONY: help demo demo-mongodb test proof fuzz bench e2e-kind kind-image check docs rustdoc book deny advisories sbom run cluster cluster-down generate tools mongo go-tools
+.PHONY: help demo demo-mongodb test proof fuzz bench compare e2e-kind kind-image check docs rustdoc book deny advisories sbom run cluster cluster-down generate tools mongo go-tools
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -24,6 +24,8 @@ test: tools mongo go-tools ## Run all tests that need no root
 	cargo test --locked --workspace --lib --bins --examples
 	cargo test --locked -p phasegate-core --doc
 	cargo test --locked --test it -- --test-threads=4
+	cargo test --locked -p phasegate-strategies --doc
+	cargo test --locked -p phasegate-strategies --test it -- --test-threads=2
 
 proof: tools mongo ## Long runs: random decisions and sequences, kills in a burst of 300, a flood of 5,000, a tenant's bytes, a database that dies, the last release, fuzzing
 	PROPTEST_CASES=100000 cargo test --locked -p phasegate-core --lib -- properties
@@ -56,6 +58,10 @@ fuzz: tools ## Fuzz what reads others' bytes, each target for a minute: FUZZ_SEC
 
 bench: tools $(if $(filter mongodb,$(REGISTRY)),mongo) ## A burst beside a raw client and the ancestor's loop: N=300 RUNS=3 ANCESTOR=1; or REGISTRY=mongodb
 	cargo bench --locked --profile dist --bench burst --no-default-features --features operator
+
+compare: tools mongo ## The job by other designs under the same faults: COMPARE_BURST=300 COMPARE_OUTAGE=60 COMPARE_ONLY=crash
+	cargo build --locked --release --bin phasegate
+	cargo run --locked --release -p phasegate-strategies --example compare
 
 e2e-kind: ## The operator from an image on real nodes, and integration tests, on a kind cluster (as root on Debian it brings its own docker and kind)
 	tests/e2e-kind.sh

@@ -34,6 +34,8 @@ pub enum Fault {
     AnswerAfterwards(u16),
     /// Does not respond, and closes the connection when the rule is dropped.
     Hang,
+    /// Forwards the request and keeps its response back, and closes the connection when the rule is dropped.
+    HangAfterwards,
     /// Closes the connection, even of a response in progress.
     Cut,
     /// Forwards no further byte of the response and keeps the connection open.
@@ -255,7 +257,7 @@ async fn handle(State((board, client)): State<(Arc<Switchboard>, Client)>, reque
             return broken_off();
         }
         Some((_, Fault::Cut)) => return broken_off(),
-        Some((_, Fault::AnswerAfterwards(_) | Fault::Mute)) | None => {}
+        Some((_, Fault::AnswerAfterwards(_) | Fault::HangAfterwards | Fault::Mute)) | None => {}
     }
 
     keep_end_to_end(&mut parts.headers);
@@ -268,6 +270,11 @@ async fn handle(State((board, client)): State<(Arc<Switchboard>, Client)>, reque
     if let Some((_, Fault::AnswerAfterwards(code))) = rule {
         let _ = to_bytes(body, usize::MAX).await;
         return refusal(code, None);
+    }
+    if let Some((number, Fault::HangAfterwards)) = rule {
+        let _ = to_bytes(body, usize::MAX).await;
+        board.dropped(number).await;
+        return broken_off();
     }
     Response::from_parts(parts, Body::from_stream(flow(board, asked, body.into_data_stream())))
 }
