@@ -84,7 +84,7 @@ impl Accounts {
     /// # Errors
     /// The database fails.
     pub async fn lock(&self, account: &str, saga: &str) -> Result<bool, Failure> {
-        let free = doc! { "_id": account, "lockedBy": { "$in": [Bson::Null, saga.into()] } };
+        let free = doc! { "_id": account, "lockedBy": { "$in": [Bson::Null, Bson::from(saga)] } };
         let locked = self.accounts.update_one(free, doc! { "$set": { "lockedBy": saga } }).await?;
         Ok(locked.matched_count > 0)
     }

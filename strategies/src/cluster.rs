@@ -24,7 +24,6 @@ use tokio::task::JoinHandle;
 use crate::job::{Failure, Job, Settings};
 
 /// A namespace in which gateways start, with one watch of its Deployments.
-#[derive(Debug)]
 pub struct Cluster {
     client: Client,
     settings: Settings,
@@ -173,10 +172,14 @@ async fn follow(deployments: Api<Deployment>, complete: watch::Sender<BTreeMap<S
                 complete.send_replace(BTreeMap::new());
             }
             Ok(Some(Event::Apply(deployment) | Event::InitApply(deployment))) => {
-                complete.send_modify(|all| drop(all.insert(deployment.name_any(), is_complete(&deployment))));
+                complete.send_modify(|all| {
+                    all.insert(deployment.name_any(), is_complete(&deployment));
+                });
             }
             Ok(Some(Event::Delete(deployment))) => {
-                complete.send_modify(|all| drop(all.remove(&deployment.name_any())));
+                complete.send_modify(|all| {
+                    all.remove(&deployment.name_any());
+                });
             }
             Ok(Some(Event::InitDone)) | Err(_) => {}
             Ok(None) => return,

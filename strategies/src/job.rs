@@ -147,7 +147,10 @@ pub fn backoff(tries: u32) -> Duration {
 ///
 /// # Errors
 /// The other side refuses the call.
-pub async fn until_answered<T>(mut call: impl AsyncFnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+pub async fn until_answered<T, F>(call: impl Fn() -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
     let mut tries = 0;
     loop {
         match call().await {

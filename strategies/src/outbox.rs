@@ -101,7 +101,8 @@ impl Outbox {
         if inbox.iter().any(|id| id.as_str() == Some(&event.id)) {
             return Ok(Some(Commit::Duplicate));
         }
-        Ok((part.get_str("state") == Ok(Part::Undone.word())).then_some(Commit::Superseded))
+        let is_undone = part.get_str("state").is_ok_and(|state| state == Part::Undone.word());
+        Ok(is_undone.then_some(Commit::Superseded))
     }
 
     /// Changes a service's part because of an event, and publishes what follows, in one write. A part that is undone
@@ -178,7 +179,11 @@ impl Outbox {
 
     /// Calls `changed` after every change of an outbox or of the topic, while the database has change streams.
     pub async fn follow(&self, changed: impl Fn()) {
-        let (Ok(mut parts), Ok(mut events)) = (self.parts.watch().await, self.events.watch().await) else { return };
+        let (Ok(mut parts), Ok(mut events)) =
+            (self.parts.watch().await, self.events.clone_with_type::<Document>().watch().await)
+        else {
+            return;
+        };
         loop {
             let seen = tokio::select! {
                 seen = parts.try_next() => seen.map(|seen| seen.is_some()),

@@ -70,15 +70,22 @@ pub struct State {
 
 /// How far a start has come. Later stages are greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[allow(missing_docs)]
 pub enum Stage {
+    /// The attempt has not begun.
     Nothing,
+    /// It has begun.
     Requested,
+    /// The Deployment exists.
     Deployment,
+    /// The Service exists as well.
     Service,
+    /// The Ingress exists as well.
     Ingress,
+    /// The pods serve.
     Serving,
+    /// The environments are active.
     Started,
+    /// Nothing is left.
     Cleaned,
 }
 
@@ -201,12 +208,11 @@ impl Sourced {
 
     /// Does what the state calls for, and says what has happened then.
     async fn act(&self, job: &Job, state: &State) -> Result<Fact, Failure> {
-        let create = async |child, fact| self.cluster.create(child, job).await.map(|()| fact);
         match state.stage {
             Stage::Nothing => self.store.record_starting(job).await.map(|()| Fact::Requested),
-            Stage::Requested => create(Child::Deployment, Fact::DeploymentCreated).await,
-            Stage::Deployment => create(Child::Service, Fact::ServiceCreated).await,
-            Stage::Service => create(Child::Ingress, Fact::IngressCreated).await,
+            Stage::Requested => self.cluster.create(Child::Deployment, job).await.map(|()| Fact::DeploymentCreated),
+            Stage::Deployment => self.cluster.create(Child::Service, job).await.map(|()| Fact::ServiceCreated),
+            Stage::Service => self.cluster.create(Child::Ingress, job).await.map(|()| Fact::IngressCreated),
             Stage::Ingress => self.until_complete(job, state).await.map(|()| Fact::Served),
             _ => self.store.switch_environments(job, "Active").await.map(|()| Fact::EnvironmentsActivated),
         }
@@ -248,14 +254,14 @@ impl Strategy for Sourced {
     async fn handle(&self, job: Job) -> Result<(), Failure> {
         let run = job.run();
         let mut state = self.log.state(&run).await?;
-        while let Some(fact) = until_answered(async || self.next(&job, &state).await).await? {
-            match until_answered(async || self.log.append(&run, &state, fact.clone()).await).await? {
+        while let Some(fact) = until_answered(|| self.next(&job, &state)).await? {
+            match until_answered(|| self.log.append(&run, &state, fact.clone())).await? {
                 Some(next) => state = next,
                 None => {
-                    state = until_answered(async || self.log.state(&run).await).await?;
+                    state = until_answered(|| self.log.state(&run)).await?;
                     // What was created meanwhile would outlive an attempt that another writer has cleaned.
                     if state.stage == Stage::Cleaned {
-                        until_answered(async || self.clean(&job).await).await?;
+                        until_answered(|| self.clean(&job)).await?;
                     }
                 }
             }

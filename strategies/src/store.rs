@@ -65,8 +65,8 @@ impl Store {
 
     /// Waits until a user no longer wants the gateway to run.
     pub async fn until_cancelled(&self, uid: &str) {
-        let is_cancelled = |wishes: &BTreeMap<_, _>| wishes.get(uid).is_some_and(|wish| *wish != Wish::Run);
-        let _ = self.wishes.subscribe().wait_for(is_cancelled).await;
+        let mut wishes = self.wishes.subscribe();
+        let _ = wishes.wait_for(|wishes| wishes.get(uid).is_some_and(|wish| *wish != Wish::Run)).await;
     }
 
     /// The current document of a gateway. `None` if it was deleted, or another has its name.
@@ -115,7 +115,7 @@ impl Store {
     /// The filter is the countermeasure to a lost update: the wish and the attempt are those that were read.
     async fn record(&self, job: &Job, wish: Wish, mut fields: Document) -> Result<bool, Failure> {
         fields.insert("recordedAt", DateTime::now());
-        let attempt = if job.attempt == 0 { vec![Bson::Null, 0_i64.into()] } else { vec![job.attempt.into()] };
+        let attempt = if job.attempt == 0 { vec![Bson::Null, Bson::from(0_i64)] } else { vec![Bson::from(job.attempt)] };
         let read = doc! { "gatewayId": &job.name, "state": wish.word(), "attempt": { "$in": attempt } };
         Ok(self.gateways().update_one(read, doc! { "$set": fields }).await?.matched_count > 0)
     }

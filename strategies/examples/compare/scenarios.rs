@@ -224,12 +224,14 @@ async fn crash(
 ) -> Result<bool> {
     stage.enter().await?;
     let count = Arc::new(AtomicUsize::new(0));
+    // The rule lasts until the process is dead: a process whose held request ends would repeat it.
+    let mut rule = None;
     let held = match place {
         Outage::ApiServer => {
             let fault = if when == When::Before { Fault::Hang } else { Fault::HangAfterwards };
-            let mut caught = stage.proxy.when(fault, move |asked| {
+            let caught = rule.insert(stage.proxy.when(fault, move |asked| {
                 asked.is_write() && !asked.is_of("leases") && count.fetch_add(1, Ordering::Relaxed) == number
-            });
+            }));
             stage.insert(gateway, GOOD).await?;
             tokio::select! {
                 () = caught.caught(1) => {
@@ -250,6 +252,7 @@ async fn crash(
         }
     };
     stage.kill()?;
+    drop(rule);
     stage.gate.release().await;
     if !held {
         stage.enter().await?;

@@ -131,7 +131,7 @@ impl Stage {
     pub async fn insert(&self, name: &str, image: &str) -> Result<()> {
         let now = DateTime::now();
         let environment = doc! { "gatewayId": name, "name": "dev", "state": "Inactive", "createdAt": now };
-        self.database.collection("Environment").insert_one(environment).await?;
+        self.database.collection::<Document>("Environment").insert_one(environment).await?;
         let gateway = doc! {
             "gatewayId": name, "state": "Running", "phase": "Created", "spec": { "image": image },
             "createdAt": now, "updatedAt": now,
@@ -204,7 +204,7 @@ impl Stage {
             };
             let children = self.names_of_children().await?.iter().filter(|name| !runs(name)).count();
             let environments: Vec<Document> =
-                self.database.collection("Environment").find(doc! {}).await?.try_collect().await?;
+                self.database.collection::<Document>("Environment").find(doc! {}).await?.try_collect().await?;
             let is_known = |id: &str| documents.iter().any(|found| text(found, "gatewayId") == id);
             let strays = environments.iter().filter(|found| !is_known(text(found, "gatewayId"))).count();
             let alarms: Collection<Document> = self.database.collection("alarms");

@@ -4,13 +4,13 @@
 //! Orchestrated, with compensations in reverse:
 //!
 //! ```
-//! # #[path = "../../tests/doc/database.rs"] mod database;
+//! # mod database { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/database.rs")); }
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let (_server, store) = database::start("orchestrated").await;
 //! use phasegate_strategies::orders::{Order, Shop, orchestrated};
 //! use phasegate_strategies::saga::coordinator::{Coordinator, Ended};
 //!
-//! let shop = Shop::open(&store).await?;
+//! let shop = Shop::new(&store);
 //! shop.put_in_stock("lamp", 3).await?;
 //! let coordinator = Coordinator::new(&store);
 //! let lamp = Order { id: "1".into(), item: "lamp".into(), count: 2, cents: 4_000, address: "Main St 1".into() };
@@ -28,12 +28,12 @@
 //! Choreographed, where each service knows the former's event:
 //!
 //! ```
-//! # #[path = "../../tests/doc/database.rs"] mod database;
+//! # mod database { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/database.rs")); }
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let (_server, store) = database::start("choreographed").await;
 //! use phasegate_strategies::orders::{Order, Shop, choreographed};
 //!
-//! let shop = Shop::open(&store).await?;
+//! let shop = Shop::new(&store);
 //! shop.put_in_stock("lamp", 3).await?;
 //! let services = choreographed::services(&store, &shop);
 //! let nowhere = Order { id: "3".into(), item: "lamp".into(), count: 2, cents: 4_000, address: String::new() };
@@ -97,13 +97,10 @@ impl Subject for Placing {
 
 impl Shop {
     /// The shop in a store.
-    ///
-    /// # Errors
-    /// None so far; a real shop may fail to open.
-    pub async fn open(store: &Store) -> Result<Self, Failure> {
+    pub fn new(store: &Store) -> Self {
         let [orders, payments, stock, shipments] =
             ["orders", "payments", "stock", "shipments"].map(|name| store.collection(name));
-        Ok(Self { orders, payments, stock, shipments })
+        Self { orders, payments, stock, shipments }
     }
 
     /// An order at this shop.

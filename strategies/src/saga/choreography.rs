@@ -108,7 +108,7 @@ impl<C: Clone + Send + Sync + 'static> Choreography<C> {
             (Some(Commit::Superseded), Some(undo)) => return self.compensate(undo, event).await,
             (Some(_), _) => return Ok(()),
         }
-        let refused = match until_answered(async || (service.action)(self.context.clone(), event.clone()).await).await {
+        let refused = match until_answered(|| (service.action)(self.context.clone(), event.clone())).await {
             Ok(()) => {
                 let next = Event::new(&event.correlation, service.name, service.then, event.payload.clone());
                 match self.outbox.commit(service.name, event, Part::Done, &next).await? {
@@ -141,9 +141,7 @@ impl<C: Clone + Send + Sync + 'static> Choreography<C> {
     /// Compensates, with an alarm while the compensation is refused.
     async fn compensate(&self, undo: &Undo<C>, event: &Event) -> Result<(), Failure> {
         let mut tries = 0;
-        while let Err(failure) =
-            until_answered(async || (undo.compensation)(self.context.clone(), event.clone()).await).await
-        {
+        while let Err(failure) = until_answered(|| (undo.compensation)(self.context.clone(), event.clone())).await {
             tries += 1;
             if tries == TRIES {
                 let alarm = doc! { "$set": { "step": undo.then, "message": failure.message(), "at": DateTime::now() } };

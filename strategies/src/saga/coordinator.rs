@@ -86,7 +86,7 @@ impl Coordinator {
         let step = &saga.steps[before];
         if let Some(compensation) = &step.compensation {
             let mut tries = 0;
-            while let Err(failure) = until_answered(async || compensation(subject.clone()).await).await {
+            while let Err(failure) = until_answered(|| compensation(subject.clone())).await {
                 tries += 1;
                 if tries == TRIES {
                     self.logs.alarm(log, step.name, &failure).await?;
@@ -105,12 +105,12 @@ impl Coordinator {
 
     /// A coordinator that lost its saga may have carried out a step that its successor has already undone.
     async fn take_back<C: Subject>(&self, log: &Log, saga: &Saga<C>, subject: &C) -> Result<(), Failure> {
-        let now = until_answered(async || self.logs.find(&log.id).await).await?;
+        let now = until_answered(|| self.logs.find(&log.id)).await?;
         let is_undone =
             now.is_some_and(|now| matches!(now.course, Course::Backward | Course::Undone) && now.at < log.at);
         let step = usize::try_from(log.at).ok().and_then(|at| saga.steps.get(at.checked_sub(1)?));
         match step.and_then(|step| step.compensation.as_ref()) {
-            Some(compensation) if is_undone => until_answered(async || compensation(subject.clone()).await).await,
+            Some(compensation) if is_undone => until_answered(|| compensation(subject.clone())).await,
             _ => Ok(()),
         }
     }

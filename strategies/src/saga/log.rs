@@ -1,6 +1,7 @@
 //! A saga's log: how far it has come. It is one document, changed by compare-and-swap on its version, so that of two
 //! coordinators only one continues.
 
+use futures::TryStreamExt;
 use mongodb::Collection;
 use mongodb::bson::{DateTime, Document, doc};
 use serde::{Deserialize, Serialize};
@@ -121,11 +122,11 @@ impl Logs {
     pub async fn save(&self, log: &mut Log) -> Result<bool, Failure> {
         let mut next = Log { version: log.version + 1, changed: DateTime::now(), ..log.clone() };
         let before = doc! { "_id": &log.id, "version": log.version };
-        let stored = until_answered(async || {
+        let stored = until_answered(|| async {
             let replaced = self.logs.replace_one(before.clone(), &next).await?;
             // A write that took effect without an answer is recognised by its owner and version.
             let mine = doc! { "_id": &next.id, "version": next.version, "owner": &next.owner };
-            Ok(replaced.matched_count > 0 || self.logs.find_one(mine).await?.is_some())
+            Ok::<_, Failure>(replaced.matched_count > 0 || self.logs.find_one(mine).await?.is_some())
         });
         let stored = stored.await?;
         std::mem::swap(log, &mut next);
@@ -138,9 +139,9 @@ impl Logs {
     /// The database refuses.
     pub async fn alarm(&self, log: &Log, step: &str, failure: &Failure) -> Result<(), Failure> {
         let alarm = doc! { "$set": { "step": step, "message": failure.message(), "at": DateTime::now() } };
-        until_answered(async || {
+        until_answered(|| async {
             self.alarms.update_one(doc! { "_id": &log.id }, alarm.clone()).upsert(true).await?;
-            Ok(())
+            Ok::<_, Failure>(())
         })
         .await
     }
@@ -150,7 +151,6 @@ impl Logs {
     /// # Errors
     /// The database fails.
     pub async fn alarms(&self) -> Result<Vec<Document>, Failure> {
-        use futures::TryStreamExt;
         Ok(self.alarms.find(doc! {}).await?.try_collect().await?)
     }
 

@@ -1,4 +1,4 @@
-//! A database for an example of the documentation.
+// A database for a test, or for an example of the documentation.
 
 use mongodb::bson::oid::ObjectId;
 use phasegate_harness::wire::{Changes, Server, Storage, client_of, uri_of};

@@ -13,7 +13,7 @@ fn order(id: &str) -> Order {
 #[tokio::test]
 async fn every_event_may_be_delivered_twice() {
     let (_server, store) = database::start("twice").await;
-    let shop = Shop::open(&store).await.unwrap();
+    let shop = Shop::new(&store);
     shop.put_in_stock("lamp", 5).await.unwrap();
     let services = choreographed::services(&store, &shop);
     for order in [order("sent"), Order { address: String::new(), ..order("undone") }] {
@@ -60,7 +60,7 @@ async fn every_event_may_be_delivered_twice() {
 #[tokio::test]
 async fn an_undo_that_overtakes_what_it_undoes_leaves_nothing_to_do() {
     let (_server, store) = database::start("overtaken").await;
-    let shop = Shop::open(&store).await.unwrap();
+    let shop = Shop::new(&store);
     shop.put_in_stock("lamp", 5).await.unwrap();
     let services = choreographed::services(&store, &shop);
     let payload = choreographed::order_created(&order("1")).payload;
@@ -75,7 +75,7 @@ async fn an_undo_that_overtakes_what_it_undoes_leaves_nothing_to_do() {
 #[tokio::test]
 async fn a_relay_that_dies_between_publishing_and_marking_publishes_the_same_event() {
     let (_server, store) = database::start("relay").await;
-    let shop = Shop::open(&store).await.unwrap();
+    let shop = Shop::new(&store);
     let services = choreographed::services(&store, &shop);
     let event = choreographed::order_created(&order("1"));
     // What such a relay leaves: the event is in the topic and in the outbox.

@@ -21,7 +21,7 @@ fn order(id: &str) -> Order {
 #[tokio::test]
 async fn an_order_that_cannot_be_reserved_or_paid_leaves_no_payment_and_no_reservation() {
     let (_server, store) = database::start("orders").await;
-    let shop = Shop::open(&store).await.unwrap();
+    let shop = Shop::new(&store);
     shop.put_in_stock("lamp", 1).await.unwrap();
     let coordinator = Coordinator::new(&store);
     let mut states = Vec::new();

@@ -81,9 +81,9 @@ impl Platform {
             "gatewayId": name, "state": "Running", "phase": "Created", "spec": { "image": image },
             "createdAt": now, "updatedAt": now,
         };
-        self.store.collection("ApiGateway").insert_one(gateway).await.unwrap();
+        self.store.collection::<Document>("ApiGateway").insert_one(gateway).await.unwrap();
         let environment = doc! { "gatewayId": name, "name": "dev", "state": "Inactive", "createdAt": now };
-        self.store.collection("Environment").insert_one(environment).await.unwrap();
+        self.store.collection::<Document>("Environment").insert_one(environment).await.unwrap();
     }
 
     /// Writes the user's wish.
