@@ -115,7 +115,8 @@ impl Store {
     /// The filter is the countermeasure to a lost update: the wish and the attempt are those that were read.
     async fn record(&self, job: &Job, wish: Wish, mut fields: Document) -> Result<bool, Failure> {
         fields.insert("recordedAt", DateTime::now());
-        let attempt = if job.attempt == 0 { vec![Bson::Null, Bson::from(0_i64)] } else { vec![Bson::from(job.attempt)] };
+        let attempt =
+            if job.attempt == 0 { vec![Bson::Null, Bson::from(0_i64)] } else { vec![Bson::from(job.attempt)] };
         let read = doc! { "gatewayId": &job.name, "state": wish.word(), "attempt": { "$in": attempt } };
         Ok(self.gateways().update_one(read, doc! { "$set": fields }).await?.matched_count > 0)
     }

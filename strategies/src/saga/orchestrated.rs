@@ -134,7 +134,11 @@ impl Strategy for Orchestrated {
                 Ended::Alarmed | Ended::Theirs => return Ok(()),
             }
         }
-        self.coordinator.run(&stop_id, &self.stop, &gateway).await.map(drop)
+        match self.coordinator.run(&stop_id, &self.stop, &gateway).await? {
+            // The wish may have changed while the last step recorded the end.
+            Ended::Done => gateway.record_stopped().await,
+            Ended::Undone | Ended::Alarmed | Ended::Theirs => Ok(()),
+        }
     }
 }
 
