@@ -10,7 +10,7 @@ use phasegate_harness::cluster::client_of;
 use phasegate_harness::wire::{Server, text};
 use phasegate_harness::{CHILDREN, World, eventually};
 use phasegate_strategies::cluster::Cluster;
-use phasegate_strategies::job::{Job, Settings};
+use phasegate_strategies::job::Settings;
 use phasegate_strategies::saga::choreographed::Choreographed;
 use phasegate_strategies::saga::orchestrated::Orchestrated;
 use phasegate_strategies::sourcing::Sourced;
@@ -111,12 +111,6 @@ impl Platform {
             gateways.find_one(doc! { "gatewayId": name }).await.unwrap().is_none().then_some(())
         });
         assert!(gone.await.is_some(), "{name} is still there");
-    }
-
-    /// The job in a gateway's document.
-    pub async fn job(&self, name: &str) -> Job {
-        let gateways = self.store.collection::<Document>("ApiGateway");
-        Job::read(&gateways.find_one(doc! { "gatewayId": name }).await.unwrap().unwrap()).unwrap()
     }
 
     /// The state of a gateway's environment. It is empty if there is none.
