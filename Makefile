@@ -7,7 +7,7 @@ CLUSTER := $(CACHE)/cluster
 # A missing tool ends the run with a message that says where to get it.
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)"; exit 1; }
 
-.PHONY: help demo demo-mongodb test proof fuzz bench compare e2e-kind kind-image check docs rustdoc book deny advisories sbom run cluster cluster-down generate tools mongo go-tools
+.PHONY: help demo demo-mongodb test proof ferretdb fuzz bench compare e2e-kind kind-image check docs rustdoc book deny advisories sbom run cluster cluster-down generate tools mongo go-tools temporal
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -22,25 +22,30 @@ demo-mongodb: tools mongo ## Show documents of MongoDB that become gateways, and
 
 test: tools mongo go-tools ## Run all tests that need no root
 	cargo test --locked --workspace --lib --bins --examples
-	cargo test --locked -p phasegate-core --doc
-	cargo test --locked --test it -- --test-threads=4
-	cargo test --locked -p phasegate-strategies --doc
-	cargo test --locked -p phasegate-strategies --test it -- --test-threads=2
+	cargo test --locked --workspace --doc
+	cargo test --locked --workspace --test it -- --test-threads=4
 
-proof: tools mongo ## Long runs: random decisions and sequences, kills in a burst of 300, a flood of 5,000, a tenant's bytes, a database that dies, the last release, fuzzing
+proof: tools mongo ## Long runs: random decisions and sequences, ten million states of a modelled cluster, kills in a burst of 300, a flood of 5,000, a tenant's bytes, a database that dies, 10,000 events, the last release, fuzzing
 	PROPTEST_CASES=100000 cargo test --locked -p phasegate-core --lib -- properties
-	PHASEGATE_SEEDS=20 cargo test --locked --test it -- random::
-	PHASEGATE_KILLS=10 PHASEGATE_BURST=300 cargo test --locked --test it -- resilience::an_operator_killed
-	PHASEGATE_HUGE=260 PHASEGATE_ENVIRONMENTS=5000 PHASEGATE_METADATA=12 cargo test --locked --test it -- bounds::
-	PHASEGATE_WAITERS=800 cargo test --locked --test it -- amplification::of_many
-	PHASEGATE_FLOOD=5000 cargo test --locked --test it -- fairness::a_flood
-	PHASEGATE_BURST=300 PHASEGATE_OUTAGE=30 cargo test --locked --test it -- registry::outages::a_database_killed
-	PHASEGATE_BURST=300 cargo test --locked --test it -- registry::documents::many
-	PHASEGATE_RACES=200 cargo test --locked --test it -- registry::intent::a_stop_written
-	PHASEGATE_QUIET=60 cargo test --locked --test it -- registry::mirrors::a_fleet
-	PHASEGATE_STAMPED=180 cargo test --locked --test it -- stamping::
-	older=$$(tests/last-release/build) && PHASEGATE_OLDER=$$older cargo test --locked --test it -- versions::an_upgrade
+	PHASEGATE_STATES=10000000 cargo test --locked -p phasegate-proof --lib -- --nocapture --test-threads=1
+	PHASEGATE_SEEDS=20 cargo test --locked --workspace --test it -- random::
+	PHASEGATE_KILLS=10 PHASEGATE_BURST=300 cargo test --locked --workspace --test it -- resilience::an_operator_killed
+	PHASEGATE_HUGE=260 PHASEGATE_ENVIRONMENTS=5000 PHASEGATE_METADATA=12 cargo test --locked --workspace --test it -- bounds::
+	PHASEGATE_WAITERS=800 cargo test --locked --workspace --test it -- amplification::of_many
+	PHASEGATE_FLOOD=5000 cargo test --locked --workspace --test it -- fairness::a_flood
+	PHASEGATE_BURST=300 PHASEGATE_OUTAGE=30 cargo test --locked --workspace --test it -- registry::outages::a_database_killed
+	PHASEGATE_BURST=300 cargo test --locked --workspace --test it -- registry::documents::many
+	PHASEGATE_RACES=200 cargo test --locked --workspace --test it -- registry::intent::a_stop_written
+	PHASEGATE_QUIET=60 cargo test --locked --workspace --test it -- registry::mirrors::a_fleet
+	PHASEGATE_TRANSITIONS=10000 cargo test --locked --workspace --test it -- events::of_many
+	PHASEGATE_STAMPED=180 cargo test --locked --workspace --test it -- stamping::
+	PHASEGATE_FAULTS=all cargo test --locked --workspace --test it -- faults::
+	$(MAKE) ferretdb
+	older=$$(tests/last-release/build) && PHASEGATE_OLDER=$$older cargo test --locked --workspace --test it -- versions::an_upgrade
 	$(MAKE) fuzz
+
+ferretdb: tools mongo ## The registry's tests on FerretDB, an independent server with MongoDB's wire protocol
+	tests/ferretdb/run cargo test --locked --workspace --test it -- registry:: --test-threads=4
 
 # The code has no unsafe block, so that a sanitizer finds nothing more than Rust's own checks. Without a sanitizer, a
 # stable toolchain suffices. New inputs are written to fuzz/corpus, failures to fuzz/artifacts. Useful inputs are kept
@@ -55,6 +60,12 @@ fuzz: tools ## Fuzz what reads others' bytes, each target for a minute: FUZZ_SEC
 		cargo fuzz run --sanitizer none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(FUZZ_SECONDS) \
 			-max_len=65536 -timeout=10 -rss_limit_mb=2048 -dict=fuzz/words.dict -print_final_stats=1; \
 	done
+
+# Apart from `make test`: the SDK alone takes minutes to build, and the server as long. Nothing of it is in the
+# operator's lock file.
+temporal: tools ## The same job as a durable workflow on a real Temporal server, with its tests (strategies/temporal)
+	tests/temporal/build >/dev/null
+	cargo test --locked --manifest-path strategies/temporal/Cargo.toml --test it -- --test-threads=2
 
 bench: tools $(if $(filter mongodb,$(REGISTRY)),mongo) ## A burst beside a raw client and the ancestor's loop: N=300 RUNS=3 ANCESTOR=1; or REGISTRY=mongodb
 	cargo bench --locked --profile dist --bench burst --no-default-features --features operator
@@ -71,8 +82,9 @@ kind-image: ## The node image of e2e-kind, built without a container registry: 1
 
 check: ## Formatting, lints and the code's documentation
 	cargo fmt --all --check
+	cargo fmt --check --manifest-path strategies/temporal/Cargo.toml
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo clippy --locked --test kind -- -D warnings
+	cargo clippy --locked --workspace --test kind -- -D warnings
 	cargo check --locked --lib --bin phasegate --no-default-features --features operator
 	cargo check --locked --lib --bin kubectl-phasegate --no-default-features --features plugin
 	cd tests/cluster && go vet .
@@ -115,9 +127,9 @@ cluster-down: $(CLUSTER) ## End the local control plane
 
 generate: tools ## Write what follows from the code: crds/, the chart's copies and table, the README's diagram, the book's reference, the plugin's printed texts, recorded objects
 	PHASEGATE_GENERATE=1 cargo test --locked --bin kubectl-phasegate -- status::tests
-	PHASEGATE_GENERATE=1 cargo test --locked --test it -- crds_are_those_of_the_types diagram:: docs::generated \
+	PHASEGATE_GENERATE=1 cargo test --locked --workspace --test it -- crds_are_those_of_the_types diagram:: docs::generated \
 		monitoring::every_metric plugin:: gitops::objects_of_a_cluster
-	PHASEGATE_GENERATE=1 cargo test --locked --test it -- chart::generated chart::values::the_charts_readme
+	PHASEGATE_GENERATE=1 cargo test --locked --workspace --test it -- chart::generated chart::values::the_charts_readme
 
 $(CLUSTER): tools $(wildcard tests/cluster/*.go tests/cluster/*.yaml)
 	@mkdir -p $(CACHE) && cd tests/cluster && CGO_ENABLED=0 go build -o $@.new . && mv $@.new $@

@@ -4,7 +4,7 @@
 //! enforces it. The pure ones are in the crate `phasegate-core`. The plugin is built without the operator's
 //! modules: it needs only the core and the parts of `cluster` that find the API server.
 
-pub use phasegate_core::{api, children, decide, parse, secrets, shown};
+pub use phasegate_core::{api, children, decide, outbox, parse, secrets, shown};
 
 #[cfg(feature = "operator")]
 pub mod queue;
@@ -19,6 +19,9 @@ pub mod cache;
 
 #[cfg(feature = "operator")]
 pub mod registry;
+
+#[cfg(feature = "operator")]
+pub mod sink;
 
 #[cfg(feature = "operator")]
 pub mod control;

@@ -155,7 +155,7 @@ test_real() {
     skip=(--skip nodes::)
   fi
   # shellcheck disable=SC2086
-  USE_EXISTING_CLUSTER=true E2E_GATEWAY=$gateway cargo test --locked --test kind -- $real "${skip[@]}" --test-threads=4 --show-output
+  USE_EXISTING_CLUSTER=true E2E_GATEWAY=$gateway cargo test --locked --workspace --test kind -- $real "${skip[@]}" --test-threads=4 --show-output
 }
 
 # Adds a simulated node for the integration tests, on which the name of an image sets its fault. Kind's own nodes are
@@ -186,7 +186,7 @@ stop_simulating() {
 
 test_simulated() {
   # shellcheck disable=SC2086
-  USE_EXISTING_CLUSTER=true cargo test --locked --test it -- $tests --test-threads=4 9>&-
+  USE_EXISTING_CLUSTER=true cargo test --locked --workspace --test it -- $tests --test-threads=4 9>&-
 }
 
 # The clean-up processes of the tests run for a moment after the tests have ended.

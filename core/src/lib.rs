@@ -4,7 +4,7 @@
 //! settings, and returns a [`decide::Plan`]. The example `core/examples/plan.rs` embeds it.
 //!
 //! Modules, in order; each imports only earlier ones: [`parse`], [`secrets`], [`shown`], [`api`], [`children`],
-//! [`decide`], [`queue`].
+//! [`decide`], [`outbox`], [`queue`].
 //!
 //! **Architecture invariant:** this crate does no I/O. It knows no client, no executor, no clock, no file and
 //! no environment variable: time and configuration are arguments. The crate depends on no client and no
@@ -20,4 +20,5 @@ pub mod shown;
 pub mod api;
 pub mod children;
 pub mod decide;
+pub mod outbox;
 pub mod queue;

@@ -71,6 +71,9 @@ const CATCHING_UP: Duration = Duration::from_secs(30);
 const UNNOTICED: Duration = Duration::from_secs(60);
 /// Within this time every failed write is repeated. If nothing fails any more, nobody is left who writes.
 const TRIED_AGAIN: Duration = Duration::from_secs(30);
+/// How long after an outage single writes may hang: each of the API server's connections to etcd has a backoff of its
+/// own, and the first successful write ends the outage.
+const AFTERMATH: Duration = Duration::from_secs(60);
 /// Periods older than any reasonable deadline are dropped.
 const MEMORY: Duration = Duration::from_secs(24 * 3600);
 
@@ -112,7 +115,7 @@ impl Outages {
     }
 
     /// Whether a request since `sent` went unanswered although others were answered: no outage overlaps that
-    /// time, and none has begun. Concurrent callers share one probe.
+    /// time or ended shortly before it, and none has begun. Concurrent callers share one probe.
     pub async fn others_were_answered_since(&self, sent: Instant) -> bool {
         let mut asked = self.asked.lock().await;
         let answers = match *asked {
@@ -120,7 +123,7 @@ impl Outages {
             _ => self.answers().await,
         };
         *asked = Some((Instant::now(), answers));
-        answers && self.within(sent.elapsed(), Instant::now()).is_zero()
+        answers && self.within(sent.elapsed() + AFTERMATH, Instant::now()).is_zero()
     }
 
     /// A request could not be sent, its answer not be read, or a watch broke. The outage began with the last
@@ -317,6 +320,8 @@ mod tests {
         tokio::time::sleep(5 * SECOND).await;
         assert_eq!(well.ongoing(), None);
         assert!(!well.others_were_answered_since(sent).await);
+        assert!(!well.others_were_answered_since(Instant::now()).await, "some connections to etcd may still be down");
+        tokio::time::sleep(AFTERMATH).await;
         assert!(well.others_were_answered_since(Instant::now()).await);
     }
 

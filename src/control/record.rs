@@ -20,14 +20,16 @@ use super::error::Error;
 use super::failed_writes;
 use super::gather::Pass;
 use super::memory::CACHE_LAG;
-use crate::api::{self, ApiGateway, ApiGatewayStatus, HostClaim, ObjectKey, Phase, Reason, Transition, uid_of};
+use crate::api::{self, ApiGateway, ApiGatewayStatus, HostClaim, ObjectKey, Phase, Reason, uid_of};
 use crate::cache::caches::Caches;
 use crate::children;
 use crate::cluster::calls::{CallError, FIELD_MANAGER, Object};
 use crate::decide::hosts::HostRequest;
-use crate::decide::observed::{Observed, Presence};
+use crate::decide::observed::{Observed, Presence, Settings};
+use crate::decide::replay::Recorded;
+use crate::decide::requests::Requests;
 use crate::decide::{Learned, PlannedEvent, say};
-use crate::decide::{Place, Plan, Step};
+use crate::decide::{Place, Plan, Row, Step};
 use crate::queue::{Key, Kind, Requeue, Stage};
 
 /// Puts the memory back, writes the plan's status if it says anything new, and records its Events. Returns when
@@ -37,7 +39,18 @@ use crate::queue::{Key, Kind, Requeue, Stage};
 /// If the status was not written, or a step failed: the pass must be repeated.
 pub async fn record(ctx: &Context, pass: Pass<'_>, plan: Plan, outcome: Outcome) -> Result<Requeue, Error> {
     let judged_at = pass.judged_at().filter(|_| !plan.moves);
-    let Pass { gateway, caches, observed, mut remembered, written, waits_for_registry, without_event, now, .. } = pass;
+    let Pass {
+        gateway,
+        caches,
+        observed,
+        mut remembered,
+        written,
+        waits_for_registry,
+        without_event,
+        now,
+        settings,
+        ..
+    } = pass;
     remembered.is_judged_at(judged_at);
     ctx.memory.keep(gateway, remembered);
     if let Some(written) = written {
@@ -53,7 +66,7 @@ pub async fn record(ctx: &Context, pass: Pass<'_>, plan: Plan, outcome: Outcome)
         let before = gateway.status.as_ref().map(|status| status.hosts.as_slice()).unwrap_or_default();
         let claims = claims_newly(before, &status.hosts).then(|| caches.host_request_of_gateway(gateway));
         record_conflict(ctx, gateway, &gateway.status).await;
-        let write = pin!(write(ctx, gateway, &plan, status));
+        let write = pin!(write(ctx, gateway, &settings, &plan, status));
         match with_host_reserved(caches, claims, write).await {
             Ok(()) => {
                 ctx.memory.status_was_answered(gateway);
@@ -159,7 +172,13 @@ pub(super) async fn with_host_reserved<T>(
     written.map_err(StatusWriteError::Failed)
 }
 
-async fn write(ctx: &Context, gateway: &ApiGateway, plan: &Plan, status: &ApiGatewayStatus) -> Result<(), CallError> {
+async fn write(
+    ctx: &Context,
+    gateway: &ApiGateway,
+    settings: &Settings,
+    plan: &Plan,
+    status: &ApiGatewayStatus,
+) -> Result<(), CallError> {
     if Place::of_status(status).is_none() {
         // The rest of such a status may have fields that this version would drop.
         let patch = json!({
@@ -188,8 +207,9 @@ async fn write(ctx: &Context, gateway: &ApiGateway, plan: &Plan, status: &ApiGat
             return Err(error);
         }
     }
-    if let Some(last) = status.history.last().filter(|_| plan.moves) {
-        log_transition(ctx, gateway, status, last);
+    if let Some(recorded) = Recorded::decided(gateway, plan, settings) {
+        count_transition(ctx, status, &recorded);
+        log_transition(gateway, &recorded);
     }
     record_events(ctx, gateway, plan);
     Ok(())
@@ -231,13 +251,12 @@ async fn replace(ctx: &Context, gateway: &ApiGateway, status: &ApiGatewayStatus)
     }
 }
 
-/// Counts and logs a transition.
-fn log_transition(ctx: &Context, gateway: &ApiGateway, status: &ApiGatewayStatus, last: &Transition) {
+fn count_transition(ctx: &Context, status: &ApiGatewayStatus, last: &Recorded) {
     match (last.reason, &last.to) {
         (why, Phase::Starting) => ctx.metrics.attempt_began(why),
         (Reason::Started, Phase::Started) => {
-            let began = status.attempt.as_ref().map_or(last.at.0, |attempt| attempt.started_at.0);
-            ctx.metrics.started(last.at.0.duration_since(began).as_secs_f64().max(0.0));
+            let began = status.attempt.as_ref().map_or(last.at, |attempt| attempt.started_at.0);
+            ctx.metrics.started(last.at.duration_since(began).as_secs_f64().max(0.0));
         }
         (Reason::StartDeadlineExceeded | Reason::RestartDeadlineExceeded, Phase::Started) => {
             let cause = status.last_failure.as_ref().map_or(last.reason, |failure| failure.reason);
@@ -245,13 +264,41 @@ fn log_transition(ctx: &Context, gateway: &ApiGateway, status: &ApiGatewayStatus
         }
         _ => {}
     }
+}
+
+/// Logs a transition with the inputs of its decision. `docs/src/reference/log.md` describes the fields.
+fn log_transition(gateway: &ApiGateway, recorded: &Recorded) {
+    let asked = recorded.asked.as_ref();
     tracing::info!(
         gateway = gateway.key(),
-        phase = %last.to,
-        state = %last.state,
-        attempt = status.attempt.as_ref().map(|attempt| attempt.number),
-        reason = %last.reason,
+        phase = %recorded.to,
+        state = %recorded.state,
+        attempt = recorded.attempt,
+        reason = %recorded.reason,
+        transition = recorded.number,
+        uid = gateway.uid(),
+        at = %recorded.at,
+        from = recorded.from.as_ref().map(Phase::as_str),
+        row = recorded.row.map(Row::name),
+        seconds = recorded.seconds,
+        deadline = recorded.deadline.map(|deadline| deadline.as_secs_f64()),
+        paused = recorded.paused,
+        asked = asked.map(|asked| asked.state.as_str()),
+        requests = asked.and_then(|asked| names(asked.requests)),
+        generation = asked.and_then(|asked| asked.generation),
+        retry = asked.and_then(|asked| asked.retry.as_deref()),
+        restart = asked.and_then(|asked| asked.restart.as_deref()),
         "{}",
-        last.message
+        recorded.message
     );
+}
+
+/// The requests as the log names them.
+fn names(requests: Requests) -> Option<&'static str> {
+    match (requests.start, requests.restart) {
+        (false, false) => None,
+        (true, false) => Some("start"),
+        (false, true) => Some("restart"),
+        (true, true) => Some("start,restart"),
+    }
 }

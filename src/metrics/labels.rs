@@ -156,6 +156,35 @@ label_values! {
     }
 }
 
+label_values! {
+    /// Why a sink did not take an event.
+    EventFailure {
+        /// No connection, or none that held.
+        Unreachable = "unreachable",
+        /// No response in time.
+        TimedOut = "timed_out",
+        /// Status 3xx. Redirects are not followed.
+        Redirect = "redirect",
+        /// Status 401 or 403.
+        Unauthorized = "unauthorized",
+        /// Status 429.
+        Throttled = "throttled",
+        /// Another status 4xx that is about the sink.
+        ClientError = "client_error",
+        /// Status 5xx.
+        ServerError = "server_error",
+        /// Status 400, 413, 415 or 422: the event is not sent again.
+        Refused = "refused",
+        /// The secrets cannot be read.
+        Unsigned = "unsigned",
+    }
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct FailureLabels {
+    pub class: &'static str,
+}
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(super) struct ReconcileLabels {
     pub kind: &'static str,

@@ -7,6 +7,7 @@
 //! **Architecture invariant:** this module imports only the core and `queue`. Label values come from the enums
 //! in [`labels`], or are HTTP status codes.
 
+mod events;
 mod fleet;
 pub mod labels;
 mod process;
@@ -27,6 +28,7 @@ use prometheus_client::registry::{Metric, Registry};
 use crate::api::{ApiGateway, Guarded, Reason};
 use crate::decide::conditions::is_cause;
 use crate::queue::{Kind, Load};
+pub use events::EventMetrics;
 use labels::{
     KindLabels, Outcome, ReasonLabels, ReconcileLabels, RequestLabels, Resource, ResourceLabels, Verb, VerbLabels,
 };
@@ -48,6 +50,8 @@ pub struct Metrics {
     watch_restarts: Family<ResourceLabels, Counter>,
     /// The metrics of the external registry.
     pub registry: RegistryMetrics,
+    /// The metrics of the sink of events.
+    pub events: EventMetrics,
 }
 
 type Histograms<L> = Family<L, Histogram, ExponentialBuckets>;
@@ -81,6 +85,8 @@ pub struct Scrape {
     pub load: Load,
     /// The gateways, once this process leads and has listed them.
     pub gateways: Option<Vec<Arc<Guarded<ApiGateway>>>>,
+    /// The events that wait, if there is a sink: how many, and when the oldest transition of them was recorded.
+    pub events: Option<(i64, Option<Timestamp>)>,
 }
 
 impl Default for Metrics {
@@ -128,6 +134,7 @@ impl Default for Metrics {
             failures: add(&mut all, "failures", "Causes that kept a gateway from matching its spec", Family::default()),
             watch_restarts: add(&mut all, "watch_restarts", "Watch restarts by resource", Family::default()),
             registry: RegistryMetrics::register(&mut all),
+            events: EventMetrics::register(&mut all),
             all: {
                 let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
                 all.register("build", "Build information: the version of the operator", version);
@@ -214,7 +221,7 @@ impl Metrics {
     /// # Errors
     /// If they cannot be formatted.
     pub fn text(&self, scrape: &Scrape, now: Timestamp) -> Result<String, std::fmt::Error> {
-        let Scrape { leads, load, gateways } = scrape;
+        let Scrape { leads, load, gateways, events } = scrape;
         let mut text = String::new();
         prometheus_text::encode(&mut text, &self.all)?;
         let mut counted = Registry::with_prefix("phasegate");
@@ -226,6 +233,9 @@ impl Metrics {
             "Age of the oldest waiting object in the queue",
             ConstGauge::new(load.oldest_wait.as_secs_f64()),
         );
+        if let Some((waiting, oldest)) = events {
+            events::register(&mut counted, *waiting, *oldest, now);
+        }
         if let Some(gateways) = gateways {
             fleet::register(&mut counted, gateways.iter().map(|gateway| gateway.0.as_ref().ok()), now);
         }

@@ -22,6 +22,7 @@ use crate::decide::hosts::Policy;
 use crate::decide::observed::Settings;
 use crate::parse::{annotation, duration, namespace, namespace_or_nothing};
 use crate::registry;
+use crate::sink;
 use narrowing::Narrowing;
 
 /// Start, stop and explain tenant API gateways on Kubernetes.
@@ -176,6 +177,10 @@ pub struct Run {
     /// The registry of gateways.
     #[command(flatten)]
     pub registry: registry::config::Arguments,
+
+    /// The sink of events.
+    #[command(flatten)]
+    pub sink: sink::config::Arguments,
 }
 
 /// The format of log lines.
@@ -216,6 +221,12 @@ impl Run {
             renew_deadline: self.lease_renew_deadline.unwrap_or(self.lease_duration * 2 / 3),
             retry_period: self.lease_retry_period.unwrap_or(self.lease_duration / 5),
         })
+    }
+
+    /// The Lease that keeps the delivered positions of events. `namespace` is the client's own.
+    pub fn positions(&self, namespace: &str) -> ObjectKey {
+        let namespace = self.lease_namespace.as_deref().unwrap_or(namespace);
+        ObjectKey::new(namespace, format!("{}-events", self.lease_name()))
     }
 
     fn lease_name(&self) -> String {
@@ -262,6 +273,7 @@ impl Run {
         if self.registry()?.is_some() && self.selector.is_some() {
             return Err("--selector cannot be used with --registry mongodb: documents have no labels".to_owned());
         }
+        self.sink.settings()?;
         let Some(Election { duration, renew_deadline, retry_period, .. }) = self.election("") else { return Ok(()) };
         if renew_deadline >= duration {
             return Err(format!(

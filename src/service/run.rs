@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use super::args::Run;
 use super::serve;
 use super::view::View;
+use crate::api::ObjectKey;
 use crate::cache::scopes::{Scope, Scopes};
 use crate::cluster::calls::Calls;
 use crate::cluster::claim::Claim;
@@ -35,6 +36,8 @@ use crate::queue::WorkQueue;
 use crate::registry::config::Settings;
 use crate::registry::mongo::Mongo;
 use crate::registry::{Registry, follow};
+use crate::sink::deliver::Sender;
+use crate::sink::{Outbox, Sink};
 
 /// The time limits of a shutdown: for reconciles in progress, for the last Events, and for the release of the
 /// Lease. Their sum is less than the ten seconds that README.md promises.
@@ -57,6 +60,9 @@ struct Process<'a> {
     view: View,
     metrics: Metrics,
     registry_settings: Option<Settings>,
+    sink: Option<Arc<Sink>>,
+    /// Where delivered positions of events are kept.
+    positions: ObjectKey,
     shutdown: Shutdown,
 }
 
@@ -67,6 +73,7 @@ struct Process<'a> {
 pub async fn run(run: &Run, config: Config) -> anyhow::Result<()> {
     let server = config.cluster_url.to_string();
     let election = run.election(&config.default_namespace);
+    let positions = run.positions(&config.default_namespace);
     let (last_contact, view, metrics) = (LastContact::default(), View::default(), Metrics::default());
     let claim = if election.is_some() { Claim::none() } else { Claim::unconditional() };
     let connect = |claim: &Claim| client::connect(config.clone(), claim, &metrics, &last_contact, &view.heartbeats);
@@ -88,7 +95,23 @@ pub async fn run(run: &Run, config: Config) -> anyhow::Result<()> {
     if let Some(settings) = &registry_settings {
         tracing::info!(hosts = settings.hosts, database = settings.database, "registry: MongoDB");
     }
-    let process = Process { run, client, worker, claim, last_contact, view, metrics, registry_settings, shutdown };
+    let sink = match run.sink.settings().map_err(anyhow::Error::msg)? {
+        Some(settings) => Some(Arc::new(Sink::new(settings)?)),
+        None => None,
+    };
+    let process = Process {
+        run,
+        client,
+        worker,
+        claim,
+        last_contact,
+        view,
+        metrics,
+        registry_settings,
+        sink,
+        positions,
+        shutdown,
+    };
     match election {
         None => lead(&process).await,
         Some(election) => take_part(&process, election).await,
@@ -132,7 +155,11 @@ async fn lead(process: &Process<'_>) {
         Outages::new(client.clone(), last_contact.clone(), view.heartbeats.clone(), probe_of(&run.scopes()));
     let calls = Calls::new(worker.clone(), run.call_timeout, claim.clone(), outages.clone());
     let queue = WorkQueue::new(run.concurrency);
-    let work_guard = view.works(queue.clone(), outages.clone());
+    let outbox = match &process.sink {
+        Some(_) => Outbox::new(run.selector.clone().unwrap_or_default(), metrics.events.clone()),
+        None => Outbox::default(),
+    };
+    let work_guard = view.works(queue.clone(), outages.clone(), outbox.clone());
     // Every background task ends with this set, and therefore with a lost leadership.
     let mut background = JoinSet::new();
     background.spawn(recovery);
@@ -150,6 +177,7 @@ async fn lead(process: &Process<'_>) {
         heartbeats: view.heartbeats.clone(),
         metrics: metrics.clone(),
         registry: registry.clone(),
+        outbox: outbox.clone(),
         selector: run.selector.clone().unwrap_or_default(),
     };
     let filled = to_fill.iter().map(|(scope, caches, _)| (scope.clone(), Arc::clone(caches))).collect();
@@ -179,6 +207,21 @@ async fn lead(process: &Process<'_>) {
     let (recorder, telling) = EventRecorder::new(calls.of_events(), &run.identity);
     let mut telling_events = JoinSet::new();
     telling_events.spawn(telling);
+    // What is recorded from here on is sent.
+    outbox.begin();
+    let (end_sending, ended) = tokio::sync::watch::channel(false);
+    let lease = (calls.of_events(), process.positions.clone());
+    let sender = Sender::new(
+        &outbox,
+        process.sink.as_ref(),
+        lease,
+        Arc::clone(&shared.scopes),
+        (claim.clone(), metrics.events.clone()),
+    );
+    let mut sending_events = JoinSet::new();
+    if let Some(sender) = sender {
+        sending_events.spawn(sender.run(ended));
+    }
     let context = Arc::new(Context {
         queue: queue.clone(),
         calls,
@@ -197,7 +240,9 @@ async fn lead(process: &Process<'_>) {
     work(&queue, &context, shutdown.clone(), DRAIN).await;
     // The event publisher ends after its last recorder is dropped and its last Event is written.
     drop((work_guard, context));
-    let _ = tokio::time::timeout(LAST_EVENTS, telling_events.join_next()).await;
+    let _ = end_sending.send(true);
+    let last = async { tokio::join!(telling_events.join_next(), sending_events.join_next()) };
+    let _ = tokio::time::timeout(LAST_EVENTS, last).await;
 }
 
 /// The path that the workers use to ask whether the storage answers: a list of children. It may be empty.

@@ -15,6 +15,7 @@ use crate::cluster::reachability::Outages;
 use crate::control::context::Context;
 use crate::metrics::Scrape;
 use crate::queue::WorkQueue;
+use crate::sink::Outbox;
 
 /// The state that this process reports. Clones share it.
 #[derive(Clone, Default)]
@@ -32,6 +33,7 @@ pub struct View {
 struct Work {
     queue: WorkQueue,
     outages: Outages,
+    outbox: Outbox,
     /// Set when the initial lists are complete.
     context: Option<Arc<Context>>,
 }
@@ -49,8 +51,8 @@ impl Drop for WorkGuard {
 impl View {
     /// Marks this process as working. The mark lasts as long as the guard.
     #[must_use]
-    pub fn works(&self, queue: WorkQueue, outages: Outages) -> WorkGuard {
-        *self.lock() = Some(Work { queue, outages, context: None });
+    pub fn works(&self, queue: WorkQueue, outages: Outages, outbox: Outbox) -> WorkGuard {
+        *self.lock() = Some(Work { queue, outages, outbox, context: None });
         WorkGuard(self.clone())
     }
 
@@ -85,7 +87,7 @@ impl View {
             let all = context.scopes.all().flat_map(|caches| caches.gateways.state());
             all.filter(|gateway| context.is_mine(gateway.meta())).collect()
         });
-        Scrape { leads: true, load: work.queue.load(), gateways }
+        Scrape { leads: true, load: work.queue.load(), gateways, events: work.outbox.backlog() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Work>> {

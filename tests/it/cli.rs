@@ -315,6 +315,10 @@ fn runs_help_gives_every_flag_its_variable_and_default() {
             ("--registry-scan-interval", Some("PHASEGATE_REGISTRY_SCAN_INTERVAL"), Some("5s")),
             ("--registry-timeout", Some("PHASEGATE_REGISTRY_TIMEOUT"), Some("5s")),
             ("--registry-deletion-timeout", Some("PHASEGATE_REGISTRY_DELETION_TIMEOUT"), Some("10m")),
+            ("--events-sink", Some("PHASEGATE_EVENTS_SINK"), None),
+            ("--events-sink-secret-file", Some("PHASEGATE_EVENTS_SINK_SECRET_FILE"), None),
+            ("--events-sink-ca-file", Some("PHASEGATE_EVENTS_SINK_CA_FILE"), None),
+            ("--events-sink-timeout", Some("PHASEGATE_EVENTS_SINK_TIMEOUT"), Some("10s")),
         ]
     );
 }

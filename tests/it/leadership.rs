@@ -114,8 +114,8 @@ async fn a_leader_that_is_told_to_end_while_a_write_hangs_lets_go_and_does_not_w
     operator.signal("TERM");
 
     assert_eq!(operator.ended(), Some(0));
-    // It takes nine seconds at most, if the processor is not overloaded.
-    assert!(told.elapsed() < Duration::from_secs(30), "{:?}", told.elapsed());
+    // It takes nine seconds at most, if the processor is not overloaded. The write would end after 60.
+    assert!(told.elapsed() < Duration::from_secs(50), "{:?}", told.elapsed());
     let lease = world.leases().get(&world.namespace).await.unwrap();
     assert_eq!(holder(&lease), None);
 }

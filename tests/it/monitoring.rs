@@ -101,7 +101,9 @@ async fn every_metric_is_in_the_books_table_and_every_row_of_it_in_a_scrape() {
     let nobody = Health::reserve();
     let uri = format!("mongodb://{}/?serverSelectionTimeoutMS=500", nobody.address());
     let file = file("mongo", &format!("{}.uri", world.namespace), &uri).unwrap();
-    let flags = [&registry[..], &["--mongodb-uri-file", file.to_str().unwrap(), "--http-bind", &address]].concat();
+    let sink = format!("http://{}/", nobody.address());
+    let others = ["--mongodb-uri-file", file.to_str().unwrap(), "--http-bind", &address, "--events-sink", &sink];
+    let flags = [&registry[..], &others].concat();
     let _first = world.candidate(&flags);
     leader.until("/metrics", 200, &["phasegate_leader 1"]).await;
     let _second = world.candidate(&["--http-bind", &standby.address()]);
@@ -131,6 +133,9 @@ async fn every_metric_is_in_the_books_table_and_every_row_of_it_in_a_scrape() {
         "phasegate_api_request_duration_seconds_count{verb=\"delete\"} 0",
         "phasegate_watch_restarts_total{resource=\"pods\"} 0",
         "phasegate_registry_missing_indexes{registry=\"mongodb\"} 0",
+        "phasegate_events_delivered_total 0",
+        "phasegate_events_failures_total{class=\"refused\"} 0",
+        "phasegate_events_missed_total 0",
     ] {
         assert!(text.lines().any(|line| line == series), "{series} is not in {text}");
     }
@@ -149,7 +154,13 @@ async fn every_metric_is_in_the_books_table_and_every_row_of_it_in_a_scrape() {
     let theirs = json!({ "spec": { "holderIdentity": "somebody" } });
     world.leases().patch(&world.namespace, &PatchParams::default(), &Patch::Merge(&theirs)).await.unwrap();
     let text = leader.until("/metrics", 200, &["phasegate_leader 0"]).await;
-    for name in ["phasegate_gateways", "phasegate_registry_up", "phasegate_registry_missing_indexes"] {
+    for name in [
+        "phasegate_gateways",
+        "phasegate_registry_up",
+        "phasegate_registry_missing_indexes",
+        "phasegate_events_waiting",
+        "phasegate_events_lag_seconds",
+    ] {
         assert!(!text.contains(name), "{name} is in {text}");
     }
 }

@@ -11,9 +11,9 @@ use crate::contract::sources;
 use crate::harness::root;
 
 /// Folders of core/src come first, folders of src follow.
-const ORDER: [&str; 13] = [
-    "parse", "secrets", "shown", "api", "children", "decide", "queue", "metrics", "cluster", "cache", "registry",
-    "control", "service",
+const ORDER: [&str; 15] = [
+    "parse", "secrets", "shown", "api", "children", "decide", "outbox", "queue", "metrics", "cluster", "cache",
+    "registry", "sink", "control", "service",
 ];
 
 /// A module's path in its crate: `control::watch::requeue`.

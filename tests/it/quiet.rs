@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Requests, SETTLED, gateway, private_world};
+use crate::harness::{EventSink, Requests, SETTLED, World, gateway, private_world};
 
 #[tokio::test]
 async fn fifty_quiet_gateways_cause_no_read_and_no_write_for_a_minute() {
@@ -40,9 +40,23 @@ async fn fifty_quiet_gateways_cause_no_read_and_no_write_for_a_minute() {
 /// Other components write too, but only the operator creates these kinds here, and only it sends PUTs for ApiGateways.
 #[tokio::test]
 async fn a_start_costs_five_writes_one_event_and_no_read() {
-    const GATEWAYS: u64 = 20;
     let world = private_world("cost").await;
     let _operator = world.operator();
+    starts_cost_five_writes(&world).await;
+}
+
+/// The status is the outbox, so that events add only the positions, which are written every few seconds at most.
+#[tokio::test]
+async fn a_start_costs_the_same_with_a_sink_of_events() {
+    let world = private_world("cost-sink").await;
+    let sink = EventSink::start().await;
+    let _operator = world.sender(sink.url(), &[]);
+    starts_cost_five_writes(&world).await;
+    sink.until("two events of each start", |received| received.len() >= 42).await;
+}
+
+async fn starts_cost_five_writes(world: &World) {
+    const GATEWAYS: u64 = 20;
     let apply = async |name: &str| {
         let spec = json!({ "image": "acme/gateway:1", "host": format!("{name}.example.com") });
         world.apply(&gateway(name, spec)).await;

@@ -1,5 +1,7 @@
 //! Every row of the state machine's table in ARCHITECTURE.md has a test on a real control plane.
 
+use phasegate::decide::Row;
+
 use crate::harness::root;
 
 /// The first two columns of each row, in order, with the row's tests as `module::function`.
@@ -155,19 +157,28 @@ const ROWS: &[(&str, &[&str])] = &[
     ("unknown | any", &["bad_objects::an_unknown_phase_is_reported_and_nothing_is_done"]),
 ];
 
-/// The rows of the table, without its header and rule.
-fn rows() -> Vec<String> {
+/// The cells of the table, without its header and rule.
+fn table() -> Vec<Vec<String>> {
     let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let (_, machine) = text.split_once("## The machine\n").expect("a chapter about the machine");
     let chapter = machine.split("\n## ").next().unwrap();
-    let cells = |line: &str| line.split('|').skip(1).take(2).map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
-    chapter.lines().filter(|line| line.starts_with('|')).skip(2).map(|line| cells(line).join(" | ")).collect()
+    let cells = |line: &str| line.split('|').skip(1).map(|cell| cell.trim().to_owned()).collect();
+    chapter.lines().filter(|line| line.starts_with('|')).skip(2).map(cells).collect()
 }
 
 #[test]
 fn the_table_of_the_machine_is_the_one_that_is_proven() {
     let proven: Vec<&str> = ROWS.iter().map(|(row, _)| *row).collect();
-    assert_eq!(rows(), proven);
+    let rows: Vec<String> = table().iter().map(|cells| cells[..2].join(" | ")).collect();
+    assert_eq!(rows, proven);
+}
+
+#[test]
+fn the_table_names_the_rows_that_make_a_transition() {
+    let mut named: Vec<String> = table().into_iter().map(|cells| cells[4].replace('`', "")).collect();
+    named.retain(|name| !name.is_empty());
+    named.dedup();
+    assert_eq!(named, Row::ALL.map(Row::name));
 }
 
 #[test]

@@ -59,7 +59,8 @@ fn help_speaks_as_users_do() {
         let mut phasegate = Command::new(env!("CARGO_BIN_EXE_phasegate"));
         assert_in_style("phasegate", &output(phasegate.args(arguments)).unwrap());
     }
-    let commands = ["status", "get", "wait", "history", "start", "stop", "restart", "retry", "suspend", "resume"];
+    let commands =
+        ["status", "get", "wait", "history", "replay", "start", "stop", "restart", "retry", "suspend", "resume"];
     for command in commands.iter().chain(&["render", "validate", "report", "completion"]) {
         assert_in_style(command, &output(&mut bare(&[command, "--help"])).unwrap());
     }

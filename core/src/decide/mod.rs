@@ -3,8 +3,8 @@
 //! [`observed`] defines the facts; `situation` derives what follows from them. `phase` is the state machine,
 //! [`diagnosis`] finds the cause of a failure, [`conditions`] words it (`cleanup` for a stop), and `status` and
 //! `events` turn both into what is recorded. `learned` feeds the results of the steps back into the facts.
-//! [`hosts`], [`environment`] and [`allowance`] are decisions of their own. The other modules are shared
-//! helpers.
+//! [`hosts`], [`environment`] and [`allowance`] are decisions of their own. [`replay`] makes recorded decisions
+//! again. The other modules are shared helpers.
 //!
 //! **Architecture invariant:** this module is pure and imports only `api` and `children`. The same arguments
 //! give the same plan. A plan that changes the phase has no steps, unless it changes the phase because they
@@ -62,7 +62,9 @@ mod plan;
 pub mod presence;
 pub mod readiness;
 pub mod repairs;
+pub mod replay;
 pub mod requests;
+mod rows;
 mod situation;
 mod status;
 mod words;
@@ -75,6 +77,7 @@ use observed::{Moment, Observed, Settings, Target};
 pub use learned::Learned;
 pub use place::Place;
 pub use plan::{Move, NextAttempt, Plan, PlannedEvent, Stay, Step, Verdict};
+pub use rows::Row;
 pub use situation::{Blocker, DueStart, Situation};
 pub use words::{human, say};
 

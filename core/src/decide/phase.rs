@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::observed::{Child, EnvironmentFacts, Presence};
 use super::place::Place;
 use super::plan::{Move, NextAttempt, Stay, Step, Verdict};
+use super::rows::Row;
 use super::situation::{DueStart, ORPHAN_FINALIZER, Situation};
 use super::{deadline, diagnosis, readiness};
 use crate::api::{Phase, Reason, State};
@@ -134,7 +135,7 @@ fn deleting(s: &Situation<'_>) -> Verdict {
     // In a phase of another version it is unknown what exists; the registry only forgets the gateway.
     if let Some(place) = s.place() {
         if place != Place::Deleting {
-            return go(Phase::Deleting, State::Stopped, Reason::Deleting);
+            return go(Row::Deletion, Phase::Deleting, State::Stopped, Reason::Deleting);
         }
         let pods = &s.observed.pods;
         let children_gone = !s.observed.children().iter().any(|(_, presence)| presence.is_ours());
@@ -162,7 +163,7 @@ fn deleting(s: &Situation<'_>) -> Verdict {
 
 fn begin(s: &Situation<'_>) -> Verdict {
     if !s.asked_to_run() {
-        return go(Phase::Stopped, State::Stopped, Reason::StopRequested);
+        return go(Row::NeverStarted, Phase::Stopped, State::Stopped, Reason::StopRequested);
     }
     let held_by = match s.blocker() {
         Some(blocker) => Some(blocker.reason()),
@@ -170,26 +171,26 @@ fn begin(s: &Situation<'_>) -> Verdict {
     };
     let is_new = s.place() == Some(Place::New);
     match held_by {
-        Some(reason) if is_new => go(Phase::Created, State::Running, reason),
+        Some(reason) if is_new => go(Row::Blocked, Phase::Created, State::Running, reason),
         Some(_) => held(s),
         // The gateway is recorded first. If that fails, it waits for the registry as if that had been
         // unavailable.
         None if !s.observed.registry.recorded => {
-            let waits = Move::to(Phase::Created, State::Running, Reason::RegistryUnavailable);
+            let waits = Move::to(Row::Blocked, Phase::Created, State::Running, Reason::RegistryUnavailable);
             let if_registry_fails = is_new.then_some(waits);
             Verdict::Stay(Stay { if_registry_fails, ..Stay::default() })
         }
-        None => start(State::Running, Reason::StartRequested, NextAttempt::Asked),
+        None => start(Row::FirstStart, State::Running, Reason::StartRequested, NextAttempt::Asked),
     }
 }
 
 fn starting(s: &Situation<'_>) -> Verdict {
     let state = s.state().unwrap_or(State::Running);
     if !s.asked_to_run() {
-        return go(Phase::Stopping, State::Stopped, Reason::StopRequested);
+        return go(Row::Cancelled, Phase::Stopping, State::Stopped, Reason::StopRequested);
     }
     if s.ready() {
-        return go(Phase::Started, State::Running, Reason::Started);
+        return go(Row::Ready, Phase::Started, State::Running, Reason::Started);
     }
     // Requests wait until the spec is allowed.
     if s.keeps_pods() {
@@ -197,7 +198,7 @@ fn starting(s: &Situation<'_>) -> Verdict {
     }
     if s.requests.start || s.requests.restart {
         let reason = if s.requests.restart { Reason::RestartRequested } else { Reason::StartRequested };
-        let begins = Move::to(Phase::Starting, state, reason);
+        let begins = Move::to(Row::NewRequest, Phase::Starting, state, reason);
         return Verdict::Go(Move { attempt: NextAttempt::Asked, restarts_pods: s.requests.restart, ..begins });
     }
     if s.blocker().is_some() {
@@ -209,33 +210,33 @@ fn starting(s: &Situation<'_>) -> Verdict {
     let left = deadline::left(s.gateway, s.moment, s.settings);
     if left.is_zero() {
         if readiness::something_missing(s.observed) && !s.observed.tried {
-            return start(state, Reason::Resumed, NextAttempt::Resumed);
+            return start(Row::Resumed, state, Reason::Resumed, NextAttempt::Resumed);
         }
         if s.place() == Some(Place::Restarting) && s.observed.rollout.available >= 1 {
-            return give_up(State::Running, Reason::RestartDeadlineExceeded);
+            return give_up(Row::RestartDeadline, State::Running, Reason::RestartDeadlineExceeded);
         }
         // What serves is worth more than what is still missing, which comes by itself.
         if readiness::serves(s.observed) && !s.settings.stop_partial_starts {
-            return give_up(State::Running, Reason::StartDeadlineExceeded);
+            return give_up(Row::PartialStart, State::Running, Reason::StartDeadlineExceeded);
         }
-        return give_up(State::Stopped, Reason::StartDeadlineExceeded);
+        return give_up(Row::StartDeadline, State::Stopped, Reason::StartDeadlineExceeded);
     }
     listening(s, Some(left))
 }
 
 fn timed_out(s: &Situation<'_>) -> Verdict {
     if (s.requests.start || s.requests.restart) && !s.keeps_pods() {
-        return start(State::Running, Reason::StartRequested, NextAttempt::Asked);
+        return start(Row::RequestAfterTimeout, State::Running, Reason::StartRequested, NextAttempt::Asked);
     }
-    go(Phase::Stopping, State::Stopped, Reason::StartDeadlineExceeded)
+    go(Row::CleanupAfterTimeout, Phase::Stopping, State::Stopped, Reason::StartDeadlineExceeded)
 }
 
 fn started(s: &Situation<'_>) -> Verdict {
     if !s.asked_to_run() {
-        return go(Phase::Stopping, State::Stopped, Reason::StopRequested);
+        return go(Row::Stop, Phase::Stopping, State::Stopped, Reason::StopRequested);
     }
     if s.requests.restart && !s.keeps_pods() {
-        let begins = Move::to(Phase::Starting, State::Restarting, Reason::RestartRequested);
+        let begins = Move::to(Row::Restart, Phase::Starting, State::Restarting, Reason::RestartRequested);
         return Verdict::Go(Move { attempt: NextAttempt::Asked, restarts_pods: true, ..begins });
     }
     listening(s, None)
@@ -258,9 +259,13 @@ fn stopping(s: &Situation<'_>) -> Verdict {
     let environments_inactive = !s.observed.environments.iter().any(|environment| environment.active);
     if children_gone && environments_inactive && !s.observed.registry.to_deactivate {
         let pods = &s.observed.pods;
-        let only_terminating = pods.terminating == pods.total;
-        if pods.total == 0 || (only_terminating && s.is_stuck() && s.asked_to_run()) {
-            return go(Phase::Stopped, State::Stopped, Reason::Stopped);
+        let only_terminating = pods.terminating == pods.total && s.is_stuck() && s.asked_to_run();
+        let row = match pods.total {
+            0 => Some(Row::NothingLeft),
+            _ => only_terminating.then_some(Row::OnlyTerminating),
+        };
+        if let Some(row) = row {
+            return go(row, Phase::Stopped, State::Stopped, Reason::Stopped);
         }
     }
     stay(teardown(s), until_stuck(s))
@@ -284,8 +289,10 @@ fn stopped(s: &Situation<'_>) -> Verdict {
         return stay(Vec::new(), until_stalled(s));
     }
     match due {
-        DueStart::Asked => start(State::Running, Reason::StartRequested, NextAttempt::Asked),
-        DueStart::Retry { wait } if wait.is_zero() => start(State::Running, Reason::RetryScheduled, NextAttempt::Retry),
+        DueStart::Asked => start(Row::StartAgain, State::Running, Reason::StartRequested, NextAttempt::Asked),
+        DueStart::Retry { wait } if wait.is_zero() => {
+            start(Row::StartAgain, State::Running, Reason::RetryScheduled, NextAttempt::Retry)
+        }
         DueStart::Retry { wait } => stay(Vec::new(), Some(wait)),
     }
 }
@@ -402,15 +409,15 @@ fn at_once(steps: Vec<Step>) -> Stay {
     Stay { steps, requeue_after: Some(Duration::ZERO), ..Stay::default() }
 }
 
-fn go(phase: Phase, state: State, reason: Reason) -> Verdict {
-    Verdict::Go(Move::to(phase, state, reason))
+fn go(row: Row, phase: Phase, state: State, reason: Reason) -> Verdict {
+    Verdict::Go(Move::to(row, phase, state, reason))
 }
 
-fn start(state: State, reason: Reason, attempt: NextAttempt) -> Verdict {
-    Verdict::Go(Move { attempt, ..Move::to(Phase::Starting, state, reason) })
+fn start(row: Row, state: State, reason: Reason, attempt: NextAttempt) -> Verdict {
+    Verdict::Go(Move { attempt, ..Move::to(row, Phase::Starting, state, reason) })
 }
 
 /// The attempt is over and failed.
-fn give_up(state: State, reason: Reason) -> Verdict {
-    Verdict::Go(Move { gives_up: true, ..Move::to(Phase::Started, state, reason) })
+fn give_up(row: Row, state: State, reason: Reason) -> Verdict {
+    Verdict::Go(Move { gives_up: true, ..Move::to(row, Phase::Started, state, reason) })
 }

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::observed::Child;
+use super::rows::Row;
 use crate::api::{ApiGatewayStatus, Phase, Reason, State};
 
 /// A single action. The shell carries it out.
@@ -105,6 +106,8 @@ pub struct Stay {
 /// A change of phase, state or attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Move {
+    /// The row of the table that makes it.
+    pub row: Row,
     /// The new phase.
     pub phase: Phase,
     /// The new `status.state`.
@@ -121,8 +124,8 @@ pub struct Move {
 
 impl Move {
     /// A change of phase and state, and nothing else.
-    pub(super) fn to(phase: Phase, state: State, reason: Reason) -> Self {
-        Self { phase, state, reason, attempt: NextAttempt::None, restarts_pods: false, gives_up: false }
+    pub(super) fn to(row: Row, phase: Phase, state: State, reason: Reason) -> Self {
+        Self { row, phase, state, reason, attempt: NextAttempt::None, restarts_pods: false, gives_up: false }
     }
 }
 
@@ -171,6 +174,11 @@ impl Plan {
     /// Whether the plan begins a stop.
     pub fn begins_a_stop(&self) -> bool {
         self.movement.as_ref().is_some_and(|movement| movement.phase == Phase::Stopping)
+    }
+
+    /// The row of the machine's table that makes the transition; `None` if everything stays.
+    pub fn row(&self) -> Option<Row> {
+        self.movement.as_ref().map(|movement| movement.row)
     }
 
     /// The plan of a verdict, without status and Events.

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::cluster::ClusterArguments;
-use crate::{change, completion, get, history, render, report, status, validate, wait};
+use crate::{change, completion, get, history, render, replay, report, status, validate, wait};
 
 /// Start, stop, watch and explain tenant API gateways.
 #[derive(Debug, Parser)]
@@ -40,6 +40,9 @@ pub enum Command {
     /// Show the transitions of a gateway and how long each phase lasted
     #[command(after_help = history::EXAMPLES)]
     History(history::History),
+    /// Make the recorded decisions about a gateway again, and compare
+    #[command(after_help = replay::EXAMPLES)]
+    Replay(replay::Replay),
     /// Start gateways (spec.state: Running)
     #[command(after_help = change::START)]
     Start(change::BatchArguments),

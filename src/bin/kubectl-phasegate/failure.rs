@@ -16,6 +16,8 @@ pub const TIMED_OUT: u8 = 2;
 pub const STOPPED: u8 = 3;
 /// The exit code if the gateway does not exist.
 pub const NOT_FOUND: u8 = 4;
+/// The exit code if this version decides differently from what is recorded.
+pub const DIFFERENT: u8 = 5;
 /// The exit code if the command's own timeout passed, as for coreutils' `timeout`.
 pub const TOO_LATE: u8 = 124;
 

@@ -42,6 +42,7 @@ mod completion;
 mod get;
 mod history;
 mod render;
+mod replay;
 mod report;
 mod status;
 mod validate;
@@ -78,6 +79,7 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
         Command::Get(arguments) => get::run(&arguments, &cluster).await,
         Command::Wait(arguments) => wait::run(&arguments, &cluster).await,
         Command::History(arguments) => history::run(&arguments, &cluster).await,
+        Command::Replay(arguments) => replay::run(&arguments, &cluster).await,
         Command::Start(arguments) => change::batch(Verb::Start, &arguments, &cluster).await,
         Command::Stop(arguments) => change::batch(Verb::Stop, &arguments, &cluster).await,
         Command::Restart(arguments) => change::batch(Verb::Restart, &arguments, &cluster).await,

@@ -16,17 +16,22 @@ use crate::children;
 use crate::control::memory::Memory;
 use crate::decide::hosts::{Claimant, ClaimantKind};
 use crate::registry::Registry;
+use crate::sink::Outbox;
 
 /// Keeps gateways, their claims and what is remembered of them in sync with the cluster.
 pub(super) fn of_gateways(
     mut writer: Writer<Guarded<ApiGateway>>,
     memory: Arc<Memory>,
     registry: Registry,
+    outbox: Outbox,
     requeue: ScopeRequeue,
 ) -> impl FnMut(Event<Guarded<ApiGateway>>) + Send + 'static {
     let mut known = KnownObjects::default();
     move |event| {
         writer.apply_watcher_event(&event);
+        if let Event::Delete(gateway) = &event {
+            outbox.deleted(gateway);
+        }
         let changes = known.take_in(&event);
         for object in &changes.appeared {
             match &object.0 {
@@ -36,12 +41,14 @@ pub(super) fn of_gateways(
                     }
                     requeue.learn_gateway(gateway);
                     registry.saw_gateway(gateway);
+                    outbox.saw(gateway);
                 }
                 Err(object) => requeue.learn_unreadable(ClaimantKind::Gateway, object),
             }
         }
         for Identity { key, uid } in &changes.gone {
             memory.forget(uid);
+            outbox.gone(uid);
             if !known.has(key) {
                 requeue.forget(&Claimant { object: key.clone(), kind: ClaimantKind::Gateway });
                 registry.lost_gateway(key);

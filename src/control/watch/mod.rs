@@ -30,6 +30,7 @@ use crate::cluster::reachability::{LastContact, Outages};
 use crate::metrics::Metrics;
 use crate::queue::WorkQueue;
 use crate::registry::Registry;
+use crate::sink::Outbox;
 use one::Watchers;
 use requeue::{Requeuer, ScopeRequeue};
 pub use routes::follow as follow_routes;
@@ -60,6 +61,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// Learns which gateways and environments exist.
     pub registry: Registry,
+    /// Learns of transitions and deletions of gateways.
+    pub outbox: Outbox,
     /// Selects the gateways of this operator. Labels that it reads are kept, also of a large gateway.
     pub selector: Selector,
 }
@@ -88,8 +91,13 @@ pub fn start(shared: &Shared, scope: &Scope, caches: &Arc<Caches>, writers: Writ
         Scope::Namespace(name) => all.clone().fields(&format!("metadata.name={name}")),
     };
     // What each watch fills, and what its events affect.
-    let gateways =
-        events::of_gateways(writers.gateways, Arc::clone(&shared.memory), shared.registry.clone(), requeue.clone());
+    let gateways = events::of_gateways(
+        writers.gateways,
+        Arc::clone(&shared.memory),
+        shared.registry.clone(),
+        shared.outbox.clone(),
+        requeue.clone(),
+    );
     let environments = events::of_environments(
         writers.environments,
         Arc::clone(&shared.memory),

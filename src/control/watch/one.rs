@@ -4,11 +4,11 @@
 //! passes here.
 
 use std::fmt::Debug;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::Instant;
 
 use futures::Stream;
 use kube::runtime::WatchStreamExt;
@@ -21,13 +21,10 @@ use tokio::task::JoinSet;
 use super::Shared;
 use crate::api::ApiGateway;
 use crate::cache::scopes::Scope;
-use crate::cluster::backoff::WatchBackoff;
+use crate::cluster::backoff::{RelistBackoff, STEADY, WatchBackoff};
 use crate::cluster::calls::is_out_of_reach;
 use crate::cluster::heartbeat::WatchHeartbeat;
 use crate::metrics::labels;
-
-/// Time without a failure after which the backoff is reset.
-const STEADY: Duration = Duration::from_secs(60);
 
 /// The watches of one scope.
 pub(super) struct Watchers<'a> {
@@ -92,30 +89,57 @@ impl Watch {
         self,
         api: Api<K>,
         config: watcher::Config,
-        prune: impl Fn(&mut K) + Send + 'static,
+        mut prune: impl Fn(&mut K) + Send + 'static,
         mut take_in: impl FnMut(Event<K>) + Send + 'static,
-        fails: impl Fn(&kube::Error) + Send + 'static,
+        mut fails: impl Fn(&kube::Error) + Send + 'static,
     ) where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
     {
-        let mut events = pin!(watcher(api, config).backoff(ResetTimerBackoff::new(WatchBackoff::default(), STEADY)));
-        // Bookmarks wake the stream without being events, and count as signs of life. A failure does not: a
-        // dead connection ends by a timer.
-        while let Some(event) = poll_fn(|cx| {
-            let polled = events.as_mut().poll_next(cx);
-            if self.heartbeat.beat() && !matches!(polled, Poll::Ready(Some(Err(_)))) {
-                self.shared.last_contact.now();
-            }
-            polled
-        })
-        .await
-        {
+        let mut relist = RelistBackoff::default();
+        loop {
+            let expired = self.until_expired(&api, &config, &mut prune, &mut take_in, &mut fails).await;
+            let Some(delay) = relist.delay(Instant::now()) else {
+                tracing::info!("the resource version of the watch of {} is too old; it lists again", self.what);
+                self.shared.metrics.watch_restarted(self.resource);
+                continue;
+            };
+            self.failed::<K>(&expired);
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// Follows the watch until its resource version is too old (410). A new watch begins with a list; the library
+    /// repeats some of these requests with the same resource version.
+    async fn until_expired<K>(
+        &self,
+        api: &Api<K>,
+        config: &watcher::Config,
+        prune: &mut (impl Fn(&mut K) + Send),
+        take_in: &mut (impl FnMut(Event<K>) + Send),
+        fails: &mut (impl Fn(&kube::Error) + Send),
+    ) -> watcher::Error
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
+        let backoff = ResetTimerBackoff::new(WatchBackoff::default(), STEADY);
+        let mut events = pin!(watcher(api.clone(), config.clone()).backoff(backoff));
+        loop {
+            // Bookmarks wake the stream without being events, and count as signs of life. A failure does not: a
+            // dead connection ends by a timer.
+            let event = poll_fn(|cx| {
+                let polled = events.as_mut().poll_next(cx);
+                if self.heartbeat.beat() && !matches!(polled, Poll::Ready(Some(Err(_)))) {
+                    self.shared.last_contact.now();
+                }
+                polled
+            })
+            .await;
             match event {
-                Ok(event) => {
+                Some(Ok(event)) => {
                     self.heartbeat.recovered();
                     let complete = matches!(event, Event::InitDone);
                     if is_admitted(&event) {
-                        take_in(event.modify(&prune));
+                        take_in(event.modify(&*prune));
                     }
                     if complete {
                         self.heartbeat.listed();
@@ -124,10 +148,13 @@ impl Watch {
                         }
                     }
                 }
-                Err(error) => {
+                Some(Err(error)) if is_expired(&error) => return error,
+                Some(Err(error)) => {
                     self.failed::<K>(&error);
-                    cause(&error).into_iter().for_each(&fails);
+                    cause(&error).into_iter().for_each(&*fails);
                 }
+                // A watch has no end.
+                None => pending().await,
             }
         }
     }
@@ -154,6 +181,14 @@ fn is_admitted<K: Resource<DynamicType = ()>>(event: &Event<K>) -> bool {
         tracing::error!(kind = %K::kind(&()), name = meta.name, "the API server sent an object without name or uid");
     }
     named
+}
+
+/// Whether the API server no longer has the history that a request builds on.
+fn is_expired(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::WatchError(status) => status.code == 410,
+        error => matches!(cause(error), Some(kube::Error::Api(status)) if status.code == 410),
+    }
 }
 
 fn cause(error: &watcher::Error) -> Option<&kube::Error> {

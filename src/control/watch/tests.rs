@@ -34,7 +34,13 @@ impl Watching {
         let (memory, queue) = (Arc::<Memory>::default(), WorkQueue::new(100));
         let requeue = ScopeRequeue::new(Arc::clone(&caches), Arc::new(scopes), queue.clone());
         let mongo = Registry::Kubernetes;
-        let gateways = events::of_gateways(writers.gateways, Arc::clone(&memory), mongo.clone(), requeue.clone());
+        let gateways = events::of_gateways(
+            writers.gateways,
+            Arc::clone(&memory),
+            mongo.clone(),
+            Outbox::default(),
+            requeue.clone(),
+        );
         let environments = events::of_environments(writers.environments, Arc::clone(&memory), mongo, requeue.clone());
         let everything_in = |key: &ObjectKey, requeue: &ScopeRequeue| requeue.namespace(&key.name);
         let namespaces = events::fill(&requeue, |caches| &caches.allowed_hosts, everything_in);

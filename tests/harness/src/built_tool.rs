@@ -51,3 +51,9 @@ pub fn actionlint() -> Result<&'static Path> {
     static ACTIONLINT: BuiltTool = BuiltTool::by("tests/actionlint/build");
     ACTIONLINT.path()
 }
+
+/// Temporal's command line, which has the server in it.
+pub fn temporal() -> Result<&'static Path> {
+    static TEMPORAL: BuiltTool = BuiltTool::by("tests/temporal/build");
+    TEMPORAL.path()
+}

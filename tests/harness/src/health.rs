@@ -19,7 +19,7 @@ pub fn plain_client(url: &str) -> Client {
 
 /// A port that is free and stays free. The kernel may assign ephemeral ports to other connections at any time.
 /// These ports are below that range, and each run begins at a different one.
-fn port() -> u16 {
+pub fn free_port() -> u16 {
     const FIRST: u16 = 12_000;
     const COUNT: u16 = 18_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
@@ -42,7 +42,7 @@ pub struct Health {
 impl Health {
     /// Reserves an address for an operator that will be started.
     pub fn reserve() -> Self {
-        let address = SocketAddr::from(([127, 0, 0, 1], port()));
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         Self { address, client: plain_client(&format!("http://{address}")) }
     }
 

@@ -26,6 +26,7 @@ mod random;
 mod recording;
 mod requests;
 pub mod scrape;
+mod sink;
 mod supervised;
 mod tcp;
 mod wait;
@@ -34,10 +35,10 @@ pub mod wire;
 mod world;
 
 pub use audit::{AuditEntry, audit_entries};
-pub use built_tool::{actionlint, helm, promtool};
+pub use built_tool::{actionlint, helm, promtool, temporal};
 pub use command::{output, run};
 pub use fleet::Fleet;
-pub use health::Health;
+pub use health::{Health, free_port};
 pub use mongo::{Database, change_stream};
 pub use objects::{
     CHILDREN, STARTED, available, children, environment, gateway, is_active, is_true, message, path, restart,
@@ -45,10 +46,11 @@ pub use objects::{
 pub use operator::Operator;
 pub use paths::{cache, file, operator_program, root, scratch};
 pub use policies::{Policies, Policy, PolicyEffect};
-pub use proxy::{Fault, Proxy};
+pub use proxy::{ActiveFault, Fault, ProxiedRequest, Proxy};
 pub use random::Random;
 pub use recording::{Recording, Version};
 pub use requests::{Requests, SETTLED};
+pub use sink::{EventSink, ReceivedEvent, SinkAnswer};
 pub use supervised::{Supervised, supervised};
 pub use tcp::{TcpMode, TcpProxy};
 pub use wait::{DEADLINE, eventually, until};

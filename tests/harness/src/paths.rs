@@ -21,9 +21,9 @@ pub fn operator_program() -> Result<PathBuf> {
 
 /// A folder for test files, below Cargo's target folder.
 pub fn scratch(name: &str) -> Result<PathBuf> {
-    let folder = operator_program()?.with_file_name("scratch").join(name);
+    let folder = std::env::current_exe()?.with_file_name("../scratch").join(name);
     std::fs::create_dir_all(&folder)?;
-    Ok(folder)
+    Ok(folder.canonicalize()?)
 }
 
 /// A file in such a folder, readable by its owner only.

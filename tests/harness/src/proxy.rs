@@ -4,110 +4,37 @@
 //! **Architecture invariant**: the proxy has no identity of its own. The operator's credentials determine what
 //! the API server allows.
 
-use std::fmt::Write as _;
-use std::future::pending;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::Router;
-use axum::body::{Body, BodyDataStream, Bytes, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, Response, header};
-use futures::{Stream, StreamExt, stream};
+use axum::http::{HeaderMap, Response, Uri, header};
 use kube::Client;
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
-use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 
 use crate::wait::DEADLINE;
 
-/// A fault for a request, or for a response in progress.
-#[derive(Clone, Copy, Debug)]
-pub enum Fault {
-    /// Responds with this HTTP status and does not forward the request.
-    Answer(u16),
-    /// Responds with 429 and asks the client to retry after this number of seconds.
-    TryAgainAfter(u32),
-    /// Forwards the request, and responds with this HTTP status instead of the API server's.
-    AnswerAfterwards(u16),
-    /// Does not respond, and closes the connection when the rule is dropped.
-    Hang,
-    /// Forwards the request and keeps its response back, and closes the connection when the rule is dropped.
-    HangAfterwards,
-    /// Closes the connection, even of a response in progress.
-    Cut,
-    /// Forwards no further byte of the response and keeps the connection open.
-    Mute,
-}
+mod fault;
+mod relay;
+mod request;
 
-/// A request, with its parts as Kubernetes names them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ProxiedRequest {
-    /// `get`, `list`, `watch`, `create`, `update`, `patch` or `delete`.
-    pub verb: &'static str,
-    /// The plural of the kind, or the first part of the path if the request is not for a resource.
-    pub resource: String,
-    /// `status`, and so on.
-    pub subresource: String,
-    /// Empty for a request that is not for one namespace.
-    pub namespace: String,
-    /// Empty for `list` and `watch`.
-    pub name: String,
-}
-
-impl ProxiedRequest {
-    fn new(method: &Method, path: &str, query: &str, body: &[u8]) -> Self {
-        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-        let rest = match parts.as_slice() {
-            ["api", _, rest @ ..] | ["apis", _, _, rest @ ..] => rest,
-            rest => rest,
-        };
-        let (namespace, rest) = match rest {
-            ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (*namespace, rest),
-            rest => ("", rest),
-        };
-        let part = |index: usize| rest.get(index).copied().unwrap_or_default().to_owned();
-        let mut asked = Self {
-            verb: "get",
-            resource: part(0),
-            name: part(1),
-            subresource: part(2),
-            namespace: namespace.to_owned(),
-        };
-        asked.verb = match *method {
-            Method::POST => "create",
-            Method::PUT => "update",
-            Method::PATCH => "patch",
-            Method::DELETE => "delete",
-            _ if query.contains("watch=") => "watch",
-            _ if asked.name.is_empty() && parts.first().is_some_and(|part| part.starts_with("api")) => "list",
-            _ => "get",
-        };
-        if asked.verb == "create" {
-            // For a create, only the body contains the name.
-            let object: Value = serde_json::from_slice(body).unwrap_or_default();
-            asked.name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        }
-        asked
-    }
-
-    /// Whether it is a write.
-    pub fn is_write(&self) -> bool {
-        !matches!(self.verb, "get" | "list" | "watch")
-    }
-
-    /// Whether it is for the kind of this plural.
-    pub fn is_of(&self, plural: &str) -> bool {
-        self.resource == plural
-    }
-}
+pub use fault::Fault;
+use fault::{broken_off, page, refusal};
+use relay::relay;
+pub use request::ProxiedRequest;
 
 struct Rule {
     number: usize,
     fault: Fault,
     matches: Box<dyn Fn(&ProxiedRequest) -> bool + Send + Sync>,
+    /// How often it still applies.
+    left: usize,
     caught: watch::Sender<usize>,
 }
 
@@ -116,6 +43,8 @@ struct Switchboard {
     rules: Mutex<Vec<Rule>>,
     changed: watch::Sender<()>,
     asked: Mutex<Vec<ProxiedRequest>>,
+    /// What the API server first responded while a rule applied, by the rule and the request.
+    firsts: Mutex<BTreeMap<(Option<usize>, String), Bytes>>,
 }
 
 impl Switchboard {
@@ -130,16 +59,22 @@ impl Switchboard {
 
     /// The first fault that applies to a request, with the number of its rule.
     fn rule(&self, asked: &ProxiedRequest, among: fn(&Fault) -> bool) -> Option<(usize, Fault)> {
-        let rules = self.rules();
-        let rule = rules.iter().find(|rule| among(&rule.fault) && (rule.matches)(asked))?;
+        let mut rules = self.rules();
+        let rule = rules.iter_mut().find(|rule| rule.left > 0 && among(&rule.fault) && (rule.matches)(asked))?;
+        rule.left -= 1;
         rule.caught.send_modify(|caught| *caught += 1);
         Some((rule.number, rule.fault))
     }
 
     /// Waits until a rule is dropped.
-    async fn dropped(&self, number: usize) {
+    async fn dropped(&self, number: Option<usize>) {
         let mut changed = self.changed.subscribe();
-        let _ = changed.wait_for(|()| !self.rules().iter().any(|rule| rule.number == number)).await;
+        let _ = changed.wait_for(|()| !self.rules().iter().any(|rule| Some(rule.number) == number)).await;
+    }
+
+    /// The first response to this request while the rule applied.
+    fn first(&self, number: Option<usize>, uri: &Uri, bytes: Bytes) -> Bytes {
+        self.firsts.lock().unwrap().entry((number, uri.to_string())).or_insert(bytes).clone()
     }
 }
 
@@ -159,8 +94,12 @@ impl Proxy {
         config.auth_info = AuthInfo::default();
         config.default_retry = false;
 
-        let board =
-            Arc::new(Switchboard { rules: Mutex::default(), changed: watch::Sender::new(()), asked: Mutex::default() });
+        let board = Arc::new(Switchboard {
+            rules: Mutex::default(),
+            changed: watch::Sender::new(()),
+            asked: Mutex::default(),
+            firsts: Mutex::default(),
+        });
         let (end, ended) = oneshot::channel();
         let (bound, address) = oneshot::channel();
         let served = Arc::clone(&board);
@@ -194,10 +133,21 @@ impl Proxy {
     /// the first applies.
     #[must_use]
     pub fn when(&self, fault: Fault, matches: impl Fn(&ProxiedRequest) -> bool + Send + Sync + 'static) -> ActiveFault {
+        self.when_next(usize::MAX, fault, matches)
+    }
+
+    /// The same for so many requests or events that match, the next ones.
+    #[must_use]
+    pub fn when_next(
+        &self,
+        times: usize,
+        fault: Fault,
+        matches: impl Fn(&ProxiedRequest) -> bool + Send + Sync + 'static,
+    ) -> ActiveFault {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let (sender, caught) = watch::channel(0);
-        self.board.rules().push(Rule { number, fault, matches: Box::new(matches), caught: sender });
+        self.board.rules().push(Rule { number, fault, matches: Box::new(matches), left: times, caught: sender });
         self.board.changed.send_replace(());
         ActiveFault { board: Arc::clone(&self.board), number, caught }
     }
@@ -246,62 +196,71 @@ async fn serve(board: Arc<Switchboard>, config: kube::Config, bound: oneshot::Se
 async fn handle(State((board, client)): State<(Arc<Switchboard>, Client)>, request: Request) -> Response<Body> {
     let (mut parts, body) = request.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
-    let asked = ProxiedRequest::new(&parts.method, parts.uri.path(), parts.uri.query().unwrap_or_default(), &body);
+    let query = parts.uri.query().unwrap_or_default();
+    let asked = ProxiedRequest::new(&parts.method, parts.uri.path(), query, &body);
     board.asked.lock().unwrap().push(asked.clone());
-    let rule = board.rule(&asked, |fault| !matches!(fault, Fault::Mute));
-    match rule {
-        Some((_, Fault::Answer(code))) => return refusal(code, None),
-        Some((_, Fault::TryAgainAfter(seconds))) => return refusal(429, Some(seconds)),
-        Some((number, Fault::Hang)) => {
-            board.dropped(number).await;
-            return broken_off();
+    let (rule, fault) = board.rule(&asked, Fault::is_of_requests).unzip();
+    match fault {
+        Some(Fault::Answer(code)) => return refusal(code, None),
+        Some(Fault::TryAgainAfter(seconds)) => return refusal(429, Some(seconds)),
+        Some(Fault::ErrorPage(code)) => return page(code),
+        Some(Fault::Cut) => return broken_off(Bytes::new()),
+        Some(Fault::Hang) => {
+            board.dropped(rule).await;
+            return broken_off(Bytes::new());
         }
-        Some((_, Fault::Cut)) => return broken_off(),
-        Some((_, Fault::AnswerAfterwards(_) | Fault::HangAfterwards | Fault::Mute)) | None => {}
+        Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
+        Some(Fault::Pages(size)) => parts.uri = with_limit(&parts.uri, size),
+        _ => {}
     }
 
     keep_end_to_end(&mut parts.headers);
-    let Ok(answer) = client.send(Request::from_parts(parts, kube::client::Body::from(body))).await else {
-        return broken_off();
+    let send = async || {
+        let mut request = Request::new(kube::client::Body::from(body.clone()));
+        *request.method_mut() = parts.method.clone();
+        *request.uri_mut() = parts.uri.clone();
+        *request.headers_mut() = parts.headers.clone();
+        client.send(request).await
     };
-    let (mut parts, body) = answer.into_parts();
-    keep_end_to_end(&mut parts.headers);
+    if fault == Some(Fault::Twice) {
+        let _ = send().await;
+    }
+    let Ok(answer) = send().await else {
+        return broken_off(Bytes::new());
+    };
+    let (mut answered, body) = answer.into_parts();
+    keep_end_to_end(&mut answered.headers);
     let body = Body::new(body);
-    if let Some((_, Fault::AnswerAfterwards(code))) = rule {
-        let _ = to_bytes(body, usize::MAX).await;
-        return refusal(code, None);
+    if !fault.is_some_and(|fault| fault.is_of_answers()) {
+        return Response::from_parts(answered, Body::from_stream(relay(board, asked, body.into_data_stream())));
     }
-    if let Some((number, Fault::HangAfterwards)) = rule {
-        let _ = to_bytes(body, usize::MAX).await;
-        board.dropped(number).await;
-        return broken_off();
+
+    let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    match fault {
+        Some(Fault::AnswerAfterwards(code)) => refusal(code, None),
+        Some(Fault::CutAfterwards) => broken_off(Bytes::new()),
+        Some(Fault::HangAfterwards) => {
+            board.dropped(rule).await;
+            broken_off(Bytes::new())
+        }
+        Some(Fault::Truncate) => broken_off(bytes.slice(..bytes.len() / 2)),
+        Some(Fault::Empty) => Response::new(Body::empty()),
+        Some(Fault::Garbage) => page(200),
+        Some(Fault::Stale) => Response::from_parts(answered, Body::from(board.first(rule, &parts.uri, bytes))),
+        Some(Fault::AnswerLate(time)) => {
+            tokio::time::sleep(time).await;
+            Response::from_parts(answered, Body::from(bytes))
+        }
+        _ => Response::from_parts(answered, Body::from(bytes)),
     }
-    Response::from_parts(parts, Body::from_stream(flow(board, asked, body.into_data_stream())))
 }
 
-/// The rest of a response, while no rule applies to it.
-fn flow(
-    board: Arc<Switchboard>,
-    asked: ProxiedRequest,
-    data: BodyDataStream,
-) -> impl Stream<Item = Result<Bytes, BoxError>> {
-    let changed = board.changed.subscribe();
-    stream::unfold((board, asked, data, changed), |(board, asked, mut data, mut changed)| async move {
-        loop {
-            match board.fault(&asked, |fault| matches!(fault, Fault::Mute | Fault::Cut)) {
-                Some(Fault::Mute) => pending().await,
-                Some(_) => return Some((Err("cut".into()), (board, asked, data, changed))),
-                None => {}
-            }
-            tokio::select! {
-                chunk = data.next() => {
-                    let chunk = chunk?.map_err(Into::into);
-                    return Some((chunk, (board, asked, data, changed)));
-                }
-                _ = changed.changed() => {}
-            }
-        }
-    })
+/// The same request for pages of this size.
+fn with_limit(uri: &Uri, size: u32) -> Uri {
+    let query = uri.query().unwrap_or_default();
+    let others = query.split('&').filter(|part| !part.is_empty() && !part.starts_with("limit="));
+    let query: Vec<String> = others.map(str::to_owned).chain([format!("limit={size}")]).collect();
+    format!("{}?{}", uri.path(), query.join("&")).parse().unwrap()
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -311,57 +270,4 @@ fn keep_end_to_end(headers: &mut HeaderMap) {
     for name in [header::CONNECTION, header::HOST, header::TRANSFER_ENCODING] {
         headers.remove(name);
     }
-}
-
-/// A response that ends before it is complete.
-fn broken_off() -> Response<Body> {
-    let nothing = stream::once(async { Err::<Bytes, BoxError>("cut".into()) });
-    Response::new(Body::from_stream(nothing))
-}
-
-fn refusal(code: u16, retry_after: Option<u32>) -> Response<Body> {
-    let mut message = format!("the test's proxy answers {code}");
-    if let Some(seconds) = retry_after {
-        let _ = write!(message, ", try again after {seconds} s");
-    }
-    let reason = match code {
-        429 => "TooManyRequests",
-        503 => "ServiceUnavailable",
-        504 => "Timeout",
-        _ => "InternalError",
-    };
-    // An API server reports it in the header and in the body.
-    let details = json!({ "retryAfterSeconds": retry_after });
-    let status = json!({
-        "kind": "Status", "apiVersion": "v1", "status": "Failure",
-        "code": code, "reason": reason, "message": message, "details": details,
-    });
-    let mut answer = Response::builder().status(code).header(header::CONTENT_TYPE, "application/json");
-    if let Some(seconds) = retry_after {
-        answer = answer.header(header::RETRY_AFTER, seconds);
-    }
-    answer.body(Body::from(status.to_string())).unwrap()
-}
-
-#[test]
-fn a_request_is_named_as_kubernetes_names_it() {
-    let asked = |method, path, query| ProxiedRequest::new(&method, path, query, br#"{"metadata":{"name":"shop"}}"#);
-    let new = |verb, resource: &str, subresource: &str, namespace: &str, name: &str| ProxiedRequest {
-        verb,
-        resource: resource.to_owned(),
-        subresource: subresource.to_owned(),
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-    };
-    assert_eq!(
-        asked(Method::PUT, "/apis/phasegate.dev/v1alpha1/namespaces/a/apigateways/shop/status", ""),
-        new("update", "apigateways", "status", "a", "shop")
-    );
-    assert_eq!(
-        asked(Method::POST, "/api/v1/namespaces/a/services", "fieldManager=x"),
-        new("create", "services", "", "a", "shop")
-    );
-    assert_eq!(asked(Method::GET, "/api/v1/namespaces", "watch=true"), new("watch", "namespaces", "", "", ""));
-    assert_eq!(asked(Method::GET, "/api/v1/namespaces", "limit=500"), new("list", "namespaces", "", "", ""));
-    assert_eq!(asked(Method::GET, "/version", ""), new("get", "version", "", "", ""));
 }

@@ -145,6 +145,16 @@ impl World {
         self.operator_with(&all)
     }
 
+    /// Starts an operator for this namespace that sends events to a URL. Its positions are in a Lease of the
+    /// namespace's name and `-events`.
+    pub fn sender(&self, url: &str, flags: &[&str]) -> Operator {
+        let namespace = operator_namespace();
+        let mut all =
+            vec!["--events-sink", url, "--lease-namespace", &namespace, "--lease-name", self.namespace.as_str()];
+        all.extend(flags);
+        self.operator_with(&all)
+    }
+
     /// The Leases of candidates.
     pub fn leases(&self) -> Api<Lease> {
         Api::namespaced(self.client.clone(), &operator_namespace())

@@ -68,6 +68,9 @@ fn context(path: &str) -> Value {
         _ if of_registry.iter().any(|prefix| path.starts_with(prefix)) => {
             json!({ "mongodb": { "enabled": true }, "settings": { "gatewayNamespace": "staging" } })
         }
+        "settings.eventsSinkSecretFile" | "settings.eventsSinkCaFile" | "settings.eventsSinkTimeout" => {
+            json!({ "settings": { "eventsSink": "https://events.example.com/" } })
+        }
         "mongodb.enabled" => json!({ "settings": { "gatewayNamespace": "staging" } }),
         "monitoring.labels" => json!({ "monitoring": { "install": true } }),
         "volumeMounts" => json!({ "volumes": [{ "name": "ca", "emptyDir": {} }] }),
@@ -179,6 +182,14 @@ fn taken_by_the_operator(path: &str, flags: &BTreeSet<String>, container: &Value
             "MONGODB_URI" => "mongodb://db.example/platform".to_owned(),
             "PHASEGATE_MONGODB_PASSWORD_FILE" => {
                 file("chart-values", "password", "secret").unwrap().display().to_string()
+            }
+            "PHASEGATE_EVENTS_SINK_SECRET_FILE" => {
+                let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+                file("chart-values", "events-secret", secret).unwrap().display().to_string()
+            }
+            "PHASEGATE_EVENTS_SINK_CA_FILE" => {
+                let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+                file("chart-values", "events-ca", certificate).unwrap().display().to_string()
             }
             "PHASEGATE_IDENTITY" => "pod".to_owned(),
             _ => text(&variable["value"]).unwrap(),

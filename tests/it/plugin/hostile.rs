@@ -214,6 +214,7 @@ async fn every_command_is_clean(world: &World) {
         &["history", "shop"],
         &["history", "shop", "-o", "json"],
         &["history", "late", "-o", "yaml"],
+        &["replay", "--log", HOSTILE],
         &["wait", "late", "--for", "available", "--timeout", "1s"],
         &["wait", "late", "--for", "available", "--timeout", "1s", "-o", "json"],
         &["wait", "shop", "--for", "available", "--timeout", "1s"],
@@ -236,6 +237,8 @@ async fn every_command_is_clean(world: &World) {
     let says_nothing_of_it = [
         &["get"] as &[&str],
         &["get", "-o", "name"],
+        &["replay", "shop"],
+        &["replay", "late", "-o", "json"],
         &["restart", "shop", "--wait", "--timeout", "1s"],
         &["get", "-w"],
         &["retry", "late", "--wait", "--timeout", "1s"],

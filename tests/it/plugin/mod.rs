@@ -9,6 +9,7 @@ mod help;
 mod hostile;
 mod offline;
 mod quick_start;
+mod replay;
 mod report;
 mod states;
 
@@ -69,8 +70,16 @@ impl RouteVerdict {
     }
 }
 
+impl RouteVerdict {
+    /// Asserts that a replay differs. Returns stderr, with its error and its hint.
+    pub fn different(self) -> String {
+        assert!(self.code == 5 && !self.stdout.is_empty(), "{self:?}");
+        self.stderr
+    }
+}
+
 /// Runs the plugin without blocking the other tests.
-async fn run(mut command: Command) -> RouteVerdict {
+pub async fn run(mut command: Command) -> RouteVerdict {
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap().into()
 }
 

@@ -39,12 +39,19 @@ pub(super) struct Batch {
     pub(super) at: Instant,
     pub(super) count: usize,
     pub(super) after: Option<Waiter>,
+    /// Who gave the host back because its claim could not be written. It retries with its own backoff.
+    pub(super) except: Option<Claimant>,
 }
 
 impl Batches {
     /// Schedules the first batch at a moment, and replaces an earlier schedule.
     pub(super) fn start(&mut self, freed: Freed, at: Instant) {
-        self.set(freed, Batch { at, count: FIRST_BATCH, after: None });
+        self.start_except(freed, at, None);
+    }
+
+    /// The same, without this claimant.
+    pub(super) fn start_except(&mut self, freed: Freed, at: Instant, except: Option<Claimant>) {
+        self.set(freed, Batch { at, count: FIRST_BATCH, after: None, except });
     }
 
     pub(super) fn set(&mut self, freed: Freed, batch: Batch) {

@@ -214,15 +214,15 @@ impl Claims {
             at.kept = Some(ReleasedHost { kept_for: KeptFor::Namespace(namespace.to_owned()), since, until });
             usage.kept += 1;
         }
-        self.freed(host, namespace, now);
+        self.freed(host, namespace, now, None);
         self.forget_if_empty(host, namespace);
     }
 
-    /// Schedules batches: a host, or capacity of a namespace, may be available.
-    fn freed(&mut self, host: &str, namespace: &str, now: Instant) {
-        self.batches.start(Freed::Host(host.to_owned()), now);
+    /// Schedules batches without this claimant: a host, or capacity of a namespace, may be available.
+    fn freed(&mut self, host: &str, namespace: &str, now: Instant, except: Option<&Claimant>) {
+        self.batches.start_except(Freed::Host(host.to_owned()), now, except.cloned());
         if self.policy.per_namespace.is_some() {
-            self.batches.start(Freed::Namespace(namespace.to_owned()), now);
+            self.batches.start_except(Freed::Namespace(namespace.to_owned()), now, except.cloned());
         }
     }
 
@@ -298,10 +298,11 @@ impl Claims {
         true
     }
 
-    /// Cancels a reservation whose claim was not written.
+    /// Cancels a reservation whose claim was not written. The host is for others. The claimant itself is not requeued,
+    /// or a write that fails would be repeated without a backoff.
     pub fn release(&mut self, claimant: &Claimant, now: Instant) {
         if let Some(host) = self.reserved.remove(claimant) {
-            self.freed(&host, claimant.namespace(), now);
+            self.freed(&host, claimant.namespace(), now, Some(claimant));
         }
     }
 

@@ -30,7 +30,7 @@ impl Claims {
             let after = takers.last().cloned();
             requeue.extend(takers.into_iter().map(|(_, claimant)| claimant));
             if let (true, Some(at)) = (more, now.checked_add(BATCH_INTERVAL)) {
-                self.batches.set(freed, Batch { at, count: 2 * batch.count, after });
+                self.batches.set(freed, Batch { at, count: 2 * batch.count, after, except: batch.except });
             } else if let Freed::Host(host) = &freed
                 && let Some(until) = self.host(host).and_then(|at| at.kept.as_ref()).map(|kept| kept.until)
             {
@@ -53,6 +53,7 @@ impl Claims {
         let next = line.into_iter().filter(|waiter| batch.after.as_ref().is_none_or(|after| waiter > after));
         let may_take =
             |(_, claimant): &Waiter| self.requests.get(claimant).is_some_and(|request| self.may_take(request));
-        next.filter(may_take).take(batch.count + 1).collect()
+        let others = next.filter(|(_, claimant)| batch.except.as_ref() != Some(claimant));
+        others.filter(may_take).take(batch.count + 1).collect()
     }
 }

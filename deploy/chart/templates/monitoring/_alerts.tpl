@@ -179,4 +179,25 @@ groups:
             Documents have duplicates: of a gatewayId, or of a name in a gateway. These are not reconciled, and all queries are slower. The log
             names the index; remove the duplicates and restart the operator.
           runbook_url: https://github.com/phasegate/phasegate/blob/main/docs/src/operations/runbook.md#phasegateregistryindexesmissing
+      - alert: PhasegateEventsLate
+        expr: max without (instance, pod) (phasegate_events_lag_seconds) > 300
+        for: 5m
+        labels:
+          severity: warning
+        annotations:
+          summary: Events of transitions wait for {{ "{{" }} $value | humanizeDuration }}.
+          description: >-
+            The sink of --events-sink does not take events. Gateways are not affected. An event is lost when its gateway makes 20 more
+            transitions. Check the sink, its secret and the network.
+          runbook_url: https://github.com/phasegate/phasegate/blob/main/docs/src/operations/runbook.md#phasegateeventslate
+      - alert: PhasegateEventsMissed
+        expr: sum without (instance, pod) (increase(phasegate_events_missed_total[15m])) > 0
+        labels:
+          severity: warning
+        annotations:
+          summary: Transitions were not delivered to the sink.
+          description: >-
+            {{ "{{" }} $value | humanize }} transitions have no event: the sink refused them or was down for too long, or a gateway was deleted. The log
+            names the gateways. Receivers must read their state from the API server.
+          runbook_url: https://github.com/phasegate/phasegate/blob/main/docs/src/operations/runbook.md#phasegateeventsmissed
 {{- end }}
