@@ -71,8 +71,8 @@ bench: tools $(if $(filter mongodb,$(REGISTRY)),mongo) ## A burst beside a raw c
 	cargo bench --locked --profile dist --bench burst --no-default-features --features operator
 
 compare: tools mongo ## The job by other designs under the same faults: COMPARE_BURST=300 COMPARE_OUTAGE=60 COMPARE_ONLY=crash
-	cargo build --locked --release --bin phasegate
-	cargo run --locked --release -p phasegate-strategies --example compare
+	cargo build --locked --release --workspace --bin phasegate --example compare
+	$(CARGO_TARGET_DIR)/release/examples/compare
 
 e2e-kind: ## The operator from an image on real nodes, and integration tests, on a kind cluster (as root on Debian it brings its own docker and kind)
 	tests/e2e-kind.sh
