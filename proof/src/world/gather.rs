@@ -64,7 +64,7 @@ impl World {
         }
     }
 
-    /// Gathers facts from the caches, or with live reads of the children.
+    /// Gathers facts from the caches, or with live reads of the children and of the environments that are not active.
     pub(super) fn gather(
         &self,
         bridge: &Bridge,
@@ -96,7 +96,12 @@ impl World {
             (rollout.complete, rollout.available) = (true, true);
         }
         let environments = if slot == 0 {
-            operator.cache.environments.map(|environment| environment.map(|there| there.active))
+            let (cached, stored) = (operator.cache.environments, state.environments);
+            std::array::from_fn(|number| {
+                let reads = live && cached[number].is_some_and(|there| !there.active);
+                let found = if reads { stored[number] } else { cached[number] };
+                found.map(|there| there.active)
+            })
         } else {
             Default::default()
         };

@@ -63,9 +63,9 @@ impl World {
     pub(super) fn may_give_up(&self, bridge: &Bridge, state: &State, gateway: &Gateway) -> Result<(), Broken> {
         let slot = self.slot_of(state, gateway);
         let Some(slot) = slot else { return Ok(()) };
-        // Environments are not read live, and an operator that missed an answer does not know what admission changed.
-        let is_exempt = self.admission || self.environments > 0;
-        if !is_exempt && self.is_ready(bridge, state, slot, gateway) {
+        let any_inactive = slot == 0 && state.environments.iter().flatten().any(|environment| !environment.active);
+        // An operator that missed an answer does not know what admission changed.
+        if !self.admission && !any_inactive && self.is_ready(bridge, state, slot, gateway) {
             return Err("an attempt ends at its deadline although the gateway is ready".to_owned());
         }
         Ok(())

@@ -1,10 +1,20 @@
 //! An attempt is given up on what the API server says, and not on what a cache does.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::objects::{BUDGET, DEPLOYMENT, INGRESS, SERVICE, STATUS, children_of, complete, overdue};
+use super::objects::{
+    BUDGET, DEPLOYMENT, INGRESS, SERVICE, STATUS, children_of, children_with, complete, environment, json_of, overdue,
+    set,
+};
 use super::world::{Row, World, play};
+use crate::api::EnvironmentState;
 use crate::cluster::tests::server::{Exchange, get, miss, put};
+
+const ACTIVE: EnvironmentState = EnvironmentState::Active;
+const INACTIVE: EnvironmentState = EnvironmentState::Inactive;
+
+/// The environment `shop-dev`.
+const LIVE: &str = "/apis/phasegate.dev/v1alpha1/namespaces/tenants/environments/shop-dev";
 
 /// The deadline has passed, and in the cache no pod is available.
 fn deadline_has_passed(w: &mut World) {
@@ -16,6 +26,26 @@ fn deadline_has_passed(w: &mut World) {
 fn service_is_missing(w: &mut World) {
     let children = children_of(&overdue());
     w.has(overdue(), [children.deployment, children.ingress]);
+}
+
+/// The same, where everything is there but the activation of an environment, which this process has tried.
+fn environment_is_inactive(w: &mut World) {
+    let children = children_with(&overdue(), &["dev.example.com"]);
+    w.environment(&environment(INACTIVE));
+    w.has(overdue(), [complete(children.deployment), children.service, children.ingress]);
+    w.tried();
+}
+
+/// The four live reads of a workload that is ready, and the fifth of its environment.
+fn live_with(of_environment: Exchange) -> Vec<Exchange> {
+    let children = children_with(&overdue(), &["dev.example.com"]);
+    vec![
+        get(DEPLOYMENT, complete(children.deployment)),
+        get(SERVICE, children.service),
+        get(INGRESS, children.ingress),
+        miss(BUDGET),
+        of_environment,
+    ]
 }
 
 /// The four live reads, where the Deployment is as it is said.
@@ -125,6 +155,69 @@ const TABLE: &[Row] = &[
         writes: &[],
         tells: &[],
         remembers: &["an outage"],
+    },
+    Row {
+        name: "the environment that the cache shows as inactive is Active: it has started",
+        given: environment_is_inactive,
+        script: |_| {
+            let mut reads = live_with(get(LIVE, json_of(&environment(ACTIVE))));
+            reads.push(put(STATUS));
+            reads
+        },
+        ends: "Now",
+        writes: &["Started Running, Ready True Started"],
+        tells: &["Normal Started"],
+        remembers: &["tried", "our write"],
+    },
+    Row {
+        name: "the environment is gone: it has started",
+        given: environment_is_inactive,
+        script: |_| {
+            let mut reads = live_with(miss(LIVE));
+            reads[2] = get(INGRESS, children_of(&overdue()).ingress);
+            reads.push(put(STATUS));
+            reads
+        },
+        ends: "Now",
+        writes: &["Started Running, Ready True Started"],
+        tells: &["Normal Started"],
+        remembers: &["tried", "our write"],
+    },
+    Row {
+        name: "the environment is inactive on the API server too: it is given up, and what serves stays",
+        given: environment_is_inactive,
+        script: |_| {
+            let mut reads = live_with(get(LIVE, json_of(&environment(INACTIVE))));
+            reads.push(put(STATUS));
+            reads
+        },
+        ends: "Now",
+        writes: &["Started Running, Ready True Started"],
+        tells: &["Warning StartDeadlineExceeded"],
+        remembers: &["tried", "our write"],
+    },
+    Row {
+        name: "the environment cannot be decoded: it counts as in the cache, and no deadline waits for it",
+        given: environment_is_inactive,
+        script: |_| {
+            let unreadable = set(json_of(&environment(INACTIVE)), "/spec/host", json!([1]));
+            let mut reads = live_with(get(LIVE, unreadable));
+            reads.push(put(STATUS));
+            reads
+        },
+        ends: "Now",
+        writes: &["Started Running, Ready True Started"],
+        tells: &["Warning StartDeadlineExceeded"],
+        remembers: &["tried", "our write"],
+    },
+    Row {
+        name: "the read of the environment fails: nothing is given up",
+        given: environment_is_inactive,
+        script: |_| live_with(miss(LIVE).unavailable()),
+        ends: "Failed: unavailable",
+        writes: &[],
+        tells: &[],
+        remembers: &["tried", "an outage"],
     },
     Row {
         name: "it cannot be recorded that it was given up: it is not",
