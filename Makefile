@@ -25,7 +25,7 @@ test: tools mongo go-tools ## Run all tests that need no root
 	cargo test --locked --workspace --doc
 	cargo test --locked --workspace --test it -- --test-threads=4
 
-proof: tools mongo ## Long runs: random decisions and sequences, ten million states of a modelled cluster, kills in a burst of 300, a flood of 5,000, a tenant's bytes, a database that dies, 10,000 events, the last release, fuzzing
+proof: tools mongo ## Long runs: random decisions and sequences, ten million states of a modelled cluster, kills in a burst of 300, a flood of 5,000, a tenant's bytes, a database that dies, 10,000 events, every crash, the last release, fuzzing
 	PROPTEST_CASES=100000 cargo test --locked -p phasegate-core --lib -- properties
 	PHASEGATE_STATES=10000000 cargo test --locked -p phasegate-proof --lib -- --nocapture --test-threads=1
 	PHASEGATE_SEEDS=20 cargo test --locked --workspace --test it -- random::
@@ -40,6 +40,7 @@ proof: tools mongo ## Long runs: random decisions and sequences, ten million sta
 	PHASEGATE_TRANSITIONS=10000 cargo test --locked --workspace --test it -- events::of_many
 	PHASEGATE_STAMPED=180 cargo test --locked --workspace --test it -- stamping::
 	PHASEGATE_FAULTS=all cargo test --locked --workspace --test it -- faults::
+	PHASEGATE_CRASHES=all cargo test --locked --workspace --test it -- crashes:: --test-threads=4
 	$(MAKE) ferretdb
 	older=$$(tests/last-release/build) && PHASEGATE_OLDER=$$older cargo test --locked --workspace --test it -- versions::an_upgrade
 	$(MAKE) fuzz
