@@ -25,25 +25,8 @@ test: tools mongo go-tools ## Run all tests that need no root
 	cargo test --locked --workspace --doc
 	cargo test --locked --workspace --test it -- --test-threads=4
 
-proof: tools mongo ## Long runs: random decisions and sequences, ten million states of a modelled cluster, kills in a burst of 300, a flood of 5,000, a tenant's bytes, a database that dies, 10,000 events, every crash, the last release, fuzzing
-	PROPTEST_CASES=100000 cargo test --locked -p phasegate-core --lib -- properties
-	PHASEGATE_STATES=10000000 cargo test --locked -p phasegate-proof --lib -- --nocapture --test-threads=1
-	PHASEGATE_SEEDS=20 cargo test --locked --workspace --test it -- random::
-	PHASEGATE_KILLS=10 PHASEGATE_BURST=300 cargo test --locked --workspace --test it -- resilience::an_operator_killed
-	PHASEGATE_HUGE=260 PHASEGATE_ENVIRONMENTS=5000 PHASEGATE_METADATA=12 cargo test --locked --workspace --test it -- bounds::
-	PHASEGATE_WAITERS=800 cargo test --locked --workspace --test it -- amplification::of_many
-	PHASEGATE_FLOOD=5000 cargo test --locked --workspace --test it -- fairness::a_flood
-	PHASEGATE_BURST=300 PHASEGATE_OUTAGE=30 cargo test --locked --workspace --test it -- registry::outages::a_database_killed
-	PHASEGATE_BURST=300 cargo test --locked --workspace --test it -- registry::documents::many
-	PHASEGATE_RACES=200 cargo test --locked --workspace --test it -- registry::intent::a_stop_written
-	PHASEGATE_QUIET=60 cargo test --locked --workspace --test it -- registry::mirrors::a_fleet
-	PHASEGATE_TRANSITIONS=10000 cargo test --locked --workspace --test it -- events::of_many
-	PHASEGATE_STAMPED=180 cargo test --locked --workspace --test it -- stamping::
-	PHASEGATE_FAULTS=all cargo test --locked --workspace --test it -- faults::
-	PHASEGATE_CRASHES=all cargo test --locked --workspace --test it -- crashes:: --test-threads=4
-	$(MAKE) ferretdb
-	older=$$(tests/last-release/build) && PHASEGATE_OLDER=$$older cargo test --locked --workspace --test it -- versions::an_upgrade
-	$(MAKE) fuzz
+proof: tools mongo ## Long runs, and a table of them: random decisions, ten million states, every crash, every fault, floods, fuzzing: PROOF="crashes faults"
+	tests/proof.sh
 
 ferretdb: tools mongo ## The registry's tests on FerretDB, an independent server with MongoDB's wire protocol
 	tests/ferretdb/run cargo test --locked --workspace --test it -- registry:: --test-threads=4

@@ -8,7 +8,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::ResourceExt;
 use kube::api::ListParams;
-use phasegate::api::{ApiGateway, Environment, Phase, State};
+use phasegate::api::{ApiGateway, Environment, Phase, Reason, State};
 use serde_json::{Value, json};
 
 use crate::harness::{
@@ -125,12 +125,16 @@ async fn left(world: &World, part: Part) -> Left {
     let deployment = world.api::<Deployment>().get_opt("shop").await.unwrap().and_then(|found| found.spec);
     let ingress = world.api::<Ingress>().get_opt("shop").await.unwrap().and_then(|found| found.spec);
     let environments = world.api::<Environment>().list(&ListParams::default()).await.unwrap();
-    // The attempt that a kill interrupts at its deadline is resumed, and times out later.
-    let path = if matches!(part, Part::Timeout) { Vec::new() } else { shop.as_ref().map(path).unwrap_or_default() };
+    // The attempt that a kill interrupts at its deadline is resumed, and times out later. How much of the cause is known
+    // by then differs as well.
+    let times_out = matches!(part, Part::Timeout);
+    let path = if times_out { Vec::new() } else { shop.as_ref().map(path).unwrap_or_default() };
+    let reason = |reason: Reason| if times_out { "any".to_owned() } else { reason.to_string() };
+    let failure = status.last_failure.map(|failure| reason(failure.reason));
     Left {
         path,
         phase: status.phase.map(|phase| phase.to_string()),
-        failure: status.last_failure.map(|failure| failure.reason.to_string()),
+        failure,
         children: world.children().await.into_iter().filter(is_ours).collect(),
         deployment: deployment.map(|spec| everywhere(json!(spec))),
         ingress: ingress.map(|spec| everywhere(json!(spec))),
