@@ -7,7 +7,7 @@ CLUSTER := $(CACHE)/cluster
 # A missing tool ends the run with a message that says where to get it.
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)"; exit 1; }
 
-.PHONY: help demo demo-mongodb test proof ferretdb fuzz bench e2e-kind kind-image check docs rustdoc book deny advisories sbom run cluster cluster-down generate tools mongo go-tools temporal
+.PHONY: help demo demo-mongodb test proof ferretdb fuzz bench compare e2e-kind kind-image check docs rustdoc book deny advisories sbom run cluster cluster-down generate tools mongo go-tools temporal
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -25,24 +25,8 @@ test: tools mongo go-tools ## Run all tests that need no root
 	cargo test --locked --workspace --doc
 	cargo test --locked --workspace --test it -- --test-threads=4
 
-proof: tools mongo ## Long runs: random decisions and sequences, ten million states of a modelled cluster, kills in a burst of 300, a flood of 5,000, a tenant's bytes, a database that dies, 10,000 events, the last release, fuzzing
-	PROPTEST_CASES=100000 cargo test --locked -p phasegate-core --lib -- properties
-	PHASEGATE_STATES=10000000 cargo test --locked -p phasegate-proof --lib -- --nocapture --test-threads=1
-	PHASEGATE_SEEDS=20 cargo test --locked --workspace --test it -- random::
-	PHASEGATE_KILLS=10 PHASEGATE_BURST=300 cargo test --locked --workspace --test it -- resilience::an_operator_killed
-	PHASEGATE_HUGE=260 PHASEGATE_ENVIRONMENTS=5000 PHASEGATE_METADATA=12 cargo test --locked --workspace --test it -- bounds::
-	PHASEGATE_WAITERS=800 cargo test --locked --workspace --test it -- amplification::of_many
-	PHASEGATE_FLOOD=5000 cargo test --locked --workspace --test it -- fairness::a_flood
-	PHASEGATE_BURST=300 PHASEGATE_OUTAGE=30 cargo test --locked --workspace --test it -- registry::outages::a_database_killed
-	PHASEGATE_BURST=300 cargo test --locked --workspace --test it -- registry::documents::many
-	PHASEGATE_RACES=200 cargo test --locked --workspace --test it -- registry::intent::a_stop_written
-	PHASEGATE_QUIET=60 cargo test --locked --workspace --test it -- registry::mirrors::a_fleet
-	PHASEGATE_TRANSITIONS=10000 cargo test --locked --workspace --test it -- events::of_many
-	PHASEGATE_STAMPED=180 cargo test --locked --workspace --test it -- stamping::
-	PHASEGATE_FAULTS=all cargo test --locked --workspace --test it -- faults::
-	$(MAKE) ferretdb
-	older=$$(tests/last-release/build) && PHASEGATE_OLDER=$$older cargo test --locked --workspace --test it -- versions::an_upgrade
-	$(MAKE) fuzz
+proof: tools mongo ## Long runs, and a table of them: random decisions, ten million states, every crash, every fault, floods, fuzzing: PROOF="crashes faults"
+	tests/proof.sh
 
 ferretdb: tools mongo ## The registry's tests on FerretDB, an independent server with MongoDB's wire protocol
 	tests/ferretdb/run cargo test --locked --workspace --test it -- registry:: --test-threads=4
@@ -69,6 +53,10 @@ temporal: tools ## The same job as a durable workflow on a real Temporal server,
 
 bench: tools $(if $(filter mongodb,$(REGISTRY)),mongo) ## A burst beside a raw client and the ancestor's loop: N=300 RUNS=3 ANCESTOR=1; or REGISTRY=mongodb
 	cargo bench --locked --profile dist --bench burst --no-default-features --features operator
+
+compare: tools mongo ## The job by other designs under the same faults: COMPARE_BURST=300 COMPARE_OUTAGE=60 COMPARE_ONLY=crash
+	cargo build --locked --release --workspace --bin phasegate --example compare
+	$(CARGO_TARGET_DIR)/release/examples/compare
 
 e2e-kind: ## The operator from an image on real nodes, and integration tests, on a kind cluster (as root on Debian it brings its own docker and kind)
 	tests/e2e-kind.sh

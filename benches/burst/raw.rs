@@ -19,7 +19,7 @@ use kube::{Client, ResourceExt};
 use phasegate::api::ApiGateway;
 use phasegate::children::{self, Children, RenderContext};
 use phasegate::decide::decide;
-use phasegate::decide::observed::{Moment, Observed, Pods, Presence, Rollout, Settings};
+use phasegate::decide::observed::{Moment, Observed, Pods, Presence, Rollout, Settings, Tried};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -173,7 +173,7 @@ fn all_ready() -> Observed {
         ingress: Presence::Equal,
         rollout: Rollout { complete: true, desired: 1, replicas: 1, ready: 1, available: 1, ..Rollout::default() },
         pods: Pods { total: 1, ..Pods::default() },
-        tried: true,
+        tried: Tried::Late,
         ..nothing_yet()
     }
 }

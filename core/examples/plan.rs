@@ -11,7 +11,9 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use phasegate_core::api::ApiGateway;
 use phasegate_core::decide::decide;
-use phasegate_core::decide::observed::{Moment, Observed, PodTrouble, Pods, Presence, Rollout, Settings, Trouble};
+use phasegate_core::decide::observed::{
+    Moment, Observed, PodTrouble, Pods, Presence, Rollout, Settings, Tried, Trouble,
+};
 use serde_json::json;
 
 fn main() -> anyhow::Result<()> {
@@ -59,7 +61,7 @@ fn image_not_pullable() -> Observed {
         service: Presence::Equal,
         rollout: Rollout { desired: 1, replicas: 1, updated: 1, ..Rollout::default() },
         pods: Pods { total: 1, troubles: vec![trouble], ..Pods::default() },
-        tried: true,
+        tried: Tried::InTime,
         ..Observed::nothing()
     }
 }

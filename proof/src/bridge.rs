@@ -13,7 +13,7 @@ use std::time::Duration;
 use phasegate_core::api::{ApiGateway, REGISTRY_FINALIZER, RESTART_ANNOTATION, RETRY_ANNOTATION};
 use phasegate_core::decide::observed::Settings;
 use phasegate_core::decide::requests::Requests;
-use phasegate_core::decide::{Learned, Plan, Step, decide};
+use phasegate_core::decide::{Learned, Plan, Step, decide, judged_in};
 use serde_json::json;
 
 pub use environments::GatewayOf;
@@ -46,6 +46,8 @@ pub struct Decision {
     pub confirm: bool,
     /// Whether it begins a stop.
     pub begins_a_stop: bool,
+    /// Whether the deadline of the attempt has passed.
+    pub is_late: bool,
     /// The step after which the pass yields.
     pub yields_after: Option<Step>,
     plan: Plan,
@@ -106,7 +108,9 @@ impl Bridge {
         }
         let object = self.object(&input.gateway);
         let moment = self.statuses.moment(&object, facts.rushed);
-        let plan = decide(&object, &facts.observed(), &moment, &self.settings);
+        let observed = facts.observed();
+        let plan = decide(&object, &observed, &moment, &self.settings);
+        let left = judged_in(&object, &observed, &moment, &self.settings);
         let number = u32::try_from(self.inputs.len()).unwrap_or(u32::MAX);
         self.inputs.push(input);
         self.numbers.insert(input, number);
@@ -117,6 +121,7 @@ impl Bridge {
             moves: plan.moves,
             confirm: plan.confirm,
             begins_a_stop: plan.begins_a_stop(),
+            is_late: left == Some(Duration::ZERO),
             yields_after: plan.yields_after,
             plan,
         });

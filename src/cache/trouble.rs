@@ -72,6 +72,10 @@ fn given_up(status: &PodStatus) -> Option<Trouble> {
 /// The condition reason of a pod with scheduling gates.
 const GATED: &str = "SchedulingGated";
 
+/// The condition reason of a pod that the scheduler could not process, for example because the API server did not
+/// carry out the binding (`PodReasonSchedulerError`).
+const SCHEDULER_FAILED: &str = "SchedulerError";
+
 /// Why a pod has no node. A scheduler that considers a pod sets the condition, whatever it finds.
 fn unscheduled(spec: &PodPart, status: &PodStatus) -> Option<Trouble> {
     if spec.node_name.is_some() {
@@ -83,6 +87,9 @@ fn unscheduled(spec: &PodPart, status: &PodStatus) -> Option<Trouble> {
     match condition(status, "PodScheduled") {
         // It found a node, which the pod gets in a moment.
         Some(scheduled) if scheduled.status == "True" => None,
+        Some(scheduled) if scheduled.reason.as_deref() == Some(SCHEDULER_FAILED) => {
+            Some(Trouble::SchedulerFailed(scheduled.message.clone().unwrap_or_default()))
+        }
         // Schedulers have reasons of their own.
         Some(scheduled) if scheduled.reason.as_deref() != Some(GATED) => {
             let words = [&scheduled.message, &scheduled.reason].into_iter().flatten().find(|words| !words.is_empty());

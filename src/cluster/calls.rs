@@ -175,17 +175,32 @@ impl Calls {
         self.within(self.timeout, pin!(api.get_opt(&key.name))).await
     }
 
+    /// Reads an object that the operator may list, but not get; `None` if there is none.
+    ///
+    /// # Errors
+    /// If the API server refuses or does not answer.
+    pub async fn get_by_list<K>(&self, key: &ObjectKey) -> Result<Option<K>, CallError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    {
+        let (objects, _) = self.list(&key.namespace, &format!("metadata.name={}", key.name), (1, 1)).await?;
+        Ok(objects.into_iter().next())
+    }
+
     /// Lists the objects of a namespace that a field selector selects, at most `pages` pages of `page` objects.
     /// Returns also whether the list is complete.
     ///
     /// # Errors
     /// If the API server refuses or does not answer.
-    pub async fn list<K: Object>(
+    pub async fn list<K>(
         &self,
         namespace: &str,
         fields: &str,
         (page, pages): (u32, usize),
-    ) -> Result<(Vec<K>, bool), CallError> {
+    ) -> Result<(Vec<K>, bool), CallError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    {
         let mut params = ListParams::default().fields(fields).limit(page);
         let (api, mut all) = (self.api(namespace), Vec::new());
         for _ in 0..pages {

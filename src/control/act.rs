@@ -28,7 +28,7 @@ use crate::cluster::calls::{CallError, FIELD_MANAGER};
 use crate::cluster::error_kind::ErrorKind;
 use crate::cluster::events;
 use crate::decide::environment as decide_environment;
-use crate::decide::observed::{Child, Presence, Repair, Target, Unanswered};
+use crate::decide::observed::{Child, Presence, Repair, Target, Tried, Unanswered};
 use crate::decide::{Learned, PlannedEvent, say};
 use crate::decide::{Plan, Step, presence};
 
@@ -101,7 +101,8 @@ fn remember(pass: &mut Pass<'_>, plan: &Plan, outcome: &Outcome) {
         | Outcome::Failed(_) => {}
     }
     if plan.steps.iter().any(|step| step.child().is_some() || *step == Step::ActivateEnvironments) {
-        pass.remembered.tried(pass.gateway);
+        let is_late = pass.judged_at().is_some_and(|due| due <= pass.now.monotonic);
+        pass.remembered.tried(pass.gateway, if is_late { Tried::Late } else { Tried::InTime });
     }
 }
 

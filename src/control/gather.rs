@@ -3,6 +3,8 @@
 //! **Architecture invariant:** this module only reads, from the caches, the memory and, if a cache is not
 //! enough, the API server.
 
+mod live;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -23,9 +25,7 @@ use crate::cache::caches::Caches;
 use crate::cache::child::{CachedChild, ChildKind, FoundChildren};
 use crate::cache::pods;
 use crate::cache::routes::Support;
-use crate::cache::watched::Watched;
 use crate::children::{self, HttpRoute, MOST_HOSTNAMES, Owner, Verdict};
-use crate::cluster::calls::CallError;
 use crate::decide::Learned;
 use crate::decide::allowance::Violations;
 use crate::decide::environment::{EnvironmentContext, GatewayFacts, Routed};
@@ -35,6 +35,8 @@ use crate::decide::observed::{
     TerminatingChild, Unsupported, Writes,
 };
 use crate::decide::{self, Place, Plan};
+
+pub use live::live;
 
 /// The state of one pass over a gateway.
 pub struct Pass<'a> {
@@ -94,62 +96,36 @@ pub fn cached<'a>(
     let mut moment = remembered.stopwatches.moment(gateway, now, &ctx.outages);
     let unrecorded = remembered.unrecorded(gateway, now);
     moment.unrecorded = unrecorded.saturating_sub(ctx.outages.within(unrecorded, now.monotonic));
-    let found = caches.children_of(&ObjectKey::of(gateway));
+    let key = ObjectKey::of(gateway);
+    let found = Found { children: caches.children_of(&key), environments: caches.environments.of(&key) };
     facts(ctx, caches, gateway, found, moment, remembered, now)
 }
 
-/// Gathers the facts again with live reads of the children, since a cache may be behind.
-///
-/// # Errors
-/// If the API server does not answer. Nothing has changed then.
-pub async fn live<'a>(ctx: &'a Context, pass: &mut Pass<'a>) -> Result<(), CallError> {
-    let gateway = pass.gateway;
-    // All reads are awaited even if one fails: a dropped request would count as unanswered.
-    let routes = async {
-        let has_routes = children::concerns_routes(gateway) && pass.caches.routes().support() == Support::Served;
-        if has_routes { read::<HttpRoute>(ctx, gateway).await } else { Ok(None) }
-    };
-    let (deployment, service, ingress, http_route, disruption_budget) = tokio::join!(
-        read::<Deployment>(ctx, gateway),
-        read::<Service>(ctx, gateway),
-        read::<Ingress>(ctx, gateway),
-        routes,
-        read::<PodDisruptionBudget>(ctx, gateway),
-    );
-    let found = FoundChildren {
-        deployment: deployment?,
-        service: service?,
-        ingress: ingress?,
-        http_route: http_route?,
-        disruption_budget: disruption_budget?,
-    };
-    let remembered = std::mem::take(&mut pass.remembered);
-    *pass = facts(ctx, pass.caches, gateway, found, pass.moment, remembered, pass.now);
-    Ok(())
-}
-
-async fn read<K: ChildKind>(ctx: &Context, gateway: &ApiGateway) -> Result<Option<Arc<CachedChild<K>>>, CallError> {
-    let found = ctx.calls.get::<Watched<K>>(&ObjectKey::of(gateway)).await?;
-    Ok(found.map(|watched| Arc::new(watched.into())))
+/// The objects of a gateway, as they were read for one pass.
+struct Found {
+    children: FoundChildren,
+    /// By name.
+    environments: Vec<(String, Arc<Environment>)>,
 }
 
 fn facts<'a>(
     ctx: &'a Context,
     caches: &'a Caches,
     gateway: &'a ApiGateway,
-    found: FoundChildren,
+    found: Found,
     moment: Moment,
     mut remembered: Remembered,
     now: Now,
 ) -> Pass<'a> {
-    let found = remembered.accepted.newest(found);
+    let Found { children, environments } = found;
+    let found = remembered.accepted.newest(children);
     let narrowed = caches.allowance_of(gateway.namespace_or_empty());
     let settings = ctx.settings.narrowed_by(&narrowed);
     let (host, lost) = hosts_of_gateway(caches, gateway);
     let violations = Violations::of(&gateway.spec, gateway.namespace_or_empty(), &settings.allowance, &narrowed);
     let permitted = Permitted { host, lost, violations };
     let without_room = without_room(caches, gateway);
-    let environments = environments(caches, gateway, &without_room);
+    let environments = facts_of_environments(caches, gateway, environments, &without_room);
     let filled_in = remembered.accepted.filled_in_by_cluster(gateway);
     let desired = Desired::of(gateway, found, permitted, environments, without_room, filled_in, &settings);
     let settled = remembered.settled();
@@ -330,20 +306,26 @@ fn has_no_room(gateway: &ApiGateway, environment: &Environment, without_room: &[
         && environment.spec.host.as_ref().is_some_and(|host| without_room.contains(host))
 }
 
-/// The environments of a gateway that count and are not terminating, with their facts.
-fn environments(caches: &Caches, gateway: &ApiGateway, without_room: &[String]) -> Vec<EnvironmentOf> {
-    let key = ObjectKey::of(gateway);
-    let routed = caches.routed_by(&key);
-    caches
-        .environments
-        .of(&key)
+fn is_active(environment: &Environment) -> bool {
+    environment.status.as_ref().is_some_and(|status| status.state == EnvironmentState::Active)
+}
+
+/// The environments that are not terminating, with their facts.
+fn facts_of_environments(
+    caches: &Caches,
+    gateway: &ApiGateway,
+    environments: Vec<(String, Arc<Environment>)>,
+    without_room: &[String],
+) -> Vec<EnvironmentOf> {
+    let routed = caches.routed_by(&ObjectKey::of(gateway));
+    environments
         .into_iter()
         .filter(|(_, environment)| environment.metadata.deletion_timestamp.is_none())
         .map(|(name, environment)| {
             let request = caches.host_request_of_environment(&environment, &routed);
             let facts = EnvironmentFacts {
                 name,
-                active: environment.status.as_ref().is_some_and(|status| status.state == EnvironmentState::Active),
+                active: is_active(&environment),
                 claimed: request.is_recorded(),
                 refused: caches.host_verdict(&request) != HostVerdict::Free
                     || has_no_room(gateway, &environment, without_room),

@@ -19,7 +19,9 @@ use super::status_conflicts::StatusConflicts;
 use crate::api::{ApiGateway, ApiGatewayStatus, Reason, uid_of};
 use crate::children;
 use crate::decide::Learned;
-use crate::decide::observed::{Child, MissingDependency, PodEvent, PodTrouble, Refusal, Unanswered, UnexplainedWait};
+use crate::decide::observed::{
+    Child, MissingDependency, PodEvent, PodTrouble, Refusal, Tried, Unanswered, UnexplainedWait,
+};
 
 /// What is remembered, by object uid.
 #[derive(Default)]
@@ -60,7 +62,7 @@ struct NoOpWrite {
 #[derive(Clone, Debug, Default)]
 pub struct Remembered {
     pub(super) stopwatches: Stopwatches,
-    tried: Option<i64>,
+    tried: Option<(i64, Tried)>,
     refusal: Option<(i64, Refusal)>,
     // Boxed, since most have none.
     unanswered: Option<Box<Failing>>,
@@ -327,9 +329,9 @@ impl Memory {
 }
 
 impl Remembered {
-    /// Records that the steps of the current attempt were tried.
-    pub fn tried(&mut self, gateway: &ApiGateway) {
-        self.tried = Some(attempt_number(gateway));
+    /// Records when the steps of the current attempt were tried.
+    pub fn tried(&mut self, gateway: &ApiGateway, tried: Tried) {
+        self.tried = Some((attempt_number(gateway), tried));
     }
 
     /// Records what refused the last steps, if anything.
@@ -337,9 +339,10 @@ impl Remembered {
         self.refusal = refusal.map(|refusal| (attempt_number(gateway), refusal));
     }
 
-    /// Whether this process has tried the steps of the current attempt.
-    pub fn has_tried(&self, gateway: &ApiGateway) -> bool {
-        self.tried == Some(attempt_number(gateway))
+    /// When this process tried the steps of the current attempt.
+    pub fn has_tried(&self, gateway: &ApiGateway) -> Tried {
+        let attempt = attempt_number(gateway);
+        self.tried.filter(|(number, _)| *number == attempt).map_or(Tried::Never, |(_, tried)| tried)
     }
 
     /// The refusal in the current attempt.

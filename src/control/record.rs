@@ -112,10 +112,7 @@ pub(super) async fn record_conflict<K: Object>(ctx: &Context, object: &K, found:
     if !ctx.memory.status_conflicts.is_contested(uid_of(object.meta()), found) {
         return;
     }
-    let ObjectKey { namespace, name } = ObjectKey::of(object);
-    // The operator may list environments, but not get them.
-    let listed = ctx.calls.list::<K>(&namespace, &format!("metadata.name={name}"), (1, 1)).await;
-    let fresh = listed.ok().and_then(|(objects, _)| objects.into_iter().next());
+    let fresh = ctx.calls.get_by_list::<K>(&ObjectKey::of(object)).await.ok().flatten();
     let manager = fresh.and_then(|fresh| children::last_manager(fresh.meta(), "/status", FIELD_MANAGER));
     let by = manager.map_or_else(String::new, |manager| format!(" ({})", say(&manager)));
     let message = format!(

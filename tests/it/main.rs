@@ -14,6 +14,7 @@ mod bounds;
 mod chart;
 mod cli;
 mod contract;
+mod crashes;
 mod deletion;
 mod deploy;
 mod diagnosis;

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, ResourceExt};
 use phasegate::api::{ApiGateway, Environment, Phase, Reason, State, condition};
@@ -157,10 +158,35 @@ async fn a_new_default_in_the_definition_starts_nothing_and_rolls_nothing_until_
     world.until_started("timed-out").await;
 }
 
-/// Recreates the objects that the last release's operator left behind. The hosts are the recorded ones.
+/// Calls `visit` with every time in a recorded value.
+fn each_time(value: &mut Value, visit: &mut impl FnMut(&mut String, Timestamp)) {
+    match value {
+        Value::String(text) => {
+            if let Ok(time) = text.parse() {
+                visit(text, time);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| each_time(item, visit)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| each_time(field, visit)),
+        _ => {}
+    }
+}
+
+/// Moves all times of the objects by the same amount, so that the last of them is now. Otherwise the recorded start
+/// deadline of a day has expired.
+fn as_of_now(objects: &mut Value) {
+    let mut last = Timestamp::MIN;
+    each_time(objects, &mut |_, time| last = last.max(time));
+    let age = SignedDuration::from_secs(Timestamp::now().duration_since(last).as_secs());
+    each_time(objects, &mut |text, time| *text = (time + age).to_string());
+}
+
+/// Recreates the objects that the last release's operator left behind a moment ago. The hosts are the recorded ones.
 async fn left_behind(world: &World) {
     let text = std::fs::read_to_string(root().join("tests/last-release/objects.json")).unwrap();
-    let objects: Vec<Value> = serde_json::from_str(&text).unwrap();
+    let mut recorded: Value = serde_json::from_str(&text).unwrap();
+    as_of_now(&mut recorded);
+    let objects: Vec<Value> = serde_json::from_value(recorded).unwrap();
     let mut uids = Vec::new();
     for mut object in objects {
         let status = object.as_object_mut().unwrap().remove("status");

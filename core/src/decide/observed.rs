@@ -48,8 +48,8 @@ pub struct Observed {
     pub refusal: Option<Refusal>,
     /// The last write of this attempt, or of an environment, that failed through no fault of the gateway.
     pub unanswered: Option<Unanswered>,
-    /// Whether this process has tried the steps of the current attempt.
-    pub tried: bool,
+    /// When this process tried the steps of the current attempt.
+    pub tried: Tried,
     /// The results of earlier writes to children.
     pub writes: Writes,
 }
@@ -259,6 +259,18 @@ impl Presence {
     }
 }
 
+/// When a process last tried the steps of an attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Tried {
+    /// It has not.
+    #[default]
+    Never,
+    /// Before the deadline.
+    InTime,
+    /// After the deadline.
+    Late,
+}
+
 /// The kinds of children, in creation order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Child {
@@ -316,7 +328,7 @@ impl Observed {
             registry: RegistryFacts::settled(),
             refusal: None,
             unanswered: None,
-            tried: false,
+            tried: Tried::Never,
             writes: Writes::default(),
         }
     }
@@ -527,6 +539,8 @@ pub enum Trouble {
     NodeUnreachable,
     /// The scheduler found no node; its message.
     Unschedulable(String),
+    /// The scheduler failed, and retries; its message.
+    SchedulerFailed(String),
     /// Scheduling gates keep the pod from being scheduled.
     Gated(Vec<String>),
     /// The scheduler that the pod names has not considered it.
@@ -566,6 +580,7 @@ impl Trouble {
             | Self::Unready { .. }
             | Self::ReadinessGate { .. }
             | Self::Gated(_)
+            | Self::SchedulerFailed(_)
             | Self::NoScheduler(_) => true,
             Self::ImagePull { .. }
             | Self::Config(_)

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::observed::{Child, EnvironmentFacts, Presence};
+use super::observed::{Child, EnvironmentFacts, Presence, Tried};
 use super::place::Place;
 use super::plan::{Move, NextAttempt, Stay, Step, Verdict};
 use super::rows::Row;
@@ -209,8 +209,13 @@ fn starting(s: &Situation<'_>) -> Verdict {
     }
     let left = deadline::left(s.gateway, s.moment, s.settings);
     if left.is_zero() {
-        if readiness::something_missing(s.observed) && !s.observed.tried {
+        if readiness::something_missing(s.observed) && s.observed.tried == Tried::Never {
             return start(Row::Resumed, state, Reason::Resumed, NextAttempt::Resumed);
+        }
+        // The answer to a write tells whether admission made the difference. It may have been lost.
+        let last_writes = if readiness::differs_only(s.observed) { apply(s).steps } else { Vec::new() };
+        if s.observed.tried != Tried::Late && !last_writes.is_empty() {
+            return Verdict::Stay(at_once(last_writes));
         }
         if s.place() == Some(Place::Restarting) && s.observed.rollout.available >= 1 {
             return give_up(Row::RestartDeadline, State::Running, Reason::RestartDeadlineExceeded);

@@ -8,7 +8,17 @@ use super::observed::{Child, HostVerdict, Observed, Presence};
 /// Whether the Deployment is as desired and complete, and Service, Ingress and HTTPRoute are as desired, the
 /// latter accepted by its parents. A contested child counts as it is stored.
 pub fn workload_ready(observed: &Observed) -> bool {
-    let is_there = |child| *observed.child(child) == Presence::Equal || observed.is_left_as_it_is(child);
+    is_ready_if(observed, |presence| *presence == Presence::Equal)
+}
+
+/// Whether only the content of children keeps the workload from being ready.
+pub fn differs_only(observed: &Observed) -> bool {
+    let is_there = |presence: &Presence| matches!(presence, Presence::Equal | Presence::Different(_));
+    !workload_ready(observed) && is_ready_if(observed, is_there)
+}
+
+fn is_ready_if(observed: &Observed, counts: impl Fn(&Presence) -> bool) -> bool {
+    let is_there = |child| counts(observed.child(child)) || observed.is_left_as_it_is(child);
     observed.host == HostVerdict::Free
         && observed.routing.unsupported.is_none()
         && is_there(Child::Deployment)

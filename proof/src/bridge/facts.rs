@@ -3,8 +3,8 @@
 use phasegate_core::api::Accepted;
 use phasegate_core::decide::Learned;
 use phasegate_core::decide::observed::{
-    EnvironmentFacts, HostVerdict, MissingDependency, Observed, Presence, Refusal, RegistryFacts, Target, Unanswered,
-    Writes,
+    EnvironmentFacts, HostVerdict, MissingDependency, Observed, Presence, Refusal, RegistryFacts, Target, Tried,
+    Unanswered, Writes,
 };
 
 use crate::world::objects::{ENVIRONMENTS, KINDS, Pods, Rollout};
@@ -74,8 +74,8 @@ pub struct Facts {
     pub registry: Option<Registered>,
     /// What refused the last write.
     pub blocked: Option<Blocked>,
-    /// Whether this process has tried the steps of the attempt.
-    pub tried: bool,
+    /// When this process tried the steps of the attempt.
+    pub tried: Tried,
     /// The accepted forms of the children.
     pub accepted: [Option<(u8, u8)>; KINDS.len()],
     /// A planted mistake: the deadline is over at once.

@@ -23,7 +23,7 @@ fn planted() -> Vec<(Planted, World, &'static str)> {
         (Planted::FinalizerEarly, registered(), "the finalizer goes while the registry still has the gateway"),
         (Planted::LeaseUnchecked, crashed(), "an operator writes although its claim is over"),
         (Planted::CacheTrusted, edited(), "although the gateway is ready"),
-        (Planted::AcceptedForgotten, World { admission: true, ..plain() }, "it can stay so for ever"),
+        (Planted::AcceptedForgotten, World { admission: true, ..plain() }, "although the gateway is ready"),
         (Planted::StatusBeforeReady, edited(), "a gateway becomes Started before its pods are ready"),
         (Planted::RequestsDropped, stopped(), "it can stay so for ever"),
         (Planted::OwnerForgotten, plain(), "it can stay so for ever"),

@@ -1,7 +1,7 @@
 //! What a pass reads: from the caches, from its memory, and live where a cache is not enough. As
 //! `src/control/gather.rs` and `core/src/decide/presence.rs` do.
 
-use phasegate_core::decide::observed::Child;
+use phasegate_core::decide::observed::{Child, Tried};
 
 use super::objects::{ChildObject, Content, Gateway, KINDS, Owner};
 use super::operator::{Expected, Memory, Operator};
@@ -64,7 +64,7 @@ impl World {
         }
     }
 
-    /// Gathers facts from the caches, or with live reads of the children.
+    /// Gathers facts from the caches, or with live reads of the children and of the environments that are not active.
     pub(super) fn gather(
         &self,
         bridge: &Bridge,
@@ -77,6 +77,8 @@ impl World {
         let found = if live { state.children[slot] } else { operator.cache.children[slot] };
         let memory = &operator.memory[slot];
         let info = bridge.info(gateway.status);
+        let tried = memory.tried.filter(|(attempt, _)| *attempt == info.attempt);
+        let tried = tried.map_or(Tried::Never, |(_, tried)| tried);
         let children = [0, 1, 2].map(|kind| {
             let seen = self.compare(bridge, gateway, memory, kind, found[kind].as_ref());
             match (memory.expected[kind], &found[kind]) {
@@ -96,7 +98,12 @@ impl World {
             (rollout.complete, rollout.available) = (true, true);
         }
         let environments = if slot == 0 {
-            operator.cache.environments.map(|environment| environment.map(|there| there.active))
+            let (cached, stored) = (operator.cache.environments, state.environments);
+            std::array::from_fn(|number| {
+                let reads = live && cached[number].is_some_and(|there| !there.active);
+                let found = if reads { stored[number] } else { cached[number] };
+                found.map(|there| there.active)
+            })
         } else {
             Default::default()
         };
@@ -110,10 +117,10 @@ impl World {
                 .registry
                 .then(|| registered(bridge, state, gateway, slot, self.plants(Planted::FinalizerEarly))),
             blocked: memory.blocked.filter(|(attempt, _)| *attempt == info.attempt).map(|(_, blocked)| blocked),
-            tried: memory.tried == Some(info.attempt),
+            tried,
             accepted,
             // An attempt that was not tried is resumed instead.
-            rushed: self.plants(Planted::DeadlineIgnored) && memory.tried == Some(info.attempt),
+            rushed: self.plants(Planted::DeadlineIgnored) && tried != Tried::Never,
         };
         (facts, found)
     }

@@ -6,6 +6,7 @@ use phasegate_core::decide::observed::Child;
 use phasegate_core::decide::phase::EDGES;
 
 use super::objects::{Asked, ChildObject, Gateway, KINDS, Owner, StatusId};
+use super::operator::Memory;
 use super::server::Broken;
 use super::{State, World};
 use crate::bridge::Bridge;
@@ -60,12 +61,19 @@ pub(super) fn removes_finalizer(state: &State, slot: usize, ours: bool) -> Resul
 
 impl World {
     /// Whether an attempt may end at its deadline by what is stored.
-    pub(super) fn may_give_up(&self, bridge: &Bridge, state: &State, gateway: &Gateway) -> Result<(), Broken> {
+    pub(super) fn may_give_up(
+        &self,
+        bridge: &Bridge,
+        state: &State,
+        gateway: &Gateway,
+        memory: &Memory,
+    ) -> Result<(), Broken> {
         let slot = self.slot_of(state, gateway);
         let Some(slot) = slot else { return Ok(()) };
-        // Environments are not read live, and an operator that missed an answer does not know what admission changed.
-        let is_exempt = self.admission || self.environments > 0;
-        if !is_exempt && self.is_ready(bridge, state, slot, gateway) {
+        let any_inactive = slot == 0 && state.environments.iter().flatten().any(|environment| !environment.active);
+        // Then the operator does not know what admission changed.
+        let is_exempt = self.admission && memory.missed;
+        if !is_exempt && !any_inactive && self.is_ready(bridge, state, slot, gateway) {
             return Err("an attempt ends at its deadline although the gateway is ready".to_owned());
         }
         Ok(())

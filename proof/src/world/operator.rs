@@ -1,5 +1,7 @@
 //! A modelled operator process: caches, memory and the pass in progress. `pass` moves it, as `src/control` does.
 
+use phasegate_core::decide::observed::Tried;
+
 use super::objects::{ChildObject, Content, ENVIRONMENTS, Environment, GATEWAYS, Gateway, KINDS, Pods, StatusId};
 use crate::bridge::Seen;
 
@@ -36,8 +38,10 @@ pub struct Memory {
     pub written: Option<Gateway>,
     /// Whether it has written the claim on the host, until the cache shows it.
     pub reserved: bool,
-    /// The attempt whose steps it has tried.
-    pub tried: Option<u8>,
+    /// The attempt whose steps it has tried, and when.
+    pub tried: Option<(u8, Tried)>,
+    /// Whether a write of a child after the deadline was not answered.
+    pub missed: bool,
     /// Effects of its own calls that the cache does not show yet.
     pub expected: [Expected; KINDS.len()],
     /// What refused the last write, and in which attempt.

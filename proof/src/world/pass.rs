@@ -1,5 +1,6 @@
 //! A pass of the modelled operator, one call at a time: gather, decide, act, record, as `src/control` does.
 
+use phasegate_core::decide::observed::Tried;
 use phasegate_core::decide::{Place, Step};
 
 use super::objects::{ENVIRONMENTS, Gateway, KINDS};
@@ -53,7 +54,7 @@ impl World {
         let is_done = decision.steps.is_empty() && decision.status.is_none();
         let (confirm, status) = (decision.confirm, decision.status);
         if confirm && live {
-            self.may_give_up(bridge, state, &base)?;
+            self.may_give_up(bridge, state, &base, &operator.memory[usize::from(slot)])?;
         }
         if let Some(after) = status.map(|status| bridge.info(status))
             && decision.moves
@@ -222,6 +223,9 @@ impl World {
         let Some(sent) = self.send(bridge, state, write, answer, leads)? else { return Ok(false) };
         let is_first = pass.worst == Worst::Done;
         let of_registry = step.is_registrys();
+        if step.child().is_some() && bridge.decision(pass.input).is_late {
+            memory.missed |= !matches!(sent, Sent::Reply(Reply::Done(_)));
+        }
         match sent {
             Sent::Reply(Reply::Done(stored)) => {
                 match (step, stored, desired) {
@@ -299,7 +303,7 @@ impl World {
             }
             let tries = |step: &Step| step.child().is_some() || *step == Step::ActivateEnvironments;
             if pass.worst != Worst::HalfWay && decision.steps.iter().any(tries) {
-                memory.tried = Some(attempt);
+                memory.tried = Some((attempt, if decision.is_late { Tried::Late } else { Tried::InTime }));
             }
         }
         let planned = decision.status.map(|status| (status, decision.moves));

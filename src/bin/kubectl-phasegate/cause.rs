@@ -83,7 +83,10 @@ pub fn is_failing(gateway: &ApiGateway) -> bool {
 
 /// What is wrong with a gateway, if anything is known.
 pub fn of(gateway: &ApiGateway, now: Timestamp) -> Option<Cause> {
-    let Some(ready) = condition_of(gateway, condition::READY) else { return unseen(gateway, now) };
+    let Some(ready) = condition_of(gateway, condition::READY) else {
+        let created = gateway.metadata.creation_timestamp.as_ref()?.0;
+        return (now.duration_since(created) > UNSEEN).then(unseen);
+    };
     if ready.status == "True" && ready.reason != Reason::Suspended.as_str() {
         return scaled_to_zero(gateway);
     }
@@ -124,14 +127,14 @@ pub fn command(verb: &str, gateway: &ApiGateway) -> String {
     format!("kubectl phasegate {verb} {} -n {}", gateway.name_or_empty(), gateway.namespace_or_empty())
 }
 
-fn unseen(gateway: &ApiGateway, now: Timestamp) -> Option<Cause> {
-    let created = gateway.metadata.creation_timestamp.as_ref()?.0;
-    (now.duration_since(created) > UNSEEN).then(|| Cause {
+/// The cause for a gateway that has had no status for longer than [`UNSEEN`].
+pub fn unseen() -> Cause {
+    Cause {
         reason: "Unseen".to_owned(),
         message: "the ApiGateway has not been reconciled since its creation".to_owned(),
         hint: Some(
             "Check that the operator runs (kubectl get pods -n phasegate-system) and watches this namespace."
                 .to_owned(),
         ),
-    })
+    }
 }

@@ -66,6 +66,9 @@ pub struct Row {
     /// When the current start was due to end.
     #[serde(skip)]
     due: Option<Timestamp>,
+    /// Whether no operator has written its status.
+    #[serde(skip)]
+    unseen: bool,
 }
 
 /// The titles of the columns.
@@ -119,6 +122,7 @@ impl Row {
             environments: 0,
             created: error.metadata.creation_timestamp.as_ref().map(|at| at.0),
             due: None,
+            unseen: false,
         }
     }
 
@@ -148,6 +152,7 @@ impl Row {
             environments: environments.map_or(0, |count| count.total),
             created: gateway.metadata.creation_timestamp.as_ref().map(|at| at.0),
             due,
+            unseen: cause::condition_of(gateway, condition::READY).is_none(),
         };
         row.tick(now);
         row
@@ -155,7 +160,11 @@ impl Row {
 
     /// Updates the values that depend on the current time.
     pub fn tick(&mut self, now: Timestamp) {
-        self.stuck = !self.ready && (self.stuck || self.due.is_some_and(|due| due < now));
+        let is_due = self.due.is_some_and(|due| due < now);
+        self.stuck = !self.ready && (self.stuck || is_due);
+        if self.unseen && is_due {
+            self.cause.get_or_insert_with(cause::unseen);
+        }
     }
 
     /// The columns, without the namespace.
@@ -319,6 +328,22 @@ mod tests {
             let now = row.stuck;
             row.tick(hour);
             assert_eq!([now, row.stuck], expected, "{what}");
+        }
+    }
+
+    /// Otherwise `get -w` prints rows of unchanged gateways again when a watch restarts.
+    #[test]
+    fn a_row_that_follows_the_time_is_the_row_of_that_time() {
+        let hour = NOW + SignedDuration::from_hours(1);
+        let fresh = || {
+            let mut gateway = shop(json!({}), Value::Null);
+            gateway.metadata.creation_timestamp.as_mut().unwrap().0 = NOW;
+            gateway
+        };
+        for sample in [fresh, samples::starting, samples::started, samples::failing, samples::timed_out] {
+            let mut followed = row(sample());
+            followed.tick(hour);
+            assert_eq!(followed, Row::of(&phasegate::api::Guarded::whole(sample()), hour));
         }
     }
 

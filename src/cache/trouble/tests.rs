@@ -282,7 +282,7 @@ fn a_pod_without_a_node_says_what_the_scheduler_said_or_who_keeps_it_from_lookin
         without_node(spec, json!([condition]))
     };
     assert_eq!(scheduled("Unschedulable"), Some(Trouble::Unschedulable("no nodes".to_owned())));
-    assert_eq!(scheduled("SchedulerError"), Some(Trouble::Unschedulable("no nodes".to_owned())));
+    assert_eq!(scheduled("SchedulerError"), Some(Trouble::SchedulerFailed("no nodes".to_owned())));
     assert_eq!(scheduled("Undetermined"), Some(Trouble::Unschedulable("no nodes".to_owned())), "another scheduler's");
     let unsaid = json!({ "type": "PodScheduled", "status": "False", "reason": "NotEnoughResources" });
     let unsaid = without_node(json!({ "schedulerName": "volcano" }), json!([unsaid]));

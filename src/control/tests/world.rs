@@ -27,7 +27,7 @@ use crate::control::error::Error;
 use crate::control::memory::{Expectation, Memory, Remembered};
 use crate::control::{gather, reconcile};
 use crate::decide::conditions;
-use crate::decide::observed::{Child, Settings};
+use crate::decide::observed::{Child, Settings, Tried};
 use crate::metrics::Metrics;
 use crate::queue::{Requeue, WorkQueue};
 use crate::registry::Registry;
@@ -181,7 +181,7 @@ impl World {
 
     /// An earlier pass tried the steps of the attempt.
     pub(crate) fn tried(&self) {
-        self.remember(|gateway, remembered| remembered.tried(gateway));
+        self.remember(|gateway, remembered| remembered.tried(gateway, Tried::InTime));
     }
 
     /// An earlier pass created children that the caches do not show yet.
@@ -260,8 +260,10 @@ impl World {
         let mut all = Vec::new();
         if let Some(gateway) = self.caches.gateway(&shop()) {
             let (remembered, now) = (self.ctx.memory.recall(&gateway), Now::read());
-            if remembered.has_tried(&gateway) {
-                all.push("tried".to_owned());
+            match remembered.has_tried(&gateway) {
+                Tried::Never => {}
+                Tried::InTime => all.push("tried".to_owned()),
+                Tried::Late => all.push("tried late".to_owned()),
             }
             if let Some(refusal) = remembered.refusal(&gateway) {
                 all.push(format!("refused {}", refusal.what.in_words()));

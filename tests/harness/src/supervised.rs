@@ -96,7 +96,7 @@ fn build_supervisor() -> Result<PathBuf> {
     build.args(["build", "-o"]).arg(&fresh).arg(".").current_dir(module()).env("CGO_ENABLED", "0");
     match build.status() {
         Ok(status) => ensure!(status.success(), "{build:?} failed"),
-        Err(_) => bail!("the tests need Go 1.26 or newer on the PATH: https://go.dev/dl"),
+        Err(cause) => bail!("{build:?}: {cause}; the tests need Go 1.26 or newer on the PATH: https://go.dev/dl"),
     }
     std::fs::rename(&fresh, &program)?;
     Ok(program)

@@ -6,7 +6,9 @@ use k8s_openapi::jiff::Timestamp;
 use phasegate::api::{ApiGateway, Environment, Guarded};
 use phasegate::decide::environment::{self, EnvironmentContext, GatewayFacts, Routed};
 use phasegate::decide::hosts::{ClaimantKind, Claims, HostRequest};
-use phasegate::decide::observed::{HostVerdict, Moment, Observed, PodTrouble, Presence, Rollout, Settings, Trouble};
+use phasegate::decide::observed::{
+    HostVerdict, Moment, Observed, PodTrouble, Presence, Rollout, Settings, Tried, Trouble,
+};
 use phasegate::decide::phase::EDGES;
 use phasegate::decide::{Place, decide};
 use serde_json::json;
@@ -111,7 +113,7 @@ fn at(since: Duration) -> Moment {
 }
 
 fn nothing() -> Observed {
-    Observed { ingress: Presence::Missing, tried: true, ..Observed::nothing() }
+    Observed { ingress: Presence::Missing, tried: Tried::Late, ..Observed::nothing() }
 }
 
 fn coming_up() -> Observed {

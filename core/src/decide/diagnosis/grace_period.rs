@@ -35,6 +35,7 @@ fn lasts(s: &Situation<'_>, trouble: &Trouble) -> Duration {
         Trouble::NotTakenUp
         | Trouble::Initializing { .. }
         | Trouble::Unready { was_ready: false }
+        | Trouble::SchedulerFailed(_)
         | Trouble::ReadinessGate { .. } => usual(s),
         // A busy scheduler may need it.
         Trouble::NoScheduler(scheduler) if scheduler == DEFAULT_SCHEDULER => usual(s),
@@ -68,9 +69,14 @@ pub(super) fn with_pods_ends_in(s: &Situation<'_>) -> Option<Duration> {
 pub fn events_are_due_in(s: &Situation<'_>) -> Option<Duration> {
     let UnexplainedWait { about, lasted, read_at, pod_event } = s.observed.pods.unexplained.as_ref()?;
     let due = match (&about.trouble, read_at) {
-        (Trouble::Gated(_) | Trouble::NoScheduler(_) | Trouble::NotTakenUp | Trouble::ReadinessGate { .. }, _) => {
-            return None;
-        }
+        (
+            Trouble::Gated(_)
+            | Trouble::SchedulerFailed(_)
+            | Trouble::NoScheduler(_)
+            | Trouble::NotTakenUp
+            | Trouble::ReadinessGate { .. },
+            _,
+        ) => return None,
         (Trouble::Ended { .. }, None) => TOLD,
         (Trouble::Ended { .. }, Some(read_at)) if pod_event.is_none() && *read_at < SOON => SOON,
         (Trouble::Ended { .. }, Some(_)) => return None,

@@ -341,6 +341,11 @@ pub(super) fn not_scheduled(s: &Situation<'_>, grace: GracePeriod) -> Option<Cau
                  controller removes it.",
             ))
         }
+        Trouble::SchedulerFailed(words) => Some(Cause::new(
+            Reason::Unschedulable,
+            format!("pod {pod}: the scheduler failed: {}", say(words)),
+            "The scheduler retries. If that does not help, ask the cluster administrator about its log.",
+        )),
         Trouble::NoScheduler(scheduler) => {
             let hint = if scheduler == DEFAULT_SCHEDULER {
                 "Ask the cluster administrator whether the scheduler runs."

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use serde_json::json;
 
 use super::super::allowance::NotAllowed;
-use super::super::observed::{HostVerdict, Moment, Observed, Presence, Settings, Unsupported};
+use super::super::observed::{HostVerdict, Moment, Observed, Presence, Settings, Tried, Unsupported};
 use super::super::place::Place;
 use super::super::requests::{self, Requests};
 use super::super::rows::Row;
@@ -45,7 +45,7 @@ impl Facts {
         let lasted = Duration::from_secs(recorded.seconds.max(0).unsigned_abs());
         let mut facts = Self {
             gateway: ApiGateway::new("recorded", spec),
-            observed: Observed { tried: true, ..Observed::nothing() },
+            observed: Observed { tried: Tried::Late, ..Observed::nothing() },
             moment: Moment { attempt: lasted + ROUNDED_OFF, phase: lasted, ..Moment::at(recorded.at) },
             settings: Settings::default(),
             assumed: Vec::new(),
@@ -162,7 +162,7 @@ impl Facts {
             }
             _ if times_out => ("traffic reaches no available pod", true),
             Reason::Resumed => {
-                self.observed.tried = false;
+                self.observed.tried = Tried::Never;
                 ("a child is missing, and the operator has just been started", false)
             }
             Reason::RetryScheduled => {

@@ -17,7 +17,7 @@ use crate::children::Inheritance;
 use crate::decide::allowance::{Allowance, NotAllowed};
 use crate::decide::observed::{
     Child, EnvironmentFacts, HostVerdict, MissingDependency, Moment, Observed, PodEvent, PodTrouble, Pods, Presence,
-    ProbeResult, Refusal, RegistryFacts, Rollout, Settings, Target, Trouble, Unanswered, UnexplainedWait,
+    ProbeResult, Refusal, RegistryFacts, Rollout, Settings, Target, Tried, Trouble, Unanswered, UnexplainedWait,
 };
 use crate::decide::{Plan, conditions, decide, requests};
 
@@ -287,7 +287,7 @@ pub fn hashed_by_an_older_version(gateway: ApiGateway) -> ApiGateway {
 
 /// Nothing is there, and the steps of the attempt were tried.
 pub fn nothing() -> Observed {
-    Observed { ingress: Presence::Missing, tried: true, ..Observed::nothing() }
+    Observed { ingress: Presence::Missing, tried: Tried::Late, ..Observed::nothing() }
 }
 
 /// Everything is as desired, and no pod is ready yet.
@@ -321,7 +321,7 @@ pub fn rolling_out() -> Observed {
 
 /// The same world as a process sees it that has not tried the steps of this attempt.
 pub fn untried(observed: Observed) -> Observed {
-    but(observed, |o| o.tried = false)
+    but(observed, |o| o.tried = Tried::Never)
 }
 
 pub fn host_taken(observed: Observed) -> Observed {

@@ -358,6 +358,7 @@ fn a_start_within_its_usual_time_is_healthy_and_says_what_it_waits_for() {
         (init(false), None, 150, "container , which is not in the spec, has not finished"),
         (init(true), None, 150, "container , which is not in the spec, is not started"),
         (Trouble::NoScheduler("default-scheduler".to_owned()), None, 150, ""),
+        (Trouble::SchedulerFailed("Timeout".to_owned()), None, 150, ""),
         (Trouble::NotTakenUp, None, 150, ""),
         (Trouble::NoScheduler("nobody".to_owned()), None, 5, ""),
         (Trouble::Gated(vec!["example.com/hold".to_owned()]), None, 5, ""),
@@ -463,6 +464,12 @@ fn what_waits_for_somebody_else_names_whom() {
         (Reason::Unschedulable, "pod shop-1: scheduler \"nobody\", not in the spec, has not processed it")
     );
     assert!(nobody.hint.contains("whether it runs"), "{nobody:?}");
+    let failed = told(Trouble::SchedulerFailed("running Bind plugin \"DefaultBinder\": Timeout".to_owned()));
+    assert_eq!(
+        (failed.reason, failed.message.as_str()),
+        (Reason::Unschedulable, "pod shop-1: the scheduler failed: running Bind plugin \"DefaultBinder\": Timeout")
+    );
+    assert!(failed.hint.contains("retries"), "no nodes are missing: {failed:?}");
     let default = told(Trouble::NoScheduler("default-scheduler".to_owned()));
     assert_eq!(default.message, "pod shop-1: scheduler \"default-scheduler\" has not processed it");
     let gate = |words: Option<&str>| {

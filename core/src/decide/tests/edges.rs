@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::builders::*;
 use crate::api::{ApiGateway, ApiGatewayStatus, DesiredState, Phase, Reason};
 use crate::decide::Place;
-use crate::decide::observed::{Child, MissingDependency, Moment, Observed, Presence};
+use crate::decide::observed::{Child, MissingDependency, Moment, Observed, Presence, Tried};
 use crate::decide::phase::EDGES;
 use crate::decide::{Plan, Step, decide, diagram};
 
@@ -249,7 +249,7 @@ fn nobody_is_started_who_is_asked_to_be_stopped(case: &Case<'_>) {
 fn nobody_is_given_up_before_the_deadline_or_untried(case: &Case<'_>) {
     if case.plan.confirm {
         assert!(case.moment.attempt >= SETTINGS.start_deadline);
-        assert!(case.observed.tried || case.observed.deployment != Presence::Missing);
+        assert!(case.observed.tried != Tried::Never || case.observed.deployment != Presence::Missing);
     }
 }
 

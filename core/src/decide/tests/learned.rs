@@ -714,6 +714,10 @@ fn what_was_learned_is_told_in_the_words_of_who_had_known_it_and_nothing_else_is
                     if observed.unanswered.is_some() && again.moves {
                         continue;
                     }
+                    // The last writes after a deadline: the next pass judges by what they taught.
+                    if !plan.moves && again.confirm {
+                        continue;
+                    }
                     let told = |plan: Plan| (plan.status, plan.events, plan.moves);
                     assert_eq!((&recorded.steps, recorded.requeue_after), (&plan.steps, plan.requeue_after));
                     assert_eq!(told(recorded), told(again), "{learned:?} of {:?}", plan.steps);

@@ -82,6 +82,7 @@ fn worlds() -> Vec<(&'static str, Observed)> {
         ("a program", trouble(Trouble::CannotStart(hostile()))),
         ("a node", trouble(Trouble::GivenUp { reason: hostile(), message: hostile() })),
         ("a scheduler's words", trouble(Trouble::Unschedulable(hostile()))),
+        ("a scheduler that failed", trouble(Trouble::SchedulerFailed(hostile()))),
         ("a scheduler", trouble(Trouble::NoScheduler(hostile()))),
         ("gates", gated(hostile())),
         ("gates and a refusal", but(refusal(false), |o| o.pods = gated(hostile()).pods)),

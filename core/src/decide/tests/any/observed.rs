@@ -12,7 +12,7 @@ use crate::decide::allowance::{NotAllowed, Violations};
 use crate::decide::observed::{
     Child, DEFAULT_SCHEDULER, EnvironmentFacts, HostVerdict, MissingDependency, Observed, PodEvent, PodTermination,
     PodTrouble, Pods, Presence, ProbeResult, Refusal, RegistryFacts, RemainingPod, Repair, Repaired, Rollout, Routing,
-    Target, TerminatingChild, Trouble, Unanswered, UnexplainedWait, Unsupported, Writes,
+    Target, TerminatingChild, Tried, Trouble, Unanswered, UnexplainedWait, Unsupported, Writes,
 };
 
 pub fn observed() -> BoxedStrategy<Observed> {
@@ -26,7 +26,7 @@ pub fn observed() -> BoxedStrategy<Observed> {
             registry(),
             rarely(refusal()),
             rarely(unanswered()),
-            any::<bool>(),
+            select(&[Tried::Never, Tried::InTime, Tried::Late][..]),
             writes(),
         ),
     )
@@ -186,6 +186,7 @@ fn trouble() -> BoxedStrategy<Trouble> {
         (text(), text()).prop_map(|(reason, message)| Trouble::GivenUp { reason, message }),
         Just(Trouble::NodeUnreachable),
         text().prop_map(Trouble::Unschedulable),
+        text().prop_map(Trouble::SchedulerFailed),
         many(text()).prop_map(Trouble::Gated),
         prop_oneof![text(), Just(DEFAULT_SCHEDULER.to_owned())].prop_map(Trouble::NoScheduler),
         Just(Trouble::NotTakenUp),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::api::Attempt;
-use crate::decide::observed::Presence;
+use crate::decide::observed::{Presence, Tried};
 
 fn times_out(attempt: i64) -> Expect {
     go(Phase::Started, State::Stopped, Reason::StartDeadlineExceeded, attempt)
@@ -112,6 +112,39 @@ fn deadline_passed_and_found_late() {
             after(301),
             times_out(1),
         ),
+    ]);
+}
+
+/// Only the answer to a write says what admission makes of a child, and it may have been lost.
+#[test]
+fn deadline_passed_and_only_the_content_of_children_differs() {
+    let differs = |tried| but(child(serving(), Service, different()), |o| o.tried = tried);
+    let pods_differ = child(serving(), Deployment, different());
+    let no_pod = child(coming_up(), Service, different());
+    let no_ingress = child(child(serving(), Service, different()), Ingress, Presence::Missing);
+    let once_more = || does_and_wakes(&[Step::Update(Service)], 0);
+    let untried_late = |observed| but(observed, |o: &mut Observed| o.tried = Tried::InTime);
+    check(vec![
+        row("it is written once more", starting(), differs(Tried::InTime), after(301), once_more()),
+        row("also by a process that was not there", starting(), differs(Tried::Never), after(301), once_more()),
+        row("and then judged", starting(), differs(Tried::Late), after(301), serves_on(1)),
+        row(
+            "before the deadline it is written anyway",
+            starting(),
+            differs(Tried::InTime),
+            after(299),
+            does_and_wakes(&[Step::Update(Service)], 1),
+        ),
+        row(
+            "the Deployment, too, whose pods are complete",
+            starting(),
+            untried_late(pods_differ),
+            after(301),
+            does_and_wakes(&[Step::Update(Deployment)], 0),
+        ),
+        row("without a ready pod nothing is written", starting(), untried_late(no_pod), after(301), times_out(1)),
+        row("nor while another child is missing", starting(), untried_late(no_ingress), after(301), times_out(1)),
+        row("a restart is judged so as well", restarting(), differs(Tried::InTime), after(301), once_more()),
     ]);
 }
 
