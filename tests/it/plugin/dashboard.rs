@@ -107,7 +107,7 @@ async fn a_fleet_and_a_gateway_are_shown_and_changed_in_a_browser() {
     let form = format!("form-token={token}&verb=start&gateway={}/shop", world.namespace);
     let confirmation = browser.post("/confirm", &form).await;
     assert!(confirmation.text.contains(&format!("Start {}/shop?", world.namespace)), "{confirmation:?}");
-    let state = async || serde_json::to_value(world.get::<ApiGateway>("shop").await.unwrap().spec.state).unwrap();
+    let state = async || serde_json::to_value(world.gateway("shop").await.spec.state).unwrap();
     assert_eq!(state().await, "Stopped", "nothing is changed before the confirmation");
     let done = browser.post("/actions", &form).await;
     assert!(done.text.contains("1 of 1 changed"), "{done:?}");
