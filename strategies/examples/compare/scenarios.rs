@@ -186,6 +186,9 @@ async fn crashes(stage: &mut Stage, settings: &Settings) -> Result<Outcome> {
         for moment in moments {
             let gateway = name(outcome.gateways);
             if !crash(stage, settings, &place, moment, &gateway).await? {
+                // A write after the start may have met the fault since, and hang.
+                stage.kill()?;
+                stage.enter().await?;
                 stage.clear(1).await?;
                 break;
             }
