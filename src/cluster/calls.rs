@@ -141,16 +141,21 @@ pub struct Calls {
     tells: bool,
 }
 
-/// What is needed of every namespaced object that is read and written here.
-pub trait Object:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Serialize + Debug
+/// What is needed of every namespaced object that is read here.
+pub trait Readable:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug
 {
 }
 
-impl<K> Object for K where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Serialize + Debug
+impl<K> Readable for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug
 {
 }
+
+/// What is needed of every namespaced object that is read and written here.
+pub trait Object: Readable + Serialize {}
+
+impl<K: Readable + Serialize> Object for K {}
 
 impl Calls {
     /// Bounds every call of `client` by `timeout`, and every write also by `claim`.
@@ -167,10 +172,7 @@ impl Calls {
     ///
     /// # Errors
     /// If the API server refuses or does not answer.
-    pub async fn get<K>(&self, key: &ObjectKey) -> Result<Option<K>, CallError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
-    {
+    pub async fn get<K: Readable>(&self, key: &ObjectKey) -> Result<Option<K>, CallError> {
         let api = self.api(&key.namespace);
         self.within(self.timeout, pin!(api.get_opt(&key.name))).await
     }
@@ -179,10 +181,7 @@ impl Calls {
     ///
     /// # Errors
     /// If the API server refuses or does not answer.
-    pub async fn get_by_list<K>(&self, key: &ObjectKey) -> Result<Option<K>, CallError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
-    {
+    pub async fn get_by_list<K: Readable>(&self, key: &ObjectKey) -> Result<Option<K>, CallError> {
         let (objects, _) = self.list(&key.namespace, &format!("metadata.name={}", key.name), (1, 1)).await?;
         Ok(objects.into_iter().next())
     }
@@ -192,15 +191,12 @@ impl Calls {
     ///
     /// # Errors
     /// If the API server refuses or does not answer.
-    pub async fn list<K>(
+    pub async fn list<K: Readable>(
         &self,
         namespace: &str,
         fields: &str,
         (page, pages): (u32, usize),
-    ) -> Result<(Vec<K>, bool), CallError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
-    {
+    ) -> Result<(Vec<K>, bool), CallError> {
         let mut params = ListParams::default().fields(fields).limit(page);
         let (api, mut all) = (self.api(namespace), Vec::new());
         for _ in 0..pages {

@@ -43,7 +43,9 @@ pub fn error_kind(status: &Status) -> ErrorKind {
         (500, ApiMessage::WebhookUnavailable { webhook, words }) => {
             ErrorKind::WebhookUnavailable { webhook: webhook.to_owned(), words: words.to_owned() }
         }
-        (500, ApiMessage::StorageUnavailable) | (403, ApiMessage::NotReady) | (502..=504, _) => ErrorKind::Unavailable,
+        (403 | 500, ApiMessage::StorageUnavailable) | (403, ApiMessage::NotReady) | (502..=504, _) => {
+            ErrorKind::Unavailable
+        }
         // A proxy in front of the API server answered.
         (500.., _) if status.reason == NO_STATUS => ErrorKind::Unavailable,
         (422, _) if no_address_can_be_had(status) => ErrorKind::Unavailable,
@@ -159,6 +161,12 @@ mod tests {
                 403,
                 "Forbidden",
                 "services \"shop\" is forbidden: not yet ready to handle request",
+                ErrorKind::Unavailable,
+            ),
+            (
+                403,
+                "Forbidden",
+                "pods \"shop\" is forbidden: the server was unable to return a response in the time allotted, but may still be processing the request (get limitranges)",
                 ErrorKind::Unavailable,
             ),
             (404, "NotFound", "deployments.apps \"shop\" not found", ErrorKind::Stale),

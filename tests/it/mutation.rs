@@ -14,8 +14,8 @@ use phasegate::decide::conditions::find;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    AuditEntry, CHILDREN, Fleet, Policies, Policy, PolicyEffect, Requests, SETTLED, World, audit_entries, gateway,
-    is_true, private_world,
+    AuditEntry, CHILDREN, Fault, Fleet, Policies, Policy, PolicyEffect, Proxy, Requests, SETTLED, World, audit_entries,
+    gateway, is_true, path, private_world,
 };
 use crate::plugin::said;
 
@@ -473,4 +473,36 @@ fn rival(world: &World) -> tokio::task::JoinHandle<()> {
             }
         }
     })
+}
+
+/// The operator was killed before it saw the answer, and the next one begins after the deadline.
+#[tokio::test]
+async fn what_admission_made_of_a_child_whose_answer_was_lost_fails_no_start() {
+    const PATH_TYPE: &str =
+        r#"[JSONPatch{op: "replace", path: "/spec/rules/0/http/paths/0/pathType", value: "ImplementationSpecific"}]"#;
+    let world = World::new("lost-answer").await;
+    let _policies = Policies::new(&world, &[changes("shop", "Ingress", ANY, PATH_TYPE)]).await;
+    let proxy = Proxy::start(&world.cluster.operator_kubeconfig()).await;
+    let mut lost = proxy.when(Fault::HangAfterwards, |asked| asked.verb == "create" && asked.is_of("ingresses"));
+    let mut operator = world.operator_as(proxy.kubeconfig(), &[]);
+    let host = format!("shop.{}.example.com", world.namespace);
+    world.apply(&gateway("shop", json!({ "image": "acme/gateway:1", "host": host }))).await;
+    lost.caught(1).await;
+    operator.kill();
+    drop(lost);
+    let complete =
+        |deployment: &Deployment| deployment.status.as_ref().is_some_and(|status| status.available_replicas == Some(1));
+    world.until("shop", "available", complete).await;
+    // The test moves the deadline into the past and does not wait for it.
+    let started_at = world.gateway("shop").await.status.unwrap().attempt.unwrap().started_at.0;
+    let long_ago = started_at - Duration::from_secs(3_600);
+    world.patch_status("shop", json!({ "status": { "attempt": { "startedAt": long_ago } } })).await;
+
+    let _operator = world.operator_as(proxy.kubeconfig(), &[]);
+
+    let shop = world.until_started("shop").await;
+    assert_eq!(path(&shop), ["Starting/Running StartRequested", "Started/Running Started"]);
+    let status = shop.status.unwrap();
+    assert!(status.last_failure.is_none() && status.attempt.unwrap().number == 1);
+    assert!(status.changed.iter().any(|change| change.child == "Ingress"), "{:?}", status.changed);
 }

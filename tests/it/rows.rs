@@ -82,6 +82,10 @@ const ROWS: &[(&str, &[&str])] = &[
         &["resilience::a_start_interrupted_by_a_kill_gets_its_time_when_the_operator_is_back_after_the_deadline"],
     ),
     (
+        "Starting | deadline passed; only the content of children differs, and this process has not written them since",
+        &["mutation::what_admission_made_of_a_child_whose_answer_was_lost_fails_no_start"],
+    ),
+    (
         "Starting | deadline of a restart passed, a pod is available",
         &["restarting::a_restart_with_a_broken_image_leaves_the_old_pods_serving_until_the_image_is_corrected"],
     ),

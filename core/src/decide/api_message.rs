@@ -38,13 +38,17 @@ pub enum ApiMessage<'a> {
 /// - `Timeout: request did not complete within …` and `the server …`: apimachinery/pkg/api/errors/errors.go,
 ///   for 504 and 503.
 /// - `Post "URL": WHY`: Go's message to a controller that could not reach the API server, as a Deployment
-///   repeats it.
+///   repeats it; `Get "URL": WHY`: the same to an admission plugin that looked something up.
 /// - `RESOURCE "NAME" is forbidden: User "USER" cannot VERB resource …`:
 ///   apiserver/pkg/endpoints/handlers/responsewriters.
 /// - `resource quota evaluation timed out`: apiserver/pkg/admission/plugin/resourcequota/controller.go, after
 ///   `Internal error occurred: `. No quota was exceeded.
 /// - `… is forbidden: not yet ready to handle request`: admission plugins of an API server that has just
 ///   started.
+/// - `… is forbidden: WHY`, where WHY is any of the failures above: an admission plugin that could not look up what
+///   it decides by, such as the limit ranges of the namespace (plugin/pkg/admission/limitranger/admission.go of
+///   Kubernetes) or, after `error looking up service account NAMESPACE/NAME: `, the service account
+///   (plugin/pkg/admission/serviceaccount/admission.go). The object breaks no rule.
 pub fn classify(words: &str) -> ApiMessage<'_> {
     if quoted(words, "admission webhook ").is_some_and(|(_, rest)| rest.starts_with(" denied the request")) {
         return ApiMessage::Denied;
@@ -65,8 +69,18 @@ pub fn classify(words: &str) -> ApiMessage<'_> {
         Some((_, rest)) if quoted(rest, "User ").is_some_and(|(_, rest)| rest.starts_with(" cannot ")) => {
             ApiMessage::NotPermitted
         }
+        Some((_, why)) if admission_could_not_look_up(why) => ApiMessage::StorageUnavailable,
         _ => ApiMessage::Other,
     }
+}
+
+/// Whether an admission plugin refuses a request because a request of its own failed.
+fn admission_could_not_look_up(why: &str) -> bool {
+    let service_account = why.strip_prefix("error looking up service account ");
+    let why = service_account.and_then(|rest| rest.split_once(": ")).map_or(why, |(_name, why)| why);
+    let why = why.strip_prefix("Internal error occurred: ").unwrap_or(why);
+    let limit_ranges = why.ends_with(" at this time because there was an error enforcing limit ranges");
+    limit_ranges || storage_is_away(why) || api_server_is_away(why)
 }
 
 /// Whether the storage refuses an object as too large.
@@ -81,11 +95,14 @@ fn quoted<'a>(words: &'a str, prefix: &str) -> Option<(&'a str, &'a str)> {
 }
 
 fn api_server_is_away(words: &str) -> bool {
-    const BEGINNINGS: [&str; 5] = [
+    const BEGINNINGS: [&str; 8] = [
         "Timeout: request did not complete within requested timeout",
         "the server is currently unable to handle the request",
         "the server was unable to return a response in the time allotted",
         "Post \"http",
+        "Get \"http",
+        "the server has received too many requests and has asked us to try again later",
+        "client rate limiter Wait returned an error",
         "resource quota evaluation timed out",
     ];
     BEGINNINGS.iter().any(|beginning| words.starts_with(beginning))

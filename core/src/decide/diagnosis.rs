@@ -430,7 +430,7 @@ fn slow_start(s: &Situation<'_>, state: State) -> Cause {
     } else if !readiness::workload_ready(observed) {
         format!("step 2 of 5: {} of {} replicas are available", rollout.available, rollout.desired)
     } else {
-        let waiting = observed.environments.iter().filter(|env| !env.active && !env.refused).count();
+        let waiting = observed.environments.iter().filter(|environment| environment.is_awaited()).count();
         format!("step 5 of 5: {waiting} environments are not active")
     };
     let elapsed = s

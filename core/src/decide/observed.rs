@@ -665,9 +665,14 @@ pub struct EnvironmentFacts {
 }
 
 impl EnvironmentFacts {
+    /// Whether a start is incomplete without it.
+    pub fn is_awaited(&self) -> bool {
+        !self.active && !self.refused
+    }
+
     /// Whether the last step of a start activates it.
     pub fn is_to_be_activated(&self) -> bool {
-        !self.active && !self.refused && self.claimed
+        self.is_awaited() && self.claimed
     }
 }
 

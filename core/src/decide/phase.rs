@@ -213,9 +213,11 @@ fn starting(s: &Situation<'_>) -> Verdict {
             return start(Row::Resumed, state, Reason::Resumed, NextAttempt::Resumed);
         }
         // The answer to a write tells whether admission made the difference. It may have been lost.
-        let last_writes = if readiness::differs_only(s.observed) { apply(s).steps } else { Vec::new() };
-        if s.observed.tried != Tried::Late && !last_writes.is_empty() {
-            return Verdict::Stay(at_once(last_writes));
+        if s.observed.tried != Tried::Late && readiness::differs_only(s.observed) {
+            let last_writes = apply(s).steps;
+            if !last_writes.is_empty() {
+                return Verdict::Stay(at_once(last_writes));
+            }
         }
         if s.place() == Some(Place::Restarting) && s.observed.rollout.available >= 1 {
             return give_up(Row::RestartDeadline, State::Running, Reason::RestartDeadlineExceeded);

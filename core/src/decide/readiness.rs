@@ -3,7 +3,7 @@
 //! **Architecture invariant:** this module reads the facts only. Neither a deadline nor a time changes an
 //! answer.
 
-use super::observed::{Child, HostVerdict, Observed, Presence};
+use super::observed::{Child, EnvironmentFacts, HostVerdict, Observed, Presence};
 
 /// Whether the Deployment is as desired and complete, and Service, Ingress and HTTPRoute are as desired, the
 /// latter accepted by its parents. A contested child counts as it is stored.
@@ -30,7 +30,7 @@ fn is_ready_if(observed: &Observed, counts: impl Fn(&Presence) -> bool) -> bool 
 
 /// Whether every environment that may be Active is.
 pub fn environments_active(observed: &Observed) -> bool {
-    observed.environments.iter().all(|environment| environment.active || environment.refused)
+    !observed.environments.iter().any(EnvironmentFacts::is_awaited)
 }
 
 /// Whether a pod is available and traffic reaches it.

@@ -66,9 +66,6 @@ pub struct Row {
     /// When the current start was due to end.
     #[serde(skip)]
     due: Option<Timestamp>,
-    /// Whether no operator has written its status.
-    #[serde(skip)]
-    unseen: bool,
 }
 
 /// The titles of the columns.
@@ -122,7 +119,6 @@ impl Row {
             environments: 0,
             created: error.metadata.creation_timestamp.as_ref().map(|at| at.0),
             due: None,
-            unseen: false,
         }
     }
 
@@ -152,7 +148,6 @@ impl Row {
             environments: environments.map_or(0, |count| count.total),
             created: gateway.metadata.creation_timestamp.as_ref().map(|at| at.0),
             due,
-            unseen: cause::condition_of(gateway, condition::READY).is_none(),
         };
         row.tick(now);
         row
@@ -162,7 +157,8 @@ impl Row {
     pub fn tick(&mut self, now: Timestamp) {
         let is_due = self.due.is_some_and(|due| due < now);
         self.stuck = !self.ready && (self.stuck || is_due);
-        if self.unseen && is_due {
+        // Without a reason, no operator has written its status.
+        if self.reason.is_empty() && is_due {
             self.cause.get_or_insert_with(cause::unseen);
         }
     }

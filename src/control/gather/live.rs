@@ -73,7 +73,7 @@ async fn live_environments(
 ) -> Result<Vec<(String, Arc<Environment>)>, CallError> {
     let namespace = pass.gateway.namespace_or_empty();
     let mut all: BTreeMap<_, _> = environments.into_iter().collect();
-    let waiting: Vec<_> = pass.observed.environments.iter().filter(|facts| !facts.active && !facts.refused).collect();
+    let waiting: Vec<_> = pass.observed.environments.iter().filter(|facts| facts.is_awaited()).collect();
     for group in waiting.chunks(AT_ONCE) {
         let read = |facts: &&EnvironmentFacts| {
             let key = ObjectKey::new(namespace, &facts.name);

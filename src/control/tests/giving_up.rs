@@ -59,6 +59,11 @@ fn live_with(of_environment: Exchange) -> Vec<Exchange> {
     ]
 }
 
+/// The same, and then the status.
+fn judged_with(of_environment: Exchange) -> Vec<Exchange> {
+    live_with(of_environment).into_iter().chain([put(STATUS)]).collect()
+}
+
 /// The four live reads, where the Deployment is as it is said.
 fn live(deployment: fn(Value) -> Value) -> [Exchange; 4] {
     let children = children_of(&overdue());
@@ -170,11 +175,7 @@ const TABLE: &[Row] = &[
     Row {
         name: "the environment that the cache shows as inactive is Active: it has started",
         given: environment_is_inactive,
-        script: |_| {
-            let mut reads = live_with(get(LIVE, listed(&[json_of(&environment(ACTIVE))])));
-            reads.push(put(STATUS));
-            reads
-        },
+        script: |_| judged_with(get(LIVE, listed(&[json_of(&environment(ACTIVE))]))),
         ends: "Now",
         writes: &["Started Running, Ready True Started"],
         tells: &["Normal Started"],
@@ -184,9 +185,8 @@ const TABLE: &[Row] = &[
         name: "the environment is gone: it has started",
         given: environment_is_inactive,
         script: |_| {
-            let mut reads = live_with(get(LIVE, listed(&[])));
+            let mut reads = judged_with(get(LIVE, listed(&[])));
             reads[2] = get(INGRESS, children_of(&overdue()).ingress);
-            reads.push(put(STATUS));
             reads
         },
         ends: "Now",
@@ -197,11 +197,7 @@ const TABLE: &[Row] = &[
     Row {
         name: "the environment is inactive on the API server too: it is given up, and what serves stays",
         given: environment_is_inactive,
-        script: |_| {
-            let mut reads = live_with(get(LIVE, listed(&[json_of(&environment(INACTIVE))])));
-            reads.push(put(STATUS));
-            reads
-        },
+        script: |_| judged_with(get(LIVE, listed(&[json_of(&environment(INACTIVE))]))),
         ends: "Now",
         writes: &["Started Running, Ready True Started"],
         tells: &["Warning StartDeadlineExceeded"],
@@ -212,9 +208,7 @@ const TABLE: &[Row] = &[
         given: environment_is_inactive,
         script: |_| {
             let unreadable = set(json_of(&environment(INACTIVE)), "/spec/host", json!([1]));
-            let mut reads = live_with(get(LIVE, listed(&[unreadable])));
-            reads.push(put(STATUS));
-            reads
+            judged_with(get(LIVE, listed(&[unreadable])))
         },
         ends: "Now",
         writes: &["Started Running, Ready True Started"],

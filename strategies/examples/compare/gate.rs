@@ -146,12 +146,16 @@ async fn message(from: &mut OwnedReadHalf) -> std::io::Result<Vec<u8>> {
     Ok(message)
 }
 
-/// The name of a command is the first key of the first section's document.
+/// The name of a command is the first key of the first section's document, and a collection its value. Heartbeats are
+/// no writes of the job.
 fn is_write(message: &[u8]) -> bool {
     const OP_MSG: [u8; 4] = 2013_u32.to_le_bytes();
     // The header, the flags, the section's kind, the document's length and the element's type.
     const NAME: usize = 16 + 4 + 1 + 4 + 1;
-    let name = message.get(NAME..).and_then(|rest| rest.split(|byte| *byte == 0).next());
+    const HEARTBEATS: &[u8] = b"\x0d\0\0\0coordinators\0";
+    let rest = message.get(NAME..).unwrap_or_default();
+    let name = rest.split(|byte| *byte == 0).next().unwrap_or_default();
     message.get(12..16) == Some(&OP_MSG[..])
-        && name.is_some_and(|name| WRITES.iter().any(|write| write.as_bytes() == name))
+        && WRITES.iter().any(|write| write.as_bytes() == name)
+        && !rest.get(name.len() + 1..).is_some_and(|value| value.starts_with(HEARTBEATS))
 }

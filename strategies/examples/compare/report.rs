@@ -14,7 +14,7 @@ pub const HEAD: &str = "| fault | contestant | reached | mean | p99 | children l
 
 /// The line of a row.
 pub fn line((scenario, contestant, outcome): &Row) -> String {
-    let Outcome { gateways, took, left, api_writes, database_writes, cpu, recovery } = outcome;
+    let Outcome { gateways, took, left, spent, recovery } = outcome;
     let mut took = took.clone();
     took.sort();
     let count = u32::try_from(took.len().max(1)).unwrap_or(u32::MAX);
@@ -22,7 +22,7 @@ pub fn line((scenario, contestant, outcome): &Row) -> String {
     let p99 = took.get((took.len() * 99).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default();
     let hand = gateways - took.len();
     format!(
-        "| {} | {} | {} of {gateways} | {} | {} | {} | {} | {hand} | {api_writes} | {database_writes} | {} | {} |\n",
+        "| {} | {} | {} of {gateways} | {} | {} | {} | {} | {hand} | {} | {} | {} | {} |\n",
         scenario.name(),
         contestant.name(),
         took.len(),
@@ -30,7 +30,9 @@ pub fn line((scenario, contestant, outcome): &Row) -> String {
         seconds(p99),
         left.children,
         left.documents,
-        seconds(*cpu),
+        spent.api_writes,
+        spent.database_writes,
+        seconds(spent.cpu),
         recovery.map(seconds).unwrap_or_default(),
     )
 }

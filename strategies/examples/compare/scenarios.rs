@@ -1,6 +1,5 @@
 //! The faults, the same for all contestants.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use serde_json::json;
 use crate::contestant::Contestant;
 use crate::gate::When;
 use crate::settings::Settings;
-use crate::stage::{Leftovers, Stage};
+use crate::stage::{Leftovers, Spent, Stage};
 
 const GOOD: &str = "acme/gateway:1";
 const STARTED: Option<(&str, &str)> = Some(("Started", "Running"));
@@ -52,9 +51,7 @@ pub struct Outcome {
     /// From the document to its wanted end, for each gateway that came there.
     pub took: Vec<Duration>,
     pub left: Leftovers,
-    pub api_writes: usize,
-    pub database_writes: usize,
-    pub cpu: Duration,
+    pub spent: Spent,
     /// From the end of the fault until all gateways were where they belong.
     pub recovery: Option<Duration>,
 }
@@ -81,24 +78,26 @@ impl Scenario {
         };
         let short = format!("{self:?}").to_lowercase();
         let mut stage = Stage::set(contestant, &short[..short.len().min(8)], deadline).await?;
+        stage.enter().await?;
+        stage.warm_up().await?;
         let mut outcome = match self {
-            Self::Burst => burst(&mut stage, settings).await,
-            Self::MissingImage => give_up(&mut stage, settings, "acme/unpullable:1").await,
+            Self::Burst => burst(&stage, settings).await,
+            Self::MissingImage => give_up(&stage, settings, "acme/unpullable:1").await,
             Self::Quota => {
                 stage.world.quota("none", json!({ "pods": "0" })).await;
-                give_up(&mut stage, settings, GOOD).await
+                give_up(&stage, settings, GOOD).await
             }
             Self::Crashes => crashes(&mut stage, settings).await,
-            Self::DatabaseAway => outage(&mut stage, settings, Outage::Database).await,
-            Self::ApiServerAway => outage(&mut stage, settings, Outage::ApiServer).await,
-            Self::Stop => middle(&mut stage, settings, "Stopped").await,
-            Self::Delete => middle(&mut stage, settings, "Deleted").await,
+            Self::DatabaseAway => outage(&stage, settings, Outage::Database).await,
+            Self::ApiServerAway => outage(&stage, settings, Outage::ApiServer).await,
+            Self::Stop => middle(&stage, settings, "Stopped").await,
+            Self::Delete => middle(&stage, settings, "Deleted").await,
             Self::TwoAtOnce => two(&mut stage, settings).await,
         }?;
         outcome.left = stage.leftovers().await?;
-        outcome.api_writes = stage.proxy.count(|asked| asked.is_write() && !asked.is_of("leases"));
-        outcome.database_writes = stage.gate.writes();
-        outcome.cpu = stage.cpu()?;
+        outcome.spent = stage.spent()?;
+        // The next contestant finds the control plane as this one did.
+        stage.clear(outcome.gateways).await?;
         Ok(outcome)
     }
 }
@@ -119,15 +118,13 @@ fn took(begun: Instant, came: Vec<Instant>) -> Vec<Duration> {
     came.into_iter().map(|at| at.saturating_duration_since(begun)).collect()
 }
 
-async fn burst(stage: &mut Stage, settings: &Settings) -> Result<Outcome> {
-    stage.enter().await?;
+async fn burst(stage: &Stage, settings: &Settings) -> Result<Outcome> {
     let begun = insert(stage, settings.burst, GOOD).await?;
     let came = stage.until(STARTED, settings.burst, LONG).await?;
     Ok(Outcome { gateways: settings.burst, took: took(begun, came), ..Outcome::default() })
 }
 
-async fn give_up(stage: &mut Stage, settings: &Settings, image: &str) -> Result<Outcome> {
-    stage.enter().await?;
+async fn give_up(stage: &Stage, settings: &Settings, image: &str) -> Result<Outcome> {
     let begun = insert(stage, settings.gateways, image).await?;
     let came = stage.until(STOPPED, settings.gateways, settings.deadline + settings.patience).await?;
     Ok(Outcome { gateways: settings.gateways, took: took(begun, came), ..Outcome::default() })
@@ -138,11 +135,7 @@ enum Outage {
     ApiServer,
 }
 
-async fn outage(stage: &mut Stage, settings: &Settings, away: Outage) -> Result<Outcome> {
-    stage.enter().await?;
-    // The first gateway shows that the contestant works.
-    let begun = insert(stage, 1, GOOD).await?;
-    stage.until(STARTED, 1, settings.patience).await?;
+async fn outage(stage: &Stage, settings: &Settings, away: Outage) -> Result<Outcome> {
     let cut = match away {
         Outage::Database => {
             stage.gate.set_away(true);
@@ -150,9 +143,7 @@ async fn outage(stage: &mut Stage, settings: &Settings, away: Outage) -> Result<
         }
         Outage::ApiServer => Some(stage.proxy.when(Fault::Cut, |_| true)),
     };
-    for number in 1..settings.gateways {
-        stage.insert(&name(number), GOOD).await?;
-    }
+    let begun = insert(stage, settings.gateways, GOOD).await?;
     tokio::time::sleep(settings.outage).await;
     stage.gate.set_away(false);
     drop(cut);
@@ -162,8 +153,7 @@ async fn outage(stage: &mut Stage, settings: &Settings, away: Outage) -> Result<
     Ok(Outcome { gateways: settings.gateways, took: took(begun, came), recovery, ..Outcome::default() })
 }
 
-async fn middle(stage: &mut Stage, settings: &Settings, wish: &str) -> Result<Outcome> {
-    stage.enter().await?;
+async fn middle(stage: &Stage, settings: &Settings, wish: &str) -> Result<Outcome> {
     insert(stage, settings.gateways, "acme/never-ready:1").await?;
     let begun = Instant::now();
     while stage.children().await? < 3 * settings.gateways && begun.elapsed() < settings.patience {
@@ -178,7 +168,6 @@ async fn middle(stage: &mut Stage, settings: &Settings, wish: &str) -> Result<Ou
 
 async fn two(stage: &mut Stage, settings: &Settings) -> Result<Outcome> {
     stage.enter().await?;
-    stage.enter().await?;
     let begun = insert(stage, settings.gateways, GOOD).await?;
     let came = stage.until(STARTED, settings.gateways, settings.patience).await?;
     let took = took(begun, came);
@@ -187,27 +176,30 @@ async fn two(stage: &mut Stage, settings: &Settings) -> Result<Outcome> {
     Ok(Outcome { gateways: settings.gateways, took, ..Outcome::default() })
 }
 
-/// One gateway for each write and moment, until a start has no write of that number.
+/// One gateway for each write and moment, until a start has no write of that number. The process that takes over is the
+/// next to crash.
 async fn crashes(stage: &mut Stage, settings: &Settings) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     let mut slowest = Duration::ZERO;
     for place in [Outage::ApiServer, Outage::Database] {
-        for number in 0..settings.crashes {
-            for when in [When::Before, When::After] {
-                let gateway = name(outcome.gateways);
-                if !crash(stage, settings, &place, (number, when), &gateway).await? {
-                    continue;
-                }
-                outcome.gateways += 1;
-                let killed = Instant::now();
-                stage.enter().await?;
-                let came = stage.until(STARTED, 1, settings.patience).await?;
-                outcome.took.extend(took(killed, came));
-                slowest = slowest.max(killed.elapsed());
-                stage.wish("Deleted").await?;
-                stage.until(None, 1, settings.patience).await?;
+        let moments = (0..settings.crashes).flat_map(|number| [(number, When::Before), (number, When::After)]);
+        for moment in moments {
+            let gateway = name(outcome.gateways);
+            if !crash(stage, settings, &place, moment, &gateway).await? {
+                // A write after the start may have met the fault since, and hang.
                 stage.kill()?;
+                stage.enter().await?;
+                stage.clear(1).await?;
+                break;
             }
+            outcome.gateways += 1;
+            let killed = Instant::now();
+            stage.enter().await?;
+            let came = stage.until(STARTED, 1, settings.patience).await?;
+            outcome.took.extend(took(killed, came));
+            slowest = slowest.max(killed.elapsed());
+            stage.clear(1).await?;
+            stage.quiet().await;
         }
     }
     outcome.recovery = Some(slowest);
@@ -222,15 +214,14 @@ async fn crash(
     (number, when): (usize, When),
     gateway: &str,
 ) -> Result<bool> {
-    stage.enter().await?;
-    let count = Arc::new(AtomicUsize::new(0));
     // The rule lasts until the process is dead: a process whose held request ends would repeat it.
     let mut rule = None;
     let held = match place {
         Outage::ApiServer => {
             let fault = if when == When::Before { Fault::Hang } else { Fault::HangAfterwards };
+            let (count, prefix) = (AtomicUsize::new(0), gateway.to_owned());
             let caught = rule.insert(stage.proxy.when(fault, move |asked| {
-                asked.is_write() && !asked.is_of("leases") && count.fetch_add(1, Ordering::Relaxed) == number
+                asked.is_write() && asked.name.starts_with(&prefix) && count.fetch_add(1, Ordering::Relaxed) == number
             }));
             stage.insert(gateway, GOOD).await?;
             tokio::select! {
@@ -251,14 +242,10 @@ async fn crash(
             }
         }
     };
-    stage.kill()?;
-    drop(rule);
-    stage.gate.release().await;
-    if !held {
-        stage.enter().await?;
-        stage.wish("Deleted").await?;
-        stage.until(None, 1, settings.patience).await?;
+    if held {
         stage.kill()?;
     }
+    drop(rule);
+    stage.gate.release().await;
     Ok(held)
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use futures::TryStreamExt;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
@@ -19,6 +19,9 @@ use crate::contestant::Contestant;
 use crate::gate::Gate;
 
 const DATABASE: &str = "platform";
+const LEASE: &str = "6s";
+/// How long a contestant may take for the gateway that shows that it works, and for removing everything in the end.
+const LONG: Duration = Duration::from_secs(300);
 
 /// A scenario's stage.
 pub struct Stage {
@@ -29,9 +32,19 @@ pub struct Stage {
     database: Database,
     deadline: Duration,
     processes: Vec<Supervised>,
-    cpu: Duration,
+    /// The processor time of processes that have ended.
+    ended: Duration,
+    before: Spent,
     folder: PathBuf,
     _server: Server,
+}
+
+/// What a contestant has cost.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spent {
+    pub api_writes: usize,
+    pub database_writes: usize,
+    pub cpu: Duration,
 }
 
 /// What is left in the end.
@@ -59,8 +72,8 @@ impl Stage {
             _ => world.cluster.operator_kubeconfig(),
         };
         let proxy = Proxy::start(&kubeconfig).await;
-        let (processes, cpu, _server) = (Vec::new(), Duration::ZERO, server);
-        Ok(Self { world, gate, proxy, contestant, database, deadline, processes, cpu, folder, _server })
+        let (processes, ended, before, _server) = (Vec::new(), Duration::ZERO, Spent::default(), server);
+        Ok(Self { world, gate, proxy, contestant, database, deadline, processes, ended, before, folder, _server })
     }
 
     /// Starts one more process of the contestant.
@@ -90,6 +103,9 @@ impl Stage {
                     "--start-deadline",
                     &deadline,
                     "--leader-election",
+                    // The sagas' coordinators have as long, so that all notice a crash equally soon.
+                    "--lease-duration",
+                    LEASE,
                     "--lease-namespace",
                     &lease,
                     "--lease-name",
@@ -107,20 +123,69 @@ impl Stage {
         Ok(())
     }
 
+    /// Has one gateway started and deleted. What is measured begins afterwards: every contestant has its connections
+    /// and caches then.
+    pub async fn warm_up(&mut self) -> Result<()> {
+        self.insert("warm-up", "acme/gateway:1").await?;
+        let started = self.until(Some(("Started", "Running")), 1, LONG).await?;
+        ensure!(started.len() == 1, "{} starts no gateway", self.contestant.name());
+        self.clear(1).await?;
+        self.quiet().await;
+        self.before = self.total()?;
+        Ok(())
+    }
+
+    /// Has all gateways deleted.
+    pub async fn clear(&self, count: usize) -> Result<()> {
+        self.wish("Deleted").await?;
+        self.until(None, count, LONG).await.map(drop)
+    }
+
+    /// Waits until nothing is written any more.
+    pub async fn quiet(&self) {
+        const LOOKS: usize = 20;
+        let writes = || (self.api_writes(), self.gate.writes());
+        let mut last = writes();
+        for _ in 0..LOOKS {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            if last == writes() {
+                break;
+            }
+            last = writes();
+        }
+    }
+
+    /// Writes of Leases are left out, as the gate leaves out those of the sagas' coordinators.
+    fn api_writes(&self) -> usize {
+        self.proxy.count(|asked| asked.is_write() && !asked.is_of("leases"))
+    }
+
+    fn total(&self) -> Result<Spent> {
+        let mut cpu = self.ended;
+        for process in &self.processes {
+            cpu += cpu_of(child_of(process.pid()))?;
+        }
+        Ok(Spent { api_writes: self.api_writes(), database_writes: self.gate.writes(), cpu })
+    }
+
+    /// What the contestant has cost since its warm-up.
+    pub fn spent(&self) -> Result<Spent> {
+        let (now, before) = (self.total()?, self.before);
+        Ok(Spent {
+            api_writes: now.api_writes - before.api_writes,
+            database_writes: now.database_writes - before.database_writes,
+            cpu: now.cpu.saturating_sub(before.cpu),
+        })
+    }
+
     /// Kills all processes, as a crash does.
     pub fn kill(&mut self) -> Result<()> {
         for mut process in self.processes.drain(..) {
-            self.cpu += cpu_of(child_of(process.pid()))?;
+            self.ended += cpu_of(child_of(process.pid()))?;
             phasegate_harness::components::signal(child_of(process.pid()), "KILL");
             process.ended()?;
         }
         Ok(())
-    }
-
-    /// The processor time of all processes, which end.
-    pub fn cpu(&mut self) -> Result<Duration> {
-        self.kill()?;
-        Ok(self.cpu)
     }
 
     fn gateways(&self) -> Collection<Document> {

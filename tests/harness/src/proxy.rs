@@ -62,8 +62,18 @@ impl Switchboard {
         let mut rules = self.rules();
         let rule = rules.iter_mut().find(|rule| rule.left > 0 && among(&rule.fault) && (rule.matches)(asked))?;
         rule.left -= 1;
-        rule.caught.send_modify(|caught| *caught += 1);
+        // A fault of an answer is met when the API server has answered: whoever waits for it may end the client.
+        if !rule.fault.is_of_answers() {
+            rule.caught.send_modify(|caught| *caught += 1);
+        }
         Some((rule.number, rule.fault))
+    }
+
+    /// A request that meets a fault of its answer was answered by the API server.
+    fn answered(&self, number: Option<usize>) {
+        if let Some(rule) = self.rules().iter().find(|rule| Some(rule.number) == number) {
+            rule.caught.send_modify(|caught| *caught += 1);
+        }
     }
 
     /// Waits until a rule is dropped.
@@ -236,6 +246,7 @@ async fn handle(State((board, client)): State<(Arc<Switchboard>, Client)>, reque
     }
 
     let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    board.answered(rule);
     match fault {
         Some(Fault::AnswerAfterwards(code)) => refusal(code, None),
         Some(Fault::CutAfterwards) => broken_off(Bytes::new()),

@@ -72,8 +72,29 @@ fn what_is_forbidden_is_a_permission_an_api_server_that_is_not_ready_or_a_rule()
     let user = r#"deployments.apps "shop" is forbidden: User "system:serviceaccount:a:b" cannot create resource "deployments""#;
     assert_eq!(classify(user), ApiMessage::NotPermitted);
     assert_eq!(classify(r#"services "shop" is forbidden: not yet ready to handle request"#), ApiMessage::NotReady);
+    for looked_up in [
+        "the server was unable to return a response in the time allotted, but may still be processing the request (get \
+         limitranges)",
+        "the server is currently unable to handle the request (get limitranges)",
+        "the server has received too many requests and has asked us to try again later (get limitranges)",
+        r#"Get "https://[::1]:6443/api/v1/namespaces/a/limitranges": dial tcp [::1]:6443: connect: connection refused"#,
+        "client rate limiter Wait returned an error: context deadline exceeded",
+        "rpc error: code = Unavailable desc = error reading from server: EOF",
+        "etcdserver: request timed out",
+        "Internal error occurred: etcdserver: leader changed",
+        "Timeout: request did not complete within requested timeout - context deadline exceeded",
+        "unable to CREATE pods at this time because there was an error enforcing limit ranges",
+        "error looking up service account a/default: etcdserver: request timed out",
+        "error looking up service account a/default: the server is currently unable to handle the request (get \
+         serviceaccounts default)",
+    ] {
+        let words = format!(r#"pods "shop-7d9f8b6c5-" is forbidden: {looked_up}"#);
+        assert_eq!(classify(&words), ApiMessage::StorageUnavailable, "{words}");
+    }
     for words in [
         r#"pods "shop" is forbidden: exceeded quota: small"#,
+        r#"pods "shop" is forbidden: error looking up service account a/gone: serviceaccount "gone" not found"#,
+        r#"pods "shop" is forbidden: ValidatingAdmissionPolicy 'p' denied request: etcdserver: request timed out"#,
         r#"deployments.apps "shop" is forbidden: cannot set blockOwnerDeletion if an ownerReference refers to"#,
         r#"deployments.apps "shop" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: failed calling webhook "x""#,
     ] {
