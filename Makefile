@@ -7,7 +7,7 @@ CLUSTER := $(CACHE)/cluster
 # A missing tool ends the run with a message that says where to get it.
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)"; exit 1; }
 
-.PHONY: help demo demo-mongodb test proof ferretdb fuzz bench compare e2e-kind kind-image check docs rustdoc book deny advisories sbom run cluster cluster-down generate tools mongo go-tools temporal
+.PHONY: help demo demo-mongodb test browser proof ferretdb fuzz bench compare e2e-kind kind-image check docs rustdoc book deny advisories sbom run cluster cluster-down generate tools mongo go-tools temporal
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -51,6 +51,14 @@ temporal: tools ## The same job as a durable workflow on a real Temporal server,
 	tests/temporal/build >/dev/null
 	cargo test --locked --manifest-path strategies/temporal/Cargo.toml --test it -- --test-threads=2
 
+# Apart from `make test`: it needs a browser. Pictures of the documentation: PHASEGATE_PICTURES=1.
+browser: tools ## The plugin's dashboard in Chromium: every page, action and update, and axe-core (needs chromium, chromedriver and npm)
+	$(call need,chromium,apt-get install chromium)
+	$(call need,chromedriver,apt-get install chromium-driver)
+	tests/browser/axe >/dev/null
+	cargo build --locked --bin phasegate --bin kubectl-phasegate
+	cargo test --locked --manifest-path tests/browser/Cargo.toml --test suite -- --test-threads=2
+
 bench: tools $(if $(filter mongodb,$(REGISTRY)),mongo) ## A burst beside a raw client and the ancestor's loop: N=300 RUNS=3 ANCESTOR=1; or REGISTRY=mongodb
 	cargo bench --locked --profile dist --bench burst --no-default-features --features operator
 
@@ -67,6 +75,7 @@ kind-image: ## The node image of e2e-kind, built without a container registry: 1
 check: ## Formatting, lints and the code's documentation
 	cargo fmt --all --check
 	cargo fmt --check --manifest-path strategies/temporal/Cargo.toml
+	cargo fmt --check --manifest-path tests/browser/Cargo.toml
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked --workspace --test kind -- -D warnings
 	cargo check --locked --lib --bin phasegate --no-default-features --features operator

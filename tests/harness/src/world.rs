@@ -105,6 +105,11 @@ impl World {
         Self::on(Arc::clone(&self.cluster), test).await
     }
 
+    /// A namespace of this name on the same cluster.
+    pub async fn beside_named(&self, namespace: &str) -> Self {
+        Self::named(Arc::clone(&self.cluster), namespace.to_owned()).await
+    }
+
     /// The objects of a kind in this namespace.
     pub fn api<K>(&self) -> Api<K>
     where
