@@ -8,6 +8,7 @@
 use phasegate_harness as harness;
 
 mod admission;
+mod agreement;
 mod amplification;
 mod bad_objects;
 mod bounds;

@@ -3,7 +3,7 @@
 use phasegate_core::decide::observed::Child;
 
 use super::objects::{ENVIRONMENTS, GATEWAYS, KINDS, Owner};
-use super::server::Broken;
+use super::server::{Broken, Reply, Write};
 use super::{Answer, Edit, Planted, State, World};
 use crate::bridge::Bridge;
 
@@ -140,20 +140,37 @@ impl World {
     /// Every state that can follow.
     pub fn next(&self, bridge: &mut Bridge, before: &State, found: &mut Vec<Next>) {
         for action in self.possible(before) {
-            let mut after = before.clone();
-            let state = match self.act(bridge, &mut after, action) {
-                Ok(false) => continue,
-                Ok(true) => {
-                    self.settle(&mut after);
-                    if after == *before {
-                        continue;
-                    }
-                    self.safe(bridge, &after).map(|()| after)
-                }
+            let state = match self.after(bridge, before, action) {
+                Ok(None) => continue,
+                Ok(Some(after)) => self.safe(bridge, &after).map(|()| after),
                 Err(broken) => Err(broken),
             };
             found.push(Next { action, state });
         }
+    }
+
+    /// The state after an event; `None` if it cannot happen or changes nothing.
+    ///
+    /// # Errors
+    /// If it breaks what must hold.
+    pub fn after(&self, bridge: &mut Bridge, before: &State, action: Action) -> Result<Option<State>, Broken> {
+        let mut after = before.clone();
+        if !self.act(bridge, &mut after, action)? {
+            return Ok(None);
+        }
+        self.settle(&mut after);
+        Ok(Some(after).filter(|after| after != before))
+    }
+
+    /// The answer to a write, and the state after it.
+    ///
+    /// # Errors
+    /// If it breaks what must hold.
+    pub fn after_write(&self, bridge: &mut Bridge, before: &State, write: Write) -> Result<(Reply, State), Broken> {
+        let mut after = before.clone();
+        let reply = self.carry_out(bridge, &mut after, write)?;
+        self.settle(&mut after);
+        Ok((reply, after))
     }
 
     /// Watches that are never behind deliver at once; numbers are renamed.

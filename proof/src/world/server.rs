@@ -121,7 +121,7 @@ impl World {
     ///
     /// # Errors
     /// If it breaks what must hold.
-    pub fn carry_out(&self, bridge: &mut Bridge, state: &mut State, write: Write) -> Result<Reply, Broken> {
+    pub(super) fn carry_out(&self, bridge: &mut Bridge, state: &mut State, write: Write) -> Result<Reply, Broken> {
         match write {
             Write::Create { slot, kind, owner, content } => {
                 let there = &mut state.children[usize::from(slot)][usize::from(kind)];
