@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use phasegate_browser::{Browser, Dashboard};
-use phasegate_core::api::State;
+use phasegate_core::api::DesiredState;
 use phasegate_harness::{World, gateway};
 use serde_json::json;
 
@@ -25,10 +25,16 @@ async fn the_selected_gateways_are_changed_after_a_confirmation() {
     assert!(text.contains("shop") && text.contains("bank") && !text.contains("blog"), "{text}");
     let found = browser.barriers().await;
     assert!(found.is_empty(), "{found:#?}");
-    assert_eq!(world.gateway("shop").await.spec.state, State::Running, "nothing changes before the confirmation");
+    assert_eq!(
+        world.gateway("shop").await.spec.state,
+        DesiredState::Running,
+        "nothing changes before the confirmation"
+    );
     browser.click("#confirm").await;
     browser.until_text("2 of 2 changed").await;
-    for (name, state) in [("shop", State::Stopped), ("bank", State::Stopped), ("blog", State::Running)] {
+    for (name, state) in
+        [("shop", DesiredState::Stopped), ("bank", DesiredState::Stopped), ("blog", DesiredState::Running)]
+    {
         assert_eq!(world.gateway(name).await.spec.state, state, "{name}");
     }
     browser.close().await;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use phasegate::api::ApiGateway;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -62,7 +62,7 @@ pub fn page(frame: &Frame, content: &Content) -> Markup {
                 (reason.clone(), *count, Some(view.link()))
             })
             .collect();
-        bars.sort_by(|one, other| other.1.cmp(&one.1));
+        bars.sort_by_key(|(_, count, _)| std::cmp::Reverse(*count));
         bars
     };
     let markup = html! {
