@@ -46,10 +46,12 @@ prove properties "a decision is the same each time, legal, bounded and soon sile
   "100,000 each" core PROPTEST_CASES=100000 properties
 prove model "I2, I3, I5 to I8 in every order of events" "model checking of decide" \
   "ten worlds, 10,000,000 states each at most" model PHASEGATE_STATES=10000000
+prove agreement "the modelled API server answers as the real one" "random histories against both" \
+  "40 histories of 120 events" promises PHASEGATE_HISTORIES=40 -- agreement::
 prove sequences "what was requested last is reached, and nothing is left over" "random operations and kills" \
   "20 seeds of 300 operations" promises PHASEGATE_SEEDS=20 -- random::
 prove crashes "a crash before or after any write leaves what no crash leaves" "SIGKILL at each write, and in the recovery" \
-  "every write of nine parts of a life" promises PHASEGATE_CRASHES=all -- crashes:: --test-threads=4
+  "every write of twelve parts of a life" promises PHASEGATE_CRASHES=all -- crashes:: --test-threads=4
 prove faults "a life ends the same under any fault on the way" "fault proxy" \
   "35 lives, 23 kinds" promises PHASEGATE_FAULTS=all -- faults::
 prove kills "a burst starts each gateway once" "SIGKILL at random moments" \

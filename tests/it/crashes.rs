@@ -8,17 +8,24 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::ResourceExt;
 use kube::api::ListParams;
-use phasegate::api::{ApiGateway, Environment, Phase, Reason, State};
+use phasegate::api::{ApiGateway, Environment, Phase, RETRY_ANNOTATION, Reason, State};
 use serde_json::{Value, json};
 
+use crate::harness::wire::text;
 use crate::harness::{
-    ActiveFault, Fault, Operator, ProxiedRequest, Proxy, World, environment, gateway, is_active, is_true, path, restart,
+    ActiveFault, Fault, Operator, Policies, Policy, PolicyEffect, ProxiedRequest, Proxy, World, environment, gateway,
+    is_active, is_true, path, restart,
 };
+use crate::registry::{Platform, ancestor, whole};
 
 /// A part of a gateway's life.
 #[derive(Clone, Copy, Debug)]
 enum Part {
     Start,
+    /// Under a policy that changes the Deployment and the Service.
+    AdmittedStart,
+    /// Requested by a document of a platform's database.
+    DocumentStart,
     Restart,
     NewImage,
     Scaling,
@@ -26,7 +33,53 @@ enum Part {
     NewEnvironment,
     Stop,
     Timeout,
+    Retry,
     Deletion,
+}
+
+/// Where a part of a life takes place.
+enum Stage {
+    Cluster(World),
+    Platform(Platform),
+}
+
+impl Stage {
+    async fn of(part: Part, name: &str) -> Self {
+        match part {
+            Part::DocumentStart => Self::Platform(Platform::new(name).await),
+            _ => Self::Cluster(World::new(name).await),
+        }
+    }
+
+    fn world(&self) -> &World {
+        match self {
+            Self::Cluster(world) | Self::Platform(Platform { world, .. }) => world,
+        }
+    }
+
+    fn platform(&self) -> &Platform {
+        match self {
+            Self::Platform(platform) => platform,
+            Self::Cluster(_) => panic!("there is no database"),
+        }
+    }
+
+    /// A proxy for the operator's requests.
+    async fn proxy(&self) -> Proxy {
+        let cluster = &self.world().cluster;
+        match self {
+            Self::Cluster(_) => Proxy::start(&cluster.operator_kubeconfig()).await,
+            Self::Platform(_) => Proxy::start(&cluster.registry_kubeconfig().unwrap()).await,
+        }
+    }
+
+    /// Starts an operator behind a proxy.
+    fn operator(&self, proxy: &Proxy) -> Operator {
+        match self {
+            Self::Cluster(world) => world.operator_as(proxy.kubeconfig(), &[]),
+            Self::Platform(platform) => platform.operator_as(proxy.kubeconfig(), platform.database.uri(), &[]),
+        }
+    }
 }
 
 fn host(world: &World, name: &str) -> String {
@@ -34,23 +87,50 @@ fn host(world: &World, name: &str) -> String {
 }
 
 impl Part {
-    /// What happens before it.
-    async fn prepare(self, world: &World) {
-        if matches!(self, Self::Start | Self::Timeout) {
-            return;
+    /// The policies that are in force.
+    async fn policies(self, world: &World) -> Policies<'_> {
+        const ANNOTATE: &str =
+            r#"[JSONPatch{op: "add", path: "/spec/template/metadata/annotations", value: {"injected": "yes"}}]"#;
+        const NODE_PORT: &str = r#"[JSONPatch{op: "replace", path: "/spec/type", value: "NodePort"}]"#;
+        let policy = |resource, patches| Policy {
+            of: "shop",
+            resource,
+            operations: &["CREATE", "UPDATE"],
+            does: PolicyEffect::Changes(patches),
+        };
+        match self {
+            Self::AdmittedStart => {
+                Policies::new(world, &[policy("apps/deployments", ANNOTATE), policy("/services", NODE_PORT)]).await
+            }
+            _ => Policies::new(world, &[]).await,
         }
-        Self::Start.request(world).await;
-        Self::Start.until_over(world).await;
+    }
+
+    /// What happens before it.
+    async fn prepare(self, stage: &Stage) {
+        let earlier = match self {
+            Self::Start | Self::AdmittedStart | Self::DocumentStart | Self::Timeout => return,
+            Self::Retry => Self::Timeout,
+            _ => Self::Start,
+        };
+        earlier.request(stage).await;
+        earlier.until_over(stage).await;
     }
 
     /// The user's request.
-    async fn request(self, world: &World) {
+    async fn request(self, stage: &Stage) {
+        let world = stage.world();
         let change = async |spec: Value| drop(world.patch("shop", json!({ "spec": spec })).await);
         match self {
-            Self::Start => {
+            Self::Start | Self::AdmittedStart => {
                 let spec = json!({ "image": "acme/gateway:1", "host": host(world, "shop"), "replicas": 2 });
                 world.create::<Environment>(environment("beta", "shop", Some(&host(world, "beta")))).await;
                 world.apply(&gateway("shop", spec)).await;
+            }
+            Self::DocumentStart => {
+                let platform = stage.platform();
+                platform.insert(ancestor("shop")).await;
+                platform.insert_environments("shop", &["beta"]).await;
             }
             Self::Restart => drop(world.patch("shop", restart("once")).await),
             Self::NewImage => change(json!({ "image": "acme/gateway:2" })).await,
@@ -62,12 +142,18 @@ impl Part {
                 let spec = json!({ "image": "acme/unpullable:1", "startDeadline": "3s", "host": host(world, "shop") });
                 world.apply(&gateway("shop", spec)).await;
             }
+            Self::Retry => {
+                let annotations = json!({ RETRY_ANNOTATION: "once" });
+                let spec = json!({ "image": "acme/gateway:1", "startDeadline": "5m" });
+                world.patch("shop", json!({ "metadata": { "annotations": annotations }, "spec": spec })).await;
+            }
             Self::Deletion => world.delete("shop").await,
         }
     }
 
     /// Waits for its end.
-    async fn until_over(self, world: &World) {
+    async fn until_over(self, stage: &Stage) {
+        let world = stage.world();
         let ready = async |transitions: usize| {
             let is_ready = |shop: &ApiGateway| {
                 let seen = shop.status.as_ref().and_then(|status| status.observed_generation);
@@ -76,11 +162,18 @@ impl Part {
             world.until("shop", "ready with its last request", is_ready).await
         };
         match self {
-            Self::Start => {
+            Self::Start | Self::AdmittedStart => {
                 ready(2).await;
                 world.until::<Environment>("beta", "active", is_active).await;
             }
+            Self::DocumentStart => {
+                let platform = stage.platform();
+                ready(2).await;
+                platform.until_started("shop").await;
+                platform.until_environments("shop", "Active").await;
+            }
             Self::Restart => drop(ready(4).await),
+            Self::Retry => drop(ready(6).await),
             Self::NewImage | Self::Scaling | Self::OtherHost => drop(ready(2).await),
             Self::NewEnvironment => {
                 let counted = |shop: &ApiGateway| {
@@ -112,9 +205,12 @@ struct Left {
     deployment: Option<Value>,
     ingress: Option<Value>,
     active: Vec<String>,
+    /// Phase, state and number of the last transition, as the document has them.
+    document: Option<(String, String, Option<i64>)>,
 }
 
-async fn left(world: &World, part: Part) -> Left {
+async fn left(stage: &Stage, part: Part) -> Left {
+    let world = stage.world();
     let shop = world.api::<ApiGateway>().get_opt("shop").await.unwrap();
     let status = shop.as_ref().and_then(|shop| shop.status.clone()).unwrap_or_default();
     let is_ours = |child: &String| !child.starts_with("Pod ") && !child.starts_with("ReplicaSet ");
@@ -138,6 +234,14 @@ async fn left(world: &World, part: Part) -> Left {
         children: world.children().await.into_iter().filter(is_ours).collect(),
         deployment: deployment.map(|spec| everywhere(json!(spec))),
         ingress: ingress.map(|spec| everywhere(json!(spec))),
+        document: match stage {
+            Stage::Cluster(_) => None,
+            Stage::Platform(platform) => {
+                let document = platform.document("shop").await;
+                let field = |name: &str| text(&document, name).to_owned();
+                Some((field("phase"), field("state"), whole(&document, "seq")))
+            }
+        },
         active: environments.iter().filter(|one| is_active(one)).map(ResourceExt::name_any).collect(),
     }
 }
@@ -155,20 +259,11 @@ fn at(proxy: &Proxy, number: usize, fault: Fault) -> ActiveFault {
     proxy.when(fault, move |request| counts(request) && seen.fetch_add(1, Ordering::Relaxed) == number)
 }
 
-/// An operator behind a proxy, in a namespace of its own.
-async fn prepared(part: Part, name: &str) -> (World, Proxy, Operator) {
-    let world = World::new(name).await;
-    let proxy = Proxy::start(&world.cluster.operator_kubeconfig()).await;
-    let operator = world.operator_as(proxy.kubeconfig(), &[]);
-    part.prepare(&world).await;
-    (world, proxy, operator)
-}
-
 /// Kills an operator when a write meets its fault. Returns whether that happened before the part was over.
-async fn is_killed(mut fault: ActiveFault, operator: &mut Operator, part: Part, world: &World) -> bool {
+async fn is_killed(mut fault: ActiveFault, operator: &mut Operator, part: Part, stage: &Stage) -> bool {
     let met = tokio::select! {
         () = fault.caught(1) => true,
-        () = part.until_over(world) => false,
+        () = part.until_over(stage) => false,
     };
     if met {
         operator.kill();
@@ -176,41 +271,50 @@ async fn is_killed(mut fault: ActiveFault, operator: &mut Operator, part: Part, 
     met
 }
 
+/// One run: the operator is killed at a write, if one is given, and again in its recovery. Returns what is left, the
+/// number of writes and the number of kills.
+async fn run(part: Part, name: &str, point: Option<(usize, Fault)>) -> (Left, usize, usize) {
+    let stage = Stage::of(part, name).await;
+    let _policies = part.policies(stage.world()).await;
+    let proxy = stage.proxy().await;
+    let mut operator = stage.operator(&proxy);
+    part.prepare(&stage).await;
+    let before = proxy.count(counts);
+    let mut kills = 0;
+    let first = point.map(|(number, fault)| at(&proxy, number, fault));
+    part.request(&stage).await;
+    if let Some(first) = first
+        && is_killed(first, &mut operator, part, &stage).await
+    {
+        kills += 1;
+        let again = at(&proxy, 0, Fault::HangAfterwards);
+        operator = stage.operator(&proxy);
+        if is_killed(again, &mut operator, part, &stage).await {
+            kills += 1;
+            operator = stage.operator(&proxy);
+        }
+    }
+    part.until_over(&stage).await;
+    let left = left(&stage, part).await;
+    drop(operator);
+    (left, proxy.count(counts) - before, kills)
+}
+
 /// Every crash of one part, or a sample of them.
 async fn crashes_in(part: Part) {
     let all = std::env::var("PHASEGATE_CRASHES").is_ok_and(|which| which == "all");
     let name = format!("crash-{}", format!("{part:?}").to_lowercase());
-
-    let (world, proxy, operator) = prepared(part, &name).await;
-    let before = proxy.count(counts);
-    part.request(&world).await;
-    part.until_over(&world).await;
-    let writes = proxy.count(counts) - before;
-    let expected = left(&world, part).await;
-    drop(operator);
+    let (expected, writes, _) = run(part, &name, None).await;
     assert!(writes > 0, "{part:?} writes nothing");
-
     let faults = [Fault::Hang, Fault::HangAfterwards];
     let points: Vec<_> = (0..writes).flat_map(|number| faults.map(|fault| (number, fault))).collect();
-    let mut kills = 0;
+    let (mut runs, mut kills) = (0, 0);
     for (number, fault) in points.iter().copied().step_by(if all { 1 } else { 5 }) {
-        let (world, proxy, mut operator) = prepared(part, &name).await;
-        let first = at(&proxy, number, fault);
-        part.request(&world).await;
-        if is_killed(first, &mut operator, part, &world).await {
-            kills += 1;
-            let again = at(&proxy, 0, Fault::HangAfterwards);
-            operator = world.operator_as(proxy.kubeconfig(), &[]);
-            if is_killed(again, &mut operator, part, &world).await {
-                kills += 1;
-                operator = world.operator_as(proxy.kubeconfig(), &[]);
-            }
-        }
-        part.until_over(&world).await;
-        assert_eq!(left(&world, part).await, expected, "{part:?}, {fault:?} at write {number}");
-        drop(operator);
+        let (left, _, killed) = run(part, &name, Some((number, fault))).await;
+        assert_eq!(left, expected, "{part:?}, {fault:?} at write {number}");
+        (runs, kills) = (runs + 1, kills + killed);
     }
-    println!("{part:?}: {writes} writes, {kills} kills");
+    println!("{part:?}: {writes} writes, {runs} runs, {kills} kills");
     assert!(kills > 0, "{part:?}: no operator was killed");
 }
 
@@ -225,6 +329,8 @@ macro_rules! parts {
 
 parts! {
     a_start_ends_the_same_wherever_its_operator_crashes: Start,
+    a_start_that_admission_changes_ends_the_same_wherever_its_operator_crashes: AdmittedStart,
+    a_start_by_a_document_ends_the_same_wherever_its_operator_crashes: DocumentStart,
     a_restart_ends_the_same_wherever_its_operator_crashes: Restart,
     a_new_image_is_rolled_out_the_same_wherever_its_operator_crashes: NewImage,
     scaling_ends_the_same_wherever_its_operator_crashes: Scaling,
@@ -232,5 +338,6 @@ parts! {
     an_environment_becomes_active_the_same_wherever_its_operator_crashes: NewEnvironment,
     a_stop_ends_the_same_wherever_its_operator_crashes: Stop,
     a_timeout_ends_the_same_wherever_its_operator_crashes: Timeout,
+    a_retry_ends_the_same_wherever_its_operator_crashes: Retry,
     a_deletion_ends_the_same_wherever_its_operator_crashes: Deletion,
 }

@@ -35,8 +35,12 @@ pub enum ApiMessage<'a> {
 /// - `conversion webhook for KIND failed: WHY`:
 ///   apiextensions-apiserver/pkg/apiserver/conversion/webhook_converter.go.
 /// - `rpc error: code = CODE desc = WHY`, `etcdserver: WHY`: messages of etcd's client, as they are.
-/// - `Timeout: request did not complete within …` and `the server …`: apimachinery/pkg/api/errors/errors.go,
-///   for 504 and 503.
+/// - `Timeout: request did not complete within …`, `the server …`, `an error on the server (WHY) …` and
+///   `Unauthorized`: apimachinery/pkg/api/errors/errors.go, for 504, 503, 500, 429 and 401. An API server without
+///   storage can authenticate no service account.
+/// - `unexpected error when reading response body`, `stream error when reading response body` and `client rate
+///   limiter Wait returned an error: WHY`: client-go/rest/request.go. `http2: WHY`: Go's client, for a connection
+///   that was lost.
 /// - `Post "URL": WHY`: Go's message to a controller that could not reach the API server, as a Deployment
 ///   repeats it; `Get "URL": WHY`: the same to an admission plugin that looked something up.
 /// - `RESOURCE "NAME" is forbidden: User "USER" cannot VERB resource …`:
@@ -95,17 +99,22 @@ fn quoted<'a>(words: &'a str, prefix: &str) -> Option<(&'a str, &'a str)> {
 }
 
 fn api_server_is_away(words: &str) -> bool {
-    const BEGINNINGS: [&str; 8] = [
+    const BEGINNINGS: [&str; 13] = [
         "Timeout: request did not complete within requested timeout",
         "the server is currently unable to handle the request",
         "the server was unable to return a response in the time allotted",
+        "the server has received too many requests and has asked us to try again later",
+        "the server has asked for the client to provide credentials",
+        "an error on the server (",
+        "unexpected error when reading response body",
+        "stream error when reading response body",
+        "client rate limiter Wait returned an error",
+        "http2: ",
         "Post \"http",
         "Get \"http",
-        "the server has received too many requests and has asked us to try again later",
-        "client rate limiter Wait returned an error",
         "resource quota evaluation timed out",
     ];
-    BEGINNINGS.iter().any(|beginning| words.starts_with(beginning))
+    BEGINNINGS.iter().any(|beginning| words.starts_with(beginning)) || words == "Unauthorized"
 }
 
 /// etcd's message about a request that is too large concerns the object, not the storage.

@@ -51,7 +51,8 @@ impl State {
         if gateway == before {
             return false;
         }
-        let annotates = matches!(edit, Edit::RequestRestart | Edit::Retry | Edit::Delete);
+        // A deletion timestamp is a change of the generation, too.
+        let annotates = matches!(edit, Edit::RequestRestart | Edit::Retry);
         gateway.generation += u8::from(!annotates);
         self.edit(slot, |there| *there = gateway);
         self.remove_if_free(slot);

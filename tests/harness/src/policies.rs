@@ -161,6 +161,9 @@ impl Drop for Policies<'_> {
         let of = |(kind, name): &(&str, String)| {
             [format!("{}/{name}", plural(&format!("{kind}Binding"))), format!("{}/{name}", plural(kind))]
         };
+        if self.policies.is_empty() {
+            return;
+        }
         let mut kubectl = self.world.cluster.kubectl();
         kubectl.args(["delete", "--ignore-not-found", "--wait=false"]).args(self.policies.iter().flat_map(of));
         if let Err(error) = crate::command::run(&mut kubectl) {

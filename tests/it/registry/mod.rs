@@ -27,13 +27,13 @@ const GATEWAYS: &str = "ApiGateway";
 const ENVIRONMENTS: &str = "Environment";
 
 /// A namespace for gateways and a database for their documents.
-struct Platform {
-    world: World,
-    database: Database,
+pub struct Platform {
+    pub world: World,
+    pub database: Database,
 }
 
 impl Platform {
-    async fn new(test: &str) -> Self {
+    pub async fn new(test: &str) -> Self {
         Self { world: World::new(test).await, database: Database::new(test).await }
     }
 
@@ -61,7 +61,7 @@ impl Platform {
     }
 
     /// Starts an operator with another connection string, as the user of a kubeconfig.
-    fn operator_as(&self, kubeconfig: &Path, uri: &str, flags: &[&str]) -> Operator {
+    pub fn operator_as(&self, kubeconfig: &Path, uri: &str, flags: &[&str]) -> Operator {
         let (file, domain) = (self.keep_uri(uri), self.domain());
         let mut all = vec!["--registry", "mongodb", "--mongodb-uri-file", file.to_str().unwrap()];
         all.extend(["--mongodb-database", self.database.name(), "--gateway-namespace", &self.world.namespace]);
@@ -89,12 +89,12 @@ impl Platform {
     }
 
     /// Inserts a gateway's document.
-    async fn insert(&self, document: Document) {
+    pub async fn insert(&self, document: Document) {
         self.gateways().insert_one(document).await.unwrap();
     }
 
     /// Inserts documents of environments of a gateway.
-    async fn insert_environments(&self, id: &str, names: &[&str]) {
+    pub async fn insert_environments(&self, id: &str, names: &[&str]) {
         let documents = names.iter().map(|name| environment(id, name));
         self.environments().insert_many(documents).await.unwrap();
     }
@@ -108,7 +108,7 @@ impl Platform {
     }
 
     /// The current document of a gateway.
-    async fn document(&self, id: &str) -> Document {
+    pub async fn document(&self, id: &str) -> Document {
         self.gateways().find_one(doc! { "gatewayId": id }).await.unwrap().unwrap()
     }
 
@@ -131,7 +131,7 @@ impl Platform {
     }
 
     /// Waits until a gateway is Started in the cluster and in its document.
-    async fn until_started(&self, id: &str) -> (ApiGateway, Document) {
+    pub async fn until_started(&self, id: &str) -> (ApiGateway, Document) {
         let object = self.world.until_started(id).await;
         let transitions = object.status.as_ref().unwrap().transitions;
         let told =
@@ -142,7 +142,7 @@ impl Platform {
     }
 
     /// Waits until the documents of a gateway's environments have this state.
-    async fn until_environments(&self, id: &str, state: &str) {
+    pub async fn until_environments(&self, id: &str, state: &str) {
         let filter = || doc! { "gatewayId": id, "state": { "$ne": state } };
         until_count(&self.environments(), filter, 0).await;
     }
@@ -185,7 +185,7 @@ impl Platform {
 }
 
 /// A gateway's document as the platform that phasegate replaces writes it, with a few fields of its own.
-fn ancestor(id: &str) -> Document {
+pub fn ancestor(id: &str) -> Document {
     let now = DateTime::now();
     doc! {
         "gatewayId": id,
@@ -210,7 +210,7 @@ fn environment(id: &str, name: &str) -> Document {
 }
 
 /// A whole number in a document, of any integer type.
-fn whole(document: &Document, field: &str) -> Option<i64> {
+pub fn whole(document: &Document, field: &str) -> Option<i64> {
     match document.get(field)? {
         Bson::Int32(number) => Some(i64::from(*number)),
         Bson::Int64(number) => Some(*number),

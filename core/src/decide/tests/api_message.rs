@@ -53,6 +53,17 @@ fn a_storage_that_is_away_is_told_apart_from_a_request_that_it_will_not_have() {
         "context deadline exceeded",
         "Timeout: request did not complete within requested timeout - context deadline exceeded",
         "the server is currently unable to handle the request (post pods)",
+        "the server was unable to return a response in the time allotted, but may still be processing the request (post \
+         pods)",
+        "the server has received too many requests and has asked us to try again later (post pods)",
+        "the server has asked for the client to provide credentials (post pods)",
+        "Unauthorized",
+        "an error on the server (\"unknown\") has prevented the request from succeeding (post pods)",
+        "unexpected error when reading response body. Please retry. Original error: http2: client connection lost",
+        "stream error when reading response body, may be caused by closed connection. Please retry. Original error: stream \
+         error: stream ID 1; INTERNAL_ERROR; received from peer",
+        "http2: client connection lost",
+        "client rate limiter Wait returned an error: context deadline exceeded",
         "Internal error occurred: resource quota evaluation timed out",
         r#"Post "https://10.96.0.1:443/api/v1/namespaces/a/pods": dial tcp 10.96.0.1:443: connect: connection refused"#,
     ] {
