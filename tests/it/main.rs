@@ -42,6 +42,7 @@ mod order;
 mod outages;
 mod partial;
 mod permissions;
+mod planted;
 mod plugin;
 mod pods;
 mod policy;
