@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::jiff::Timestamp;
-use kube::Resource;
 use kube::api::{Api, ApiResource, DynamicObject};
 use phasegate::api::{ApiGateway, Environment};
 use serde_json::{Value, json};
@@ -32,7 +31,8 @@ fn identity(world: &World, name: &str) -> String {
 /// An operator that takes part in the election. A busy machine can delay a leader's renewals.
 fn candidate(world: &World, name: &str, flags: &[&str]) -> Operator {
     let identity = identity(world, name);
-    world.candidate(&[&["--identity", &identity, "--lease-duration", "6s"], flags].concat())
+    let of_election = ["--identity", identity.as_str(), "--lease-duration", "6s"];
+    world.candidate(&[of_election.as_slice(), flags].concat())
 }
 
 /// The leader behind its proxy.
@@ -146,8 +146,8 @@ async fn assert_one_start(world: &World, at_write: &str) {
     assert_eq!(path(&shop), STARTED, "{at_write}");
     let status = shop.status.unwrap();
     assert_eq!((status.transitions, status.attempt.unwrap().number), (2, 1), "{at_write}");
-    for kind in [ApiGateway::kind(&()), Environment::kind(&())] {
-        let mut events = world.events_about(&kind, if kind == "ApiGateway" { "shop" } else { "beta" }).await;
+    for (kind, name) in [("ApiGateway", "shop"), ("Environment", "beta")] {
+        let mut events = world.events_about(kind, name).await;
         let all = events.len();
         events.sort();
         events.dedup();
