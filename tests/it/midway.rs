@@ -79,9 +79,9 @@ async fn a_namespace_that_terminates_midway_is_asked_ever_more_rarely_and_a_new_
     let (terminates, since) = (Timestamp::now(), Instant::now());
     drop(held);
     let mut refused = proxy.when(Fault::Delay(Duration::ZERO), creates_a_service);
-    refused.caught(7).await;
-    // The delays between them begin at 0.1 s and double.
-    assert!(since.elapsed() >= Duration::from_secs(6), "{:?}", since.elapsed());
+    refused.caught(8).await;
+    // The delays between them begin at 0.1 s and double. Reports of the refusal may begin a pass earlier.
+    assert!(since.elapsed() >= Duration::from_secs(3), "{:?}", since.elapsed());
     assert_eq!(path(&world.gateway("shop").await), ["Starting/Running StartRequested"]);
 
     drop(down);
