@@ -7,7 +7,7 @@ CLUSTER := $(CACHE)/cluster
 # A missing tool ends the run with a message that says where to get it.
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)"; exit 1; }
 
-.PHONY: help demo demo-mongodb test browser proof ferretdb fuzz bench compare e2e-kind kind-image check docs rustdoc book deny advisories sbom run cluster cluster-down generate tools mongo go-tools temporal
+.PHONY: help demo demo-mongodb test browser proof mutants ferretdb fuzz bench compare e2e-kind kind-image check docs rustdoc book deny advisories sbom run cluster cluster-down generate tools mongo go-tools temporal
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -44,6 +44,14 @@ fuzz: tools ## Fuzz what reads others' bytes, each target for a minute: FUZZ_SEC
 		cargo fuzz run --sanitizer none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(FUZZ_SECONDS) \
 			-max_len=65536 -timeout=10 -rss_limit_mb=2048 -dict=fuzz/words.dict -print_final_stats=1; \
 	done
+
+# The tests' own power. cargo-mutants reads .cargo/mutants.toml, and exits with 2 if a mutant survives.
+MUTANTS ?= planted core
+
+mutants: tools mongo ## Plant mistakes in a copy of the code, and show which test finds each: MUTANTS=planted PLANTED=lease-unchecked, or MUTANTS=core for cargo-mutants
+	$(if $(filter planted,$(MUTANTS)),tests/mutants.sh $(PLANTED))
+	$(if $(filter core,$(MUTANTS)),$(call need,cargo-mutants,cargo install --locked cargo-mutants))
+	$(if $(filter core,$(MUTANTS)),cargo mutants $(MUTANTS_ARGS))
 
 # Apart from `make test`: the SDK alone takes minutes to build, and the server as long. Nothing of it is in the
 # operator's lock file.
@@ -121,7 +129,7 @@ cluster-down: $(CLUSTER) ## End the local control plane
 generate: tools ## Write what follows from the code: crds/, the chart's copies and table, the README's diagram, the book's reference, the plugin's printed texts, recorded objects
 	PHASEGATE_GENERATE=1 cargo test --locked --bin kubectl-phasegate -- status::tests
 	PHASEGATE_GENERATE=1 cargo test --locked --workspace --test it -- crds_are_those_of_the_types diagram:: docs::generated \
-		monitoring::every_metric plugin:: gitops::objects_of_a_cluster
+		monitoring::every_metric planted:: plugin:: gitops::objects_of_a_cluster
 	PHASEGATE_GENERATE=1 cargo test --locked --workspace --test it -- chart::generated chart::values::the_charts_readme
 
 $(CLUSTER): tools $(wildcard tests/cluster/*.go tests/cluster/*.yaml)

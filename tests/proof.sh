@@ -52,6 +52,8 @@ prove sequences "what was requested last is reached, and nothing is left over" "
   "20 seeds of 300 operations" promises PHASEGATE_SEEDS=20 -- random::
 prove crashes "a crash before or after any write leaves what no crash leaves" "SIGKILL at each write, and in the recovery" \
   "every write of twelve parts of a life" promises PHASEGATE_CRASHES=all -- crashes:: --test-threads=4
+prove leaders "a leader that another overtakes at any write changes nothing when it resumes" "SIGSTOP at each write" \
+  "every write of a start" promises PHASEGATE_LEADERS=all -- overtaken::
 prove faults "a life ends the same under any fault on the way" "fault proxy" \
   "35 lives, 23 kinds" promises PHASEGATE_FAULTS=all -- faults::
 prove kills "a burst starts each gateway once" "SIGKILL at random moments" \

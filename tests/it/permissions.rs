@@ -32,7 +32,7 @@ fn permission(group: &str, resource: &str, verb: &str) -> Permission {
 }
 
 /// The rules that deploy/rbac grants to the operator of this run.
-async fn rules(world: &World) -> Vec<PolicyRule> {
+pub async fn rules(world: &World) -> Vec<PolicyRule> {
     rules_of(world, &format!("{RUN_LABEL}={},!{REGISTRY_ACCOUNT_LABEL}", run_id())).await
 }
 

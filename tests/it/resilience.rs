@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::jiff::Timestamp;
 use phasegate::api::{Phase, Reason, State, condition};
 use serde_json::json;
 
 use crate::harness::{Fleet, Random, World, gateway, path};
+use crate::timeout::TIMED_OUT;
 
 #[tokio::test]
 async fn fifty_gateways_created_while_the_operator_is_down_all_start_when_it_is_back() {
@@ -49,6 +51,44 @@ async fn a_start_interrupted_by_a_kill_gets_its_time_when_the_operator_is_back_a
     assert_eq!(shop.status.unwrap().attempt.unwrap().number, 2);
     let events = world.until_event("shop", "Resumed").await;
     assert!(events.contains(&"Normal Resumed".to_owned()), "{events:?}");
+}
+
+/// All children exist and their image cannot be pulled, so that only the deadline is still to come. The test moves it next
+/// to the moment at which the operator is back.
+#[tokio::test]
+async fn an_operator_that_is_back_a_second_before_or_after_a_deadline_ends_the_attempt_once_and_no_earlier() {
+    const DEADLINE: Duration = Duration::from_secs(60);
+    const SECOND: Duration = Duration::from_secs(1);
+    let world = World::new("second").await;
+    let mut operator = world.operator();
+    for name in ["before", "after"] {
+        world.apply(&gateway(name, json!({ "image": "acme/unpullable:1", "startDeadline": "60s" }))).await;
+    }
+    for name in ["before", "after"] {
+        world.until_condition(name, condition::READY, "False", "ImagePullFailed").await;
+    }
+    operator.kill();
+    let back = Timestamp::from_microsecond(Timestamp::now().as_microsecond()).unwrap();
+    let deadlines = [("before", back + SECOND), ("after", back - SECOND)];
+    for (name, deadline) in deadlines {
+        world.patch_status(name, json!({ "status": { "attempt": { "startedAt": deadline - DEADLINE } } })).await;
+    }
+
+    let _operator = world.operator();
+
+    for (name, deadline) in deadlines {
+        let stopped = world.until_phase(name, Phase::Stopped, State::Stopped).await;
+        assert_eq!(path(&stopped), TIMED_OUT, "{name}");
+        let status = stopped.status.unwrap();
+        let failure = status.last_failure.unwrap();
+        assert_eq!((failure.reason, failure.attempt), (Reason::ImagePullFailed, 1), "{name}");
+        assert_eq!(status.attempt.unwrap().number, 1, "{name}");
+        let ended = status.history[1].at.0;
+        assert!(ended >= deadline, "{name}: {ended} is before {deadline}");
+        let events = world.until_event(name, "Stopped").await;
+        let told = events.iter().filter(|event| *event == "Warning StartDeadlineExceeded").count();
+        assert_eq!(told, 1, "{name}: {events:?}");
+    }
 }
 
 /// The stored state is that of an operator that was killed right after an attempt timed out, before it began to remove

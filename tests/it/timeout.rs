@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::harness::{World, gateway, is_true, path};
 
-const TIMED_OUT: [&str; 4] = [
+/// The history of a gateway that did not start before its deadline.
+pub const TIMED_OUT: [&str; 4] = [
     "Starting/Running StartRequested",
     "Started/Stopped StartDeadlineExceeded",
     "Stopping/Stopped StartDeadlineExceeded",

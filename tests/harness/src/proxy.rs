@@ -225,17 +225,21 @@ async fn handle(State((board, client)): State<(Arc<Switchboard>, Client)>, reque
     }
 
     keep_end_to_end(&mut parts.headers);
-    let send = async || {
+    let request = || {
         let mut request = Request::new(kube::client::Body::from(body.clone()));
         *request.method_mut() = parts.method.clone();
         *request.uri_mut() = parts.uri.clone();
         *request.headers_mut() = parts.headers.clone();
-        client.send(request).await
+        request
     };
     if fault == Some(Fault::Twice) {
-        let _ = send().await;
+        let _ = client.send(request()).await;
     }
-    let Ok(answer) = send().await else {
+    let answer = match fault {
+        Some(Fault::Hold) => send_when_dropped(Arc::clone(&board), rule, client, request()).await,
+        _ => client.send(request()).await,
+    };
+    let Ok(answer) = answer else {
         return broken_off(Bytes::new());
     };
     let (mut answered, body) = answer.into_parts();
@@ -254,6 +258,10 @@ async fn handle(State((board, client)): State<(Arc<Switchboard>, Client)>, reque
             board.dropped(rule).await;
             broken_off(Bytes::new())
         }
+        Some(Fault::HoldAfterwards) => {
+            board.dropped(rule).await;
+            Response::from_parts(answered, Body::from(bytes))
+        }
         Some(Fault::Truncate) => broken_off(bytes.slice(..bytes.len() / 2)),
         Some(Fault::Empty) => Response::new(Body::empty()),
         Some(Fault::Garbage) => page(200),
@@ -264,6 +272,21 @@ async fn handle(State((board, client)): State<(Arc<Switchboard>, Client)>, reque
         }
         _ => Response::from_parts(answered, Body::from(bytes)),
     }
+}
+
+/// Sends a request when a rule is dropped. A client that closes its connection ends its handler, and does not take such
+/// a request back.
+async fn send_when_dropped(
+    board: Arc<Switchboard>,
+    rule: Option<usize>,
+    client: Client,
+    request: Request<kube::client::Body>,
+) -> kube::Result<Response<kube::client::Body>> {
+    let sending = tokio::spawn(async move {
+        board.dropped(rule).await;
+        client.send(request).await
+    });
+    sending.await.unwrap()
 }
 
 /// The same request for pages of this size.

@@ -236,14 +236,23 @@ impl World {
     /// Waits until the API server authorizes a request of a user in these groups. New roles and bindings take a
     /// moment.
     pub async fn until_allowed(&self, user: &str, groups: &[&str], asked: Value) {
+        self.until_authorized(user, groups, asked, true).await;
+    }
+
+    /// Waits until the API server denies a request of a user in these groups, whose permission was removed.
+    pub async fn until_denied(&self, user: &str, groups: &[&str], asked: Value) {
+        self.until_authorized(user, groups, asked, false).await;
+    }
+
+    async fn until_authorized(&self, user: &str, groups: &[&str], asked: Value, wanted: bool) {
         let review = json!({ "spec": { "user": user, "groups": groups, "resourceAttributes": asked } });
         let review = serde_json::from_value(review).unwrap();
         let reviews: Api<SubjectAccessReview> = Api::all(self.client.clone());
-        let allowed = eventually(Duration::from_millis(50), async || {
+        let answered = eventually(Duration::from_millis(50), async || {
             let answer = reviews.create(&PostParams::default(), &review).await.unwrap();
-            answer.status.is_some_and(|status| status.allowed).then_some(())
+            answer.status.is_some_and(|status| status.allowed == wanted).then_some(())
         });
-        assert!(allowed.await.is_some(), "{user} is not allowed {asked}");
+        assert!(answered.await.is_some(), "that {user} is allowed {asked} does not become {wanted}");
     }
 
     /// Merges a patch into a gateway.
@@ -387,7 +396,8 @@ impl World {
         self.until_event_about("ApiGateway", name, reason).await
     }
 
-    async fn events_about(&self, kind: &str, name: &str) -> Vec<String> {
+    /// The Events about an object of any kind, as `Type Reason`.
+    pub async fn events_about(&self, kind: &str, name: &str) -> Vec<String> {
         let events = self.api::<Event>().list(&ListParams::default()).await.unwrap();
         let about = |event: &&Event| {
             let regarding = event.regarding.as_ref();

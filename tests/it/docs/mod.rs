@@ -74,7 +74,8 @@ fn markdown(folder: &str) -> Vec<String> {
     names.filter(|name| name.ends_with(".md")).collect()
 }
 
-fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+/// The files of a folder and its subfolders.
+pub fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() { files(&path, found) } else { found.push(path) }

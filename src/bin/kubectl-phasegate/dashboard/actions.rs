@@ -10,9 +10,9 @@ use futures::{StreamExt, stream};
 use k8s_openapi::jiff::Timestamp;
 use phasegate::api::{ApiGateway, Guarded, ObjectKey};
 
+use super::console::Console;
 use super::handlers::{frame, page};
 use super::pages::{self, Tab};
-use super::server::Console;
 use crate::change::{self, Plan, Verb};
 use crate::failure::{FAILED, Failure};
 

@@ -14,8 +14,8 @@ use maud::Markup;
 use phasegate::api::{ApiGateway, Environment, ObjectKey};
 use serde_json::Value;
 
+use super::console::Console;
 use super::pages::{self, Frame, Tab};
-use super::server::Console;
 use super::view::View;
 use crate::cluster::{Cluster, listed};
 use crate::failure::{Failure, NOT_FOUND};

@@ -7,6 +7,7 @@
 
 mod access;
 mod actions;
+mod console;
 mod entry;
 mod guard;
 mod handlers;
@@ -25,7 +26,7 @@ use crate::output;
 use crate::selection::Selection;
 use crate::terminal::Shown;
 
-use server::Shared;
+use console::Shared;
 
 /// Examples for the help.
 pub const EXAMPLES: &str = "Examples:

@@ -3,7 +3,6 @@
 //! **Architecture invariant**: the listener is bound to 127.0.0.1, and no route is outside [`protect`].
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -13,52 +12,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
-use super::access::Access;
-use super::guard::{Guard, HEADERS, Verdict};
-use super::store::Store;
+use super::console::Console;
+use super::guard::{HEADERS, Verdict};
 use super::{actions, handlers, stream};
-use crate::cluster::Cluster;
 use crate::failure::{FAILED, Failure};
-use crate::selection::Selection;
 
 /// The maximum size of a form: 5,000 gateways with long names fit.
 const FORM_BYTES: usize = 2 << 20;
-
-/// What all handlers share.
-pub struct Shared {
-    /// The connection to the cluster.
-    pub cluster: Cluster,
-    /// The gateways that are shown.
-    pub selection: Selection,
-    /// The fleet.
-    pub store: Store,
-    /// What the user may do.
-    pub access: Access,
-    /// The secrets.
-    pub guard: Guard,
-    /// Whether actions are refused.
-    pub read_only: bool,
-}
-
-/// The state of the handlers.
-pub type Console = Arc<Shared>;
-
-impl Shared {
-    /// The state of a new process.
-    ///
-    /// # Errors
-    /// The system has no random numbers, or the listener no address.
-    pub fn new(
-        cluster: Cluster,
-        selection: Selection,
-        listener: &TcpListener,
-        read_only: bool,
-    ) -> Result<Console, Failure> {
-        let guard = Guard::new(listener.local_addr()?.port())?;
-        let (store, access) = (Store::default(), Access::default());
-        Ok(Arc::new(Self { cluster, selection, store, access, guard, read_only }))
-    }
-}
 
 /// Listens on loopback.
 ///

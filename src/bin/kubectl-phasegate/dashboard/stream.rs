@@ -16,7 +16,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use phasegate::children;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::server::Console;
+use super::console::Console;
 
 /// The minimum time between two events. Changes of a burst are shown together.
 const PAUSE: Duration = Duration::from_millis(200);

@@ -22,6 +22,8 @@ pub enum Fault {
     ErrorPage(u16),
     /// Does not respond, and closes the connection when the rule is dropped.
     Hang,
+    /// Forwards the request when the rule is dropped, even if its client is gone by then.
+    Hold,
     /// Closes the connection, even of a response in progress.
     Cut,
     /// Forwards the request after this time.
@@ -38,6 +40,8 @@ pub enum Fault {
     CutAfterwards,
     /// Does not respond, and closes the connection when the rule is dropped.
     HangAfterwards,
+    /// Responds when the rule is dropped.
+    HoldAfterwards,
     /// Responds after this time.
     AnswerLate(Duration),
     /// Closes the connection after half of the response.
@@ -79,6 +83,7 @@ impl Fault {
             Self::AnswerAfterwards(_)
                 | Self::CutAfterwards
                 | Self::HangAfterwards
+                | Self::HoldAfterwards
                 | Self::AnswerLate(_)
                 | Self::Truncate
                 | Self::Empty
