@@ -52,7 +52,7 @@ impl Browser {
         command.arg(format!("--port={port}")).arg("--silent");
         let driver = Supervised::start(&mut command).unwrap();
         // Chromium refuses to run as root in its sandbox.
-        let options = json!({ "args": ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--lang=en-US"] });
+        let options = json!({ "args": ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--remote-debugging-pipe", "--lang=en-US"] });
         let wanted = json!({ "goog:chromeOptions": options, "goog:loggingPrefs": { "browser": "ALL" } });
         let Value::Object(capabilities) = wanted else { unreachable!() };
         let capabilities: Capabilities = capabilities.into_iter().collect();
@@ -108,7 +108,10 @@ impl Browser {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         });
-        waiting.await.unwrap_or_else(|_| panic!("the page never has {what:?}"));
+        if waiting.await.is_err() {
+            let complaints = self.complaints().await;
+            panic!("the page never has {what:?}, but {last:?}; the browser complains {complaints:?}");
+        }
         last
     }
 

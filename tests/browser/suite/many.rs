@@ -38,9 +38,9 @@ async fn five_thousand_gateways_are_shown_searched_and_followed() {
     browser.until_text("gw-0042").await;
     let begun = Instant::now();
     world
-        .patch_status("gw-0042", json!({ "status": { "phase": "Restarting", "state": "Running", "transitions": 1 } }))
+        .patch_status("gw-0042", json!({ "status": { "phase": "Stopping", "state": "Running", "transitions": 1 } }))
         .await;
-    browser.until_text("Restarting").await;
+    browser.until_text("Stopping").await;
     println!(
         "5,000 gateways: a change shows after {:?}; the dashboard uses {} KiB",
         begun.elapsed(),

@@ -42,7 +42,8 @@ pub async fn changes(
             sleep(PAUSE).await;
         }
         all.next().await?;
-        Some((Ok(Event::default().event("change").data("")), (all, false)))
+        // Browsers drop an event without data.
+        Some((Ok(Event::default().event("change").data("changed")), (all, false)))
     });
     Sse::new(paced).keep_alive(KeepAlive::default())
 }

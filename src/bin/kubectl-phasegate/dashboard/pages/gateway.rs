@@ -25,9 +25,9 @@ pub fn page(frame: &Frame, report: &Report, yaml: &str, denial: Option<&str>, no
         section #timeline data-live { h2 { "Timeline" } (phases(report)) }
         section #children data-live { h2 { "Children" } (children(report)) }
         div #changed data-live { (changed(report)) }
-        section #environments data-live { h2 { "Environments" } (environments(report)) }
-        section #events data-live { h2 { "Events" } (events(report, now)) }
-        section #conditions data-live { h2 { "Conditions" } (conditions(report, now)) }
+        section #environments data-live tabindex="0" aria-label="Environments" { h2 { "Environments" } (environments(report)) }
+        section #events data-live tabindex="0" aria-label="Events" { h2 { "Events" } (events(report, now)) }
+        section #conditions data-live tabindex="0" aria-label="Conditions" { h2 { "Conditions" } (conditions(report, now)) }
         section #yaml { h2 { "YAML" } details { summary { "As the API server has it, without managed fields" } pre #yaml-text data-live tabindex="0" aria-label="YAML" { (yaml) } } }
     };
     let query = live_query(&report.namespace, &report.name);

@@ -95,7 +95,7 @@ pub fn page(frame: &Frame, content: &Content) -> Markup {
             label.search { span { "Search" } input type="search" name="q" value=(content.search); }
             button type="submit" { "Filter" }
         }
-        div #hosts data-live {
+        section #hosts data-live tabindex="0" aria-label="Hosts" {
             @if let Some(why) = &content.unreadable { p.bad { (words(why)) } }
             @if content.hosts.is_empty() { p.empty { "No host is claimed." } }
             @else {
