@@ -78,7 +78,7 @@ pub fn whole(frame: &Frame, title: &str, live: Option<&str>, content: &Markup) -
                     }
                     p.where {
                         @if frame.read_only { span.tag { "read-only" } " " }
-                        span.server { (words(&frame.server)) } " · " (words(&frame.place))
+                        span.server { (words(&frame.server)) " · " } (words(&frame.place))
                     }
                 }
                 div #banner data-live role="status" {

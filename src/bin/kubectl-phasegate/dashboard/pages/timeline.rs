@@ -27,7 +27,7 @@ pub fn of(steps: &[Step]) -> Markup {
             }
         }
         details {
-            summary { (steps.len()) " recorded phases" }
+            summary { @if steps.len() == 1 { "1 recorded phase" } @else { (steps.len()) " recorded phases" } }
             table {
                 thead { tr { th scope="col" { "Phase" } th scope="col" { "Lasted" } th scope="col" { "Reason" } th scope="col" { "Since" } th scope="col" { "Details" } } }
                 tbody {
