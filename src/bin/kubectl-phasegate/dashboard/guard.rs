@@ -151,9 +151,9 @@ mod tests {
         for (what, method, query, headers, expected) in [
             ("a reader", Method::GET, "", &[ours.clone(), pass.clone()] as &[_], 200),
             ("a reader at localhost", Method::GET, "", &[(HOST, "localhost:80"), pass.clone()], 200),
-            ("no token", Method::GET, "", &[ours.clone()], 401),
+            ("no token", Method::GET, "", std::slice::from_ref(&ours), 401),
             ("another token", Method::GET, "token=b", &[ours.clone(), pass.clone()], 401),
-            ("the token of the address", Method::GET, "token=a", &[ours.clone()], 303),
+            ("the token of the address", Method::GET, "token=a", std::slice::from_ref(&ours), 303),
             (
                 "the token of the address in a form",
                 Method::POST,
@@ -163,7 +163,7 @@ mod tests {
             ),
             ("another cookie", Method::GET, "", &[ours.clone(), (COOKIE, "phasegate-80=b; phasegate-81=a")], 401),
             ("several cookies", Method::GET, "", &[ours.clone(), (COOKIE, "x=y; phasegate-80=a")], 200),
-            ("no host", Method::GET, "", &[pass.clone()], 421),
+            ("no host", Method::GET, "", std::slice::from_ref(&pass), 421),
             ("a rebound name", Method::GET, "", &[(HOST, "evil.example:80"), pass.clone()], 421),
             ("another port", Method::GET, "", &[(HOST, "127.0.0.1:81"), pass.clone()], 421),
             ("two hosts", Method::GET, "", &[ours.clone(), (HOST, "evil.example"), pass.clone()], 421),
