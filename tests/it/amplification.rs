@@ -58,9 +58,9 @@ async fn of_many_that_wait_for_a_host_only_who_gets_it_is_written_when_it_change
     }
 
     // A gateway that starts costs five writes and an Event. One that releases a host, waits and stops costs about ten
-    // more.
+    // more. Conflicts on a busy machine add a few. If each that waits were written, a change would cost a hundred more.
     let written = writes() - before;
-    assert!(written <= 25 * TURNS, "{written} writes for {TURNS} changes of hands, with {waiters} that wait");
+    assert!(written <= 40 * TURNS, "{written} writes for {TURNS} changes of hands, with {waiters} that wait");
 }
 
 #[tokio::test]

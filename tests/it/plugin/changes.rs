@@ -29,7 +29,7 @@ async fn a_gateway_goes_through_its_life_by_the_plugin() {
     let _operator = world.operator();
     for object in [
         gateway("shop", json!({ "image": "acme/gateway:1" })),
-        gateway("typo", json!({ "image": "acme/unpullable:1", "startDeadline": "6s" })),
+        gateway("typo", json!({ "image": "acme/unpullable:1", "startDeadline": "20s" })),
     ] {
         world.apply(&object).await;
     }
