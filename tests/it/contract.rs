@@ -276,7 +276,7 @@ fn mentions(code: &str, path: &str) -> bool {
 
 #[test]
 fn each_program_is_built_without_what_only_the_other_needs() {
-    let of_the_operator = ["mongodb", "prometheus-client", "tracing-subscriber"];
+    let of_the_operator = ["cloudevents-sdk", "mongodb", "prometheus-client", "tracing-subscriber"];
     let of_the_plugin = ["cel", "clap_complete", "kube-cel", "zip"];
     for (feature, needed, left_out) in
         [("operator", &of_the_operator, &of_the_plugin), ("plugin", &of_the_plugin, &of_the_operator)]
