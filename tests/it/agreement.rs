@@ -5,6 +5,9 @@
 
 use std::collections::HashMap;
 
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::networking::v1::Ingress;
 use kube::Api;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use phasegate::api::{ApiGateway, Environment, REGISTRY_FINALIZER, RESTART_ANNOTATION, RETRY_ANNOTATION};
@@ -16,7 +19,8 @@ use phasegate_proof::world::{Budget, Edit, Lag, State, World as Model};
 use serde_json::{Value, json};
 
 use crate::harness::components::Component;
-use crate::harness::{Policies, Policy, PolicyEffect, Random, World, environment, gateway, private_world};
+use crate::harness::{Policies, Random, World, environment, gateway, private_world};
+use crate::mutation::{ANY, changes};
 
 /// The number of events in a history.
 const EVENTS: usize = 120;
@@ -62,12 +66,10 @@ struct Real<'a> {
 
 impl Real<'_> {
     fn api(&self, item: Item) -> (Api<DynamicObject>, String) {
-        let typed = |kind: ApiResource| Api::namespaced_with(self.world.client.clone(), &self.world.namespace, &kind);
+        let api = Api::namespaced_with(self.world.client.clone(), &self.world.namespace, &resource(item));
         match item {
-            Item::Gateway(slot) => (typed(ApiResource::erase::<ApiGateway>(&())), name(slot)),
-            Item::Child(slot, kind) => (self.world.of_kind(KINDS[usize::from(kind)].kind()), name(slot)),
-            Item::Environment(number) => (typed(ApiResource::erase::<Environment>(&())), format!("env-{number}")),
-            Item::Pods(_) => panic!("pods are not written"),
+            Item::Gateway(slot) | Item::Child(slot, _) | Item::Pods(slot) => (api, name(slot)),
+            Item::Environment(number) => (api, format!("env-{number}")),
         }
     }
 
@@ -115,8 +117,7 @@ impl Real<'_> {
             }
             Happens::Create(item, object) => {
                 let (api, _) = self.api(item);
-                let kind = kind_of(item);
-                let mut new = DynamicObject::new("", &kind);
+                let mut new = DynamicObject::new("", &resource(item));
                 new.metadata = serde_json::from_value(object["metadata"].clone()).unwrap();
                 new.data = json!({ "spec": object["spec"] });
                 api.create(&PostParams::default(), &new).await.map(|_| ())
@@ -210,12 +211,14 @@ fn image(number: u8) -> String {
     format!("acme/gateway:{number}")
 }
 
-fn kind_of(item: Item) -> ApiResource {
+fn resource(item: Item) -> ApiResource {
     match item {
-        Item::Child(_, 0) => ApiResource::erase::<k8s_openapi::api::apps::v1::Deployment>(&()),
-        Item::Child(_, 1) => ApiResource::erase::<k8s_openapi::api::core::v1::Service>(&()),
-        Item::Child(..) => ApiResource::erase::<k8s_openapi::api::networking::v1::Ingress>(&()),
-        _ => ApiResource::erase::<ApiGateway>(&()),
+        Item::Gateway(_) => ApiResource::erase::<ApiGateway>(&()),
+        Item::Child(_, 0) => ApiResource::erase::<Deployment>(&()),
+        Item::Child(_, 1) => ApiResource::erase::<Service>(&()),
+        Item::Child(..) => ApiResource::erase::<Ingress>(&()),
+        Item::Environment(_) => ApiResource::erase::<Environment>(&()),
+        Item::Pods(_) => panic!("pods are not written"),
     }
 }
 
@@ -441,9 +444,7 @@ async fn the_modelled_api_server_answers_as_the_real_one_does() {
     let histories = std::env::var("PHASEGATE_HISTORIES").map_or(4, |number| number.parse().unwrap());
     let cluster = private_world("agreement").await;
     let mark = r#"[JSONPatch{op: "add", path: "/metadata/annotations/" + jsonpatch.escapeKey("tests/admitted"), value: "true"}]"#;
-    let policy =
-        |resource| Policy { of: "gw-", resource, operations: &["CREATE", "UPDATE"], does: PolicyEffect::Changes(mark) };
-    let policies = ["apps/deployments", "/services", "networking.k8s.io/ingresses"].map(policy);
+    let policies = KINDS.map(|kind| changes("gw-", kind.kind(), ANY, mark));
     let mut random = Random::from_environment();
     let mut events = 0;
     for number in 0..histories {

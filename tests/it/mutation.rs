@@ -19,7 +19,7 @@ use crate::harness::{
 };
 use crate::plugin::said;
 
-const ANY: &[&str] = &["CREATE", "UPDATE"];
+pub const ANY: &[&str] = &["CREATE", "UPDATE"];
 
 /// The resource of children of a kind.
 fn resource(kind: &str) -> &'static str {
@@ -32,14 +32,14 @@ fn resource(kind: &str) -> &'static str {
 }
 
 /// A policy that makes these changes to children of a kind, for gateways whose names have this prefix.
-fn changes<'a>(of: &'a str, kind: &str, operations: &'a [&'a str], patches: &'a str) -> Policy<'a> {
+pub fn changes<'a>(of: &'a str, kind: &str, operations: &'a [&'a str], patches: &'a str) -> Policy<'a> {
     Policy { of, resource: resource(kind), operations, does: PolicyEffect::Changes(patches) }
 }
 
-const LIMITS: &str = r#"[JSONPatch{op: "add", path: "/spec/template/spec/containers/0/resources",
+pub const LIMITS: &str = r#"[JSONPatch{op: "add", path: "/spec/template/spec/containers/0/resources",
     value: {"limits": {"cpu": "500m", "memory": "2Gi"}, "requests": {"cpu": "500m", "memory": "2Gi"}}}]"#;
 
-const NODE_PORT: &str = r#"[JSONPatch{op: "replace", path: "/spec/type", value: "NodePort"}]"#;
+pub const NODE_PORT: &str = r#"[JSONPatch{op: "replace", path: "/spec/type", value: "NodePort"}]"#;
 
 const SIDECAR: &str = r#"object.spec.template.spec.containers.exists(c, c.name == "proxy") ? [] : [JSONPatch{op: "add",
     path: "/spec/template/spec/containers/-", value: {"name": dyn("proxy"), "image": dyn("acme/proxy:1"),

@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 
 use crate::harness::wire::text;
 use crate::harness::{
-    ActiveFault, Fault, Operator, Policies, Policy, PolicyEffect, ProxiedRequest, Proxy, World, environment, gateway,
-    is_active, is_true, path, restart,
+    ActiveFault, Fault, Operator, Policies, ProxiedRequest, Proxy, World, environment, gateway, is_active, is_true,
+    path, restart,
 };
+use crate::mutation::{ANY, LIMITS, NODE_PORT, changes};
 use crate::registry::{Platform, ancestor, whole};
 
 /// A part of a gateway's life.
@@ -88,18 +89,10 @@ fn host(world: &World, name: &str) -> String {
 impl Part {
     /// The policies that are in force.
     pub async fn policies(self, world: &World) -> Policies<'_> {
-        const ANNOTATE: &str =
-            r#"[JSONPatch{op: "add", path: "/spec/template/metadata/annotations", value: {"injected": "yes"}}]"#;
-        const NODE_PORT: &str = r#"[JSONPatch{op: "replace", path: "/spec/type", value: "NodePort"}]"#;
-        let policy = |resource, patches| Policy {
-            of: "shop",
-            resource,
-            operations: &["CREATE", "UPDATE"],
-            does: PolicyEffect::Changes(patches),
-        };
         match self {
             Self::AdmittedStart => {
-                Policies::new(world, &[policy("apps/deployments", ANNOTATE), policy("/services", NODE_PORT)]).await
+                let policies = [changes("shop", "Deployment", ANY, LIMITS), changes("shop", "Service", ANY, NODE_PORT)];
+                Policies::new(world, &policies).await
             }
             _ => Policies::new(world, &[]).await,
         }

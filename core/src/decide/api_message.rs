@@ -82,9 +82,8 @@ pub fn classify(words: &str) -> ApiMessage<'_> {
 fn admission_could_not_look_up(why: &str) -> bool {
     let service_account = why.strip_prefix("error looking up service account ");
     let why = service_account.and_then(|rest| rest.split_once(": ")).map_or(why, |(_name, why)| why);
-    let why = why.strip_prefix("Internal error occurred: ").unwrap_or(why);
     let limit_ranges = why.ends_with(" at this time because there was an error enforcing limit ranges");
-    limit_ranges || storage_is_away(why) || api_server_is_away(why)
+    limit_ranges || classify(why) == ApiMessage::StorageUnavailable
 }
 
 /// Whether the storage refuses an object as too large.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand};
@@ -9,6 +10,18 @@ use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use phasegate_harness::{DEADLINE, Supervised, free_port, root, supervised};
 use serde_json::{Value, json};
+
+/// axe-core, and a run of it.
+static AXE: LazyLock<String> = LazyLock::new(|| {
+    let file = Command::new(root().join("tests/browser/axe")).output().unwrap();
+    assert!(file.status.success(), "{}", String::from_utf8_lossy(&file.stderr));
+    let axe = std::fs::read_to_string(String::from_utf8(file.stdout).unwrap().trim()).unwrap();
+    axe + r"
+        const done = arguments[arguments.length - 1];
+        const told = (found) => `${found.id}: ${found.nodes.map((node) => node.html).join(' | ')}`;
+        axe.run(document, { resultTypes: ['violations'] })
+           .then((result) => done(result.violations.map(told)), (error) => done([String(error)]));"
+});
 
 /// A browser of a test. It ends when this is dropped.
 pub struct Browser {
@@ -156,16 +169,7 @@ impl Browser {
 
     /// What axe-core finds: violations of WCAG 2.2 A and AA and of its best practices.
     pub async fn barriers(&self) -> Vec<String> {
-        let file = Command::new(root().join("tests/browser/axe")).output().unwrap();
-        assert!(file.status.success(), "{}", String::from_utf8_lossy(&file.stderr));
-        let axe = std::fs::read_to_string(String::from_utf8(file.stdout).unwrap().trim()).unwrap();
-        let script = axe
-            + r"
-            const done = arguments[arguments.length - 1];
-            const told = (found) => `${found.id}: ${found.nodes.map((node) => node.html).join(' | ')}`;
-            axe.run(document, { resultTypes: ['violations'] })
-               .then((result) => done(result.violations.map(told)), (error) => done([String(error)]));";
-        let found = self.client.execute_async(&script, Vec::new()).await.unwrap();
+        let found = self.client.execute_async(&AXE, Vec::new()).await.unwrap();
         found.as_array().unwrap().iter().map(|one| one.as_str().unwrap().to_owned()).collect()
     }
 
