@@ -128,9 +128,15 @@ impl Browser {
         last
     }
 
-    /// Clicks an element.
+    /// Clicks an element. An update of the page may replace it after it is found.
     pub async fn click(&self, selector: &str) {
-        self.client.find(Locator::Css(selector)).await.unwrap().click().await.unwrap();
+        loop {
+            let found = self.client.find(Locator::Css(selector)).await.unwrap();
+            match found.click().await {
+                Err(error) if error.is_stale_element_reference() => {}
+                clicked => return clicked.unwrap(),
+            }
+        }
     }
 
     /// Types into an element.
